@@ -1,0 +1,5 @@
+"""`python -m pipelines` is `gapless`."""
+
+from pipelines.cli import app
+
+app()

@@ -1,0 +1,134 @@
+"""Where a sync works: dlt's settings, the destination, the lock, and working files that nobody misses.
+
+Working files are one folder per destination, readable by its owner alone, emptied under the lock before and after
+each sync: state comes back from the destination, so a crash leaves nothing that the next sync would believe.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pipelines.errors import GaplessError, Locked, WrongSettings
+
+DEFAULT_FILE = "gapless.duckdb"
+DLT_SETTINGS = {
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",  # the ledger believes only completed loads
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "CRITICAL",  # dlt's logs repeat the errors that are reported here, with data in them
+}
+
+
+def settle() -> None:
+    """dlt's settings for this process; whatever the environment says already stays as it is."""
+    for name, value in DLT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    checkout = Path(__file__).resolve().parent.parent
+    if not Path(".dlt").is_dir() and (checkout / ".dlt").is_dir():
+        os.environ.setdefault("DLT_PROJECT_DIR", str(checkout))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A destination by name, and what of it lies on this machine."""
+
+    destination: str
+    file: Path | None
+    """The DuckDB file; other destinations have none."""
+    identity: str
+    """Tells two destinations apart, without a secret."""
+
+    @classmethod
+    def find(cls, destination: str) -> Place:
+        """Raises WrongSettings when there is no such destination or its credentials are missing."""
+        import dlt
+        from dlt.common.configuration.exceptions import ConfigurationException
+
+        settle()
+        if destination == "duckdb" and not _configured("destination.duckdb.credentials"):
+            file = Path.cwd() / DEFAULT_FILE
+            return cls(destination, file, str(file))
+        try:
+            probe = dlt.pipeline("gapless_probe", destination=destination, dataset_name="gapless_probe")
+            config = probe.destination_client().config
+        except (ConfigurationException, ValueError, ImportError) as error:
+            raise WrongSettings(f"destination {destination!r}: {_first_line(error)}") from None
+        database = getattr(config.credentials, "database", None) if config.destination_type == "duckdb" else None
+        file = Path(database).resolve() if isinstance(database, str) and database != ":memory:" else None
+        return cls(destination, file, str(file or f"{destination} {config.fingerprint()}"))
+
+    @property
+    def dlt_destination(self) -> Any:
+        """What `dlt.pipeline(destination=)` takes."""
+        import dlt
+
+        return dlt.destinations.duckdb(str(self.file)) if self.file else self.destination
+
+    @property
+    def working_folder(self) -> Path:
+        mark = blake2b(self.identity.encode(), digest_size=8).hexdigest()
+        return Path(tempfile.gettempdir()) / f"gapless-{os.getuid()}" / mark
+
+    @property
+    def lock_file(self) -> Path:
+        """Beside the DuckDB file, so that everyone who shares the file shares the lock."""
+        if self.file:
+            return self.file.with_name(self.file.name + ".lock")
+        return self.working_folder.with_suffix(".lock")
+
+    @contextmanager
+    def locked(self) -> Iterator[Path]:
+        """The one writer: an empty working folder, gone at the end. Raises Locked, or says what is not writable."""
+        lock = FileLock(self.lock_file)
+        try:
+            self.working_folder.parent.mkdir(mode=0o700, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise Locked(
+                f"another sync is writing to {self.file or self.destination} (lock {self.lock_file});"
+                " nothing was asked. Try again when it has ended."
+            ) from None
+        except OSError as error:
+            raise GaplessError(f"cannot write {self.lock_file}: {error.strerror}. Choose another folder.") from None
+        try:
+            with lock:
+                shutil.rmtree(self.working_folder, ignore_errors=True)
+                self.working_folder.mkdir(mode=0o700)
+                self._must_be_free()
+                yield self.working_folder
+        finally:
+            lock.release()
+            shutil.rmtree(self.working_folder, ignore_errors=True)
+
+    def _must_be_free(self) -> None:
+        """Before any request: DuckDB admits nobody beside a writer, not even readers."""
+        import duckdb
+
+        if not self.file:
+            return
+        try:
+            duckdb.connect(str(self.file)).close()
+        except duckdb.Error as error:
+            raise GaplessError(
+                f"cannot open {self.file} for writing: {_first_line(error)}. If another program has it open, close"
+                " it there; to read while a sync writes, read a copy."
+            ) from None
+
+
+def _configured(key: str) -> bool:
+    import dlt
+
+    return bool(dlt.config.get(key) or dlt.secrets.get(key))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:300]

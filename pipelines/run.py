@@ -1,0 +1,197 @@
+"""One sync: sources one after the other, each a loop of small load packages that commit rows and state together."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import COMPLETE, FAILED, PARTIAL, WrongSettings
+from pipelines.place import Place
+from sources import SOURCES, Source
+from sources._sync.session import Session
+from sources._sync.window import Window
+
+CHUNK_RECORDS = 20_000
+CHUNK_SECONDS = 60.0
+
+
+@dataclass
+class Outcome:
+    """What came of one source's sync; times are UTC."""
+
+    source: str
+    started_at: datetime
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    finished_at: datetime | None = None
+    outcome: str = "failed"
+    """complete, partial or failed"""
+    rows: dict[str, int] = field(default_factory=dict)
+    """Loaded, by table."""
+    packages: int = 0
+    requests: int = 0
+    retries: int = 0
+    seconds_waited: float = 0.0
+    failures: list[str] = field(default_factory=list)
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        times = {"started_at": self.started_at.isoformat()}
+        if self.finished_at:
+            times["finished_at"] = self.finished_at.isoformat()
+        return {**asdict(self), **times}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to read: all that is new, a window of creation times, or single records."""
+
+    window: Window = field(default_factory=Window)
+    ids: tuple[str, ...] = ()
+    chunk_records: int = CHUNK_RECORDS
+    chunk_seconds: float = CHUNK_SECONDS
+
+
+Watch = Callable[[str, Session], None]
+"""Told of every source when its sync begins; the session's meter and client show how it goes."""
+
+
+def sync(names: list[str], place: Place, job: Job, watch: Watch = lambda name, session: None) -> Iterator[Outcome]:
+    """Syncs `names` in turn and yields each outcome. Raises Locked or WrongSettings before any request."""
+    with place.locked() as folder:
+        for name in names:
+            yield _sync_source(SOURCES[name], place, folder, job, watch)
+
+
+def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Watch) -> Outcome:
+    import dlt
+
+    session = Session(
+        max_records=job.chunk_records, max_seconds=job.chunk_seconds, window=job.window, ids=job.ids
+    )
+    outcome = Outcome(source.name, started_at=_now())
+    pipeline = dlt.pipeline(
+        source.name,
+        pipelines_dir=str(folder),
+        destination=place.dlt_destination,
+        dataset_name=source.name,
+    )
+    built = build(source, session)
+    watch(source.name, session)
+    try:
+        while not session.done:
+            pipeline.run(built, loader_file_format="parquet")
+            _count(outcome, pipeline)
+    except Exception as error:
+        outcome.error = explain(error)
+    finally:
+        _close(outcome, session)
+        pipeline.deactivate()
+    record(pipeline, outcome)
+    return outcome
+
+
+def build(source: Source, session: Session, **settings: Any) -> Any:
+    """The dlt source with its settings from dlt's configuration. Raises WrongSettings, naming what is missing."""
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+
+    try:
+        return source.build(session=session, **settings)
+    except ConfigFieldMissingException as error:
+        missing = ", ".join(sorted(field.upper() for field in error.fields))
+        raise WrongSettings(
+            f"{source.name}: {missing} not set. Set it in the environment, or in lower case under"
+            f" [sources.{source.name}] in .dlt/secrets.toml."
+        ) from None
+    except (ConfigurationException, ValueError) as error:
+        raise WrongSettings(f"{source.name}: {error}") from None
+
+
+def exit_code(outcomes: list[Outcome]) -> int:
+    kinds = {outcome.outcome for outcome in outcomes}
+    if kinds <= {"complete"}:
+        return COMPLETE
+    return FAILED if kinds == {"failed"} else PARTIAL
+
+
+def explain(error: BaseException) -> str:
+    """The innermost cause that is meant for people; never a value of a record."""
+    from sources._rest.errors import VendorError
+
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for cause in chain:
+        if isinstance(cause, VendorError):
+            return str(cause)
+    root = chain[-1]
+    return f"{type(root).__name__}: {str(root).strip().splitlines()[0][:300] if str(root).strip() else ''}"
+
+
+def record(pipeline: Any, outcome: Outcome) -> None:
+    """Write the row of `runs`, after the last package and outside of any, so that it tells the end."""
+    from dlt.common.destination.exceptions import DestinationException
+
+    row = _run_row(outcome)
+    try:
+        with pipeline.sql_client() as client:
+            columns = ", ".join(map(client.escape_column_name, row))
+            marks = ", ".join(["%s"] * len(row))
+            table = client.make_qualified_table_name("runs")
+            client.execute_sql(f"insert into {table} ({columns}) values ({marks})", *row.values())
+    except DestinationException:
+        if outcome.error is None:  # without a first load there is no table yet, and the error is told anyway
+            raise
+
+
+def _run_row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "run_id": outcome.run_id,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "outcome": outcome.outcome,
+        "rows": sum(outcome.rows.values()),
+        "packages": outcome.packages,
+        "requests": outcome.requests,
+        "retries": outcome.retries,
+        "seconds_waited": round(outcome.seconds_waited, 3),
+        "failures": len(outcome.failures),
+        "error": outcome.error,
+        "version": own_version(),
+        "_dlt_id": outcome.run_id,
+        "_dlt_load_id": "",
+    }
+
+
+def _count(outcome: Outcome, pipeline: Any) -> None:
+    outcome.packages += 1
+    for table, rows in pipeline.last_trace.last_normalize_info.row_counts.items():
+        if rows and not table.startswith("_dlt"):
+            outcome.rows[table] = outcome.rows.get(table, 0) + rows
+
+
+def _close(outcome: Outcome, session: Session) -> None:
+    outcome.finished_at, outcome.failures = _now(), session.failures
+    if session.client:
+        stats = session.client.stats
+        outcome.requests, outcome.retries, outcome.seconds_waited = stats.requests, stats.retries, stats.waited
+        session.client.close()
+    if outcome.error is None:
+        outcome.outcome = "partial" if session.failures else "complete"
+
+
+def own_version() -> str:
+    try:
+        return version("gapless")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,89 @@
+"""Typed records -> one Arrow batch per table of their tree, keyed as dlt keys nested tables.
+
+`_dlt_id` of a row is a digest of its key, of a child row a digest of its parent's `_dlt_id`, its table and
+its index: the same record gets the same ids in every load, whoever loads it.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import pyarrow as pa
+
+from sources._records.record import Record
+from sources._records.shape import ARROW, TableShape, shape_of
+
+
+@dataclass(frozen=True)
+class Table:
+    """A root table and how its rows are kept: the model, the primary key, dlt's write disposition."""
+
+    name: str
+    model: type[Record]
+    key: tuple[str, ...]
+    write_disposition: Any
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """dlt column hints beyond those of the shape."""
+
+    @property
+    def shape(self) -> TableShape:
+        return shape_of(self.model, self.name)
+
+
+@dataclass
+class Batch:
+    """Some records of one root table as columns: `rows` by table name; `ids` are the root rows' `_dlt_id`."""
+
+    table: Table
+    ids: list[str]
+    rows: dict[str, pa.RecordBatch]
+
+
+def digest(*parts: object) -> str:
+    """96 bits as 16 characters."""
+    text = "\x1f".join(map(str, parts))
+    return urlsafe_b64encode(blake2b(text.encode(), digest_size=12).digest()).decode()
+
+
+def flatten(table: Table, records: Sequence[Record]) -> Batch:
+    """`records` as columns; of two with one key the last stands."""
+    by_id = {digest(*(getattr(r, k) for k in table.key)): r for r in records}
+    level = _Level(list(by_id.values()), list(by_id), list(by_id), [], [])
+    return Batch(table, level.ids, dict(_tables(table.shape, level)))
+
+
+@dataclass
+class _Level:
+    """The rows of one table, in step with their ids."""
+
+    rows: list[Any]
+    ids: list[str]
+    roots: list[str]
+    parents: list[str]
+    index: list[int]
+
+
+def _tables(shape: TableShape, level: _Level) -> Iterator[tuple[str, pa.RecordBatch]]:
+    arrays = [pa.array([c.value(r) for r in level.rows], ARROW[c.data_type]) for c in shape.columns]
+    keys = [level.ids, level.parents, level.roots, level.index] if shape.parent else [level.ids]
+    schema = shape.arrow_schema
+    arrays += [pa.array(values, schema.field(len(shape.columns) + i).type) for i, values in enumerate(keys)]
+    yield shape.name, pa.record_batch(arrays, schema=schema)
+    for child in shape.children:
+        yield from _tables(child, _below(child, level))
+
+
+def _below(child: TableShape, level: _Level) -> _Level:
+    below = _Level([], [], [], [], [])
+    for row, row_id, root in zip(level.rows, level.ids, level.roots, strict=True):
+        for index, item in enumerate(child.items(row)):
+            below.rows.append(item)
+            below.ids.append(digest(row_id, child.name, index))
+            below.parents.append(row_id)
+            below.roots.append(root)
+            below.index.append(index)
+    return below

@@ -1,0 +1,97 @@
+"""Many parents read side by side, by threads that share one client: the pages come as they come.
+
+Threads, because many of them with a synchronous client measured faster than asyncio (11.7 s against 30.7 s for 32
+side by side at 50 ms). The queue between is bounded, so a slow reader holds the threads back.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sources._rest.errors import Retryable, Stop, VendorError
+
+P = TypeVar("P")
+Q = TypeVar("Q")
+
+GIVE_UP_AFTER = 5
+"""Parents in a row that the vendor could not answer for: then the vendor is down, not the parent."""
+
+
+@dataclass(frozen=True)
+class Read(Generic[P, Q]):
+    """One page of one parent; or its end: no page, and the error if it failed."""
+
+    parent: P
+    page: Q | None
+    error: VendorError | None = None
+
+
+def side_by_side(parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int) -> Iterator[Read[P, Q]]:
+    """The pages of every parent as they come, `workers` parents at a time, and an end for each.
+
+    Raises what stops the source (`Stop`, or `GIVE_UP_AFTER` parents unanswered in a row) and any bug in `read`.
+    """
+    unanswered = 0
+    crew = _Crew(parents, read, workers)
+    try:
+        for item in crew.reads():
+            if item.page is None:
+                unanswered = unanswered + 1 if isinstance(item.error, Retryable) else 0
+            yield item
+            if isinstance(item.error, Stop) or (item.error and unanswered >= GIVE_UP_AFTER):
+                raise item.error
+    finally:
+        crew.stop.set()
+
+
+class _Crew(Generic[P, Q]):
+    def __init__(self, parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int) -> None:
+        self.stop = threading.Event()
+        self._size = max(1, min(workers, len(parents)))
+        self._read, self._todo, self._lock = read, iter(parents), threading.Lock()
+        self._pages: queue.Queue[Read[P, Q] | BaseException | None] = queue.Queue(2 * self._size)
+
+    def reads(self) -> Iterator[Read[P, Q]]:
+        for _ in range(self._size):
+            threading.Thread(target=self._work, daemon=True).start()
+        at_work = self._size
+        while at_work:
+            item = self._pages.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                at_work -= 1
+            else:
+                yield item
+
+    def _work(self) -> None:
+        try:
+            while not self.stop.is_set():
+                with self._lock:
+                    parent = next(self._todo, None)
+                if parent is None:
+                    break
+                self._one(parent)
+            self._put(None)
+        except BaseException as bug:  # a thread must never die unheard: its reader would wait for ever
+            self._put(bug)
+
+    def _one(self, parent: P) -> None:
+        error: VendorError | None = None
+        try:
+            for page in self._read(parent):
+                self._put(Read(parent, page))
+        except VendorError as failed:
+            error = failed
+        self._put(Read(parent, None, error))
+
+    def _put(self, item: Read[P, Q] | BaseException | None) -> None:
+        while not self.stop.is_set():
+            try:
+                return self._pages.put(item, timeout=0.1)
+            except queue.Full:
+                continue

@@ -1,0 +1,124 @@
+"""What is proven and what failed: the tables `coverage`, `dead_letters`, `status_changes`, and their way back.
+
+They are loaded in the same package as the rows they speak of. A row counts only when its load was completed
+(`_dlt_load_id` stands in `_dlt_loads`), so a crash between rows and ledger can only lead to reading again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dlt
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from sources._records.flatten import Table
+from sources._records.record import Instant, Integer, Json, Number, Record, Text
+
+MERGE = {"disposition": "merge", "strategy": "delete-insert"}
+FIRST_SEEN = {"disposition": "merge", "strategy": "insert-only"}
+
+
+class Coverage(Record):
+    """How far one parent of a stream (or the whole stream: parent is empty) is proven complete."""
+
+    stream: Text
+    parent: Text
+    covered_from: Instant | None = None
+    """Nothing older was asked for; null: from the beginning."""
+    covered_to: Instant | None = None
+    """The watermark: the newest creation time seen when all before it was read."""
+    missing: Json | None = None
+    """Intervals between the two that are not read yet: [[from, to], …]; from null: from the beginning."""
+    digest: Text | None = None
+    """Of the vendor's answer (or its count), to see that nothing changed."""
+    records: Integer | None = None
+    """How many the vendor says there are."""
+    last_checked_at: Instant | None = None
+    error: Text | None = None
+    failures: Integer = 0
+    """In a row, up to now."""
+
+
+class DeadLetter(Record):
+    """A record that could not be read, or a parent that could not be asked."""
+
+    stream: Text
+    kind: Text
+    """record, nameless (a record without a readable id) or parent"""
+    key: Text
+    parent: Text | None = None
+    reason: Text
+    raw_json: Text | None = None
+    attempts: Integer = 1
+    first_seen_at: Instant
+    last_seen_at: Instant
+    healed_at: Instant | None = None
+    """Always null in the table: a letter that healed is deleted by the load that says so."""
+
+
+class StatusChange(Record):
+    """The first time a record was seen in a status."""
+
+    record_id: Text
+    status: Text
+    seen_at: Instant
+
+
+class Run(Record):
+    """One sync of this source."""
+
+    run_id: Text
+    started_at: Instant
+    finished_at: Instant
+    outcome: Text
+    """complete, partial or failed"""
+    rows: Integer
+    """Loaded, child rows and ledger included."""
+    packages: Integer
+    requests: Integer
+    retries: Integer
+    seconds_waited: Number
+    """Asleep for the rate budget or before a retry, summed over all workers."""
+    failures: Integer
+    error: Text | None = None
+    version: Text
+
+
+COVERAGE = Table("coverage", Coverage, ("stream", "parent"), MERGE)
+DEAD_LETTERS = Table(
+    "dead_letters", DeadLetter, ("stream", "kind", "key"), MERGE, {"healed_at": {"hard_delete": True}}
+)
+RUNS = Table("runs", Run, ("run_id",), MERGE)
+STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), FIRST_SEEN)
+
+
+class Ledger:
+    """What the destination of the current pipeline already holds."""
+
+    def coverage(self, stream: str) -> dict[str, Coverage]:
+        """By parent."""
+        rows = self._read(COVERAGE)
+        return {row.parent: row for row in rows if row.stream == stream}
+
+    def dead_letters(self, stream: str) -> list[DeadLetter]:
+        return [row for row in self._read(DEAD_LETTERS) if row.stream == stream]
+
+    def _read(self, table: Table) -> list[Any]:
+        names = [column.name for column in table.shape.columns if column.name != "_extra"]
+        rows = self.select(table.name, names)
+        return [table.model.model_validate(dict(zip(names, row, strict=True))) for row in rows]
+
+    def select(self, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Rows of completed loads; none when the table does not exist yet."""
+        pipeline = dlt.current.pipeline()
+        with pipeline.sql_client() as client:
+            name, loads = (client.make_qualified_table_name(t) for t in (table, "_dlt_loads"))
+            wanted = ", ".join(map(client.escape_column_name, columns))
+            completed = f"select load_id from {loads} where status = 0"
+            query = f"select {wanted} from {name} where _dlt_load_id in ({completed})"
+            try:
+                with client.execute_query(query) as cursor:
+                    return list(cursor.fetchall())
+            except DatabaseUndefinedRelation:
+                return []

@@ -1,0 +1,78 @@
+"""A round over many parents: each one's outcome is noted, and one failure never stops the rest.
+
+Who failed is asked first next time, then who was never asked, then who was asked longest ago: so an interrupted
+round goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sources._records.flatten import Batch, flatten
+from sources._rest.errors import NotFound, VendorError
+from sources._sync.ledger import COVERAGE, Coverage, Ledger
+from sources._sync.letters import Letters
+from sources._sync.session import Session
+from sources._sync.window import Window
+
+P = TypeVar("P")
+Q = TypeVar("Q")
+
+
+class Round:
+    """The ledger's side of a round over the parents of one stream: whom to ask first, what each outcome says.
+
+    In a window nothing is proven, so no coverage is written.
+    """
+
+    def __init__(self, stream: str, ledger: Ledger, session: Session, window: Window) -> None:
+        self.session, self.window, self.now = session, window, session.now()
+        self.letters = Letters(stream, ledger, session)
+        self.coverage = ledger.coverage(stream)
+        self._stream = stream
+        self._holding_letters = self.letters.parents()
+
+    def order(self, parents: Iterable[P], key: Callable[[P], str]) -> list[P]:
+        """Who failed, then who was never asked, then who was asked longest ago."""
+
+        def rank(parent: P) -> tuple[int, str]:
+            known = self.coverage.get(key(parent))
+            if known is None:
+                return 1, ""
+            checked = known.last_checked_at
+            return 0 if known.failures else 2, checked.isoformat() if checked else ""
+
+        return sorted(parents, key=rank)
+
+    def known(self, parent: str) -> Coverage | None:
+        """What is proven about a parent; nothing when it must be read whole."""
+        return None if self.window or parent in self._holding_letters else self.coverage.get(parent)
+
+    def newest(self, parent: str, instants: Iterable[datetime | None]) -> datetime | None:
+        """The parent's watermark once records created at `instants` are loaded; the future moves it not."""
+        before = self.coverage.get(parent)
+        past = [i for i in (*instants, before.covered_to if before else None) if i and i <= self.now]
+        return max(past, default=None)
+
+    def read(self, parent: str, **facts: Any) -> list[Batch]:
+        """The parent was read to its end."""
+        self.session.meter.parents += 1
+        row = Coverage(stream=self._stream, parent=parent, last_checked_at=self.now, **facts)
+        return [self.letters.healed("parent", [parent]), *self._written(row)]
+
+    def failed(self, parent: str, error: VendorError) -> list[Batch]:
+        """It was not: what was proven before stays. One that is gone at the vendor is noted, and no failure."""
+        self.session.meter.parents += 1
+        before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
+        if isinstance(error, NotFound):
+            gone = {"error": "gone: the vendor does not have it (any more)", "failures": 0}
+            row = before.model_copy(update={**gone, "last_checked_at": self.now})
+            return [self.letters.healed("parent", [parent]), *self._written(row)]
+        failures = {"error": str(error), "failures": before.failures + 1, "last_checked_at": self.now}
+        row = before.model_copy(update=failures)
+        return [self.letters.failed("parent", parent, error), *self._written(row)]
+
+    def _written(self, row: Coverage) -> list[Batch]:
+        return [] if self.window else [flatten(COVERAGE, [row])]

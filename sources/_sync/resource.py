@@ -1,0 +1,80 @@
+"""The edge to dlt: a session's chunks as one dlt resource that loads a tree of real nested tables.
+
+dlt 1.31 knows nested tables only from rows it has normalized itself; the hints of `_hints` and the class
+`_RootResource` are all it takes to make them of Arrow tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import dlt
+from dlt.common.schema import Schema
+from dlt.common.schema.typing import TTableSchema
+from dlt.extract import DltResource
+
+from sources._records.flatten import Table
+from sources._records.shape import TableShape
+from sources._sync.ledger import RUNS, Ledger
+from sources._sync.session import Session, Step
+
+DLT_COLUMNS: dict[str, dict[str, Any]] = {
+    "_dlt_id": {"row_key": True, "unique": True},
+    "_dlt_parent_id": {"parent_key": True},
+    "_dlt_root_id": {"root_key": True},
+}
+
+
+class _RootResource(Schema):
+    """A schema whose nested tables name their root's resource.
+
+    `Extract._compute_metrics` reads `get_table(name)["resource"]` for every table that got a file, and a nested
+    table has none (KeyError). dlt clones a schema given to `@dlt.source`, so the class is set while extracting.
+    """
+
+    def get_table(self, table_name: str) -> TTableSchema:
+        table = super().get_table(table_name)
+        parent = table.get("parent")
+        return {**table, "resource": self.get_table(parent)["resource"]} if parent else table
+
+
+def tree_resource(
+    tables: Sequence[Table],
+    read: Callable[[Ledger, dict[str, Any]], Iterator[Step]],
+    session: Session | None,
+) -> DltResource:
+    """A resource named after the first of `tables`; each extraction yields the next chunk of `session`.
+
+    `read` gets the ledger and the resource's state and generates the steps of a whole sync.
+    """
+    main, current = tables[0], session or Session()
+
+    def rows() -> Iterator[Any]:
+        dlt.current.source_schema().__class__ = _RootResource
+        state = dlt.current.resource_state()
+        chunk = current.chunk(lambda: read(Ledger(), dict(state)), state)
+        for table in (*tables, RUNS):
+            for shape, arrow in chunk.tables(table):
+                yield dlt.mark.with_hints(arrow, _hints(table, shape), create_table_variant=True)
+
+    return dlt.resource(rows, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
+
+
+def _hints(table: Table, shape: TableShape) -> Any:
+    columns: dict[str, Any] = {
+        c.name: {"data_type": c.data_type, "nullable": c.nullable, **table.columns.get(c.name, {})}
+        for c in shape.columns
+    }
+    keys = [name for name in shape.arrow_schema.names if name not in columns]
+    columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}
+    if shape.parent:
+        return dlt.mark.make_hints(
+            table_name=shape.name, parent_table_name=shape.parent, primary_key=(), columns=columns
+        )
+    return dlt.mark.make_hints(
+        table_name=shape.name,
+        primary_key=table.key,
+        write_disposition=table.write_disposition,
+        columns=columns,
+    )

@@ -1,0 +1,79 @@
+"""One sync of one source, over as many load packages as it takes: what to read, how far it got, what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from sources._records.flatten import Batch
+from sources._rest.client import Client
+from sources._sync.chunk import Chunk
+from sources._sync.window import Window
+
+
+@dataclass
+class Meter:
+    """What was read so far; the client counts the requests."""
+
+    pages: int = 0
+    records: int = 0
+    """Read from the vendor, before the window and de-duplication."""
+    parents: int = 0
+    parents_total: int | None = None
+
+
+@dataclass
+class Step:
+    """What one page (or the end of a parent) brings: columns to load, and the state once they are loaded."""
+
+    batches: list[Batch] = field(default_factory=list)
+    state: dict[str, Any] | None = None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Session:
+    """`max_records` and `max_seconds` bound one load package; without them one package holds the whole sync."""
+
+    max_records: int | None = None
+    max_seconds: float | None = None
+    window: Window = field(default_factory=Window)
+    """Read just this span, now; coverage and watermarks stay as they are."""
+    ids: tuple[str, ...] = ()
+    """Read just these records again."""
+    now: Callable[[], datetime] = _now
+    client: Client | None = None
+    """Set by the source when it is built."""
+    meter: Meter = field(default_factory=Meter)
+    failures: list[str] = field(default_factory=list)
+    """What failed and was recorded: one line each, without a record's text."""
+    warnings: list[str] = field(default_factory=list)
+    done: bool = False
+    _steps: Iterator[Step] | None = None
+
+    def chunk(self, start: Callable[[], Iterator[Step]], state: dict[str, Any]) -> Chunk:
+        """The next chunk of the sync; `start` begins it, `state` is brought to where the chunk ends."""
+        if self._steps is None or self.done:
+            self._steps, self.done = start(), False
+        chunk, began = Chunk(), monotonic()
+        for step in self._steps:
+            for batch in step.batches:
+                chunk.add(batch)
+            if step.state is not None:
+                state.clear()
+                state.update(step.state)
+            if self._is_full(chunk, monotonic() - began):
+                return chunk
+        self.done = True
+        return chunk
+
+    def _is_full(self, chunk: Chunk, seconds: float) -> bool:
+        too_many = self.max_records is not None and chunk.records >= self.max_records
+        too_long = self.max_seconds is not None and seconds >= self.max_seconds and chunk.records > 0
+        return too_many or too_long

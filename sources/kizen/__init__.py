@@ -1,0 +1,236 @@
+"""What we keep of Kizen: every logged activity with its fields, associations and mentions, and the types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from sources._records.flatten import Batch, Table, flatten
+from sources._records.parse import parse
+from sources._rest.client import Client
+from sources._rest.errors import NotFound, VendorError
+from sources._sync.fan_out import side_by_side
+from sources._sync.ledger import COVERAGE, DEAD_LETTERS, MERGE, Coverage, Ledger
+from sources._sync.letters import Letters
+from sources._sync.parents import Round
+from sources._sync.resource import tree_resource
+from sources._sync.session import Session, Step
+from sources._sync.window import Window, chosen, names, optional_instant
+from sources.kizen import api
+from sources.kizen.models import Activity, LoggedActivity, Reference
+
+LOGGED_ACTIVITIES = Table("logged_activities", LoggedActivity, ("id",), MERGE)
+ACTIVITIES = Table("activities", Activity, ("id",), MERGE)
+TOGETHER = 200
+"""Details that become columns at once."""
+TABLES = (LOGGED_ACTIVITIES, ACTIVITIES, COVERAGE, DEAD_LETTERS)
+
+
+@dlt.source(name="kizen", section="kizen")
+def kizen(
+    kizen_api_key: str = dlt.secrets.value,
+    kizen_business_id: str = dlt.secrets.value,
+    kizen_user_id: str = dlt.secrets.value,
+    kizen_base_url: str = api.DEFAULT_BASE_URL,
+    kizen_activity_ids: str | list[str] | None = None,
+    kizen_requests_per_minute: int = 300,
+    kizen_workers: int = 8,
+    kizen_lag: float = 3600.0,
+    kizen_initial_value: str | None = None,
+    kizen_end_value: str | None = None,
+    gapless_retry_max_wait: float = 60.0,
+    gapless_retry_budget: float = 300.0,
+    session: Session | None = None,
+) -> DltResource:
+    """Types and logged activities. `kizen_activity_ids` reads just these logged activities and lists nothing."""
+    session = session or Session()
+    client = api.client(
+        kizen_api_key,
+        kizen_business_id,
+        kizen_user_id,
+        kizen_base_url,
+        requests_per_minute=kizen_requests_per_minute,
+        workers=kizen_workers,
+        retry_max_wait=gapless_retry_max_wait,
+        retry_budget=gapless_retry_budget,
+    )
+    session.client = client
+    steps = partial(
+        _steps,
+        client=client,
+        session=session,
+        workers=kizen_workers,
+        only=names(kizen_activity_ids),
+        lag=timedelta(seconds=kizen_lag),
+        initial=optional_instant(kizen_initial_value, "KIZEN_INITIAL_VALUE"),
+        end=optional_instant(kizen_end_value, "KIZEN_END_VALUE"),
+    )
+    return tree_resource(TABLES, steps, session)
+
+
+@dataclass
+class Type:
+    """One type of activity in this sync. Times by id: `held` by the destination, `listed` by the vendor."""
+
+    activity: Activity
+    before: Coverage | None
+    held: dict[str, datetime | None]
+    listed: dict[str, datetime | None] | None = None
+    newest: list[datetime | None] = field(default_factory=list)
+    open: int = 0
+    """Details still to come."""
+
+    @property
+    def count(self) -> str | None:
+        """The vendor's number of submissions; an edit does not move it."""
+        return None if self.activity.n_submissions is None else str(self.activity.n_submissions)
+
+    def may_have_new(self) -> bool:
+        before = self.before
+        return before is None or before.failures > 0 or before.digest is None or before.digest != self.count
+
+    def wanted(self, window: Window, lag: timedelta, initial: datetime | None) -> list[str]:
+        """Ids to read: in a window all of it, else the new ones and those held within the look-back."""
+        times = self.held if self.listed is None else self.listed
+        if window:
+            return [i for i, at in times.items() if window.holds(at)]
+        watermark = self.before.covered_to if self.before else None
+        recent = Window(watermark - lag) if watermark else None
+        ids = [i for i, at in times.items() if i not in self.held and Window(initial).holds(at)]
+        return ids + [i for i in times if i in self.held and recent and recent.holds(self.held[i])]
+
+    def facts(self, initial: datetime | None, rounds: Round) -> dict[str, Any]:
+        records = self.before.records if self.before else None
+        return {
+            "covered_from": initial,
+            "covered_to": rounds.newest(self.activity.id, self.newest),
+            "records": len(self.listed) if self.listed is not None else records,
+            "digest": self.count,
+        }
+
+
+def _steps(
+    ledger: Ledger,
+    state: dict[str, Any],
+    *,
+    client: Client,
+    session: Session,
+    workers: int,
+    only: Sequence[str],
+    lag: timedelta,
+    initial: datetime | None,
+    end: datetime | None,
+) -> Iterator[Step]:
+    rounds = Round(LOGGED_ACTIVITIES.name, ledger, session, chosen(session.window, initial, end))
+    single = list(session.ids or only)
+    first = single or [letter.key for letter in rounds.letters.records()]
+    details = partial(_details, client, rounds, workers, initial)
+    yield from details([(i, None) for i in first])
+    if single:
+        return
+    activities: list[Activity] = []
+    yield from _activities(client, session, Letters(ACTIVITIES.name, ledger, session), activities)
+    session.meter.parents_total = len(activities)
+    held = _held(ledger)
+    types = [Type(a, rounds.coverage.get(a.id), held.get(a.id, {})) for a in activities]
+    readable: list[Type] = []
+    yield from _listed(client, types, rounds, workers, readable)
+    todo: list[tuple[str, Type | None]] = []
+    for kind in readable:
+        ids = [i for i in kind.wanted(rounds.window, lag, initial) if i not in first]
+        kind.open = len(ids)
+        todo += [(i, kind) for i in ids]
+        if not ids:
+            yield Step(rounds.read(kind.activity.id, **kind.facts(initial, rounds)))
+    yield from details(todo)
+
+
+def _held(ledger: Ledger) -> dict[str, dict[str, datetime | None]]:
+    """What the destination has: id -> time, by type."""
+    held: dict[str, dict[str, datetime | None]] = {}
+    for activity, logged, at in ledger.select(LOGGED_ACTIVITIES.name, ["activity_object__id", "id", "logged_at"]):
+        held.setdefault(activity, {})[logged] = at
+    return held
+
+
+def _activities(client: Client, session: Session, letters: Letters, found: list[Activity]) -> Iterator[Step]:
+    for items in api.activities(client):
+        session.meter.pages += 1
+        activities = parse(Activity, items)
+        found += activities.records
+        healed = letters.healed("record", [activity.id for activity in activities.records])
+        yield Step([flatten(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
+
+
+def _listed(client: Client, types: list[Type], rounds: Round, workers: int, readable: list[Type]) -> Iterator[Step]:
+    """Lists the ids of every type that may have new ones; all but those that failed are put into `readable`."""
+    readable += [kind for kind in types if not (rounds.window or kind.may_have_new())]
+    todo = rounds.order((t for t in types if t not in readable), key=lambda kind: kind.activity.id)
+    for read in side_by_side(todo, lambda kind: api.responses(client, kind.activity.id), workers):
+        kind, letters = read.parent, rounds.letters
+        if read.page is not None:
+            rounds.session.meter.pages += 1
+            references = parse(Reference, read.page)
+            kind.listed = {**(kind.listed or {}), **{r.id: r.logged_at for r in references.records}}
+            yield Step([letters.unreadable(references.unreadable, parent=kind.activity.id)])
+        elif read.error:
+            yield Step(rounds.failed(kind.activity.id, read.error))
+        else:
+            readable.append(kind)
+
+
+def _details(
+    client: Client,
+    rounds: Round,
+    workers: int,
+    initial: datetime | None,
+    todo: Sequence[tuple[str, Type | None]],
+) -> Iterator[Step]:
+    """Reads logged activities by id. A type is covered when the last of its own is read."""
+    read: list[tuple[bytes, Type | None]] = []
+    for answer in side_by_side(todo, lambda item: [api.logged_activity(client, item[0])], workers):
+        logged, kind = answer.parent
+        if answer.page is not None:
+            read.append((answer.page, kind))
+            continue
+        batches = [_refused(logged, kind, answer.error, rounds)] if answer.error else []
+        if kind:
+            kind.open -= 1
+        covered = kind is not None and kind.open == 0
+        if covered or len(read) >= TOGETHER:
+            batches += _loaded(read, rounds)
+            read.clear()
+        if kind and covered:
+            batches += rounds.read(kind.activity.id, **kind.facts(initial, rounds))
+        if batches:
+            yield Step(batches)
+    yield Step(_loaded(read, rounds))
+
+
+def _refused(logged: str, kind: Type | None, error: VendorError, rounds: Round) -> Batch:
+    """Gone between listing and reading is no failure; all else is tried again next time."""
+    if isinstance(error, NotFound):
+        if kind is None and logged in rounds.session.ids:
+            rounds.session.failures.append(str(error))
+        return rounds.letters.healed("record", [logged])
+    return rounds.letters.failed("record", logged, error, parent=kind.activity.id if kind else None)
+
+
+def _loaded(read: list[tuple[bytes, Type | None]], rounds: Round) -> list[Batch]:
+    rounds.session.meter.records += len(read)
+    loaded: list[LoggedActivity] = []
+    batches: list[Batch] = []
+    for raw, kind in read:
+        logged = parse(LoggedActivity, [raw])
+        loaded += logged.records
+        batches.append(rounds.letters.unreadable(logged.unreadable, parent=kind.activity.id if kind else None))
+        if kind:
+            kind.newest += [record.logged_at for record in logged.records]
+    healed = rounds.letters.healed("record", [record.id for record in loaded])
+    return [flatten(LOGGED_ACTIVITIES, loaded), *batches, healed]

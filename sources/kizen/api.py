@@ -1,0 +1,69 @@
+"""How Kizen speaks. https://developer.kizen.com/api/activities
+
+Documented is the detail of one logged activity. The two listings are what the vendor's own code calls; that they
+answer with a page or with a bare list is checked at run time. No path may end in a slash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from sources._rest.auth import HeaderAuth
+from sources._rest.client import Client, segment
+from sources._rest.paging import LoopGuard
+
+DEFAULT_BASE_URL = "https://app.go.kizen.com"
+PAGE_SIZE = 1000
+"""The most the vendor allows."""
+
+
+class Listing(msgspec.Struct):
+    """A page of Django REST framework; `next` is null on the last one."""
+
+    results: list[msgspec.Raw]
+    next: str | None = None
+
+
+Answer = Listing | list[msgspec.Raw]
+
+
+def client(api_key: str, business_id: str, user_id: str, base_url: str = DEFAULT_BASE_URL, **http: Any) -> Client:
+    keys = {"X-API-KEY": api_key, "X-BUSINESS-ID": business_id, "X-USER-ID": user_id}
+    return Client(base_url, prefix="api", auth=HeaderAuth(keys, base_url), **http)
+
+
+def activities(client: Client) -> Iterator[list[msgspec.Raw]]:
+    """The types of activity."""
+    yield from _listed(client, "activities", lambda path: client.get(path, Answer))
+
+
+def responses(client: Client, activity_id: str) -> Iterator[list[msgspec.Raw]]:
+    """Ids (and times) of a type's logged activities; a POST for reading, also for the pages that follow."""
+    path = f"activities/{segment(activity_id)}/responses?page_size={PAGE_SIZE}"
+    yield from _listed(client, path, lambda path: client.post(path, Answer, json={}))
+
+
+def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator[list[msgspec.Raw]]:
+    guard, following = LoopGuard(path.split("?", maxsplit=1)[0]), path
+    while True:
+        answer = ask(guard.pass_on(following))
+        if isinstance(answer, list):
+            yield answer
+            return
+        yield answer.results
+        if not answer.next:
+            return
+        following = client.follow(answer.next)
+
+
+def logged_activity(client: Client, activity_id: str) -> bytes:
+    """One logged activity, as JSON. Raises `NotFound` for one that is missing or not visible to this user."""
+    return bytes(client.get(f"activities/logged/{segment(activity_id)}", msgspec.Raw))
+
+
+def ping(client: Client) -> None:
+    """One cheap request that needs the keys."""
+    next(activities(client))

@@ -1,0 +1,300 @@
+"""Kizen as the simulator serves it: a small in-memory business with activity types and what was logged.
+
+Written from Kizen's own pages, never from our client, and held to tests/samples/kizen.
+No sockets and no wall clock may enter: time is `now`, chance is `seed`.
+https://developer.kizen.com/api/activities
+https://developer.kizen.com/docs/concepts/activities/activities-data-model
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Literal
+from uuid import UUID
+
+from sources._rest.transport import httpx
+
+Row = dict[str, Any]
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TYPES = "/api/activities"
+RESPONSES = re.compile(TYPES + r"/([^/]+)/responses")
+LOGGED = re.compile(TYPES + r"/logged/([^/]+)")
+MODES = ["all_objects_associated", "selected_objects_associated", "no_objects_associated"]
+NAMES = ["Discovery Call", "Site Visit", "Café Meeting", "Account Review"]
+PEOPLE = ["Ada Marsh", "Bo Lind", "Émile Vale"]
+# name, field_type, custom_field_type, value: every form of value that the documents name.
+FIELDS: list[tuple[str, str, str | None, Any]] = [
+    ("outcome", "dropdown", None, {"id": "0b7c2d0e", "code": "won", "name": "Won"}),
+    ("summary", "longtext", None, "Asked for a second offer"),
+    ("guests", "integer", None, 4),
+    ("follow_up", "checkbox", None, True),
+    ("budget", "money", None, "1250.50"),
+    ("topics", "dynamictags", None, [{"id": "5a1f", "name": "pricing"}, {"id": "5a20", "name": "déjà vu"}]),
+    ("stage", "activity_custom_field", "status", {"value": "Qualified"}),
+    ("met_on", "date", None, None),
+]
+
+
+class KizenFake:
+    """One Kizen business.
+
+    `page_cap` (Kizen's is 1000) bounds every page; `order` is the undocumented order of responses; `envelope`
+    serves them as a page, as one without its count, or as a bare list; `failing` maps a part of a path to the
+    status it answers with. An edit changes neither `logged_at` nor `n_submissions`.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str = "demo-key",
+        business_id: str = "demo-business",
+        user_id: str = "demo-user",
+        now: datetime = START,
+        page_cap: int = 1000,
+        order: Literal["newest", "oldest"] = "newest",
+        envelope: Literal["page", "uncounted", "bare"] = "page",
+        stamp: Literal["Z", "+02:00", "mixed"] = "Z",
+        seed: int = 0,
+    ) -> None:
+        self.now = now
+        self.page_cap, self.order, self.envelope, self.stamp = page_cap, order, envelope, stamp
+        self.failing: dict[str, int] = {}
+        self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
+        self._credentials = {"x-api-key": api_key, "x-business-id": business_id, "x-user-id": user_id}
+        self._random = random.Random(seed)
+        self._lock = threading.RLock()
+        self._types: dict[str, Row] = {}
+        self._logged: dict[str, dict[str, Row]] = {}  # by type, in the order of arrival
+        self._shown: dict[str, Row] = {}  # as last served
+        self._shown_types: dict[str, Row] = {}
+        self._people = [
+            {"id": self._uuid(), "display_name": name, "email": f"{name.split()[1].lower()}@example.com"}
+            for name in PEOPLE
+        ]
+
+    @classmethod
+    def demo(cls, *, seed: int = 0) -> KizenFake:
+        """A business of 4 types with 120 logged activities, ten to a page: three or four pages each."""
+        fake = cls(seed=seed, page_cap=10)
+        fake.seed(4, logged=120)
+        return fake
+
+    def seed(self, types: int, *, logged: int, days: float = 30.0) -> None:
+        """Write `types`, with `logged` activities of the last `days` spread over them."""
+        ids = [self.add_type(name=NAMES[index % len(NAMES)])["id"] for index in range(types)]
+        for index in range(logged):
+            self.add_logged(ids[index % types], at=self._before(self.now, days * 1440))
+
+    def add_type(self, **fields: Any) -> Row:
+        """Write one activity type, with nothing logged."""
+        with self._lock:
+            name = str(fields.get("name", f"Check-in {len(self._types)}"))
+            kind: Row = {
+                "id": self._uuid(),
+                "name": name,
+                "api_name": name.lower().replace(" ", "_").replace("é", "e"),
+                "description": "",
+                "is_editable": True,
+                "association_mode": self._random.choice(MODES),
+            }
+            kind |= fields
+            self._types[kind["id"]] = kind
+            self._logged[kind["id"]] = {}
+            return kind
+
+    def delete_type(self, type_id: str) -> None:
+        """Delete a type with all that was logged; what was ever served stays in `truth`."""
+        with self._lock:
+            del self._types[type_id], self._logged[type_id]
+
+    def add_logged(self, type_id: str, *, at: datetime | None = None, **fields: Any) -> Row:
+        """Log one activity of a type `at` (default: now); `fields` overrule what is made up."""
+        with self._lock:
+            row = self._activity(self._types[type_id], at or self.now) | fields
+            self._logged[type_id][str(row["id"])] = row
+            return row
+
+    def change(self, logged_id: str, **fields: Any) -> Row:
+        """Give a logged activity other values in place."""
+        with self._lock:
+            rows = self._logged[self._type_of(logged_id)]
+            rows[logged_id] = rows[logged_id] | fields
+            return rows[logged_id]
+
+    def edit(self, logged_id: str) -> Row:
+        """Edit a logged activity as a user would: other notes, and one field fewer."""
+        with self._lock:
+            row = self._logged[self._type_of(logged_id)][logged_id]
+            return self.change(logged_id, notes=f"{row['notes']} (edited)", fields=row.get("fields", [])[:-1])
+
+    def delete(self, logged_id: str) -> None:
+        """Make a logged activity vanish; it stays in `truth` if it was ever served."""
+        with self._lock:
+            del self._logged[self._type_of(logged_id)][logged_id]
+
+    def advance(self, minutes: float, *, newcomers: bool = True) -> None:
+        """Let time pass: a type's newest record is edited, new and late ones come, and a new type, too."""
+        with self._lock:
+            before, self.now = self.now, self.now + timedelta(minutes=minutes)
+            ids = list(self._types)
+            used = [rows for rows in self._logged.values() if rows]
+            if used:
+                self.edit(str(max(self._random.choice(used).values(), key=_instant)["id"]))
+            for _ in range(max(2, int(minutes / 5)) if ids else 0):
+                self.add_logged(self._random.choice(ids), at=self._before(self.now, minutes))
+            for _ in range(2 if ids else 0):
+                self.add_logged(self._random.choice(ids), at=self._before(before, 30))
+            if newcomers:
+                kind = self.add_type()["id"]
+                for _ in range(3):
+                    self.add_logged(kind, at=self._before(before, 7 * 1440))
+
+    def truth(self) -> dict[str, list[Row]]:
+        """Whole rows by table: all that stand, and those that vanished after they were served."""
+        with self._lock:
+            types = self._shown_types | {kind: self._counted(kind) for kind in self._types}
+            standing = {str(row["id"]): row for rows in self._logged.values() for row in rows.values()}
+            logged = list((self._shown | standing).values())
+            return {"activities": list(types.values()), "logged_activities": logged}
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        with self._lock:
+            path = request.url.path
+            self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
+            responses, logged = RESPONSES.fullmatch(path), LOGGED.fullmatch(path)
+            for part, status in self.failing.items():
+                if part in path:
+                    return _refuse(status, "error", "This resource is failing.")
+            if path != TYPES and not responses and not logged:  # a trailing slash ends here too
+                return httpx.Response(404, html="<!doctype html><title>Not Found</title><h1>Not Found</h1>")
+            if any(request.headers.get(name) != value for name, value in self._credentials.items()):
+                return _refuse(401, "authentication_failed", "Invalid credentials.")
+            if request.method != ("POST" if responses else "GET"):
+                return _refuse(405, "method_not_allowed", f'Method "{request.method}" not allowed.')
+            if logged:
+                return self._one(logged[1])
+            return self._responses(request, responses[1]) if responses else self._list(request.url)
+
+    def _one(self, logged_id: str) -> httpx.Response:
+        row = next((rows[logged_id] for rows in self._logged.values() if logged_id in rows), None)
+        if row is None:
+            return _refuse(404, "not_found", "Not found.")
+        self._shown[logged_id] = row
+        return _json(200, row)
+
+    def _list(self, url: httpx.URL) -> httpx.Response:
+        page = self._page(url, [self._counted(kind) for kind in self._types])
+        if page is None:
+            return _refuse(404, "not_found", "Invalid page.")
+        self._shown_types |= {row["id"]: row for row in page["results"]}
+        return _json(200, page)
+
+    def _responses(self, request: httpx.Request, identifier: str) -> httpx.Response:
+        """Rows of one type, named by id or api_name; a body may carry filters, and {} lists all."""
+        kind = next((i for i, row in self._types.items() if identifier in (i, row["api_name"])), None)
+        if kind is None:
+            return _refuse(404, "not_found", "Not found.")
+        try:
+            json.loads(request.content or b"{}")
+        except ValueError:
+            return _refuse(400, "parse_error", "JSON parse error.")
+        rows = sorted(self._logged[kind].values(), key=_instant, reverse=self.order == "newest")
+        rows = [{name: row[name] for name in ("id", "logged_at", "logged_by", "notes")} for row in rows]
+        page = self._page(request.url, rows)
+        if page is None:
+            return _refuse(404, "not_found", "Invalid page.")
+        if self.envelope == "uncounted":
+            del page["count"]
+        return _json(200, rows if self.envelope == "bare" else page)
+
+    def _page(self, url: httpx.URL, rows: list[Row]) -> Row | None:
+        """The asked-for page of `rows`, its links absolute on the host that was asked; None past the end."""
+        size = min(_number(url.params.get("page_size"), 100), self.page_cap)
+        number, pages = _number(url.params.get("page"), 1), max(1, -(-len(rows) // size))
+        if number > pages:
+            return None
+
+        def link(page: int) -> str | None:
+            return str(url.copy_merge_params({"page": page})) if 1 <= page <= pages else None
+
+        links = {"next": link(number + 1), "previous": link(number - 1)}
+        return {"count": len(rows)} | links | {"results": rows[(number - 1) * size : number * size]}
+
+    def _counted(self, type_id: str) -> Row:
+        return self._types[type_id] | {"n_submissions": len(self._logged[type_id])}
+
+    def _activity(self, kind: Row, at: datetime) -> Row:
+        person, done = self._random.choice(self._people), self._random.random() < 0.3
+        row: Row = {
+            "id": self._uuid(),
+            "notes": self._random.choice(["", "Went well — call again", "No-show"]),
+            "activity_object": {name: kind[name] for name in ("id", "name", "api_name", "association_mode")},
+            "associated_entities": [self._entity() for _ in range(self._random.randint(0, 2))],
+            "logged_at": self._stamp(at),
+            "logged_by": person,
+            "completed_at": self._stamp(at) if done else None,
+            "completed_by": person if done else None,
+            "scheduled_activity_id": self._uuid() if done else None,
+            "mentions": [each["id"] for each in self._people[: self._random.randint(0, 2)]],
+        }
+        if self._random.random() < 0.9:  # the field list itself is optional
+            row["fields"] = [
+                {
+                    "id": self._uuid(),
+                    "name": name,
+                    "display_name": name.replace("_", " ").title(),
+                    "field_type": field_type,
+                    "custom_field_type": custom,
+                    "value": value,
+                }
+                for name, field_type, custom, value in self._random.sample(FIELDS, self._random.randint(1, 8))
+            ]
+        return row
+
+    def _entity(self) -> Row:
+        shown_as = self._random.choice(["display_name", "display_name", "name"])
+        company = self._random.choice(["Tall Pine Logistics", "Blue Fern Bakery"])
+        return {"object_api_name": "client_client", "entity_id": self._uuid(), shown_as: company}
+
+    def _type_of(self, logged_id: str) -> str:
+        return next(kind for kind, rows in self._logged.items() if logged_id in rows)
+
+    def _before(self, at: datetime, minutes: float) -> datetime:
+        return at - timedelta(minutes=self._random.uniform(0, minutes))
+
+    def _stamp(self, at: datetime) -> str:
+        """`at` as text in microseconds; "mixed" writes odd seconds with an offset, every third whole."""
+        moved = self.stamp == "+02:00" or (self.stamp == "mixed" and at.second % 2 == 1)
+        local = at.astimezone(timezone(timedelta(hours=2)) if moved else UTC)
+        whole = self.stamp == "mixed" and at.second % 3 == 0
+        return local.isoformat(timespec="seconds" if whole else "microseconds").replace("+00:00", "Z")
+
+    def _uuid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
+
+def _instant(row: Row) -> datetime:
+    try:
+        at = datetime.fromisoformat(row["logged_at"])
+    except (TypeError, ValueError):  # a test's bad record: it has to stand somewhere
+        return START
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdecimal() and int(text) > 0 else default
+
+
+def _refuse(status: int, code: str, detail: str) -> httpx.Response:
+    return _json(status, {"detail": detail, "code": code})
+
+
+def _json(status: int, body: object) -> httpx.Response:
+    # Escaped to ASCII, so that a test can serve a lone surrogate.
+    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})

@@ -1,0 +1,72 @@
+"""What Kizen says: activity types, and logged activities with their fields, associations and mentions.
+
+https://developer.kizen.com/api/activities (LogActivityRead). The listings of types and ids are not documented;
+they are what the vendor's own code uses.
+"""
+
+from __future__ import annotations
+
+from sources._records.record import Instant, Integer, Json, Many, Record, Text
+
+
+class Activity(Record):
+    """A type of activity."""
+
+    id: Text
+    name: Text | None = None
+    api_name: Text | None = None
+    association_mode: Text | None = None
+    n_submissions: Integer | None = None
+    """How many were logged; an edit does not move it."""
+
+
+class Reference(Record):
+    """A line of the listing of a type's logged activities."""
+
+    id: Text
+    logged_at: Instant | None = None
+
+
+class ActivityObject(Record):
+    id: Text | None = None
+    name: Text | None = None
+    api_name: Text | None = None
+    association_mode: Text | None = None
+
+
+class Employee(Record):
+    id: Text | None = None
+    display_name: Text | None = None
+    email: Text | None = None
+
+
+class Field(Record):
+    id: Text | None = None
+    name: Text | None = None
+    display_name: Text | None = None
+    field_type: Text | None = None
+    custom_field_type: Text | None = None
+    value: Json | None = None
+    """A scalar, a list, {id, code, name}, {value} or a decimal string."""
+
+
+class AssociatedEntity(Record):
+    object_api_name: Text | None = None
+    entity_id: Text | None = None
+    display_name: Text | None = None
+    name: Text | None = None
+
+
+class LoggedActivity(Record):
+    id: Text
+    notes: Text | None = None
+    logged_at: Instant
+    """When it was created."""
+    completed_at: Instant | None = None
+    scheduled_activity_id: Text | None = None
+    activity_object: ActivityObject | None = None
+    logged_by: Employee | None = None
+    completed_by: Employee | None = None
+    fields: Many[Field] = []
+    associated_entities: Many[AssociatedEntity] = []
+    mentions: Many[Text] = []

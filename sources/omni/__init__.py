@@ -1,0 +1,130 @@
+"""What we keep of Omni: every lead's action logs, whole whenever its answer changed, and the leads themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from sources._records.flatten import Table, digest, flatten
+from sources._records.parse import parse
+from sources._rest.client import Client
+from sources._sync.fan_out import side_by_side
+from sources._sync.ledger import (
+    COVERAGE,
+    DEAD_LETTERS,
+    MERGE,
+    STATUS_CHANGES,
+    Ledger,
+    StatusChange,
+)
+from sources._sync.letters import Letters
+from sources._sync.parents import Round
+from sources._sync.resource import tree_resource
+from sources._sync.session import Session, Step
+from sources._sync.window import Window, chosen, names, optional_instant
+from sources.omni import api
+from sources.omni.models import ActionLog, Lead
+
+ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
+LEADS = Table("leads", Lead, ("lead_id",), MERGE)
+TABLES = (ACTION_LOGS, LEADS, COVERAGE, DEAD_LETTERS, STATUS_CHANGES)
+
+
+@dlt.source(name="omni", section="omni")
+def omni(
+    omni_api_key: str = dlt.secrets.value,
+    omni_base_url: str = api.DEFAULT_BASE_URL,
+    omni_lead_ids: str | list[str] | None = None,
+    omni_requests_per_minute: int = 300,
+    omni_workers: int = 8,
+    omni_initial_value: str | None = None,
+    omni_end_value: str | None = None,
+    gapless_retry_max_wait: float = 60.0,
+    gapless_retry_budget: float = 300.0,
+    session: Session | None = None,
+) -> DltResource:
+    """Leads and their action logs. `omni_lead_ids` reads just these leads instead of all that analytics names."""
+    session = session or Session()
+    client = api.client(
+        omni_api_key,
+        omni_base_url,
+        requests_per_minute=omni_requests_per_minute,
+        workers=omni_workers,
+        retry_max_wait=gapless_retry_max_wait,
+        retry_budget=gapless_retry_budget,
+    )
+    session.client = client
+    steps = partial(
+        _steps,
+        client=client,
+        session=session,
+        workers=omni_workers,
+        lead_ids=names(omni_lead_ids),
+        initial=optional_instant(omni_initial_value, "OMNI_INITIAL_VALUE"),
+        end=optional_instant(omni_end_value, "OMNI_END_VALUE"),
+    )
+    return tree_resource(TABLES, steps, session)
+
+
+def _steps(
+    ledger: Ledger,
+    state: dict[str, Any],
+    *,
+    client: Client,
+    session: Session,
+    workers: int,
+    lead_ids: Sequence[str],
+    initial: datetime | None,
+    end: datetime | None,
+) -> Iterator[Step]:
+    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end))
+    leads = list(session.ids or lead_ids)
+    if not leads:
+        yield from _leads(client, session, Letters(LEADS.name, ledger, session), leads)
+    session.meter.parents_total = len(leads)
+    todo = rounds.order(leads, key=str)
+    for answer in side_by_side(todo, lambda lead: [api.action_logs(client, lead)], workers):
+        if answer.page is not None:
+            yield _history(answer.parent, answer.page, rounds, rounds.window or Window(initial))
+        elif answer.error:
+            yield Step(rounds.failed(answer.parent, answer.error))
+
+
+def _leads(client: Client, session: Session, letters: Letters, ids: list[str]) -> Iterator[Step]:
+    """All leads; their ids are put into `ids`, also of those whose other fields cannot be read."""
+    for page in api.leads(client):
+        session.meter.pages += 1
+        leads = parse(Lead, page.breakdown, key="leadId")
+        found = [lead.lead_id for lead in leads.records]
+        ids += [*found, *(lead.key for lead in leads.unreadable if lead.key)]
+        healed = letters.healed("record", found)
+        yield Step([flatten(LEADS, leads.records), letters.unreadable(leads.unreadable), healed])
+
+
+def _history(lead: str, answer: list[bytes], rounds: Round, window: Window) -> Step:
+    """One lead's answer: nothing to load when it is the one we know, else all of it."""
+    rounds.session.meter.pages += 1
+    rounds.session.meter.records += len(answer)
+    seen, known = digest(window.since, *answer), rounds.known(lead)
+    if known and known.digest == seen:
+        facts = {"covered_from": known.covered_from, "covered_to": known.covered_to, "records": known.records}
+        return Step(rounds.read(lead, digest=seen, **facts))
+    logs = parse(ActionLog, answer, {"leadId": lead})
+    kept = [log for log in logs.records if window.holds(log.created_at)]
+    changes = [StatusChange(record_id=log.id, status=log.status, seen_at=rounds.now) for log in kept if log.status]
+    newest = rounds.newest(lead, (log.created_at for log in kept))
+    return Step(
+        [
+            flatten(ACTION_LOGS, kept),
+            flatten(STATUS_CHANGES, changes),
+            rounds.letters.unreadable(logs.unreadable, parent=lead),
+            rounds.letters.healed("record", [log.id for log in logs.records]),
+            rounds.letters.settled(lead),
+            *rounds.read(lead, covered_from=window.since, covered_to=newest, digest=seen, records=len(answer)),
+        ]
+    )

@@ -1,0 +1,58 @@
+"""How Omni speaks. https://docs.getomni.ai/api-reference"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from sources._rest.auth import HeaderAuth
+from sources._rest.client import Client, segment
+from sources._rest.paging import LoopGuard
+
+DEFAULT_BASE_URL = "https://api-v2.getomni.ai"
+
+
+class Analytics(msgspec.Struct):
+    """Up to 500 leads; `nextToken` is null on the last page."""
+
+    breakdown: list[msgspec.Raw]
+    next_token: str | None = msgspec.field(default=None, name="nextToken")
+
+
+class ActionLogs(msgspec.Struct):
+    """The documented envelope; the vendor's own sample is a bare array, so both are taken."""
+
+    action_logs: list[msgspec.Raw] = msgspec.field(name="actionLogs")
+
+
+def client(api_key: str, base_url: str = DEFAULT_BASE_URL, **http: Any) -> Client:
+    return Client(base_url, prefix="api", auth=HeaderAuth({"x-api-key": api_key}, base_url), **http)
+
+
+def leads(client: Client) -> Iterator[Analytics]:
+    """All leads but deleted and test ones. There is no endpoint that lists leads: the analytics name them.
+
+    `start` and `end` would choose by a lead's creation, not by what happened to it, so they are never sent.
+    """
+    guard = LoopGuard("v0/analytics")
+    token: str | None = None
+    while True:
+        page = client.get("v0/analytics", Analytics, {"token": guard.pass_on(token)} if token else None)
+        yield page
+        token = page.next_token
+        if not token:
+            return
+
+
+def action_logs(client: Client, lead_id: str) -> list[bytes]:
+    """A lead's whole history in one answer, as JSON records; no paging, no filter, no documented order."""
+    answer = client.get(f"v1/leads/{segment(lead_id)}/action-logs", ActionLogs | list[msgspec.Raw])
+    logs = answer.action_logs if isinstance(answer, ActionLogs) else answer
+    return [bytes(log) for log in logs]
+
+
+def ping(client: Client) -> None:
+    """One cheap request that needs the key."""
+    next(leads(client))

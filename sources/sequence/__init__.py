@@ -1,0 +1,139 @@
+"""What we keep of Sequence: its activity logs with their items, newest first, resumable to the oldest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from json import dumps
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from sources._records.flatten import Batch, Table, flatten
+from sources._records.parse import parse
+from sources._rest.client import Client
+from sources._rest.errors import NotFound, Rejected, Retryable
+from sources._sync.ledger import COVERAGE, DEAD_LETTERS, MERGE, Coverage, Ledger
+from sources._sync.letters import Letters
+from sources._sync.resource import tree_resource
+from sources._sync.session import Session, Step
+from sources._sync.walk import Page, Progress, newest_first
+from sources._sync.window import Window, chosen, optional_instant
+from sources.sequence import api
+from sources.sequence.models import ActivityLog
+
+ACTIVITY_LOGS = Table("activity_logs", ActivityLog, ("id",), MERGE)
+TABLES = (ACTIVITY_LOGS, COVERAGE, DEAD_LETTERS)
+
+
+@dlt.source(name="sequence", section="sequence")
+def sequence(
+    sequence_client_id: str = dlt.secrets.value,
+    sequence_client_secret: str = dlt.secrets.value,
+    sequence_base_url: str = api.DEFAULT_BASE_URL,
+    sequence_requests_per_minute: int = 1500,
+    sequence_lag: float = 3600.0,
+    sequence_initial_value: str | None = None,
+    sequence_end_value: str | None = None,
+    gapless_retry_max_wait: float = 60.0,
+    gapless_retry_budget: float = 300.0,
+    session: Session | None = None,
+) -> DltResource:
+    """Activity logs and their items. Times are ISO 8601; lag (the look-back) and waits are seconds."""
+    session = session or Session()
+    client = api.client(
+        sequence_client_id,
+        sequence_client_secret,
+        sequence_base_url,
+        requests_per_minute=sequence_requests_per_minute,
+        retry_max_wait=gapless_retry_max_wait,
+        retry_budget=gapless_retry_budget,
+    )
+    session.client = client
+    steps = partial(
+        _steps,
+        client=client,
+        session=session,
+        lag=timedelta(seconds=sequence_lag),
+        initial=optional_instant(sequence_initial_value, "SEQUENCE_INITIAL_VALUE"),
+        end=optional_instant(sequence_end_value, "SEQUENCE_END_VALUE"),
+    )
+    return tree_resource(TABLES, steps, session)
+
+
+def _steps(
+    ledger: Ledger,
+    state: dict[str, Any],
+    *,
+    client: Client,
+    session: Session,
+    lag: timedelta,
+    initial: datetime | None,
+    end: datetime | None,
+) -> Iterator[Step]:
+    letters = Letters(ACTIVITY_LOGS.name, ledger, session)
+    window = chosen(session.window, initial, end)
+    pages = partial(_pages, client, session)
+    if session.ids:
+        yield from _by_id(client, session.ids, letters, session)
+    elif window:
+        for page in _down_to(pages, window.since, session.now()):
+            yield Step(_loaded(page, window, letters))
+    else:
+        yield from _by_id(client, [letter.key for letter in letters.records()], letters, session)
+        progress = Progress.from_json(state)
+        for page in newest_first(pages, progress, lag=lag, initial_value=initial, now=session.now()):
+            batches = _loaded(page, Window(since=initial), letters)
+            coverage = _coverage(progress, page.total, initial, session.now())
+            yield Step([*batches, flatten(COVERAGE, [coverage])], progress.to_json())
+
+
+def _pages(client: Client, session: Session, after: str | None) -> Iterator[Page[ActivityLog]]:
+    for page in api.activity_logs(client, after):
+        session.meter.pages += 1
+        session.meter.records += len(page.items)
+        logs = parse(ActivityLog, page.items)
+        yield Page(logs.records, logs.unreadable, page.after, page.pagination.total_result_size)
+
+
+def _down_to(pages: Any, since: datetime | None, now: datetime) -> Iterator[Page[ActivityLog]]:
+    """A walk of its own, whose progress nobody keeps."""
+    return newest_first(pages, Progress(), lag=timedelta(0), initial_value=since, now=now)
+
+
+def _loaded(page: Page[ActivityLog], window: Window, letters: Letters) -> list[Batch]:
+    logs = [log for log in page.records if window.holds(log.created_at)]
+    return [
+        flatten(ACTIVITY_LOGS, logs),
+        letters.unreadable(page.unreadable),
+        letters.healed("record", [log.id for log in page.records]),
+    ]
+
+
+def _coverage(progress: Progress, total: int | None, initial: datetime | None, now: datetime) -> Coverage:
+    return Coverage(
+        stream=ACTIVITY_LOGS.name,
+        parent="",
+        covered_from=initial,
+        covered_to=progress.newest,
+        missing=dumps(progress.missing()) if progress.walks else None,
+        records=total,
+        last_checked_at=now,
+    )
+
+
+def _by_id(client: Client, ids: Iterable[str], letters: Letters, session: Session) -> Iterator[Step]:
+    """Single records: those asked for, and those that failed before, which may be gone by now."""
+    for log_id in ids:
+        try:
+            logs = parse(ActivityLog, [api.activity_log(client, log_id)])
+        except NotFound as error:
+            if log_id in session.ids:
+                session.failures.append(str(error))
+            yield Step([letters.healed("record", [log_id])])
+        except (Rejected, Retryable) as error:
+            yield Step([letters.failed("record", log_id, error)])
+        else:
+            yield Step(_loaded(Page(logs.records, logs.unreadable), Window(), letters))

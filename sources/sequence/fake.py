@@ -1,0 +1,293 @@
+"""Sequence as the simulator serves it: a small in-memory billing account with an activity log.
+
+Written from Sequence's own pages, never from our client, and held to tests/samples/sequence.
+No sockets and no wall clock may enter: time is `now`, chance is `seed`.
+https://docs.sequencehq.com/reference/2024-07-30/activity-stream/list-all-activity-logs
+https://docs.sequencehq.com/reference/authentication
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from base64 import b64encode
+from bisect import bisect_left, bisect_right, insort
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Literal
+from uuid import UUID, uuid5
+
+from sources._rest.transport import httpx
+
+Row = dict[str, Any]
+Key = tuple[datetime, str]
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+VERSION = "2024-07-30"
+LOGS = "/api/activity-logs"
+SPACE = UUID("0184421e-a9cc-711b-af93-bf0511d4d833")
+HAPPENINGS = [
+    ("CREATED", "Invoice Created", "Invoice INV-{n} was created for Blue Fern Bakery", "INVOICE"),
+    ("UPDATED", "Schedule Updated", "Billing schedule {n} moved to monthly", "BILLING_SCHEDULE"),
+    ("SENT", "Invoice Sent", "Invoice INV-{n} was sent to Tall Pine Logistics", "INVOICE"),
+    ("ARCHIVED", "Price Archived", "Price {n} is no longer offered", "PRICE"),
+    ("PAID", "Payment Received", "£{n}.50 arrived from Café Ørsted", "PAYMENT"),
+]
+# The schema leaves `metadata` untyped, so every JSON shape occurs.
+METADATA: list[list[Any]] = [
+    [],
+    ["retried"],
+    [{"key": "currency", "value": "GBP"}, {"key": "amount", "value": 1250.5}],
+    [1, 2.5, None, True, "mixed"],
+    [{"before": {"status": "DRAFT"}, "after": {"status": "FINAL", "lines": [1, 2]}}],
+]
+
+
+class SequenceFake:
+    """One Sequence account.
+
+    `page_cap` below 100 serves shorter pages than asked for; `end` says how the last page writes its missing
+    cursor; `failing` maps a part of a path to the status it answers with.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str = "demo-id",
+        client_secret: str = "demo-secret",
+        now: datetime = START,
+        page_cap: int = 100,
+        default_limit: int = 20,
+        end: Literal["absent", "null", "empty"] = "absent",
+        stamp: Literal["Z", "+02:00", "mixed"] = "Z",
+        seed: int = 0,
+    ) -> None:
+        self.now = now
+        self.page_cap, self.default_limit, self.end, self.stamp = page_cap, default_limit, end, stamp
+        self.failing: dict[str, int] = {}
+        self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
+        self._credentials = "Basic " + b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        self._random = random.Random(seed)
+        self._lock = threading.RLock()
+        self._account = self._uuid()
+        self._rows: dict[str, Row] = {}
+        self._keys: list[Key] = []  # oldest first: (createdAt, id)
+        self._shown: dict[str, Row] = {}  # as last served
+        self._cursors: dict[str, tuple[str, Key | None]] = {}  # handed out: its sortOrder, its place
+
+    @classmethod
+    def demo(cls, *, seed: int = 0) -> SequenceFake:
+        """An account of 450 logs over a month: five full pages."""
+        fake = cls(seed=seed)
+        fake.seed(450)
+        return fake
+
+    def seed(self, logs: int, *, days: float = 30.0) -> None:
+        """Write `logs` rows over the last `days`; every seventh shares its neighbour's createdAt."""
+        moments = sorted(self.now - timedelta(days=self._random.uniform(0, days)) for _ in range(logs))
+        for index, moment in enumerate(moments):
+            self.add_log(at=moments[index - 1] if index % 7 == 6 else moment)
+
+    def add_log(self, *, at: datetime | None = None, **fields: Any) -> Row:
+        """Write one log created `at` (default: now); `fields` overrule what is made up, badly if need be."""
+        with self._lock:
+            row = self._log(_whole_milliseconds(at or self.now)) | fields
+            self._put(row)
+            return row
+
+    def change(self, log_id: str, **fields: Any) -> Row:
+        """Give a log other values in place; Sequence documents no edit, so this is a test's liberty."""
+        with self._lock:
+            self._put(self._rows[log_id] | fields)
+            return self._rows[log_id]
+
+    def delete(self, log_id: str) -> None:
+        """Make a log vanish; it stays in `truth` if it was ever served."""
+        with self._lock:
+            self._keys.remove((_instant(self._rows.pop(log_id)), log_id))
+
+    def advance(self, minutes: float) -> None:
+        """Let time pass: a new log every two minutes, and one or two late ones, up to half an hour old."""
+        with self._lock:
+            before, self.now = self.now, self.now + timedelta(minutes=minutes)
+            for _ in range(max(1, int(minutes / 2))):
+                self.add_log(at=self.now - timedelta(minutes=self._random.uniform(0, minutes)))
+            for _ in range(self._random.randint(1, 2)):
+                self.add_log(at=before - timedelta(minutes=self._random.uniform(0.1, 30)))
+
+    def cursors_expire(self) -> None:
+        """Refuse every cursor handed out so far."""
+        with self._lock:
+            self._cursors.clear()
+
+    def truth(self) -> dict[str, list[Row]]:
+        """Whole rows by table: all that stand, and those that vanished after they were served."""
+        with self._lock:
+            return {"activity_logs": list((self._shown | self._rows).values())}
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        with self._lock:
+            path, query = request.url.path, dict(request.url.params)
+            self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
+            for part, status in self.failing.items():
+                if part in path:
+                    return _refuse(status, "failing", "This resource is failing")
+            if path != LOGS and not path.startswith(LOGS + "/"):
+                return _refuse(404, "not_found", "No such resource")
+            refusal = self._stranger(request)
+            if refusal is not None:
+                return refusal
+            return self._list(query) if path == LOGS else self._one(path.removeprefix(LOGS + "/"))
+
+    def _stranger(self, request: httpx.Request) -> httpx.Response | None:
+        """The checks that come before any endpoint: key, method, version."""
+        if request.headers.get("authorization") != self._credentials:
+            return _refuse(401, "unauthorized", "Invalid API credentials")
+        if request.method != "GET":
+            return _refuse(405, "method_not_allowed", "Only GET is served here")
+        version = request.headers.get("sequence-version")
+        if version is None:  # the oldest version answers, and it has no activity logs
+            return _refuse(404, "not_found", "No such resource in this API version")
+        return None if version == VERSION else _refuse(400, "bad_request", "Unknown Sequence-Version")
+
+    def _one(self, log_id: str) -> httpx.Response:
+        row = self._rows.get(log_id)
+        if row is None:
+            return _refuse(404, "not_found", "No such activity log")
+        self._show([row])
+        return _json(200, row)
+
+    def _list(self, query: dict[str, str]) -> httpx.Response:
+        order, limit = query.get("sortOrder", "DESC").upper(), query.get("limit", str(self.default_limit))
+        if order not in ("ASC", "DESC"):
+            return _refuse(400, "bad_request", "sortOrder must be ASC or DESC")
+        if not limit.isdecimal() or not 1 <= int(limit) <= 100:
+            return _refuse(400, "bad_request", "limit must be between 1 and 100")
+        token, place = query.get("after") or query.get("before"), None
+        if token:
+            bound, place = self._cursors.get(token, ("", None))
+            if bound != order:
+                return _refuse(400, "bad_request", "Invalid cursor")
+        keys = self._matching(query)
+        older = (order == "DESC") == (not query.get("before") or "after" in query)
+        page = _slice(keys, place, min(int(limit), self.page_cap), older=older)
+        pagination = {"totalResultSize": len(keys)} | self._links(keys, page, order)
+        rows = [self._rows[log_id] for _, log_id in (page[::-1] if order == "DESC" else page)]
+        return _json(200, {"items": self._show(rows), "pagination": pagination})
+
+    def _matching(self, query: dict[str, str]) -> list[Key]:
+        wanted = {
+            name: query[parameter]
+            for parameter, name in (("activityLogObjectId", "id"), ("activityLogObjectEntityId", "entityId"))
+            if parameter in query
+        }
+        if not wanted:
+            return self._keys
+        return [key for key in self._keys if _about(self._rows[key[1]], wanted)]
+
+    def _links(self, keys: list[Key], page: list[Key], order: str) -> dict[str, str | None]:
+        """The cursors out of `page` on both sides, an end written as `end` says."""
+        older = page[0] if page and page[0] != keys[0] else None
+        newer = page[-1] if page and page[-1] != keys[-1] else None
+        sides = {"after": older, "before": newer} if order == "DESC" else {"after": newer, "before": older}
+        links: dict[str, str | None] = {}
+        for side, key in sides.items():
+            if key is not None:
+                # The sample's cursor is the base64 of a UUID and tells nothing, so neither does this one.
+                links[side] = b64encode(str(uuid5(SPACE, f"{order} {key}")).encode()).decode()
+                self._cursors[links[side] or ""] = (order, key)
+            elif self.end != "absent":
+                links[side] = None if self.end == "null" else ""
+        return links
+
+    def _show(self, rows: list[Row]) -> list[Row]:
+        self._shown.update((str(row["id"]), row) for row in rows)
+        return rows
+
+    def _put(self, row: Row) -> None:
+        log_id = str(row["id"])
+        if log_id in self._rows:
+            self.delete(log_id)
+        self._rows[log_id] = row
+        insort(self._keys, (_instant(row), log_id))
+
+    def _log(self, at: datetime) -> Row:
+        row: Row = {
+            "id": self._uuid(),
+            "sequenceAccountId": self._account,
+            "activityType": self._random.choice(["NOTIFICATION", "USER_ACTION", "SYSTEM"]),
+            "origin": self._random.choice(["API", "DASHBOARD", "SCHEDULER"]),
+            "createdAt": _stamp(at, self.stamp),
+            "activityLogItems": [self._item() for _ in range(self._random.randint(1, 4))],
+        }
+        if self._random.random() < 0.8:
+            row |= {"apiVersion": "V1", "traceId": f"{self._random.getrandbits(128):032x}"}
+        return row
+
+    def _item(self) -> Row:
+        verb, name, summary, kind = self._random.choice(HAPPENINGS)
+        actor = {"id": self._uuid(), "entityType": self._random.choice(["USER", "API_CLIENT"])}
+        if actor["entityType"] == "USER":
+            email = self._random.choice(["ada@example.com", "bo@example.com"])
+            actor |= {"entityId": self._uuid(), "email": email}
+        item: Row = {
+            "id": self._uuid(),
+            "activityLogId": self._uuid(),  # not the log's id: it is not in the vendor's sample either
+            "verb": verb,
+            "name": name,
+            "summary": summary.format(n=self._random.randint(100, 999)),
+            "metadata": self._random.choice(METADATA),
+            "activityLogActor": actor,
+            "activityLogObject": {"id": self._uuid(), "entityType": kind, "entityId": self._uuid()},
+        }
+        if self._random.random() < 0.5:
+            item["reason"] = "New billing cycle started"
+            target = {"id": self._uuid(), "entityType": "SEQUENCE_USER", "entityId": self._uuid()}
+            item["activityLogTarget"] = target
+        return item
+
+    def _uuid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
+
+def _slice(keys: list[Key], place: Key | None, limit: int, *, older: bool) -> list[Key]:
+    """At most `limit` keys next to `place` on its older or newer side, oldest first; None: the outer end."""
+    if older:
+        stop = len(keys) if place is None else bisect_left(keys, place)
+        return keys[max(0, stop - limit) : stop]
+    start = 0 if place is None else bisect_right(keys, place)
+    return keys[start : start + limit]
+
+
+def _instant(row: Row) -> datetime:
+    try:
+        at = datetime.fromisoformat(row["createdAt"])
+    except (TypeError, ValueError, KeyError):  # a test's bad record: it has to stand somewhere
+        return START
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _about(row: Row, wanted: dict[str, str]) -> bool:
+    """Whether an item of the log has an object with all the `wanted` values."""
+    return any(wanted.items() <= item["activityLogObject"].items() for item in row["activityLogItems"])
+
+
+def _whole_milliseconds(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def _stamp(at: datetime, style: str) -> str:
+    """`at` as text, without a fraction where that is zero; "mixed" writes odd seconds with an offset."""
+    moved = style == "+02:00" or (style == "mixed" and at.second % 2 == 1)
+    local = at.astimezone(timezone(timedelta(hours=2))) if moved else at.astimezone(UTC)
+    return local.isoformat(timespec="milliseconds" if at.microsecond else "seconds").replace("+00:00", "Z")
+
+
+def _refuse(status: int, kind: str, message: str) -> httpx.Response:
+    return _json(status, {"error": {"type": kind, "message": message}})
+
+
+def _json(status: int, body: object) -> httpx.Response:
+    # Escaped to ASCII, so that a test can serve a lone surrogate.
+    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})

@@ -1,0 +1,133 @@
+"""What we keep of Tines: the logs of every action, and the actions. The vendor keeps them 7 days by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from sources._records.flatten import Batch, Table, flatten
+from sources._records.parse import parse
+from sources._rest.client import Client
+from sources._sync.fan_out import Read, side_by_side
+from sources._sync.ledger import COVERAGE, DEAD_LETTERS, MERGE, Ledger
+from sources._sync.letters import Letters
+from sources._sync.parents import Round
+from sources._sync.resource import tree_resource
+from sources._sync.session import Session, Step
+from sources._sync.walk import Page, until_older
+from sources._sync.window import Window, chosen, optional_instant
+from sources.tines import api
+from sources.tines.models import Action, ActionLog
+
+ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
+ACTIONS = Table("actions", Action, ("id",), MERGE)
+TABLES = (ACTION_LOGS, ACTIONS, COVERAGE, DEAD_LETTERS)
+
+
+@dlt.source(name="tines", section="tines")
+def tines(
+    tines_api_key: str = dlt.secrets.value,
+    tines_base_url: str = dlt.config.value,
+    tines_requests_per_minute: int = 100,
+    tines_workers: int = 8,
+    tines_lag: float = 3600.0,
+    tines_initial_value: str | None = None,
+    tines_end_value: str | None = None,
+    gapless_retry_max_wait: float = 60.0,
+    gapless_retry_budget: float = 300.0,
+    session: Session | None = None,
+) -> DltResource:
+    """Actions and their logs. Times are ISO 8601; lag (the look-back) and waits are seconds."""
+    session = session or Session()
+    client = api.client(
+        tines_api_key,
+        tines_base_url,
+        requests_per_minute=tines_requests_per_minute,
+        workers=tines_workers,
+        retry_max_wait=gapless_retry_max_wait,
+        retry_budget=gapless_retry_budget,
+    )
+    session.client = client
+    steps = partial(
+        _steps,
+        client=client,
+        session=session,
+        workers=tines_workers,
+        lag=timedelta(seconds=tines_lag),
+        initial=optional_instant(tines_initial_value, "TINES_INITIAL_VALUE"),
+        end=optional_instant(tines_end_value, "TINES_END_VALUE"),
+    )
+    return tree_resource(TABLES, steps, session)
+
+
+def _steps(
+    ledger: Ledger,
+    state: dict[str, Any],
+    *,
+    client: Client,
+    session: Session,
+    workers: int,
+    lag: timedelta,
+    initial: datetime | None,
+    end: datetime | None,
+) -> Iterator[Step]:
+    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end))
+    actions: list[Action] = []
+    yield from _actions(client, session, Letters(ACTIONS.name, ledger, session), actions)
+    # logs_count: what the action still stores; without one, ask.
+    todo = rounds.order((a for a in actions if a.logs_count != 0), key=lambda action: str(action.id))
+    session.meter.parents_total = len(todo)
+    window = rounds.window or Window(initial)
+
+    def pages(action: Action) -> Iterator[Page[ActionLog]]:
+        known = rounds.known(str(action.id))
+        watermark = known.covered_to if known else None
+        return until_older(_pages(client, action), watermark - lag if watermark else window.since)
+
+    newest: dict[int, datetime | None] = {}
+    for read in side_by_side(todo, pages, workers):
+        yield Step(_outcome(read, window, rounds, newest))
+
+
+def _actions(client: Client, session: Session, letters: Letters, found: list[Action]) -> Iterator[Step]:
+    for page in api.actions(client):
+        session.meter.pages += 1
+        actions = parse(Action, page.items)
+        found += actions.records
+        healed = letters.healed("record", [str(action.id) for action in actions.records])
+        yield Step([flatten(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
+
+
+def _pages(client: Client, action: Action) -> Iterator[Page[ActionLog]]:
+    for page in api.action_logs(client, action.id):
+        logs = parse(ActionLog, page.items, {"action_id": action.id, "story_id": action.story_id})
+        yield Page(logs.records, logs.unreadable, total=page.meta.count)
+
+
+def _outcome(
+    read: Read[Action, Page[ActionLog]], window: Window, rounds: Round, newest: dict[int, datetime | None]
+) -> list[Batch]:
+    """What to load for a page, or for the end of an action; `newest` holds the watermarks of those in between."""
+    action, page, letters = str(read.parent.id), read.page, rounds.letters
+    if page is not None:
+        rounds.session.meter.pages += 1
+        rounds.session.meter.records += len(page.records) + len(page.unreadable)
+        logs = [log for log in page.records if window.holds(log.created_at)]
+        times = [newest.get(read.parent.id), *(log.created_at for log in logs)]
+        newest[read.parent.id] = rounds.newest(action, times)
+        return [
+            flatten(ACTION_LOGS, logs),
+            letters.unreadable(page.unreadable, parent=action),
+            letters.healed("record", [str(log.id) for log in page.records]),
+        ]
+    if read.error:
+        return rounds.failed(action, read.error)
+    covered_to = rounds.newest(action, [newest.pop(read.parent.id, None)])
+    settled = [] if rounds.known(action) else [letters.settled(action)]
+    facts = {"covered_to": covered_to, "records": read.parent.logs_count}
+    return [*settled, *rounds.read(action, covered_from=window.since, **facts)]

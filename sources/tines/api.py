@@ -1,0 +1,83 @@
+"""How Tines speaks. https://www.tines.com/docs/api"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from sources._rest.auth import HeaderAuth
+from sources._rest.client import Client, segment
+from sources._rest.paging import LoopGuard
+
+PAGE_SIZE = 500
+"""The most the vendor allows."""
+
+
+class Meta(msgspec.Struct):
+    """Numbers of pages count from 1; no next one: the last. `count` is over all pages."""
+
+    next_page_number: int | None = None
+    next_page: str | None = None
+    count: int | None = None
+
+
+class ActionsPage(msgspec.Struct):
+    """The vendor's samples call the list `agents`, some of its specifications `actions`."""
+
+    meta: Meta
+    agents: list[msgspec.Raw] | None = None
+    actions: list[msgspec.Raw] | None = None
+
+    def __post_init__(self) -> None:
+        if self.agents is None and self.actions is None:
+            raise ValueError("neither `agents` nor `actions` is there")
+
+    @property
+    def items(self) -> list[msgspec.Raw]:
+        return self.agents if self.agents is not None else self.actions or []
+
+
+class ActionLogsPage(msgspec.Struct):
+    action_logs: list[msgspec.Raw]
+    meta: Meta
+
+    @property
+    def items(self) -> list[msgspec.Raw]:
+        return self.action_logs
+
+
+P = TypeVar("P", ActionsPage, ActionLogsPage)
+
+
+def client(api_key: str, base_url: str, **http: Any) -> Client:
+    """There is no default host: every tenant has its own domain."""
+    auth = HeaderAuth({"Authorization": f"Bearer {api_key}"}, base_url)
+    return Client(base_url, prefix="api/v1", auth=auth, **http)
+
+
+def actions(client: Client, per_page: int = PAGE_SIZE) -> Iterator[ActionsPage]:
+    yield from _numbered(client, "actions", ActionsPage, per_page)
+
+
+def action_logs(client: Client, action_id: int) -> Iterator[ActionLogsPage]:
+    """All that retention has left of one action's logs; neither a filter by time nor an order is documented."""
+    yield from _numbered(client, f"actions/{segment(action_id)}/logs", ActionLogsPage, PAGE_SIZE)
+
+
+def _numbered(client: Client, path: str, shape: type[P], per_page: int) -> Iterator[P]:
+    guard, number = LoopGuard(path), 1
+    while True:
+        guard.pass_on(str(number))
+        page = client.get(path, shape, {"per_page": per_page, "page": number})
+        yield page
+        following = page.meta.next_page_number or (number + 1 if page.meta.next_page else None)
+        if not following:
+            return
+        number = following
+
+
+def ping(client: Client) -> None:
+    """One cheap request that needs the key."""
+    next(actions(client, per_page=1))

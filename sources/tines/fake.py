@@ -1,0 +1,291 @@
+"""Tines as the simulator serves it: a small in-memory tenant of stories' actions with their logs.
+
+Written from Tines' own pages, never from our client, and held to tests/samples/tines.
+No sockets and no wall clock may enter: time is `now`, chance is `seed`.
+https://www.tines.com/docs/api/stories/actions/list/
+https://www.tines.com/docs/api/stories/actions/list-logs/
+https://www.tines.com/docs/api/welcome/
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Literal
+
+from sources._rest.transport import httpx
+
+Row = dict[str, Any]
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+ACTIONS = "/api/v1/actions"
+LOGS = re.compile(ACTIONS + r"/(\d+)/logs")
+ERROR = 4
+KINDS = ["HTTPRequest", "EventTransformation", "Trigger", "SendToStory", "Webhook"]
+MESSAGES = {
+    2: "Slow answer from https://intel.example.com/lookup",
+    3: 'Sending request to https://intel.example.com/lookup with options:\n  {\n    "method": "get"\n  }',
+    ERROR: "Unexpected status 502 — giving up after 3 tries",
+}
+# An inbound event may have any JSON shape, and is null for an action that started its run.
+EVENTS: list[Any] = [
+    None,
+    {},
+    {"webhook": {"alert": {"id": 7, "tags": ["phish", "naïve"], "score": 0.5}}},
+    [{"row": 1}, [2, None]],
+    "plain text",
+    12,
+    True,
+]
+
+
+class TinesFake:
+    """One Tines tenant.
+
+    `list_key` names the list of actions ("agents" is seen, some specifications say "actions"); `order` is the
+    undocumented order of logs; `page_cap` (Tines' is 500) bounds every page; `retention` is how long a log is
+    kept; `failing` maps a part of a path to the status it answers with.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str = "demo-key",
+        now: datetime = START,
+        page_cap: int = 500,
+        order: Literal["newest", "oldest"] = "newest",
+        list_key: Literal["agents", "actions"] = "agents",
+        retention: timedelta = timedelta(days=7),
+        stamp: Literal["Z", "+02:00", "mixed"] = "Z",
+        seed: int = 0,
+    ) -> None:
+        self.now, self.retention = now, retention
+        self.api_key, self.page_cap, self.order, self.stamp = api_key, page_cap, order, stamp
+        self.list_key = list_key
+        self.failing: dict[str, int] = {}
+        self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
+        self._random = random.Random(seed)
+        self._lock = threading.RLock()
+        self._last_id = 700
+        self._actions: dict[int, Row] = {}
+        self._logs: dict[int, list[Row]] = {}  # by action, in the order of arrival
+        self._shown: dict[tuple[int, str], Row] = {}  # as last served: (action, log)
+        self._shown_actions: dict[int, Row] = {}
+
+    @classmethod
+    def demo(cls, *, seed: int = 0) -> TinesFake:
+        """A tenant of 9 actions, 8 of them with 250 logs in all, 20 to a page: two pages each."""
+        fake = cls(seed=seed, page_cap=20)
+        fake.seed(9, logs=250)
+        return fake
+
+    def seed(self, actions: int, *, logs: int) -> None:
+        """Write `actions`, with `logs` of the time of retention spread over all but the last of them."""
+        ids = [self.add_action(at=self.now - timedelta(days=90))["id"] for _ in range(actions)]
+        for index in range(logs):
+            self.add_log(ids[index % max(1, actions - 1)], at=self._before(self.now, self.retention))
+
+    def add_action(self, *, at: datetime | None = None, **fields: Any) -> Row:
+        """Write one action created `at` (default: now), without logs."""
+        with self._lock:
+            action = self._action(self._stamp(at or self.now)) | fields
+            self._actions[action["id"]] = action
+            self._logs[action["id"]] = []
+            return action
+
+    def delete_action(self, action_id: int) -> None:
+        """Delete an action with its logs; what was ever served stays in `truth`."""
+        with self._lock:
+            del self._actions[action_id], self._logs[action_id]
+
+    def add_log(self, action_id: int, *, at: datetime | None = None, **fields: Any) -> Row:
+        """Write one log of an action created `at` (default: now); `fields` overrule what is made up."""
+        with self._lock:
+            level = self._random.choice([3, 3, 3, 2, ERROR])
+            row = {
+                "id": self._next_id(),
+                "level": level,
+                "message": MESSAGES[level],
+                "created_at": self._stamp(at or self.now),
+                "inbound_event": self._random.choice(EVENTS),
+            } | fields
+            self._logs[action_id].append(row)
+            return row
+
+    def change(self, log_id: int, **fields: Any) -> Row:
+        """Give a log other values in place; Tines documents no edit, so this is a test's liberty."""
+        with self._lock:
+            rows, index = self._find(log_id)
+            rows[index] = rows[index] | fields
+            return rows[index]
+
+    def delete(self, log_id: int) -> None:
+        """Make a log vanish; it stays in `truth` if it was ever served."""
+        with self._lock:
+            rows, index = self._find(log_id)
+            del rows[index]
+
+    def advance(self, minutes: float, *, newcomers: bool = True) -> None:
+        """Let time pass: new logs and late ones come, the oldest go, and a new action with a past comes."""
+        with self._lock:
+            before, past = self.now, timedelta(minutes=minutes)
+            self.now += past
+            ids = list(self._actions)
+            for _ in range(max(2, int(minutes / 2)) if ids else 0):
+                self.add_log(self._random.choice(ids), at=self._before(self.now, past))
+            for _ in range(2 if ids else 0):
+                self.add_log(self._random.choice(ids), at=self._before(before, timedelta(minutes=30)))
+            if newcomers:
+                action = self.add_action(at=self._before(self.now, past))["id"]
+                for _ in range(3):
+                    self.add_log(action, at=self._before(before, self.retention / 2))
+            oldest = self.now - self.retention
+            for rows in self._logs.values():
+                rows[:] = [row for row in rows if _instant(row) >= oldest]
+
+    def truth(self) -> dict[str, list[Row]]:
+        """Whole rows by table: all that stand, and those that vanished after they were served."""
+        with self._lock:
+            actions = self._shown_actions | {action: self._counted(action) for action in self._actions}
+            standing = {(action, str(row["id"])): row for action in self._logs for row in self._logs[action]}
+            logs = [
+                row | {"action_id": action, "story_id": actions[action]["story_id"]}
+                for (action, _), row in (self._shown | standing).items()
+            ]
+            return {"actions": list(actions.values()), "action_logs": logs}
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        with self._lock:
+            path = request.url.path
+            self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
+            status = next((status for part, status in self.failing.items() if part in path), None)
+            of_action = LOGS.fullmatch(path)
+            if status is None and not of_action and path != ACTIONS:
+                status = 404
+            elif status is None and not self._knows(request.headers):
+                status = 401
+            elif status is None and request.method != "GET":
+                status = 405
+            elif status is None and of_action and int(of_action[1]) not in self._actions:
+                status = 404
+            if status is not None:
+                return _json(status, {"errors": [{"message": httpx.codes.get_reason_phrase(status)}]})
+            return self._list_logs(request.url, int(of_action[1])) if of_action else self._list(request.url)
+
+    def _knows(self, headers: httpx.Headers) -> bool:
+        bearer: bool = headers.get("authorization") == f"Bearer {self.api_key}"
+        return bearer or bool(headers.get("x-user-token") == self.api_key)
+
+    def _list(self, url: httpx.URL) -> httpx.Response:
+        rows = [self._counted(action) for action in sorted(self._actions)]
+        for name in {"story_id", "team_id", "group_id"} & url.params.keys():
+            rows = [row for row in rows if str(row[name]) == url.params[name]]
+        page, meta = self._page(url, rows)
+        self._shown_actions |= {row["id"]: row for row in page}
+        return _json(200, {self.list_key: page, "meta": meta})
+
+    def _list_logs(self, url: httpx.URL, action: int) -> httpx.Response:
+        level = url.params.get("level")
+        rows = [row for row in self._logs[action] if level is None or str(row["level"]) == level]
+        rows.sort(key=lambda row: (_instant(row), str(row["id"])), reverse=self.order == "newest")
+        page, meta = self._page(url, rows)
+        self._shown |= {(action, str(row["id"])): row for row in page}
+        return _json(200, {"action_logs": page, "meta": meta})
+
+    def _page(self, url: httpx.URL, rows: list[Row]) -> tuple[list[Row], Row]:
+        """The asked-for page of `rows`, and its meta: links are absolute, on the host that was asked."""
+        size = min(_number(url.params.get("per_page"), 20), self.page_cap)
+        number, pages = _number(url.params.get("page"), 1), max(1, -(-len(rows) // size))
+
+        def link(page: int) -> str | None:
+            inside = 1 <= page <= pages or page == number
+            return str(url.copy_merge_params({"per_page": size, "page": page})) if inside else None
+
+        return rows[(number - 1) * size : number * size], {
+            "current_page": link(number),
+            "previous_page": link(number - 1),
+            "next_page": link(number + 1),
+            "next_page_number": number + 1 if number < pages else None,
+            "per_page": size,
+            "pages": pages,
+            "count": len(rows),
+        }
+
+    def _counted(self, action: int) -> Row:
+        """An action with what its logs say of it."""
+        logs = self._logs[action]
+        errors = [row for row in logs if row["level"] == ERROR]
+        last = {"last_event_at": _last(logs), "last_error_log_at": _last(errors)}
+        return self._actions[action] | last | {"logs_count": len(logs), "blended_events_count": len(logs)}
+
+    def _action(self, at: str) -> Row:
+        number, kind = self._next_id(), self._random.choice(KINDS)
+        scheduled = kind == "HTTPRequest"
+        return {
+            "id": number,
+            "type": f"Agents::{kind}Agent",
+            "user_id": 1,
+            "options": {"url": "https://intel.example.com/lookup", "headers": {"x-key": "in-the-options"}},
+            "name": f"{kind} {number}",
+            "description": self._random.choice([None, "Looks an address up"]),
+            "schedule": [{"cron": "*/5 * * * *", "timezone": "Europe/Dublin"}] if scheduled else None,
+            "last_check_at": at if scheduled else None,
+            "last_receive_at": at,
+            "created_at": at,
+            "updated_at": at,
+            "disabled": False,
+            "guid": f"{self._random.getrandbits(128):032x}",
+            "group_id": None,
+            "position": {"x": 60 * (number % 9), "y": 120},
+            "story_id": self._random.randint(41, 44),
+            "story_mode": "LIVE",
+            "nested_group_id": None,
+            "team_id": 6,
+            "sources": [number - 1],
+            "receivers": [],
+            "monitor_failures": True,
+            "monitor_all_events": False,
+            "monitor_no_events_emitted": None,
+        }
+
+    def _find(self, log_id: int) -> tuple[list[Row], int]:
+        places = ((rows, index) for rows in self._logs.values() for index in range(len(rows)))
+        return next((rows, index) for rows, index in places if rows[index]["id"] == log_id)
+
+    def _before(self, at: datetime, span: timedelta) -> datetime:
+        return at - span * self._random.random()
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _stamp(self, at: datetime) -> str:
+        """`at` as text in whole seconds; "mixed" writes odd seconds with an offset."""
+        moved = self.stamp == "+02:00" or (self.stamp == "mixed" and at.second % 2 == 1)
+        local = at.astimezone(timezone(timedelta(hours=2)) if moved else UTC)
+        return local.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _instant(row: Row) -> datetime:
+    try:
+        at = datetime.fromisoformat(row["created_at"])
+    except (TypeError, ValueError):  # a test's bad record: it has to stand somewhere
+        return START
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _last(rows: list[Row]) -> str | None:
+    return max(rows, key=_instant)["created_at"] if rows else None
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdecimal() and int(text) > 0 else default
+
+
+def _json(status: int, body: object) -> httpx.Response:
+    # Escaped to ASCII, so that a test can serve a lone surrogate.
+    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})

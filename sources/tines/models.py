@@ -1,0 +1,49 @@
+"""What Tines says: actions, and the logs of an action.
+
+https://www.tines.com/docs/api/stories/actions/list-logs/ and https://www.tines.com/api/actions/list/.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sources._records.record import Flag, Instant, Integer, Json, Record, Text
+
+
+class Action(Record):
+    id: Integer
+    type: Text | None = None
+    name: Text | None = None
+    description: Text | None = None
+    story_id: Integer | None = None
+    team_id: Integer | None = None
+    group_id: Integer | None = None
+    user_id: Integer | None = None
+    guid: Text | None = None
+    disabled: Flag | None = None
+    schedule: Json | None = None
+    created_at: Instant | None = None
+    updated_at: Instant | None = None
+    last_event_at: Instant | None = None
+    last_error_log_at: Instant | None = None
+    last_check_at: Instant | None = None
+    last_receive_at: Instant | None = None
+    logs_count: Integer | None = None
+    sources: Json | None = None
+    receivers: Json | None = None
+    position: Json | None = None
+
+    never_kept: ClassVar[frozenset[str]] = frozenset({"options"})
+    """May hold secrets: it is dropped before anything else sees it."""
+
+
+class ActionLog(Record):
+    id: Integer
+    action_id: Integer
+    """Not in the vendor's row, and neither is the story."""
+    story_id: Integer | None = None
+    level: Integer | None = None
+    """2 warning, 3 info, 4 error."""
+    message: Text | None = None
+    created_at: Instant
+    inbound_event: Json | None = None

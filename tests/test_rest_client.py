@@ -1,0 +1,606 @@
+"""The client: one checked answer, or the right error with the right words. No sockets, no waiting."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from sources._rest import (
+    BadEnvelope,
+    BadRequest,
+    Client,
+    Forbidden,
+    ForeignHost,
+    Loop,
+    NotFound,
+    Rejected,
+    Retryable,
+    Stop,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+    VendorError,
+    httpx,
+    segment,
+)
+from sources._rest.fake import Time
+
+BASE = "https://api.vendor.test"
+
+
+class Page(msgspec.Struct):
+    items: list[msgspec.Raw]
+
+
+class Stream(httpx.SyncByteStream):
+    """A body that arrives as an iterator of chunks."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self.chunks = chunks
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def client(
+    handle: Callable[[httpx.Request], httpx.Response], time: Time | None = None, **settings: Any
+) -> Client:
+    """A client whose vendor is `handle` and whose waits take no time."""
+    time = time or Time()
+    return Client(
+        settings.pop("base_url", BASE),
+        transport=httpx.MockTransport(handle),
+        clock=time.clock,
+        sleep=time.sleep,
+        **settings,
+    )
+
+
+def one(response: httpx.Response, **settings: Any) -> VendorError:
+    """The error that this one answer, for ever, ends in."""
+    with pytest.raises(VendorError) as caught:
+        client(lambda _: response, retry_budget=0, **settings).get("x", Page)
+    return caught.value
+
+
+def requests(handle: httpx.Response | None = None) -> tuple[list[httpx.Request], Client]:
+    seen: list[httpx.Request] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return handle or httpx.Response(200, json={"items": []})
+
+    return seen, client(note, prefix="/api/v1")
+
+
+# ---- what is asked
+
+
+def test_a_get_is_sent_as_written() -> None:
+    """Base URL, prefix, path and parameters make the URL; the headers say JSON and who we are."""
+    seen, it = requests()
+    it.get("leads/a%2Fb/logs", Page, {"limit": 5, "after": "a b&c"})
+    request = seen[0]
+    assert (request.method, str(request.url)) == (
+        "GET",
+        BASE + "/api/v1/leads/a%2Fb/logs?limit=5&after=a+b%26c",
+    )
+    assert request.headers["accept"] == "application/json"
+    assert request.headers["user-agent"].startswith("gapless/")
+    assert "gzip" in request.headers["accept-encoding"]
+
+
+def test_a_post_carries_json() -> None:
+    """The body is the JSON given, and the answer is decoded as that of a GET."""
+    seen, it = requests()
+    assert it.post("x", Page, {"a": [1]}, {"page": 2}).items == []
+    request = seen[0]
+    assert (request.method, request.url.query, json.loads(request.content)) == ("POST", b"page=2", {"a": [1]})
+    assert request.headers["content-type"] == "application/json"
+
+
+def test_a_retried_post_sends_its_body_again() -> None:
+    """Every attempt carries the whole body."""
+    bodies: list[bytes] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.read())
+        return httpx.Response(500 if len(bodies) < 3 else 200, json={"items": []})
+
+    client(handle).post("x", Page, {"a": 1})
+    assert bodies == [b'{"a":1}'] * 3
+
+
+def test_own_headers_are_sent() -> None:
+    """A header that is no secret, such as a version, is on every request."""
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["sequence-version"])
+        return httpx.Response(200, json={"items": []})
+
+    client(handle, headers={"Sequence-Version": "2024-07-30"}).get("x", Page)
+    assert seen == ["2024-07-30"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "prefix", "path", "url"),
+    [
+        (BASE, "", "x", "/x"),
+        (BASE + "/", "/api/", "/x", "/api/x"),
+        (BASE + "/proxy/omni/", "api/v1", "x", "/proxy/omni/api/v1/x"),
+        (f" {BASE}\n", "api", "", "/api"),
+        (BASE, "api", "//evil.test/x", "/api/evil.test/x"),
+    ],
+)
+def test_base_prefix_and_path_join(base_url: str, prefix: str, path: str, url: str) -> None:
+    """One slash between the parts, a path in the base URL is kept, and no path leaves the host."""
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        return httpx.Response(200, json={"items": []})
+
+    client(handle, base_url=base_url, prefix=prefix).get(path, Page)
+    assert seen == [BASE + url]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "api.vendor.test",
+        "ftp://x",
+        "https://",
+        "https://u:hunter2@x.test",
+        "https://x?key=hunter2",
+        "https://x:y",
+    ],
+)
+def test_a_wrong_base_url_is_refused(url: str) -> None:
+    """Before any request, saying what a right one looks like and never what was behind an @ or a ?."""
+    with pytest.raises(ValueError, match="base_url must be scheme and host") as caught:
+        Client(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"), [("a/b?c#d e%", "a%2Fb%3Fc%23d%20e%25"), (7, "7"), ("é", "%C3%A9")]
+)
+def test_a_segment_stays_one_segment(value: object, quoted: str) -> None:
+    """No id can add a segment, a query or a fragment."""
+    assert segment(value) == quoted
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", "\ud800"])
+def test_an_id_that_is_no_segment_is_rejected(value: str) -> None:
+    """It is an error of the kind that skips this one parent, and only this one."""
+    with pytest.raises(Rejected, match="cannot stand in a path"):
+        segment(value)
+
+
+@pytest.mark.parametrize(("path", "params"), [("x" * 70_000, {}), ("a\nb", {}), ("x", {"a": "\ud800"})])
+def test_what_is_no_url_is_rejected(path: str, params: dict[str, str | int]) -> None:
+    """A request that cannot be written down is skipped like one the vendor refuses."""
+    with pytest.raises(BadRequest, match="cannot be written as a URL"):
+        requests()[1].get(path, Page, params)
+
+
+# ---- next-links and redirects
+
+
+@pytest.mark.parametrize(
+    ("link", "url"),
+    [
+        (BASE + "/api/v1/x?page=2", BASE + "/api/v1/x?page=2"),
+        ("https://API.vendor.test:443/api/v1/x", BASE + "/api/v1/x"),
+        ("/api/v1/x?page=2", BASE + "/api/v1/x?page=2"),
+        ("x?page=2", BASE + "/api/v1/x?page=2"),
+    ],
+)
+def test_a_next_link_is_followed(link: str, url: str) -> None:
+    """Absolute or relative, it becomes a URL that `get` takes with its query; parameters are added to it."""
+    seen, it = requests()
+    it.get(it.follow(link), Page)
+    it.get(it.follow(link), Page, {"more": 1})
+    assert [str(request.url) for request in seen] == [url, url + ("&" if "?" in url else "?") + "more=1"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.test/api/v1/x",
+        "//evil.test/x",
+        "http://api.vendor.test/x",
+        "https://api.vendor.test:8443/x",
+        "https://api.vendor.test@evil.test/x",
+        "https://user:hunter2@api.vendor.test/x",
+        "https://api.vendor.test.evil.test/",
+        "javascript:alert(1)",
+        "https://[x",
+        "https://a b/",
+    ],
+)
+def test_a_foreign_next_link_is_refused(link: str) -> None:
+    """Another scheme, host or port, a user in the URL, or no URL at all: nothing is sent there."""
+    seen, it = requests()
+    with pytest.raises(ForeignHost, match="next-link leads to") as caught:
+        it.follow(link)
+    assert "hunter2" not in str(caught.value)
+    if link.startswith("http"):
+        with pytest.raises(VendorError):
+            it.get(link, Page)
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "location", ["https://evil.test/api", "//evil.test", "http://api.vendor.test/x", "https://["]
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_elsewhere_stops(location: str, status: int) -> None:
+    """It is one request, not two, and not tried again."""
+    seen, it = requests(httpx.Response(status, headers={"location": location}))
+    with pytest.raises(ForeignHost, match=r"redirect leads to .* base_url"):
+        it.get("x", Page)
+    assert len(seen) == 1
+
+
+def test_a_redirect_at_home_names_the_setting() -> None:
+    """On the same origin it is a wrong path, so the message names the base URL."""
+    error = one(httpx.Response(302, headers={"location": "/login?next=%2Fx"}))
+    assert type(error) is BadRequest
+    assert str(error) == (
+        "GET /x answered 302: a redirect to /login, none is followed; check the source's base_url setting"
+    )
+    assert type(one(httpx.Response(304))) is BadRequest
+
+
+# ---- the error tree
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "group"),
+    [
+        (400, BadRequest, Rejected),
+        (401, Unauthorized, Stop),
+        (403, Forbidden, Rejected),
+        (404, NotFound, Rejected),
+        (405, BadRequest, Rejected),
+        (408, Unavailable, Retryable),
+        (410, NotFound, Rejected),
+        (418, BadRequest, Rejected),
+        (422, BadRequest, Rejected),
+        (425, Unavailable, Retryable),
+        (429, Throttled, Retryable),
+        (500, Unavailable, Retryable),
+        (501, Unavailable, Retryable),
+        (503, Unavailable, Retryable),
+        (599, Unavailable, Retryable),
+        (204, BadEnvelope, Retryable),
+    ],
+)
+def test_a_status_is_the_right_error(status: int, kind: type[VendorError], group: type[VendorError]) -> None:
+    """Each status is in the group that says what to do about it, with the facts on it."""
+    error = one(httpx.Response(status))
+    assert type(error) is kind
+    assert isinstance(error, group)
+    assert (error.method, error.path, error.status) == ("GET", "/x", status)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_what_cannot_pass_is_asked_once(status: int) -> None:
+    """No retry for what will not change."""
+    seen, it = requests(httpx.Response(status))
+    with pytest.raises(VendorError):
+        it.get("x", Page)
+    assert (len(seen), it.stats.requests, it.stats.retries) == (1, 1, 0)
+
+
+def test_loop_is_a_stop() -> None:
+    """The paging's own error belongs to the group that ends a source."""
+    assert str(Loop(method="GET", path="/x", detail="cursor came before")) == "GET /x: cursor came before"
+    assert issubclass(Loop, Stop)
+
+
+def test_errors_survive_pickling() -> None:
+    """An error may cross a process, as schedulers make it."""
+    error = pickle.loads(
+        pickle.dumps(Throttled(method="GET", path="/x", status=429, detail="d", retry_after=2))
+    )
+    assert (str(error), error.retry_after) == ("GET /x answered 429: d", 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            {"error": {"type": "invalid_request_error", "message": "No such log"}},
+            "invalid_request_error, No such log",
+        ),
+        ({"detail": "Not found.", "code": "not_found"}, "not_found, Not found."),
+        ({"errors": [{"message": "per_page is too large"}]}, "per_page is too large"),
+        ([{"message": "first"}, {"message": "second"}], "first"),
+        (["only text"], "only text"),
+        ("a string", "a string"),
+        ({"message": "two\r\nlines\x1b[31m"}, "two lines [31m"),
+        ({"message": "x" * 201, "code": 17}, "17"),
+    ],
+)
+def test_the_vendors_short_words_are_told(answer: object, words: str) -> None:
+    """Type, code and short messages of every documented error shape are in the detail, on one line."""
+    assert one(httpx.Response(400, json=answer)).detail.endswith(f"; it says: {words}")
+
+
+def test_plain_text_is_told() -> None:
+    """A short text body is the vendor's message."""
+    assert one(httpx.Response(404, text="no such action")).detail.endswith("; it says: no such action")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(400, html="<h1>canary</h1>"),
+        httpx.Response(400, text="<h1>canary</h1>"),
+        httpx.Response(400, text="canary" * 40),
+        httpx.Response(400, json={"error": {"record": "canary"}, "data": ["canary"]}),
+        httpx.Response(400, json={"message": {"a": {"message": "canary"}}}),
+        httpx.Response(400, content=b"\xff\x00canary"),
+        httpx.Response(400, content=b"[" * 100_000),
+        httpx.Response(400, json=None),
+    ],
+)
+def test_other_error_bodies_are_not_told(answer: httpx.Response) -> None:
+    """A page, a record or rubbish in an error's body stays out of the message."""
+    error = one(answer)
+    assert "it says" not in error.detail
+    assert "canary" not in str(error)
+
+
+def test_a_broken_error_body_does_not_hide_the_status() -> None:
+    """A 401 whose body breaks off is still a refused key, and its connection is given back."""
+
+    def chunks() -> Iterator[bytes]:
+        yield b'{"error":'
+        raise httpx.ReadError("reset")
+
+    stream = Stream(chunks())
+    assert type(one(httpx.Response(401, stream=stream))) is Unauthorized
+    assert stream.closed
+
+
+def test_an_endless_error_body_ends() -> None:
+    """Only the beginning of an error's body is read."""
+
+    def chunks() -> Iterator[bytes]:
+        while True:
+            yield b"x" * 10_000
+
+    assert type(one(httpx.Response(404, stream=Stream(chunks())))) is NotFound
+
+
+# ---- the envelope
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "found"),
+    [
+        (b"", "application/json", "application/json, an empty body; Input data was truncated"),
+        (b"<html>canary</html>", "text/html; charset=utf-8", "text/html, HTML or XML; JSON is malformed"),
+        (b'{"error":"canary"}', "application/json", "a JSON object; Object missing required field `items`"),
+        (b'{"items":{"a":"canary"}}', "application/json", "Expected `array`, got `object` - at `$.items`"),
+        (b'{"items":null}', "application/json", "Expected `array`, got `null`"),
+        (b'["canary"]', "application/json", "a JSON array; Expected `object`, got `array`"),
+        (b'{"items":[{"a":"canary"', "application/json", "a JSON object; Input data was truncated"),
+        (b'{"items":[]} canary', "application/json", "trailing characters"),
+        (b'{"items":[NaN]}', "", "no content type, a JSON object; JSON is malformed"),
+        (b'{"items":' + b"[" * 100_000, "application/json", "nested too deeply"),
+        (b"null", "application/json", "a JSON null"),
+        (b"12", "application/json", "a JSON number"),
+        (b"oops canary", "application/json", "no JSON"),
+    ],
+)
+def test_a_wrong_envelope_is_an_error_in_types(body: bytes, media: str, found: str) -> None:
+    """200 with anything else than the documented shape says what it is, and never quotes it."""
+    error = one(httpx.Response(200, content=body, headers={"content-type": media} if media else {}))
+    assert type(error) is BadEnvelope
+    assert "expected Page as the vendor documents it, found " in error.detail
+    assert found in error.detail
+    assert "canary" not in str(error)
+
+
+@pytest.mark.parametrize("body", [b'"\xffcanary"', b'"canary\xc3"'])
+def test_invalid_utf8_is_an_error_in_types(body: bytes) -> None:
+    """Text that is no text is a wrong envelope, not a crash."""
+    with pytest.raises(BadEnvelope, match="not valid UTF-8") as caught:
+        client(lambda _: httpx.Response(200, content=body), retry_budget=0).get("x", str)
+    assert "canary" not in str(caught.value)
+
+
+def test_wrong_values_and_keys_are_not_quoted() -> None:
+    """What msgspec quotes from a body is left out of its message."""
+
+    class Strict(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind", tag="ok"):
+        a: int = 0
+
+    bodies = iter([b'{"kind":"canary"}', b'{"kind":"ok","canary":1}', b'{"kind":"ok","a`canary":1}'])
+    it = client(lambda _: httpx.Response(200, content=next(bodies)), retry_budget=0)
+    for _ in range(3):
+        with pytest.raises(BadEnvelope) as caught:
+            it.get("x", Strict)
+        assert "canary" not in str(caught.value)
+
+
+def test_a_wrong_envelope_is_asked_again() -> None:
+    """An error body with 200 is retried, and the good answer after it is returned."""
+    answers = iter([{"error": "busy"}, {"items": [1]}])
+    it = client(lambda _: httpx.Response(200, json=next(answers)))
+    assert [bytes(raw) for raw in it.get("x", Page).items] == [b"1"]
+    assert (it.stats.requests, it.stats.retries) == (2, 1)
+
+
+def test_shapes_may_be_unions() -> None:
+    """Either documented form is accepted, each as its own type."""
+    answers = iter([[1], {"items": [2]}])
+    it = client(lambda _: httpx.Response(200, json=next(answers)))
+    first, second = (it.get("x", Page | list[msgspec.Raw]) for _ in range(2))
+    assert isinstance(first, list)
+    assert isinstance(second, Page)
+
+
+def test_records_stay_raw() -> None:
+    """The bytes of a record are the vendor's own, digits and spaces too; a byte order mark is no fault."""
+    body = b'\xef\xbb\xbf{"items": [ {"n": 12345678901234567890.10} ]}'
+    found = client(lambda _: httpx.Response(200, content=body)).get("x", Page)
+    assert [bytes(raw) for raw in found.items] == [b'{"n": 12345678901234567890.10}']
+
+
+def test_gzip_is_decoded() -> None:
+    """A compressed answer is the same answer."""
+    zipped = gzip.compress(b'{"items":[]}')
+    response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Stream(iter([zipped])))
+    assert client(lambda _: response).get("x", Page).items == []
+
+
+# ---- faults on the wire
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("slow"),
+        httpx.ReadError("reset"),
+        httpx.ReadTimeout("slow"),
+        httpx.WriteError("reset"),
+        httpx.PoolTimeout("busy"),
+        httpx.RemoteProtocolError("garbage"),
+        httpx.ProxyError("407"),
+        httpx.DecodingError("bad gzip"),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_faults_are_retried(fault: Exception) -> None:
+    """Every fault of a connection passes by itself, on the way there or in the middle of a body."""
+    calls: list[int] = []
+
+    def broken() -> Iterator[bytes]:
+        yield b'{"items'
+        raise fault
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        calls.append(1)
+        if len(calls) == 1:
+            raise fault
+        if len(calls) == 2:
+            return httpx.Response(200, stream=Stream(broken()))
+        return httpx.Response(200, json={"items": []})
+
+    assert client(handle).get("x", Page).items == []
+    assert len(calls) == 3
+
+
+def test_corrupt_gzip_is_retried() -> None:
+    """A content encoding that does not decode is a fault, not a crash."""
+    answers = iter([b"not gzip at all", gzip.compress(b'{"items":[')[:-12], gzip.compress(b'{"items":[]}')])
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Stream(iter([next(answers)])))
+
+    it = client(handle)
+    assert it.get("x", Page).items == []
+    assert it.stats.requests == 3
+
+
+def test_a_fault_says_its_name() -> None:
+    """The message names the fault; what a protocol error quotes from the wire is left out."""
+
+    def fail(error: Exception) -> str:
+        def handle(request: httpx.Request) -> httpx.Response:
+            raise error
+
+        with pytest.raises(Unavailable) as caught:
+            client(handle, retry_budget=0).get("x", Page)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+        return str(caught.value)
+
+    assert fail(httpx.ConnectError("[Errno 111] Connection refused")).startswith(
+        "GET /x: connect error: [Errno 111] Connection refused; gave up after 1 attempt in 0.0 s"
+    )
+    assert fail(httpx.RemoteProtocolError("illegal status line: canary")).startswith(
+        "GET /x: remote protocol error; gave up"
+    )
+
+
+def test_a_trickle_meets_the_deadline() -> None:
+    """A body that always sends one more byte, each in time, ends when the whole attempt is over."""
+    time = Time()
+    streams: list[Stream] = []
+
+    def drip() -> Iterator[bytes]:
+        while True:
+            time.now += 1
+            yield b" "
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        streams.append(Stream(drip()))
+        return httpx.Response(200, stream=streams[-1])
+
+    with pytest.raises(Unavailable, match="no complete answer within 60 s"):
+        client(handle, time, retry_budget=100).get("x", Page)
+    assert 120 <= time.now - 1000 <= 161
+    assert all(stream.closed for stream in streams)
+
+
+def test_each_attempt_has_its_own_deadline() -> None:
+    """Slow attempts one after the other are not added up."""
+    time = Time()
+    statuses = iter([503, 503, 200])
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        time.now += 40
+        return httpx.Response(next(statuses), json={"items": []})
+
+    assert client(handle, time).get("x", Page).items == []
+
+
+# ---- what is counted and logged
+
+
+def test_stats_count_sends_retries_and_seconds() -> None:
+    """Each send, each retry and each second asleep is counted, and `waiting` is up only while asleep."""
+    time = Time()
+    asleep: list[int] = []
+    answers = iter([429, 503, 200])
+
+    def sleep(seconds: float) -> None:
+        asleep.append(it.stats.waiting)
+        time.sleep(seconds)
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert it.stats.waiting == 0
+        return httpx.Response(next(answers), headers={"retry-after": "3"}, json={"items": []})
+
+    it = Client(BASE, transport=httpx.MockTransport(handle), clock=time.clock, sleep=sleep)
+    it.get("x", Page)
+    stats = it.stats
+    assert (stats.requests, stats.retries, stats.waited, stats.waiting) == (3, 2, 6, 0)
+    assert asleep == [1, 1]
+
+
+def test_queries_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Not even with everything logged: the HTTP library is kept quiet."""
+    with caplog.at_level(logging.DEBUG):
+        requests()[1].get("x", Page, {"token": "canary"})
+    assert "canary" not in caplog.text
