@@ -15,6 +15,17 @@ class WrongSettings(GaplessError):
     code = USAGE
 
 
+class MissingSettings(WrongSettings):
+    """A source that cannot run, because `missing` (environment variables' names) are not set."""
+
+    def __init__(self, source: str, missing: list[str]) -> None:
+        self.missing = missing
+        super().__init__(
+            f"{source}: {', '.join(missing)} not set. Set it in the environment, or in lower case under"
+            f" [sources.{source}] in .dlt/secrets.toml."
+        )
+
+
 class Locked(GaplessError):
     """Another sync holds the lock: nothing was asked, nothing was written."""
 

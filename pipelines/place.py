@@ -24,6 +24,7 @@ DEFAULT_FILE = "gapless.duckdb"
 DLT_SETTINGS = {
     "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",  # the ledger believes only completed loads
     "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__INTERCEPT_SIGNALS": "false",  # dlt may swallow a Ctrl-C that comes while it loads
     "RUNTIME__LOG_LEVEL": "CRITICAL",  # dlt's logs repeat the errors that are reported here, with data in them
 }
 
@@ -32,6 +33,7 @@ def settle() -> None:
     """dlt's settings for this process; whatever the environment says already stays as it is."""
     for name, value in DLT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    os.environ.setdefault("DLT_DATA_DIR", str(_own_folder() / "dlt"))  # as root dlt would take a system-wide one
     checkout = Path(__file__).resolve().parent.parent
     if not Path(".dlt").is_dir() and (checkout / ".dlt").is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(checkout))
@@ -55,8 +57,8 @@ class Place:
 
         settle()
         if destination == "duckdb" and not _configured("destination.duckdb.credentials"):
-            file = Path.cwd() / DEFAULT_FILE
-            return cls(destination, file, str(file))
+            default = Path.cwd() / DEFAULT_FILE
+            return cls(destination, default, str(default))
         try:
             probe = dlt.pipeline("gapless_probe", destination=destination, dataset_name="gapless_probe")
             config = probe.destination_client().config
@@ -76,7 +78,7 @@ class Place:
     @property
     def working_folder(self) -> Path:
         mark = blake2b(self.identity.encode(), digest_size=8).hexdigest()
-        return Path(tempfile.gettempdir()) / f"gapless-{os.getuid()}" / mark
+        return _own_folder() / mark
 
     @property
     def lock_file(self) -> Path:
@@ -122,6 +124,10 @@ class Place:
                 f"cannot open {self.file} for writing: {_first_line(error)}. If another program has it open, close"
                 " it there; to read while a sync writes, read a copy."
             ) from None
+
+
+def _own_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"gapless-{os.getuid()}"
 
 
 def _configured(key: str) -> bool:

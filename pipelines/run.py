@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import COMPLETE, FAILED, PARTIAL, WrongSettings
+from pipelines.errors import COMPLETE, FAILED, PARTIAL, MissingSettings, WrongSettings
 from pipelines.place import Place
 from sources import SOURCES, Source
 from sources._sync.session import Session
@@ -62,6 +62,8 @@ Watch = Callable[[str, Session], None]
 
 def sync(names: list[str], place: Place, job: Job, watch: Watch = lambda name, session: None) -> Iterator[Outcome]:
     """Syncs `names` in turn and yields each outcome. Raises Locked or WrongSettings before any request."""
+    for name in names:
+        probe(SOURCES[name])
     with place.locked() as folder:
         for name in names:
             yield _sync_source(SOURCES[name], place, folder, job, watch)
@@ -86,13 +88,27 @@ def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Wa
         while not session.done:
             pipeline.run(built, loader_file_format="parquet")
             _count(outcome, pipeline)
-    except Exception as error:
-        outcome.error = explain(error)
+    except (Exception, KeyboardInterrupt) as error:
+        outcome.error = "interrupted" if _interrupted(error) else explain(error)
+        if _interrupted(error):  # dlt wraps one that comes while it loads
+            raise KeyboardInterrupt from None
     finally:
         _close(outcome, session)
+        record(pipeline, outcome)
         pipeline.deactivate()
-    record(pipeline, outcome)
     return outcome
+
+
+def probe(source: Source) -> None:
+    """Asks nobody. Raises WrongSettings as a sync of `source` would."""
+    session = Session()
+    build(source, session)
+    if session.client:
+        session.client.close()
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__cause__))
 
 
 def build(source: Source, session: Session, **settings: Any) -> Any:
@@ -102,11 +118,7 @@ def build(source: Source, session: Session, **settings: Any) -> Any:
     try:
         return source.build(session=session, **settings)
     except ConfigFieldMissingException as error:
-        missing = ", ".join(sorted(field.upper() for field in error.fields))
-        raise WrongSettings(
-            f"{source.name}: {missing} not set. Set it in the environment, or in lower case under"
-            f" [sources.{source.name}] in .dlt/secrets.toml."
-        ) from None
+        raise MissingSettings(source.name, sorted(field.upper() for field in error.fields)) from None
     except (ConfigurationException, ValueError) as error:
         raise WrongSettings(f"{source.name}: {error}") from None
 
@@ -136,8 +148,6 @@ def explain(error: BaseException) -> str:
 
 def record(pipeline: Any, outcome: Outcome) -> None:
     """Write the row of `runs`, after the last package and outside of any, so that it tells the end."""
-    from dlt.common.destination.exceptions import DestinationException
-
     row = _run_row(outcome)
     try:
         with pipeline.sql_client() as client:
@@ -145,7 +155,7 @@ def record(pipeline: Any, outcome: Outcome) -> None:
             marks = ", ".join(["%s"] * len(row))
             table = client.make_qualified_table_name("runs")
             client.execute_sql(f"insert into {table} ({columns}) values ({marks})", *row.values())
-    except DestinationException:
+    except Exception:
         if outcome.error is None:  # without a first load there is no table yet, and the error is told anyway
             raise
 

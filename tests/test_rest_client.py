@@ -403,7 +403,7 @@ def test_an_endless_error_body_ends() -> None:
         (b'["canary"]', "application/json", "a JSON array; Expected `object`, got `array`"),
         (b'{"items":[{"a":"canary"', "application/json", "a JSON object; Input data was truncated"),
         (b'{"items":[]} canary', "application/json", "trailing characters"),
-        (b'{"items":[NaN]}', "", "no content type, a JSON object; JSON is malformed"),
+        (b'{"items":NaN}', "", "no content type, a JSON object; JSON is malformed"),
         (b'{"items":' + b"[" * 100_000, "application/json", "nested too deeply"),
         (b"null", "application/json", "a JSON null"),
         (b"12", "application/json", "a JSON number"),

@@ -109,9 +109,13 @@ def _reason(error: ErrorDetails) -> str:
 
 
 def _unreadable(raw: bytes, key: str, reason: str) -> Unreadable:
+    """A record that was no strict JSON comes as a string that holds its text (`sources._rest.mend`)."""
     text = bytes(raw).decode("utf-8", errors="backslashreplace")
+    if text.startswith('"'):
+        text, reason = json.loads(text), "not JSON: NaN, half a surrogate pair, wrong UTF-8 or nested too deeply"
     try:
-        found = _value.decode(_object.decode(raw)[key])
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
+        found = json.loads(text)[key]
+    except (ValueError, KeyError, TypeError, RecursionError):
         found = None
-    return Unreadable(text, reason, str(found) if isinstance(found, str | int) and found != "" else None)
+    readable = isinstance(found, int) or (isinstance(found, str) and found.isprintable() and found)
+    return Unreadable(text, reason, str(found) if readable else None)

@@ -6,10 +6,13 @@ What they say about a wrong body is in terms of types: its text may hold anythin
 from __future__ import annotations
 
 import functools
+import json
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
+
+from sources._rest.mend import mended, record
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # a class, a generic or a union
@@ -21,16 +24,47 @@ class Malformed(ValueError):
     """The body is not of the wanted shape; the message says what was expected and what was found."""
 
 
+class OneRecord(bytes):
+    """The shape of an answer that is one record: an object with an `id`. Its bytes, as the vendor wrote them."""
+
+
+class _Identified(msgspec.Struct):
+    id: msgspec.Raw
+
+
 def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
-    """The body as the msgspec type `shape`; raises Malformed."""
+    """The body as the msgspec type `shape`; raises Malformed. Single records that are no JSON stand as strings."""
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return cast(T, _decoder(cast(Any, shape)).decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return cast(T, _one_record(body) if shape is OneRecord else _decoded(body, shape))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         found = f"{media or 'no content type'}, {_first(body)}; {_complaint(error)}"
     expected = getattr(shape, "__name__", str(shape))
     # Raised outside the handler: msgspec's and Python's own errors hold parts of the body.
     raise Malformed(f"expected {expected} as the vendor documents it, found {found}")
+
+
+def _decoded(body: bytes, shape: Any) -> Any:
+    try:
+        return _decoder(shape).decode(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        second = mended(body)
+        if second is None:
+            raise
+        return _decoder(shape).decode(second)
+
+
+def _one_record(body: bytes) -> OneRecord:
+    text = body.decode("utf-8", errors="surrogateescape")
+    whole = record(text)
+    if whole is text:
+        _decoder(_Identified).decode(body)
+        return OneRecord(body)
+    if not (isinstance(lenient := json.loads(text), dict) and "id" in lenient):
+        raise msgspec.ValidationError("no object with an id")
+    return OneRecord(whole.encode())
 
 
 def media_type(content_type: str) -> str:

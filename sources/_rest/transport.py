@@ -80,7 +80,7 @@ def connect(
 
 def _guard(client: httpx.Client, deadline: Deadline) -> None:
     # The only private names we touch. httpcore takes a network backend, but httpx does not pass one on, and a
-    # transport of our own would switch the environment's proxies off. tests/test_rest_client.py goes red when
+    # transport of our own would switch the environment's proxies off. tests/test_rest_wire.py goes red when
     # they are renamed; until then bodies are still checked between chunks, so we go on and say so.
     for transport in [client._transport, *client._mounts.values()]:
         pool = getattr(transport, "_pool", None)

@@ -17,8 +17,8 @@ from sources._rest.errors import Retryable, Stop, VendorError
 P = TypeVar("P")
 Q = TypeVar("Q")
 
-GIVE_UP_AFTER = 5
-"""Parents in a row that the vendor could not answer for: then the vendor is down, not the parent."""
+DOUBT_AFTER = 5
+"""Parents in a row that the vendor could not answer for: then it is asked whether it is there at all."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,13 @@ class Read(Generic[P, Q]):
     error: VendorError | None = None
 
 
-def side_by_side(parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int) -> Iterator[Read[P, Q]]:
+def side_by_side(
+    parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int, ping: Callable[[], None]
+) -> Iterator[Read[P, Q]]:
     """The pages of every parent as they come, `workers` parents at a time, and an end for each.
 
-    Raises what stops the source (`Stop`, or `GIVE_UP_AFTER` parents unanswered in a row) and any bug in `read`.
+    Raises what stops the source: a `Stop`, any bug in `read`, and what `ping` raises when it is asked because
+    `DOUBT_AFTER` parents in a row went unanswered.
     """
     unanswered = 0
     crew = _Crew(parents, read, workers)
@@ -42,8 +45,11 @@ def side_by_side(parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers
             if item.page is None:
                 unanswered = unanswered + 1 if isinstance(item.error, Retryable) else 0
             yield item
-            if isinstance(item.error, Stop) or (item.error and unanswered >= GIVE_UP_AFTER):
+            if isinstance(item.error, Stop):
                 raise item.error
+            if unanswered >= DOUBT_AFTER:
+                ping()
+                unanswered = 0
     finally:
         crew.stop.set()
 

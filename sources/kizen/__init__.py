@@ -74,7 +74,7 @@ def kizen(
     return tree_resource(TABLES, steps, session)
 
 
-@dataclass
+@dataclass(eq=False)
 class Type:
     """One type of activity in this sync. Times by id: `held` by the destination, `listed` by the vendor."""
 
@@ -172,13 +172,16 @@ def _listed(client: Client, types: list[Type], rounds: Round, workers: int, read
     """Lists the ids of every type that may have new ones; all but those that failed are put into `readable`."""
     readable += [kind for kind in types if not (rounds.window or kind.may_have_new())]
     todo = rounds.order((t for t in types if t not in readable), key=lambda kind: kind.activity.id)
-    for read in side_by_side(todo, lambda kind: api.responses(client, kind.activity.id), workers):
+    ping = partial(api.ping, client)
+    for read in side_by_side(todo, lambda kind: api.responses(client, kind.activity.id), workers, ping):
         kind, letters = read.parent, rounds.letters
         if read.page is not None:
             rounds.session.meter.pages += 1
-            references = parse(Reference, read.page)
-            kind.listed = {**(kind.listed or {}), **{r.id: r.logged_at for r in references.records}}
-            yield Step([letters.unreadable(references.unreadable, parent=kind.activity.id)])
+            lines = parse(Reference, read.page)
+            kind.listed = (kind.listed or {}) | {line.id: line.logged_at for line in lines.records}
+            kind.listed |= {line.key: None for line in lines.unreadable if line.key}  # its detail will tell
+            nameless = [line for line in lines.unreadable if not line.key]
+            yield Step([letters.unreadable(nameless, parent=kind.activity.id)])
         elif read.error:
             yield Step(rounds.failed(kind.activity.id, read.error))
         else:
@@ -194,7 +197,8 @@ def _details(
 ) -> Iterator[Step]:
     """Reads logged activities by id. A type is covered when the last of its own is read."""
     read: list[tuple[bytes, Type | None]] = []
-    for answer in side_by_side(todo, lambda item: [api.logged_activity(client, item[0])], workers):
+    ping = partial(api.ping, client)
+    for answer in side_by_side(todo, lambda item: [api.logged_activity(client, item[0])], workers, ping):
         logged, kind = answer.parent
         if answer.page is not None:
             read.append((answer.page, kind))

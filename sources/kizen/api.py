@@ -13,6 +13,7 @@ import msgspec
 
 from sources._rest.auth import HeaderAuth
 from sources._rest.client import Client, segment
+from sources._rest.envelope import OneRecord
 from sources._rest.paging import LoopGuard
 
 DEFAULT_BASE_URL = "https://app.go.kizen.com"
@@ -61,7 +62,7 @@ def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator
 
 def logged_activity(client: Client, activity_id: str) -> bytes:
     """One logged activity, as JSON. Raises `NotFound` for one that is missing or not visible to this user."""
-    return bytes(client.get(f"activities/logged/{segment(activity_id)}", msgspec.Raw))
+    return client.get(f"activities/logged/{segment(activity_id)}", OneRecord)
 
 
 def ping(client: Client) -> None:

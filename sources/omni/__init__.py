@@ -87,8 +87,8 @@ def _steps(
     if not leads:
         yield from _leads(client, session, Letters(LEADS.name, ledger, session), leads)
     session.meter.parents_total = len(leads)
-    todo = rounds.order(leads, key=str)
-    for answer in side_by_side(todo, lambda lead: [api.action_logs(client, lead)], workers):
+    todo, ping = rounds.order(leads, key=str), partial(api.ping, client)
+    for answer in side_by_side(todo, lambda lead: [api.action_logs(client, lead)], workers, ping):
         if answer.page is not None:
             yield _history(answer.parent, answer.page, rounds, rounds.window or Window(initial))
         elif answer.error:

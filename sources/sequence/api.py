@@ -9,6 +9,7 @@ import msgspec
 
 from sources._rest.auth import basic
 from sources._rest.client import Client, segment
+from sources._rest.envelope import OneRecord
 from sources._rest.paging import LoopGuard
 
 DEFAULT_BASE_URL = "https://eu.sequencehq.com"
@@ -62,7 +63,7 @@ def activity_logs(client: Client, after: str | None = None, limit: int = PAGE_SI
 
 def activity_log(client: Client, log_id: str) -> bytes:
     """One log, as JSON."""
-    return bytes(client.get(f"activity-logs/{segment(log_id)}", msgspec.Raw))
+    return client.get(f"activity-logs/{segment(log_id)}", OneRecord)
 
 
 def ping(client: Client) -> None:

@@ -90,7 +90,7 @@ def _steps(
         return until_older(_pages(client, action), watermark - lag if watermark else window.since)
 
     newest: dict[int, datetime | None] = {}
-    for read in side_by_side(todo, pages, workers):
+    for read in side_by_side(todo, pages, workers, partial(api.ping, client)):
         yield Step(_outcome(read, window, rounds, newest))
 
 

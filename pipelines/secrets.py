@@ -1,0 +1,113 @@
+"""No key on a screen or in a log: every configured secret becomes `***` wherever this process writes for people.
+
+The client already keeps keys out of its errors; this is the second net, over everything that is logged or printed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from pipelines.errors import WrongSettings
+from sources import SOURCES
+
+SHORTEST = 4
+"""A "secret" shorter than this would blank ordinary words."""
+FILES = (".duckdb", ".db")
+TELLING = re.compile(r"key|secret|password|token|credential", re.IGNORECASE)
+
+_known: set[str] = set()
+
+
+def redact(text: str) -> str:
+    """`text` with every secret in it as `***`."""
+    for secret in sorted(_known, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+class Redacting(logging.Formatter):
+    """Another formatter's text, a traceback included, redacted at the very end."""
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter("%(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(self._inner.format(record))
+
+
+def guard_logs() -> None:
+    """Warnings and worse to stderr, redacted; HTTP libraries, whose logs quote queries and headers, kept quiet."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler(sys.stderr))
+    for logger in (root, logging.getLogger("dlt")):
+        for handler in logger.handlers:
+            if not isinstance(handler.formatter, Redacting):
+                handler.setFormatter(Redacting(handler.formatter))
+    for name in ("httpx", "httpcore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def learn() -> None:
+    """Remember what dlt's configuration holds that must not be shown. Raises WrongSettings if it is not readable."""
+    from dlt.common.configuration.providers.toml import TomlProviderReadException
+
+    try:
+        _remember()
+    except TomlProviderReadException as error:
+        where = ", ".join(path for path in error.full_paths if os.path.exists(path))
+        raise WrongSettings(f"{where} is no valid TOML: {str(error).splitlines()[-1]}") from None
+
+
+def _remember() -> None:
+    _known.update(
+        form for value in _configured() if len(value) >= SHORTEST for form in {value, quote(value, safe="")}
+    )
+
+
+def _configured() -> Iterator[str]:
+    keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
+    for name, value in os.environ.items():
+        if name.rsplit("__", 1)[-1] in keys or ("__" in name and TELLING.search(name)):
+            yield from _secret_of(name, value)
+    for document in _documents():
+        yield from _leaves(document)
+
+
+def _documents() -> list[Any]:
+    from dlt.common.configuration.container import Container
+    from dlt.common.configuration.providers.doc import BaseDocProvider
+    from dlt.common.configuration.specs import PluggableRunContext
+
+    providers = Container()[PluggableRunContext].providers.providers
+    return [tomllib.loads(p.to_toml()) for p in providers if isinstance(p, BaseDocProvider) and p.supports_secrets]
+
+
+def _leaves(node: Any, name: str = "") -> Iterator[str]:
+    """Texts under a telling name, and all below it."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, key if TELLING.search(key) or not name else name)
+    elif isinstance(node, str) and TELLING.search(name):
+        yield from _secret_of(name, node)
+
+
+def _secret_of(name: str, value: str) -> Iterator[str]:
+    """Of a database's URL the password; of credentials that are a file's path nothing; else the whole value."""
+    value = value.strip()
+    try:
+        password = urlsplit(value).password if "://" in value else None
+    except ValueError:
+        password = None
+    if password:
+        yield password
+    elif "credentials" not in name.lower() or not ("/" in value or value.endswith(FILES)):
+        yield value

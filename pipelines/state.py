@@ -1,0 +1,130 @@
+"""What a source remembers, and how to make it forget: no row of data is touched.
+
+A change is a load like any other, with a coverage ledger and a state and no records, so that every later sync
+restores it from the destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pipelines.errors import GaplessError
+from pipelines.place import Place
+from pipelines.reading import Reader, reading
+from pipelines.run import explain
+from pipelines.status import BEGINNING, Coverage, coverage
+from sources import SOURCES, Source
+from sources._records.flatten import flatten
+from sources._sync.ledger import COVERAGE, Ledger
+from sources._sync.resource import tree_resource
+from sources._sync.session import Session, Step
+from sources._sync.walk import Progress
+
+
+@dataclass
+class Kept:
+    """What one source keeps: the walk's state (empty for sources with parents) and its coverage by stream."""
+
+    source: str
+    state: dict[str, Any] = field(default_factory=dict)
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"state": self.state, "coverage": {name: asdict(stream) for name, stream in self.coverage.items()}}
+
+
+def kept(place: Place) -> Iterator[Kept]:
+    """Of every source that has been synced to `place`. Raises Locked while a sync writes."""
+    with reading(place) as reader:
+        for source in SOURCES.values():
+            state = _restored(reader, source)
+            if state is not None:
+                yield Kept(source.name, _without_cursors(state), coverage(reader, source.name))
+
+
+def _restored(reader: Reader, source: Source) -> dict[str, Any] | None:
+    """The state of the source's one resource as the next sync will restore it; None before the first load."""
+    from dlt.common.versioned_state import decompress_state
+
+    select = (
+        "select s.state from {0} as s join {1} as l on s._dlt_load_id = l.load_id where l.status = 0"
+        f" and s.pipeline_name = '{source.name}' order by l.load_id desc limit 1"
+    )
+    found = reader.rows(source.name, select, "_dlt_pipeline_state", "_dlt_loads")
+    if not found:
+        return None
+    resources = decompress_state(found[0][0]).get("sources", {}).get(source.name, {}).get("resources", {})
+    state: dict[str, Any] = resources.get(source.module.TABLES[0].name, {})
+    return state
+
+
+def _without_cursors(state: dict[str, Any]) -> dict[str, Any]:
+    walks = [{**walk, "after": _short(walk.get("after"))} for walk in state.get("walks", ())]
+    return {**state, "walks": walks} if state else {}
+
+
+def _short(cursor: str | None) -> str | None:
+    return f"{cursor[:8]}…" if cursor and len(cursor) > 8 else cursor
+
+
+def rewind(place: Place, name: str, to: datetime) -> int | None:
+    """What is newer than `to`, less the look-back, is read again by the next sync.
+
+    Returns how many proofs were changed; None when nothing was synced yet. Raises Locked.
+    """
+
+    def back(state: dict[str, Any]) -> dict[str, Any]:
+        watermark = Progress.from_json(state).watermark
+        return Progress(min(watermark, to) if watermark else None).to_json()
+
+    return _change(place, SOURCES[name], to, back)
+
+
+def reset(place: Place, name: str) -> int | None:
+    """Everything is read again by the next sync. Returns and raises as `rewind`."""
+    return _change(place, SOURCES[name], BEGINNING, lambda state: Progress().to_json())
+
+
+Walk = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _change(place: Place, source: Source, to: datetime, walk: Walk) -> int | None:
+    import dlt
+
+    changed = 0
+
+    def steps(ledger: Ledger, state: dict[str, Any]) -> Iterator[Step]:
+        nonlocal changed
+        for stream in {table.name for table in source.module.TABLES}:
+            rows = [_earlier(row, to) for row in ledger.coverage(stream).values()]
+            changed += len(rows)
+            yield Step([flatten(COVERAGE, rows)], walk(state) if state else None)
+
+    def resource() -> Any:
+        return tree_resource(source.module.TABLES, steps, Session())
+
+    with place.locked() as folder:
+        if all(one.source != source.name for one in kept(place)):
+            return None
+        pipeline = dlt.pipeline(
+            source.name,
+            pipelines_dir=str(folder),
+            destination=place.dlt_destination,
+            dataset_name=source.name,
+        )
+        try:
+            pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format="parquet")
+        except Exception as error:
+            raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
+        finally:
+            pipeline.deactivate()
+    return changed
+
+
+def _earlier(row: Any, to: datetime) -> Any:
+    """The proof of one parent, up to `to` at most; without a digest it is asked again whatever it answers."""
+    covered = min(row.covered_to, to) if row.covered_to else None
+    return row.model_copy(update={"covered_to": covered, "digest": None, "missing": None})

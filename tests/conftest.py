@@ -1,0 +1,129 @@
+"""A vendor on the loopback interface, a DuckDB file in an empty folder, and the way between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+from hypothesis import settings
+
+from pipelines.place import DLT_SETTINGS, Place
+from pipelines.run import Job, Outcome, sync
+from sources import SOURCES
+from sources._rest.fake import serve
+from tests.truth import Truth, assert_exact, mismatches
+
+settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
+settings.load_profile("same every time")
+
+CREDENTIALS = {
+    "OMNI_API_KEY": "demo-key",
+    "SEQUENCE_CLIENT_ID": "demo-id",
+    "SEQUENCE_CLIENT_SECRET": "demo-secret",
+    "KIZEN_API_KEY": "demo-key",
+    "KIZEN_BUSINESS_ID": "demo-business",
+    "KIZEN_USER_ID": "demo-user",
+    "TINES_API_KEY": "demo-key",
+}
+IN_A_HURRY = {
+    **{f"{name.upper()}_REQUESTS_PER_MINUTE": "1000000" for name in SOURCES},
+    "GAPLESS_RETRY_BUDGET": "0.05",
+}
+OURS = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
+
+
+@dataclass
+class World:
+    """One vendor, and the database that is to hold what it has."""
+
+    name: str
+    fake: Any
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    intercept: Callable[[httpx.Request], httpx.Response | None] = field(default=lambda request: None)
+    """Answers in the vendor's place, or lets it answer."""
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        answer = self.intercept(request)
+        return self.fake.handle(request) if answer is None else answer
+
+    def fail_after(self, requests: int, status: int = 500) -> None:
+        """So many requests are answered, then none."""
+        left = iter(range(requests))
+        self.intercept = lambda request: None if next(left, None) is not None else httpx.Response(status)
+
+    def mend(self) -> None:
+        self.intercept = lambda request: None
+        self.fake.failing.clear()
+
+    def set(self, **settings: str) -> World:
+        for name, value in settings.items():
+            self.monkeypatch.setenv(name, value)
+        return self
+
+    def sync(self, **job: Any) -> Outcome:
+        """One sync; the vendor's notes of requests begin anew."""
+        self.fake.requests.clear()
+        (outcome,) = sync([self.name], Place.find("duckdb"), Job(**job))
+        return outcome
+
+    def complete(self, **job: Any) -> Outcome:
+        """One sync that must go well."""
+        outcome = self.sync(**job)
+        assert (outcome.outcome, outcome.error, outcome.failures) == ("complete", None, [])
+        return outcome
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of a query; tables are looked for in the vendor's dataset first."""
+        with self._open() as db:
+            db.execute(f"use {self.name}")
+            return db.execute(query).fetchall()
+
+    def letters(self) -> list[tuple[Any, ...]]:
+        return self.sql("select kind, key, attempts from dead_letters order by all")
+
+    def assert_exact(self, truth: Truth | None = None) -> None:
+        """The dataset holds the vendor's records, all and nothing else."""
+        with self._open() as db:
+            assert_exact(db, self.name, truth or self.fake.truth())
+
+    def mismatches(self) -> list[str]:
+        with self._open() as db:
+            return mismatches(db, self.name, self.fake.truth())
+
+    def asked(self, part: str = "") -> int:
+        """How many requests of the last sync had `part` in their path."""
+        return sum(part in path for _, path, _ in self.fake.requests)
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(str(self.folder / "gapless.duckdb"), read_only=True)
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder, and no setting of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    for name, value in {**DLT_SETTINGS, "DLT_PROJECT_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], World]]:
+    """`world(fake)` puts the fake on the loopback interface and the settings that reach it into place."""
+    with ExitStack() as stack:
+
+        def begin(fake: Any) -> World:
+            name = type(fake).__module__.split(".")[1]
+            here = World(name, fake, tmp_path, monkeypatch).set(**CREDENTIALS, **IN_A_HURRY)
+            return here.set(**{f"{name.upper()}_BASE_URL": stack.enter_context(serve(here.handle))})
+
+        yield begin

@@ -1,0 +1,408 @@
+"""The walks, by themselves: a listing in memory, no HTTP, no dlt. Interrupted anywhere, they lose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from json import dumps, loads
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources._records.parse import Unreadable
+from sources._rest.errors import BadRequest, Loop, NotFound, Unavailable
+from sources._rest.paging import LoopGuard
+from sources._sync.walk import Page, Progress, newest_first, until_older
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+LAG = timedelta(hours=1)
+
+
+def minutes(count: float) -> timedelta:
+    return timedelta(minutes=count)
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    created_at: datetime
+    id: int
+
+
+@dataclass
+class Listing:
+    """Newest first, by cursors that name the entry after which they go on."""
+
+    size: int = 2
+    entries: list[Entry] = field(default_factory=list)
+    refused: set[str | None] = field(default_factory=set)
+    generation: int = 0
+    """Cursors of earlier ones are refused."""
+    reads: int = 0
+    ends_on_empty_page: bool = False
+
+    def add(self, at: datetime) -> Entry:
+        entry = Entry(at, len(self.entries))
+        self.entries.append(entry)
+        return entry
+
+    def pages(self, after: str | None) -> Iterator[Page[Entry]]:
+        guard = LoopGuard("listing")
+        while True:
+            if after is not None:
+                guard.pass_on(after)
+            page = self.page(after)
+            yield page
+            after = page.after
+            if after is None:
+                return
+
+    def page(self, after: str | None) -> Page[Entry]:
+        self.reads += 1
+        at, number, generation = after.split() if after else ("", "", self.generation)
+        if after in self.refused or int(generation) != self.generation:
+            raise BadRequest(method="GET", path="listing", status=400)
+        place = Entry(datetime.fromisoformat(at), int(number)) if after else None
+        below = [e for e in sorted(self.entries, reverse=True) if place is None or e < place]
+        rows = below[: self.size]
+        more = len(below) > self.size or (self.ends_on_empty_page and rows)
+        last = f"{rows[-1].created_at.isoformat()} {rows[-1].id} {self.generation}" if rows else None
+        return Page(rows, after=last if more else None)
+
+
+@dataclass
+class Sync:
+    """What a destination would have after so many syncs: entries, and the state as JSON."""
+
+    listing: Listing
+    state: dict[str, Any] = field(default_factory=dict)
+    kept: set[Entry] = field(default_factory=set)
+
+    def run(self, pages: int | None = None, *, now: datetime = NOON, initial: datetime | None = None) -> list[Entry]:
+        """One sync, killed after so many pages; what it read."""
+        progress, read = Progress.from_json(loads(dumps(self.state))), []
+        walk = newest_first(self.listing.pages, progress, lag=LAG, initial_value=initial, now=now)
+        for page in islice(walk, pages):
+            read += page.records
+            self.kept.update(page.records)
+            self.state = progress.to_json()
+        return read
+
+    @property
+    def watermark(self) -> str | None:
+        return self.state.get("watermark")
+
+    @property
+    def whole(self) -> bool:
+        return self.kept == set(self.listing.entries)
+
+
+def filled(count: int = 9, size: int = 2, step: float = 40) -> Listing:
+    """Entries `step` minutes apart, the newest at noon."""
+    listing = Listing(size)
+    for index in range(count):
+        listing.add(NOON - minutes(step) * index)
+    return listing
+
+
+def test_a_first_walk_reads_each_page_once() -> None:
+    """Every page once, down to the last; then the watermark is the newest entry."""
+    sync = Sync(filled(9))
+    read = sync.run()
+    assert (len(read), sync.listing.reads, sync.whole) == (9, 5, True)
+    assert sync.state == {"watermark": NOON.isoformat(), "walks": []}
+
+
+def test_an_idle_walk_ends_at_the_first_page_older_than_the_look_back() -> None:
+    """Two pages: one that reaches into the look-back, one that is older as a whole."""
+    sync = Sync(filled(20))
+    sync.run()
+    sync.listing.reads = 0
+    sync.run()
+    assert sync.listing.reads == 2
+
+
+@pytest.mark.parametrize("killed_at", range(1, 6))
+def test_interrupted_at_any_page_and_resumed(killed_at: int) -> None:
+    """As if it had not been: same entries, same state, no page of the old walk read twice but its newest."""
+    once = Sync(filled(11))
+    once.run()
+    sync = Sync(filled(11))
+    sync.run(killed_at)
+    assert sync.watermark is None
+    sync.run()
+    assert sync.whole
+    assert sync.state == once.state
+    assert sync.listing.reads <= 6 + 2
+
+
+def test_the_watermark_moves_only_at_the_floor() -> None:
+    """Not one page before, and not past what was read when the walk began."""
+    sync = Sync(filled(9))
+    for killed_at in (1, 1, 2):
+        sync.run(killed_at)
+        assert sync.watermark is None
+    sync.run()
+    assert (sync.watermark, sync.state["walks"]) == (NOON.isoformat(), [])
+
+
+def test_two_interruptions_stacked() -> None:
+    """New entries between two interrupted walks: the newest come first, then both gaps are closed."""
+    sync = Sync(filled(12))
+    sync.run(2)
+    for later in range(1, 9):
+        sync.listing.add(NOON + minutes(50) * later)
+    evening = NOON + minutes(500)
+    newest = sync.run(1, now=evening)
+    assert [e.created_at for e in newest] == [NOON + minutes(400), NOON + minutes(350)]
+    assert len(sync.state["walks"]) == 2
+    for later in range(9, 12):
+        sync.listing.add(NOON + minutes(50) * later)
+    sync.run(1, now=NOON + minutes(600))
+    assert len(sync.state["walks"]) == 3
+    sync.run(now=NOON + minutes(600))
+    assert sync.whole
+    assert sync.state == {"watermark": (NOON + minutes(550)).isoformat(), "walks": []}
+
+
+@pytest.mark.parametrize("error", [BadRequest, NotFound])
+def test_a_refused_cursor_restarts_the_walk(error: type[BadRequest | NotFound]) -> None:
+    """From the newest page, once, down to the floor."""
+    sync = Sync(filled(12))
+    sync.run(3)
+    sync.listing.generation += 1
+    real = sync.listing.page
+
+    def page(after: str | None) -> Page[Entry]:
+        try:
+            return real(after)
+        except BadRequest:
+            raise error(method="GET", path="listing", status=400) from None
+
+    sync.listing.page = page  # type: ignore[method-assign]
+    sync.run()
+    assert (sync.whole, sync.watermark, sync.state["walks"]) == (True, NOON.isoformat(), [])
+
+
+def test_cursors_refused_again_and_again_end_with_an_error() -> None:
+    """A vendor that refuses the very same place after a restart is not asked for ever."""
+    sync = Sync(filled(12))
+    sync.run(3)
+    sync.listing.refused = {sync.state["walks"][0]["after"]}
+    with pytest.raises(BadRequest):
+        sync.run()
+    assert sync.listing.reads < 15
+    assert sync.watermark is None
+
+
+def test_a_refused_first_page_is_an_error() -> None:
+    """There is nothing to restart."""
+    listing = filled(3)
+    listing.refused = {None}
+    with pytest.raises(BadRequest):
+        Sync(listing).run()
+
+
+@pytest.mark.parametrize("chain", [["a", "a"], ["a", "b", "a"]], ids=["A-A", "A-B-A"])
+def test_a_repeated_cursor_is_a_loop(chain: list[str]) -> None:
+    """It stops the source; what came before was yielded, and the watermark stands still."""
+    cursors, progress = iter(chain), Progress()
+
+    def pages(after: str | None) -> Iterator[Page[Entry]]:
+        guard = LoopGuard("listing")
+        while True:
+            if after:
+                guard.pass_on(after)
+            after = next(cursors)
+            yield Page([Entry(NOON, 1)], after=after)
+
+    walk = newest_first(pages, progress, lag=LAG, initial_value=None, now=NOON)
+    with pytest.raises(Loop):
+        list(walk)
+    assert progress.watermark is None
+
+
+def test_an_empty_page_ends() -> None:
+    """Whether the listing is empty, or ends with a page that holds nothing."""
+    empty = Sync(Listing())
+    assert empty.run() == []
+    assert empty.state["walks"] == []
+    sync = Sync(filled(4))
+    sync.listing.ends_on_empty_page = True
+    sync.run()
+    assert (sync.whole, sync.watermark) == (True, NOON.isoformat())
+
+
+def test_any_other_error_keeps_the_place() -> None:
+    """What is unavailable is raised, and the next sync goes on from there."""
+    sync = Sync(filled(10))
+    real = sync.listing.page
+
+    def page(after: str | None) -> Page[Entry]:
+        if sync.listing.reads >= 3:
+            raise Unavailable(method="GET", path="listing", status=500)
+        return real(after)
+
+    sync.listing.page = page  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        sync.run()
+    assert len(sync.kept) == 6
+    sync.listing.page = real  # type: ignore[method-assign]
+    sync.run()
+    assert sync.whole
+
+
+def test_the_look_back_is_a_closed_interval() -> None:
+    """A late entry at watermark - look-back, to the microsecond, is read; ties of the watermark are, too."""
+    sync = Sync(Listing(size=1))
+    for at in (NOON, NOON - 2 * LAG, NOON - 3 * LAG):
+        sync.listing.add(at)
+    sync.run()
+    sync.listing.add(NOON - LAG)
+    sync.listing.add(NOON)
+    sync.run()
+    assert sync.whole
+
+
+def test_a_time_yet_to_come_moves_nothing() -> None:
+    """An entry of 2099 is kept; the watermark is the newest that is past, also when nothing is past."""
+    sync = Sync(Listing(size=1))
+    sync.listing.add(datetime(2099, 1, 1, tzinfo=UTC))
+    sync.run()
+    assert sync.watermark is None
+    sync.listing.add(NOON - minutes(5))
+    sync.run(1)
+    sync.run()
+    assert (sync.whole, sync.watermark) == (True, (NOON - minutes(5)).isoformat())
+
+
+def test_initial_value_ends_the_walk() -> None:
+    """Nothing older is asked for than the first page that is older as a whole."""
+    sync = Sync(filled(30))
+    sync.run(initial=NOON - minutes(60))
+    assert sync.listing.reads == 2
+    assert sync.watermark == NOON.isoformat()
+
+
+def test_a_page_without_a_readable_record_ends_nothing() -> None:
+    """It has no times, so it cannot be older than anything."""
+    listing = filled(8)
+    sync = Sync(listing)
+    sync.run()
+    late = listing.add(NOON - minutes(30))
+    real = listing.page
+
+    def page(after: str | None) -> Page[Entry]:
+        if after is None:
+            return Page([], [Unreadable("{}", "bad", None)], after="9999-12-31T00:00:00+00:00 0 0")
+        return real(after)
+
+    listing.page = page  # type: ignore[method-assign]
+    assert late in sync.run()
+
+
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("new"), st.integers(0, 59)),  # created so many minutes before it is listed
+        st.tuples(st.just("wait"), st.integers(1, 200)),
+        st.tuples(st.just("kill"), st.integers(1, 4)),  # a sync that reads so many pages
+        st.tuples(st.just("forget"), st.just(0)),  # the vendor refuses every cursor it gave
+    ),
+    max_size=40,
+)
+
+
+@given(events=events, size=st.integers(1, 4), past=st.integers(0, 12))
+def test_random_interruptions_never_lose_an_entry(events: list[tuple[str, int]], size: int, past: int) -> None:
+    """Entries up to the look-back late, between and during syncs that die anywhere: the next one has them all."""
+    sync, now = Sync(filled(past, size, step=25)), NOON
+    for what, amount in events:
+        if what == "new":
+            sync.listing.add(now - minutes(amount))
+        elif what == "wait":
+            now += minutes(amount)
+        elif what == "kill":
+            sync.run(amount, now=now)
+        else:
+            sync.listing.generation += 1
+    sync.run(now=now)
+    assert sync.whole
+    assert sync.state["walks"] == []
+
+
+@given(inserts=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 59)), max_size=12), size=st.integers(1, 3))
+def test_entries_that_come_while_a_walk_reads(inserts: list[tuple[int, int]], size: int) -> None:
+    """What is listed above the cursor of a running walk is read by the next one."""
+    sync = Sync(filled(8, size, step=25))
+    real, now = sync.listing.page, NOON
+
+    def page(after: str | None) -> Page[Entry]:
+        found = real(after)
+        for at_read, late in inserts:
+            if at_read == sync.listing.reads:
+                sync.listing.add(now - minutes(late))
+        return found
+
+    sync.listing.page = page  # type: ignore[method-assign]
+    sync.run(2)
+    sync.run()
+    sync.listing.page = real  # type: ignore[method-assign]
+    sync.run()
+    assert sync.whole
+
+
+# -- until_older -----------------------------------------------------------------------------------
+
+
+def taken(*pages: Iterable[float], floor: float | None) -> int:
+    """How many pages are read, given the minutes before noon of each page's entries."""
+    listing = [Page([Entry(NOON - minutes(ago), 0) for ago in page]) for page in pages]
+    return len(list(until_older(listing, None if floor is None else NOON - minutes(floor))))
+
+
+def test_pages_end_at_the_first_that_is_older_as_a_whole() -> None:
+    """Proven newest-first, the rest is older still."""
+    assert taken([1, 2], [3, 11], [12, 13], [14, 15], floor=10) == 3
+
+
+def test_without_a_floor_every_page_is_read() -> None:
+    """A parent without a watermark gets its whole history."""
+    assert taken([1, 2], [3, 4], [5, 6], floor=None) == 3
+
+
+def test_oldest_first_every_page_is_read() -> None:
+    """The new entries stand on the last page."""
+    assert taken([90, 80], [70, 60], [2, 1], floor=10) == 3
+    assert taken([90], [80], [1], floor=10) == 3
+
+
+def test_no_order_every_page_is_read() -> None:
+    """One entry out of order is proof enough that there is none."""
+    assert taken([5, 20, 19, 30], [40, 50], [1, 2], floor=10) == 3
+
+
+def test_ties_prove_no_order() -> None:
+    """A page of one time may be the first of an ascending listing."""
+    assert taken([20, 20], [20, 20], [1, 1], floor=10) == 3
+
+
+def test_the_floor_belongs_to_the_look_back() -> None:
+    """A page that touches it is not older."""
+    assert taken([1, 2], [9, 10], [11, 12], [13, 14], floor=10) == 3
+
+
+def test_an_empty_page_is_not_older() -> None:
+    """It says nothing about time."""
+    assert taken([1, 2], [], [11, 12], [13, 14], floor=10) == 3
+
+
+@given(ages=st.lists(st.integers(0, 50), max_size=30), size=st.integers(1, 5), newest=st.booleans())
+def test_a_sorted_listing_never_loses_what_is_new(ages: list[int], size: int, newest: bool) -> None:
+    """In either order, all at and after the floor is read."""
+    ordered = sorted(ages, reverse=not newest)
+    pages = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    read = [age for page in pages[: taken(*pages, floor=20)] for age in page]
+    assert [age for age in ages if age <= 20 and age not in read] == []
