@@ -70,7 +70,7 @@ def run(file: Path, say: Callable[[str], None], watch: Watch, ended: Callable[[O
         fakes = {name: import_module(f"sources.{name}.fake") for name in SOURCES}
         vendors = {name: getattr(module, f"{name.capitalize()}Fake").demo() for name, module in fakes.items()}
         urls = {name: stack.enter_context(serve(vendor.handle)) for name, vendor in vendors.items()}
-        stack.enter_context(_configuration(urls))
+        stack.enter_context(configuration(urls))
         say("First sync: everything the four simulated vendors have.")
         shown.first = _synced(place, watch, ended)
         _count(shown)
@@ -92,7 +92,7 @@ def _synced(place: Place, watch: Watch, ended: Callable[[Outcome], None]) -> lis
 
 
 @contextmanager
-def _configuration(urls: dict[str, str]) -> Iterator[None]:
+def configuration(urls: dict[str, str]) -> Iterator[None]:
     """dlt's whole configuration for as long as the block lasts; a proxy is not asked for loopback."""
     from dlt.common.configuration.container import Container
     from dlt.common.configuration.providers.dictionary import DictionaryProvider
@@ -167,7 +167,7 @@ def told(shown: Shown) -> Iterator[Any]:
     yield report.table("", shown.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in shown.answer])
     yield f"\nAll of it is in {shown.file}. To look around:\n"
     yield f"  duckdb {shlex.quote(str(shown.file))}"
-    script = f"import duckdb; print(duckdb.connect({str(shown.file)!r}).sql('show all tables'))"
+    script = f"import duckdb; print(duckdb.connect({str(shown.file)!r}).sql('from omni.leads limit 5'))"
     yield f'  python -c "{script}"' if script.isprintable() and not set(script) & set('"$`\\!') else ""
     yield "\nWith your own keys: set those of one source in the environment or in .dlt/secrets.toml,\n"
     yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in SOURCES.values())

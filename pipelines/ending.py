@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.core import TyperGroup
 
 from pipelines.errors import FAILED, INTERRUPTED, USAGE, GaplessError
@@ -40,9 +41,8 @@ def say(text: str) -> None:
 def show(*results: Any) -> None:
     """Tables and lines of a result, on stdout."""
     for result in results:
-        out().print(
-            redact(result) if isinstance(result, str) else result, markup=False, soft_wrap=isinstance(result, str)
-        )
+        text = redact(result) if isinstance(result, str) else result
+        out().print(text, markup=False, soft_wrap=isinstance(result, str | Text))
 
 
 def document(content: Any) -> None:

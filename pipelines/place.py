@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pipelines.errors import GaplessError, Locked, WrongSettings
+from sources import SOURCES
 
 DEFAULT_FILE = "gapless.duckdb"
 DLT_SETTINGS = {
@@ -54,6 +55,8 @@ class Place:
         """Raises WrongSettings when there is no such destination or its credentials are missing."""
         import dlt
         from dlt.common.configuration.exceptions import ConfigurationException
+        from dlt.common.destination.exceptions import UnknownDestinationModule
+        from dlt.common.exceptions import MissingDependencyException
 
         settle()
         if destination == "duckdb" and not _configured("destination.duckdb.credentials"):
@@ -62,9 +65,21 @@ class Place:
         try:
             probe = dlt.pipeline("gapless_probe", destination=destination, dataset_name="gapless_probe")
             config = probe.destination_client().config
+        except UnknownDestinationModule:
+            raise WrongSettings(
+                f"there is no destination {destination!r}, of dlt's own or in its configuration"
+            ) from None
+        except MissingDependencyException as error:
+            install = " ".join(f'"{name}"' for name in error.dependencies)
+            raise WrongSettings(f"destination {destination!r} needs: pip install {install}") from None
         except (ConfigurationException, ValueError, ImportError) as error:
             raise WrongSettings(f"destination {destination!r}: {_first_line(error)}") from None
         database = getattr(config.credentials, "database", None) if config.destination_type == "duckdb" else None
+        if isinstance(database, str) and Path(database).stem in SOURCES:
+            raise WrongSettings(
+                f"the file {database} is called like a source, and DuckDB cannot tell the file from the dataset."
+                " Choose another name in DESTINATION__DUCKDB__CREDENTIALS."
+            )
         file = Path(database).resolve() if isinstance(database, str) and database != ":memory:" else None
         return cls(destination, file, str(file or f"{destination} {config.fingerprint()}"))
 
@@ -102,14 +117,13 @@ class Place:
         except OSError as error:
             raise GaplessError(f"cannot write {self.lock_file}: {error.strerror}. Choose another folder.") from None
         try:
-            with lock:
-                shutil.rmtree(self.working_folder, ignore_errors=True)
-                self.working_folder.mkdir(mode=0o700)
-                self._must_be_free()
-                yield self.working_folder
-        finally:
-            lock.release()
             shutil.rmtree(self.working_folder, ignore_errors=True)
+            self.working_folder.mkdir(mode=0o700)
+            self._must_be_free()
+            yield self.working_folder
+        finally:
+            shutil.rmtree(self.working_folder, ignore_errors=True)
+            lock.release()
 
     def _must_be_free(self) -> None:
         """Before any request: DuckDB admits nobody beside a writer, not even readers."""

@@ -147,14 +147,19 @@ def explain(error: BaseException) -> str:
 
 
 def record(pipeline: Any, outcome: Outcome) -> None:
-    """Write the row of `runs`, after the last package and outside of any, so that it tells the end."""
+    """After the last package and outside of any: the row of `runs` tells the end, and healed letters go.
+
+    A letter goes only when the load that healed it was completed, so that no crash loses the record it speaks of.
+    """
     row = _run_row(outcome)
     try:
         with pipeline.sql_client() as client:
             columns = ", ".join(map(client.escape_column_name, row))
             marks = ", ".join(["%s"] * len(row))
-            table = client.make_qualified_table_name("runs")
-            client.execute_sql(f"insert into {table} ({columns}) values ({marks})", *row.values())
+            runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", "_dlt_loads"))
+            client.execute_sql(f"insert into {runs} ({columns}) values ({marks})", *row.values())
+            completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
+            client.execute_sql(f"delete from {letters} where healed_at is not null and {completed}")
     except Exception:
         if outcome.error is None:  # without a first load there is no table yet, and the error is told anyway
             raise

@@ -7,7 +7,7 @@ restores it from the destination.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +33,7 @@ class Kept:
     coverage: dict[str, Coverage] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"state": self.state, "coverage": {name: asdict(stream) for name, stream in self.coverage.items()}}
+        return {"state": self.state, "coverage": {name: stream.to_json() for name, stream in self.coverage.items()}}
 
 
 def kept(place: Place) -> Iterator[Kept]:

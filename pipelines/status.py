@@ -41,6 +41,9 @@ class Coverage:
     def complete(self) -> bool:
         return not (self.failed or self.unproven or self.missing)
 
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "complete": self.complete}
+
 
 @dataclass
 class Drift:
@@ -68,9 +71,8 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         content = {**asdict(self), "complete": self.complete}
-        for name, stream in self.coverage.items():
-            content["coverage"][name]["complete"] = stream.complete
-        return {key: value for key, value in content.items() if key != "source"}
+        del content["source"]
+        return {**content, "coverage": {name: stream.to_json() for name, stream in self.coverage.items()}}
 
 
 def statuses(place: Place) -> Iterator[Status]:
@@ -91,7 +93,7 @@ def _status(reader: Reader, source: Source) -> Status:
         main = source.module.TABLES[0].shape
         status.newest = _newest(reader, source.name, main)
         status.coverage = coverage(reader, source.name)
-        kinds = reader.rows(source.name, "select kind, count(*) from {0} group by kind", "dead_letters") or []
+        kinds = reader.rows(source.name, "select kind, count(*) from {0} where healed_at is null group by kind", "dead_letters") or []
         status.dead_letters = dict(sorted((kind, int(count)) for kind, count in kinds))
         status.last_run = _last_run(reader, source.name)
     return status

@@ -216,9 +216,7 @@ def sequence_answers() -> dict[str, list[Any]]:
     after = {"limit": "100", "after": first["pagination"]["after"]}
     return {
         "sequence/list_activity_logs": [first, http.get("/api/activity-logs", params=after).json()],
-        "sequence/get_activity_log": [
-            http.get(f"/api/activity-logs/{row['id']}").json() for row in first["items"]
-        ],
+        "sequence/get_activity_log": [http.get(f"/api/activity-logs/{row['id']}").json() for row in first["items"]],
     }
 
 
@@ -346,21 +344,15 @@ def test_sequence_defaults_to_newest_first_and_pages_back() -> None:
     """Without sortOrder the newest comes first, and `before` leads back to the page one came from."""
     http = client(SequenceFake.demo())
     first = http.get("/api/activity-logs?limit=10").json()
-    second = http.get(
-        "/api/activity-logs", params={"limit": "10", "after": first["pagination"]["after"]}
-    ).json()
-    back = http.get(
-        "/api/activity-logs", params={"limit": "10", "before": second["pagination"]["before"]}
-    ).json()
+    second = http.get("/api/activity-logs", params={"limit": "10", "after": first["pagination"]["after"]}).json()
+    back = http.get("/api/activity-logs", params={"limit": "10", "before": second["pagination"]["before"]}).json()
     assert back["items"] == first["items"]
     assert http.get("/api/activity-logs?limit=10&sortOrder=DESC").json() == first
     assert "before" not in first["pagination"]
     assert first["pagination"]["totalResultSize"] == 450
 
 
-@pytest.mark.parametrize(
-    ("end", "expected"), [("absent", {}), ("null", {"after": None}), ("empty", {"after": ""})]
-)
+@pytest.mark.parametrize(("end", "expected"), [("absent", {}), ("null", {"after": None}), ("empty", {"after": ""})])
 def test_sequence_writes_its_end_in_three_ways(end: Any, expected: Row) -> None:
     """The last page's `after` is left out, null or empty, as the fake is told."""
     fake = SequenceFake(end=end)
@@ -578,9 +570,7 @@ def test_a_kizen_edit_shrinks_the_fields_and_moves_no_count() -> None:
     assert edited == row | {"notes": row["notes"] + " (edited)", "fields": row["fields"][:-1]}
     assert fake.truth()["activities"] == kinds_before
     fake.advance(60, newcomers=False)
-    changed = [
-        each for each in fake.truth()["logged_activities"] if each["id"] in rows and each != rows[each["id"]]
-    ]
+    changed = [each for each in fake.truth()["logged_activities"] if each["id"] in rows and each != rows[each["id"]]]
     assert len(changed) == 2  # this one, and the one that time edited
 
 
@@ -628,9 +618,7 @@ def test_the_style_of_stamps_changes_no_instant(kind: type[Fake], stamp: Any) ->
     names = {"createdAt", "created_at", "logged_at"}
     texts = [value for row in fake.truth()[table] for name, value in row.items() if name in names]
     assert len(texts) == 30
-    assert all(
-        datetime.fromisoformat(text).tzinfo and datetime.fromisoformat(text) <= fake.now for text in texts
-    )
+    assert all(datetime.fromisoformat(text).tzinfo and datetime.fromisoformat(text) <= fake.now for text in texts)
     endings = {"Z" if text.endswith("Z") else text[-6:] for text in texts}
     assert endings == {"Z": {"Z"}, "+02:00": {"+02:00"}, "mixed": {"Z", "+02:00"}}[stamp]
 

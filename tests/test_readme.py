@@ -207,9 +207,10 @@ def test_every_table_of_the_readme_is_in_the_demo_database(demo: Path) -> None:
 
 @pytest.mark.parametrize("script", blocks("python"))
 def test_every_script_runs(script: str, vendors: dict[str, str], tmp_path: Path) -> None:
-    """The sources work in plain dlt as shown, and what they load is covered."""
-    done = run(tmp_path, vendors, "-c", script)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The sources work in plain dlt as shown, also the second time, and what they load is covered."""
+    for _ in range(2):
+        done = run(tmp_path, vendors, "-c", script)
+        assert done.returncode == 0, done.stdout + done.stderr
     with duckdb.connect(str(tmp_path / "logs.duckdb"), read_only=True) as database:
         assert database.execute("select count(*) > 0 from sequence.activity_logs").fetchone() == (True,)
         assert database.execute("select count(_dlt_load_id) from sequence.coverage").fetchone() == (1,)

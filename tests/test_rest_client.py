@@ -53,9 +53,7 @@ class Stream(httpx.SyncByteStream):
         self.closed = True
 
 
-def client(
-    handle: Callable[[httpx.Request], httpx.Response], time: Time | None = None, **settings: Any
-) -> Client:
+def client(handle: Callable[[httpx.Request], httpx.Response], time: Time | None = None, **settings: Any) -> Client:
     """A client whose vendor is `handle` and whose waits take no time."""
     time = time or Time()
     return Client(
@@ -175,9 +173,7 @@ def test_a_wrong_base_url_is_refused(url: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("value", "quoted"), [("a/b?c#d e%", "a%2Fb%3Fc%23d%20e%25"), (7, "7"), ("é", "%C3%A9")]
-)
+@pytest.mark.parametrize(("value", "quoted"), [("a/b?c#d e%", "a%2Fb%3Fc%23d%20e%25"), (7, "7"), ("é", "%C3%A9")])
 def test_a_segment_stays_one_segment(value: object, quoted: str) -> None:
     """No id can add a segment, a query or a fragment."""
     assert segment(value) == quoted
@@ -315,9 +311,7 @@ def test_loop_is_a_stop() -> None:
 
 def test_errors_survive_pickling() -> None:
     """An error may cross a process, as schedulers make it."""
-    error = pickle.loads(
-        pickle.dumps(Throttled(method="GET", path="/x", status=429, detail="d", retry_after=2))
-    )
+    error = pickle.loads(pickle.dumps(Throttled(method="GET", path="/x", status=429, detail="d", retry_after=2)))
     assert (str(error), error.retry_after) == ("GET /x answered 429: d", 2)
 
 

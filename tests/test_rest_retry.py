@@ -88,9 +88,7 @@ def test_a_sleep_that_does_not_sleep_ends() -> None:
 def test_the_last_error_tells_the_story() -> None:
     """It is the last one, and says how many attempts in how long and which setting gives more."""
     time = Time()
-    errors = iter(
-        [Throttled(method="GET", path="/x", status=429), Unavailable(method="GET", path="/x", status=503)]
-    )
+    errors = iter([Throttled(method="GET", path="/x", status=429), Unavailable(method="GET", path="/x", status=503)])
 
     def send() -> None:
         time.now += 0.75

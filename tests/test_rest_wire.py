@@ -39,9 +39,7 @@ def raw(*answers: Callable[[socket.socket], None]) -> Iterator[str]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(
-                target=treat, args=(connection, min(number, len(answers) - 1)), daemon=True
-            ).start()
+            threading.Thread(target=treat, args=(connection, min(number, len(answers) - 1)), daemon=True).start()
 
     def treat(connection: socket.socket, number: int) -> None:
         with connection:
@@ -166,9 +164,7 @@ def test_connections_are_kept_and_quick() -> None:
                 with pytest.raises(Exception, match="404"):
                     client.get("gone", Page)
             client.get("x", Page)
-            ports.extend(
-                str(c._connection._network_stream.get_extra_info("client_addr")) for c in pool.connections
-            )
+            ports.extend(str(c._connection._network_stream.get_extra_info("client_addr")) for c in pool.connections)
         assert len(set(ports)) == 1
         assert time.monotonic() - started < 60 * 0.02
 

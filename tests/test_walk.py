@@ -83,8 +83,8 @@ class Sync:
 
     def run(self, pages: int | None = None, *, now: datetime = NOON, initial: datetime | None = None) -> list[Entry]:
         """One sync, killed after so many pages; what it read."""
-        progress, read = Progress.from_json(loads(dumps(self.state))), []
-        walk = newest_first(self.listing.pages, progress, lag=LAG, initial_value=initial, now=now)
+        progress, read = Progress.from_json(loads(dumps(self.state))).back_to(initial), []
+        walk = newest_first(self.listing.pages, progress, lag=LAG, now=now)
         for page in islice(walk, pages):
             read += page.records
             self.kept.update(page.records)
@@ -113,7 +113,7 @@ def test_a_first_walk_reads_each_page_once() -> None:
     sync = Sync(filled(9))
     read = sync.run()
     assert (len(read), sync.listing.reads, sync.whole) == (9, 5, True)
-    assert sync.state == {"watermark": NOON.isoformat(), "walks": []}
+    assert sync.state == {"watermark": NOON.isoformat(), "walks": [], "initial_value": None}
 
 
 def test_an_idle_walk_ends_at_the_first_page_older_than_the_look_back() -> None:
@@ -165,7 +165,7 @@ def test_two_interruptions_stacked() -> None:
     assert len(sync.state["walks"]) == 3
     sync.run(now=NOON + minutes(600))
     assert sync.whole
-    assert sync.state == {"watermark": (NOON + minutes(550)).isoformat(), "walks": []}
+    assert (sync.watermark, sync.state["walks"]) == ((NOON + minutes(550)).isoformat(), [])
 
 
 @pytest.mark.parametrize("error", [BadRequest, NotFound])
@@ -219,7 +219,7 @@ def test_a_repeated_cursor_is_a_loop(chain: list[str]) -> None:
             after = next(cursors)
             yield Page([Entry(NOON, 1)], after=after)
 
-    walk = newest_first(pages, progress, lag=LAG, initial_value=None, now=NOON)
+    walk = newest_first(pages, progress, lag=LAG, now=NOON)
     with pytest.raises(Loop):
         list(walk)
     assert progress.watermark is None
@@ -285,6 +285,20 @@ def test_initial_value_ends_the_walk() -> None:
     sync.run(initial=NOON - minutes(60))
     assert sync.listing.reads == 2
     assert sync.watermark == NOON.isoformat()
+
+
+def test_a_lowered_initial_value_is_made_up_for() -> None:
+    """What lies between the new and the old one is read, whether the walk was finished or not; a raised one is not."""
+    for killed_at in (None, 1):
+        sync = Sync(filled(30))
+        sync.run(killed_at, initial=NOON - minutes(120))
+        sync.run(initial=NOON - minutes(400))
+        assert {e for e in sync.listing.entries if e.created_at >= NOON - minutes(400)} <= sync.kept
+        sync.listing.reads = 0
+        sync.run(initial=NOON - minutes(300))
+        assert sync.listing.reads == 2
+        sync.run()
+        assert sync.whole
 
 
 def test_a_page_without_a_readable_record_ends_nothing() -> None:

@@ -155,7 +155,7 @@ def _spread(source: str, table: str, values: Row, prefix: str, node: Node) -> Ro
     """Puts `values` into the row; returns what no column is meant for."""
     extra: Row = {}
     for name, value in values.items():
-        column = prefix + re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+        column = prefix + _snake_case(source, name)
         child = f"{table}__{column}"
         known = CONTRACT[source][table]
         if column in known and column != "_extra":
@@ -168,6 +168,13 @@ def _spread(source: str, table: str, values: Row, prefix: str, node: Node) -> Ro
         else:
             extra[name] = value
     return extra
+
+
+def _snake_case(source: str, name: str) -> str:
+    """The column for a field; a field that the vendor would not spell like this has none (`?`)."""
+    if source in ("omni", "sequence"):
+        return re.sub(r"([A-Z])", r"_\1", name).lower() if re.fullmatch("[a-z]+([A-Z][a-z]+)*", name) else "?"
+    return name
 
 
 def _item(source: str, table: str, item: Any) -> Node:
@@ -211,9 +218,7 @@ def _read(db: duckdb.DuckDBPyConnection, source: str, table: str, found: list[st
     return list(by_id.values())
 
 
-def _hang(
-    db: duckdb.DuckDBPyConnection, source: str, table: str, parents: dict[str, Node], found: list[str]
-) -> None:
+def _hang(db: duckdb.DuckDBPyConnection, source: str, table: str, parents: dict[str, Node], found: list[str]) -> None:
     for child in _children(source, table):
         for parent in parents.values():
             parent.children[child] = []

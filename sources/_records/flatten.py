@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -26,8 +26,6 @@ class Table:
     model: type[Record]
     key: tuple[str, ...]
     write_disposition: Any
-    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """dlt column hints beyond those of the shape."""
 
     @property
     def shape(self) -> TableShape:
@@ -80,7 +78,7 @@ def _tables(shape: TableShape, level: _Level) -> Iterator[tuple[str, pa.RecordBa
 def _below(child: TableShape, level: _Level) -> _Level:
     below = _Level([], [], [], [], [])
     for row, row_id, root in zip(level.rows, level.ids, level.roots, strict=True):
-        for index, item in enumerate(child.items(row)):
+        for index, item in enumerate(child.items(row) or ()):
             below.rows.append(item)
             below.ids.append(digest(row_id, child.name, index))
             below.parents.append(row_id)

@@ -34,6 +34,8 @@ class Coverage(Record):
     """Of the vendor's answer (or its count), to see that nothing changed."""
     records: Integer | None = None
     """How many the vendor says there are."""
+    listed_at: Instant | None = None
+    """When its records were last listed whole, where a hint can save the listing."""
     last_checked_at: Instant | None = None
     error: Text | None = None
     failures: Integer = 0
@@ -54,7 +56,7 @@ class DeadLetter(Record):
     first_seen_at: Instant
     last_seen_at: Instant
     healed_at: Instant | None = None
-    """Always null in the table: a letter that healed is deleted by the load that says so."""
+    """Null: open. What a completed load healed may be deleted at any time."""
 
 
 class StatusChange(Record):
@@ -86,9 +88,7 @@ class Run(Record):
 
 
 COVERAGE = Table("coverage", Coverage, ("stream", "parent"), MERGE)
-DEAD_LETTERS = Table(
-    "dead_letters", DeadLetter, ("stream", "kind", "key"), MERGE, {"healed_at": {"hard_delete": True}}
-)
+DEAD_LETTERS = Table("dead_letters", DeadLetter, ("stream", "kind", "key"), MERGE)
 RUNS = Table("runs", Run, ("run_id",), MERGE)
 STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), FIRST_SEEN)
 
@@ -97,28 +97,28 @@ class Ledger:
     """What the destination of the current pipeline already holds."""
 
     def coverage(self, stream: str) -> dict[str, Coverage]:
-        """By parent."""
-        rows = self._read(COVERAGE)
+        """By parent, of completed loads: whose row is of another one must be read again."""
+        rows = [Coverage.model_validate(row) for row, completed in self._rows(COVERAGE) if completed]
         return {row.parent: row for row in rows if row.stream == stream}
 
     def dead_letters(self, stream: str) -> list[DeadLetter]:
-        return [row for row in self._read(DEAD_LETTERS) if row.stream == stream]
+        """The open ones: whatever load wrote them last, and those that a load healed which was not completed."""
+        rows = [(DeadLetter.model_validate(row), completed) for row, completed in self._rows(DEAD_LETTERS)]
+        return [row for row, completed in rows if row.stream == stream and not (row.healed_at and completed)]
 
-    def _read(self, table: Table) -> list[Any]:
+    def _rows(self, table: Table) -> list[tuple[dict[str, Any], bool]]:
+        """Rows by column, each with whether its load was completed."""
         names = [column.name for column in table.shape.columns if column.name != "_extra"]
-        rows = self.select(table.name, names)
-        return [table.model.model_validate(dict(zip(names, row, strict=True))) for row in rows]
+        return [(dict(zip(names, row, strict=False)), row[-1]) for row in self.select(table.name, names)]
 
     def select(self, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Rows of completed loads; none when the table does not exist yet."""
-        pipeline = dlt.current.pipeline()
-        with pipeline.sql_client() as client:
+        """Rows of a table, and last in each whether its load was completed; none if there is no such table yet."""
+        with dlt.current.pipeline().sql_client() as client:
             name, loads = (client.make_qualified_table_name(t) for t in (table, "_dlt_loads"))
             wanted = ", ".join(map(client.escape_column_name, columns))
-            completed = f"select load_id from {loads} where status = 0"
-            query = f"select {wanted} from {name} where _dlt_load_id in ({completed})"
+            completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
             try:
-                with client.execute_query(query) as cursor:
+                with client.execute_query(f"select {wanted}, {completed} from {name}") as cursor:
                     return list(cursor.fetchall())
             except DatabaseUndefinedRelation:
                 return []

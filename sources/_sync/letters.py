@@ -1,4 +1,4 @@
-"""Dead letters of one stream: what failed is kept, tried first next time, and deleted when it heals.
+"""Dead letters of one stream: what failed is kept, tried first next time, and closed when it heals.
 
 Kinds: a `record`, by its id; a `nameless` record, without a readable id, by a digest of its text; a `parent`.
 """
@@ -47,12 +47,12 @@ class Letters:
         return flatten(DEAD_LETTERS, [self._note(kind, key, str(error), parent, None)])
 
     def healed(self, kind: str, keys: Iterable[str]) -> Batch:
-        """Deletes the letters of `keys`, as far as there are any."""
+        """Closes the letters of `keys`, as far as there are any."""
         gone = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
         return flatten(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in gone])
 
     def settled(self, parent: str) -> Batch:
-        """Deletes the letters of records below a parent that was just read whole, but for those noted again."""
+        """Closes the letters of records below a parent that was just read whole, but for those noted again."""
         keys = [key for key, letter in self._open.items() if letter.parent == parent and key not in self._noted]
         gone = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
         return flatten(DEAD_LETTERS, gone)

@@ -27,8 +27,12 @@ class Round:
     In a window nothing is proven, so no coverage is written.
     """
 
-    def __init__(self, stream: str, ledger: Ledger, session: Session, window: Window) -> None:
+    def __init__(
+        self, stream: str, ledger: Ledger, session: Session, window: Window, initial: datetime | None
+    ) -> None:
         self.session, self.window, self.now = session, window, session.now()
+        self.kept = window or Window(initial)
+        """What to load of that which is read."""
         self.letters = Letters(stream, ledger, session)
         self.coverage = ledger.coverage(stream)
         self._stream = stream
@@ -48,7 +52,10 @@ class Round:
 
     def known(self, parent: str) -> Coverage | None:
         """What is proven about a parent; nothing when it must be read whole."""
-        return None if self.window or parent in self._holding_letters else self.coverage.get(parent)
+        known = self.coverage.get(parent)
+        if known is None or self.window or parent in self._holding_letters:
+            return None
+        return None if _before(self.kept.since, known.covered_from) else known
 
     def newest(self, parent: str, instants: Iterable[datetime | None]) -> datetime | None:
         """The parent's watermark once records created at `instants` are loaded; the future moves it not."""
@@ -59,7 +66,13 @@ class Round:
     def read(self, parent: str, **facts: Any) -> list[Batch]:
         """The parent was read to its end."""
         self.session.meter.parents += 1
-        row = Coverage(stream=self._stream, parent=parent, last_checked_at=self.now, **facts)
+        row = Coverage(
+            stream=self._stream,
+            parent=parent,
+            covered_from=self.kept.since,
+            last_checked_at=self.now,
+            **facts,
+        )
         return [self.letters.healed("parent", [parent]), *self._written(row)]
 
     def failed(self, parent: str, error: VendorError) -> list[Batch]:
@@ -76,3 +89,8 @@ class Round:
 
     def _written(self, row: Coverage) -> list[Batch]:
         return [] if self.window else [flatten(COVERAGE, [row])]
+
+
+def _before(asked_from: datetime | None, covered_from: datetime | None) -> bool:
+    """Whether older records are asked for than were; none: from the beginning."""
+    return covered_from is not None and (asked_from is None or asked_from < covered_from)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dlt
+import pyarrow as pa
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import TTableSchema
 from dlt.extract import DltResource
@@ -54,19 +55,23 @@ def tree_resource(
         dlt.current.source_schema().__class__ = _RootResource
         state = dlt.current.resource_state()
         chunk = current.chunk(lambda: read(Ledger(), dict(state)), state)
+        load_id = dlt.current.load_package_state()["load_id"]
         for table in (*tables, RUNS):
             for shape, arrow in chunk.tables(table):
-                yield dlt.mark.with_hints(arrow, _hints(table, shape), create_table_variant=True)
+                yield dlt.mark.with_hints(_of_load(arrow, load_id), _hints(table, shape), create_table_variant=True)
 
     return dlt.resource(rows, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
 
 
+def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
+    """With `_dlt_load_id`, which dlt adds to Arrow tables only when configured; the ledger rests on it."""
+    ids = pa.repeat(pa.scalar(load_id), arrow.num_rows)
+    return arrow.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), ids)
+
+
 def _hints(table: Table, shape: TableShape) -> Any:
-    columns: dict[str, Any] = {
-        c.name: {"data_type": c.data_type, "nullable": c.nullable, **table.columns.get(c.name, {})}
-        for c in shape.columns
-    }
-    keys = [name for name in shape.arrow_schema.names if name not in columns]
+    columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
+    keys = [name for name in (*shape.arrow_schema.names, "_dlt_load_id") if name not in columns]
     columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}
     if shape.parent:
         return dlt.mark.make_hints(

@@ -56,20 +56,34 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     done: bool = False
     _steps: Iterator[Step] | None = None
+    _error: Exception | None = None
 
     def chunk(self, start: Callable[[], Iterator[Step]], state: dict[str, Any]) -> Chunk:
-        """The next chunk of the sync; `start` begins it, `state` is brought to where the chunk ends."""
+        """The next chunk of the sync; `start` begins it, `state` is brought to where the chunk ends.
+
+        In a session of many packages an error waits until what was read before it is committed.
+        """
+        if self._error:
+            error, self._error, self._steps = self._error, None, None
+            raise error
         if self._steps is None or self.done:
             self._steps, self.done = start(), False
         chunk, began = Chunk(), monotonic()
-        for step in self._steps:
-            for batch in step.batches:
-                chunk.add(batch)
-            if step.state is not None:
-                state.clear()
-                state.update(step.state)
-            if self._is_full(chunk, monotonic() - began):
-                return chunk
+        try:
+            for step in self._steps:
+                for batch in step.batches:
+                    chunk.add(batch)
+                if step.state is not None:
+                    state.clear()
+                    state.update(step.state)
+                if self._is_full(chunk, monotonic() - began):
+                    return chunk
+        except Exception as failed:
+            if self.max_records is None or not chunk.records:
+                self._steps = None
+                raise
+            self._error = failed
+            return chunk
         self.done = True
         return chunk
 

@@ -10,7 +10,7 @@ dlt's `incremental` would move it after the first page and lose the tail of an i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -56,10 +56,11 @@ class Walk:
 
 @dataclass
 class Progress:
-    """The state of the listing; `walks` newest first."""
+    """The state of the listing; `walks` newest first. Nothing older than `initial_value` was ever asked for."""
 
     watermark: datetime | None = None
     walks: list[Walk] = field(default_factory=list)
+    initial_value: datetime | None = None
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Progress:
@@ -67,14 +68,22 @@ class Progress:
             Walk(_instant(w["top"]), _instant(w["reached"]), _instant(w["floor"]), w["after"])
             for w in state.get("walks", ())
         ]
-        return cls(_instant(state.get("watermark")), walks)
+        return cls(_instant(state.get("watermark")), walks, _instant(state.get("initial_value")))
 
     def to_json(self) -> dict[str, Any]:
         walks = [
             {"top": _text(w.top), "reached": _text(w.reached), "floor": _text(w.floor), "after": w.after}
             for w in self.walks
         ]
-        return {"watermark": _text(self.watermark), "walks": walks}
+        initial_value = _text(self.initial_value)
+        return {"watermark": _text(self.watermark), "walks": walks, "initial_value": initial_value}
+
+    def back_to(self, initial_value: datetime | None) -> Progress:
+        """To read from `initial_value` on: all over again if that is further back than was asked for so far."""
+        before = self.initial_value
+        if before and (initial_value is None or initial_value < before):
+            return Progress(initial_value=initial_value)
+        return replace(self, initial_value=initial_value)
 
     @property
     def newest(self) -> datetime | None:
@@ -85,10 +94,10 @@ class Progress:
         """The intervals not read yet, newest first, as [from, to]; from None: from the beginning."""
         return [[_text(walk.floor), _text(walk.reached)] for walk in self.walks]
 
-    def begin(self, lag: timedelta, initial_value: datetime | None) -> None:
+    def begin(self, lag: timedelta) -> None:
         """Put a new walk on top, down to where reading began last time, less the look-back."""
-        floor = self.newest - lag if self.newest else initial_value
-        self.walks.insert(0, Walk(floor=max(floor, initial_value) if floor and initial_value else floor))
+        floors = [self.newest - lag if self.newest else None, self.initial_value]
+        self.walks.insert(0, Walk(floor=max(filter(None, floors), default=None)))
 
     def finish(self) -> None:
         """The newest walk met its floor: it joins the one below it, or is the new watermark."""
@@ -104,14 +113,13 @@ def newest_first(
     progress: Progress,
     *,
     lag: timedelta,
-    initial_value: datetime | None,
     now: datetime,
 ) -> Iterator[Page[D]]:
     """Every page that may hold something new; `progress` is up to date whenever one is yielded.
 
     `pages` reads on from a cursor. One that the vendor refuses restarts its walk at the newest page.
     """
-    progress.begin(lag, initial_value)
+    progress.begin(lag)
     while progress.walks:
         walk = progress.walks[0]
         for page in _restarting(pages, walk):

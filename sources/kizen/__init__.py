@@ -42,6 +42,7 @@ def kizen(
     kizen_requests_per_minute: int = 300,
     kizen_workers: int = 8,
     kizen_lag: float = 3600.0,
+    kizen_relist_after: float = 86400.0,
     kizen_initial_value: str | None = None,
     kizen_end_value: str | None = None,
     gapless_retry_max_wait: float = 60.0,
@@ -68,6 +69,7 @@ def kizen(
         workers=kizen_workers,
         only=names(kizen_activity_ids),
         lag=timedelta(seconds=kizen_lag),
+        relist_after=timedelta(seconds=kizen_relist_after),
         initial=optional_instant(kizen_initial_value, "KIZEN_INITIAL_VALUE"),
         end=optional_instant(kizen_end_value, "KIZEN_END_VALUE"),
     )
@@ -88,31 +90,33 @@ class Type:
 
     @property
     def count(self) -> str | None:
-        """The vendor's number of submissions; an edit does not move it."""
+        """The vendor's number of submissions; an edit does not move it, and neither do one that goes and one new."""
         return None if self.activity.n_submissions is None else str(self.activity.n_submissions)
 
-    def may_have_new(self) -> bool:
-        before = self.before
-        return before is None or before.failures > 0 or before.digest is None or before.digest != self.count
+    def must_be_listed(self, rounds: Round, relist_after: timedelta) -> bool:
+        """Unless the count says that nothing is new, which is believed for `relist_after`."""
+        known = rounds.known(self.activity.id)
+        if known is None or known.failures or known.digest is None or known.listed_at is None:
+            return True
+        return known.digest != self.count or known.listed_at + relist_after <= rounds.now
 
-    def wanted(self, window: Window, lag: timedelta, initial: datetime | None) -> list[str]:
+    def wanted(self, lag: timedelta, rounds: Round) -> list[str]:
         """Ids to read: in a window all of it, else the new ones and those held within the look-back."""
         times = self.held if self.listed is None else self.listed
-        if window:
-            return [i for i, at in times.items() if window.holds(at)]
+        kept = [i for i, at in times.items() if rounds.kept.holds(at)]
+        if rounds.window:
+            return kept
         watermark = self.before.covered_to if self.before else None
         recent = Window(watermark - lag) if watermark else None
-        ids = [i for i, at in times.items() if i not in self.held and Window(initial).holds(at)]
-        return ids + [i for i in times if i in self.held and recent and recent.holds(self.held[i])]
+        return [i for i in kept if i not in self.held or (recent and recent.holds(self.held[i]))]
 
-    def facts(self, initial: datetime | None, rounds: Round) -> dict[str, Any]:
-        records = self.before.records if self.before else None
-        return {
-            "covered_from": initial,
-            "covered_to": rounds.newest(self.activity.id, self.newest),
-            "records": len(self.listed) if self.listed is not None else records,
-            "digest": self.count,
-        }
+    def covered(self, rounds: Round) -> list[Batch]:
+        facts: dict[str, Any] = {"digest": self.count, "covered_to": rounds.newest(self.activity.id, self.newest)}
+        if self.listed is not None:
+            facts |= {"records": len(self.listed), "listed_at": rounds.now}
+        elif self.before:
+            facts |= {"records": self.before.records, "listed_at": self.before.listed_at}
+        return rounds.read(self.activity.id, **facts)
 
 
 def _steps(
@@ -124,13 +128,14 @@ def _steps(
     workers: int,
     only: Sequence[str],
     lag: timedelta,
+    relist_after: timedelta,
     initial: datetime | None,
     end: datetime | None,
 ) -> Iterator[Step]:
-    rounds = Round(LOGGED_ACTIVITIES.name, ledger, session, chosen(session.window, initial, end))
+    rounds = Round(LOGGED_ACTIVITIES.name, ledger, session, chosen(session.window, initial, end), initial)
     single = list(session.ids or only)
     first = single or [letter.key for letter in rounds.letters.records()]
-    details = partial(_details, client, rounds, workers, initial)
+    details = partial(_details, client, rounds, workers)
     yield from details([(i, None) for i in first])
     if single:
         return
@@ -140,22 +145,24 @@ def _steps(
     held = _held(ledger)
     types = [Type(a, rounds.coverage.get(a.id), held.get(a.id, {})) for a in activities]
     readable: list[Type] = []
-    yield from _listed(client, types, rounds, workers, readable)
+    yield from _listed(client, rounds, workers, relist_after, types, readable)
     todo: list[tuple[str, Type | None]] = []
     for kind in readable:
-        ids = [i for i in kind.wanted(rounds.window, lag, initial) if i not in first]
+        ids = [i for i in kind.wanted(lag, rounds) if i not in first]
         kind.open = len(ids)
         todo += [(i, kind) for i in ids]
         if not ids:
-            yield Step(rounds.read(kind.activity.id, **kind.facts(initial, rounds)))
+            yield Step(kind.covered(rounds))
     yield from details(todo)
 
 
 def _held(ledger: Ledger) -> dict[str, dict[str, datetime | None]]:
     """What the destination has: id -> time, by type."""
     held: dict[str, dict[str, datetime | None]] = {}
-    for activity, logged, at in ledger.select(LOGGED_ACTIVITIES.name, ["activity_object__id", "id", "logged_at"]):
-        held.setdefault(activity, {})[logged] = at
+    columns = ["activity_object__id", "id", "logged_at"]
+    for activity, logged, at, completed in ledger.select(LOGGED_ACTIVITIES.name, columns):
+        if completed:
+            held.setdefault(activity, {})[logged] = at
     return held
 
 
@@ -163,14 +170,16 @@ def _activities(client: Client, session: Session, letters: Letters, found: list[
     for items in api.activities(client):
         session.meter.pages += 1
         activities = parse(Activity, items)
-        found += activities.records
+        found += [*activities.records, *(Activity(id=bad.key) for bad in activities.unreadable if bad.key)]
         healed = letters.healed("record", [activity.id for activity in activities.records])
         yield Step([flatten(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
 
 
-def _listed(client: Client, types: list[Type], rounds: Round, workers: int, readable: list[Type]) -> Iterator[Step]:
+def _listed(
+    client: Client, rounds: Round, workers: int, relist_after: timedelta, types: list[Type], readable: list[Type]
+) -> Iterator[Step]:
     """Lists the ids of every type that may have new ones; all but those that failed are put into `readable`."""
-    readable += [kind for kind in types if not (rounds.window or kind.may_have_new())]
+    readable += [kind for kind in types if not kind.must_be_listed(rounds, relist_after)]
     todo = rounds.order((t for t in types if t not in readable), key=lambda kind: kind.activity.id)
     ping = partial(api.ping, client)
     for read in side_by_side(todo, lambda kind: api.responses(client, kind.activity.id), workers, ping):
@@ -188,13 +197,7 @@ def _listed(client: Client, types: list[Type], rounds: Round, workers: int, read
             readable.append(kind)
 
 
-def _details(
-    client: Client,
-    rounds: Round,
-    workers: int,
-    initial: datetime | None,
-    todo: Sequence[tuple[str, Type | None]],
-) -> Iterator[Step]:
+def _details(client: Client, rounds: Round, workers: int, todo: Sequence[tuple[str, Type | None]]) -> Iterator[Step]:
     """Reads logged activities by id. A type is covered when the last of its own is read."""
     read: list[tuple[bytes, Type | None]] = []
     ping = partial(api.ping, client)
@@ -211,7 +214,7 @@ def _details(
             batches += _loaded(read, rounds)
             read.clear()
         if kind and covered:
-            batches += rounds.read(kind.activity.id, **kind.facts(initial, rounds))
+            batches += kind.covered(rounds)
         if batches:
             yield Step(batches)
     yield Step(_loaded(read, rounds))

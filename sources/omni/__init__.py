@@ -26,7 +26,7 @@ from sources._sync.letters import Letters
 from sources._sync.parents import Round
 from sources._sync.resource import tree_resource
 from sources._sync.session import Session, Step
-from sources._sync.window import Window, chosen, names, optional_instant
+from sources._sync.window import chosen, names, optional_instant
 from sources.omni import api
 from sources.omni.models import ActionLog, Lead
 
@@ -82,7 +82,7 @@ def _steps(
     initial: datetime | None,
     end: datetime | None,
 ) -> Iterator[Step]:
-    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end))
+    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end), initial)
     leads = list(session.ids or lead_ids)
     if not leads:
         yield from _leads(client, session, Letters(LEADS.name, ledger, session), leads)
@@ -90,7 +90,7 @@ def _steps(
     todo, ping = rounds.order(leads, key=str), partial(api.ping, client)
     for answer in side_by_side(todo, lambda lead: [api.action_logs(client, lead)], workers, ping):
         if answer.page is not None:
-            yield _history(answer.parent, answer.page, rounds, rounds.window or Window(initial))
+            yield _history(answer.parent, answer.page, rounds)
         elif answer.error:
             yield Step(rounds.failed(answer.parent, answer.error))
 
@@ -106,16 +106,15 @@ def _leads(client: Client, session: Session, letters: Letters, ids: list[str]) -
         yield Step([flatten(LEADS, leads.records), letters.unreadable(leads.unreadable), healed])
 
 
-def _history(lead: str, answer: list[bytes], rounds: Round, window: Window) -> Step:
+def _history(lead: str, answer: list[bytes], rounds: Round) -> Step:
     """One lead's answer: nothing to load when it is the one we know, else all of it."""
     rounds.session.meter.pages += 1
     rounds.session.meter.records += len(answer)
-    seen, known = digest(window.since, *answer), rounds.known(lead)
+    seen, known = digest(rounds.kept.since, *answer), rounds.known(lead)
     if known and known.digest == seen:
-        facts = {"covered_from": known.covered_from, "covered_to": known.covered_to, "records": known.records}
-        return Step(rounds.read(lead, digest=seen, **facts))
+        return Step(rounds.read(lead, digest=seen, covered_to=known.covered_to, records=known.records))
     logs = parse(ActionLog, answer, {"leadId": lead})
-    kept = [log for log in logs.records if window.holds(log.created_at)]
+    kept = [log for log in logs.records if rounds.kept.holds(log.created_at)]
     changes = [StatusChange(record_id=log.id, status=log.status, seen_at=rounds.now) for log in kept if log.status]
     newest = rounds.newest(lead, (log.created_at for log in kept))
     return Step(
@@ -125,6 +124,6 @@ def _history(lead: str, answer: list[bytes], rounds: Round, window: Window) -> S
             rounds.letters.unreadable(logs.unreadable, parent=lead),
             rounds.letters.healed("record", [log.id for log in logs.records]),
             rounds.letters.settled(lead),
-            *rounds.read(lead, covered_from=window.since, covered_to=newest, digest=seen, records=len(answer)),
+            *rounds.read(lead, covered_to=newest, digest=seen, records=len(answer)),
         ]
     )

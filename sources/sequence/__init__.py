@@ -83,8 +83,8 @@ def _steps(
             yield Step(_loaded(page, window, letters))
     else:
         yield from _by_id(client, [letter.key for letter in letters.records()], letters, session)
-        progress = Progress.from_json(state)
-        for page in newest_first(pages, progress, lag=lag, initial_value=initial, now=session.now()):
+        progress = Progress.from_json(state).back_to(initial)
+        for page in newest_first(pages, progress, lag=lag, now=session.now()):
             batches = _loaded(page, Window(since=initial), letters)
             coverage = _coverage(progress, page.total, initial, session.now())
             yield Step([*batches, flatten(COVERAGE, [coverage])], progress.to_json())
@@ -100,7 +100,7 @@ def _pages(client: Client, session: Session, after: str | None) -> Iterator[Page
 
 def _down_to(pages: Any, since: datetime | None, now: datetime) -> Iterator[Page[ActivityLog]]:
     """A walk of its own, whose progress nobody keeps."""
-    return newest_first(pages, Progress(), lag=timedelta(0), initial_value=since, now=now)
+    return newest_first(pages, Progress(initial_value=since), lag=timedelta(0), now=now)
 
 
 def _loaded(page: Page[ActivityLog], window: Window, letters: Letters) -> list[Batch]:

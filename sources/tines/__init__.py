@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import dlt
 from dlt.extract import DltResource
@@ -20,12 +20,14 @@ from sources._sync.parents import Round
 from sources._sync.resource import tree_resource
 from sources._sync.session import Session, Step
 from sources._sync.walk import Page, until_older
-from sources._sync.window import Window, chosen, optional_instant
+from sources._sync.window import chosen, optional_instant
 from sources.tines import api
 from sources.tines.models import Action, ActionLog
 
 ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
 ACTIONS = Table("actions", Action, ("id",), MERGE)
+RESTARTS = 5
+"""So often the pages of one action are read from the first when they shift; then what was read has to do."""
 TABLES = (ACTION_LOGS, ACTIONS, COVERAGE, DEAD_LETTERS)
 
 
@@ -76,48 +78,57 @@ def _steps(
     initial: datetime | None,
     end: datetime | None,
 ) -> Iterator[Step]:
-    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end))
+    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end), initial)
     actions: list[Action] = []
     yield from _actions(client, session, Letters(ACTIONS.name, ledger, session), actions)
     # logs_count: what the action still stores; without one, ask.
     todo = rounds.order((a for a in actions if a.logs_count != 0), key=lambda action: str(action.id))
     session.meter.parents_total = len(todo)
-    window = rounds.window or Window(initial)
 
     def pages(action: Action) -> Iterator[Page[ActionLog]]:
         known = rounds.known(str(action.id))
         watermark = known.covered_to if known else None
-        return until_older(_pages(client, action), watermark - lag if watermark else window.since)
+        return until_older(_pages(client, action), watermark - lag if watermark else rounds.kept.since)
 
     newest: dict[int, datetime | None] = {}
     for read in side_by_side(todo, pages, workers, partial(api.ping, client)):
-        yield Step(_outcome(read, window, rounds, newest))
+        yield Step(_outcome(read, rounds, newest))
 
 
 def _actions(client: Client, session: Session, letters: Letters, found: list[Action]) -> Iterator[Step]:
     for page in api.actions(client):
         session.meter.pages += 1
         actions = parse(Action, page.items)
-        found += actions.records
+        found += [*actions.records, *(Action(id=int(bad.key)) for bad in actions.unreadable if _is_id(bad.key))]
         healed = letters.healed("record", [str(action.id) for action in actions.records])
         yield Step([flatten(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
 
 
+def _is_id(key: str | None) -> TypeGuard[str]:
+    return key is not None and key.isdecimal()
+
+
 def _pages(client: Client, action: Action) -> Iterator[Page[ActionLog]]:
-    for page in api.action_logs(client, action.id):
-        logs = parse(ActionLog, page.items, {"action_id": action.id, "story_id": action.story_id})
-        yield Page(logs.records, logs.unreadable, total=page.meta.count)
+    """All pages; from the first one again when logs vanished meanwhile, as then others moved up unread."""
+    for _ in range(RESTARTS):
+        left: int | None = None
+        for page in api.action_logs(client, action.id):
+            logs = parse(ActionLog, page.items, {"action_id": action.id, "story_id": action.story_id})
+            yield Page(logs.records, logs.unreadable, total=page.meta.count)
+            if page.meta.count is not None and left is not None and page.meta.count < left:
+                break
+            left = page.meta.count
+        else:
+            return
 
 
-def _outcome(
-    read: Read[Action, Page[ActionLog]], window: Window, rounds: Round, newest: dict[int, datetime | None]
-) -> list[Batch]:
+def _outcome(read: Read[Action, Page[ActionLog]], rounds: Round, newest: dict[int, datetime | None]) -> list[Batch]:
     """What to load for a page, or for the end of an action; `newest` holds the watermarks of those in between."""
     action, page, letters = str(read.parent.id), read.page, rounds.letters
     if page is not None:
         rounds.session.meter.pages += 1
         rounds.session.meter.records += len(page.records) + len(page.unreadable)
-        logs = [log for log in page.records if window.holds(log.created_at)]
+        logs = [log for log in page.records if rounds.kept.holds(log.created_at)]
         times = [newest.get(read.parent.id), *(log.created_at for log in logs)]
         newest[read.parent.id] = rounds.newest(action, times)
         return [
@@ -130,4 +141,4 @@ def _outcome(
     covered_to = rounds.newest(action, [newest.pop(read.parent.id, None)])
     settled = [] if rounds.known(action) else [letters.settled(action)]
     facts = {"covered_to": covered_to, "records": read.parent.logs_count}
-    return [*settled, *rounds.read(action, covered_from=window.since, **facts)]
+    return [*settled, *rounds.read(action, **facts)]
