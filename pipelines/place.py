@@ -23,7 +23,6 @@ from sources import SOURCES
 
 DEFAULT_FILE = "gapless.duckdb"
 DLT_SETTINGS = {
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",  # the ledger believes only completed loads
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__INTERCEPT_SIGNALS": "false",  # dlt may swallow a Ctrl-C that comes while it loads
     "RUNTIME__LOG_LEVEL": "CRITICAL",  # dlt's logs repeat the errors that are reported here, with data in them

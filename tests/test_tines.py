@@ -156,23 +156,23 @@ def test_pages_that_shift_before_an_early_end(world: Begin) -> None:
     """Also when the page after the gap is older than the look-back and would end the reading."""
     fake = filled(actions=1, logs=0, page_cap=3)
     action = fake.truth()["actions"][0]["id"]
-    for hours in range(12):
-        fake.add_log(action, at=START - 2 * hours * HOUR)
+    old = [fake.add_log(action, at=START - 2 * hours * HOUR)["id"] for hours in range(12)]
     here = world(fake)
     here.complete()
     fake.now += DAY
-    newest = [fake.add_log(action, at=fake.now - minutes * timedelta(minutes=1))["id"] for minutes in range(4)]
+    newest = [fake.add_log(action, at=fake.now - hours * 3 * HOUR)["id"] for hours in range(7)]
 
     def vanish(request: httpx.Request) -> None:
-        if request.url.params.get("page") == "2" and "/logs" in request.url.path:
-            fake.delete(newest[0])  # of page 1, which was read: the fourth moves up to it
+        if request.url.params.get("page") == "3" and "/logs" in request.url.path:
+            fake.delete(newest[0])  # of page 1, which was read: the seventh moves up to page 2
+            fake.delete(old[0])  # the watermark's own, else it would stand on page 3
             here.mend()
 
     here.intercept = vanish
     here.sync()
     here.mend()
-    for minutes in range(5):  # so that the gap is no longer on the first page
-        fake.add_log(action, at=fake.now + 2 * DAY + minutes * HOUR)
+    for days in range(5):  # so that the gap is no longer on the first page
+        fake.add_log(action, at=fake.now + days * DAY)
     here.complete()
     here.assert_exact()
 

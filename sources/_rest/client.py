@@ -103,9 +103,7 @@ class Client:
         """The answer to a GET, decoded into the msgspec type `shape`; raises a VendorError."""
         return self._ask("GET", path, shape, params)
 
-    def post(
-        self, path: str, shape: TypeForm[T], json: object, params: Mapping[str, str | int] | None = None
-    ) -> T:
+    def post(self, path: str, shape: TypeForm[T], json: object, params: Mapping[str, str | int] | None = None) -> T:
         """As `get`, for the listings that vendors serve by POST; it is retried alike, so only for reading."""
         return self._ask("POST", path, shape, params, json=json)
 
@@ -119,9 +117,7 @@ class Client:
         except (httpx.InvalidURL, ValueError):
             found = None
         if found is None or origin(found) != origin(self._home) or found.userinfo:
-            raise ForeignHost(
-                method="GET", path=_path(self._home), detail=self._elsewhere("next-link", found)
-            )
+            raise ForeignHost(method="GET", path=_path(self._home), detail=self._elsewhere("next-link", found))
         return str(found)
 
     def close(self) -> None:
@@ -206,9 +202,7 @@ class Client:
     def _elsewhere(self, what: str, found: httpx.URL | None) -> str:
         there = "no URL" if found is None else _site(found)
         detail = f"the {what} leads to {there}, the key belongs to {_site(self._home)}"
-        return scrub(
-            f"{detail}; if the vendor has moved, change the source's base_url setting", self._secrets
-        )
+        return scrub(f"{detail}; if the vendor has moved, change the source's base_url setting", self._secrets)
 
     def _error_body(self, response: httpx.Response) -> bytes:
         body = b""
@@ -223,9 +217,7 @@ class Client:
 
     @property
     def _secrets(self) -> frozenset[str]:
-        return getattr(
-            self._auth, "secrets", frozenset()
-        )  # asked for each time: kept, a dump would show them
+        return getattr(self._auth, "secrets", frozenset())  # asked for each time: kept, a dump would show them
 
     def _nap(self, seconds: float) -> None:
         with self.stats.asleep(seconds):

@@ -19,9 +19,7 @@ SLACK = 0.5
 class RateBudget:
     """Never more than `per_minute` requests in any 60 seconds; they may come in a burst."""
 
-    def __init__(
-        self, per_minute: int, *, clock: Callable[[], float], sleep: Callable[[float], None]
-    ) -> None:
+    def __init__(self, per_minute: int, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         if per_minute < 1:
             raise ValueError(f"requests_per_minute is {per_minute}; it must be at least 1")
         self._sent: deque[float] = deque(maxlen=per_minute)

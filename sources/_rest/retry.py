@@ -75,9 +75,7 @@ def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
     )
 
 
-def retry_after(
-    value: str | None, date: str | None = None, now: Callable[[], float] = time.time
-) -> float | None:
+def retry_after(value: str | None, date: str | None = None, now: Callable[[], float] = time.time) -> float | None:
     """Seconds that a Retry-After header asks for: whole or fractional seconds, or an HTTP-date; else None.
 
     A date is taken relative to the answer's own `Date`, because our clock and the vendor's may differ.

@@ -57,9 +57,7 @@ class Deadline:
             yield chunk
 
 
-def connect(
-    deadline: Deadline, transport: httpx.BaseTransport | None, workers: int, **settings: Any
-) -> httpx.Client:
+def connect(deadline: Deadline, transport: httpx.BaseTransport | None, workers: int, **settings: Any) -> httpx.Client:
     """A pool of `workers` connections under the deadline that never follows a redirect.
 
     Without a transport httpx chooses one itself, so that proxies from the environment work.
@@ -68,9 +66,7 @@ def connect(
     client = httpx.Client(
         transport=transport,
         timeout=httpx.Timeout(min(READ, longest), connect=min(CONNECT, longest)),
-        limits=httpx.Limits(
-            max_connections=workers, max_keepalive_connections=workers, keepalive_expiry=IDLE
-        ),
+        limits=httpx.Limits(max_connections=workers, max_keepalive_connections=workers, keepalive_expiry=IDLE),
         follow_redirects=False,
         **settings,
     )
@@ -118,9 +114,7 @@ class _Stream:
         self._inner.write(buffer, timeout=self._deadline.cap(timeout))
 
     def start_tls(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> _Stream:
-        return _Stream(
-            self._inner.start_tls(*args, timeout=self._deadline.cap(timeout), **kwargs), self._deadline
-        )
+        return _Stream(self._inner.start_tls(*args, timeout=self._deadline.cap(timeout), **kwargs), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

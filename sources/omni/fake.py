@@ -101,9 +101,7 @@ class OmniFake:
         with self._lock:
             del self._leads[lead_id], self._logs[lead_id]
 
-    def add_log(
-        self, lead_id: str, *, at: datetime | None = None, status: str | None = None, **fields: Any
-    ) -> Row:
+    def add_log(self, lead_id: str, *, at: datetime | None = None, status: str | None = None, **fields: Any) -> Row:
         """Write one log of a lead created `at` (default: now); `fields` overrule what is made up."""
         with self._lock:
             status = status or self._random.choice(["COMPLETED"] * 6 + ["FAILED", "AWAITING_APPROVAL"])
