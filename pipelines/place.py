@@ -48,11 +48,12 @@ class Place:
     """The DuckDB file; other destinations have none."""
     identity: str
     """Tells two destinations apart, without a secret."""
+    kind: str = "duckdb"
+    """What dlt calls this type of destination."""
 
     @classmethod
     def find(cls, destination: str) -> Place:
         """Raises WrongSettings when there is no such destination or its credentials are missing."""
-        import dlt
         from dlt.common.configuration.exceptions import ConfigurationException
         from dlt.common.destination.exceptions import UnknownDestinationModule
         from dlt.common.exceptions import MissingDependencyException
@@ -62,8 +63,7 @@ class Place:
             default = Path.cwd() / DEFAULT_FILE
             return cls(destination, default, str(default))
         try:
-            probe = dlt.pipeline("gapless_probe", destination=destination, dataset_name="gapless_probe")
-            config = probe.destination_client().config
+            config = _client(destination).config
         except UnknownDestinationModule:
             raise WrongSettings(
                 f"there is no destination {destination!r}, of dlt's own or in its configuration"
@@ -80,7 +80,7 @@ class Place:
                 " Choose another name in DESTINATION__DUCKDB__CREDENTIALS."
             )
         file = Path(database).resolve() if isinstance(database, str) and database != ":memory:" else None
-        return cls(destination, file, str(file or f"{destination} {config.fingerprint()}"))
+        return cls(destination, file, str(file or f"{destination} {_whereabouts(config)}"), config.destination_type)
 
     @property
     def dlt_destination(self) -> Any:
@@ -88,6 +88,11 @@ class Place:
         import dlt
 
         return dlt.destinations.duckdb(str(self.file)) if self.file else self.destination
+
+    @property
+    def file_format(self) -> Any:
+        """Of load files. Postgres takes parquet only through a driver that cannot write jsonb."""
+        return "insert_values" if self.kind == "postgres" else "parquet"
 
     @property
     def working_folder(self) -> Path:
@@ -119,7 +124,8 @@ class Place:
             shutil.rmtree(self.working_folder, ignore_errors=True)
             self.working_folder.mkdir(mode=0o700)
             self._must_be_free()
-            yield self.working_folder
+            with self._alone():
+                yield self.working_folder
         finally:
             shutil.rmtree(self.working_folder, ignore_errors=True)
             lock.release()
@@ -137,6 +143,36 @@ class Place:
                 f"cannot open {self.file} for writing: {_first_line(error)}. If another program has it open, close"
                 " it there; to read while a sync writes, read a copy."
             ) from None
+
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """On Postgres, which other machines may write to, one more lock: the server frees it when we are gone."""
+        if self.kind != "postgres":
+            yield
+            return
+        from pipelines.advisory import locked
+
+        with locked(_client(self.destination).config.credentials.to_native_representation(), self.destination):
+            yield
+
+
+def _client(destination: str) -> Any:
+    """dlt's client for a destination, configured but not connected."""
+    import dlt
+
+    probe = dlt.pipeline("gapless_probe", destination=destination, dataset_name="gapless_probe")
+    return probe.destination_client()
+
+
+def _whereabouts(config: Any) -> str:
+    """Host and database where dlt knows them, else what it makes of the host."""
+    from dlt.common.configuration.exceptions import ConfigurationException
+
+    try:
+        return str(config.data_location() or config.fingerprint())
+    except ConfigurationException:
+        return str(config.fingerprint())
 
 
 def _own_folder() -> Path:

@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import COMPLETE, FAILED, PARTIAL, MissingSettings, WrongSettings
 from pipelines.place import Place
+from pipelines.runs import gone, record
 from sources import SOURCES, Source
 from sources._sync.session import Session
 from sources._sync.window import Window
@@ -72,9 +72,7 @@ def sync(names: list[str], place: Place, job: Job, watch: Watch = lambda name, s
 def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Watch) -> Outcome:
     import dlt
 
-    session = Session(
-        max_records=job.chunk_records, max_seconds=job.chunk_seconds, window=job.window, ids=job.ids
-    )
+    session = Session(max_records=job.chunk_records, max_seconds=job.chunk_seconds, window=job.window, ids=job.ids)
     outcome = Outcome(source.name, started_at=_now())
     pipeline = dlt.pipeline(
         source.name,
@@ -85,8 +83,9 @@ def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Wa
     built = build(source, session)
     watch(source.name, session)
     try:
+        session.failures += gone(pipeline, source)
         while not session.done:
-            pipeline.run(built, loader_file_format="parquet")
+            pipeline.run(built, loader_file_format=place.file_format)
             _count(outcome, pipeline)
     except (Exception, KeyboardInterrupt) as error:
         outcome.error = "interrupted" if _interrupted(error) else explain(error)
@@ -94,7 +93,7 @@ def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Wa
             raise KeyboardInterrupt from None
     finally:
         _close(outcome, session)
-        record(pipeline, outcome)
+        record(pipeline, source, outcome)
         pipeline.deactivate()
     return outcome
 
@@ -146,44 +145,6 @@ def explain(error: BaseException) -> str:
     return f"{type(root).__name__}: {str(root).strip().splitlines()[0][:300] if str(root).strip() else ''}"
 
 
-def record(pipeline: Any, outcome: Outcome) -> None:
-    """After the last package and outside of any: the row of `runs` tells the end, and healed letters go.
-
-    A letter goes only when the load that healed it was completed, so that no crash loses the record it speaks of.
-    """
-    row = _run_row(outcome)
-    try:
-        with pipeline.sql_client() as client:
-            columns = ", ".join(map(client.escape_column_name, row))
-            marks = ", ".join(["%s"] * len(row))
-            runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", "_dlt_loads"))
-            client.execute_sql(f"insert into {runs} ({columns}) values ({marks})", *row.values())
-            completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
-            client.execute_sql(f"delete from {letters} where healed_at is not null and {completed}")
-    except Exception:
-        if outcome.error is None:  # without a first load there is no table yet, and the error is told anyway
-            raise
-
-
-def _run_row(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "run_id": outcome.run_id,
-        "started_at": outcome.started_at,
-        "finished_at": outcome.finished_at,
-        "outcome": outcome.outcome,
-        "rows": sum(outcome.rows.values()),
-        "packages": outcome.packages,
-        "requests": outcome.requests,
-        "retries": outcome.retries,
-        "seconds_waited": round(outcome.seconds_waited, 3),
-        "failures": len(outcome.failures),
-        "error": outcome.error,
-        "version": own_version(),
-        "_dlt_id": outcome.run_id,
-        "_dlt_load_id": "",
-    }
-
-
 def _count(outcome: Outcome, pipeline: Any) -> None:
     outcome.packages += 1
     for table, rows in pipeline.last_trace.last_normalize_info.row_counts.items():
@@ -199,13 +160,6 @@ def _close(outcome: Outcome, session: Session) -> None:
         session.client.close()
     if outcome.error is None:
         outcome.outcome = "partial" if session.failures else "complete"
-
-
-def own_version() -> str:
-    try:
-        return version("gapless")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _now() -> datetime:

@@ -15,6 +15,7 @@ from pipelines.errors import GaplessError
 from pipelines.place import Place
 from pipelines.reading import Reader, reading
 from pipelines.run import explain
+from pipelines.runs import forget
 from pipelines.status import BEGINNING, Coverage, coverage
 from sources import SOURCES, Source
 from sources._records.flatten import flatten
@@ -116,7 +117,7 @@ def _change(place: Place, source: Source, to: datetime, walk: Walk) -> int | Non
             dataset_name=source.name,
         )
         try:
-            pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format="parquet")
+            pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=place.file_format)
         except Exception as error:
             raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
         finally:

@@ -93,7 +93,12 @@ def _status(reader: Reader, source: Source) -> Status:
         main = source.module.TABLES[0].shape
         status.newest = _newest(reader, source.name, main)
         status.coverage = coverage(reader, source.name)
-        kinds = reader.rows(source.name, "select kind, count(*) from {0} where healed_at is null group by kind", "dead_letters") or []
+        kinds = (
+            reader.rows(
+                source.name, "select kind, count(*) from {0} where healed_at is null group by kind", "dead_letters"
+            )
+            or []
+        )
         status.dead_letters = dict(sorted((kind, int(count)) for kind, count in kinds))
         status.last_run = _last_run(reader, source.name)
     return status

@@ -37,7 +37,7 @@ SET_UP = (
 )
 ELSEWHERE = {"demo", "--every"}  # the demo has its fixture, and a sync again and again has no end
 NOT_THERE = "--id"  # the README's id is nobody's
-BESIDE_SOURCES = {"DESTINATION__DUCKDB__CREDENTIALS", "GAPLESS_DEBUG"}  # dlt's and the CLI's own
+BESIDE_SOURCES = {"DESTINATION__DUCKDB__CREDENTIALS", "GAPLESS_DEBUG", "GAPLESS_HASH_KEY"}  # dlt's, the CLI's, a secret
 
 
 def blocks(language: str) -> list[str]:
@@ -95,7 +95,7 @@ def defaults(source: Any) -> dict[str, str]:
     written: dict[str, str] = {}
     for name, parameter in inspect.signature(source.build).parameters.items():
         default = parameter.default
-        if name == "session" or default is dlt.secrets.value:
+        if name in ("session", *OPTIONAL_SECRETS) or default is dlt.secrets.value:
             continue
         words = {"None": "none", str(dlt.config.value): "must be set"}
         written[name.upper()] = (
@@ -119,6 +119,9 @@ def table_settings() -> dict[str, str]:
         elif not name.startswith("-"):
             found[name] = cells[0]
     return found
+
+
+OPTIONAL_SECRETS = ("gapless_hash_key",)
 
 
 def secrets(source: Any) -> set[str]:
@@ -240,8 +243,10 @@ def test_config_toml_shows_every_setting_with_its_default(source: Any) -> None:
 
 def test_the_example_of_secrets_is_complete() -> None:
     """Every secret has its line there and its place in the README, and nothing else has."""
-    shown = {name: set(settings) for name, settings in tomllib.loads(SECRETS)["sources"].items()}
+    sections = tomllib.loads(SECRETS)["sources"]
+    shown = {name: set(settings) for name, settings in sections.items()}
     assert shown == {name: secrets(source) for name, source in SOURCES.items()}
+    assert all(f"# {name} = " in SECRETS for name in OPTIONAL_SECRETS)
     needed = re.findall(r"^\| (\w+) \| (`.*?) \| .*\|$", README.split("\n## Real keys\n")[1], re.MULTILINE)
     said = {name: set(re.findall(r"`([A-Z_]+)`", cell)) for name, cell in needed if name in SOURCES}
     assert said == {name: {need.upper() for need in source.needs} for name, source in SOURCES.items()}

@@ -58,6 +58,7 @@ def test_reset(source: str, world: Callable[[Any], Any], tmp_path: Path) -> None
     here = world(vendor(source))
     here.complete()
     lose(source, tmp_path)
+    here.sync()  # says what is gone
     result = gapless("state", "reset", source, "--yes")
     assert result.exit_code == 0, result.output
     here.complete()
@@ -71,7 +72,7 @@ def test_rewind(source: str, days: int, fewest: int, most: int, world: Callable[
     here.complete()
     to = here.fake.now - timedelta(days=days)
     lose(source, tmp_path, f"created_at > '{to.isoformat()}'")
-    here.complete()
+    here.sync()  # says what is gone
     assert here.mismatches()
     result = gapless("state", "rewind", source, "--to", to.isoformat(), "--yes", "--json")
     assert result.exit_code == 0, result.output

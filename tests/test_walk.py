@@ -261,8 +261,8 @@ def test_the_look_back_is_a_closed_interval() -> None:
     for at in (NOON, NOON - 2 * LAG, NOON - 3 * LAG):
         sync.listing.add(at)
     sync.run()
-    sync.listing.add(NOON - LAG)
-    sync.listing.add(NOON)
+    for at in (NOON - LAG, NOON - LAG, NOON):
+        sync.listing.add(at)
     sync.run()
     assert sync.whole
 

@@ -6,6 +6,7 @@ They are loaded in the same package as the rows they speak of. A row counts only
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,6 +85,8 @@ class Run(Record):
     """Asleep for the rate budget or before a retry, summed over all workers."""
     failures: Integer
     error: Text | None = None
+    held: Json | None = None
+    """Rows by table when it ended."""
     version: Text
 
 
@@ -109,7 +112,8 @@ class Ledger:
     def _rows(self, table: Table) -> list[tuple[dict[str, Any], bool]]:
         """Rows by column, each with whether its load was completed."""
         names = [column.name for column in table.shape.columns if column.name != "_extra"]
-        return [(dict(zip(names, row, strict=False)), row[-1]) for row in self.select(table.name, names)]
+        rows = [[_text(value) for value in row] for row in self.select(table.name, names)]
+        return [(dict(zip(names, row, strict=False)), row[-1]) for row in rows]
 
     def select(self, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Rows of a table, and last in each whether its load was completed; none if there is no such table yet."""
@@ -122,3 +126,8 @@ class Ledger:
                     return list(cursor.fetchall())
             except DatabaseUndefinedRelation:
                 return []
+
+
+def _text(value: Any) -> Any:
+    """A JSON cell as its text: Postgres hands it out decoded."""
+    return json.dumps(value) if isinstance(value, dict | list) else value

@@ -16,8 +16,9 @@ from dlt.common.schema.typing import TTableSchema
 from dlt.extract import DltResource
 
 from sources._records.flatten import Table
+from sources._records.privacy import NOTHING_PRIVATE, Privacy
 from sources._records.shape import TableShape
-from sources._sync.ledger import RUNS, Ledger
+from sources._sync.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
 from sources._sync.session import Session, Step
 
 DLT_COLUMNS: dict[str, dict[str, Any]] = {
@@ -40,25 +41,33 @@ class _RootResource(Schema):
         return {**table, "resource": self.get_table(parent)["resource"]} if parent else table
 
 
+def shapes(tables: Sequence[Table]) -> list[TableShape]:
+    """Every table of these trees."""
+    return [shape for table in tables for shape in table.shape.tree()]
+
+
 def tree_resource(
     tables: Sequence[Table],
     read: Callable[[Ledger, dict[str, Any]], Iterator[Step]],
-    session: Session | None,
+    session: Session,
+    privacy: Privacy = NOTHING_PRIVATE,
 ) -> DltResource:
     """A resource named after the first of `tables`; each extraction yields the next chunk of `session`.
 
-    `read` gets the ledger and the resource's state and generates the steps of a whole sync.
+    `read` gets the ledger and the resource's state and generates the steps of a whole sync. The ledger's own tables
+    come with it.
     """
-    main, current = tables[0], session or Session()
+    main = tables[0]
 
     def rows() -> Iterator[Any]:
         dlt.current.source_schema().__class__ = _RootResource
         state = dlt.current.resource_state()
-        chunk = current.chunk(lambda: read(Ledger(), dict(state)), state)
+        chunk = session.chunk(lambda: read(Ledger(), dict(state)), state)
         load_id = dlt.current.load_package_state()["load_id"]
-        for table in (*tables, RUNS):
+        for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
             for shape, arrow in chunk.tables(table):
-                yield dlt.mark.with_hints(_of_load(arrow, load_id), _hints(table, shape), create_table_variant=True)
+                kept = _of_load(privacy.applied(shape, arrow), load_id)
+                yield dlt.mark.with_hints(kept, _hints(table, shape), create_table_variant=True)
 
     return dlt.resource(rows, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
 

@@ -13,13 +13,14 @@ from dlt.extract import DltResource
 
 from sources._records.flatten import Batch, Table, flatten
 from sources._records.parse import parse
+from sources._records.privacy import Privacy
 from sources._rest.client import Client
 from sources._rest.errors import NotFound, VendorError
 from sources._sync.fan_out import side_by_side
-from sources._sync.ledger import COVERAGE, DEAD_LETTERS, MERGE, Coverage, Ledger
+from sources._sync.ledger import MERGE, Coverage, Ledger
 from sources._sync.letters import Letters
 from sources._sync.parents import Round
-from sources._sync.resource import tree_resource
+from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
 from sources._sync.window import Window, chosen, names, optional_instant
 from sources.kizen import api
@@ -29,7 +30,7 @@ LOGGED_ACTIVITIES = Table("logged_activities", LoggedActivity, ("id",), MERGE)
 ACTIVITIES = Table("activities", Activity, ("id",), MERGE)
 TOGETHER = 200
 """Details that become columns at once."""
-TABLES = (LOGGED_ACTIVITIES, ACTIVITIES, COVERAGE, DEAD_LETTERS)
+TABLES = (LOGGED_ACTIVITIES, ACTIVITIES)
 
 
 @dlt.source(name="kizen", section="kizen")
@@ -45,6 +46,8 @@ def kizen(
     kizen_relist_after: float = 86400.0,
     kizen_initial_value: str | None = None,
     kizen_end_value: str | None = None,
+    kizen_privacy: str | None = None,
+    gapless_hash_key: dlt.TSecretStrValue | None = None,
     gapless_retry_max_wait: float = 60.0,
     gapless_retry_budget: float = 300.0,
     session: Session | None = None,
@@ -73,7 +76,8 @@ def kizen(
         initial=optional_instant(kizen_initial_value, "KIZEN_INITIAL_VALUE"),
         end=optional_instant(kizen_end_value, "KIZEN_END_VALUE"),
     )
-    return tree_resource(TABLES, steps, session)
+    privacy = Privacy.parse(kizen_privacy, gapless_hash_key, shapes(TABLES), "KIZEN_PRIVACY")
+    return tree_resource(TABLES, steps, session, privacy)
 
 
 @dataclass(eq=False)

@@ -12,19 +12,13 @@ from dlt.extract import DltResource
 
 from sources._records.flatten import Table, digest, flatten
 from sources._records.parse import parse
+from sources._records.privacy import Privacy
 from sources._rest.client import Client
 from sources._sync.fan_out import side_by_side
-from sources._sync.ledger import (
-    COVERAGE,
-    DEAD_LETTERS,
-    MERGE,
-    STATUS_CHANGES,
-    Ledger,
-    StatusChange,
-)
+from sources._sync.ledger import MERGE, STATUS_CHANGES, Ledger, StatusChange
 from sources._sync.letters import Letters
 from sources._sync.parents import Round
-from sources._sync.resource import tree_resource
+from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
 from sources._sync.window import chosen, names, optional_instant
 from sources.omni import api
@@ -32,7 +26,7 @@ from sources.omni.models import ActionLog, Lead
 
 ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
 LEADS = Table("leads", Lead, ("lead_id",), MERGE)
-TABLES = (ACTION_LOGS, LEADS, COVERAGE, DEAD_LETTERS, STATUS_CHANGES)
+TABLES = (ACTION_LOGS, LEADS, STATUS_CHANGES)
 
 
 @dlt.source(name="omni", section="omni")
@@ -44,6 +38,8 @@ def omni(
     omni_workers: int = 8,
     omni_initial_value: str | None = None,
     omni_end_value: str | None = None,
+    omni_privacy: str | None = None,
+    gapless_hash_key: dlt.TSecretStrValue | None = None,
     gapless_retry_max_wait: float = 60.0,
     gapless_retry_budget: float = 300.0,
     session: Session | None = None,
@@ -68,7 +64,8 @@ def omni(
         initial=optional_instant(omni_initial_value, "OMNI_INITIAL_VALUE"),
         end=optional_instant(omni_end_value, "OMNI_END_VALUE"),
     )
-    return tree_resource(TABLES, steps, session)
+    privacy = Privacy.parse(omni_privacy, gapless_hash_key, shapes(TABLES), "OMNI_PRIVACY")
+    return tree_resource(TABLES, steps, session, privacy)
 
 
 def _steps(

@@ -13,11 +13,12 @@ from dlt.extract import DltResource
 
 from sources._records.flatten import Batch, Table, flatten
 from sources._records.parse import parse
+from sources._records.privacy import Privacy
 from sources._rest.client import Client
 from sources._rest.errors import NotFound, Rejected, Retryable
-from sources._sync.ledger import COVERAGE, DEAD_LETTERS, MERGE, Coverage, Ledger
+from sources._sync.ledger import COVERAGE, MERGE, Coverage, Ledger
 from sources._sync.letters import Letters
-from sources._sync.resource import tree_resource
+from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
 from sources._sync.walk import Page, Progress, newest_first
 from sources._sync.window import Window, chosen, optional_instant
@@ -25,7 +26,7 @@ from sources.sequence import api
 from sources.sequence.models import ActivityLog
 
 ACTIVITY_LOGS = Table("activity_logs", ActivityLog, ("id",), MERGE)
-TABLES = (ACTIVITY_LOGS, COVERAGE, DEAD_LETTERS)
+TABLES = (ACTIVITY_LOGS,)
 
 
 @dlt.source(name="sequence", section="sequence")
@@ -37,6 +38,8 @@ def sequence(
     sequence_lag: float = 3600.0,
     sequence_initial_value: str | None = None,
     sequence_end_value: str | None = None,
+    sequence_privacy: str | None = None,
+    gapless_hash_key: dlt.TSecretStrValue | None = None,
     gapless_retry_max_wait: float = 60.0,
     gapless_retry_budget: float = 300.0,
     session: Session | None = None,
@@ -60,7 +63,8 @@ def sequence(
         initial=optional_instant(sequence_initial_value, "SEQUENCE_INITIAL_VALUE"),
         end=optional_instant(sequence_end_value, "SEQUENCE_END_VALUE"),
     )
-    return tree_resource(TABLES, steps, session)
+    privacy = Privacy.parse(sequence_privacy, gapless_hash_key, shapes(TABLES), "SEQUENCE_PRIVACY")
+    return tree_resource(TABLES, steps, session, privacy)
 
 
 def _steps(

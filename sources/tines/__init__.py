@@ -12,12 +12,13 @@ from dlt.extract import DltResource
 
 from sources._records.flatten import Batch, Table, flatten
 from sources._records.parse import parse
+from sources._records.privacy import Privacy
 from sources._rest.client import Client
 from sources._sync.fan_out import Read, side_by_side
-from sources._sync.ledger import COVERAGE, DEAD_LETTERS, MERGE, Ledger
+from sources._sync.ledger import MERGE, Ledger
 from sources._sync.letters import Letters
 from sources._sync.parents import Round
-from sources._sync.resource import tree_resource
+from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
 from sources._sync.walk import Page, until_older
 from sources._sync.window import chosen, optional_instant
@@ -28,7 +29,7 @@ ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
 ACTIONS = Table("actions", Action, ("id",), MERGE)
 RESTARTS = 5
 """So often the pages of one action are read from the first when they shift; then what was read has to do."""
-TABLES = (ACTION_LOGS, ACTIONS, COVERAGE, DEAD_LETTERS)
+TABLES = (ACTION_LOGS, ACTIONS)
 
 
 @dlt.source(name="tines", section="tines")
@@ -40,6 +41,8 @@ def tines(
     tines_lag: float = 3600.0,
     tines_initial_value: str | None = None,
     tines_end_value: str | None = None,
+    tines_privacy: str | None = None,
+    gapless_hash_key: dlt.TSecretStrValue | None = None,
     gapless_retry_max_wait: float = 60.0,
     gapless_retry_budget: float = 300.0,
     session: Session | None = None,
@@ -64,7 +67,8 @@ def tines(
         initial=optional_instant(tines_initial_value, "TINES_INITIAL_VALUE"),
         end=optional_instant(tines_end_value, "TINES_END_VALUE"),
     )
-    return tree_resource(TABLES, steps, session)
+    privacy = Privacy.parse(tines_privacy, gapless_hash_key, shapes(TABLES), "TINES_PRIVACY")
+    return tree_resource(TABLES, steps, session, privacy)
 
 
 def _steps(

@@ -1,0 +1,107 @@
+"""The table `runs`: how each sync ended, and what the tables held then, to see later what is gone."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from sources import Source
+
+if TYPE_CHECKING:
+    from pipelines.run import Outcome
+
+
+def record(pipeline: Any, source: Source, outcome: Outcome) -> None:
+    """After the last package and outside of any: the row of `runs` tells the end, and healed letters go.
+
+    A letter goes only when the load that healed it was completed, so that no crash loses the record it speaks of.
+    """
+    try:
+        with pipeline.sql_client() as client:
+            runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", "_dlt_loads"))
+            row = {**_row(outcome), "held": json.dumps(_held(client, source))}
+            columns = ", ".join(map(client.escape_column_name, row))
+            marks = ", ".join(["%s"] * len(row))
+            client.execute_sql(f"insert into {runs} ({columns}) values ({marks})", *row.values())
+            completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
+            client.execute_sql(f"delete from {letters} where healed_at is not null and {completed}")
+    except Exception:
+        if outcome.error is None:  # without a first load there is no table yet, and the error is told anyway
+            raise
+
+
+def gone(pipeline: Any, source: Source) -> list[str]:
+    """What somebody deleted since the last sync, each with what brings it back. A missing table is made anew.
+
+    Syncs themselves never leave fewer rows than they tell, so whatever is fewer now was taken by others.
+    """
+    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+    with pipeline.sql_client() as client:
+        runs = client.make_qualified_table_name("runs")
+        try:
+            told = client.execute_sql(
+                f"select held from {runs} where held is not null order by finished_at desc limit 1"
+            )
+        except DatabaseUndefinedRelation:
+            return []
+        held = told[0][0] if told else {}
+        before: dict[str, int] = json.loads(held) if isinstance(held, str) else held
+        now = _held(client, source)
+        if before.keys() - now.keys():  # dlt looks for missing tables only when it does not know the schema
+            client.execute_sql(f"delete from {client.make_qualified_table_name('_dlt_version')}")
+    lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
+    return [
+        f"{source.name}.{table}: {rows:,} rows that were there after the last sync are gone;"
+        f" `gapless state reset {source.name}` makes the next sync read all again"
+        for table, rows in lost.items()
+    ]
+
+
+def forget(pipeline: Any) -> None:
+    """What the tables held: nothing is missed that the next sync is told to read again anyway."""
+    with pipeline.sql_client() as client:
+        client.execute_sql(f"update {client.make_qualified_table_name('runs')} set held = null")
+
+
+def _held(client: Any, source: Source) -> dict[str, int]:
+    """Rows by table of the vendor's own tables; a missing table is missing here too."""
+    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+    from sources._sync.resource import shapes
+
+    held: dict[str, int] = {}
+    for shape in shapes(source.module.TABLES):
+        try:
+            name = client.make_qualified_table_name(shape.name)
+            held[shape.name] = client.execute_sql(f"select count(*) from {name}")[0][0]
+        except DatabaseUndefinedRelation:
+            continue
+    return held
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "run_id": outcome.run_id,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "outcome": outcome.outcome,
+        "rows": sum(outcome.rows.values()),
+        "packages": outcome.packages,
+        "requests": outcome.requests,
+        "retries": outcome.retries,
+        "seconds_waited": round(outcome.seconds_waited, 3),
+        "failures": len(outcome.failures),
+        "error": outcome.error,
+        "version": own_version(),
+        "_dlt_id": outcome.run_id,
+        "_dlt_load_id": "",
+    }
+
+
+def own_version() -> str:
+    try:
+        return version("gapless")
+    except PackageNotFoundError:
+        return "0"

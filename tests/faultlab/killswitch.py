@@ -1,0 +1,139 @@
+"""Dies at the N-th side effect. Runs inside the child only: it wraps what Python can see of the outside world.
+
+Counted, before and after each: files opened for writing, their writes, flushes and closes (also those that Arrow
+makes through Python), `os.write`, renames, removals, folders made and removed, sends and receives on sockets, statements
+and transactions of DuckDB and psycopg. What DuckDB does inside of one call cannot be counted; `inside` seconds after
+the N-th side effect let a kill land in there.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import io
+import itertools
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+FUNCTIONS = {
+    os: "write open replace rename remove unlink mkdir rmdir truncate fsync symlink link",
+    socket.socket: "connect send sendall recv recv_into",
+}
+STATEMENTS = {
+    "duckdb:DuckDBPyConnection": "execute executemany begin commit rollback checkpoint close",
+    "psycopg2.extensions:connection": "commit rollback",
+    "psycopg2.extensions:cursor": "execute executemany copy_expert",
+    "psycopg:Connection": "commit rollback",
+    "psycopg:Cursor": "execute executemany",
+}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+Note = Callable[[str], None]
+
+
+class Killswitch:
+    """Counts, notes in `log` (a file descriptor) what it counted last, and kills this process at number `at`."""
+
+    def __init__(self, log: int, at: int | None = None, inside: float = 0.0, every: bool = False) -> None:
+        self._log, self._at, self._inside, self._every = log, at, inside, every
+        self._numbers = itertools.count(1)
+        self._write = os.write
+
+    def note(self, what: str) -> None:
+        number = next(self._numbers)
+        if number == self._at:
+            self._write(self._log, f"{number} {what}\n".encode())
+            if not self._inside:
+                self._die()
+            threading.Thread(target=self._die, daemon=True).start()
+        elif self._every:
+            self._write(self._log, f"{number} {what}\n".encode())
+
+    def _die(self) -> None:
+        time.sleep(self._inside)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def arm(self) -> None:
+        for owner, names in FUNCTIONS.items():
+            for name in names.split():
+                self._wrap(owner, name, "socket" if owner is socket.socket else "os")
+        for place, names in STATEMENTS.items():
+            module, _, kind = place.partition(":")
+            if owner := self._owner(module, kind):
+                for name in names.split():
+                    self._wrap(owner, name, "sql")
+        self._files()
+
+    def _owner(self, module: str, kind: str) -> Any:
+        try:
+            return getattr(importlib.import_module(module), kind)
+        except ImportError:
+            return None
+
+    def _wrap(self, owner: Any, name: str, layer: str) -> None:
+        real = getattr(owner, name, None)
+        if real is None:
+            return
+
+        @functools.wraps(real)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if name == "open" and not (len(args) > 1 and args[1] & WRITING):
+                return real(*args, **kwargs)
+            what = f"{layer}.{name} {_told(layer, args)}"
+            self.note(f"before {what}")
+            try:
+                return real(*args, **kwargs)
+            finally:
+                self.note(f"after {what}")
+
+        try:
+            setattr(owner, name, counted)
+        except TypeError:  # a C class that cannot be changed
+            return
+        if owner is os:
+            shutil.__dict__.update({name: counted} if name in shutil.__dict__ else {})
+
+    def _files(self) -> None:
+        """Python's files, whose writes happen in C: every one opened for writing gets counted methods of its own."""
+        real = io.open
+
+        def opened(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if not set(mode) & set("wax+") or isinstance(file, int):
+                return real(file, mode, *args, **kwargs)
+            what = f"file {_kind(file)}"
+            self.note(f"before open {what}")
+            handle = real(file, mode, *args, **kwargs)
+            self.note(f"after open {what}")
+            for name in ("write", "flush", "close"):
+                setattr(handle, name, self._counted(getattr(handle, name), f"{name} {what}"))
+            return handle
+
+        builtins.open = io.open = opened  # type: ignore[assignment]
+
+    def _counted(self, real: Callable[..., Any], what: str) -> Callable[..., Any]:
+        def counted(*args: Any) -> Any:
+            self.note(f"before {what}")
+            try:
+                return real(*args)
+            finally:
+                self.note(f"after {what}")
+
+        return counted
+
+
+def _told(layer: str, args: tuple[Any, ...]) -> str:
+    """What was touched, without names that change from run to run."""
+    if layer == "sql":
+        return " ".join(str(args[1]).split()[:2]) if len(args) > 1 else ""
+    return _kind(args[0]) if layer == "os" and isinstance(args[0], str | os.PathLike) else ""
+
+
+def _kind(file: Any) -> str:
+    name = os.path.basename(str(file))
+    return name.rsplit(".", 1)[-1][:20] if "." in name else "folder"

@@ -1,0 +1,321 @@
+"""The world of a trial: a vendor with hidden truth, a phase of gapless' life, a destination, and runs of the command.
+
+What a phase begins with (the destination's files and the vendor's memory) is made once and copied for every trial.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import httpx
+
+from pipelines.place import DLT_SETTINGS
+from sources import SOURCES
+from tests.faultlab.wire import Acts, Answer, plain, served
+from tests.truth import CONTRACT, mismatches
+
+ROOT = Path(__file__).resolve().parents[2]
+PHASES = ("first", "incremental", "backfill")
+CHUNK = 10
+"""Records of one load package."""
+WORKERS = 2
+KEYS = {
+    "omni": {"api_key": "canary-omni-K1x9"},
+    "sequence": {"client_id": "lab-client", "client_secret": "canary-sequence-K2x9"},
+    "kizen": {"api_key": "canary-kizen-K3x9", "business_id": "canary-business-K4x9", "user_id": "canary-user-K5x9"},
+    "tines": {"api_key": "canary-tines-K6x9"},
+}
+SIZES: dict[str, tuple[dict[str, Any], tuple[int, dict[str, int]]]] = {
+    "omni": ({"page_cap": 3}, (6, {"logs": 30})),
+    "sequence": ({"page_cap": 5}, (32, {})),
+    "kizen": ({"page_cap": 4}, (3, {"logged": 18})),
+    "tines": ({"page_cap": 4}, (5, {"logs": 24})),
+}
+PATCH = {"chunk_records": CHUNK, "deadline": 1.0, "read": 0.6, "first_wait": 0.04}
+"""What has no setting; see zygote.py."""
+
+
+class Destination(Protocol):
+    """Where to. A second one (Postgres) is another class like `Duckdb`."""
+
+    name: str
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        """Environment of a run whose destination belongs to `folder`."""
+
+    def save(self, folder: Path, kept: Path) -> None:
+        """Keep what the destination of `folder` holds."""
+
+    def restore(self, kept: Path | None, folder: Path) -> None:
+        """Put it into the destination of `folder`; None: an empty one."""
+
+    def mismatches(self, folder: Path, source: str, truth: Any) -> list[str]:
+        """As tests.truth.mismatches."""
+
+    def query(self, folder: Path, sql: str) -> list[tuple[Any, ...]]: ...
+
+    def texts(self, folder: Path, source: str) -> Iterator[str]:
+        """Every row of every table, as text."""
+
+
+class Duckdb:
+    name = "duckdb"
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        return {}
+
+    def save(self, folder: Path, kept: Path) -> None:
+        kept.mkdir(parents=True)
+        shutil.copy(self._file(folder), kept)
+
+    def restore(self, kept: Path | None, folder: Path) -> None:
+        if kept:
+            shutil.copy(kept / "gapless.duckdb", folder)
+
+    def mismatches(self, folder: Path, source: str, truth: Any) -> list[str]:
+        try:
+            with self._open(folder) as db:
+                return mismatches(db, source, truth)
+        except duckdb.Error as error:
+            return [f"not readable: {str(error).splitlines()[0]}"]
+
+    def query(self, folder: Path, sql: str) -> list[tuple[Any, ...]]:
+        with self._open(folder) as db:
+            return db.execute(sql).fetchall()
+
+    def texts(self, folder: Path, source: str) -> Iterator[str]:
+        with self._open(folder) as db:
+            names = db.execute("select table_name from duckdb_tables() where schema_name = ?", [source]).fetchall()
+            for (name,) in names:
+                yield from (str(row) for row in db.execute(f'select * from {source}."{name}"').fetchall())
+
+    def _file(self, folder: Path) -> Path:
+        return folder / "gapless.duckdb"
+
+    def _open(self, folder: Path) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(str(self._file(folder)), read_only=True)
+
+
+@dataclass
+class Run:
+    """What came of one run of the command."""
+
+    code: int | str
+    """Exit code; negative: killed by that signal; "hang": ended at the wall limit."""
+    seconds: float
+    requests: int
+    output: str
+
+
+class Zygote:
+    """The process that forks the runs; see zygote.py."""
+
+    def __init__(self) -> None:
+        ours = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faultlab.zygote"],
+            cwd=ROOT,
+            env={**clean, **DLT_SETTINGS, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._read()
+
+    def run(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._read())
+        return answer
+
+    def end(self) -> None:
+        with self._process:
+            assert self._process.stdin
+            self._process.stdin.close()
+
+    def _read(self) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the zygote has died")
+        return line
+
+
+@dataclass
+class Trial:
+    """One vendor, one folder, one destination; `answer` may be replaced by a fault's."""
+
+    source: str
+    phase: str
+    destination: Destination
+    folder: Path
+    fake: Any
+    zygote: Zygote
+    arguments: list[str]
+    answer: Answer | None = None
+    runs: list[Run] = field(default_factory=list)
+    arrived: int = 0
+    """Requests that came in, answered or not."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def run(self, url: str, *, args: list[str] | None = None, limit: float = 20.0, **order: Any) -> Run:
+        """The command once, against the vendor at `url`."""
+        number, before = len(self.runs), self.arrived
+        output = self.folder / f"output-{number}"
+        settings = {**self.destination.settings(self.folder), **_settings(self.source, url, self.folder)}
+        settings |= order.pop("env", {})
+        told = self.zygote.run(
+            {
+                "folder": str(self.folder),
+                "args": args or self.arguments,
+                "env": settings,
+                "output": str(output),
+                "limit": limit,
+                "patch": PATCH,
+                **order,
+            }
+        )
+        text = "".join(output.with_name(f"{output.name}.{stream}").read_text() for stream in ("stdout", "stderr"))
+        run = Run(told["code"], told["seconds"], self.arrived - before, text)
+        self.runs.append(run)
+        return run
+
+    @contextmanager
+    def vendor(self) -> Iterator[str]:
+        with served(self._handle) as url:
+            yield url
+
+    def good(self, request: httpx.Request) -> httpx.Response:
+        response: httpx.Response = self.fake.handle(request)
+        return response
+
+    def _handle(self, request: httpx.Request) -> Acts:
+        with self._lock:
+            self.arrived += 1
+        return self.answer(request) if self.answer else plain(self.good(request))
+
+
+def _settings(source: str, url: str, folder: Path) -> dict[str, str]:
+    keys = {f"{source}_{name}".upper(): value for name, value in KEYS[source].items()}
+    workers = {} if source == "sequence" else {f"{source.upper()}_WORKERS": str(WORKERS)}
+    return {
+        **keys,
+        **workers,
+        f"{source.upper()}_BASE_URL": url,
+        f"{source.upper()}_REQUESTS_PER_MINUTE": "1000000",
+        "GAPLESS_RETRY_BUDGET": "1",
+        "GAPLESS_RETRY_MAX_WAIT": "0.3",
+        "DLT_PROJECT_DIR": str(folder),
+        "DLT_DATA_DIR": str(folder / "dlt"),
+        "TMPDIR": str(folder / "tmp"),
+        "HOME": str(folder),
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+class Lab:
+    """Makes trials. What each phase begins with is prepared when it is first asked for."""
+
+    def __init__(self, folder: Path, zygote: Zygote, destination: Destination | None = None) -> None:
+        self.folder, self.zygote = folder, zygote
+        self.destination: Destination = destination or Duckdb()
+        self._kept: dict[tuple[str, str], tuple[Path | None, Any]] = {}
+        self._number = 0
+
+    @contextmanager
+    def trial(self, source: str, phase: str) -> Iterator[Trial]:
+        """A trial at the beginning of `phase`; its folder is gone at the end."""
+        kept, fake = self._begun(source, phase)
+        trial = self._trial(source, phase, _copied(fake))
+        self.destination.restore(kept, trial.folder)
+        try:
+            yield trial
+        finally:
+            shutil.rmtree(trial.folder)
+
+    def _begun(self, source: str, phase: str) -> tuple[Path | None, Any]:
+        if (source, phase) not in self._kept:
+            fake = _filled(source)
+            kept = None if phase == "first" else self._synced(source, phase, fake)
+            if phase == "incremental":
+                fake.advance(60)
+            elif phase == "backfill":
+                _late(source, fake)
+            self._kept[source, phase] = kept, fake
+        return self._kept[source, phase]
+
+    def _synced(self, source: str, phase: str, fake: Any) -> Path:
+        trial, kept = self._trial(source, "first", fake), self.folder / f"kept-{source}-{phase}"
+        self.destination.restore(None, trial.folder)
+        with trial.vendor() as url:
+            run = trial.run(url)
+        assert run.code == 0, run.output
+        self.destination.save(trial.folder, kept)
+        shutil.rmtree(trial.folder)
+        return kept
+
+    def _trial(self, source: str, phase: str, fake: Any) -> Trial:
+        self._number += 1
+        folder = self.folder / f"trial-{self._number}"
+        (folder / "tmp").mkdir(parents=True)
+        arguments = ["sync", source, "--destination", self.destination.name, *_span(phase, fake)]
+        return Trial(source, phase, self.destination, folder, fake, self.zygote, arguments)
+
+
+def _filled(source: str) -> Any:
+    how, (number, more) = SIZES[source]
+    module = import_module(f"sources.{source}.fake")
+    fake = getattr(module, f"{source.capitalize()}Fake")(**how, **KEYS[source])
+    fake.seed(number, **more)
+    return fake
+
+
+def _span(phase: str, fake: Any) -> list[str]:
+    if phase != "backfill":
+        return []
+    since, until = (fake.now - timedelta(days=days) for days in (6, 2))
+    return ["--since", since.isoformat(), "--until", until.isoformat()]
+
+
+def _late(source: str, fake: Any) -> None:
+    """Three records that came days late, within the span of the backfill and long before any look-back."""
+    truth = fake.truth()
+    for day in (3, 4, 5):
+        at = fake.now - timedelta(days=day)
+        if source == "sequence":
+            fake.add_log(at=at)
+        elif source == "kizen":
+            fake.add_logged(truth["activities"][day % 3]["id"], at=at)
+        else:
+            parent = truth["leads" if source == "omni" else "actions"][day % 4]
+            fake.add_log(parent["leadId" if source == "omni" else "id"], at=at)
+
+
+def _copied(fake: Any) -> Any:
+    """A vendor of its own with the same memory."""
+    other = object.__new__(type(fake))
+    other.__dict__.update({name: copy.deepcopy(value) for name, value in vars(fake).items() if name != "_lock"})
+    other._lock = threading.RLock()
+    return other
+
+
+def tables(source: str) -> list[str]:
+    return list(CONTRACT[source])

