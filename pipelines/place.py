@@ -144,7 +144,6 @@ class Place:
                 " it there; to read while a sync writes, read a copy."
             ) from None
 
-
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """On Postgres, which other machines may write to, one more lock: the server frees it when we are gone."""

@@ -288,7 +288,7 @@ def test_initial_value_ends_the_walk() -> None:
 
 
 def test_a_lowered_initial_value_is_made_up_for() -> None:
-    """What lies between the new and the old one is read, whether the walk was finished or not; a raised one is not."""
+    """What lies between is read, whether the walk was finished or not; a raised one is not."""
     for killed_at in (None, 1):
         sync = Sync(filled(30))
         sync.run(killed_at, initial=NOON - minutes(120))

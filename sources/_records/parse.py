@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from sources._records.fast import FastRoad
 from sources._records.record import Record
 from sources._records.shape import Kind, kind_of
+from sources._records.storable import Refuse, anything
 
 R = TypeVar("R", bound=Record)
 
@@ -43,19 +44,27 @@ class Parsed(Generic[R]):
 
 
 def parse(
-    model: type[R], raws: Iterable[bytes], context: Mapping[str, Any] | None = None, key: str = "id"
+    model: type[R],
+    raws: Iterable[bytes],
+    context: Mapping[str, Any] | None = None,
+    key: str = "id",
+    refuse: Refuse = anything,
 ) -> Parsed[R]:
     """Every record of a page as `model` (or, by the fast road, as a Struct with its attributes), in the page's order.
 
     `context` holds fields that the vendor's row does not carry (the parent's id), by their JSON names; `key` is
-    the JSON name under which an unreadable record's id is looked for.
+    the JSON name under which an unreadable record's id is looked for. What the destination would `refuse` is
+    unreadable, too.
     """
     parsed: Parsed[R] = Parsed()
     given = context or {}
     fast = FastRoad(model, given)
     for raw in map(bytes, raws):
-        record = fast.record(raw)
-        if record is not None:
+        refused = refuse(raw)
+        record = None if refused else fast.record(raw)
+        if refused:
+            parsed.unreadable.append(_unreadable(_without(model.never_kept, raw), key, refused))
+        elif record is not None:
             parsed.records.append(record)
         else:
             _slow_road(model, raw, given, key, parsed)
@@ -63,7 +72,7 @@ def parse(
 
 
 def _slow_road(model: type[R], raw: bytes, given: Mapping[str, Any], key: str, parsed: Parsed[R]) -> None:
-    raw = _without(model.never_kept, raw) if model.never_kept else raw
+    raw = _without(model.never_kept, raw)
     try:
         parsed.records.append(model.model_validate({**_unpack(model, raw), **given}))
     except ValidationError as error:
@@ -104,6 +113,8 @@ def _cell(kind: Kind, raw: msgspec.Raw) -> Any:
 
 
 def _without(keys: frozenset[str], raw: bytes) -> bytes:
+    if not keys:
+        return raw
     try:
         members = {k: str(v, "utf-8") for k, v in _object.decode(raw).items() if k not in keys}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -122,8 +133,9 @@ def _reason(error: ErrorDetails) -> str:
 def _unreadable(raw: bytes, key: str, reason: str) -> Unreadable:
     """A record that was no strict JSON comes as a string that holds its text (`sources._rest.mend`)."""
     text = bytes(raw).decode("utf-8", errors="backslashreplace")
-    if text.startswith('"'):
-        text, reason = json.loads(text), "not JSON: NaN, half a surrogate pair, wrong UTF-8 or nested too deeply"
+    if text.startswith('"') and (inner := json.loads(text)).startswith(("{", "[", '"', "-", "N", "I")):
+        text, reason = inner, "not JSON: NaN, half a surrogate pair, wrong UTF-8 or nested too deeply"
+    text = text.replace("\0", "\\x00")  # as wrong UTF-8 is written; Postgres has no such character
     try:
         found = json.loads(text)[key]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Generic, TypeVar
 
 from sources._rest.errors import Retryable, Stop, VendorError
@@ -19,6 +20,9 @@ Q = TypeVar("Q")
 
 DOUBT_AFTER = 5
 """Parents in a row that the vendor could not answer for: then it is asked whether it is there at all."""
+
+PATIENCE = 2.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,20 @@ def side_by_side(
                 ping()
                 unanswered = 0
     finally:
-        crew.stop.set()
+        crew.dismiss()
 
 
 class _Crew(Generic[P, Q]):
     def __init__(self, parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int) -> None:
-        self.stop = threading.Event()
+        self._stop = threading.Event()
         self._size = max(1, min(workers, len(parents)))
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._size)]
         self._read, self._todo, self._lock = read, iter(parents), threading.Lock()
         self._pages: queue.Queue[Read[P, Q] | BaseException | None] = queue.Queue(2 * self._size)
 
     def reads(self) -> Iterator[Read[P, Q]]:
-        for _ in range(self._size):
-            threading.Thread(target=self._work, daemon=True).start()
+        for thread in self._threads:
+            thread.start()
         at_work = self._size
         while at_work:
             item = self._pages.get()
@@ -74,9 +79,17 @@ class _Crew(Generic[P, Q]):
             else:
                 yield item
 
+    def dismiss(self) -> None:
+        """Nothing more is read. Who is asleep or waits for an answer is not waited for longer than `PATIENCE`."""
+        self._stop.set()
+        until = monotonic() + PATIENCE
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, until - monotonic()))
+
     def _work(self) -> None:
         try:
-            while not self.stop.is_set():
+            while not self._stop.is_set():
                 with self._lock:
                     parent = next(self._todo, None)
                 if parent is None:
@@ -96,7 +109,7 @@ class _Crew(Generic[P, Q]):
         self._put(Read(parent, None, error))
 
     def _put(self, item: Read[P, Q] | BaseException | None) -> None:
-        while not self.stop.is_set():
+        while not self._stop.is_set():
             try:
                 return self._pages.put(item, timeout=0.1)
             except queue.Full:

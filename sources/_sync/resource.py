@@ -18,6 +18,7 @@ from dlt.extract import DltResource
 from sources._records.flatten import Table
 from sources._records.privacy import NOTHING_PRIVATE, Privacy
 from sources._records.shape import TableShape
+from sources._records.storable import refusal
 from sources._sync.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
 from sources._sync.session import Session, Step
 
@@ -61,6 +62,7 @@ def tree_resource(
 
     def rows() -> Iterator[Any]:
         dlt.current.source_schema().__class__ = _RootResource
+        session.refuse = refusal(dlt.current.pipeline().destination.destination_type)
         state = dlt.current.resource_state()
         chunk = session.chunk(lambda: read(Ledger(), dict(state)), state)
         load_id = dlt.current.load_package_state()["load_id"]

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from sources._records.flatten import Batch
+from sources._records.storable import Refuse, anything
 from sources._rest.client import Client
 from sources._sync.chunk import Chunk
 from sources._sync.window import Window
@@ -48,6 +49,8 @@ class Session:
     ids: tuple[str, ...] = ()
     """Read just these records again."""
     now: Callable[[], datetime] = _now
+    refuse: Refuse = anything
+    """What the destination cannot store; set when extraction begins."""
     client: Client | None = None
     """Set by the source when it is built."""
     meter: Meter = field(default_factory=Meter)

@@ -82,11 +82,13 @@ def kizen(
 
 @dataclass(eq=False)
 class Type:
-    """One type of activity in this sync. Times by id: `held` by the destination, `listed` by the vendor."""
+    """One type of activity in this sync. Times by id: `held` by the destination in all, `own` of this type, `listed`
+    by the vendor."""
 
     activity: Activity
     before: Coverage | None
     held: dict[str, datetime | None]
+    own: dict[str, datetime | None]
     listed: dict[str, datetime | None] | None = None
     newest: list[datetime | None] = field(default_factory=list)
     open: int = 0
@@ -106,7 +108,7 @@ class Type:
 
     def wanted(self, lag: timedelta, rounds: Round) -> list[str]:
         """Ids to read: in a window all of it, else the new ones and those held within the look-back."""
-        times = self.held if self.listed is None else self.listed
+        times = self.own if self.listed is None else self.listed
         kept = [i for i, at in times.items() if rounds.kept.holds(at)]
         if rounds.window:
             return kept
@@ -146,8 +148,9 @@ def _steps(
     activities: list[Activity] = []
     yield from _activities(client, session, Letters(ACTIVITIES.name, ledger, session), activities)
     session.meter.parents_total = len(activities)
-    held = _held(ledger)
-    types = [Type(a, rounds.coverage.get(a.id), held.get(a.id, {})) for a in activities]
+    by_type = _held(ledger)
+    held = {i: at for own in by_type.values() for i, at in own.items()}
+    types = [Type(a, rounds.coverage.get(a.id), held, by_type.get(a.id, {})) for a in activities]
     readable: list[Type] = []
     yield from _listed(client, rounds, workers, relist_after, types, readable)
     todo: list[tuple[str, Type | None]] = []
@@ -173,7 +176,7 @@ def _held(ledger: Ledger) -> dict[str, dict[str, datetime | None]]:
 def _activities(client: Client, session: Session, letters: Letters, found: list[Activity]) -> Iterator[Step]:
     for items in api.activities(client):
         session.meter.pages += 1
-        activities = parse(Activity, items)
+        activities = parse(Activity, items, refuse=session.refuse)
         found += [*activities.records, *(Activity(id=bad.key) for bad in activities.unreadable if bad.key)]
         healed = letters.healed("record", [activity.id for activity in activities.records])
         yield Step([flatten(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
@@ -190,7 +193,7 @@ def _listed(
         kind, letters = read.parent, rounds.letters
         if read.page is not None:
             rounds.session.meter.pages += 1
-            lines = parse(Reference, read.page)
+            lines = parse(Reference, read.page, refuse=rounds.session.refuse)
             kind.listed = (kind.listed or {}) | {line.id: line.logged_at for line in lines.records}
             kind.listed |= {line.key: None for line in lines.unreadable if line.key}  # its detail will tell
             nameless = [line for line in lines.unreadable if not line.key]
@@ -238,8 +241,8 @@ def _loaded(read: list[tuple[bytes, Type | None]], rounds: Round) -> list[Batch]
     loaded: list[LoggedActivity] = []
     batches: list[Batch] = []
     for raw, kind in read:
-        logged = parse(LoggedActivity, [raw])
-        loaded += logged.records
+        logged = parse(LoggedActivity, [raw], refuse=rounds.session.refuse)
+        loaded += [record for record in logged.records if not kind or rounds.kept.holds(record.logged_at)]
         batches.append(rounds.letters.unreadable(logged.unreadable, parent=kind.activity.id if kind else None))
         if kind:
             kind.newest += [record.logged_at for record in logged.records]

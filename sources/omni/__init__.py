@@ -96,7 +96,7 @@ def _leads(client: Client, session: Session, letters: Letters, ids: list[str]) -
     """All leads; their ids are put into `ids`, also of those whose other fields cannot be read."""
     for page in api.leads(client):
         session.meter.pages += 1
-        leads = parse(Lead, page.breakdown, key="leadId")
+        leads = parse(Lead, page.breakdown, key="leadId", refuse=session.refuse)
         found = [lead.lead_id for lead in leads.records]
         ids += [*found, *(lead.key for lead in leads.unreadable if lead.key)]
         healed = letters.healed("record", found)
@@ -110,7 +110,7 @@ def _history(lead: str, answer: list[bytes], rounds: Round) -> Step:
     seen, known = digest(rounds.kept.since, *answer), rounds.known(lead)
     if known and known.digest == seen:
         return Step(rounds.read(lead, digest=seen, covered_to=known.covered_to, records=known.records))
-    logs = parse(ActionLog, answer, {"leadId": lead})
+    logs = parse(ActionLog, answer, {"leadId": lead}, refuse=rounds.session.refuse)
     kept = [log for log in logs.records if rounds.kept.holds(log.created_at)]
     changes = [StatusChange(record_id=log.id, status=log.status, seen_at=rounds.now) for log in kept if log.status]
     newest = rounds.newest(lead, (log.created_at for log in kept))

@@ -98,7 +98,7 @@ def _pages(client: Client, session: Session, after: str | None) -> Iterator[Page
     for page in api.activity_logs(client, after):
         session.meter.pages += 1
         session.meter.records += len(page.items)
-        logs = parse(ActivityLog, page.items)
+        logs = parse(ActivityLog, page.items, refuse=session.refuse)
         yield Page(logs.records, logs.unreadable, page.after, page.pagination.total_result_size)
 
 
@@ -129,7 +129,10 @@ def _coverage(progress: Progress, total: int | None, initial: datetime | None, n
 
 
 def _by_id(client: Client, ids: Iterable[str], letters: Letters, session: Session) -> Iterator[Step]:
-    """Single records: those asked for, and those that failed before, which may be gone by now."""
+    """Single records: those asked for, and those that failed before, which may be gone by now.
+
+    When the vendor cannot answer for one, the others keep for the next time: each may cost the whole retry budget.
+    """
     for log_id in ids:
         try:
             logs = parse(ActivityLog, [api.activity_log(client, log_id)])
@@ -139,5 +142,7 @@ def _by_id(client: Client, ids: Iterable[str], letters: Letters, session: Sessio
             yield Step([letters.healed("record", [log_id])])
         except (Rejected, Retryable) as error:
             yield Step([letters.failed("record", log_id, error)])
+            if isinstance(error, Retryable):
+                return
         else:
             yield Step(_loaded(Page(logs.records, logs.unreadable), Window(), letters))

@@ -92,7 +92,7 @@ def _steps(
     def pages(action: Action) -> Iterator[Page[ActionLog]]:
         known = rounds.known(str(action.id))
         watermark = known.covered_to if known else None
-        return until_older(_pages(client, action), watermark - lag if watermark else rounds.kept.since)
+        return until_older(_pages(client, session, action), watermark - lag if watermark else rounds.kept.since)
 
     newest: dict[int, datetime | None] = {}
     for read in side_by_side(todo, pages, workers, partial(api.ping, client)):
@@ -102,7 +102,7 @@ def _steps(
 def _actions(client: Client, session: Session, letters: Letters, found: list[Action]) -> Iterator[Step]:
     for page in api.actions(client):
         session.meter.pages += 1
-        actions = parse(Action, page.items)
+        actions = parse(Action, page.items, refuse=session.refuse)
         found += [*actions.records, *(Action(id=int(bad.key)) for bad in actions.unreadable if _is_id(bad.key))]
         healed = letters.healed("record", [str(action.id) for action in actions.records])
         yield Step([flatten(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
@@ -112,16 +112,18 @@ def _is_id(key: str | None) -> TypeGuard[str]:
     return key is not None and key.isdecimal()
 
 
-def _pages(client: Client, action: Action) -> Iterator[Page[ActionLog]]:
+def _pages(client: Client, session: Session, action: Action) -> Iterator[Page[ActionLog]]:
     """All pages; from the first one again when logs vanished meanwhile, as then others moved up unread."""
     for _ in range(RESTARTS):
         left: int | None = None
         for page in api.action_logs(client, action.id):
-            logs = parse(ActionLog, page.items, {"action_id": action.id, "story_id": action.story_id})
-            yield Page(logs.records, logs.unreadable, total=page.meta.count)
-            if page.meta.count is not None and left is not None and page.meta.count < left:
+            count = page.meta.count
+            if count is not None and left is not None and count < left:
                 break
-            left = page.meta.count
+            left = count
+            given = {"action_id": action.id, "story_id": action.story_id}
+            logs = parse(ActionLog, page.items, given, refuse=session.refuse)
+            yield Page(logs.records, logs.unreadable, total=count)
         else:
             return
 

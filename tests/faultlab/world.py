@@ -30,7 +30,7 @@ from tests.truth import CONTRACT, mismatches
 
 ROOT = Path(__file__).resolve().parents[2]
 PHASES = ("first", "incremental", "backfill")
-CHUNK = 10
+CHUNK = 16
 """Records of one load package."""
 WORKERS = 2
 KEYS = {
@@ -117,6 +117,7 @@ class Run:
     code: int | str
     """Exit code; negative: killed by that signal; "hang": ended at the wall limit."""
     seconds: float
+    cpu: float
     requests: int
     output: str
 
@@ -194,7 +195,7 @@ class Trial:
             }
         )
         text = "".join(output.with_name(f"{output.name}.{stream}").read_text() for stream in ("stdout", "stderr"))
-        run = Run(told["code"], told["seconds"], self.arrived - before, text)
+        run = Run(told["code"], told["seconds"], told["cpu"], self.arrived - before, text)
         self.runs.append(run)
         return run
 

@@ -1,0 +1,103 @@
+"""What came of a trial, by the vendor's own records, against what was written beside the fault before it ran.
+
+exact     exit 0 and every record there, once, whole, its children in order
+resumed   said by the exit code, and the next run ended exact
+gone      the vendor said 404: a hole with exit 0, noted; the next run ended exact
+SILENT    exit 0 and not exact
+BROKEN    said, but the next run did not end exact
+HANG      no end within the wall limit
+COSTLY    more requests than allowed
+LEAK      a canary key in output, files or tables
+OTHER     none of these, but not what was expected
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faultlab.world import KEYS, Run, Trial
+
+GOOD = ("exact", "resumed", "gone")
+
+
+@dataclass(frozen=True)
+class Expect:
+    """The verdict of a fault, written before any run."""
+
+    first: tuple[str, ...] = ("exact",)
+    """What the harmed run may be: exact, resumed, gone."""
+    exits: tuple[int, ...] = (0,)
+    requests: int | None = None
+    """At most so many, of the harmed run or of both, as the trial counts."""
+    letters: bool = False
+    """Whether dead letters may stay open when all rows are there."""
+
+
+@dataclass
+class Verdict:
+    kind: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return self.kind in GOOD
+
+
+def judge(
+    trial: Trial, expect: Expect, truth: Any, harmed: Run, healed: Run, *, after: list[str], requests: int
+) -> Verdict:
+    """`after`: mismatches right after the harmed run, as far as they were asked for; `truth`: at the very end."""
+    if "hang" in (harmed.code, healed.code):
+        return Verdict("HANG", [f"{harmed.code}, then {healed.code}"])
+    kind, notes = _first(trial, expect, harmed, after)
+    held = trial.destination.mismatches(trial.folder, trial.source, truth)
+    if held and healed.code == 0:
+        return Verdict("SILENT", [f"after one more run: {len(held)} differences", *held[:3], *notes])
+    if held or healed.code != 0:
+        return Verdict("BROKEN", [f"one more run ended with {healed.code}", *held[:3], healed.output[-400:]])
+    leaks = list(canaries(trial))
+    if leaks:
+        return Verdict("LEAK", leaks)
+    if kind in GOOD and expect.requests is not None and requests > expect.requests:
+        return Verdict("COSTLY", [f"{requests} requests, {expect.requests} allowed"])
+    if kind in GOOD and not expect.letters and (letters := _letters(trial)):
+        return Verdict("OTHER", [f"dead letters stay open: {letters[:2]}"])
+    return Verdict(kind, notes)
+
+
+def _first(trial: Trial, expect: Expect, harmed: Run, after: list[str]) -> tuple[str, list[str]]:
+    if harmed.code == 0:
+        kind = "exact" if not after else ("gone" if "gone" in expect.first else "SILENT")
+    else:
+        kind = "resumed"
+    if kind != "SILENT" and (kind not in expect.first or harmed.code not in expect.exits):
+        wanted = f"{'/'.join(expect.first)} with exit {'/'.join(map(str, expect.exits))}"
+        return "OTHER", [f"{kind} with exit {harmed.code} instead of {wanted}", *after[:2], harmed.output[-400:]]
+    return kind, after[:3] if kind == "SILENT" else []
+
+
+def _letters(trial: Trial) -> list[tuple[Any, ...]]:
+    where = f"{trial.source}.dead_letters where healed_at is null"
+    return trial.destination.query(trial.folder, f"select kind, key, reason from {where}")
+
+
+def canaries(trial: Trial) -> Iterator[str]:
+    """Where a key shows: in what was printed, in any file that is left, in any row."""
+    keys = [value for value in KEYS[trial.source].values() if "canary" in value]
+    if trial.source == "sequence":
+        keys.append(b64encode(":".join(KEYS["sequence"].values()).encode()).decode())
+    for path in _files(trial.folder):
+        content = path.read_bytes()
+        yield from (f"{path.name}: {key}" for key in keys if key.encode() in content)
+    for row in trial.destination.texts(trial.folder, trial.source):
+        yield from (f"a row: {key}" for key in keys if key in row)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)

@@ -1,0 +1,243 @@
+"""Operators' accidents: each is harmless, or said with the command that repairs it, and that command repairs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipelines import run
+from pipelines.cli import app
+from pipelines.errors import GaplessError, Locked
+from pipelines.place import Place
+from pipelines.run import Job, sync
+from sources import SOURCES
+from sources._rest.fake import serve
+from sources._sync.session import Session
+from sources.kizen.fake import KizenFake
+from sources.sequence.fake import SequenceFake
+from tests.conftest import World
+from tests.test_house_rules import filled
+from tests.truth import CONTRACT
+
+Begin = Callable[[Any], World]
+ROOT = Path(__file__).resolve().parent.parent
+MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
+CHILD = {
+    "omni": "action_logs__messages",
+    "sequence": "activity_logs__activity_log_items",
+    "kizen": "logged_activities__fields",
+}
+every_source = pytest.mark.parametrize("name", SOURCES)
+
+
+def gapless(*args: str) -> Result:
+    return CliRunner().invoke(app, list(args))
+
+
+def change(here: World, *statements: str) -> None:
+    """SQL of somebody else, between two syncs."""
+    with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
+        db.execute(f"use {here.name}")
+        for statement in statements:
+            db.execute(statement)
+
+
+def repaired(here: World, said: str) -> None:
+    """The command that `said` names, in backquotes, then a sync: exact, and nothing is said any more."""
+    command = said.split("`")[1].split()
+    assert command[0] == "gapless"
+    assert gapless(*command[1:], "--yes").exit_code == 0
+    here.complete()
+    here.assert_exact()
+    here.complete()
+
+
+# -- rows and tables that somebody took away ---------------------------------------------------------
+
+
+@every_source
+@pytest.mark.parametrize("taken", ["rows", "table", "child rows", "child table"])
+def test_what_was_taken_is_said_and_brought_back(name: str, taken: str, world: Begin) -> None:
+    """Rows, or a whole table: the next sync says so, names the command and ends with 3; the command repairs it."""
+    table = CHILD.get(name) if "child" in taken else MAIN[name]
+    if table is None:
+        return
+    here = world(filled(name))
+    here.complete()
+    here.fake.now += timedelta(days=1)
+    change(here, f"drop table {table}" if "table" in taken else f"delete from {table}")
+    outcome = here.sync()
+    assert outcome.outcome == "partial"
+    (said,) = [failure for failure in outcome.failures if table in failure]
+    repaired(here, said)
+
+
+@pytest.mark.parametrize("name", ["sequence", "tines"])
+def test_what_is_gone_is_said_until_it_is_repaired(name: str, world: Begin) -> None:
+    """Not just once: a sync that was not read by anybody, or broke off, must not end it."""
+    here = world(filled(name))
+    here.complete()
+    oldest = f"select id from {MAIN[name]} order by created_at limit 2"
+    change(here, f"delete from {MAIN[name]} where id in ({oldest})")
+    for _ in range(2):
+        outcome = here.sync()
+        assert outcome.outcome == "partial"
+        assert "state reset" in outcome.failures[0]
+        here.fake.advance(10)
+    repaired(here, outcome.failures[0])
+
+
+@every_source
+def test_a_dropped_schema(name: str, world: Begin) -> None:
+    """As if it had never been synced: read again, whole."""
+    here = world(filled(name))
+    here.complete()
+    change(here, "use main", f"drop schema {name} cascade")
+    here.sync()
+    here.complete()
+    here.assert_exact()
+
+
+@every_source
+@pytest.mark.parametrize("table", ["_dlt_loads", "_dlt_pipeline_state", "_dlt_version", "coverage", "runs"])
+def test_a_ledger_that_was_emptied(name: str, table: str, world: Begin) -> None:
+    """State and proof are gone: what they spoke of is read again, exact, and nothing stands twice."""
+    here = world(filled(name))
+    here.complete()
+    change(here, f"delete from {table}")
+    here.fake.advance(30)
+    here.sync()
+    here.complete()
+    here.assert_exact()
+
+
+@every_source
+def test_the_file_was_deleted(name: str, world: Begin) -> None:
+    """Read again, whole."""
+    here = world(filled(name))
+    here.complete()
+    (here.folder / "gapless.duckdb").unlink()
+    here.complete()
+    here.assert_exact()
+
+
+@every_source
+def test_an_older_copy_of_the_file(name: str, world: Begin) -> None:
+    """State comes with the rows, so a backup is an earlier moment and nothing else: exact, nothing twice."""
+    here = world(filled(name))
+    here.complete()
+    file = here.folder / "gapless.duckdb"
+    shutil.copy(file, "backup")
+    for _ in range(2):
+        here.fake.advance(90)
+        here.complete()
+    shutil.copy("backup", file)
+    here.fake.advance(5)
+    here.complete()
+    here.assert_exact()
+
+
+def test_fewer_rows_below_a_changed_record_are_no_loss(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync that was killed after its load, before it could write its end, is no false alarm for the next."""
+    fake = KizenFake()
+    logged = [fake.add_logged(fake.add_type()["id"])["id"] for _ in range(2)]
+    for each in logged:
+        fake.change(each, mentions=["a", "b"])
+    here = world(fake)
+    here.complete()
+    fake.change(logged[0], mentions=[])
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "record", lambda *_: None)  # as a kill would
+        here.sync()
+    here.complete()
+    here.assert_exact()
+
+
+# -- the folder, the file and the disk ---------------------------------------------------------------
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file of this process may grow past `size` bytes."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("more", [4_000, 300_000, 900_000])
+def test_a_full_disk(more: int, world: Begin) -> None:
+    """Loud, and no half package is believed: with space again, one sync is exact."""
+    here = world(filled("sequence"))
+    here.complete()
+    for index in range(30):
+        here.fake.add_log(at=here.fake.now + timedelta(minutes=index), origin=os.urandom(20_000).hex())
+    here.fake.now += timedelta(hours=1)
+    with full_disk((here.folder / "gapless.duckdb").stat().st_size + more):
+        try:
+            outcome = here.sync(chunk_records=12)
+            assert (outcome.outcome, bool(outcome.error)) == ("failed", True)
+        except (GaplessError, OSError, duckdb.Error):
+            pass
+    here.complete()
+    here.assert_exact()
+
+
+def test_a_reader_holds_the_file(world: Begin) -> None:
+    """Another process reads: said before any request, exit 1; exact when it has ended."""
+    here = world(filled("tines"))
+    here.complete()
+    code = "import duckdb, sys; db = duckdb.connect('gapless.duckdb', read_only=True); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as reader:
+        assert reader.stdout
+        reader.stdout.readline()
+        here.fake.requests.clear()
+        result = gapless("sync", "tines")
+        assert (result.exit_code, here.asked()) == (1, 0)
+        assert "close it there" in result.stderr
+        reader.communicate(b"\n")
+    here.complete()
+    here.assert_exact()
+
+
+UNWRITABLE = """
+import os, sys
+os.setgid(65534); os.setuid(65534)
+from pipelines.cli import app
+app(["sync", "tines"])
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become nobody") if False else (lambda test: test)
+@pytest.mark.parametrize("what", ["folder", "file", "temp"])
+def test_not_writable(what: str, world: Begin, tmp_path: Path) -> None:
+    """Said before any request, with the path, exit 1; nothing is harmed."""
+    here = world(filled("tines"))
+    here.complete()
+    here.fake.requests.clear()
+    result = as_nobody(here, what)
+    assert (result.returncode, here.asked()) == (1, 0), result.stderr
+    assert {"folder": "gapless.duckdb", "file": "gapless.duckdb", "temp": "temp"}[what] in result.stderr
+    assert "Traceback" not in result.stderr
+    here.complete()
+    here.assert_exact()
