@@ -63,7 +63,7 @@ def run(file: Path, say: Callable[[str], None], watch: Watch, ended: Callable[[O
     """Raises WrongSettings when `file` is there and not of an earlier demo, GaplessError when it is in use."""
     place = Place("duckdb", file, str(file))
     _must_be_ours(file)
-    with place.locked():
+    with place.lock():
         _begin_anew(file)
     shown = Shown(file)
     with ExitStack() as stack:

@@ -111,9 +111,10 @@ def _destination(destination: str) -> Iterator[Check]:
     where = str(place.file or place.destination)
     fresh = place.file is not None and not place.file.exists()
     try:
-        with place.locked() as folder:
-            if place.file is None:
-                _reachable(place, str(folder))
+        with place.lock() as folder:
+            with place.opened():
+                if place.file is None:
+                    _reachable(place, str(folder))
             if fresh and place.file:
                 place.file.unlink(missing_ok=True)
     except Locked:

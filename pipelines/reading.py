@@ -38,7 +38,7 @@ def _opened(place: Place) -> Iterator[Any]:
     import duckdb
 
     try:
-        connection = duckdb.connect(str(place.file), read_only=True)
+        connection = place.connection or duckdb.connect(str(place.file), read_only=True)
     except duckdb.IOException as error:
         if "lock" not in str(error).lower():
             raise GaplessError(f"cannot read {place.file}: {str(error).splitlines()[0]}") from None

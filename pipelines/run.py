@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.errors import COMPLETE, FAILED, PARTIAL, MissingSettings, WrongSettings
 from pipelines.place import Place
-from pipelines.runs import gone, record
+from pipelines.runs import gone, record, said
 from sources import SOURCES, Source
 from sources._sync.session import Session
 from sources._sync.window import Window
@@ -80,10 +80,11 @@ def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Wa
         destination=place.dlt_destination,
         dataset_name=source.name,
     )
-    built = build(source, session)
+    built, lost = build(source, session), dict[str, int]()
     watch(source.name, session)
     try:
-        session.failures += gone(pipeline, source)
+        lost |= gone(pipeline, source)
+        session.failures += said(source, lost)
         while not session.done:
             pipeline.run(built, loader_file_format=place.file_format)
             _count(outcome, pipeline)
@@ -93,7 +94,7 @@ def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Wa
             raise KeyboardInterrupt from None
     finally:
         _close(outcome, session)
-        record(pipeline, source, outcome)
+        record(pipeline, source, outcome, lost)
         pipeline.deactivate()
     return outcome
 

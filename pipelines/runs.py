@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from pipelines.run import Outcome
 
 
-def record(pipeline: Any, source: Source, outcome: Outcome) -> None:
+def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int]) -> None:
     """After the last package and outside of any: the row of `runs` tells the end, and healed letters go.
 
     A letter goes only when the load that healed it was completed, so that no crash loses the record it speaks of.
+    What was `lost` counts as held, so that it is missed again until it is read again.
     """
     try:
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", "_dlt_loads"))
-            row = {**_row(outcome), "held": json.dumps(_held(client, source))}
+            held = _held(client, source)
+            held |= {table: held.get(table, 0) + rows for table, rows in lost.items()}
+            row = {**_row(outcome), "held": json.dumps(held)}
             columns = ", ".join(map(client.escape_column_name, row))
             marks = ", ".join(["%s"] * len(row))
+            client.execute_sql(f"update {runs} set held = null")
             client.execute_sql(f"insert into {runs} ({columns}) values ({marks})", *row.values())
             completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
             client.execute_sql(f"delete from {letters} where healed_at is not null and {completed}")
@@ -31,32 +35,59 @@ def record(pipeline: Any, source: Source, outcome: Outcome) -> None:
             raise
 
 
-def gone(pipeline: Any, source: Source) -> list[str]:
-    """What somebody deleted since the last sync, each with what brings it back. A missing table is made anew.
+def gone(pipeline: Any, source: Source) -> dict[str, int]:
+    """Rows by table that somebody deleted since the last sync. A missing table is made anew, orphans go.
 
-    Syncs themselves never leave fewer rows than they tell, so whatever is fewer now was taken by others.
+    A sync never leaves fewer root rows than it tells, so whatever is fewer now was taken by others. Rows below a
+    record that changed may be fewer, also when that sync is killed before it can tell: they are not counted on then.
     """
-    from dlt.destinations.exceptions import DatabaseUndefinedRelation
-
     with pipeline.sql_client() as client:
-        runs = client.make_qualified_table_name("runs")
-        try:
-            told = client.execute_sql(
-                f"select held from {runs} where held is not null order by finished_at desc limit 1"
-            )
-        except DatabaseUndefinedRelation:
-            return []
-        held = told[0][0] if told else {}
-        before: dict[str, int] = json.loads(held) if isinstance(held, str) else held
+        before = _told(client)
+        if before is None:
+            return {}
         now = _held(client, source)
         if before.keys() - now.keys():  # dlt looks for missing tables only when it does not know the schema
             client.execute_sql(f"delete from {client.make_qualified_table_name('_dlt_version')}")
-    lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
+        lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
+        if lost or not before:
+            _without_orphans(client, source, now)
+        roots = {table: rows for table, rows in before.items() if "__" not in table}
+        runs = client.make_qualified_table_name("runs")
+        client.execute_sql(f"update {runs} set held = %s where held is not null", json.dumps(roots))
+    return lost
+
+
+def said(source: Source, lost: dict[str, int]) -> list[str]:
+    """What is gone, each with what brings it back."""
     return [
         f"{source.name}.{table}: {rows:,} rows that were there after the last sync are gone;"
         f" `gapless state reset {source.name}` makes the next sync read all again"
         for table, rows in lost.items()
     ]
+
+
+def _told(client: Any) -> dict[str, int] | None:
+    """What the tables held when the last sync ended; None before the first one."""
+    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+    runs = client.make_qualified_table_name("runs")
+    try:
+        told = client.execute_sql(f"select held from {runs} where held is not null order by finished_at desc limit 1")
+    except DatabaseUndefinedRelation:
+        return None
+    held = told[0][0] if told else {}
+    before: dict[str, int] = json.loads(held) if isinstance(held, str) else held
+    return before
+
+
+def _without_orphans(client: Any, source: Source, held: dict[str, int]) -> None:
+    """Deletes rows below a root that is not there: a merge would not find them and put its own beside them."""
+    for table in source.module.TABLES:
+        root = client.make_qualified_table_name(table.name)
+        for shape in table.shape.tree():
+            if shape.parent and shape.name in held:
+                rooted = f"where _dlt_root_id not in (select _dlt_id from {root})" if table.name in held else ""
+                client.execute_sql(f"delete from {client.make_qualified_table_name(shape.name)} {rooted}")
 
 
 def forget(pipeline: Any) -> None:

@@ -18,7 +18,7 @@ from pipelines.run import explain
 from pipelines.runs import forget
 from pipelines.status import BEGINNING, Coverage, coverage
 from sources import SOURCES, Source
-from sources._records.flatten import flatten
+from sources._records.flatten import Batch
 from sources._sync.ledger import COVERAGE, Ledger
 from sources._sync.resource import tree_resource
 from sources._sync.session import Session, Step
@@ -102,7 +102,7 @@ def _change(place: Place, source: Source, to: datetime, walk: Walk) -> int | Non
         for stream in {table.name for table in source.module.TABLES}:
             rows = [_earlier(row, to) for row in ledger.coverage(stream).values()]
             changed += len(rows)
-            yield Step([flatten(COVERAGE, rows)], walk(state) if state else None)
+            yield Step([Batch(COVERAGE, rows)], walk(state) if state else None)
 
     def resource() -> Any:
         return tree_resource(source.module.TABLES, steps, Session())
@@ -118,6 +118,7 @@ def _change(place: Place, source: Source, to: datetime, walk: Walk) -> int | Non
         )
         try:
             pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=place.file_format)
+            forget(pipeline)
         except Exception as error:
             raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
         finally:

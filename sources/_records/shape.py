@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -59,7 +59,7 @@ class TableShape:
     children: tuple[TableShape, ...]
     items: Callable[[Any], list[Any] | None]
 
-    @property
+    @cached_property
     def arrow_schema(self) -> pa.Schema:
         fields = [pa.field(c.name, ARROW[c.data_type], nullable=c.nullable) for c in self.columns]
         keys = CHILD_KEYS if self.parent else ROOT_KEYS

@@ -7,47 +7,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources._records.flatten import Batch, Table
+from sources._records.flatten import Batch, Columns, Table, flatten
 from sources._records.shape import TableShape
+
+TOGETHER = 2_000
+"""Records that become columns at once: an Arrow array costs the same for few values as for many."""
 
 
 @dataclass
 class Chunk:
-    batches: dict[str, list[Batch]] = field(default_factory=dict)
     records: int = 0
+    _waiting: dict[str, list[Any]] = field(default_factory=dict)
+    _columns: dict[str, list[Columns]] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
-        if batch.ids:
-            self.batches.setdefault(batch.table.name, []).append(batch)
-            self.records += len(batch.ids)
+        if batch.records:
+            waiting = self._waiting.setdefault(batch.table.name, [])
+            waiting += batch.records
+            self.records += len(batch.records)
+            if len(waiting) >= TOGETHER:
+                self._settle(batch.table)
 
     def tables(self, table: Table) -> Iterator[tuple[TableShape, pa.Table]]:
         """The root table, then every table below it, parents first; also those without a row."""
-        batches = _each_key_once(self.batches.get(table.name, []))
+        self._settle(table)
+        kept = _each_key_once(table.name, self._columns.get(table.name, []))
         for shape in table.shape.tree():
-            rows = [batch[shape.name] for batch in batches]
-            yield shape, pa.Table.from_batches(rows, schema=shape.arrow_schema)
+            yield shape, pa.Table.from_batches([rows[shape.name] for rows in kept], schema=shape.arrow_schema)
+
+    def _settle(self, table: Table) -> None:
+        if waiting := self._waiting.pop(table.name, None):
+            self._columns.setdefault(table.name, []).append(flatten(table, waiting))
 
 
-def _each_key_once(batches: list[Batch]) -> list[dict[str, pa.RecordBatch]]:
+def _each_key_once(root: str, columns: list[Columns]) -> list[dict[str, pa.RecordBatch]]:
     seen: set[str] = set()
     kept = []
-    for batch in reversed(batches):
-        stale = seen.intersection(batch.ids)
-        seen.update(batch.ids)
-        kept.append(_without(batch, stale) if stale else batch.rows)
+    for some in reversed(columns):
+        stale = seen.intersection(some.ids)
+        seen.update(some.ids)
+        kept.append(_without(root, some, stale) if stale else some.rows)
     return kept[::-1]
 
 
-def _without(batch: Batch, stale: set[str]) -> dict[str, pa.RecordBatch]:
+def _without(root: str, columns: Columns, stale: set[str]) -> dict[str, pa.RecordBatch]:
     ids = pa.array(sorted(stale))
 
     def fresh(name: str, rows: pa.RecordBatch) -> pa.RecordBatch:
-        root = rows.column("_dlt_id" if name == batch.table.name else "_dlt_root_id")
-        return rows.filter(pc.invert(pc.is_in(root, value_set=ids)))
+        owner = rows.column("_dlt_id" if name == root else "_dlt_root_id")
+        return rows.filter(pc.invert(pc.is_in(owner, value_set=ids)))
 
-    return {name: fresh(name, rows) for name, rows in batch.rows.items()}
+    return {name: fresh(name, rows) for name, rows in columns.rows.items()}

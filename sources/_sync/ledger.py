@@ -16,7 +16,8 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from sources._records.flatten import Table
 from sources._records.record import Instant, Integer, Json, Number, Record, Text
 
-MERGE = {"disposition": "merge", "strategy": "delete-insert"}
+MERGE = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}
+"""delete-insert heals whatever a crash left; a chunk holds each key once, so dlt need not look for doubles."""
 FIRST_SEEN = {"disposition": "merge", "strategy": "insert-only"}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sources._records.flatten import Batch, digest, flatten
+from sources._records.flatten import Batch, digest
 from sources._records.parse import Unreadable
 from sources._rest.errors import VendorError
 from sources._sync.ledger import DEAD_LETTERS, DeadLetter, Ledger
@@ -34,7 +34,7 @@ class Letters:
 
     def unreadable(self, records: Iterable[Unreadable], parent: str | None = None) -> Batch:
         """Letters for records that do not fit their model."""
-        return flatten(
+        return Batch(
             DEAD_LETTERS,
             [
                 self._note("record" if r.key else "nameless", r.key or digest(r.raw), r.reason, parent, r.raw)
@@ -44,18 +44,18 @@ class Letters:
 
     def failed(self, kind: str, key: str, error: VendorError, parent: str | None = None) -> Batch:
         """A letter for a parent, or for a record that is asked for by id."""
-        return flatten(DEAD_LETTERS, [self._note(kind, key, str(error), parent, None)])
+        return Batch(DEAD_LETTERS, [self._note(kind, key, str(error), parent, None)])
 
     def healed(self, kind: str, keys: Iterable[str]) -> Batch:
         """Closes the letters of `keys`, as far as there are any."""
         gone = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
-        return flatten(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in gone])
+        return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in gone])
 
     def settled(self, parent: str) -> Batch:
         """Closes the letters of records below a parent that was just read whole, but for those noted again."""
         keys = [key for key, letter in self._open.items() if letter.parent == parent and key not in self._noted]
         gone = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
-        return flatten(DEAD_LETTERS, gone)
+        return Batch(DEAD_LETTERS, gone)
 
     def _note(self, kind: str, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
         before = self._open.get((kind, key))

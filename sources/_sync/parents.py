@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sources._records.flatten import Batch, flatten
+from sources._records.flatten import Batch
 from sources._rest.errors import NotFound, VendorError
 from sources._sync.ledger import COVERAGE, Coverage, Ledger
 from sources._sync.letters import Letters
@@ -88,7 +88,7 @@ class Round:
         return [self.letters.failed("parent", parent, error), *self._written(row)]
 
     def _written(self, row: Coverage) -> list[Batch]:
-        return [] if self.window else [flatten(COVERAGE, [row])]
+        return [] if self.window else [Batch(COVERAGE, [row])]
 
 
 def _before(asked_from: datetime | None, covered_from: datetime | None) -> bool:

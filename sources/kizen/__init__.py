@@ -11,7 +11,7 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Batch, Table, flatten
+from sources._records.flatten import Batch, Table
 from sources._records.parse import parse
 from sources._records.privacy import Privacy
 from sources._rest.client import Client
@@ -179,7 +179,7 @@ def _activities(client: Client, session: Session, letters: Letters, found: list[
         activities = parse(Activity, items, refuse=session.refuse)
         found += [*activities.records, *(Activity(id=bad.key) for bad in activities.unreadable if bad.key)]
         healed = letters.healed("record", [activity.id for activity in activities.records])
-        yield Step([flatten(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
+        yield Step([Batch(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
 
 
 def _listed(
@@ -247,4 +247,4 @@ def _loaded(read: list[tuple[bytes, Type | None]], rounds: Round) -> list[Batch]
         if kind:
             kind.newest += [record.logged_at for record in logged.records]
     healed = rounds.letters.healed("record", [record.id for record in loaded])
-    return [flatten(LOGGED_ACTIVITIES, loaded), *batches, healed]
+    return [Batch(LOGGED_ACTIVITIES, loaded), *batches, healed]

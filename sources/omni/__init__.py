@@ -10,7 +10,7 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Table, digest, flatten
+from sources._records.flatten import Batch, Table, digest
 from sources._records.parse import parse
 from sources._records.privacy import Privacy
 from sources._rest.client import Client
@@ -100,7 +100,7 @@ def _leads(client: Client, session: Session, letters: Letters, ids: list[str]) -
         found = [lead.lead_id for lead in leads.records]
         ids += [*found, *(lead.key for lead in leads.unreadable if lead.key)]
         healed = letters.healed("record", found)
-        yield Step([flatten(LEADS, leads.records), letters.unreadable(leads.unreadable), healed])
+        yield Step([Batch(LEADS, leads.records), letters.unreadable(leads.unreadable), healed])
 
 
 def _history(lead: str, answer: list[bytes], rounds: Round) -> Step:
@@ -116,8 +116,8 @@ def _history(lead: str, answer: list[bytes], rounds: Round) -> Step:
     newest = rounds.newest(lead, (log.created_at for log in kept))
     return Step(
         [
-            flatten(ACTION_LOGS, kept),
-            flatten(STATUS_CHANGES, changes),
+            Batch(ACTION_LOGS, kept),
+            Batch(STATUS_CHANGES, changes),
             rounds.letters.unreadable(logs.unreadable, parent=lead),
             rounds.letters.healed("record", [log.id for log in logs.records]),
             rounds.letters.settled(lead),

@@ -11,7 +11,7 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Batch, Table, flatten
+from sources._records.flatten import Batch, Table
 from sources._records.parse import parse
 from sources._records.privacy import Privacy
 from sources._rest.client import Client
@@ -91,7 +91,7 @@ def _steps(
         for page in newest_first(pages, progress, lag=lag, now=session.now()):
             batches = _loaded(page, Window(since=initial), letters)
             coverage = _coverage(progress, page.total, initial, session.now())
-            yield Step([*batches, flatten(COVERAGE, [coverage])], progress.to_json())
+            yield Step([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
 
 
 def _pages(client: Client, session: Session, after: str | None) -> Iterator[Page[ActivityLog]]:
@@ -110,7 +110,7 @@ def _down_to(pages: Any, since: datetime | None, now: datetime) -> Iterator[Page
 def _loaded(page: Page[ActivityLog], window: Window, letters: Letters) -> list[Batch]:
     logs = [log for log in page.records if window.holds(log.created_at)]
     return [
-        flatten(ACTIVITY_LOGS, logs),
+        Batch(ACTIVITY_LOGS, logs),
         letters.unreadable(page.unreadable),
         letters.healed("record", [log.id for log in page.records]),
     ]

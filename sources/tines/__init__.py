@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Batch, Table, flatten
+from sources._records.flatten import Batch, Table
 from sources._records.parse import parse
 from sources._records.privacy import Privacy
 from sources._rest.client import Client
@@ -105,7 +105,7 @@ def _actions(client: Client, session: Session, letters: Letters, found: list[Act
         actions = parse(Action, page.items, refuse=session.refuse)
         found += [*actions.records, *(Action(id=int(bad.key)) for bad in actions.unreadable if _is_id(bad.key))]
         healed = letters.healed("record", [str(action.id) for action in actions.records])
-        yield Step([flatten(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
+        yield Step([Batch(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
 
 
 def _is_id(key: str | None) -> TypeGuard[str]:
@@ -138,7 +138,7 @@ def _outcome(read: Read[Action, Page[ActionLog]], rounds: Round, newest: dict[in
         times = [newest.get(read.parent.id), *(log.created_at for log in logs)]
         newest[read.parent.id] = rounds.newest(action, times)
         return [
-            flatten(ACTION_LOGS, logs),
+            Batch(ACTION_LOGS, logs),
             letters.unreadable(page.unreadable, parent=action),
             letters.healed("record", [str(log.id) for log in page.records]),
         ]

@@ -84,7 +84,9 @@ def chosen(effects: dict[tuple[str, str], list[str]], many: int | None, seed: in
 
 
 def _one(source: str, phase: str, found: list[str], chance: random.Random) -> Kill:
-    way, at = chance.random(), chance.randint(1, len(found))
+    """Every kind of side effect is as likely as any other: most of them all are writes of a few bytes to parquet."""
+    kind = chance.choice(sorted(set(found)))
+    way, at = chance.random(), chance.choice([n for n, what in enumerate(found, 1) if what == kind])
     if way < 1 / 6:
         statements = [n for n, what in enumerate(found, 1) if what.startswith("before sql.")]
         return Kill(source, phase, chance.choice(statements), inside=chance.choice([0.0002, 0.001, 0.003]))

@@ -1,0 +1,109 @@
+"""Applies each sabotage in a copy of the project, runs the tests that must notice, and prints who did.
+
+`python -m tests.mutants` runs all and writes REPORT.md; with names (or parts of names) just those. Tests that are
+red without any sabotage prove nothing and are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.table import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = Path(__file__).with_name("REPORT.md")
+PATIENCE = 240
+"""Seconds; a test that hangs has noticed, too."""
+HEAD = """# Mutants
+
+Written by `python -m tests.mutants`: each small sabotage of the code, and the test that turned red.
+
+| sabotage | file | noticed by | seconds |
+|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    mutant: Mutant
+    caught_by: str
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        return f"| {self.mutant.name} | `{self.mutant.file}` | {self.caught_by} | {self.seconds:.0f} |"
+
+
+def main(names: list[str]) -> int:
+    chosen = [m for m in MUTANTS if not names or any(name in m.name for name in names)]
+    with _copy() as copy:
+        red = {tests: _red(copy, tests, []) for tests in dict.fromkeys(m.tests for m in chosen)}
+        for tests, failed in red.items():
+            if failed:
+                print(f"red without a sabotage, left out: {', '.join(failed)} ({tests})", flush=True)
+        verdicts = []
+        for mutant in chosen:
+            verdicts.append(_tried(copy, mutant, red[mutant.tests]))
+            print(verdicts[-1].line, flush=True)
+    missed = [v.mutant.name for v in verdicts if not v.caught_by.startswith("`")]
+    print(f"{len(verdicts) - len(missed)} of {len(verdicts)} noticed{': not ' + ', '.join(missed) if missed else ''}")
+    if not names:
+        REPORT.write_text(HEAD + "\n".join(v.line for v in verdicts) + "\n")
+    return 1 if missed else 0
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder) / "project"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*", "*.duckdb*"))
+        yield copy
+
+
+def _tried(copy: Path, mutant: Mutant, red: list[str]) -> Verdict:
+    file, began = copy / mutant.file, time.monotonic()
+    whole = text = file.read_text()
+    for old, new in mutant.edits:
+        if text.count(old) != 1:
+            return Verdict(mutant, f"STALE: {text.count(old)} places to change", 0.0)
+        text = text.replace(old, new)
+    file.write_text(text)
+    try:
+        failed = _red(copy, mutant.tests, ["-x", *(f"--deselect={test}" for test in red)])
+    finally:
+        file.write_text(whole)
+    return Verdict(mutant, f"`{failed[0]}`" if failed else "NOBODY", time.monotonic() - began)
+
+
+def _red(copy: Path, tests: str, options: list[str]) -> list[str]:
+    """The tests that fail."""
+    files, _, keyword = tests.partition(" -k ")
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "-rfE", *options]
+    command += [*files.split(), *(["-k", keyword] if keyword else [])]
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ended = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return [f"{tests} (hangs)"]
+    found = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    if not found and ended.returncode != 0:
+        raise SystemExit(
+            f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stdout[-2000:]}{ended.stderr[-500:]}"
+        )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,179 @@
+"""The sabotages: what is replaced by what, in which file, and the fastest tests that must turn red."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str
+    edits: tuple[tuple[str, str], ...]
+    """Old and new text; each old one stands exactly once in the file."""
+    tests: str
+    """What pytest is given: files, or tests in them."""
+
+
+def mutant(name: str, file: str, old: str, new: str, tests: str) -> Mutant:
+    return Mutant(name, file, ((old, new),), tests)
+
+
+WALK, REST = "tests/test_walk.py", "tests/test_rest_client.py"
+RULES = "tests/test_house_rules.py"
+LOGS = '__import__("logging").getLogger("x").warning("%s", response.request.headers.raw)'
+WIPE = "            shutil.rmtree(self.working_folder, ignore_errors=True)\n"
+
+MUTANTS = (
+    # paging and watermarks
+    mutant(
+        "drop a page", "sources/tines/api.py",
+        "number = following", "number = following + 1", "tests/test_tines.py",
+    ),
+    mutant(
+        "skip the look-back", "sources/_sync/walk.py",
+        "self.newest - lag if self.newest", "self.newest if self.newest", WALK,
+    ),
+    mutant(
+        "compare times as strings", "sources/_sync/walk.py",
+        "all(record.created_at < floor for", "all(str(record.created_at) < str(floor) for", WALK,
+    ),
+    mutant(
+        "the closed interval made open", "sources/_sync/walk.py",
+        "all(record.created_at < floor for", "all(record.created_at <= floor for", WALK,
+    ),
+    mutant(
+        "the watermark moves at the first page", "sources/_sync/walk.py",
+        "            if finished:\n                progress.finish()",
+        "            progress.watermark = walk.top\n            if finished:\n                progress.finish()",
+        WALK,
+    ),
+    mutant(
+        "the future moves the watermark", "sources/_sync/walk.py",
+        "for r in page.records if r.created_at <= now]", "for r in page.records]", WALK,
+    ),
+    mutant(
+        "the future moves a parent's watermark", "sources/_sync/parents.py",
+        "if i and i <= self.now]", "if i]", "tests/test_tines.py tests/test_omni.py tests/test_kizen.py",
+    ),
+    mutant(
+        "an unsorted listing is believed sorted", "sources/_sync/walk.py",
+        "and sorted_so_far and descended and", "and", WALK,
+    ),
+    mutant("no loop guard", "sources/_rest/paging.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
+    mutant(
+        "a count is believed for ever", "sources/kizen/__init__.py",
+        " or known.listed_at + relist_after <= rounds.now", "", "tests/test_kizen.py",
+    ),
+    mutant(
+        "the digest ignores the initial value", "sources/omni/__init__.py",
+        "digest(rounds.kept.since, *answer)", "digest(*answer)", "tests/test_omni.py",
+    ),
+    mutant(
+        "404 of a parent is a failure", "sources/_sync/parents.py",
+        "if isinstance(error, NotFound):", "if False:", "tests/test_omni.py tests/test_tines.py",
+    ),
+    mutant(
+        "a parent that failed is proven", "sources/_sync/parents.py",
+        "if known is None or self.window or parent in self._holding_letters:",
+        "if known is None or self.window:", "tests/test_tines.py tests/test_omni.py",
+    ),
+    # what is loaded
+    mutant(
+        "append instead of merge", "sources/_sync/ledger.py",
+        'MERGE = {"disposition": "merge", "strategy": "delete-insert"}', 'MERGE = {"disposition": "append"}',
+        "tests/test_sequence.py",
+    ),
+    mutant(
+        "children are not replaced", "sources/_sync/resource.py",
+        '"_dlt_root_id": {"root_key": True},', '"_dlt_root_id": {},', "tests/test_kizen.py tests/test_omni.py",
+    ),
+    mutant(
+        "unknown fields are dropped", "sources/_records/parse.py",
+        'known["_extra"] = _object_text(extra)', "pass", "tests/test_omni.py tests/test_sequence.py",
+    ),
+    # the ledger
+    mutant(
+        "dead letters are forgotten", "sources/_sync/ledger.py",
+        "return [row for row, completed in rows if row.stream == stream and",
+        "return [row for row, completed in [] if",
+        f"{RULES} -k heals",
+    ),
+    mutant(
+        "healed before it is committed", "pipelines/runs.py",
+        "where healed_at is not null and {completed}", "where healed_at is not null", f"{RULES} -k heals",
+    ),
+    mutant(
+        "proofs of loads that broke off are believed", "sources/_sync/ledger.py",
+        "for row, completed in self._rows(COVERAGE) if completed]", "for row, completed in self._rows(COVERAGE)]",
+        "tests/test_state_machine.py",
+    ),
+    mutant("the lock is not taken", "pipelines/place.py", "lock.acquire(timeout=0)", "pass", f"{RULES} -k lock"),
+    mutant(
+        "rows below nothing stay", "pipelines/runs.py",
+        "_without_orphans(client, source, now)", "pass", "tests/test_accidents.py -k taken",
+    ),
+    mutant(
+        "a loss is said once", "pipelines/runs.py",
+        "for table, rows in lost.items()}\n            row", "for table, rows in ()}\n            row",
+        "tests/test_accidents.py -k until",
+    ),
+    # HTTP
+    Mutant(
+        "an error envelope is believed", "sources/sequence/api.py",
+        (
+            ("    items: list[msgspec.Raw]\n", "    items: list[msgspec.Raw] = []\n"),
+            ("    pagination: Pagination\n", "    pagination: Pagination = Pagination()\n"),
+        ), "tests/test_sequence.py",
+    ),
+    mutant(
+        "Retry-After is ignored", "sources/_rest/retry.py", "if retry_after is None:", "if True:",
+        "tests/test_rest_retry.py",
+    ),
+    mutant(
+        "the retry budget is endless", "sources/_rest/retry.py",
+        "if spent + wait > policy.budget:", "if spent + wait > 1e4 * policy.budget:", "tests/test_rest_retry.py",
+    ),
+    mutant("401 is retried", "sources/_rest/errors.py", "{401: Unauthorized,", "{401: Unavailable,", REST),
+    mutant(
+        "the deadline is not checked", "sources/_rest/transport.py", "if left <= 0:", "if False:", f"{REST} -k dead",
+    ),
+    mutant(
+        "a foreign link is followed", "sources/_rest/client.py",
+        "if found is None or origin(found) != origin(self._home) or found.userinfo:", "if found is None:", REST,
+    ),
+    mutant(
+        "redirects are followed", "sources/_rest/transport.py",
+        "follow_redirects=False", "follow_redirects=True", REST,
+    ),
+    # secrets and privacy
+    mutant(
+        "the key goes to any host", "sources/_rest/auth.py",
+        "if origin(request.url) == self._origin:", "if True:", "tests/test_rest_auth.py",
+    ),
+    mutant(
+        "a header is logged", "sources/_rest/client.py",
+        "        error = kind(status)\n", f"        error = kind(status)\n        {LOGS}\n",
+        "tests/test_security.py -k keys",
+    ),
+    mutant(
+        "a reason quotes the value", "sources/_records/parse.py",
+        "{error['msg']}", "{error['msg']} {error['input']}", "tests/test_security.py -k personal",
+    ),
+    mutant(
+        "hashes without the key", "sources/_records/privacy.py",
+        "hmac.new(self.key,", 'hmac.new(b"",', "tests/test_security.py -k personal",
+    ),
+    mutant(
+        "dead letters keep private records", "sources/_records/privacy.py",
+        'actions[DEAD_LETTER_TEXT] = "drop"', "pass", "tests/test_security.py -k personal",
+    ),
+    Mutant(
+        "the working folder is kept", "pipelines/place.py",
+        (
+            (f"{WIPE}            self.working_folder.mkdir(mode=0o700)", f"{' ' * 12}self.working_folder.mkdir(exist_ok=True)"),
+            (f"{WIPE}            lock.release()", "            lock.release()"),
+        ),
+        f"{RULES} tests/test_accidents.py -k working",
+    ),
+)  # fmt: skip
