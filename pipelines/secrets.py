@@ -21,6 +21,8 @@ SHORTEST = 4
 """A "secret" shorter than this would blank ordinary words."""
 FILES = (".duckdb", ".db")
 TELLING = re.compile(r"key|secret|password|token|credential", re.IGNORECASE)
+HEADER = re.compile(r"\b(Basic|Bearer)(?:\s|%20|\+)+[\w.~+/%=-]{20,}")
+"""Of a Basic header no setting holds the text that is sent."""
 
 _known: set[str] = set()
 
@@ -29,7 +31,7 @@ def redact(text: str) -> str:
     """`text` with every secret in it as `***`."""
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return text
+    return HEADER.sub(r"\1 ***", text)
 
 
 class Redacting(logging.Formatter):

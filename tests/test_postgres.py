@@ -27,7 +27,7 @@ from pipelines.errors import GaplessError, Locked
 from pipelines.place import Place
 from pipelines.run import Job, Outcome, sync
 from sources import SOURCES
-from tests.conftest import World
+from tests.conftest import CREDENTIALS, World
 from tests.postgres import Reader, Server, Wire, running
 from tests.truth import CONTRACT, _rows, contract, mismatches
 
@@ -200,6 +200,8 @@ def _typed_as_the_contract_says(here: Warehouse) -> None:
 def test_the_commands(warehouse: Callable[[str], Warehouse]) -> None:
     """Sync, status, state and doctor as on DuckDB: coverage, letters, drift and runs are told."""
     here = warehouse("sequence")
+    for key in (key for key in CREDENTIALS if not key.startswith("SEQUENCE_")):
+        here.world.monkeypatch.delenv(key)  # doctor asks every vendor whose keys are there
     here.fake.add_log(origin=[], brandNew=1)
     here.fake.add_log(brandNew={"a": 1})
     assert _command("sync", "sequence")[0] == 3
@@ -212,10 +214,11 @@ def test_the_commands(warehouse: Callable[[str], Warehouse]) -> None:
     assert told["last_run"]["outcome"] == "partial"
     assert _command("state", "show")[1]["sequence"]["state"]["watermark"]
     assert _command("state", "reset", "sequence", "--yes")[1] == {"source": "sequence", "changed": 1}
-    checks = {check["name"]: check["result"] for check in _command("doctor")[1]["checks"]}
+    told = _command("doctor")[1]
+    assert "canary-password" not in json.dumps(told)
+    checks = {check["name"]: check["result"] for check in told["checks"]}
     assert (checks["destination"], checks["lock"]) == ("ok", "ok")
     assert [len(rows) for rows in (here.sql("select * from runs"), here.sql("select * from coverage"))] == [2, 1]
-    assert "canary-password" not in json.dumps(_command("doctor")[1])
 
 
 def _command(*args: str) -> tuple[int, Any]:
@@ -242,7 +245,7 @@ def test_one_writer_from_whatever_machine(
     assert "canary-password" not in str(failed.value)
 
 
-@pytest.mark.parametrize("statement", [25, 70, 105])
+@pytest.mark.parametrize("statement", [23, 39])
 def test_killed(statement: int, warehouse: Callable[[str], Warehouse]) -> None:
     """kill -9 at a counted statement: the lock is free again at once, the next sync ends exact."""
     here = warehouse("sequence")
@@ -257,7 +260,7 @@ def test_killed(statement: int, warehouse: Callable[[str], Warehouse]) -> None:
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["answer lost", "server crashed"])
-@pytest.mark.parametrize("commit", [2, 5])
+@pytest.mark.parametrize("commit", [4, 9])
 def test_a_commit_that_goes_wrong(
     commit: int, crash: bool, warehouse: Callable[[str], Warehouse], server: Server
 ) -> None:

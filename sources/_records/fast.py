@@ -28,8 +28,9 @@ SCALARS: dict[type_name, Any] = {
 }
 
 
-_FINER_THAN_MICROSECONDS = re.compile(rb'\.\d{7,}[Zz+\-"]')
-"""msgspec would round them, pydantic (and Python) cut them off."""
+_SPECIAL_TIMES = re.compile(rb'\.\d{7,}[Zz+\-"]|"(?:0001|9999)-')
+"""Finer than microseconds: msgspec would round them, pydantic (and Python) cut them off. At the ends of the calendar:
+what no longer is a date in UTC cannot be read back."""
 
 
 class FastRoad:
@@ -43,7 +44,7 @@ class FastRoad:
 
     def record(self, raw: bytes) -> Any:
         """The record, or None when it must take pydantic's road."""
-        if self._closed or _FINER_THAN_MICROSECONDS.search(raw):
+        if self._closed or _SPECIAL_TIMES.search(raw):
             return None
         try:
             record = self._decoder.decode(raw)

@@ -73,7 +73,7 @@ class _Level:
 
 
 def _tables(shape: TableShape, level: _Level) -> Iterator[tuple[str, pa.RecordBatch]]:
-    arrays = [pa.array([c.value(r) for r in level.rows], ARROW[c.data_type]) for c in shape.columns]
+    arrays = [pa.array(c.cells(level.rows), ARROW[c.data_type]) for c in shape.columns]
     keys = [level.ids, level.parents, level.roots, level.index] if shape.parent else [level.ids]
     schema = shape.arrow_schema
     arrays += [pa.array(values, schema.field(len(shape.columns) + i).type) for i, values in enumerate(keys)]

@@ -13,7 +13,10 @@ INT64 = 2**63
 
 
 def _in_utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a datetime within the years 1 to 9999 in UTC was expected") from None
 
 
 def _no_bool(value: object) -> object:

@@ -102,7 +102,7 @@ def record(text: str) -> str:
     try:
         _strict.decode(text.encode())
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-        return json.dumps(text.encode("utf-8", errors="backslashreplace").decode())
+        return json.dumps(text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace"))
     return text
 
 

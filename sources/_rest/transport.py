@@ -75,13 +75,14 @@ def connect(deadline: Deadline, transport: httpx.BaseTransport | None, workers: 
 
 
 def _guard(client: httpx.Client, deadline: Deadline) -> None:
-    # The only private names we touch. httpcore takes a network backend, but httpx does not pass one on, and a
-    # transport of our own would switch the environment's proxies off. tests/test_rest_wire.py goes red when
-    # they are renamed; until then bodies are still checked between chunks, so we go on and say so.
+    # The only private names we touch, with those in `_left_over`. httpcore takes a network backend, but httpx does
+    # not pass one on, and a transport of our own would switch the environment's proxies off.
+    # tests/test_rest_wire.py goes red when they are renamed; until then bodies are still checked between chunks, so
+    # we go on and say so.
     for transport in [client._transport, *client._mounts.values()]:
         pool = getattr(transport, "_pool", None)
         if pool is not None and hasattr(pool, "_network_backend"):
-            pool._network_backend = _Backend(pool._network_backend, deadline)
+            pool._network_backend = _Backend(pool._network_backend, deadline, pool)
         elif isinstance(transport, httpx.HTTPTransport):
             _log.warning("this version of httpx is unknown: headers that trickle are not cut at the deadline")
 
@@ -89,12 +90,12 @@ def _guard(client: httpx.Client, deadline: Deadline) -> None:
 class _Backend:
     """httpcore's network backend, giving out streams that know the deadline."""
 
-    def __init__(self, inner: Any, deadline: Deadline) -> None:
-        self._inner, self._deadline = inner, deadline
+    def __init__(self, inner: Any, deadline: Deadline, pool: Any) -> None:
+        self._inner, self._deadline, self._pool = inner, deadline, pool
 
     def connect_tcp(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> _Stream:
         stream = self._inner.connect_tcp(*args, timeout=self._deadline.cap(timeout), **kwargs)
-        return _Stream(stream, self._deadline)
+        return _Stream(stream, self._deadline, self._pool)
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
@@ -103,18 +104,27 @@ class _Backend:
 class _Stream:
     """httpcore's network stream; all of its I/O happens in the thread that made the request."""
 
-    def __init__(self, inner: Any, deadline: Deadline) -> None:
-        self._inner, self._deadline = inner, deadline
+    def __init__(self, inner: Any, deadline: Deadline, pool: Any) -> None:
+        self._inner, self._deadline, self._pool = inner, deadline, pool
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         data: bytes = self._inner.read(max_bytes, timeout=self._deadline.cap(timeout))
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._left_over():
+            raise httpx.RemoteProtocolError("more came than the last answer, so this connection is not used again")
         self._inner.write(buffer, timeout=self._deadline.cap(timeout))
 
     def start_tls(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> _Stream:
-        return _Stream(self._inner.start_tls(*args, timeout=self._deadline.cap(timeout), **kwargs), self._deadline)
+        inner = self._inner.start_tls(*args, timeout=self._deadline.cap(timeout), **kwargs)
+        return _Stream(inner, self._deadline, self._pool)
+
+    def _left_over(self) -> bool:
+        """Whether something was read behind the last answer: httpcore would take it for the next request's answer."""
+        connections: list[Any] = [getattr(each, "_connection", None) for each in self._pool.connections]
+        own = (each for each in connections if getattr(each, "_network_stream", None) is self)
+        return any(each._h11_state.trailing_data[0] for each in own if hasattr(each, "_h11_state"))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

@@ -51,8 +51,11 @@ class Letters:
         gone = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
         return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in gone])
 
-    def settled(self, parent: str) -> Batch:
-        """Closes the letters of records below a parent that was just read whole, but for those noted again."""
+    def settled(self, parent: str | None) -> Batch:
+        """Closes the letters of records below a parent that was just read whole, but for those noted again.
+
+        Without a parent: of a listing that was.
+        """
         keys = [key for key, letter in self._open.items() if letter.parent == parent and key not in self._noted]
         gone = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
         return Batch(DEAD_LETTERS, gone)

@@ -94,8 +94,13 @@ class Progress:
         """The intervals not read yet, newest first, as [from, to]; from None: from the beginning."""
         return [[_text(walk.floor), _text(walk.reached)] for walk in self.walks]
 
-    def begin(self, lag: timedelta) -> None:
-        """Put a new walk on top, down to where reading began last time, less the look-back."""
+    def begin(self, lag: timedelta, now: datetime) -> None:
+        """Put a new walk on top, down to where reading began last time, less the look-back.
+
+        What was read up to a time yet to come was read while our clock was wrong. It proves nothing: all is read.
+        """
+        if self.newest and self.newest > now:
+            self.watermark, self.walks = None, []
         floors = [self.newest - lag if self.newest else None, self.initial_value]
         self.walks.insert(0, Walk(floor=max(filter(None, floors), default=None)))
 
@@ -119,7 +124,7 @@ def newest_first(
 
     `pages` reads on from a cursor. One that the vendor refuses restarts its walk at the newest page.
     """
-    progress.begin(lag)
+    progress.begin(lag, now)
     while progress.walks:
         walk = progress.walks[0]
         for page in _restarting(pages, walk):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -180,6 +180,7 @@ def _activities(client: Client, session: Session, letters: Letters, found: list[
         found += [*activities.records, *(Activity(id=bad.key) for bad in activities.unreadable if bad.key)]
         healed = letters.healed("record", [activity.id for activity in activities.records])
         yield Step([Batch(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
+    yield Step([letters.settled(None)])
 
 
 def _listed(
@@ -206,12 +207,12 @@ def _listed(
 
 def _details(client: Client, rounds: Round, workers: int, todo: Sequence[tuple[str, Type | None]]) -> Iterator[Step]:
     """Reads logged activities by id. A type is covered when the last of its own is read."""
-    read: list[tuple[bytes, Type | None]] = []
+    read: list[tuple[str, bytes, Type | None]] = []
     ping = partial(api.ping, client)
     for answer in side_by_side(todo, lambda item: [api.logged_activity(client, item[0])], workers, ping):
         logged, kind = answer.parent
         if answer.page is not None:
-            read.append((answer.page, kind))
+            read.append((logged, answer.page, kind))
             continue
         batches = [_refused(logged, kind, answer.error, rounds)] if answer.error else []
         if kind:
@@ -236,14 +237,16 @@ def _refused(logged: str, kind: Type | None, error: VendorError, rounds: Round) 
     return rounds.letters.failed("record", logged, error, parent=kind.activity.id if kind else None)
 
 
-def _loaded(read: list[tuple[bytes, Type | None]], rounds: Round) -> list[Batch]:
+def _loaded(read: list[tuple[str, bytes, Type | None]], rounds: Round) -> list[Batch]:
+    """The listing told the ids, so a record that has no readable one of its own is no nameless letter."""
     rounds.session.meter.records += len(read)
     loaded: list[LoggedActivity] = []
     batches: list[Batch] = []
-    for raw, kind in read:
+    for asked, raw, kind in read:
         logged = parse(LoggedActivity, [raw], refuse=rounds.session.refuse)
         loaded += [record for record in logged.records if not kind or rounds.kept.holds(record.logged_at)]
-        batches.append(rounds.letters.unreadable(logged.unreadable, parent=kind.activity.id if kind else None))
+        bad = [replace(record, key=asked) for record in logged.unreadable]
+        batches.append(rounds.letters.unreadable(bad, parent=kind.activity.id if kind else None))
         if kind:
             kind.newest += [record.logged_at for record in logged.records]
     healed = rounds.letters.healed("record", [record.id for record in loaded])

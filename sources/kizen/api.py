@@ -14,6 +14,7 @@ import msgspec
 from sources._rest.auth import HeaderAuth
 from sources._rest.client import Client, segment
 from sources._rest.envelope import OneRecord
+from sources._rest.errors import BadEnvelope
 from sources._rest.paging import LoopGuard
 
 DEFAULT_BASE_URL = "https://app.go.kizen.com"
@@ -22,10 +23,15 @@ PAGE_SIZE = 1000
 
 
 class Listing(msgspec.Struct):
-    """A page of Django REST framework; `next` is null on the last one."""
+    """A page of Django REST framework; `next` is null on the last one. It or `count` must tell the end."""
 
     results: list[msgspec.Raw]
-    next: str | None = None
+    next: str | msgspec.UnsetType | None = msgspec.UNSET
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.next is msgspec.UNSET and self.count is None:
+            raise ValueError("neither `next` nor `count` is there")
 
 
 Answer = Listing | list[msgspec.Raw]
@@ -48,13 +54,19 @@ def responses(client: Client, activity_id: str) -> Iterator[list[msgspec.Raw]]:
 
 
 def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator[list[msgspec.Raw]]:
-    guard, following = LoopGuard(path.split("?", maxsplit=1)[0]), path
+    bare = path.split("?", maxsplit=1)[0]
+    guard, following, seen = LoopGuard(bare), path, 0
     while True:
         answer = ask(guard.pass_on(following))
         if isinstance(answer, list):
             yield answer
             return
         yield answer.results
+        seen += len(answer.results)
+        if answer.next is msgspec.UNSET and seen < (answer.count or 0):
+            raise BadEnvelope(
+                method="GET", path=bare, detail=f"{seen} of {answer.count} came, and no `next` for the rest"
+            )
         if not answer.next:
             return
         following = client.follow(answer.next)

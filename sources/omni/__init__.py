@@ -101,6 +101,7 @@ def _leads(client: Client, session: Session, letters: Letters, ids: list[str]) -
         ids += [*found, *(lead.key for lead in leads.unreadable if lead.key)]
         healed = letters.healed("record", found)
         yield Step([Batch(LEADS, leads.records), letters.unreadable(leads.unreadable), healed])
+    yield Step([letters.settled(None)])
 
 
 def _history(lead: str, answer: list[bytes], rounds: Round) -> Step:

@@ -15,10 +15,10 @@ DEFAULT_BASE_URL = "https://api-v2.getomni.ai"
 
 
 class Analytics(msgspec.Struct):
-    """Up to 500 leads; `nextToken` is null on the last page."""
+    """Up to 500 leads; `nextToken` is null on the last page, and never absent: that would end the listing unheard."""
 
     breakdown: list[msgspec.Raw]
-    next_token: str | None = msgspec.field(default=None, name="nextToken")
+    next_token: str | None = msgspec.field(name="nextToken")
 
 
 class ActionLogs(msgspec.Struct):

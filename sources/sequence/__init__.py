@@ -88,10 +88,13 @@ def _steps(
     else:
         yield from _by_id(client, [letter.key for letter in letters.records()], letters, session)
         progress = Progress.from_json(state).back_to(initial)
+        from_nothing = progress.newest is None
         for page in newest_first(pages, progress, lag=lag, now=session.now()):
             batches = _loaded(page, Window(since=initial), letters)
             coverage = _coverage(progress, page.total, initial, session.now())
             yield Step([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
+        if from_nothing:
+            yield Step([letters.settled(None)])
 
 
 def _pages(client: Client, session: Session, after: str | None) -> Iterator[Page[ActivityLog]]:

@@ -14,6 +14,7 @@ from sources._records.flatten import Batch, Table
 from sources._records.parse import parse
 from sources._records.privacy import Privacy
 from sources._rest.client import Client
+from sources._rest.errors import Unavailable
 from sources._sync.fan_out import Read, side_by_side
 from sources._sync.ledger import MERGE, Ledger
 from sources._sync.letters import Letters
@@ -28,7 +29,7 @@ from sources.tines.models import Action, ActionLog
 ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
 ACTIONS = Table("actions", Action, ("id",), MERGE)
 RESTARTS = 5
-"""So often the pages of one action are read from the first when they shift; then what was read has to do."""
+"""So often the pages of one action are read from the first when they shift; then it is left for the next sync."""
 TABLES = (ACTION_LOGS, ACTIONS)
 
 
@@ -106,6 +107,7 @@ def _actions(client: Client, session: Session, letters: Letters, found: list[Act
         found += [*actions.records, *(Action(id=int(bad.key)) for bad in actions.unreadable if _is_id(bad.key))]
         healed = letters.healed("record", [str(action.id) for action in actions.records])
         yield Step([Batch(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
+    yield Step([letters.settled(None)])
 
 
 def _is_id(key: str | None) -> TypeGuard[str]:
@@ -126,6 +128,8 @@ def _pages(client: Client, session: Session, action: Action) -> Iterator[Page[Ac
             yield Page(logs.records, logs.unreadable, total=count)
         else:
             return
+    detail = f"logs vanished while its pages were read, {RESTARTS} times; what moved up meanwhile may be missing"
+    raise Unavailable(method="GET", path=f"actions/{action.id}/logs", detail=detail)
 
 
 def _outcome(read: Read[Action, Page[ActionLog]], rounds: Round, newest: dict[int, datetime | None]) -> list[Batch]:

@@ -16,11 +16,19 @@ PAGE_SIZE = 500
 
 
 class Meta(msgspec.Struct):
-    """Numbers of pages count from 1; no next one: the last. `count` is over all pages."""
+    """Numbers of pages count from 1; null as the next one: the last. `count` is over all pages."""
 
-    next_page_number: int | None = None
-    next_page: str | None = None
+    next_page_number: int | msgspec.UnsetType | None = msgspec.UNSET
+    next_page: str | msgspec.UnsetType | None = msgspec.UNSET
     count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.next_page_number is msgspec.UNSET and self.next_page is msgspec.UNSET:
+            raise ValueError("neither `next_page_number` nor `next_page` is there, not even as null")
+
+    def following(self, number: int) -> int | None:
+        """The page after `number`; not every tenant sends its number."""
+        return self.next_page_number or (number + 1 if self.next_page else None)
 
 
 class ActionsPage(msgspec.Struct):
@@ -72,7 +80,7 @@ def _numbered(client: Client, path: str, shape: type[P], per_page: int) -> Itera
         guard.pass_on(str(number))
         page = client.get(path, shape, {"per_page": per_page, "page": number})
         yield page
-        following = page.meta.next_page_number or (number + 1 if page.meta.next_page else None)
+        following = page.meta.following(number)
         if not following:
             return
         number = following

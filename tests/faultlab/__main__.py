@@ -1,4 +1,5 @@
-"""`python -m tests.faultlab [--kills all|N] [--http all|N] [--seed S] [--source NAME] [--minutes M]`: the sweep.
+"""`python -m tests.faultlab [--kills all|N] [--http all|N] [--plain all|N] [--seed S] [--source NAME]
+[--minutes M]`: the sweep. Kills go on beside HTTP faults; of the minutes the last fifth is for plain dlt.
 
 Prints every trial that went wrong and how far it is, then the table, and writes REPORT.md. Ends with 1 for a defect.
 """
@@ -11,32 +12,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from sources import SOURCES
-from tests.faultlab import http_faults, kills, report
-from tests.faultlab.world import PHASES, Lab, Zygote
+from tests.faultlab import http_faults, kills, plain_dlt, report
+from tests.faultlab.runs import Zygote
+from tests.faultlab.world import PHASES, Lab
 
 REPORT = Path(__file__).with_name("REPORT.md")
 T = TypeVar("T")
 
 
 def main() -> int:
-    asked = _asked()
-    sources, began = tuple(asked.source or SOURCES), time.monotonic()
-    folder, zygote = Path(tempfile.mkdtemp(prefix="faultlab-")), Zygote()
+    asked, began = _asked(), time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="faultlab-"))
+    sweep = report.Sweep(" ".join(sys.argv[1:]), asked.seed, "duckdb")
     try:
-        lab = Lab(folder, zygote)
-        sweep = report.Sweep(" ".join(sys.argv[1:]), asked.seed, lab.destination.name)
-        cases = http_faults.cases(sources)
-        sweep.cases, ends = len(cases), began + asked.minutes * 60
-        if asked.kills != 0:
-            _kill(lab, sweep, sources, asked.kills, began + asked.minutes * 60 / (2 if asked.http != 0 else 1))
-        todo = http_faults.chosen(cases, asked.http, asked.seed)
-        _told(http_faults.run(lab, todo), sweep.tried, len(todo), ends)
+        with ThreadPoolExecutor() as lanes:
+            both = [lanes.submit(lane, folder, sweep, asked) for lane in (_kill, _http)]
+            for lane in both:
+                lane.result()
     finally:
-        zygote.end()
         shutil.rmtree(folder, ignore_errors=True)
     sweep.seconds = time.monotonic() - began
     text = report.markdown(sweep)
@@ -45,11 +44,34 @@ def main() -> int:
     return 1 if list(report.defects(sweep)) else 0
 
 
-def _kill(lab: Lab, sweep: report.Sweep, sources: tuple[str, ...], many: int | None, ends: float) -> None:
-    effects = {(source, phase): kills.count(lab, source, phase) for source in sources for phase in PHASES}
-    sweep.points = {place: len(found) for place, found in effects.items()}
-    todo = kills.chosen(effects, many, sweep.seed)
-    _told(kills.run(lab, todo), sweep.kills, len(todo), ends)
+@contextmanager
+def _lab(folder: Path) -> Iterator[Lab]:
+    """A laboratory with a zygote of its own."""
+    folder.mkdir()
+    zygote = Zygote()
+    try:
+        yield Lab(folder, zygote)
+    finally:
+        zygote.end()
+
+
+def _kill(folder: Path, sweep: report.Sweep, asked: argparse.Namespace) -> None:
+    ends = time.monotonic() + asked.minutes * 60
+    if asked.kills == 0:
+        return
+    with _lab(folder / "kills") as lab:
+        effects = {(source, phase): kills.count(lab, source, phase) for source in asked.sources for phase in PHASES}
+        sweep.points = {place: len(found) for place, found in effects.items()}
+        todo = kills.chosen(effects, asked.kills, sweep.seed)
+        _told(kills.run(lab, todo), sweep.kills, len(todo), ends)
+
+
+def _http(folder: Path, sweep: report.Sweep, asked: argparse.Namespace) -> None:
+    began, cases = time.monotonic(), http_faults.cases(asked.sources)
+    todo, sweep.cases = http_faults.chosen(cases, asked.http, asked.seed), len(cases)
+    with _lab(folder / "http") as lab:
+        _told(http_faults.run(lab, todo), sweep.tried, len(todo), began + asked.minutes * 60 * 0.8)
+        sweep.plain.update(_until(plain_dlt.run(lab, plain_dlt.chosen(asked.plain)), began + asked.minutes * 60))
 
 
 def _told(trials: Iterable[T], kept: list[T], many: int, ends: float) -> None:
@@ -74,10 +96,13 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faultlab", description=__doc__)
     parser.add_argument("--kills", type=_many, default=60, metavar="all|N")
     parser.add_argument("--http", type=_many, default=180, metavar="all|N")
+    parser.add_argument("--plain", type=_many, default=40, metavar="all|N", help="faults against plain dlt")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--source", action="append", choices=list(SOURCES))
+    parser.add_argument("--source", dest="sources", action="append", choices=list(SOURCES))
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no new trial after so long")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    asked.sources = tuple(asked.sources or SOURCES)
+    return asked
 
 
 def _many(text: str) -> int | None:

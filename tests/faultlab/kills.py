@@ -73,7 +73,7 @@ def count(lab: Lab, source: str, phase: str) -> list[str]:
 
 
 def chosen(effects: dict[tuple[str, str], list[str]], many: int | None, seed: int) -> list[Kill]:
-    """`many` kills spread evenly over sources and phases, one in six `inside`, one in ten `twice`; None: every point."""
+    """`many` kills spread evenly over sources and phases, one in six `inside`, one in ten `twice`; None: all."""
     if many is None:
         return [Kill(s, p, at) for (s, p), found in effects.items() for at in range(1, len(found) + 1)]
     chance, kills, places = random.Random(seed), [], list(effects)

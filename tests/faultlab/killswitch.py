@@ -1,9 +1,9 @@
 """Dies at the N-th side effect. Runs inside the child only: it wraps what Python can see of the outside world.
 
 Counted, before and after each: files opened for writing, their writes, flushes and closes (also those that Arrow
-makes through Python), `os.write`, renames, removals, folders made and removed, sends and receives on sockets, statements
-and transactions of DuckDB and psycopg. What DuckDB does inside of one call cannot be counted; `inside` seconds after
-the N-th side effect let a kill land in there.
+makes through Python), `os.write`, renames, removals, folders made and removed, sends and receives on sockets,
+statements and transactions of DuckDB and psycopg. What DuckDB does inside of one call cannot be counted; a kill
+`inside` seconds after the N-th side effect may land in there.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faultlab.world import KEYS, Run, Trial
+from tests.faultlab.runs import Run
+from tests.faultlab.world import KEYS, Trial
 
 GOOD = ("exact", "resumed", "gone")
 
@@ -60,14 +61,18 @@ def judge(
         return Verdict("SILENT", [f"after one more run: {len(held)} differences", *held[:3], *notes])
     if held or healed.code != 0:
         return Verdict("BROKEN", [f"one more run ended with {healed.code}", *held[:3], healed.output[-400:]])
-    leaks = list(canaries(trial))
-    if leaks:
+    return _otherwise(trial, expect, requests) or Verdict(kind, notes) if kind in GOOD else Verdict(kind, notes)
+
+
+def _otherwise(trial: Trial, expect: Expect, requests: int) -> Verdict | None:
+    """What may be wrong though every record is there."""
+    if leaks := list(canaries(trial)):
         return Verdict("LEAK", leaks)
-    if kind in GOOD and expect.requests is not None and requests > expect.requests:
+    if expect.requests is not None and requests > expect.requests:
         return Verdict("COSTLY", [f"{requests} requests, {expect.requests} allowed"])
-    if kind in GOOD and not expect.letters and (letters := _letters(trial)):
+    if not expect.letters and (letters := _letters(trial)):
         return Verdict("OTHER", [f"dead letters stay open: {letters[:2]}"])
-    return Verdict(kind, notes)
+    return None
 
 
 def _first(trial: Trial, expect: Expect, harmed: Run, after: list[str]) -> tuple[str, list[str]]:

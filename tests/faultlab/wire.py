@@ -120,7 +120,7 @@ def _request(stream: Iterator[bytes]) -> httpx.Request | None:
         return None
     method, target, _ = line.decode("latin-1").split()
     headers = []
-    while (line := stream.readline().strip()):  # type: ignore[attr-defined]
+    while line := stream.readline().strip():  # type: ignore[attr-defined]
         name, _, value = line.decode("latin-1").partition(":")
         headers.append((name.strip(), value.strip()))
     length = int(dict((n.lower(), v) for n, v in headers).get("content-length", 0))

@@ -6,11 +6,7 @@ What a phase begins with (the destination's files and the vendor's memory) is ma
 from __future__ import annotations
 
 import copy
-import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +14,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import duckdb
 import httpx
 
-from pipelines.place import DLT_SETTINGS
-from sources import SOURCES
+from tests.faultlab.destinations import Destination, Duckdb
+from tests.faultlab.runs import Run, Zygote
 from tests.faultlab.wire import Acts, Answer, plain, served
-from tests.truth import CONTRACT, mismatches
 
-ROOT = Path(__file__).resolve().parents[2]
 PHASES = ("first", "incremental", "backfill")
 CHUNK = 16
 """Records of one load package."""
@@ -47,115 +40,6 @@ SIZES: dict[str, tuple[dict[str, Any], tuple[int, dict[str, int]]]] = {
 }
 PATCH = {"chunk_records": CHUNK, "deadline": 1.0, "read": 0.6, "first_wait": 0.04}
 """What has no setting; see zygote.py."""
-
-
-class Destination(Protocol):
-    """Where to. A second one (Postgres) is another class like `Duckdb`."""
-
-    name: str
-
-    def settings(self, folder: Path) -> dict[str, str]:
-        """Environment of a run whose destination belongs to `folder`."""
-
-    def save(self, folder: Path, kept: Path) -> None:
-        """Keep what the destination of `folder` holds."""
-
-    def restore(self, kept: Path | None, folder: Path) -> None:
-        """Put it into the destination of `folder`; None: an empty one."""
-
-    def mismatches(self, folder: Path, source: str, truth: Any) -> list[str]:
-        """As tests.truth.mismatches."""
-
-    def query(self, folder: Path, sql: str) -> list[tuple[Any, ...]]: ...
-
-    def texts(self, folder: Path, source: str) -> Iterator[str]:
-        """Every row of every table, as text."""
-
-
-class Duckdb:
-    name = "duckdb"
-
-    def settings(self, folder: Path) -> dict[str, str]:
-        return {}
-
-    def save(self, folder: Path, kept: Path) -> None:
-        kept.mkdir(parents=True)
-        shutil.copy(self._file(folder), kept)
-
-    def restore(self, kept: Path | None, folder: Path) -> None:
-        if kept:
-            shutil.copy(kept / "gapless.duckdb", folder)
-
-    def mismatches(self, folder: Path, source: str, truth: Any) -> list[str]:
-        try:
-            with self._open(folder) as db:
-                return mismatches(db, source, truth)
-        except duckdb.Error as error:
-            return [f"not readable: {str(error).splitlines()[0]}"]
-
-    def query(self, folder: Path, sql: str) -> list[tuple[Any, ...]]:
-        with self._open(folder) as db:
-            return db.execute(sql).fetchall()
-
-    def texts(self, folder: Path, source: str) -> Iterator[str]:
-        with self._open(folder) as db:
-            names = db.execute("select table_name from duckdb_tables() where schema_name = ?", [source]).fetchall()
-            for (name,) in names:
-                yield from (str(row) for row in db.execute(f'select * from {source}."{name}"').fetchall())
-
-    def _file(self, folder: Path) -> Path:
-        return folder / "gapless.duckdb"
-
-    def _open(self, folder: Path) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(str(self._file(folder)), read_only=True)
-
-
-@dataclass
-class Run:
-    """What came of one run of the command."""
-
-    code: int | str
-    """Exit code; negative: killed by that signal; "hang": ended at the wall limit."""
-    seconds: float
-    cpu: float
-    requests: int
-    output: str
-
-
-class Zygote:
-    """The process that forks the runs; see zygote.py."""
-
-    def __init__(self) -> None:
-        ours = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faultlab.zygote"],
-            cwd=ROOT,
-            env={**clean, **DLT_SETTINGS, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._read()
-
-    def run(self, order: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._read())
-        return answer
-
-    def end(self) -> None:
-        with self._process:
-            assert self._process.stdin
-            self._process.stdin.close()
-
-    def _read(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the zygote has died")
-        return line
 
 
 @dataclass
@@ -316,7 +200,3 @@ def _copied(fake: Any) -> Any:
     other.__dict__.update({name: copy.deepcopy(value) for name, value in vars(fake).items() if name != "_lock"})
     other._lock = threading.RLock()
     return other
-
-
-def tables(source: str) -> list[str]:
-    return list(CONTRACT[source])

@@ -22,6 +22,7 @@ def mutant(name: str, file: str, old: str, new: str, tests: str) -> Mutant:
 WALK, REST = "tests/test_walk.py", "tests/test_rest_client.py"
 RULES = "tests/test_house_rules.py"
 LOGS = '__import__("logging").getLogger("x").warning("%s", response.request.headers.raw)'
+PAGE = "msgspec.field(default_factory=Pagination)"
 WIPE = "            shutil.rmtree(self.working_folder, ignore_errors=True)\n"
 
 MUTANTS = (
@@ -36,7 +37,8 @@ MUTANTS = (
     ),
     mutant(
         "compare times as strings", "sources/_sync/walk.py",
-        "all(record.created_at < floor for", "all(str(record.created_at) < str(floor) for", WALK,
+        "all(record.created_at < floor for", "all(str(record.created_at) < str(floor) for",
+        "tests/test_state_machine.py -k instants",
     ),
     mutant(
         "the closed interval made open", "sources/_sync/walk.py",
@@ -66,23 +68,33 @@ MUTANTS = (
         " or known.listed_at + relist_after <= rounds.now", "", "tests/test_kizen.py",
     ),
     mutant(
-        "the digest ignores the initial value", "sources/omni/__init__.py",
-        "digest(rounds.kept.since, *answer)", "digest(*answer)", "tests/test_omni.py",
+        "proofs ignore the initial value", "sources/_sync/parents.py",
+        "return None if _before(self.kept.since, known.covered_from) else known", "return known",
+        "tests/test_tines.py tests/test_kizen.py",
     ),
     mutant(
         "404 of a parent is a failure", "sources/_sync/parents.py",
         "if isinstance(error, NotFound):", "if False:", "tests/test_omni.py tests/test_tines.py",
     ),
     mutant(
-        "a parent that failed is proven", "sources/_sync/parents.py",
+        "a parent with a bad record is not read whole", "sources/_sync/parents.py",
         "if known is None or self.window or parent in self._holding_letters:",
-        "if known is None or self.window:", "tests/test_tines.py tests/test_omni.py",
+        "if known is None or self.window:", "tests/test_state_machine.py -k heals",
     ),
     # what is loaded
     mutant(
         "append instead of merge", "sources/_sync/ledger.py",
-        'MERGE = {"disposition": "merge", "strategy": "delete-insert"}', 'MERGE = {"disposition": "append"}',
-        "tests/test_sequence.py",
+        'MERGE = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}',
+        'MERGE = {"disposition": "append"}', "tests/test_sequence.py",
+    ),
+    mutant(
+        "no dedupe in a package", "sources/_sync/chunk.py",
+        "stale = seen.intersection(some.ids)", "stale = set[str]()", "tests/test_state_machine.py -k twice",
+    ),
+    Mutant(
+        "the first seen wins", "sources/_sync/chunk.py",
+        (("in reversed(columns):", "in columns:"), ("return kept[::-1]", "return kept")),
+        "tests/test_state_machine.py -k twice",
     ),
     mutant(
         "children are not replaced", "sources/_sync/resource.py",
@@ -106,7 +118,7 @@ MUTANTS = (
     mutant(
         "proofs of loads that broke off are believed", "sources/_sync/ledger.py",
         "for row, completed in self._rows(COVERAGE) if completed]", "for row, completed in self._rows(COVERAGE)]",
-        "tests/test_state_machine.py",
+        "tests/test_state_machine.py -k broke",
     ),
     mutant("the lock is not taken", "pipelines/place.py", "lock.acquire(timeout=0)", "pass", f"{RULES} -k lock"),
     mutant(
@@ -123,8 +135,9 @@ MUTANTS = (
         "an error envelope is believed", "sources/sequence/api.py",
         (
             ("    items: list[msgspec.Raw]\n", "    items: list[msgspec.Raw] = []\n"),
-            ("    pagination: Pagination\n", "    pagination: Pagination = Pagination()\n"),
-        ), "tests/test_sequence.py",
+            ("    pagination: Pagination\n", f"    pagination: Pagination = {PAGE}\n"),
+        ),
+        "tests/test_state_machine.py -k says_200",
     ),
     mutant(
         "Retry-After is ignored", "sources/_rest/retry.py", "if retry_after is None:", "if True:",
@@ -171,7 +184,10 @@ MUTANTS = (
     Mutant(
         "the working folder is kept", "pipelines/place.py",
         (
-            (f"{WIPE}            self.working_folder.mkdir(mode=0o700)", f"{' ' * 12}self.working_folder.mkdir(exist_ok=True)"),
+            (
+                f"{WIPE}            self.working_folder.mkdir(mode=0o700)",
+                "            self.working_folder.mkdir(exist_ok=True)",
+            ),
             (f"{WIPE}            lock.release()", "            lock.release()"),
         ),
         f"{RULES} tests/test_accidents.py -k working",
