@@ -82,7 +82,7 @@ def _assert_told(file: Path, told: dict[str, Any]) -> None:
 
 
 def test_what_a_person_sees(tmp_path: Path) -> None:
-    """Tables with their rows, the question with its answer, where the file is, and a way to look into it that works."""
+    """Tables with rows, the question with its answer, where the file is, and a way to look into it that works."""
     file = tmp_path / "gapless-demo.duckdb"
     with duckdb.connect(str(file)) as db:
         db.execute("create schema omni; create table omni.leads as select 'lead-1' as lead_id")

@@ -37,7 +37,11 @@ SET_UP = (
 )
 ELSEWHERE = {"demo", "--every"}  # the demo has its fixture, and a sync again and again has no end
 NOT_THERE = "--id"  # the README's id is nobody's
-BESIDE_SOURCES = {"DESTINATION__DUCKDB__CREDENTIALS", "GAPLESS_DEBUG", "GAPLESS_HASH_KEY"}  # dlt's, the CLI's, a secret
+BESIDE_SOURCES = {
+    "DESTINATION__DUCKDB__CREDENTIALS",
+    "GAPLESS_DEBUG",
+    "GAPLESS_HASH_KEY",
+}  # dlt's, the CLI's, a secret
 
 
 def blocks(language: str) -> list[str]:

@@ -75,6 +75,12 @@ def rmtree(folder, **how):
         shutil.copytree(folder, f"kept/{kept}")
     real_rmtree(folder, **how)
 
+class Unredacted(logging.Handler):
+    def emit(self, record):
+        if record.name.split(".")[0] in ("sources", "pipelines", "dlt"):
+            with open("unredacted.txt", "a") as file:
+                file.write(record.getMessage() + "\\n")
+
 def guard():
     real_guard()
     for name in ("", "httpx", "httpcore", "dlt", "sources", "pipelines"):
@@ -83,6 +89,7 @@ def guard():
 kept = 0
 sys.stderr = open("stderr.txt", "w")
 logging.basicConfig(level=logging.DEBUG)
+logging.getLogger().addHandler(Unredacted())
 socket.socket.connect, socket.getaddrinfo, shutil.rmtree, secrets.guard_logs = connect, getaddrinfo, rmtree, guard
 for line in sys.stdin:
     try:

@@ -35,6 +35,8 @@ class Page(Generic[D]):
     after: str | None = None
     total: int | None = None
     """How many the vendor says there are in all."""
+    shifted: bool = False
+    """It does not follow on the page before it, so it says nothing about what comes after it."""
 
 
 @dataclass
@@ -176,5 +178,6 @@ def until_older(pages: Iterable[Page[D]], floor: datetime | None) -> Iterator[Pa
                 sorted_so_far &= record.created_at <= last
                 descended |= record.created_at < last
             last = record.created_at
-        if floor is not None and sorted_so_far and descended and _whole_page_older(page, floor):
+        proven = sorted_so_far and descended and not page.shifted
+        if floor is not None and proven and _whole_page_older(page, floor):
             return

@@ -20,6 +20,7 @@ from sources._rest.paging import LoopGuard
 DEFAULT_BASE_URL = "https://app.go.kizen.com"
 PAGE_SIZE = 1000
 """The most the vendor allows."""
+TRIES = 3
 
 
 class Listing(msgspec.Struct):
@@ -54,22 +55,31 @@ def responses(client: Client, activity_id: str) -> Iterator[list[msgspec.Raw]]:
 
 
 def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator[list[msgspec.Raw]]:
-    bare = path.split("?", maxsplit=1)[0]
-    guard, following, seen = LoopGuard(bare), path, 0
+    guard, following, seen = LoopGuard(path.split("?", maxsplit=1)[0]), path, 0
     while True:
-        answer = ask(guard.pass_on(following))
+        answer = _telling_its_end(ask, guard.pass_on(following), seen)
         if isinstance(answer, list):
             yield answer
             return
         yield answer.results
         seen += len(answer.results)
-        if answer.next is msgspec.UNSET and seen < (answer.count or 0):
-            raise BadEnvelope(
-                method="GET", path=bare, detail=f"{seen} of {answer.count} came, and no `next` for the rest"
-            )
         if not answer.next:
             return
         following = client.follow(answer.next)
+
+
+def _telling_its_end(ask: Callable[[str], Answer], path: str, seen: int) -> Answer:
+    """A page without `next` is the last only when all that `count` tells of has come; else it is asked for again."""
+    came, count = 0, 0
+    for _ in range(TRIES):
+        answer = ask(path)
+        if isinstance(answer, list) or answer.next is not msgspec.UNSET:
+            return answer
+        came, count = seen + len(answer.results), answer.count or 0
+        if came >= count:
+            return answer
+    detail = f"{came} of {count} came, and no `next` for the rest"
+    raise BadEnvelope(method="GET", path=path.split("?", maxsplit=1)[0], detail=detail)
 
 
 def logged_activity(client: Client, activity_id: str) -> bytes:

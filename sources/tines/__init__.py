@@ -120,12 +120,13 @@ def _pages(client: Client, session: Session, action: Action) -> Iterator[Page[Ac
         left: int | None = None
         for page in api.action_logs(client, action.id):
             count = page.meta.count
-            if count is not None and left is not None and count < left:
-                break
-            left = count
+            shifted = count is not None and left is not None and count < left
             given = {"action_id": action.id, "story_id": action.story_id}
             logs = parse(ActionLog, page.items, given, refuse=session.refuse)
-            yield Page(logs.records, logs.unreadable, total=count)
+            yield Page(logs.records, logs.unreadable, total=count, shifted=shifted)
+            if shifted:
+                break
+            left = count
         else:
             return
     detail = f"logs vanished while its pages were read, {RESTARTS} times; what moved up meanwhile may be missing"
