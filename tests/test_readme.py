@@ -35,7 +35,7 @@ SET_UP = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/gapless demo",
     ".venv/bin/pip install -e '.[dev]' && .venv/bin/pytest",
 )
-ELSEWHERE = {"demo", "--every"}  # the demo has its fixture, and a sync again and again has no end
+ELSEWHERE = {"demo", "--every", "postgres"}  # has its fixture; has no end; runs on a real server in test_postgres
 NOT_THERE = "--id"  # the README's id is nobody's
 BESIDE_SOURCES = {
     "DESTINATION__DUCKDB__CREDENTIALS",

@@ -112,7 +112,7 @@ class Type:
         kept = [i for i, at in times.items() if rounds.kept.holds(at)]
         if rounds.window:
             return kept
-        watermark = self.before.covered_to if self.before else None
+        watermark = self.before.covered_to if self.before else max(filter(None, self.own.values()), default=None)
         recent = Window(watermark - lag) if watermark else None
         return [i for i in kept if i not in self.held or (recent and recent.holds(self.held[i]))]
 
