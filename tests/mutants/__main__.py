@@ -22,7 +22,7 @@ from tests.mutants.table import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORT = Path(__file__).with_name("REPORT.md")
-PATIENCE = 240
+PATIENCE = 120
 """Seconds; a test that hangs has noticed, too."""
 HANGS = " (hangs)"
 HEAD = """# Mutants

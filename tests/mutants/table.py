@@ -60,7 +60,7 @@ MUTANTS = (
     ),
     mutant(
         "an unsorted listing is believed sorted", "sources/_sync/walk.py",
-        "and sorted_so_far and descended and", "and", WALK,
+        "proven = sorted_so_far and descended and not", "proven = not", WALK,
     ),
     mutant("no loop guard", "sources/_rest/paging.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
     mutant(
@@ -123,7 +123,7 @@ MUTANTS = (
     mutant("the lock is not taken", "pipelines/place.py", "lock.acquire(timeout=0)", "pass", f"{RULES} -k lock"),
     mutant(
         "rows below nothing stay", "pipelines/runs.py",
-        "_without_orphans(client, source, now)", "pass", "tests/test_accidents.py -k taken",
+        "_without_orphans(client, source, now)", "pass", "tests/test_accidents.py -k until",
     ),
     mutant(
         "a loss is said once", "pipelines/runs.py",
@@ -149,7 +149,8 @@ MUTANTS = (
     ),
     mutant("401 is retried", "sources/_rest/errors.py", "{401: Unauthorized,", "{401: Unavailable,", REST),
     mutant(
-        "the deadline is not checked", "sources/_rest/transport.py", "if left <= 0:", "if False:", f"{REST} -k dead",
+        "the deadline is not checked", "sources/_rest/transport.py",
+        "if left <= 0:", "if False:", f"{REST} -k trickle",
     ),
     mutant(
         "a foreign link is followed", "sources/_rest/client.py",
