@@ -28,9 +28,10 @@ SCALARS: dict[type_name, Any] = {
 }
 
 
-_SPECIAL_TIMES = re.compile(rb'\.\d{7,}[Zz+\-"]|"(?:0001|9999)-')
-"""Finer than microseconds: msgspec would round them, pydantic (and Python) cut them off. At the ends of the calendar:
-what no longer is a date in UTC cannot be read back."""
+_FINER_THAN_MICROSECONDS = re.compile(rb'\.\d{7,}[Zz+\-"]')
+"""msgspec would round them, pydantic (and Python) cut them off."""
+_ENDS_OF_THE_CALENDAR = (b'"0001-', b'"9999-')
+"""What no longer is a date in UTC cannot be read back. Looked for apart: one pattern for both is ten times slower."""
 
 
 class FastRoad:
@@ -44,7 +45,7 @@ class FastRoad:
 
     def record(self, raw: bytes) -> Any:
         """The record, or None when it must take pydantic's road."""
-        if self._closed or _SPECIAL_TIMES.search(raw):
+        if self._closed or _FINER_THAN_MICROSECONDS.search(raw) or any(end in raw for end in _ENDS_OF_THE_CALENDAR):
             return None
         try:
             record = self._decoder.decode(raw)
