@@ -410,7 +410,7 @@ def test_kizen_pages_are_capped_and_linked_on_the_asked_host() -> None:
 def test_kizen_has_three_envelopes_for_responses() -> None:
     """Responses come as a page, as a page without its count, or as a bare list of all rows."""
     for envelope, keys in (("page", {"count"}), ("uncounted", set())):
-        fake = KizenFake(envelope=envelope)  # type: ignore[arg-type]
+        fake = KizenFake(envelope=envelope)
         fake.seed(1, logged=3)
         answer = client(fake).post("/api/activities/discovery_call/responses", json={}).json()
         assert answer.keys() == {"next", "previous", "results"} | keys
@@ -541,7 +541,7 @@ def test_a_new_parent_comes_with_its_history(kind: type[Fake], parents: str) -> 
     count = len(fake.truth()[parents])
     fake.advance(10)
     assert len(fake.truth()[parents]) == count + 1
-    fake.advance(10, newcomers=False)  # type: ignore[call-arg]
+    fake.advance(10, newcomers=False)
     assert len(fake.truth()[parents]) == count + 1
 
 

@@ -116,7 +116,7 @@ def test_the_workers_end_when_the_reader_does() -> None:
     before = threading.active_count()
     reads = side_by_side(range(1000), lambda p: [p, p], 4, here)
     next(reads)
-    reads.close()  # type: ignore[attr-defined]
+    reads.close()
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and thread.daemon and "_work" in thread.name:
             thread.join(2)
@@ -135,4 +135,4 @@ def test_a_slow_reader_holds_the_workers_back() -> None:
     for _ in range(3):
         next(reads)
     assert len(asked) < 20
-    reads.close()  # type: ignore[attr-defined]
+    reads.close()

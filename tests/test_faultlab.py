@@ -82,7 +82,7 @@ def test_what_it_must_notice(lab: Lab) -> None:
 
 
 def _judged(trial: Trial, expect: Expect, truth: object, harmed: object, healed: object) -> str:
-    return judge(trial, expect, truth, harmed, healed, after=[], requests=trial.arrived).kind  # type: ignore[arg-type]
+    return judge(trial, expect, truth, harmed, healed, after=[], requests=trial.arrived).kind
 
 
 def _last_page(response: httpx.Response) -> httpx.Response:

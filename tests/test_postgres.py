@@ -120,7 +120,7 @@ class Warehouse:
 
     def mismatches(self, truth: Any = None) -> list[str]:
         with closing(psycopg2.connect(self.url)) as db:
-            return mismatches(Reader(db), self.world.name, truth or self.fake.truth())  # type: ignore[arg-type]
+            return mismatches(Reader(db), self.world.name, truth or self.fake.truth())
 
 
 @pytest.fixture(scope="module")

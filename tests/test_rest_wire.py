@@ -156,7 +156,7 @@ def test_connections_are_kept_and_quick() -> None:
         return httpx.Response(404 if request.url.path == "/gone" else 200, json={"items": ["x" * 30_000]})
 
     with serve(handle) as url, Client(url, requests_per_minute=1000) as client:
-        pool = client._http._transport._pool  # type: ignore[attr-defined]
+        pool = client._http._transport._pool
         started = time.monotonic()
         for number in range(50):
             with_error = number % 5 == 0

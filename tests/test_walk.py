@@ -182,7 +182,7 @@ def test_a_refused_cursor_restarts_the_walk(error: type[BadRequest | NotFound]) 
         except BadRequest:
             raise error(method="GET", path="listing", status=400) from None
 
-    sync.listing.page = page  # type: ignore[method-assign]
+    sync.listing.page = page
     sync.run()
     assert (sync.whole, sync.watermark, sync.state["walks"]) == (True, NOON.isoformat(), [])
 
@@ -246,11 +246,11 @@ def test_any_other_error_keeps_the_place() -> None:
             raise Unavailable(method="GET", path="listing", status=500)
         return real(after)
 
-    sync.listing.page = page  # type: ignore[method-assign]
+    sync.listing.page = page
     with pytest.raises(Unavailable):
         sync.run()
     assert len(sync.kept) == 6
-    sync.listing.page = real  # type: ignore[method-assign]
+    sync.listing.page = real
     sync.run()
     assert sync.whole
 
@@ -314,7 +314,7 @@ def test_a_page_without_a_readable_record_ends_nothing() -> None:
             return Page([], [Unreadable("{}", "bad", None)], after="9999-12-31T00:00:00+00:00 0 0")
         return real(after)
 
-    listing.page = page  # type: ignore[method-assign]
+    listing.page = page
     assert late in sync.run()
 
 
@@ -360,10 +360,10 @@ def test_entries_that_come_while_a_walk_reads(inserts: list[tuple[int, int]], si
                 sync.listing.add(now - minutes(late))
         return found
 
-    sync.listing.page = page  # type: ignore[method-assign]
+    sync.listing.page = page
     sync.run(2)
     sync.run()
-    sync.listing.page = real  # type: ignore[method-assign]
+    sync.listing.page = real
     sync.run()
     assert sync.whole
 

@@ -78,7 +78,7 @@ def _told(trials: Iterable[T], kept: list[T], many: int, ends: float) -> None:
     """Keeps what comes until the time is over; says how far it is, and at once what went wrong."""
     for number, trial in enumerate(_until(trials, ends), 1):
         kept.append(trial)
-        verdict = trial.verdict  # type: ignore[attr-defined]
+        verdict = trial.verdict
         if not verdict.good:
             print(f"{verdict.kind}: {trial}", flush=True)
         elif number % 20 == 0:

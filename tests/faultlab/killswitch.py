@@ -114,7 +114,7 @@ class Killswitch:
                 setattr(handle, name, self._counted(getattr(handle, name), f"{name} {what}"))
             return handle
 
-        builtins.open = io.open = opened  # type: ignore[assignment]
+        builtins.open = io.open = opened
 
     def _counted(self, real: Callable[..., Any], what: str) -> Callable[..., Any]:
         def counted(*args: Any) -> Any:

@@ -115,15 +115,15 @@ class _Server:
 
 def _request(stream: Iterator[bytes]) -> httpx.Request | None:
     """The next request on a connection; None at its end."""
-    line = stream.readline()  # type: ignore[attr-defined]
+    line = stream.readline()
     if not line.strip():
         return None
     method, target, _ = line.decode("latin-1").split()
     headers = []
-    while line := stream.readline().strip():  # type: ignore[attr-defined]
+    while line := stream.readline().strip():
         name, _, value = line.decode("latin-1").partition(":")
         headers.append((name.strip(), value.strip()))
     length = int(dict((n.lower(), v) for n, v in headers).get("content-length", 0))
     host = next(v for n, v in headers if n.lower() == "host")
-    body = stream.read(length)  # type: ignore[attr-defined]
+    body = stream.read(length)
     return httpx.Request(method, f"http://{host}{target}", headers=headers, content=body)

@@ -20,7 +20,7 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-import duckdb  # noqa: F401
+import duckdb  # noqa: F401 - imported once here, so that no child pays for it
 
 import pipelines.choose
 import pipelines.progress
@@ -50,7 +50,7 @@ def main() -> None:
 def _import() -> None:
     """What a sync imports only when it comes to it, so that no child has to; opens nothing, starts nothing."""
     for source in SOURCES.values():
-        source.build  # noqa: B018
+        source.build  # noqa: B018 - looking it up imports it
     gc.freeze()
 
 
@@ -123,7 +123,7 @@ def _cli(args: list[str]) -> int:
 def _patch(chunk_records: int, deadline: float, read: float, first_wait: float) -> None:
     real = pipelines.choose.job
     pipelines.choose.job = lambda *args: replace(real(*args), chunk_records=chunk_records)
-    client.Client.__init__.__kwdefaults__["deadline"] = deadline  # type: ignore[index]
+    client.Client.__init__.__kwdefaults__["deadline"] = deadline
     transport.READ = read
     client.Policy = lambda **how: retry.Policy(**how, first_wait=first_wait)  # type: ignore[misc,assignment]
 
