@@ -8,8 +8,11 @@ no more time than is left, so that headers, handshakes and compressed bodies can
 from __future__ import annotations
 
 import logging
+import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 # The only place that names the HTTP library: `import httpx2 as httpx` changes over to its fork.
@@ -65,6 +68,7 @@ def connect(deadline: Deadline, transport: httpx.BaseTransport | None, workers: 
     longest = deadline.seconds
     client = httpx.Client(
         transport=transport,
+        verify=_trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
         timeout=httpx.Timeout(min(READ, longest), connect=min(CONNECT, longest)),
         limits=httpx.Limits(max_connections=workers, max_keepalive_connections=workers, keepalive_expiry=IDLE),
         follow_redirects=False,
@@ -72,6 +76,12 @@ def connect(deadline: Deadline, transport: httpx.BaseTransport | None, workers: 
     )
     _guard(client, deadline)
     return client
+
+
+@cache
+def _trust(*_: str | None) -> ssl.SSLContext:
+    """Whom httpx trusts: reading the certificates takes longer than a request, so once for all clients."""
+    return httpx.create_ssl_context()
 
 
 def _guard(client: httpx.Client, deadline: Deadline) -> None:

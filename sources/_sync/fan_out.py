@@ -58,13 +58,25 @@ def side_by_side(
         crew.dismiss()
 
 
+def ahead(pages: Iterable[Q]) -> Iterator[Q]:
+    """The same pages, the next two asked for while one is decoded or a package is loaded.
+
+    For a listing that is read to its end; where reading may stop before, requests would be wasted.
+    """
+    for item in side_by_side(["all"], lambda _: pages, 1, ping=lambda: None):
+        if item.error:
+            raise item.error
+        if item.page is not None:
+            yield item.page
+
+
 class _Crew(Generic[P, Q]):
     def __init__(self, parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int) -> None:
         self._stop = threading.Event()
         self._size = max(1, min(workers, len(parents)))
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._size)]
         self._read, self._todo, self._lock = read, iter(parents), threading.Lock()
-        self._pages: queue.Queue[Read[P, Q] | BaseException | None] = queue.Queue(2 * self._size)
+        self._pages: queue.Queue[Read[P, Q] | BaseException | None] = queue.Queue(self._size)
 
     def reads(self) -> Iterator[Read[P, Q]]:
         for thread in self._threads:
@@ -104,6 +116,8 @@ class _Crew(Generic[P, Q]):
         try:
             for page in self._read(parent):
                 self._put(Read(parent, page))
+                if self._stop.is_set():
+                    return
         except VendorError as failed:
             error = failed
         self._put(Read(parent, None, error))

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from sources._records.parse import Unreadable
 from sources._rest.errors import BadRequest, NotFound
+from sources._sync.fan_out import ahead
 
 
 class Dated(Protocol):
@@ -143,7 +144,7 @@ def _restarting(pages: Callable[[str | None], Iterable[Page[D]]], walk: Walk) ->
     deepest: datetime | None = None
     while True:
         try:
-            yield from pages(walk.after)
+            yield from pages(walk.after) if walk.floor else ahead(pages(walk.after))
             return
         except (BadRequest, NotFound):
             no_deeper = deepest is not None and (walk.reached is None or walk.reached >= deepest)
