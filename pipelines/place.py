@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -19,11 +19,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pipelines.errors import GaplessError, Locked, WrongSettings
+from pipelines.wire import with_an_end
 from sources import SOURCES
 
 DEFAULT_FILE = "gapless.duckdb"
-DUCKDB_MEMORY = "400MB"
-"""What DuckDB may hold beside Python's own; more goes to its temporary files."""
 DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__INTERCEPT_SIGNALS": "false",  # dlt may swallow a Ctrl-C that comes while it loads
@@ -54,6 +53,10 @@ class Place:
     """What dlt calls this type of destination."""
     _connections: list[Any] = field(default_factory=list, compare=False, repr=False)
     """The open DuckDB file, while locked."""
+    _credentials: Any = field(default=None, compare=False, repr=False)
+    """Of Postgres."""
+    _checks: list[Callable[[], None]] = field(default_factory=list, compare=False, repr=False)
+    """Whether the lock in Postgres is still ours, while locked."""
 
     @classmethod
     def find(cls, destination: str) -> Place:
@@ -84,16 +87,22 @@ class Place:
                 " Choose another name in DESTINATION__DUCKDB__CREDENTIALS."
             )
         file = Path(database).resolve() if isinstance(database, str) and database != ":memory:" else None
-        return cls(destination, file, str(file or f"{destination} {_whereabouts(config)}"), config.destination_type)
+        credentials = with_an_end(config.credentials) if config.destination_type == "postgres" else None
+        identity = str(file or f"{destination} {_whereabouts(config)}")
+        return cls(destination, file, identity, config.destination_type, _credentials=credentials)
 
     @property
     def dlt_destination(self) -> Any:
         """What `dlt.pipeline(destination=)` takes."""
-        import dlt
+        if self._credentials:
+            from dlt.common.destination import Destination
 
+            return Destination.from_reference(self.destination, credentials=self._credentials)
         if not self.file:
             return self.destination
-        return dlt.destinations.duckdb(self._connections[0] if self._connections else str(self.file))
+        from pipelines.duckdb_file import DuckdbFile
+
+        return DuckdbFile(self._connections[0] if self._connections else str(self.file))
 
     @property
     def connection(self) -> Any:
@@ -116,6 +125,11 @@ class Place:
         if self.file:
             return self.file.with_name(self.file.name + ".lock")
         return self.working_folder.with_suffix(".lock")
+
+    def check(self) -> None:
+        """Raises GaplessError when the lock was lost while locked."""
+        for check in self._checks:
+            check()
 
     @contextmanager
     def locked(self) -> Iterator[Path]:
@@ -147,24 +161,13 @@ class Place:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Before any request: DuckDB admits nobody beside a writer, not even readers.
-
-        The file stays open for the whole sync: closing it compresses what was just staged, a third of all the time.
-        """
-        import duckdb
-
+        """The DuckDB file, before any request: see pipelines.duckdb_file."""
         if not self.file:
             yield
             return
-        try:
-            connection = duckdb.connect(str(self.file))
-        except duckdb.Error as error:
-            raise GaplessError(
-                f"cannot open {self.file} for writing: {_first_line(error)}. If another program has it open, close"
-                " it there; to read while a sync writes, read a copy."
-            ) from None
-        with connection:
-            connection.execute(f"set global memory_limit = '{DUCKDB_MEMORY}'")
+        from pipelines.duckdb_file import opened
+
+        with opened(self.file) as connection:
             self._connections.append(connection)
             try:
                 yield
@@ -179,16 +182,27 @@ class Place:
             return
         from pipelines.advisory import locked
 
-        with locked(_client(self.destination).config.credentials.to_native_representation(), self.destination):
-            yield
+        credentials, options = self._credentials.to_native_representation(), self._credentials.get_query()["options"]
+        with locked(credentials, self.destination, options) as check:
+            self._checks.append(check)
+            try:
+                yield
+            finally:
+                self._checks.remove(check)
 
 
 def _client(destination: str) -> Any:
-    """dlt's client for a destination, configured but not connected."""
+    """dlt's client for a destination, configured but not connected. Its files are nobody else's: this is before any
+    lock."""
     import dlt
 
-    probe = dlt.pipeline("gapless_probe", destination=destination, dataset_name="gapless_probe")
-    return probe.destination_client()
+    with tempfile.TemporaryDirectory(prefix="gapless-probe-") as folder:
+        probe = dlt.pipeline(
+            "gapless_probe", pipelines_dir=folder, destination=destination, dataset_name="gapless_probe"
+        )
+        client = probe.destination_client()
+        probe.deactivate()
+        return client
 
 
 def _whereabouts(config: Any) -> str:

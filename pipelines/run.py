@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import COMPLETE, FAILED, PARTIAL, MissingSettings, WrongSettings
+from pipelines.errors import COMPLETE, FAILED, PARTIAL, GaplessError, MissingSettings, WrongSettings
 from pipelines.place import Place
 from pipelines.runs import gone, record, said
 from sources import SOURCES, Source
@@ -86,6 +86,7 @@ def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Wa
         lost |= gone(pipeline, source)
         session.failures += said(source, lost)
         while not session.done:
+            place.check()
             pipeline.run(built, loader_file_format=place.file_format)
             _count(outcome, pipeline)
     except (Exception, KeyboardInterrupt) as error:
@@ -140,7 +141,7 @@ def explain(error: BaseException) -> str:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
     for cause in chain:
-        if isinstance(cause, VendorError):
+        if isinstance(cause, VendorError | GaplessError):
             return str(cause)
     root = chain[-1]
     return f"{type(root).__name__}: {str(root).strip().splitlines()[0][:300] if str(root).strip() else ''}"

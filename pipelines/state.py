@@ -20,9 +20,9 @@ from pipelines.status import BEGINNING, Coverage, coverage
 from sources import SOURCES, Source
 from sources._records.flatten import Batch
 from sources._sync.ledger import COVERAGE, Ledger
+from sources._sync.progress import Progress
 from sources._sync.resource import tree_resource
 from sources._sync.session import Session, Step
-from sources._sync.walk import Progress
 
 
 @dataclass

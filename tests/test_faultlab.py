@@ -6,6 +6,7 @@ The whole sweep is `python -m tests.faultlab`; what it found stands in tests/fau
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +15,18 @@ import httpx
 import pytest
 
 from sources import SOURCES
-from tests.faultlab import http_faults, kills, report
+from tests.faultlab import crowd, http_faults, kills, report, together
 from tests.faultlab.destinations import Duckdb
 from tests.faultlab.http_faults import FOUND
-from tests.faultlab.runs import Zygote
-from tests.faultlab.verdict import Expect, judge
+from tests.faultlab.runs import Run, Zygote
+from tests.faultlab.verdict import Expect, forms, judge
 from tests.faultlab.wire import plain
 from tests.faultlab.world import PHASES, Lab, Trial
 
 SEED = 20
 KILLS, CASES = 8, 6
 """So many of each; a trial is two processes, about 1.5 s of CPU. The sweep takes as many as one has time for."""
+TOGETHER = ("the same sync", "a sync of another source", "a sync that is killed", "state reset", "a foreign reader")
 PLACES = [(source, PHASES[number % 3]) for number, source in enumerate(SOURCES)]
 
 
@@ -51,6 +53,50 @@ def test_http_faults(lab: Lab) -> None:
     assert [one for one in tried if not one.verdict.good] == []
 
 
+def test_together(lab: Lab) -> None:
+    """Two commands at once into one destination: who may not come in says so, and nothing is lost or twice."""
+    drawn = together.chosen(tuple(SOURCES), len(together.BESIDE), SEED)
+    todo = [replace(one, phase="first") for one in drawn if one.kind in TOGETHER]
+    other = Zygote()
+    try:
+        crowded = list(crowd.run(lab, todo, [lab.zygote, other]))
+    finally:
+        other.end()
+    assert len(crowded) == len(TOGETHER)
+    assert [one for one in crowded if not one.verdict.good] == []
+    assert all(one.verdict.scanned >= 2 for one in crowded)
+
+
+def test_what_nobody_may_do_in_a_crowd(lab: Lab) -> None:
+    """The twin: refused without a reason, or after a request; ended in no allowed way; nobody let in."""
+    said = "another sync is writing; nothing was asked. Try again when it has ended."
+
+    def wrong(*runs: tuple[int, int, str]) -> list[str]:
+        ended = [Run(code, 0.1, 0.1, requests, output) for code, requests, output in runs]
+        return list(crowd._wrong(trial, [crowd.Command(trial, together.SYNC, 0.0, {}) for _ in runs], ended))
+
+    with lab.trial("tines", "first") as trial:
+        assert wrong((0, 9, ""), (75, 0, said)) == []
+        assert "does not say why" in wrong((0, 9, ""), (75, 0, ""))[0]
+        assert "after 1 requests" in wrong((0, 9, ""), (75, 1, said))[0]
+        assert "ended with 1" in wrong((0, 9, ""), (1, 0, said))[0]
+        assert "nobody got the lock" in wrong((75, 0, said), (75, 0, said))[0]
+
+
+def test_a_crowd_has_every_kind_in_every_source_and_phase() -> None:
+    places = {(one.kind, one.source, one.phase) for one in together.chosen(tuple(SOURCES), 160, SEED)}
+    assert {kind for kind, _, _ in places} == set(together.BESIDE)
+    assert len(places) == len(SOURCES) * len(PHASES) * len(together.BESIDE) - len(PHASES)  # Tines has no --id
+
+
+def test_a_key_is_found_in_other_forms() -> None:
+    """In base64 wherever it begins, in a URL, in JSON that escapes slashes."""
+    key = "canary/omni+K1x9="
+    hidden = [b64encode(before + key.encode() + b":!").decode() for before in (b"", b"i", b"id", b"id:")]
+    for text in (*hidden, "?key=canary%2Fomni%2BK1x9%3D", "canary%2fomni%2bk1x9%3d", r"canary\/omni+K1x9="):
+        assert any(form in text for form in forms(key)), text
+
+
 @pytest.mark.parametrize("place", sorted(FOUND), ids=" ".join)
 def test_what_was_found(place: tuple[str, str, str, str], lab: Lab) -> None:
     """A fault that the sweep found to be silent stays mended."""
@@ -75,7 +121,7 @@ def test_what_it_must_notice(lab: Lab) -> None:
         assert _judged(trial, Expect(requests=3), truth, healed, healed) == "COSTLY"
         assert _judged(trial, Expect(), truth, replace(healed, code="hang"), healed) == "HANG"
         assert _judged(trial, Expect(), truth, replace(healed, code=1), replace(healed, code=1)) == "BROKEN"
-        (trial.folder / "a.log").write_text("x-key: canary-sequence-K2x9")
+        (trial.folder / "a.log").write_text("x-key: canary%2Fsequence%2BK2x9%3D")
         assert _judged(trial, Expect(), truth, healed, healed) == "LEAK"
         changed = {"activity_logs": [row | {"origin": "elsewhere"} for row in truth["activity_logs"]]}
         assert _judged(trial, Expect(), changed, healed, healed) == "SILENT"
@@ -110,9 +156,10 @@ def test_a_sample_is_the_same_every_time_and_wide() -> None:
     assert http_faults.chosen(cases, None, SEED) == cases
 
 
-def test_the_report_is_of_this_catalogue() -> None:
-    """REPORT.md was written by the sweep and names only faults that there are, with plain dlt beside."""
-    text = (Path(report.__file__).with_name("REPORT.md")).read_text()
+@pytest.mark.parametrize("name", ["REPORT.md", "REPORT.postgres.md"])
+def test_the_report_is_of_this_catalogue(name: str) -> None:
+    """The report was written by the sweep and names only faults that there are, with plain dlt beside."""
+    text = Path(report.__file__).with_name(name).read_text()
     assert "plain dlt 1.31" in text
     named = re.findall(r"^\| (.+?) \|", text.split("## HTTP faults")[1], re.MULTILINE)[2:]
     assert named

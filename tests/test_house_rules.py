@@ -220,7 +220,7 @@ def test_the_run_is_told(name: str, world: Begin) -> None:
     fake = filled(name)
     here = world(fake)
     done = here.complete()
-    here.fail_after(1, status=401)
+    here.fail_after(0, status=401)
     here.sync()
     first, second = here.sql("select outcome, rows, requests, error from runs order by started_at")
     assert first == ("complete", sum(done.rows.values()), done.requests, None)

@@ -28,7 +28,8 @@ from pipelines.place import Place
 from pipelines.run import Job, Outcome, sync
 from sources import SOURCES
 from tests.conftest import CREDENTIALS, World
-from tests.postgres import Reader, Server, Wire, running
+from tests.postgres import Reader, Server, running
+from tests.postgres_wire import Wire
 from tests.truth import CONTRACT, _rows, contract, mismatches
 
 Begin = Callable[[Any], World]
@@ -71,6 +72,7 @@ LOOKS_ALIKE = {
     "kizen": {"notes": "\\u0000 12e123456"}, "tines": {"message": "\\u0000 12e123456"},
 }  # fmt: skip
 """Just text: a backslash and letters."""
+WAITS = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
 KILLED = """
 import os, signal, sys
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
@@ -245,6 +247,17 @@ def test_one_writer_from_whatever_machine(
     assert "canary-password" not in str(failed.value)
 
 
+def test_looking_for_it_writes_nothing(
+    warehouse: Callable[[str], Warehouse], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two commands that begin at once, before any lock, share no file that one may take from the other."""
+    warehouse("sequence").world.set(DLT_DATA_DIR=str(tmp_path / "dlt"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    Place.find("postgres")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("statement", [23, 39])
 def test_killed(statement: int, warehouse: Callable[[str], Warehouse]) -> None:
     """kill -9 at a counted statement: the lock is free again at once, the next sync ends exact."""
@@ -264,17 +277,54 @@ def test_killed(statement: int, warehouse: Callable[[str], Warehouse]) -> None:
 def test_a_commit_that_goes_wrong(
     commit: int, crash: bool, warehouse: Callable[[str], Warehouse], server: Server
 ) -> None:
-    """Done but not confirmed, or not done at all: said or repeated, and exact after the next sync."""
+    """Done but not confirmed, or not done at all: said or repeated, and exact after the next sync. After a crash
+    nothing more is loaded without the lock."""
     here = warehouse("sequence")
-    with closing(Wire(server.port, commit, server.restart if crash else None)) as wire:
+    how = {"fault": "crash", "crash": server.restart} if crash else {}
+    with closing(Wire(server.port, commit, part=b"COMMIT\0", **how)) as wire:
         through = here.url.replace(str(server.port), str(wire.port))
         here.world.set(DESTINATION__POSTGRES__CREDENTIALS=through)
         outcome = here.sync(chunk_records=12)
-        assert wire.commits >= commit
-        assert outcome.outcome == "complete" or outcome.error
+        assert wire.server_is_up.wait(20)
+        assert wire.statements >= commit
+        assert outcome.error if crash else outcome.outcome == "complete" or outcome.error
+        assert not crash or "the lock on this database of postgres is lost" in str(outcome.error)
     here.world.set(DESTINATION__POSTGRES__CREDENTIALS=here.url)
     here.complete()
     assert here.mismatches() == []
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [
+        ("", ("15", "30", "10", "3", "60000", "30", "4MB")),
+        (
+            "?connect_timeout=4&keepalives_idle=5&options=-ctcp_keepalives_idle%3D7%20-cwork_mem%3D1MB",
+            ("4", "5", "10", "3", "60000", "7", "1MB"),
+        ),
+    ],
+    ids=["ours", "the user's"],
+)
+def test_a_dead_wire_is_noticed_within_a_minute(
+    own: str,
+    wanted: tuple[str, ...],
+    warehouse: Callable[[str], Warehouse],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every connection has an end to waiting, at both its ends; what the user says in the URL counts more."""
+    here, connect = warehouse("sequence"), psycopg2.connect
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(
+        psycopg2, "connect", lambda *a, **k: made.setdefault(str((a, k)), (a, k)) and connect(*a, **k)
+    )
+    here.world.set(DESTINATION__POSTGRES__CREDENTIALS=here.url + own)
+    here.complete()
+    assert len(made) >= 3  # the lock's, the dataset's and the staging dataset's
+    for args, how in made.values():
+        with closing(connect(*args, **how)) as db, db.cursor() as cursor:
+            said = [db.get_dsn_parameters().get(name) for name in WAITS]
+            cursor.execute("select current_setting('tcp_keepalives_idle'), current_setting('work_mem')")
+            assert (*said, *cursor.fetchone()) == wanted
 
 
 def test_two_locks_are_not_needed_for_reading(warehouse: Callable[[str], Warehouse]) -> None:

@@ -51,6 +51,11 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
     "timestamp": INSTANTS,
     "json": ANYTHING,
 }
+USUAL = {
+    "timestamp": st.just("2024-02-29T12:00:00.5+02:00"),
+    "text": st.text(st.characters(exclude_categories=["Cs", "Nd"])),
+    "json": st.just({"a": [1, None]}),
+}
 NEARLY = st.sampled_from(
     [
         *(2**63, -(2**63) - 1, 1.0, 2.5, "", "1", 0, True, [], {}, None, "\ud800", "\0", "2024-01-01"),

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sources._records.parse import Unreadable
 from sources._rest.errors import BadRequest, Loop, NotFound, Unavailable
 from sources._rest.paging import LoopGuard
-from sources._sync.walk import Page, Progress, newest_first, until_older
+from sources._sync.progress import NEWEST, Page, Progress
+from sources._sync.walk import newest_first, until_older
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LAG = timedelta(hours=1)
@@ -113,7 +114,7 @@ def test_a_first_walk_reads_each_page_once() -> None:
     sync = Sync(filled(9))
     read = sync.run()
     assert (len(read), sync.listing.reads, sync.whole) == (9, 5, True)
-    assert sync.state == {"watermark": NOON.isoformat(), "walks": [], "initial_value": None}
+    assert (sync.watermark, sync.state["walks"], sync.state["known"]) == (NOON.isoformat(), [], list("01234"))
 
 
 def test_an_idle_walk_ends_at_the_first_page_older_than_the_look_back() -> None:
@@ -139,8 +140,52 @@ def test_interrupted_at_any_page_and_resumed(killed_at: int) -> None:
     assert sync.watermark is None
     sync.run()
     assert sync.whole
-    assert sync.state == once.state
+    assert (sync.watermark, sync.state["walks"]) == (once.watermark, [])
     assert sync.listing.reads <= 6 + 2 + READ_AHEAD
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param([0, 200, 10], id="not sorted"),
+        pytest.param([200, 200], id="a tie"),
+        pytest.param([0, 10, 200], id="sorted"),
+    ],
+)
+def test_only_a_sorted_page_ends_a_walk_before_it_is_older_as_a_whole(first: list[int]) -> None:
+    """What is newer than the look-back may else stand on the next one."""
+    ages = [first, [20, 30], [300, 400]]
+    pages = [
+        Page([Entry(NOON - minutes(age), age) for age in some], after=str(number + 1) if number < 2 else None)
+        for number, some in enumerate(ages)
+    ]
+    progress = Progress(watermark=NOON - minutes(5))
+    read = list(newest_first(lambda after: pages[int(after or 0) :], progress, lag=LAG, now=NOON))
+    assert len(read) == (1 if first in ([0, 10, 200], [200, 200]) else 3)
+
+
+@pytest.mark.parametrize("killed_at", [None, 1, 2, 3])
+def test_another_listing_is_read_whole(killed_at: int | None) -> None:
+    """As with another account's key: what was read before proves nothing, wherever it was left; alternately, too."""
+    one, other = filled(9, step=40), filled(7, step=30)
+    other.entries = [Entry(e.created_at - minutes(5), e.id + 100) for e in other.entries]
+    sync = Sync(one)
+    sync.run(killed_at)
+    sync.listing = other
+    assert sync.run() == sorted(other.entries, reverse=True)
+    sync.listing = one
+    sync.run()
+    assert sync.whole or sync.kept >= set(one.entries)
+
+
+def test_some_of_the_newest_records_may_be_deleted() -> None:
+    """All but one of them: it still is the listing that was read before."""
+    sync = Sync(filled(20))
+    sync.run()
+    del sync.listing.entries[: NEWEST - 1]
+    sync.listing.reads = 0
+    sync.run()
+    assert sync.listing.reads < 10 / 2
 
 
 def test_the_watermark_moves_only_at_the_floor() -> None:

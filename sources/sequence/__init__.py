@@ -18,15 +18,20 @@ from sources._rest.client import Client
 from sources._rest.errors import NotFound, Rejected, Retryable
 from sources._sync.ledger import COVERAGE, MERGE, Coverage, Ledger
 from sources._sync.letters import Letters
+from sources._sync.progress import Page, Progress
 from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
-from sources._sync.walk import Page, Progress, newest_first
+from sources._sync.walk import newest_first
 from sources._sync.window import Window, chosen, optional_instant
 from sources.sequence import api
 from sources.sequence.models import ActivityLog
 
 ACTIVITY_LOGS = Table("activity_logs", ActivityLog, ("id",), MERGE)
 TABLES = (ACTIVITY_LOGS,)
+ANOTHER = (
+    "activity_logs: not one of the newest logs of the last sync is there any more, so all were read again. If the"
+    " keys are another account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
+)
 
 
 @dlt.source(name="sequence", section="sequence")
@@ -93,6 +98,8 @@ def _steps(
             batches = _loaded(page, Window(since=initial), letters)
             coverage = _coverage(progress, page.total, initial, session.now())
             yield Step([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
+        if progress.another:
+            session.failures.append(ANOTHER)
         if from_nothing:
             yield Step([letters.settled(None)])
 

@@ -19,9 +19,10 @@ from sources._sync.fan_out import Read, side_by_side
 from sources._sync.ledger import MERGE, Ledger
 from sources._sync.letters import Letters
 from sources._sync.parents import Round
+from sources._sync.progress import Page
 from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
-from sources._sync.walk import Page, until_older
+from sources._sync.walk import until_older
 from sources._sync.window import chosen, optional_instant
 from sources.tines import api
 from sources.tines.models import Action, ActionLog

@@ -1,6 +1,6 @@
 """Where a trial loads to: what the laboratory must be able to do with a destination, and DuckDB.
 
-A second one (Postgres) is another class like `Duckdb`, given to `Lab`.
+Postgres stands in postgres.py.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ class Destination(Protocol):
     def restore(self, kept: Path | None, folder: Path) -> None:
         """Put it into the destination of `folder`; None: an empty one."""
 
+    def drop(self, folder: Path) -> None:
+        """The trial is over; whatever lies in `folder` goes with it."""
+
     def mismatches(self, folder: Path, source: str, truth: Any) -> list[str]:
         """As tests.truth.mismatches."""
 
@@ -49,6 +52,9 @@ class Duckdb:
     def restore(self, kept: Path | None, folder: Path) -> None:
         if kept:
             shutil.copy(kept / "gapless.duckdb", folder)
+
+    def drop(self, folder: Path) -> None:
+        pass
 
     def mismatches(self, folder: Path, source: str, truth: Any) -> list[str]:
         try:

@@ -14,15 +14,15 @@ from tests.faultlab.verdict import Expect, Verdict, judge
 from tests.faultlab.world import PATCH, Lab, Trial
 
 COSTS = {
-    ("sequence", "first"): (7, 2, 6),
-    ("sequence", "incremental"): (8, 7, 4),
-    ("sequence", "backfill"): (2, 2, 0),
+    ("sequence", "first"): (7, 1, 6),
+    ("sequence", "incremental"): (7, 7, 4),
+    ("sequence", "backfill"): (5, 5, 0),
     ("omni", "first"): (8, 8, 0),
     ("omni", "incremental"): (10, 10, 0),
     ("omni", "backfill"): (8, 8, 0),
     ("kizen", "first"): (25, 4, 22),
     ("kizen", "incremental"): (32, 14, 22),
-    ("kizen", "backfill"): (14, 14, 0),
+    ("kizen", "backfill"): (23, 23, 0),
     ("tines", "first"): (10, 10, 6),
     ("tines", "incremental"): (18, 17, 6),
     ("tines", "backfill"): (10, 10, 0),

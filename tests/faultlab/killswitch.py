@@ -2,15 +2,14 @@
 
 Counted, before and after each: files opened for writing, their writes, flushes and closes (also those that Arrow
 makes through Python), `os.write`, renames, removals, folders made and removed, sends and receives on sockets,
-statements and transactions of DuckDB and psycopg. What DuckDB does inside of one call cannot be counted; a kill
-`inside` seconds after the N-th side effect may land in there.
+statements and transactions of DuckDB, connections, statements and transactions of psycopg2. What these two do inside
+of one call cannot be counted; a kill `inside` seconds after the N-th side effect may land in there.
 """
 
 from __future__ import annotations
 
 import builtins
 import functools
-import importlib
 import io
 import itertools
 import os
@@ -22,16 +21,29 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
+import psycopg2
+import psycopg2.extensions
+from psycopg2.sql import Composable
+
+
+class Connection(psycopg2.extensions.connection):  # type: ignore[misc]
+    """psycopg2's own is C's and cannot be changed."""
+
+
+class Cursor(psycopg2.extensions.cursor):  # type: ignore[misc]
+    """As `Connection`."""
+
+
 FUNCTIONS = {
     os: "write open replace rename remove unlink mkdir rmdir truncate fsync symlink link",
     socket.socket: "connect send sendall recv recv_into",
 }
 STATEMENTS = {
-    "duckdb:DuckDBPyConnection": "execute executemany begin commit rollback checkpoint close",
-    "psycopg2.extensions:connection": "commit rollback",
-    "psycopg2.extensions:cursor": "execute executemany copy_expert",
-    "psycopg:Connection": "commit rollback",
-    "psycopg:Cursor": "execute executemany",
+    duckdb.DuckDBPyConnection: "execute executemany begin commit rollback checkpoint close",
+    psycopg2: "connect",
+    Connection: "commit rollback reset close",
+    Cursor: "execute executemany copy_expert",
 }
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 Note = Callable[[str], None]
@@ -63,18 +75,12 @@ class Killswitch:
         for owner, names in FUNCTIONS.items():
             for name in names.split():
                 self._wrap(owner, name, "socket" if owner is socket.socket else "os")
-        for place, names in STATEMENTS.items():
-            module, _, kind = place.partition(":")
-            if owner := self._owner(module, kind):
-                for name in names.split():
-                    self._wrap(owner, name, "sql")
+        for owner, names in STATEMENTS.items():
+            for name in names.split():
+                self._wrap(owner, name, "sql")
+        made = {"connection_factory": Connection, "cursor_factory": Cursor}
+        psycopg2.connect = functools.partial(psycopg2.connect, **made)
         self._files()
-
-    def _owner(self, module: str, kind: str) -> Any:
-        try:
-            return getattr(importlib.import_module(module), kind)
-        except ImportError:
-            return None
 
     def _wrap(self, owner: Any, name: str, layer: str) -> None:
         real = getattr(owner, name, None)
@@ -92,10 +98,7 @@ class Killswitch:
             finally:
                 self.note(f"after {what}")
 
-        try:
-            setattr(owner, name, counted)
-        except TypeError:  # a C class that cannot be changed
-            return
+        setattr(owner, name, counted)
         if owner is os:
             shutil.__dict__.update({name: counted} if name in shutil.__dict__ else {})
 
@@ -129,8 +132,9 @@ class Killswitch:
 
 def _told(layer: str, args: tuple[Any, ...]) -> str:
     """What was touched, without names that change from run to run."""
-    if layer == "sql":
-        return " ".join(str(args[1]).split()[:2]) if len(args) > 1 else ""
+    if layer == "sql" and len(args) > 1:
+        text = args[1].as_string(args[0]) if isinstance(args[1], Composable) else str(args[1])
+        return " ".join(text.split()[:2])
     return _kind(args[0]) if layer == "os" and isinstance(args[0], str | os.PathLike) else ""
 
 

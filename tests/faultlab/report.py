@@ -13,6 +13,10 @@ from importlib.metadata import version
 
 from tests.faultlab.http_faults import Tried
 from tests.faultlab.kills import Killed
+from tests.faultlab.together import Crowded
+from tests.faultlab.verdict import Verdict
+from tests.faultlab.wire_faults import Broken
+from tests.postgres_wire import FAULTS as WIRE_FAULTS
 
 Row = tuple[str, Counter[str]]
 NOT_MEASURED = "not measured"
@@ -33,6 +37,7 @@ HEAD = """\
 Written by `python -m tests.faultlab {command}`; do not edit. More on outcomes: `verdict.py`.
 **exact**: exit 0 and every record there. **resumed**: said by the exit code, exact after the next sync.
 **gone**: the vendor said 404, noted, exact after the next sync. Anything in capitals is a defect.
+**unpromised**: two accounts in one database, which the README warns of: not exact.
 
 {facts}
 
@@ -55,6 +60,10 @@ class Sweep:
     cases: int = 0
     """HTTP cases there are."""
     tried: list[Tried] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    """Faults on the wire to Postgres."""
+    together: list[Crowded] = field(default_factory=list)
+    """Several commands at once."""
     plain: dict[str, str] = field(default_factory=dict)
     """What came of plain dlt, by fault."""
     seconds: float = 0.0
@@ -75,6 +84,10 @@ def facts(sweep: Sweep) -> Iterator[str]:
     yield f"- {at:%Y-%m-%d %H:%M} UTC, seed {sweep.seed}, destination {sweep.destination}, {sweep.seconds:,.0f} s"
     versions = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pyarrow", "httpx"))
     yield f"- Python {platform.python_version()}, {versions}; {platform.system()} {platform.machine()}, {cores} cores"
+    yield from _outcomes(sweep)
+
+
+def _outcomes(sweep: Sweep) -> Iterator[str]:
     dead = [k for k in sweep.kills if k.last]
     points = sum(sweep.points.values())
     kinds = Counter(k.verdict.kind for k in dead)
@@ -83,9 +96,22 @@ def facts(sweep: Sweep) -> Iterator[str]:
     kinds = Counter(t.verdict.kind for t in sweep.tried)
     faults = len({t.case.fault for t in sweep.tried})
     yield f"- HTTP: {len(sweep.tried):,} cases of {sweep.cases:,}, {faults} faults ({_told(kinds)})"
+    if sweep.broken:
+        kinds = Counter(b.verdict.kind for b in sweep.broken)
+        yield f"- the wire to Postgres, and its crashes: {len(sweep.broken):,} trials ({_told(kinds)})"
+    kinds = Counter(c.verdict.kind for c in sweep.together)
+    yield f"- together: {len(sweep.together):,} trials of several commands at once ({_told(kinds)})"
+    verdicts = list(_verdicts(sweep))
+    leaks = sum(v.kind == "LEAK" for v in verdicts)
+    yield f"- keys: {sum(v.scanned for v in verdicts):,} runs scanned, {leaks} leaks"
     yield f"- plain dlt: {len(sweep.plain)} faults ({_told(Counter(map(_class, sweep.plain.values())))})"
     requests = sum(bool(k.verdict.kind == "COSTLY") for k in sweep.kills)
     yield f"- more than one chunk read again after a kill: {requests}"
+
+
+def _verdicts(sweep: Sweep) -> Iterator[Verdict]:
+    for trials in (sweep.kills, sweep.tried, sweep.broken, sweep.together):
+        yield from (trial.verdict for trial in trials)
 
 
 def _class(outcome: str) -> str:
@@ -105,6 +131,11 @@ def markdown(sweep: Sweep) -> str:
     parts += ["## kill -9\n", *_table("kill -9", whole, _plain_killed), ""]
     parts += [*_table("at a point, inside a statement, or twice", _by_place(sweep, dead)), ""]
     parts += [*_table("died at", _by_effect(dead)), ""]
+    if sweep.broken:
+        parts += ["## The wire to Postgres\n", *_table("at a statement by chance", _by_wire(sweep)), ""]
+    if sweep.together:
+        parts += ["## Together\n", *_table("a sync beside", _by_kind(sweep)), ""]
+        parts += [*_table("a sync beside: how they ended", _by_exits(sweep)), ""]
     parts += ["## HTTP faults\n", *_table("fault", _by_fault(sweep), partial(plain_dlt, sweep)), ""]
     return "\n".join(parts)
 
@@ -119,6 +150,12 @@ def defects(sweep: Sweep) -> Iterator[str]:
             case = tried.case
             where = f"{case.source}, {case.phase}, {case.site}"
             yield f"**{tried.verdict.kind}** {case.fault} ({where}): {_short(tried.verdict.notes)}"
+    for broken in sweep.broken:
+        if not broken.verdict.good:
+            yield f"**{broken.verdict.kind}** {broken.fault}: {_short(broken.verdict.notes)}"
+    for crowded in sweep.together:
+        if not crowded.verdict.good:
+            yield f"**{crowded.verdict.kind}** {crowded.crowd}, {crowded.exits}: {_short(crowded.verdict.notes)}"
 
 
 def _short(notes: list[str]) -> str:
@@ -145,6 +182,27 @@ def _by_effect(dead: list[Killed]) -> list[Row]:
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for killed in dead:
         found[" ".join(killed.last.split()[1:4])][killed.verdict.kind] += 1
+    return sorted(found.items())
+
+
+def _by_wire(sweep: Sweep) -> list[Row]:
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for broken in sweep.broken:
+        found[f"{broken.fault.name}: {WIRE_FAULTS[broken.fault.name]}"][broken.verdict.kind] += 1
+    return sorted(found.items())
+
+
+def _by_kind(sweep: Sweep) -> list[Row]:
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for crowded in sweep.together:
+        found[crowded.crowd.kind][crowded.verdict.kind] += 1
+    return sorted(found.items())
+
+
+def _by_exits(sweep: Sweep) -> list[Row]:
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for crowded in sweep.together:
+        found[crowded.crowd.kind]["/".join(map(str, crowded.exits))] += 1
     return sorted(found.items())
 
 

@@ -27,11 +27,15 @@ CHUNK = 16
 """Records of one load package."""
 WORKERS = 2
 KEYS = {
-    "omni": {"api_key": "canary-omni-K1x9"},
-    "sequence": {"client_id": "lab-client", "client_secret": "canary-sequence-K2x9"},
-    "kizen": {"api_key": "canary-kizen-K3x9", "business_id": "canary-business-K4x9", "user_id": "canary-user-K5x9"},
-    "tines": {"api_key": "canary-tines-K6x9"},
+    "omni": {"api_key": "canary/omni+K1x9="},
+    "sequence": {"client_id": "lab-client", "client_secret": "canary/sequence+K2x9="},
+    "kizen": {"api_key": "canary/kizen+K3x9=", "business_id": "canary-business-K4x9", "user_id": "canary-user-K5x9"},
+    "tines": {"api_key": "canary/tines+K6x9="},
 }
+"""With characters that look different in URLs."""
+LEVELS = ("CRITICAL", "INFO", "DEBUG")
+"""Of dlt's logs."""
+FLAGS: tuple[list[str], ...] = ([], ["--debug"], ["--json"], ["--json", "--debug"])
 SIZES: dict[str, tuple[dict[str, Any], tuple[int, dict[str, int]]]] = {
     "omni": ({"page_cap": 3}, (6, {"logs": 30})),
     "sequence": ({"page_cap": 5}, (32, {})),
@@ -53,6 +57,10 @@ class Trial:
     fake: Any
     zygote: Zygote
     arguments: list[str]
+    number: int = 0
+    """Decides how much is printed and logged."""
+    name: str = "output"
+    """Of the files with what was printed."""
     answer: Answer | None = None
     runs: list[Run] = field(default_factory=list)
     arrived: int = 0
@@ -64,13 +72,13 @@ class Trial:
     def run(self, url: str, *, args: list[str] | None = None, limit: float = 20.0, **order: Any) -> Run:
         """The command once, against the vendor at `url`."""
         number, before = len(self.runs), self.arrived
-        output = self.folder / f"output-{number}"
+        output = self.folder / f"{self.name}-{number}"
         settings = {**self.destination.settings(self.folder), **_settings(self.source, url, self.folder)}
-        settings |= order.pop("env", {})
+        settings |= {"RUNTIME__LOG_LEVEL": LEVELS[self.number % 3]} | order.pop("env", {})
         told = self.zygote.run(
             {
                 "folder": str(self.folder),
-                "args": args or self.arguments,
+                "args": [*(args or self.arguments), *FLAGS[self.number // 3 % 4]],
                 "env": settings,
                 "output": str(output),
                 "limit": limit,
@@ -106,7 +114,7 @@ def _settings(source: str, url: str, folder: Path) -> dict[str, str]:
         **workers,
         f"{source.upper()}_BASE_URL": url,
         f"{source.upper()}_REQUESTS_PER_MINUTE": "1000000",
-        "GAPLESS_RETRY_BUDGET": "1",
+        "GAPLESS_RETRY_BUDGET": "1.6",
         "GAPLESS_RETRY_MAX_WAIT": "0.3",
         "DLT_PROJECT_DIR": str(folder),
         "DLT_DATA_DIR": str(folder / "dlt"),
@@ -119,8 +127,8 @@ def _settings(source: str, url: str, folder: Path) -> dict[str, str]:
 class Lab:
     """Makes trials. What each phase begins with is prepared when it is first asked for."""
 
-    def __init__(self, folder: Path, zygote: Zygote, destination: Destination | None = None) -> None:
-        self.folder, self.zygote = folder, zygote
+    def __init__(self, folder: Path, zygote: Zygote, destination: Destination | None = None, seed: int = 0) -> None:
+        self.folder, self.zygote, self._seed = folder, zygote, seed
         self.destination: Destination = destination or Duckdb()
         self._kept: dict[tuple[str, str], tuple[Path | None, Any]] = {}
         self._number = 0
@@ -134,11 +142,11 @@ class Lab:
         try:
             yield trial
         finally:
-            shutil.rmtree(trial.folder)
+            self._end(trial)
 
     def _begun(self, source: str, phase: str) -> tuple[Path | None, Any]:
         if (source, phase) not in self._kept:
-            fake = _filled(source)
+            fake = filled(source)
             kept = None if phase == "first" else self._synced(source, phase, fake)
             if phase == "incremental":
                 fake.advance(60)
@@ -154,21 +162,29 @@ class Lab:
             run = trial.run(url)
         assert run.code == 0, run.output
         self.destination.save(trial.folder, kept)
-        shutil.rmtree(trial.folder)
+        self._end(trial)
         return kept
+
+    def _end(self, trial: Trial) -> None:
+        self.destination.drop(trial.folder)
+        shutil.rmtree(trial.folder)
 
     def _trial(self, source: str, phase: str, fake: Any) -> Trial:
         self._number += 1
         folder = self.folder / f"trial-{self._number}"
         (folder / "tmp").mkdir(parents=True)
         arguments = ["sync", source, "--destination", self.destination.name, *_span(phase, fake)]
-        return Trial(source, phase, self.destination, folder, fake, self.zygote, arguments)
+        shown = self._number + self._seed
+        return Trial(source, phase, self.destination, folder, fake, self.zygote, arguments, shown)
 
 
-def _filled(source: str) -> Any:
+def filled(source: str, account: int = 0) -> Any:
+    """The vendor with some weeks of records; no id is the same in another account."""
     how, (number, more) = SIZES[source]
     module = import_module(f"sources.{source}.fake")
-    fake = getattr(module, f"{source.capitalize()}Fake")(**how, **KEYS[source])
+    fake = getattr(module, f"{source.capitalize()}Fake")(**how, **KEYS[source], seed=account)
+    if source == "tines":
+        fake._last_id += 10_000 * account
     fake.seed(number, **more)
     return fake
 
@@ -176,7 +192,7 @@ def _filled(source: str) -> Any:
 def _span(phase: str, fake: Any) -> list[str]:
     if phase != "backfill":
         return []
-    since, until = (fake.now - timedelta(days=days) for days in (6, 2))
+    since, until = (fake.now - timedelta(days=days) for days in (20, 2))
     return ["--since", since.isoformat(), "--until", until.isoformat()]
 
 

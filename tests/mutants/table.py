@@ -32,26 +32,32 @@ MUTANTS = (
         "number = following", "number = following + 1", "tests/test_tines.py",
     ),
     mutant(
-        "skip the look-back", "sources/_sync/walk.py",
+        "skip the look-back", "sources/_sync/progress.py",
         "self.newest - lag if self.newest", "self.newest if self.newest", WALK,
     ),
     mutant(
-        "compare times as strings", "sources/_sync/walk.py",
+        "compare times as strings", "sources/_sync/progress.py",
         "all(record.created_at < floor for", "all(str(record.created_at) < str(floor) for",
         "tests/test_state_machine.py -k instants",
     ),
     mutant(
-        "the closed interval made open", "sources/_sync/walk.py",
+        "the closed interval made open", "sources/_sync/progress.py",
         "all(record.created_at < floor for", "all(record.created_at <= floor for", WALK,
     ),
     mutant(
         "the watermark moves at the first page", "sources/_sync/walk.py",
-        "            if finished:\n                progress.finish()",
-        "            progress.watermark = walk.top\n            if finished:\n                progress.finish()",
-        WALK,
+        "and progress.finish()", "and progress.finish()\n            progress.watermark = walk.top", WALK,
     ),
     mutant(
-        "the future moves the watermark", "sources/_sync/walk.py",
+        "another account's listing is believed to go on", "sources/_sync/progress.py",
+        "        if done.known:", "        if False:", WALK,
+    ),
+    mutant(
+        "a page that is not sorted is believed to be", "sources/_sync/progress.py",
+        "falls = all(one >= other for one, other in pairwise(times)) and", "falls =", WALK,
+    ),
+    mutant(
+        "the future moves the watermark", "sources/_sync/progress.py",
         "for r in page.records if r.created_at <= now]", "for r in page.records]", WALK,
     ),
     mutant(

@@ -1,0 +1,86 @@
+"""`python -m tests.bench [compare|growth|start]`: contenders side by side, gapless by size, gapless at rest.
+
+compare writes RESULTS.md and results.svg, growth writes GROWTH.md; all of them print. Ends with 1 when a contender
+lost a row or failed, so that nobody quotes such a figure unseen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.bench import compare, growth, start, table
+from tests.bench.contenders import CONTENDERS, OMNI, SEQUENCE
+from tests.bench.environments import DEFAULT_FOLDER
+from tests.bench.trial import Work
+
+HERE = Path(__file__).parent
+LOGS_PER_LEAD = 20
+
+
+def main() -> int:
+    asked = _asked()
+    if asked.what == "start":
+        print(start.start(asked.rounds or 10, asked.venvs))
+        return 0
+    if asked.what == "growth":
+        shapes = [asked.shape] if asked.shape else [SEQUENCE, OMNI]
+        texts = [
+            growth.growth(
+                growth.works(shape, asked.records, asked.parents, asked.new),
+                asked.rounds or 1,
+                asked.venvs,
+                asked.out or HERE / "GROWTH.md",
+            )
+            for shape in shapes
+        ]
+    else:
+        texts = [_compared(work, asked) for work in _works(asked)]
+    print("\n\n".join(texts))
+    return 1 if any("**first:" in text or "**then:" in text for text in texts) else 0
+
+
+def _compared(work: Work, asked: argparse.Namespace) -> str:
+    rounds = asked.rounds or 1
+    trials = compare.compare(work, asked.contenders, rounds, asked.venvs)
+    return compare.write(work, trials, rounds, asked.out or HERE / "RESULTS.md") if trials else table.title(work)
+
+
+def _works(asked: argparse.Namespace) -> list[Work]:
+    shape = asked.shape or SEQUENCE
+    return [
+        Work(shape, records, asked.new, parents, asked.latency, asked.rate)
+        for records in asked.records or [10_000]
+        for parents in asked.parents or [max(1, records // LOGS_PER_LEAD) if shape == OMNI else 1]
+    ]
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("what", nargs="?", choices=["compare", "growth", "start"], default="compare")
+    parser.add_argument("--shape", choices=[SEQUENCE, OMNI], help="compare: sequence; growth: both")
+    parser.add_argument("--records", type=_numbers, default=[], help="10000,100000,…; compare: 10000")
+    parser.add_argument("--parents", type=_numbers, default=[], help=f"Omni's leads; records / {LOGS_PER_LEAD}")
+    parser.add_argument("--new", type=int, default=1_000, help="records that come before the second sync (1000)")
+    parser.add_argument("--contenders", type=_names, default=list(CONTENDERS), help=",".join(CONTENDERS))
+    parser.add_argument("--rounds", type=int, help="compare and growth: 1; start: 10")
+    parser.add_argument("--latency", type=int, default=0, metavar="MS", help="before each answer")
+    parser.add_argument("--rate", type=int, default=0, metavar="PER_MINUTE", help="over it: 429 with Retry-After")
+    parser.add_argument("--out", type=Path, help="the page to write; the chart lies beside it")
+    parser.add_argument("--venvs", type=Path, default=DEFAULT_FOLDER, help=f"environments ({DEFAULT_FOLDER})")
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.replace("_", "").split(",")]
+
+
+def _names(text: str) -> list[str]:
+    if unknown := set(text.split(",")) - CONTENDERS.keys():
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
+    return text.split(",")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
