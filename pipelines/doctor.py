@@ -109,9 +109,9 @@ def _destination(destination: str) -> Iterator[Check]:
         yield Check("destination", "fail", str(error), "Correct its name or its credentials in dlt's configuration.")
         return
     where = str(place.file or place.destination)
-    fresh = place.file is not None and not place.file.exists()
     try:
         with place.lock() as folder:
+            fresh = place.file is not None and not place.file.exists()
             with place.opened():
                 if place.file is None:
                     _reachable(place, str(folder))

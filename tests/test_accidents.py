@@ -5,6 +5,7 @@ By default every accident happens to one or two sources; `ACCIDENTS=all pytest t
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import shutil
@@ -216,6 +217,7 @@ def full_disk(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # dlt's file that could not be closed
 @pytest.mark.parametrize("more", [4_000, 900_000, 2_000_000] if os.environ.get("ACCIDENTS") else [300_000])
 def test_a_full_disk(more: int, world: Begin) -> None:
     """Loud, and no half package is believed: with space again, one sync is exact."""
@@ -230,12 +232,14 @@ def test_a_full_disk(more: int, world: Begin) -> None:
             assert (outcome.outcome, bool(outcome.error)) == ("failed", True)
         except (GaplessError, OSError, duckdb.Error):
             pass
+    gc.collect()
     here.complete()
     here.assert_exact()
 
 
-def test_a_reader_holds_the_file(world: Begin) -> None:
-    """Another process reads: said before any request, exit 1; exact when it has ended."""
+def test_a_reader_holds_the_file(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process reads and reads: said before any request, exit 1; exact when it has ended."""
+    monkeypatch.setattr("pipelines.duckdb_file.READERS_TIME", 0.2)
     here = world(filled("tines"))
     here.complete()
     code = "import duckdb, sys; db = duckdb.connect('gapless.duckdb', read_only=True); print(1, flush=True); input()"
@@ -249,6 +253,16 @@ def test_a_reader_holds_the_file(world: Begin) -> None:
         reader.communicate(b"\n")
     here.complete()
     here.assert_exact()
+
+
+def test_a_short_look_at_the_file_is_waited_for(world: Begin) -> None:
+    here = world(filled("tines"))
+    here.complete()
+    code = "import duckdb, time; db = duckdb.connect('gapless.duckdb', read_only=True); print(1, flush=True)"
+    with subprocess.Popen([sys.executable, "-c", f"{code}; time.sleep(1)"], stdout=-1) as reader:
+        assert reader.stdout
+        reader.stdout.readline()
+        here.complete()
 
 
 HUMBLE = """

@@ -110,6 +110,7 @@ def test_keys_merge_and_a_schema_from_the_first_day(name: str, world: Begin) -> 
         assert [c for c, hints in tables[table]["columns"].items() if hints.get("primary_key")] == key
 
 
+@pytest.mark.sweep
 @every_source
 def test_a_crash_after_any_chunk(name: str, world: Begin) -> None:
     """Broken off again and again in small chunks, then one sync to the end: exact, nothing twice; and again."""
@@ -137,6 +138,7 @@ def _everything(here: World) -> dict[str, list[tuple[Any, ...]]]:
     return {table: here.sql(f"select {columns} from {table} order by all") for table in CONTRACT[here.name]}
 
 
+@pytest.mark.sweep
 @every_source
 def test_a_crash_while_a_record_heals(
     name: str, world: Begin, tmp_path: Any, monkeypatch: pytest.MonkeyPatch

@@ -24,8 +24,8 @@ from sources import SOURCES
 from tests.conftest import World
 
 Begin = Callable[[Any], World]
-KILLS = 5
-"""Of each source."""
+KILLS = 2
+"""Of each source; the fault laboratory kills by the hundred."""
 LATENCY = 0.004
 SYNCER = """
 import json, os, signal, sys, time
@@ -117,4 +117,4 @@ def test_killed_at_random_moments(name: str, filled: Callable[[str], tuple[World
         usual = time.monotonic() - began
         here.assert_exact()
         here.fake.advance(30)
-    assert killed >= KILLS - 2
+    assert killed >= KILLS - 1
