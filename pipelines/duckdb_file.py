@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,11 +88,16 @@ class _FromFiles(DuckDbClient):
     def _from_files(self, sql: str, tables: Sequence[PreparedTableSchema], done: Sequence[LoadJobInfo]) -> str:
         """What a staging table would hold: the files' rows, and null where a column is only in the destination."""
         for name in (str(table["name"]) for table in tables):
-            files = ", ".join(repr(job.file_path) for job in done if job.job_file_info.table_name == name)
+            files = ", ".join(_literal(job.file_path) for job in done if job.job_file_info.table_name == name)
             table, staged = self.sql_client.get_qualified_table_names(name)
             rows = f"(from {table} where false union all by name from read_parquet([{files}]))"
             sql = sql.replace(f"{staged} ", f"{rows} ").replace(f"{staged};", f"{rows};")
         return sql
+
+
+def _literal(path: str) -> str:
+    """dlt cuts statements at `;`, and DuckDB takes a path for a pattern: every odd byte of it becomes a wildcard."""
+    return "'" + re.sub(rb"[^/.a-zA-Z0-9_-]", b"?", path.encode()).decode() + "'"
 
 
 def _is_merged(table: PreparedTableSchema) -> bool:
@@ -103,7 +109,8 @@ class DuckdbFile(destination):
     half of all that an idle sync computes. Here both are worked out once for a dataset."""
 
     def __init__(self, credentials: Any) -> None:
-        super().__init__(credentials)
+        # else dlt deletes and inserts in two transactions when a table has no children
+        super().__init__(credentials, supports_transactions=True)
         self._capabilities: dict[str | None, DestinationCapabilitiesContext] = {}
         self._configurations: dict[Any, DuckDbClientConfiguration] = {}
 

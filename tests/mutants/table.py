@@ -57,6 +57,10 @@ MUTANTS = (
         "falls = all(one >= other for one, other in pairwise(times)) and", "falls =", WALK,
     ),
     mutant(
+        "a merge in two transactions", "pipelines/duckdb_file.py",
+        "(credentials, supports_transactions=True)", "(credentials)", "tests/test_duckdb_file.py",
+    ),
+    mutant(
         "the future moves the watermark", "sources/_sync/progress.py",
         "for r in page.records if r.created_at <= now]", "for r in page.records]", WALK,
     ),
