@@ -147,7 +147,7 @@ def test_interrupted_at_any_page_and_resumed(killed_at: int) -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        pytest.param([0, 200, 10], id="not sorted"),
+        pytest.param([100, 0, 200], id="not sorted"),
         pytest.param([200, 200], id="a tie"),
         pytest.param([0, 10, 200], id="sorted"),
     ],
