@@ -18,9 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipelines.errors import GaplessError, Locked, WrongSettings
-from pipelines.wire import with_an_end
-from sources import SOURCES
+from pipelines.errors import GaplessError, Locked
 
 DEFAULT_FILE = "gapless.duckdb"
 DLT_SETTINGS = {
@@ -51,45 +49,20 @@ class Place:
     """Tells two destinations apart, without a secret."""
     kind: str = "duckdb"
     """What dlt calls this type of destination."""
-    _connections: list[Any] = field(default_factory=list, compare=False, repr=False)
-    """The open DuckDB file, while locked."""
     _credentials: Any = field(default=None, compare=False, repr=False)
     """Of Postgres."""
+    _connections: list[Any] = field(default_factory=list, compare=False, repr=False)
+    """The open DuckDB file, while locked."""
     _checks: list[Callable[[], None]] = field(default_factory=list, compare=False, repr=False)
     """Whether the lock in Postgres is still ours, while locked."""
 
     @classmethod
     def find(cls, destination: str) -> Place:
         """Raises WrongSettings when there is no such destination or its credentials are missing."""
-        from dlt.common.configuration.exceptions import ConfigurationException
-        from dlt.common.destination.exceptions import UnknownDestinationModule
-        from dlt.common.exceptions import MissingDependencyException
+        from pipelines.destination import find
 
         settle()
-        if destination == "duckdb" and not _configured("destination.duckdb.credentials"):
-            default = Path.cwd() / DEFAULT_FILE
-            return cls(destination, default, str(default))
-        try:
-            config = _client(destination).config
-        except UnknownDestinationModule:
-            raise WrongSettings(
-                f"there is no destination {destination!r}, of dlt's own or in its configuration"
-            ) from None
-        except MissingDependencyException as error:
-            install = " ".join(f'"{name}"' for name in error.dependencies)
-            raise WrongSettings(f"destination {destination!r} needs: pip install {install}") from None
-        except (ConfigurationException, ValueError, ImportError) as error:
-            raise WrongSettings(f"destination {destination!r}: {_first_line(error)}") from None
-        database = getattr(config.credentials, "database", None) if config.destination_type == "duckdb" else None
-        if isinstance(database, str) and Path(database).stem in SOURCES:
-            raise WrongSettings(
-                f"the file {database} is called like a source, and DuckDB cannot tell the file from the dataset."
-                " Choose another name in DESTINATION__DUCKDB__CREDENTIALS."
-            )
-        file = Path(database).resolve() if isinstance(database, str) and database != ":memory:" else None
-        credentials = with_an_end(config.credentials) if config.destination_type == "postgres" else None
-        identity = str(file or f"{destination} {_whereabouts(config)}")
-        return cls(destination, file, identity, config.destination_type, _credentials=credentials)
+        return cls(destination, *find(destination, Path.cwd() / DEFAULT_FILE))
 
     @property
     def dlt_destination(self) -> Any:
@@ -191,39 +164,5 @@ class Place:
                 self._checks.remove(check)
 
 
-def _client(destination: str) -> Any:
-    """dlt's client for a destination, configured but not connected. Its files are nobody else's: this is before any
-    lock."""
-    import dlt
-
-    with tempfile.TemporaryDirectory(prefix="gapless-probe-") as folder:
-        probe = dlt.pipeline(
-            "gapless_probe", pipelines_dir=folder, destination=destination, dataset_name="gapless_probe"
-        )
-        client = probe.destination_client()
-        probe.deactivate()
-        return client
-
-
-def _whereabouts(config: Any) -> str:
-    """Host and database where dlt knows them, else what it makes of the host."""
-    from dlt.common.configuration.exceptions import ConfigurationException
-
-    try:
-        return str(config.data_location() or config.fingerprint())
-    except ConfigurationException:
-        return str(config.fingerprint())
-
-
 def _own_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"gapless-{os.getuid()}"
-
-
-def _configured(key: str) -> bool:
-    import dlt
-
-    return bool(dlt.config.get(key) or dlt.secrets.get(key))
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0][:300]

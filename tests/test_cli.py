@@ -137,6 +137,18 @@ def test_wrong_usage(args: list[str], told: str, only: Callable[[Any], Any]) -> 
     assert here.fake.requests == []
 
 
+def test_a_destination_that_can_only_append(
+    only: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before any request: a record that changes would stand there twice."""
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", f"file://{tmp_path}/out")
+    here = only(small())
+    result = gapless("sync", "omni", "--destination", "filesystem")
+    assert result.exit_code == 2
+    assert "cannot replace a record together with its child rows" in result.stderr
+    assert here.fake.requests == []
+
+
 def test_nothing_configured() -> None:
     """A newcomer without keys learns how to start: the demo, the doctor, the variables."""
     result = gapless("sync")

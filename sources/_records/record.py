@@ -60,7 +60,7 @@ class Record(BaseModel):
     What the vendor sends beyond the declared fields stands in `extra`, as one JSON text (column `_extra`).
     """
 
-    model_config = ConfigDict(extra="ignore", validate_default=False)
+    model_config = ConfigDict(extra="ignore", validate_default=False, defer_build=True)
 
     extra: Json | None = Field(default=None, alias="_extra")
 
