@@ -30,7 +30,7 @@ SCALARS: dict[type_name, Any] = {
 
 _FINER_THAN_MICROSECONDS = re.compile(rb'\.\d{7,}[Zz+\-"]')
 """msgspec would round them, pydantic (and Python) cut them off."""
-_ENDS_OF_THE_CALENDAR = (b'"0001-', b'"9999-')
+_FIRST_YEAR, _LAST_YEAR = b'"0001-', b'"9999-'
 """What no longer is a date in UTC cannot be read back. Looked for apart: one pattern for both is ten times slower."""
 
 
@@ -45,7 +45,7 @@ class FastRoad:
 
     def record(self, raw: bytes) -> Any:
         """The record, or None when it must take pydantic's road."""
-        if self._closed or _FINER_THAN_MICROSECONDS.search(raw) or any(end in raw for end in _ENDS_OF_THE_CALENDAR):
+        if self._closed or _FINER_THAN_MICROSECONDS.search(raw) or _FIRST_YEAR in raw or _LAST_YEAR in raw:
             return None
         try:
             record = self._decoder.decode(raw)

@@ -10,6 +10,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -83,12 +84,9 @@ def _tables(shape: TableShape, level: _Level) -> Iterator[tuple[str, pa.RecordBa
 
 
 def _below(child: TableShape, level: _Level) -> _Level:
-    below = _Level([], [], [], [], [])
-    for row, row_id, root in zip(level.rows, level.ids, level.roots, strict=True):
-        for index, item in enumerate(child.items(row) or ()):
-            below.rows.append(item)
-            below.ids.append(f"{row_id}/{index}")
-            below.parents.append(row_id)
-            below.roots.append(root)
-            below.index.append(index)
-    return below
+    many = [child.items(row) or () for row in level.rows]
+    parents = [row_id for row_id, items in zip(level.ids, many, strict=True) for _ in items]
+    roots = [root for root, items in zip(level.roots, many, strict=True) for _ in items]
+    index = [place for items in many for place in range(len(items))]
+    ids = [f"{parent}/{place}" for parent, place in zip(parents, index, strict=True)]
+    return _Level(list(chain.from_iterable(many)), ids, roots, parents, index)

@@ -33,6 +33,7 @@ ARROW: dict[type_name, pa.DataType] = {
 SCALARS: dict[type, type_name] = {
     str: "text", int: "bigint", float: "double", bool: "bool", datetime: "timestamp",
 }  # fmt: skip
+NULLS = ("null", b"null")
 ROOT_KEYS = {"_dlt_id": pa.string()}
 CHILD_KEYS = {
     "_dlt_id": pa.string(), "_dlt_parent_id": pa.string(), "_dlt_root_id": pa.string(),
@@ -56,7 +57,7 @@ class Column:
             values = list(map(attrgetter(".".join(self.path)), rows))
         except AttributeError:
             values = [_through(row, self.path) for row in rows]
-        return list(map(_text, values)) if self.data_type == "json" else values
+        return _texts(values) if self.data_type == "json" else values
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,13 @@ def _through(row: Any, path: tuple[str, ...]) -> Any:
     return row
 
 
-def _text(value: Any) -> str | None:
-    """A JSON cell: text, or the fast road's bytes, where null is a literal."""
-    if isinstance(value, msgspec.Raw):
-        value = str(value, "utf-8")
-    return None if value == "null" else value
+def _texts(values: list[Any]) -> list[Any]:
+    """JSON cells: text, or the fast road's bytes, which Arrow takes for text; there null is a literal."""
+    try:
+        cells: list[Any] = list(map(bytes, values))
+    except TypeError:  # text or None among them
+        cells = [str(value, "utf-8") if isinstance(value, msgspec.Raw) else value for value in values]
+    return [None if cell in NULLS else cell for cell in cells] if any(null in cells for null in NULLS) else cells
 
 
 @cache

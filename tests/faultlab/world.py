@@ -69,7 +69,7 @@ class Trial:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
-    def run(self, url: str, *, args: list[str] | None = None, limit: float = 20.0, **order: Any) -> Run:
+    def run(self, url: str, *, args: list[str] | None = None, limit: float = 60.0, **order: Any) -> Run:
         """The command once, against the vendor at `url`."""
         number, before = len(self.runs), self.arrived
         output = self.folder / f"{self.name}-{number}"

@@ -31,7 +31,7 @@ from sources._rest import client, retry, transport
 from tests.faultlab import plain_dlt
 from tests.faultlab.killswitch import Killswitch
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds of one run; then it hangs."""
 
 IDLE = 3
