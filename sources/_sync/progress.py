@@ -22,7 +22,8 @@ class Dated(Protocol):
 D = TypeVar("D", bound=Dated)
 
 NEWEST = 5
-"""So many ids are kept of the newest records: one that the vendor deleted proves nothing."""
+"""So many ids are kept of the first records, one from further down: what the vendor deleted, or does not serve yet
+from another of its machines, proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Walk:
         """Note what `page` brought; whether the walk is finished. A time yet to come moves nothing."""
         past = [r.created_at for r in page.records if r.created_at <= now]
         ids = [*(str(r.id) for r in page.records if r.created_at <= now), *(u.key for u in page.unreadable if u.key)]
-        self.newest = [*self.newest, *ids][:NEWEST]
+        if len(self.newest) < NEWEST:
+            self.newest = list(dict.fromkeys([*self.newest, *ids[: NEWEST - 1], *ids[-1:]]))[:NEWEST]
         if set(self.known).intersection(ids):
             self.known = []
         below = self.floor is not None and (whole_page_older(page, self.floor) or self._goes_below(page, self.floor))
