@@ -18,6 +18,8 @@ from tests.faultlab.world import Lab
 from tests.postgres import running
 from tests.postgres_wire import Wire
 
+pytestmark = pytest.mark.xdist_group("postgres laboratory")
+"""What it sets up is dear: one worker has it."""
 SEED = 3
 PLACE = ("sequence", "backfill")
 """The shortest."""

@@ -33,6 +33,8 @@ from tests.postgres_wire import Wire
 from tests.truth import CONTRACT, _rows, contract, mismatches
 
 Begin = Callable[[Any], World]
+pytestmark = pytest.mark.xdist_group("postgres")
+"""What it sets up is dear: one worker has it."""
 TYPES = {"VARCHAR": "character varying", "DOUBLE": "double precision", "JSON": "jsonb"}
 SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
 NUL = "holds the character U+0000, which Postgres cannot store"

@@ -26,6 +26,8 @@ from pipelines.demo import SETTINGS
 from sources import SOURCES
 from sources._rest.fake import serve
 
+pytestmark = pytest.mark.xdist_group("demo")
+"""What it sets up is dear: one worker has it."""
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 CONFIG = (ROOT / ".dlt" / "config.toml").read_text()
