@@ -58,7 +58,7 @@ MUTANTS = (
     ),
     mutant(
         "a merge in two transactions", "pipelines/duckdb_file.py",
-        "(credentials, supports_transactions=True)", "(credentials)", "tests/test_duckdb_file.py",
+        "credentials, supports_transactions=True, ", "credentials, ", "tests/test_duckdb_file.py",
     ),
     mutant(
         "the future moves the watermark", "sources/_sync/progress.py",
