@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
-from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
+from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import duckdb as destination
@@ -116,8 +116,8 @@ class DuckdbFile(destination):
     half of all that an idle sync computes. Here both are worked out once for a dataset."""
 
     def __init__(self, credentials: Any) -> None:
-        # Without transactions dlt deletes and inserts in two of them when a table has no children. Files that are read
-        # once, at once, are not worth compressing.
+        # Without transactions dlt deletes and inserts in two of them when a table has no children. Files that are
+        # read once, at once, are not worth compressing.
         files = ParquetFormatConfiguration(compression="none")
         super().__init__(credentials, supports_transactions=True, parquet_format=files)
         self._capabilities: dict[str | None, DestinationCapabilitiesContext] = {}
