@@ -21,7 +21,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from pipelines.errors import GaplessError
 
-MEMORY = "150MB"
+MEMORY = "100MB"
 """What DuckDB may hold beside Python's own; more goes to its temporary files."""
 
 
