@@ -27,11 +27,11 @@ import psycopg2.extensions
 from psycopg2.sql import Composable
 
 
-class Connection(psycopg2.extensions.connection):  # type: ignore[misc]
+class Connection(psycopg2.extensions.connection):
     """psycopg2's own is C's and cannot be changed."""
 
 
-class Cursor(psycopg2.extensions.cursor):  # type: ignore[misc]
+class Cursor(psycopg2.extensions.cursor):
     """As `Connection`."""
 
 
