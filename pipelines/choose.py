@@ -8,8 +8,10 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from pipelines.errors import MissingSettings, WrongSettings
+from pipelines.place import Place
 from pipelines.run import Job, probe
 from sources import SOURCES
+from sources._sync.shard import Shard
 from sources._sync.window import Window, instant
 
 NOT_BY_ID = {"tines": "Tines has no endpoint for one log"}
@@ -59,6 +61,28 @@ def lacks(name: str) -> list[str]:
 def nothing_configured() -> WrongSettings:
     needs = [" ".join(need.upper() for need in source.needs) for source in SOURCES.values()]
     return WrongSettings("\n".join([HOW_TO_START, *(f"    {need}" for need in needs)]))
+
+
+def shard(text: str | None, ids: list[str]) -> Shard:
+    """Raises WrongSettings for what is none."""
+    if text and ids:
+        raise WrongSettings("--id reads single records, which are not split; leave out --shard.")
+    try:
+        return Shard.parse(text) if text else Shard()
+    except ValueError as error:
+        raise WrongSettings(f"--shard: {error}") from None
+
+
+def idle(names: list[str], part: Shard) -> list[str]:
+    """What to say of sources that another shard reads."""
+    unsplit = [name for name in names if not SOURCES[name].split_by] if part.number > 1 else []
+    return [f"{name}: left to shard 1/{part.of}, which reads all of it, as it cannot be split" for name in unsplit]
+
+
+def appended(place: Place) -> list[str]:
+    """What to say of a destination that can only append."""
+    said = "of those with one key the newest _dlt_load_id in _dlt_loads counts, and nobody notices lost ones"
+    return [f"{place.destination}: rows are only added; {said}"] if place.appends else []
 
 
 def job(names: list[str], since: str | None, until: str | None, ids: list[str]) -> Job:

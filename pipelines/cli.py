@@ -5,26 +5,33 @@ dlt, duckdb, pyarrow and the sources are imported inside the commands, so that `
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines import ending, report
-from pipelines.errors import COMPLETE, FAILED, WrongSettings
-from sources import SOURCES
+from pipelines import completion, ending, logs, proofs, report
+from pipelines.errors import COMPLETE, FAILED, PARTIAL, WrongSettings
+from pipelines.options import NAMES, Destination, Json, OneSource, Yes, configured
+from pipelines.options import begin as _begin
+from pipelines.options import settled as _settle
 
 if TYPE_CHECKING:
     from pipelines.place import Place
     from pipelines.run import Job, Outcome
+    from pipelines.telemetry import Watcher
+    from pipelines.webhook import Webhook
+    from sources._sync.session import Session
 
-NAMES = ", ".join(SOURCES)
+LEVELS = {COMPLETE: "info", PARTIAL: "warning", FAILED: "error"}
 
 app = typer.Typer(
     name="gapless",
     cls=ending.Commands,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,11 +39,12 @@ app = typer.Typer(
 
 state = typer.Typer(help="What each source remembers, and how to make it read again.", no_args_is_help=True)
 app.add_typer(state, name="state")
+proofs.register(app)
 
-Destination = Annotated[str, typer.Option(help="duckdb, or any destination configured for dlt, by its name.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-OneSource = Annotated[str, typer.Argument(metavar="SOURCE", help=f"One of {NAMES}.", show_default=False)]
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
 
 
 def _version(asked: bool) -> None:
@@ -59,6 +67,10 @@ def gapless(
     debug: Annotated[
         bool, typer.Option("--debug", envvar="GAPLESS_DEBUG", help="Show the traceback of an unexpected error.")
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(logs.OPTION, envvar=logs.SETTING, help="Of stderr: json is one object per line."),
+    ] = LogFormat.TEXT,
 ) -> None:
     """A complete, provable copy of SaaS activity logs in a database you can query.
 
@@ -72,28 +84,15 @@ def gapless(
         typer.echo(ctx.get_help())
 
 
-def _begin(destination: str) -> Place:
-    from pipelines.place import Place
-
-    _settle()
-    return Place.find(destination)
-
-
-def _settle() -> None:
-    """Settings and the net under the keys, before anything is asked."""
-    from pipelines import secrets
-    from pipelines.place import settle
-
-    settle()
-    secrets.learn()
-    secrets.guard_logs()
-
-
 @app.command()
 def sync(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE]...", help=f"{NAMES}; without a name those with credentials."),
+        typer.Argument(
+            metavar="[SOURCE]...",
+            help=f"{NAMES}; without a name those with credentials.",
+            autocompletion=completion.sources,
+        ),
     ] = None,
     every: Annotated[
         str | None, typer.Option(metavar="SPAN", help="Repeat every 30s, 15m, 2h …, until Ctrl-C.")
@@ -108,7 +107,14 @@ def sync(
         list[str] | None,
         typer.Option("--id", metavar="ID", help="Read one record again (of omni: a lead). Repeatable, one source."),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Read part K of N of the parents; all N write to one database at once."),
+    ] = None,
     destination: Destination = "duckdb",
+    accept_append: Annotated[
+        bool, typer.Option("--accept-append", help="Also into files that only take rows on: one more per change.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Bring the destination up to date with the vendors, and say what came of it.
@@ -120,53 +126,96 @@ def sync(
     An interrupted sync loses nothing: the next one goes on where it stopped. --since and --until read a span again
     and leave the watermarks where they are. With --every and --json there is one document per round, one per line.
     """
-    from pipelines import choose, rounds
+    from pipelines import choose, rounds, telemetry, webhook
 
     span = choose.seconds(every) if every else None
-    place = _begin(destination)
+    place = _begin(destination, choose.shard(shard, ids or []), accept_append)
     names = choose.known(sources or [])
     job = choose.job(names, since, until, ids or [])
-    names = names or _configured()
-    if span is None:
-        raise typer.Exit(_round(names, place, job, as_json))
-    rounds.repeat(lambda: _round(names, place, job, as_json), span, ending.say)
+    names = names or configured()
+    for line in (*choose.idle(names, place.shard), *choose.appended(place)):
+        ending.say(line)
+    hook = webhook.configured()
+    with telemetry.watching(place, ending.say) as watcher:
+        once = partial(_round, names, place, job, as_json, watcher, hook)
+        if span is None:
+            raise typer.Exit(once())
+        rounds.repeat(once, span, ending.say, partial(ending.say, event="error", level="error"))
 
 
-def _configured() -> list[str]:
-    from pipelines import choose
+@app.command()
+def backfill(
+    source: OneSource,
+    since: Annotated[str, typer.Option(metavar="TIME", help="What was created from then on (ISO 8601),")],
+    until: Annotated[str, typer.Option(metavar="TIME", help="and before then (ISO 8601).")],
+    again: Annotated[bool, typer.Option("--again", help="From the beginning, if it was finished before.")] = False,
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
+    """Read a span of time once more, and remember how far that is: stopped, it goes on where it was.
 
-    ready, lacking = choose.configured()
-    if not ready:
-        raise choose.nothing_configured()
-    for name, missing in lacking.items():
-        ending.say(f"{name}: left out, {', '.join(missing)} not set")
-    return ready
+    Example: [bold]gapless backfill sequence --since 2025-01-01 --until 2026-01-01[/bold]
+
+    No vendor filters by time: gapless plan says what it costs. Watermarks stay where they are.
+    """
+    from pipelines import backfill, choose, telemetry, webhook
+
+    (name,) = choose.known([source])
+    job = backfill.job(choose.time(since, "--since"), choose.time(until, "--until"))
+    place = _begin(destination)
+    before = backfill.kept(place, name, job.window)
+    if before.done_at and not again:
+        if as_json:
+            ending.document({"exit_code": COMPLETE, "done_at": before.done_at, "sources": []})
+        ending.say(f"{name}: this span was finished {before.done_at:%Y-%m-%d %H:%M} UTC; --again reads it once more")
+        return
+    if told := before.told(name):
+        ending.say(told)
+    hook = webhook.configured()
+    with telemetry.watching(place, ending.say) as watcher:
+        raise typer.Exit(_round([name], place, job, as_json, watcher, hook))
 
 
-def _round(names: list[str], place: Place, job: Job, as_json: bool) -> int:
+def _round(names: list[str], place: Place, job: Job, as_json: bool, watcher: Watcher, hook: Webhook | None) -> int:
+    from pipelines import webhook
+
+    with webhook.told(hook, place, ending.say) as outcomes:
+        for outcome in _watched(names, place, job, watcher):
+            outcomes.append(outcome)
+        return _ended(outcomes, as_json)
+
+
+def _ended(outcomes: list[Outcome], as_json: bool) -> int:
     from pipelines.run import exit_code
 
-    outcomes = _watched(names, place, job)
     code = exit_code(outcomes)
     if as_json:
         ending.document({"exit_code": code, "sources": [outcome.to_json() for outcome in outcomes]})
     else:
         ending.show(report.summary(outcomes))
-    for line in report.reasons(outcomes):
-        ending.say(line)
-    ending.say(report.advice(code))
+    _reasons(outcomes)
+    ending.say(report.advice(code), event="ended", level=LEVELS[code], exit_code=code)
     return code
 
 
-def _watched(names: list[str], place: Place, job: Job) -> list[Outcome]:
+def _reasons(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        for line in report.reasons([outcome]):
+            ending.say(line, event="failure", level="warning", source=outcome.source, run_id=outcome.run_id)
+
+
+def _watched(names: list[str], place: Place, job: Job, watcher: Watcher) -> Iterator[Outcome]:
     from pipelines import progress, run
 
-    outcomes = []
-    with progress.shown(ending.err()) as display:
-        for outcome in run.sync(names, place, job, display.start):
+    def begun(name: str, session: Session) -> None:
+        display.start(name, session)
+        watcher.start(name, session)
+
+    with watcher.round(names), progress.shown(ending.err()) as display:
+        for outcome in run.sync(names, place, job, begun):
             display.end(outcome)
-            outcomes.append(outcome)
-    return outcomes
+            watcher.end(outcome)
+            yield outcome
 
 
 @app.command()
@@ -174,7 +223,7 @@ def status(destination: Destination = "duckdb", as_json: Json = False) -> None:
     """What is there, how fresh and how complete it is. Reads the destination and asks no vendor."""
     from pipelines import status
 
-    place = _begin(destination)
+    place = _begin(destination, accept_append=True)
     found = list(status.statuses(place))
     if as_json:
         sources = {one.source: one.to_json() for one in found}
@@ -183,6 +232,56 @@ def status(destination: Destination = "duckdb", as_json: Json = False) -> None:
         ending.show(report.status(found), "", report.tables(found))
     else:
         ending.say(f"nothing synced yet into {place.file or place.destination}: gapless sync, or try gapless demo")
+
+
+@app.command()
+def views(destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Make the views of the schema activity, as each sync does, and list them with their rows."""
+    from pipelines import views
+
+    place = _begin(destination)
+    found = views.listed(place)
+    if as_json:
+        rows = {one.name: {"one_row_per": one.grain, "rows": one.rows} for one in found or []}
+        ending.document({"destination": place.destination, "file": place.file, "views": rows})
+    elif found is not None:
+        ending.show(report.views(found))
+    else:
+        ending.say(f"nothing synced yet into {place.file or place.destination}: gapless sync, or try gapless demo")
+
+
+@app.command()
+def publish(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Where to; an earlier copy there is replaced.")],
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
+    """Make a copy of the DuckDB file that can be read at any time, also while a sync writes. Whole or not at all.
+
+    Example: [bold]gapless publish readers.duckdb[/bold] · after every sync: GAPLESS_PUBLISH=readers.duckdb
+    """
+    from pipelines import publish
+
+    made = publish.publish(_begin(destination), path)
+    if as_json:
+        ending.document({"published": made.file, "bytes": made.bytes, "seconds": round(made.seconds, 3)})
+    else:
+        ending.show(f"published: {made.file}, {made.bytes / 1e6:,.1f} MB in {made.seconds:.1f} s")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 0,
+    headless: Annotated[bool, typer.Option("--headless", "--no-browser", help="Open no browser.")] = False,
+    destination: Destination = "duckdb",
+) -> None:
+    """A page to look at, on this machine alone and for as long as this runs: health, volume, timelines, gaps.
+
+    It asks the copy that GAPLESS_PUBLISH names, if it is there, else the DuckDB file; and never a vendor.
+    """
+    from pipelines import ui
+
+    ui.serve(_begin(destination), port, not headless, ending.say)
 
 
 @app.command()
@@ -202,19 +301,51 @@ def doctor(destination: Destination = "duckdb", as_json: Json = False) -> None:
     raise typer.Exit(code)
 
 
+@app.command()
+def copy(
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A destination configured for dlt, by its name.", autocompletion=completion.copies
+        ),
+    ],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]...",
+            help=f"{NAMES}; without a name all that the file holds.",
+            autocompletion=completion.sources,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring another destination up to date with the DuckDB file: all of it first, then what is new. Asks no vendor.
+
+    Example: [bold]gapless copy --to postgres[/bold]
+
+    The copy has the file's tables, ledger and state, so that gapless sync --destination NAME goes on from there.
+    """
+    from pipelines import choose, copy
+
+    here, there = _begin("duckdb"), _begin(to)
+    told = copy.copy(choose.known(sources or []), here, there, lambda name: ending.say(f"{name}: copying"))
+    raise typer.Exit(_ended(list(told), as_json))
+
+
 @state.command()
 def show(destination: Destination = "duckdb", as_json: Json = False) -> None:
     """What each source remembers: watermark, unfinished walks, how far its parents are proven complete."""
     from pipelines import state
 
-    place = _begin(destination)
+    place = _begin(destination, accept_append=True)
     found = list(state.kept(place))
     if as_json:
         ending.document({one.source: one.to_json() for one in found})
     elif found:
         ending.show(report.state(found))
     else:
-        ending.say(f"nothing synced yet into {place.file or place.destination}, so nothing is remembered")
+        where = place.file or place.destination
+        ending.say(f"nothing synced yet into {where}, so nothing is remembered: gapless sync")
 
 
 @state.command()
@@ -232,7 +363,7 @@ def rewind(
     from pipelines import choose, state
 
     (name,), time = choose.known([source]), choose.time(to, "--to")
-    place = _begin(destination)
+    place = _begin(destination, accept_append=True)
     _confirm(yes, f"Set {name} back to {time.isoformat()}?")
     _changed(name, state.rewind(place, name, time), as_json)
 
@@ -246,7 +377,7 @@ def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
     from pipelines import choose, state
 
     (name,) = choose.known([source])
-    place = _begin(destination)
+    place = _begin(destination, accept_append=True)
     _confirm(yes, f"Forget all that {name} has proven? The next sync reads everything again.")
     _changed(name, state.reset(place, name), as_json)
 
@@ -255,9 +386,11 @@ def _confirm(yes: bool, question: str) -> None:
     if yes:
         return
     try:
-        agreed = typer.confirm(question, err=True)
+        agreed = typer.confirm(question, err=True) if not logs.on() else None
     except typer.Abort:
-        raise WrongSettings("nothing was changed, as nobody answered; --yes goes without asking") from None
+        agreed = None
+    if agreed is None:
+        raise WrongSettings("nothing was changed, as nobody answered; --yes goes without asking")
     if not agreed:
         ending.say("nothing was changed")
         raise typer.Exit(FAILED)
@@ -267,7 +400,7 @@ def _changed(name: str, proofs: int | None, as_json: bool) -> None:
     if as_json:
         ending.document({"source": name, "changed": proofs})
     elif proofs is None:
-        ending.say(f"nothing synced yet from {name}, so there is nothing to change")
+        ending.say(f"nothing synced yet from {name}, so there is nothing to change: gapless sync {name}")
     else:
         ending.say(f"done: the next gapless sync {name} reads again from there; no row was touched")
 
@@ -294,6 +427,5 @@ def demo(
         ending.document(demo.to_json(shown, code))
     else:
         ending.show(*demo.told(shown))
-    for line in report.reasons(shown.first + shown.second):
-        ending.say(line)
+    _reasons(shown.first + shown.second)
     raise typer.Exit(code)

@@ -10,21 +10,21 @@ from time import monotonic, sleep
 from typing import Any
 
 import duckdb
-from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
+from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.destination.configuration import ParquetFormatConfiguration
-from dlt.common.normalizers.naming import NamingConvention
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import duckdb as destination
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from pipelines.errors import GaplessError
+from pipelines.looked_up import LookedUpOnce
 
 MEMORY = "100MB"
 """What DuckDB may hold beside Python's own; more goes to its temporary files."""
 
-
+UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
+"""Files that are read once, at once, are not worth compressing."""
 READERS_TIME = 3.0
 """Seconds for a reader to end: `gapless status` beside a sync takes less than one."""
 
@@ -41,7 +41,8 @@ def opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         first = str(error).strip().split("\n", 1)[0][:300]
         raise GaplessError(
             f"cannot open {file} for writing: {first}. If another program has it open, close"
-            " it there; to read while a sync writes, read a copy."
+            " it there; to read while a sync writes, read a copy (gapless publish PATH). Another file:"
+            " DESTINATION__DUCKDB__CREDENTIALS=PATH."
         ) from None
     with connection:
         connection.execute(f"set global memory_limit = '{MEMORY}'")
@@ -66,7 +67,7 @@ class _Staged(RunnableLoadJob, HasFollowupJobs):
         pass
 
 
-class _FromFiles(DuckDbClient):
+class FromFiles(DuckDbClient):
     """Merges from the parquet files of a load package: dlt would copy them into staging tables first, and so write
     everything twice, which is half of a load's time. The statements are dlt's own, in one transaction as before."""
 
@@ -111,43 +112,18 @@ def _is_merged(table: PreparedTableSchema) -> bool:
     return table["write_disposition"] == "merge"
 
 
-class DuckdbFile(destination):
-    """dlt asks a destination twenty times a run for its settings and what it can, and looks both up anew each time:
-    half of all that an idle sync computes. Here both are worked out once for a dataset."""
+class DuckdbFile(LookedUpOnce, destination):
+    """dlt's destination for a file, or for one that is open here."""
 
     def __init__(self, credentials: Any) -> None:
-        # Without transactions dlt deletes and inserts in two of them when a table has no children. Files that are
-        # read once, at once, are not worth compressing.
-        files = ParquetFormatConfiguration(compression="none")
-        super().__init__(credentials, supports_transactions=True, parquet_format=files)
-        self._capabilities: dict[str | None, DestinationCapabilitiesContext] = {}
-        self._configurations: dict[Any, DuckDbClientConfiguration] = {}
+        # Without transactions dlt deletes and inserts in two of them when a table has no children.
+        super().__init__(credentials, supports_transactions=True, parquet_format=UNCOMPRESSED)
 
     @property
     def client_class(self) -> type[DuckDbClient]:
-        return _FromFiles
+        return FromFiles
 
     @property
     def destination_type(self) -> str:
         """As dlt knows it, in its traces and for `dlt.attach`."""
         return "dlt.destinations.duckdb"
-
-    def capabilities(
-        self, config: Any = None, naming: NamingConvention | None = None
-    ) -> DestinationCapabilitiesContext:
-        if config is not None:
-            return super().capabilities(config, naming)
-        name = naming.name() if naming else None
-        if name not in self._capabilities:
-            self._capabilities[name] = super().capabilities(None, naming)
-        return self._capabilities[name].copy()
-
-    def configuration(
-        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
-    ) -> DuckDbClientConfiguration:
-        if accept_partial or initial_config.is_resolved():
-            return super().configuration(initial_config, accept_partial)
-        asked = tuple((name, repr(value)) for name, value in initial_config.items())
-        if asked not in self._configurations:
-            self._configurations[asked] = super().configuration(initial_config)
-        return self._configurations[asked].copy()

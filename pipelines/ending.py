@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from datetime import datetime
 from typing import Any
 
 import typer
@@ -16,8 +15,9 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from pipelines import logs
 from pipelines.errors import FAILED, INTERRUPTED, USAGE, GaplessError
-from pipelines.secrets import redact
+from pipelines.secrets import cleaned, redact
 
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 LOG_WIDTH = 160
@@ -32,9 +32,12 @@ def err() -> Console:
     return Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH, highlight=False, emoji=False)
 
 
-def say(text: str) -> None:
-    """Something for the person at the terminal, on stderr."""
-    if text:
+def say(text: str, **facts: Any) -> None:
+    """Something for the person at the terminal, on stderr. JSON lines have its facts too, even without a text."""
+    if logs.on():
+        if text or facts:
+            logs.tell(text, **facts)
+    elif text:
         err().print(redact(text), markup=False, soft_wrap=True)
 
 
@@ -47,23 +50,26 @@ def show(*results: Any) -> None:
 
 def document(content: Any) -> None:
     """The one JSON document of a command, on stdout; in one line."""
-    sys.stdout.write(redact(json.dumps(content, default=_plain, ensure_ascii=False)) + "\n")
+    sys.stdout.write(json.dumps(cleaned(content), ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
 class Commands(TyperGroup):
-    """Commands whose errors are told in one line. `--debug` may stand anywhere and shows the traceback."""
+    """Commands whose errors are told in one line. `--debug` (show the traceback) and `--log-format` may stand
+    anywhere."""
 
     # Contexts and errors are typed as Any: newer typers carry their own copy of click.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta["gapless.json"] = "--json" in args
         if "--debug" in args:
             args = ["--debug", *(arg for arg in args if arg != "--debug")]
-        return super().parse_args(ctx, args)
+        args = _formats_first(args)
+        logs.begin(logs.asked(args))
+        try:
+            return super().parse_args(ctx, args)
+        except USAGE_ERROR as error:
+            _wrong_usage(ctx, error)
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -71,15 +77,39 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            if isinstance(error, USAGE_ERROR):  # typer prints it and ends with 2
+            if isinstance(error, USAGE_ERROR):
                 _document(ctx, error.format_message(), USAGE)
+                _wrong_usage(ctx, error)
                 raise
             text, code = _ending(error)
+            facts: dict[str, Any] = {"event": "error", "level": "error", "exit_code": code}
             if ctx.params.get("debug") and not isinstance(error, KeyboardInterrupt | GaplessError):
-                sys.stderr.write(redact(traceback.format_exc()))
-            say(text)
+                facts["traceback"] = traceback.format_exc()
+                if not logs.on():
+                    sys.stderr.write(redact(facts["traceback"]))
+            say(text, **facts)
             _document(ctx, text, code)
             raise typer.Exit(code) from None
+
+
+def _formats_first(args: list[str]) -> list[str]:
+    """`--log-format json` as one word, before the command."""
+    ours: list[str] = []
+    rest: list[str] = []
+    waiting = iter(args)
+    for arg in waiting:
+        if arg == logs.OPTION:
+            ours.append(f"{arg}={next(waiting, '')}")
+        else:
+            (ours if arg.startswith(f"{logs.OPTION}=") else rest).append(arg)
+    return [*ours, *rest]
+
+
+def _wrong_usage(ctx: Any, error: Any) -> None:
+    """typer prints it and ends with 2; here it is a line as all others, and the end."""
+    if logs.on():
+        say(error.format_message(), event="error", level="error", exit_code=USAGE)
+        raise typer.Exit(USAGE)
 
 
 def _ending(error: BaseException) -> tuple[str, int]:
@@ -89,7 +119,8 @@ def _ending(error: BaseException) -> tuple[str, int]:
         return str(error), error.code
     from pipelines.run import explain
 
-    return f"{explain(error)}\nThis was not expected; --debug shows where it happened.", FAILED
+    what_next = "This was not expected; gapless doctor may know the cause, --debug shows where it happened."
+    return f"{explain(error)}\n{what_next}", FAILED
 
 
 def _document(ctx: Any, text: str, code: int) -> None:

@@ -9,18 +9,26 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from pipelines.errors import GaplessError, Locked
+from pipelines.errors import WrongSettings
+from pipelines.lock import locked
+from sources._sync.shard import Shard
 
 DEFAULT_FILE = "gapless.duckdb"
+ONE_WRITER = ("ducklake", "sqlalchemy", "filesystem")
+"""Types of destinations that two syncs cannot write to at once, whatever they write."""
+FILE_FORMATS = {
+    "postgres": "insert_values",  # takes parquet only through a driver that cannot write jsonb
+    "redshift": "insert_values",  # takes files only from a bucket
+    "bigquery": "jsonl",  # of parquet it takes no JSON
+}
+"""By type of destination; of all others parquet."""
 DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__INTERCEPT_SIGNALS": "false",  # dlt may swallow a Ctrl-C that comes while it loads
@@ -49,54 +57,90 @@ class Place:
     """Tells two destinations apart, without a secret."""
     kind: str = "duckdb"
     """What dlt calls this type of destination."""
-    _credentials: Any = field(default=None, compare=False, repr=False)
-    """Of Postgres."""
+    shard: Shard = field(default_factory=Shard)
+    """Which part of a split sync works here."""
+    _known: Any = field(default=None, compare=False, repr=False)
+    """Of Postgres the credentials, of a DuckLake the configuration."""
+    beside: Path | None = None
+    """The file of SQLite, or of a DuckLake's catalog, beside which the lock is."""
+    _settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What dlt must be told of other databases."""
+    appends: bool = False
+    """It replaces nothing: a changed record stands there once per change."""
     _connections: list[Any] = field(default_factory=list, compare=False, repr=False)
-    """The open DuckDB file, while locked."""
+    """The open DuckDB file, or the DuckDB with the DuckLake, while locked."""
     _checks: list[Callable[[], None]] = field(default_factory=list, compare=False, repr=False)
     """Whether the lock in Postgres is still ours, while locked."""
 
     @classmethod
-    def find(cls, destination: str) -> Place:
-        """Raises WrongSettings when there is no such destination or its credentials are missing."""
+    def find(cls, destination: str, shard: Shard | None = None, accept_append: bool = False) -> Place:
+        """Raises WrongSettings when there is no such destination, its credentials are missing, it can only append and
+        that is not accepted, or it cannot be written to by shards at once."""
         from pipelines.destination import find
 
         settle()
-        return cls(destination, *find(destination, Path.cwd() / DEFAULT_FILE))
+        found = find(destination, Path.cwd() / DEFAULT_FILE, accept_append)
+        if shard and not shard.whole and (found.file or found.kind in ONE_WRITER):
+            raise WrongSettings(
+                f"{found.file or destination} has one writer at a time, so shards cannot write to it at once. Give a"
+                " database server or a warehouse as --destination, or leave out --shard."
+            )
+        return cls(destination, found.file, found.identity, found.kind, shard or Shard(), *found[3:])
 
     @property
     def dlt_destination(self) -> Any:
         """What `dlt.pipeline(destination=)` takes."""
-        if self._credentials:
-            from dlt.common.destination import Destination
+        if self.kind == "postgres":
+            from pipelines.postgres_database import PostgresDatabase
 
-            return Destination.from_reference(self.destination, credentials=self._credentials)
+            return PostgresDatabase(self.destination, self._known, self.shard)
+        if self.kind == "ducklake":
+            from pipelines.lake import Lake
+
+            return Lake(self.destination, self._known, self._connections[0])
+        if self.kind == "sqlalchemy":
+            from pipelines.sqlite_file import sqlite_file
+
+            return sqlite_file(self.destination, self._known)
         if not self.file:
-            return self.destination
+            return self._elsewhere()
         from pipelines.duckdb_file import DuckdbFile
 
         return DuckdbFile(self._connections[0] if self._connections else str(self.file))
 
+    def _elsewhere(self) -> Any:
+        from dlt.common.destination import Destination
+
+        own = dict(self._settings)
+        if not self.shard.whole:
+            own["staging_dataset_name_layout"] = f"%s_staging_{self.shard.number}_of_{self.shard.of}"
+        return Destination.from_reference(self.destination, **own) if own else self.destination
+
     @property
     def connection(self) -> Any:
-        """To the DuckDB file, while it is open here."""
-        return self._connections[0].cursor() if self._connections else None
+        """To the DuckDB file or the DuckLake, while it is open here."""
+        if not self._connections or self.kind == "duckdb":
+            return self._connections[0].cursor() if self._connections else None
+        from pipelines.lake import session
+
+        return session(self._connections[0], self._known)
 
     @property
     def file_format(self) -> Any:
-        """Of load files. Postgres takes parquet only through a driver that cannot write jsonb."""
-        return "insert_values" if self.kind == "postgres" else "parquet"
+        """Of load files."""
+        return file_format(self.kind)
 
     @property
     def working_folder(self) -> Path:
         mark = blake2b(self.identity.encode(), digest_size=8).hexdigest()
-        return _own_folder() / mark
+        part = "" if self.shard.whole else f"-{self.shard.number}-of-{self.shard.of}"
+        return _own_folder() / f"{mark}{part}"
 
     @property
     def lock_file(self) -> Path:
-        """Beside the DuckDB file, so that everyone who shares the file shares the lock."""
-        if self.file:
-            return self.file.with_name(self.file.name + ".lock")
+        """Beside the database's file, so that everyone who shares the file shares the lock."""
+        if file := self.file or self.beside:
+            return file.with_name(file.name + ".lock")
         return self.working_folder.with_suffix(".lock")
 
     def check(self) -> None:
@@ -113,55 +157,69 @@ class Place:
     @contextmanager
     def lock(self) -> Iterator[Path]:
         """The lock and the working folder. Raises Locked, or says what is not writable."""
-        lock = FileLock(self.lock_file)
-        try:
-            self.working_folder.parent.mkdir(mode=0o700, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise Locked(
-                f"another sync is writing to {self.file or self.destination} (lock {self.lock_file});"
-                " nothing was asked. Try again when it has ended."
-            ) from None
-        except OSError as error:
-            raise GaplessError(f"cannot write {self.lock_file}: {error.strerror}. Choose another folder.") from None
-        try:
-            shutil.rmtree(self.working_folder, ignore_errors=True)
-            self.working_folder.mkdir(mode=0o700)
-            yield self.working_folder
-        finally:
-            shutil.rmtree(self.working_folder, ignore_errors=True)
-            lock.release()
+        whole = replace(self, shard=Shard()).lock_file
+        _own_folder().mkdir(mode=0o700, exist_ok=True)
+        with locked(self.lock_file, whole, str(self.file or self.destination)):
+            try:
+                shutil.rmtree(self.working_folder, ignore_errors=True)
+                self.working_folder.mkdir(mode=0o700)
+                yield self.working_folder
+            finally:
+                shutil.rmtree(self.working_folder, ignore_errors=True)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """The DuckDB file, before any request: see pipelines.duckdb_file."""
-        if not self.file:
-            yield
-            return
-        from pipelines.duckdb_file import opened
-
-        with opened(self.file) as connection:
+        """The DuckDB file or the DuckLake, before any request: see pipelines.duckdb_file and pipelines.lake."""
+        with self._opening() as connection:
+            if connection is None:
+                yield
+                return
             self._connections.append(connection)
             try:
                 yield
             finally:
                 self._connections.remove(connection)
 
+    def _opening(self) -> AbstractContextManager[Any]:
+        if self.kind == "ducklake":
+            from pipelines import lake
+
+            return lake.opened(self._known)
+        if not self.file:
+            return nullcontext()
+        from pipelines import duckdb_file
+
+        return duckdb_file.opened(self.file)
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """On Postgres, which other machines may write to, one more lock: the server frees it when we are gone."""
-        if self.kind != "postgres":
+        database = self._postgres()
+        if database is None:
             yield
             return
-        from pipelines.advisory import locked
+        from pipelines import advisory
 
-        credentials, options = self._credentials.to_native_representation(), self._credentials.get_query()["options"]
-        with locked(credentials, self.destination, options) as check:
+        credentials, options = database.to_native_representation(), database.get_query()["options"]
+        with advisory.locked(credentials, self.destination, options, self.shard) as check:
             self._checks.append(check)
             try:
                 yield
             finally:
                 self._checks.remove(check)
+
+    def _postgres(self) -> Any:
+        """dlt's credentials of the Postgres database that is written to, be it a DuckLake's catalog."""
+        if self.kind == "ducklake" and not self.beside:
+            from pipelines.lake import catalog
+
+            return catalog(self._known)
+        return self._known if self.kind == "postgres" else None
+
+
+def file_format(kind: str) -> Any:
+    """What dlt loads a type of destination from."""
+    return FILE_FORMATS.get(kind, "parquet")
 
 
 def _own_folder() -> Path:

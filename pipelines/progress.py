@@ -1,17 +1,18 @@
-"""How a sync goes while it goes, on stderr: live on a terminal, a plain line now and then in a log."""
+"""How a sync goes while it goes, on stderr: live on a terminal, a plain or a JSON line now and then in a log."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from pipelines import logs
 from pipelines.report import loaded
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
+LEVELS = {"complete": "info", "partial": "warning", "failed": "error"}
 
 
 class Display(Protocol):
@@ -33,16 +35,23 @@ class Display(Protocol):
 @contextmanager
 def shown(console: Console, every: float = PLAIN_EVERY) -> Iterator[Display]:
     """The display that fits `console`, until the block ends."""
-    if console.is_terminal:
+    if console.is_terminal and not logs.on():
         columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), _Facts(), TimeElapsedColumn())
         with Progress(*columns, console=console) as progress:
             yield _Live(progress)
     else:
-        plain = _Plain(console, every)
+        plain = _Plain(logs.tell if logs.on() else _printer(console), every)
         try:
             yield plain
         finally:
             plain.stop()
+
+
+def _printer(console: Console) -> Callable[..., None]:
+    def tell(text: str, **_: Any) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
 
 
 def facts(session: Session, elapsed: float) -> str:
@@ -52,6 +61,8 @@ def facts(session: Session, elapsed: float) -> str:
     parts = [f"{meter.pages:,} pages", f"{meter.records:,} records{pace}"]
     if meter.parents_total:
         parts.append(f"{meter.parents:,}/{meter.parents_total:,} parents")
+    if meter.part is not None:
+        parts.append(f"{meter.part:.0%}{_left(meter.part, meter.part_before, elapsed)}")
     if stats:
         parts.append(f"{stats.requests:,} requests")
         if stats.waiting:
@@ -59,10 +70,33 @@ def facts(session: Session, elapsed: float) -> str:
     return " · ".join(parts)
 
 
+def _left(part: float, before: float, elapsed: float) -> str:
+    """How long the rest takes at the pace so far."""
+    if elapsed < 1 or part <= before:
+        return ""
+    seconds = (1 - part) * elapsed / (part - before)
+    return f", about {seconds / 60:,.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+
+
+def numbers(session: Session, elapsed: float) -> dict[str, Any]:
+    """The same for a program."""
+    meter, stats = session.meter, session.client.stats if session.client else None
+    asked = {"requests": stats.requests, "retries": stats.retries, "waited": round(stats.waited, 3)} if stats else {}
+    return {**vars(meter), **asked, "seconds": round(elapsed, 1)}
+
+
 def ending(outcome: Outcome) -> str:
     rows = f"{sum(loaded(outcome).values()):,} rows, {outcome.requests:,} requests"
-    took = (outcome.finished_at - outcome.started_at).total_seconds() if outcome.finished_at else 0.0
-    return f"{outcome.outcome}, {rows}, {took:.1f} s"
+    return f"{outcome.outcome}, {rows}, {outcome.seconds:.1f} s"
+
+
+def totals(outcome: Outcome) -> dict[str, Any]:
+    """The end of a source for a program; what failed is counted, not told."""
+    whole = ("outcome", "run_id", "packages", "requests", "retries", "error_kind")
+    rows = loaded(outcome)
+    counted = {"failures": len(outcome.failures), "rows": sum(rows.values()), "rows_by_table": rows}
+    times = {"waited": round(outcome.seconds_waited, 3), "seconds": round(outcome.seconds, 1)}
+    return {**{name: getattr(outcome, name) for name in whole}, **counted, **times}
 
 
 class _Facts(ProgressColumn):
@@ -92,28 +126,35 @@ class _Live:
 class _Plain:
     """One line when a source starts, one every `every` seconds, one at its end."""
 
-    def __init__(self, console: Console, every: float) -> None:
-        self._console, self._every = console, every
+    def __init__(self, tell: Callable[..., None], every: float) -> None:
+        self._tell, self._every = tell, every
         self._stop: threading.Event | None = None
+        self._session: Session | None = None
 
     def start(self, name: str, session: Session) -> None:
         self.stop()
-        self.say(f"{name}: started")
+        self._session = session
+        self._tell(f"{name}: started", event="started", source=name)
         self._stop = threading.Event()
-        threading.Thread(target=self._tell, args=(name, session, self._stop), daemon=True).start()
+        threading.Thread(target=self._go_on, args=(name, session, self._stop), daemon=True).start()
 
     def end(self, outcome: Outcome) -> None:
         self.stop()
-        self.say(f"{outcome.source}: {ending(outcome)}")
+        told = {"event": "finished", "level": LEVELS[outcome.outcome], "source": outcome.source}
+        meter = self._session.meter if self._session else None
+        read = {"pages": meter.pages, "records": meter.records} if meter else {}
+        self._tell(f"{outcome.source}: {ending(outcome)}", **told, **read, **totals(outcome))
 
     def stop(self) -> None:
         if self._stop:
             self._stop.set()
 
-    def _tell(self, name: str, session: Session, stop: threading.Event) -> None:
+    def _go_on(self, name: str, session: Session, stop: threading.Event) -> None:
         began = time.monotonic()
         while not stop.wait(self._every):
-            self.say(f"{name}: {facts(session, time.monotonic() - began)}")
+            elapsed = time.monotonic() - began
+            told = f"{name}: {facts(session, elapsed)}"
+            self._tell(told, event="progress", source=name, **numbers(session, elapsed))
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._tell(text)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 from pipelines.errors import GaplessError, Locked
@@ -23,18 +24,30 @@ class Reader(Protocol):
 @contextmanager
 def reading(place: Place) -> Iterator[Reader]:
     """Raises Locked while a sync writes to the DuckDB file."""
-    if place.file is None:
+    if place.kind == "ducklake":
+        with _lake(place) as reader:
+            yield reader
+    elif place.file is None:
         with _working_folder() as folder:
             yield _Elsewhere(place, folder)
     elif not place.file.exists():
         yield _Nothing()
     else:
-        with _opened(place) as connection:
-            yield _DuckDB(connection)
+        with connected(place) as connection:
+            yield FileReader(connection)
 
 
 @contextmanager
-def _opened(place: Place) -> Iterator[Any]:
+def _lake(place: Place) -> Iterator[Reader]:
+    if place.beside and not place.beside.exists():
+        yield _Nothing()
+        return
+    with place.opened() if place.connection is None else nullcontext():
+        yield FileReader(place.connection)
+
+
+@contextmanager
+def connected(place: Place) -> Iterator[Any]:
     import duckdb
 
     try:
@@ -42,10 +55,13 @@ def _opened(place: Place) -> Iterator[Any]:
     except duckdb.IOException as error:
         gone = place.file and not place.file.exists()  # since we looked: `gapless doctor` takes its own away again
         if "lock" not in str(error).lower() and not gone:
-            raise GaplessError(f"cannot read {place.file}: {str(error).splitlines()[0]}") from None
+            first = str(error).splitlines()[0].rstrip("!.")
+            raise GaplessError(
+                f"cannot read {place.file}: {first}. Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
+            ) from None
         raise Locked(
             f"{place.file} is being written to, by a sync or another program; DuckDB admits no readers meanwhile."
-            " Try again when it has ended."
+            " Try again when it has ended, or keep a copy for readers: gapless publish PATH."
         ) from None
     try:
         connection.execute("set timezone = 'UTC'")
@@ -69,7 +85,7 @@ class _Nothing:
         return None
 
 
-class _DuckDB:
+class FileReader:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
@@ -92,7 +108,7 @@ class _Elsewhere:
 
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         import dlt
-        from dlt.destinations.exceptions import DatabaseUndefinedRelation
+        from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
         pipeline = dlt.pipeline(
             dataset,
@@ -101,11 +117,19 @@ class _Elsewhere:
             dataset_name=dataset,
         )
         try:
+            if self._place.appends and not pipeline.schemas:  # without one dlt finds no table in a folder
+                pipeline.sync_destination()
             with pipeline.sql_client() as client:
-                names = [client.make_qualified_table_name(table) for table in tables]
-                with client.execute_query(select.format(*names)) as cursor:
+                names = [self._name(client, table) for table in tables]
+                asked = re.sub('"([a-z_]+)"', lambda name: client.escape_column_name(name[1]), select).format(*names)
+                with client.execute_query(asked) as cursor:
                     return list(cursor.fetchall())
-        except DatabaseUndefinedRelation:
+        except DestinationUndefinedEntity:
             return None
         finally:
             pipeline.deactivate()
+
+    def _name(self, client: Any, table: str) -> str:
+        from sources._sync.newest import newest
+
+        return newest(client, table) if self._place.appends else str(client.make_qualified_table_name(table))

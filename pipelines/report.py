@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.doctor import Check
+    from pipelines.gaps import Gap
+    from pipelines.plan import Plan
     from pipelines.run import Outcome
     from pipelines.state import Kept
     from pipelines.status import Coverage, Drift, Status
+    from pipelines.verify import Verified
+    from pipelines.views import Listed
 
 REASONS = 10
 """So many are printed; all of them stand in the table dead_letters."""
@@ -58,7 +62,6 @@ def loaded(outcome: Outcome) -> dict[str, int]:
 def _row(outcome: Outcome) -> list[Any]:
     kept = loaded(outcome)
     roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(kept.items()) if "__" not in name)
-    took = (outcome.finished_at - outcome.started_at).total_seconds() if outcome.finished_at else 0.0
     return [
         outcome.source,
         Text(outcome.outcome, STYLE[outcome.outcome]),
@@ -67,7 +70,7 @@ def _row(outcome: Outcome) -> list[Any]:
         outcome.requests,
         outcome.retries,
         round(outcome.seconds_waited, 1),
-        round(took, 1),
+        round(outcome.seconds, 1),
     ]
 
 
@@ -119,6 +122,83 @@ def state(found: list[Kept]) -> Table:
         proven = [_covered(name, stream) for name, stream in one.coverage.items()]
         rows.append([one.source, one.state.get("watermark"), "\n".join(walks) or "none", "\n".join(proven)])
     return table("", ["source", "watermark", "unfinished walks", "coverage"], rows)
+
+
+def views(found: list[Listed]) -> Table:
+    rows = [[f"activity.{one.name}", one.rows, one.grain] for one in found]
+    return table("", ["view", "rows", "one row per"], rows)
+
+
+def gaps(found: list[Gap], where: str) -> Iterator[Any]:
+    """The first of each kind, and how many there are."""
+    if not found:
+        yield f"no gaps: what was asked for is proven complete in {where}, up to when each vendor was last asked"
+        return
+    by_kind: dict[tuple[str, str], list[Gap]] = {}
+    for gap in found:
+        by_kind.setdefault((gap.source, gap.kind), []).append(gap)
+    shown = [gap for some in by_kind.values() for gap in some[:REASONS]]
+    columns = ["source", "gap", "of", "what", "filled by"]
+    yield table("", columns, [[g.source, g.kind, f"{g.stream} {g.parent}".strip(), _span(g), g.fill] for g in shown])
+    for (source, kind), some in by_kind.items():
+        if len(some) > REASONS:
+            yield f"{source}: {len(some):,} of the kind {kind!r} in all; --json has every one"
+
+
+def _span(gap: Gap) -> str:
+    span = f"{gap.since or 'the beginning'} to {gap.until or 'now'}: " if gap.since or gap.until else ""
+    return span + gap.why
+
+
+def verified(found: list[Verified], seed: int) -> Iterator[Any]:
+    """A line a source; below it what could not be told, and who could not be asked."""
+    columns = ["source", "parents", "by", "served", "here", "newer", "missing", "kept", "requests"]
+    rows = [
+        [v.source, f"{v.parents:,} of {v.of:,}", v.by, v.served, v.here, v.newer, v.missing, v.kept, v.requests]
+        for v in found
+    ]
+    yield table("", columns, rows)
+    for one in found:
+        yield from _doubts(one)
+    if any(one.parents < one.of - one.not_asked for one in found):
+        yield f"a sample; --seed {seed} chooses the same, --whole compares all"
+
+
+def _doubts(one: Verified) -> Iterator[str]:
+    if one.error:
+        yield f"{one.source} failed: {one.error}{_next(one)}"
+    if one.undecided:
+        yield f"{one.source}: {one.undecided}"
+    if one.not_asked:
+        yield f"{one.source}: {one.not_asked:,} parents are new to us and the next sync's"
+    if one.repaired is not None:
+        yield f"{one.source}: {one.repaired:,} records were brought back"
+    elif one.missing:
+        yield f"{one.source}: what is missing is read again by gapless verify {one.source} --repair"
+    for parent, why in list(one.failed.items())[:REASONS]:
+        yield f"{one.source}: parent {parent}: {why}" if parent else f"{one.source}: {why}"
+
+
+def _next(one: Plan | Verified) -> str:
+    """What to do about an error that does not say so itself."""
+    return "" if one.error is None or "gapless " in one.error else "; gapless doctor looks for the cause"
+
+
+def planned(found: list[Plan]) -> Iterator[Any]:
+    """Numbers that are multiplied up from a sample begin with a tilde."""
+
+    def number(one: Plan, name: str) -> str:
+        return f"{'~' if name in one.estimated else ''}{getattr(one, name):,}"
+
+    names = ["requests", "records", "rows", "megabytes"]
+    columns = ["source", *names, "at most requests", "minutes at the rate budget", "asked now"]
+    yield table(
+        "",
+        columns,
+        [[one.source, *(number(one, name) for name in names), one.at_most, one.minutes, one.asked] for one in found],
+    )
+    yield from (f"{one.source} failed: {one.error}{_next(one)}" for one in found if one.error)
+    yield "~ is an estimate from a sample. Nothing was written; what is here already costs less."
 
 
 def check(one: Check) -> Text:

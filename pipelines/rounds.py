@@ -14,6 +14,7 @@ def repeat(
     once: Callable[[], int],
     span: float,
     say: Callable[[str], None],
+    warn: Callable[[str], None] | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -27,7 +28,7 @@ def repeat(
         except WrongSettings:
             raise
         except Exception as error:
-            say(f"this round failed: {str(error) if isinstance(error, GaplessError) else explain(error)}")
+            (warn or say)(f"this round failed: {str(error) if isinstance(error, GaplessError) else explain(error)}")
         wait = max(0.0, span - (clock() - began))
         say(f"next round at {now() + timedelta(seconds=wait):%H:%M:%S}; Ctrl-C ends it")
         sleep(wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from pipelines.place import Place
 from pipelines.runs import gone, record, said
 from sources import SOURCES, Source
 from sources._sync.session import Session
+from sources._sync.shard import Shard
 from sources._sync.window import Window
 
 CHUNK_RECORDS = 20_000
@@ -38,6 +40,12 @@ class Outcome:
     seconds_waited: float = 0.0
     failures: list[str] = field(default_factory=list)
     error: str | None = None
+    error_kind: str | None = None
+    """The name of the error's class: what may be told where its text may not."""
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished_at - self.started_at).total_seconds() if self.finished_at else 0.0
 
     def to_json(self) -> dict[str, Any]:
         times = {"started_at": self.started_at.isoformat()}
@@ -52,6 +60,8 @@ class Job:
 
     window: Window = field(default_factory=Window)
     ids: tuple[str, ...] = ()
+    backfill: bool = False
+    """The window goes on where it stopped, in whatever run."""
     chunk_records: int = CHUNK_RECORDS
     chunk_seconds: float = CHUNK_SECONDS
 
@@ -61,18 +71,34 @@ Watch = Callable[[str, Session], None]
 
 
 def sync(names: list[str], place: Place, job: Job, watch: Watch = lambda name, session: None) -> Iterator[Outcome]:
-    """Syncs `names` in turn and yields each outcome. Raises Locked or WrongSettings before any request."""
+    """Syncs `names` in turn and yields each outcome. Raises Locked or WrongSettings before any request.
+
+    Of a source that cannot be split the first shard reads all; the others have nothing to do.
+    """
+    names = [name for name in names if SOURCES[name].split_by or place.shard.number == 1]
     for name in names:
-        probe(SOURCES[name])
+        probe(SOURCES[name], _shard_of(SOURCES[name], place))
     with place.locked() as folder:
         for name in names:
             yield _sync_source(SOURCES[name], place, folder, job, watch)
+        if place.shard.number == 1:
+            from pipelines import publish, views
+
+            views.refresh(place, folder)
+            publish.refresh(place)
 
 
 def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Watch) -> Outcome:
     import dlt
 
-    session = Session(max_records=job.chunk_records, max_seconds=job.chunk_seconds, window=job.window, ids=job.ids)
+    session = Session(
+        max_records=job.chunk_records,
+        max_seconds=job.chunk_seconds,
+        window=job.window,
+        ids=job.ids,
+        backfill=job.backfill,
+        shard=_shard_of(source, place),
+    )
     outcome = Outcome(source.name, started_at=_now())
     pipeline = dlt.pipeline(
         source.name,
@@ -83,33 +109,41 @@ def _sync_source(source: Source, place: Place, folder: Path, job: Job, watch: Wa
     built, lost = build(source, session), dict[str, int]()
     watch(source.name, session)
     try:
-        lost |= gone(pipeline, source)
-        session.failures += said(source, lost)
+        if session.shard.number == 1:
+            lost |= gone(pipeline, source)
+            session.failures += said(source, lost)
         while not session.done:
             place.check()
             pipeline.run(built, loader_file_format=place.file_format)
-            _count(outcome, pipeline)
-    except (Exception, KeyboardInterrupt) as error:
-        outcome.error = "interrupted" if _interrupted(error) else explain(error)
-        if _interrupted(error):  # dlt wraps one that comes while it loads
+            count(outcome, pipeline)
+    except BaseException as error:
+        outcome.error = "interrupted" if interrupted(error) else explain(error)
+        outcome.error_kind = type(culprit(error)).__name__
+        if interrupted(error):  # dlt wraps one that comes while it loads
             raise KeyboardInterrupt from None
+        if not isinstance(error, Exception):  # as a scheduler ends its tasks
+            raise
     finally:
         _close(outcome, session)
-        record(pipeline, source, outcome, lost)
+        record(pipeline, source, outcome, lost, session.shard)
         pipeline.deactivate()
     return outcome
 
 
-def probe(source: Source) -> None:
+def _shard_of(source: Source, place: Place) -> Shard:
+    return place.shard if source.split_by else Shard()
+
+
+def probe(source: Source, shard: Shard | None = None) -> None:
     """Asks nobody. Raises WrongSettings as a sync of `source` would."""
-    session = Session()
+    session = Session(shard=shard or Shard())
     build(source, session)
     if session.client:
         session.client.close()
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__cause__))
+def interrupted(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__cause__))
 
 
 def build(source: Source, session: Session, **settings: Any) -> Any:
@@ -121,7 +155,14 @@ def build(source: Source, session: Session, **settings: Any) -> Any:
     except ConfigFieldMissingException as error:
         raise MissingSettings(source.name, sorted(field.upper() for field in error.fields)) from None
     except (ConfigurationException, ValueError) as error:
-        raise WrongSettings(f"{source.name}: {error}") from None
+        raise WrongSettings(f"{source.name}: {_named(source, str(error))}") from None
+
+
+def _named(source: Source, told: str) -> str:
+    """What is said of a setting, with its name in capitals and where all of them are explained."""
+    own = "|".join(("base_url", "requests_per_minute", "workers", "lag", "relist_after"))
+    named = re.sub(rf"\b(?:{source.name}_)?({own})\b", lambda found: f"{source.name}_{found[1]}".upper(), told)
+    return f"{named.rstrip('.')}. sources/{source.name}/README.md explains its settings."
 
 
 def exit_code(outcomes: list[Outcome]) -> int:
@@ -135,6 +176,16 @@ def explain(error: BaseException) -> str:
     """The innermost cause that is meant for people; never a value of a record."""
     from sources._rest.errors import VendorError
 
+    cause = culprit(error)
+    if isinstance(cause, VendorError | GaplessError):
+        return str(cause)
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
+
+
+def culprit(error: BaseException) -> BaseException:
+    """The vendor's error or ours among the causes of an error, else the first of them."""
+    from sources._rest.errors import VendorError
+
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
@@ -142,12 +193,11 @@ def explain(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__
     for cause in chain:
         if isinstance(cause, VendorError | GaplessError):
-            return str(cause)
-    root = chain[-1]
-    return f"{type(root).__name__}: {str(root).strip().splitlines()[0][:300] if str(root).strip() else ''}"
+            return cause
+    return chain[-1]
 
 
-def _count(outcome: Outcome, pipeline: Any) -> None:
+def count(outcome: Outcome, pipeline: Any) -> None:
     outcome.packages += 1
     for table, rows in pipeline.last_trace.last_normalize_info.row_counts.items():
         if rows and not table.startswith("_dlt"):

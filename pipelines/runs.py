@@ -6,28 +6,37 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from pipelines.place import file_format
 from sources import Source
+from sources._sync.shard import Shard
 
 if TYPE_CHECKING:
     from pipelines.run import Outcome
 
+IN_PLACE = ("duckdb", "ducklake", "postgres", "sqlalchemy")
+"""Where plain SQL puts a row of `runs` in and changes it; in warehouses JSON and times have ways of their own."""
+APPENDED = ("filesystem",)
 
-def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int]) -> None:
+
+def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int], shard: Shard) -> None:
     """After the last package and outside of any: the row of `runs` tells the end, and healed letters go.
 
     A letter goes only when the load that healed it was completed, so that no crash loses the record it speaks of.
-    What was `lost` counts as held, so that it is missed again until it is read again.
+    What was `lost` counts as held, so that it is missed again until it is read again. Of shards the first alone tells
+    what is held, of the roots: while it counts, others write.
     """
+    if _type(pipeline) in APPENDED:
+        return _load(pipeline, source, {**_row(outcome, shard), "held": None})
     try:
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", "_dlt_loads"))
-            held = _held(client, source)
-            held |= {table: held.get(table, 0) + rows for table, rows in lost.items()}
-            row = {**_row(outcome), "held": json.dumps(held)}
-            columns = ", ".join(map(client.escape_column_name, row))
-            marks = ", ".join(["%s"] * len(row))
-            client.execute_sql(f"update {runs} set held = null")
-            client.execute_sql(f"insert into {runs} ({columns}) values ({marks})", *row.values())
+            row = {**_row(outcome, shard), "held": None}
+            if shard.number == 1:
+                held = _held(client, source)
+                held |= {table: held.get(table, 0) + rows for table, rows in lost.items()}
+                in_place = shard.whole and _type(pipeline) in IN_PLACE
+                row["held"] = json.dumps(held if in_place else _roots(held))
+            _add(pipeline, source, client, runs, row)
             completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
             client.execute_sql(f"delete from {letters} where healed_at is not null and {completed}")
     except Exception:
@@ -35,26 +44,66 @@ def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int]
             raise
 
 
+def _type(pipeline: Any) -> str:
+    return str(pipeline.destination.destination_type).rsplit(".", 1)[-1]
+
+
+def _add(pipeline: Any, source: Source, client: Any, runs: str, row: dict[str, Any]) -> None:
+    if _type(pipeline) not in IN_PLACE:
+        return _load(pipeline, source, row)
+    if row["held"] is not None:
+        client.execute_sql(f"update {runs} set held = null where held is not null")
+    if not client.capabilities.supports_tz_aware_datetime:
+        row |= {name: row[name].strftime("%Y-%m-%d %H:%M:%S.%f") for name in ("started_at", "finished_at")}
+    columns = ", ".join(map(client.escape_column_name, row))
+    marks = ", ".join(["%s"] * len(row))
+    client.execute_sql(f"insert into {runs} ({columns}) values ({marks})", *row.values())
+
+
+def _load(pipeline: Any, source: Source, row: dict[str, Any]) -> None:
+    """A package of one row: dlt knows how JSON and times get there."""
+    import dlt
+
+    from sources._records.flatten import Batch
+    from sources._sync.ledger import RUNS, Run
+    from sources._sync.resource import tree_resource
+    from sources._sync.session import Session, Step
+
+    def resource() -> Any:
+        told = Run.model_validate({name: value for name, value in row.items() if not name.startswith("_dlt")})
+        steps = [Step([Batch(RUNS, [told])])]
+        return tree_resource(source.module.TABLES, lambda ledger, state: iter(steps), Session())
+
+    pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=file_format(_type(pipeline)))
+
+
 def gone(pipeline: Any, source: Source) -> dict[str, int]:
     """Rows by table that somebody deleted since the last sync. A missing table is made anew, orphans go.
 
     A sync never leaves fewer root rows than it tells, so whatever is fewer now was taken by others. Rows below a
     record that changed may be fewer, also when that sync is killed before it can tell: they are not counted on then.
+    Where rows are only appended nobody counts them.
     """
+    if _type(pipeline) in APPENDED:
+        return {}
     with pipeline.sql_client() as client:
         before = _told(client)
         if before is None:
             return {}
         now = _held(client, source)
         if before.keys() - now.keys():  # dlt looks for missing tables only when it does not know the schema
-            client.execute_sql(f"delete from {client.make_qualified_table_name('_dlt_version')}")
+            client.execute_sql(f"delete from {client.make_qualified_table_name('_dlt_version')} where 1 = 1")
         lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
         if lost or not before:
             _without_orphans(client, source, now)
-        roots = {table: rows for table, rows in before.items() if "__" not in table}
-        runs = client.make_qualified_table_name("runs")
-        client.execute_sql(f"update {runs} set held = %s where held is not null", json.dumps(roots))
+        if _type(pipeline) in IN_PLACE:
+            runs = client.make_qualified_table_name("runs")
+            client.execute_sql(f"update {runs} set held = %s where held is not null", json.dumps(_roots(before)))
     return lost
+
+
+def _roots(held: dict[str, int]) -> dict[str, int]:
+    return {table: rows for table, rows in held.items() if "__" not in table}
 
 
 def said(source: Source, lost: dict[str, int]) -> list[str]:
@@ -86,14 +135,17 @@ def _without_orphans(client: Any, source: Source, held: dict[str, int]) -> None:
         root = client.make_qualified_table_name(table.name)
         for shape in table.shape.tree():
             if shape.parent and shape.name in held:
-                rooted = f"where _dlt_root_id not in (select _dlt_id from {root})" if table.name in held else ""
-                client.execute_sql(f"delete from {client.make_qualified_table_name(shape.name)} {rooted}")
+                rooted = f"_dlt_root_id not in (select _dlt_id from {root})" if table.name in held else "1 = 1"
+                client.execute_sql(f"delete from {client.make_qualified_table_name(shape.name)} where {rooted}")
 
 
 def forget(pipeline: Any) -> None:
     """What the tables held: nothing is missed that the next sync is told to read again anyway."""
+    if _type(pipeline) in APPENDED:
+        return
     with pipeline.sql_client() as client:
-        client.execute_sql(f"update {client.make_qualified_table_name('runs')} set held = null")
+        runs = client.make_qualified_table_name("runs")
+        client.execute_sql(f"update {runs} set held = null where held is not null")
 
 
 def _held(client: Any, source: Source) -> dict[str, int]:
@@ -112,7 +164,7 @@ def _held(client: Any, source: Source) -> dict[str, int]:
     return held
 
 
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
     return {
         "run_id": outcome.run_id,
         "started_at": outcome.started_at,
@@ -125,6 +177,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "seconds_waited": round(outcome.seconds_waited, 3),
         "failures": len(outcome.failures),
         "error": outcome.error,
+        "shard": None if shard.whole else str(shard),
         "version": own_version(),
         "_dlt_id": outcome.run_id,
         "_dlt_load_id": "",

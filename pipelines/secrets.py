@@ -11,8 +11,9 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pipelines.errors import WrongSettings
 from sources import SOURCES
@@ -20,9 +21,14 @@ from sources import SOURCES
 SHORTEST = 4
 """A "secret" shorter than this would blank ordinary words."""
 FILES = (".duckdb", ".db")
-TELLING = re.compile(r"key|secret|password|token|credential", re.IGNORECASE)
+TELLING = re.compile(r"key|secret|password|token|credential|webhook_url|_headers$", re.IGNORECASE)
 HEADER = re.compile(r"\b(Basic|Bearer)(?:\s|%20|\+)+[\w.~+/%=-]{20,}")
 """Of a Basic header no setting holds the text that is sent."""
+
+OPEN = ("OTEL_EXPORTER_OTLP_", "GAPLESS_")
+"""Variables of these that have a telling name hold a secret though no section stands before them."""
+LONG = 16
+"""A part of a webhook's path or query that is as long is its token; shorter ones are words such as "services"."""
 
 _known: set[str] = set()
 
@@ -32,6 +38,17 @@ def redact(text: str) -> str:
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
     return HEADER.sub(r"\1 ***", text)
+
+
+def cleaned(value: Any) -> Any:
+    """`value` as JSON has it, with every text in it redacted; numbers stay, also where they look like a key."""
+    if isinstance(value, Mapping):
+        return {str(name): cleaned(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(one) for one in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return redact(value.isoformat() if isinstance(value, datetime) else str(value))
 
 
 class Redacting(logging.Formatter):
@@ -78,7 +95,7 @@ def _remember() -> None:
 def _configured() -> Iterator[str]:
     keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
     for name, value in os.environ.items():
-        if name.rsplit("__", 1)[-1] in keys or ("__" in name and TELLING.search(name)):
+        if name.rsplit("__", 1)[-1] in keys or (("__" in name or name.startswith(OPEN)) and TELLING.search(name)):
             yield from _secret_of(name, value)
     for document in _documents():
         yield from _leaves(document)
@@ -105,6 +122,10 @@ def _leaves(node: Any, name: str = "") -> Iterator[str]:
 def _secret_of(name: str, value: str) -> Iterator[str]:
     """Of a database's URL the password; of credentials that are a file's path nothing; else the whole value."""
     value = value.strip()
+    if name.lower().endswith("webhook_url"):
+        yield from _parts(value)
+    elif name.lower().endswith("_headers"):
+        yield from (pair.partition("=")[2].strip() for pair in unquote(value).split(","))
     try:
         password = urlsplit(value).password if "://" in value else None
     except ValueError:
@@ -113,3 +134,12 @@ def _secret_of(name: str, value: str) -> Iterator[str]:
         yield password
     elif "credentials" not in name.lower() or not ("/" in value or value.endswith(FILES)):
         yield value
+
+
+def _parts(url: str) -> Iterator[str]:
+    """Of a webhook's URL the parts that alone would do: libraries tell the path without the host."""
+    try:
+        found = urlsplit(url)
+    except ValueError:
+        return
+    yield from (part for part in re.split(r"[/&=]", f"{found.path}&{found.query}") if len(part) >= LONG)

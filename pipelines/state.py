@@ -6,7 +6,7 @@ restores it from the destination.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 from pipelines.errors import GaplessError
 from pipelines.place import Place
 from pipelines.reading import Reader, reading
-from pipelines.run import explain
+from pipelines.run import explain, interrupted
 from pipelines.runs import forget
 from pipelines.status import BEGINNING, Coverage, coverage
 from sources import SOURCES, Source
 from sources._records.flatten import Batch
+from sources._sync.backfill import STATE
 from sources._sync.ledger import COVERAGE, Ledger
 from sources._sync.progress import Progress
 from sources._sync.resource import tree_resource
@@ -41,13 +42,27 @@ def kept(place: Place) -> Iterator[Kept]:
     """Of every source that has been synced to `place`. Raises Locked while a sync writes."""
     with reading(place) as reader:
         for source in SOURCES.values():
-            state = _restored(reader, source)
+            state = restored(reader, source)
             if state is not None:
                 yield Kept(source.name, _without_cursors(state), coverage(reader, source.name))
 
 
-def _restored(reader: Reader, source: Source) -> dict[str, Any] | None:
+def restored(reader: Reader, source: Source) -> dict[str, Any] | None:
     """The state of the source's one resource as the next sync will restore it; None before the first load."""
+    found = of_source(reader, source)
+    if found is None:
+        return None
+    state: dict[str, Any] = found.get("resources", {}).get(source.module.TABLES[0].name, {})
+    return state
+
+
+def backfills(reader: Reader, source: Source) -> dict[str, dict[str, Any]]:
+    """Progress by window, as `sources._sync.backfill.mark` writes it; a finished one has `done`."""
+    found: dict[str, dict[str, Any]] = (of_source(reader, source) or {}).get(STATE, {})
+    return found
+
+
+def of_source(reader: Reader, source: Source) -> dict[str, Any] | None:
     from dlt.common.versioned_state import decompress_state
 
     select = (
@@ -57,8 +72,7 @@ def _restored(reader: Reader, source: Source) -> dict[str, Any] | None:
     found = reader.rows(source.name, select, "_dlt_pipeline_state", "_dlt_loads")
     if not found:
         return None
-    resources = decompress_state(found[0][0]).get("sources", {}).get(source.name, {}).get("resources", {})
-    state: dict[str, Any] = resources.get(source.module.TABLES[0].name, {})
+    state: dict[str, Any] = decompress_state(found[0][0]).get("sources", {}).get(source.name, {})
     return state
 
 
@@ -78,29 +92,40 @@ def rewind(place: Place, name: str, to: datetime) -> int | None:
     """
 
     def back(state: dict[str, Any]) -> dict[str, Any]:
-        watermark = Progress.from_json(state).watermark
-        return Progress(min(watermark, to) if watermark else None).to_json()
+        before = Progress.from_json(state)
+        watermark = min(before.watermark, to) if before.watermark else None
+        return Progress(watermark, initial_value=before.initial_value).to_json()
 
     return _change(place, SOURCES[name], to, back)
 
 
 def reset(place: Place, name: str) -> int | None:
-    """Everything is read again by the next sync. Returns and raises as `rewind`."""
+    """Everything is read again by the next sync, backfills are forgotten. Returns and raises as `rewind`."""
     return _change(place, SOURCES[name], BEGINNING, lambda state: Progress().to_json())
+
+
+def doubt(place: Place, name: str, parents: Collection[str]) -> int | None:
+    """The next sync reads just these parents again, whole. Returns and raises as `rewind`."""
+    return _change(place, SOURCES[name], BEGINNING, lambda state: state, parents)
 
 
 Walk = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def _change(place: Place, source: Source, to: datetime, walk: Walk) -> int | None:
+def _change(
+    place: Place, source: Source, to: datetime, walk: Walk, only: Collection[str] | None = None
+) -> int | None:
     import dlt
 
     changed = 0
 
     def steps(ledger: Ledger, state: dict[str, Any]) -> Iterator[Step]:
         nonlocal changed
+        if only is None and to == BEGINNING:
+            dlt.current.source_state().pop(STATE, None)
         for stream in {table.name for table in source.module.TABLES}:
-            rows = [_earlier(row, to) for row in ledger.coverage(stream).values()]
+            proofs = ledger.coverage(stream).values()
+            rows = [_earlier(row, to) for row in proofs if only is None or row.parent in only]
             changed += len(rows)
             yield Step([Batch(COVERAGE, rows)], walk(state) if state else None)
 
@@ -120,6 +145,8 @@ def _change(place: Place, source: Source, to: datetime, walk: Walk) -> int | Non
             pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=place.file_format)
             forget(pipeline)
         except Exception as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from None
             raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
         finally:
             pipeline.deactivate()
@@ -127,6 +154,10 @@ def _change(place: Place, source: Source, to: datetime, walk: Walk) -> int | Non
 
 
 def _earlier(row: Any, to: datetime) -> Any:
-    """The proof of one parent, up to `to` at most; without a digest it is asked again whatever it answers."""
+    """The proof of one parent, up to `to` at most; without a digest it is asked again whatever it answers.
+
+    That nobody has checked it since is what `gapless gaps` tells it by.
+    """
     covered = min(row.covered_to, to) if row.covered_to else None
-    return row.model_copy(update={"covered_to": covered, "digest": None, "missing": None})
+    set_back = {"covered_to": covered, "digest": None, "missing": None, "last_checked_at": None}
+    return row.model_copy(update=set_back)

@@ -127,7 +127,18 @@ def _fields(texts: list[tuple[Any, ...]]) -> list[str]:
 def _newest(reader: Reader, dataset: str, main: TableShape) -> datetime | None:
     column = next((name for name in TIMES if any(column.name == name for column in main.columns)), None)
     found = reader.rows(dataset, f"select max({column}) from {{0}}", main.name) if column else None
-    return _utc(found[0][0]) if found else None
+    return as_utc(found[0][0]) if found else None
+
+
+def freshness(place: Place, names: list[str]) -> dict[str, tuple[datetime | None, datetime | None]]:
+    """Of each source the time of its newest record, and when its vendor was last asked. Raises as `statuses`."""
+    found = {}
+    with reading(place) as reader:
+        for name in names:
+            checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
+            main = SOURCES[name].module.TABLES[0].shape
+            found[name] = (_newest(reader, name, main), as_utc(checked[0][0]) if checked else None)
+    return found
 
 
 def coverage(reader: Reader, dataset: str) -> dict[str, Coverage]:
@@ -142,8 +153,8 @@ def coverage(reader: Reader, dataset: str) -> dict[str, Coverage]:
         seen.failed += failures > 0
         seen.gone += bool(error) and not failures
         seen.covered_from = _later(seen.covered_from, start)
-        seen.unproven += end is not None and _utc(end) == BEGINNING
-        seen.covered_to = _later(seen.covered_to, end if _utc(end) != BEGINNING else None)
+        seen.unproven += end is not None and as_utc(end) == BEGINNING
+        seen.covered_to = _later(seen.covered_to, end if as_utc(end) != BEGINNING else None)
         seen.last_checked_at = _later(seen.last_checked_at, checked)
         seen.missing += (json.loads(missing) if isinstance(missing, str) else missing) or []
     return streams
@@ -153,14 +164,20 @@ def _last_run(reader: Reader, dataset: str) -> dict[str, Any] | None:
     columns = ("started_at", "finished_at", "outcome", "rows", "requests", "failures", "error")
     quoted = ", ".join(f'"{column}"' for column in columns)
     found = reader.rows(dataset, f"select {quoted} from {{0}} order by started_at desc limit 1", "runs")
-    return dict(zip(columns, found[0], strict=True)) if found else None
+    if not found:
+        return None
+    run = dict(zip(columns, found[0], strict=True))
+    return run | {name: as_utc(run[name]) for name in columns[:2]}
 
 
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max(filter(None, (one, _utc(other))), default=None)
+def _later(one: datetime | None, other: datetime | str | None) -> datetime | None:
+    return max(filter(None, (one, as_utc(other))), default=None)
 
 
-def _utc(value: datetime | None) -> datetime | None:
+def as_utc(value: datetime | str | None) -> datetime | None:
+    """SQLite has no times, only their texts."""
     if value is None:
         return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

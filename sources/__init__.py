@@ -19,6 +19,8 @@ class Source:
     name: str
     needs: tuple[str, ...]
     """Settings without which it cannot run."""
+    split_by: str | None = None
+    """What it reads one by one, so that a sync of it can be split into shards."""
 
     @property
     def module(self) -> Any:
@@ -38,9 +40,9 @@ class Source:
 SOURCES = {
     source.name: source
     for source in (
-        Source("omni", needs=("omni_api_key",)),
+        Source("omni", needs=("omni_api_key",), split_by="leads"),
         Source("sequence", needs=("sequence_client_id", "sequence_client_secret")),
-        Source("kizen", needs=("kizen_api_key", "kizen_business_id", "kizen_user_id")),
-        Source("tines", needs=("tines_api_key", "tines_base_url")),
+        Source("kizen", needs=("kizen_api_key", "kizen_business_id", "kizen_user_id"), split_by="types"),
+        Source("tines", needs=("tines_api_key", "tines_base_url"), split_by="actions"),
     )
 }

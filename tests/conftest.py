@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,11 @@ IN_A_HURRY = {
     "GAPLESS_RETRY_BUDGET": "0.05",
 }
 OURS = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
+
+
+def some(values: Iterable[Any], *always: Any) -> list[Any]:
+    """`values` as parameters of a test that is dear: those that are not `always` run with the sweeps."""
+    return [pytest.param(value, marks=[] if value in always else pytest.mark.sweep) for value in values]
 
 
 @dataclass
@@ -113,6 +118,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in {**DLT_SETTINGS, "DLT_PROJECT_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("pipelines.secrets._known", set())  # what one test has to hide is a word of the next
     monkeypatch.chdir(tmp_path)
 
 

@@ -87,6 +87,12 @@ class Server:
     def url(self, database: str, port: int | None = None) -> str:
         return f"postgresql://gapless:canary-password@127.0.0.1:{port or self.port}/{database}"
 
+    def cpu(self) -> float:
+        """Seconds that it and all who have left it computed."""
+        assert self._process
+        ticks = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
     def execute(self, database: str, sql: str) -> None:
         with closing(psycopg2.connect(self.url(database))) as connection:
             connection.autocommit = True

@@ -325,6 +325,42 @@ def test_the_lock_of_a_dead_process(world: Begin) -> None:
 # -- two at once, and clocks -------------------------------------------------------------------------
 
 
+def test_a_database_of_an_older_version(world: Begin) -> None:
+    """Columns that a later version added are missing in the ledger: it is read all the same, then they are there."""
+    here = world(filled("tines"))
+    here.complete()
+    with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
+        for table, column in (("coverage", "listed_at"), ("coverage", "digest"), ("dead_letters", "healed_at")):
+            db.execute(f"alter table tines.{table} drop column {column}")
+        db.execute("delete from tines._dlt_version")  # its schema was another one
+    here.fake.advance(30)
+    here.complete()
+    here.assert_exact()
+    assert here.sql("select count(*) > 0, count(digest) from coverage") == [(True, 0)]
+
+
+def test_ended_by_a_scheduler(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow and Dagster end a task by an exception that is no Exception: it passes, and nobody reads "complete"."""
+    here = world(SequenceFake(page_cap=8))
+    here.fake.seed(40)
+    lives = iter(range(2))
+
+    class Ended(BaseException):
+        pass
+
+    def check(place: Place) -> None:
+        if next(lives, None) is None:
+            raise Ended
+
+    with monkeypatch.context() as scheduler:
+        scheduler.setattr(Place, "check", check)
+        with pytest.raises(Ended):
+            here.sync(chunk_records=8)
+    assert here.sql("select outcome, error from runs") == [("failed", "Ended: ")]
+    here.complete()
+    here.assert_exact()
+
+
 def test_two_syncs_into_one_file(world: Begin) -> None:
     """The second one ends before any request, the first one as if it had been alone."""
     here = world(filled("sequence"))

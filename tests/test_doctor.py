@@ -97,7 +97,7 @@ def test_a_base_url_that_is_none(omni: Any) -> None:
     omni.set(OMNI_BASE_URL="example.com")
     check = found()["omni settings"]
     assert check["result"] == "fail"
-    assert "base_url must be scheme and host" in check["found"]
+    assert "OMNI_BASE_URL must be scheme and host" in check["found"]
     assert omni.fake.requests == []
 
 

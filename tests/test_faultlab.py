@@ -39,6 +39,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     zygote.end()
 
 
+@pytest.mark.sweep
 def test_killed_at_counted_side_effects(lab: Lab) -> None:
     """kill -9 at a sample of points: one more sync ends exact and reads no more than one chunk again."""
     effects = {place: kills.count(lab, *place) for place in PLACES}
@@ -48,6 +49,7 @@ def test_killed_at_counted_side_effects(lab: Lab) -> None:
     assert [one for one in killed if not one.verdict.good] == []
 
 
+@pytest.mark.sweep
 def test_http_faults(lab: Lab) -> None:
     """A sample of wrong answers: exact, or said and exact after the next sync; never silent, never for ever."""
     todo = http_faults.chosen(http_faults.cases(tuple(SOURCES)), len(FOUND) + CASES, SEED)[len(FOUND) :]
@@ -55,6 +57,7 @@ def test_http_faults(lab: Lab) -> None:
     assert [one for one in tried if not one.verdict.good] == []
 
 
+@pytest.mark.sweep
 def test_together(lab: Lab) -> None:
     """Two commands at once into one destination: who may not come in says so, and nothing is lost or twice."""
     drawn = together.chosen(tuple(SOURCES), len(together.BESIDE), SEED)

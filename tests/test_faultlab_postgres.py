@@ -33,6 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     zygote.end()
 
 
+@pytest.mark.sweep
 def test_killed_at_counted_side_effects(lab: Lab) -> None:
     """kill -9 before and after statements, and within: one more sync ends exact, what was counted was Postgres'."""
     effects = kills.count(lab, *PLACE)
@@ -47,13 +48,14 @@ def test_killed_at_counted_side_effects(lab: Lab) -> None:
     assert all(one.last for one in killed)
 
 
+@pytest.mark.sweep
 def test_http_faults(lab: Lab) -> None:
     """A sample of wrong answers: exact, or said and exact after the next sync."""
     cases = http_faults.chosen(http_faults.cases(PLACE[:1], PLACE[1:]), 2, SEED)
     assert [one for one in http_faults.run(lab, cases) if not one.verdict.good] == []
 
 
-@pytest.mark.parametrize("fault", ["reset", "vanish"])
+@pytest.mark.parametrize("fault", ["reset", pytest.param("vanish", marks=pytest.mark.sweep)])
 def test_faults_on_the_wire(fault: str, lab: Lab) -> None:
     """Said or repeated, never waited for without end; the next sync ends exact. The others of FAULTS are for the
     sweep, and in tests/test_postgres.py."""

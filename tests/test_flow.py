@@ -79,8 +79,8 @@ def test_the_same_four_rooms(name: str) -> None:
     assert not [i for i in kept if within(i, f"{own}.fake")]
 
 
-WAITS = ("pipelines.rounds", "pipelines.duckdb_file")
-"""Between two rounds, and for a reader to end."""
+WAITS = ("pipelines.rounds", "pipelines.duckdb_file", "pipelines.page.answers")
+"""Between two rounds, for a reader to end, and for a writer."""
 
 
 @every_file

@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from sources import SOURCES
-from tests.conftest import World
+from tests.conftest import World, some
 
 Begin = Callable[[Any], World]
 KILLS = 2
@@ -102,7 +102,7 @@ def _slowly(request: httpx.Request) -> None:
     time.sleep(LATENCY)
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", some(SOURCES, "omni", "sequence"))
 def test_killed_at_random_moments(name: str, filled: Callable[[str], tuple[World, Syncer]]) -> None:
     """While it asks, writes, merges or notes its state: the next sync ends exact."""
     here, syncer = filled(name)

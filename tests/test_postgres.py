@@ -170,6 +170,9 @@ def test_what_it_can_hold_and_what_not(name: str, warehouse: Callable[[str], War
     letters = here.sql("select key, reason, raw_json from dead_letters")
     assert {(key, reason) for key, reason, _ in letters} == {(str(i), reason) for i, (_, reason) in bad.items()}
     kept = {key: json.loads(raw.replace("1e200000", '"HUGE"')) for key, _, raw in letters}
+    again = here.sync()  # asks for what failed by its id, where there is a way
+    assert (again.outcome, len(again.failures)) == ("partial", len(bad))
+    assert sorted(here.mismatches()) == sorted(f"{name}.{table} {i}: missing" for i in bad)
     assert all(records[i].items() >= kept[str(i)].items() >= fields.items() for i, (fields, _) in bad.items())
     for i, (fields, _) in bad.items():
         fake.change(i, **dict.fromkeys(fields))
@@ -199,6 +202,26 @@ def _typed_as_the_contract_says(here: Warehouse) -> None:
         held = dict(here.sql(f"{query} and table_schema = '{here.world.name}'"))
         wanted = {column: TYPES.get(kind, kind.lower()) for column, kind in columns.items()}
         assert {column: held.get(column) for column in wanted} == wanted, table
+
+
+def test_what_a_merge_looks_for_has_an_index(warehouse: Callable[[str], Warehouse]) -> None:
+    """The keys of root tables and what ties the rows below to them: no package reads a table of a billion rows."""
+    here = warehouse("omni")
+    here.complete()
+    columns = "regexp_replace(indexdef, '.*\\((.*)\\)', '\\1')"
+    indexed = f"select tablename, {columns} from pg_indexes where schemaname = 'omni'"
+    assert set(here.sql(indexed)) >= {
+        ("action_logs", "id"),
+        ("action_logs__messages", "_dlt_root_id"),
+        ("action_logs__messages__documents", "_dlt_root_id"),
+        ("leads", "lead_id"),
+        ("status_changes", "record_id"),
+        ("coverage", "parent"),
+        ("dead_letters", "key"),
+    }
+    here.fake.add_log(here.fake.truth()["leads"][0]["leadId"], id="".join(map(str, range(9_000))), status="A" * 9_000)
+    here.complete()
+    assert here.mismatches() == []
 
 
 def test_the_commands(warehouse: Callable[[str], Warehouse]) -> None:

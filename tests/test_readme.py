@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import inspect
 import os
 import re
@@ -37,13 +36,17 @@ SET_UP = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/gapless demo",
     ".venv/bin/pip install -e '.[dev]' && .venv/bin/pytest",
 )
-ELSEWHERE = {"demo", "--every", "postgres"}  # has its fixture; has no end; runs on a real server in test_postgres
+ELSEWHERE = {"demo", "--every", "ui", "postgres"}  # has its fixture; no end; no end; a real server, in test_postgres
 NOT_THERE = "--id"  # the README's id is nobody's
 BESIDE_SOURCES = {
     "DESTINATION__DUCKDB__CREDENTIALS",
     "GAPLESS_DEBUG",
     "GAPLESS_HASH_KEY",
-}  # dlt's, the CLI's, a secret
+    "GAPLESS_LOG_FORMAT",
+    "GAPLESS_PUBLISH",
+    "GAPLESS_WEBHOOK_ON",
+    "GAPLESS_WEBHOOK_URL",
+}  # dlt's, the CLI's, a secret, of the whole and not of a source
 
 
 def blocks(language: str) -> list[str]:
@@ -137,10 +140,12 @@ def secrets(source: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database that `gapless demo` leaves in an empty folder."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = run(folder, {}, "-m", "pipelines", "demo")
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The database that `gapless demo` leaves in an empty folder; test_pages reads the same one."""
+    folder = tmp_path_factory.getbasetemp() / "demo"
+    if not folder.exists():
+        folder.mkdir()
+        done = run(folder, {}, "-m", "pipelines", "demo")
+        assert done.returncode == 0, done.stdout + done.stderr
     (database,) = folder.glob("*.duckdb")
     return database
 
@@ -282,18 +287,3 @@ def test_the_cron_line_is_a_cron_line() -> None:
     """Five fields of time, then a command that ends in a log."""
     (line,) = blocks("cron")
     assert re.fullmatch(r"(?:[\d*/,-]+ ){5}cd \S+ && \S+/gapless sync >> \S+ 2>&1\n", line)
-
-
-def test_the_systemd_units_are_units() -> None:
-    """A oneshot service by absolute paths, which takes a held lock for no failure, and a timer for it."""
-    service, timer = (configparser.ConfigParser(interpolation=None) for _ in range(2))
-    service.optionxform = timer.optionxform = str  # type: ignore[assignment, method-assign]
-    for unit, text in zip((service, timer), blocks("ini"), strict=True):
-        unit.read_string(text)
-    assert service["Service"]["Type"] == "oneshot"
-    assert re.fullmatch(r"/\S+/gapless sync", service["Service"]["ExecStart"])
-    assert service["Service"]["SuccessExitStatus"] == "75"
-    assert timer["Timer"]["OnCalendar"] == "*:0/15"
-    assert timer["Install"]["WantedBy"] == "timers.target"
-    names = [re.match(r"# /etc/systemd/system/(\w+)\.", text) for text in blocks("ini")]
-    assert len({name and name[1] for name in names}) == 1

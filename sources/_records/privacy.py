@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from sources._records.shape import TableShape
 
+HASHED = re.compile('"?[0-9a-f]{64}"?')
 DEAD_LETTER_TEXT = ("dead_letters", "raw_json")
 """Holds whole records, so any policy drops it."""
 
@@ -52,22 +54,24 @@ class Privacy:
             actions[DEAD_LETTER_TEXT] = "drop"
         return cls(actions, (key or "").encode())
 
-    def applied(self, shape: TableShape, rows: pa.Table) -> pa.Table:
-        """`rows` of the table as they may be written."""
+    def applied(self, shape: TableShape, rows: pa.Table, again: bool = False) -> pa.Table:
+        """`rows` of the table as they may be written; `again`: hashes among them are left as they are."""
         for index, column in enumerate(shape.columns):
             action = self.actions.get((shape.name, column.name), "keep")
             if action != "keep":
-                values = self._hashed(rows.column(index), column.data_type) if action == "hash" else None
+                values = self._hashed(rows.column(index), column.data_type, again) if action == "hash" else None
                 cells = pa.nulls(rows.num_rows, pa.string()) if values is None else pa.array(values, pa.string())
                 type_ = rows.schema.field(index).type
                 rows = rows.set_column(index, rows.schema.field(index), cells.cast(type_))
         return rows
 
-    def _hashed(self, cells: pa.ChunkedArray, data_type: str) -> list[str | None]:
+    def _hashed(self, cells: pa.ChunkedArray, data_type: str, again: bool) -> list[str | None]:
         texts = cells.to_pylist()
         digests = {text: hmac.new(self.key, text.encode(), "sha256").hexdigest() for text in set(texts) - {None}}
         if data_type == "json":
             digests = {text: json.dumps(value) for text, value in digests.items()}
+        if again:
+            digests |= {text: text for text in digests if HASHED.fullmatch(text)}
         return [digests.get(text) for text in texts]
 
 

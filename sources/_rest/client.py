@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -66,6 +68,22 @@ class Stats:
             self.add(waiting=-1, waited=seconds)
 
 
+@dataclass
+class Attempt:
+    """One request as it went, for whoever watches: facts, and nothing of a query, a header or a body."""
+
+    method: str
+    host: str
+    path: str
+    number: int
+    """1 for the first, 2 for its first retry, …"""
+    status: int | None = None
+    """None without an answer."""
+    error: str | None = None
+    """Its class in errors.py."""
+    seconds: float = 0.0
+
+
 class Client:
     """HTTP to one vendor: key, rate budget, retries, deadline, envelope check. Safe to share between threads.
 
@@ -93,11 +111,14 @@ class Client:
         self._auth = auth
         self._clock, self._sleep = clock, sleep
         self._policy = Policy(budget=retry_budget, max_wait=retry_max_wait)
+        self.requests_per_minute = requests_per_minute
         self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._nap)
         self._deadline = Deadline(deadline, clock)
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
         self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})})
         self.stats = Stats()
+        self.watch: Callable[[Attempt], None] = lambda attempt: None
+        """Told of every attempt when it has ended, in the thread that made it; it must not raise."""
 
     def get(self, path: str, shape: TypeForm[T], params: Mapping[str, str | int] | None = None) -> T:
         """The answer to a GET, decoded into the msgspec type `shape`; raises a VendorError."""
@@ -138,9 +159,12 @@ class Client:
             detail = "its path and parameters cannot be written as a URL"
             raise BadRequest(method=method, path=ascii(path[:100]), detail=detail) from None
 
+        numbers = count(1)
+
         def send() -> T:
             self.stats.add(requests=1)
-            return self._once(self._http.build_request(method, url, **body), shape)
+            with self._watched(Attempt(method, url.host, _path(url), next(numbers))) as attempt:
+                return self._once(self._http.build_request(method, url, **body), shape, attempt)
 
         def again(seconds: float) -> None:
             self._nap(seconds)
@@ -153,12 +177,25 @@ class Client:
             return self.follow(path)
         return f"{self._root}/{path.lstrip('/')}" if path else self._root
 
-    def _once(self, request: httpx.Request, shape: TypeForm[T]) -> T:
+    @contextmanager
+    def _watched(self, attempt: Attempt) -> Iterator[Attempt]:
+        began = self._clock()
+        try:
+            yield attempt
+        except BaseException as error:
+            attempt.error = type(error).__name__
+            raise
+        finally:
+            attempt.seconds = self._clock() - began
+            self.watch(attempt)
+
+    def _once(self, request: httpx.Request, shape: TypeForm[T], attempt: Attempt) -> T:
         """One attempt."""
         facts: dict[str, Any] = {"method": request.method, "path": _path(request.url)}
         self._deadline.start()
         try:
             response = self._http.send(request, auth=self._auth, stream=True)
+            attempt.status = response.status_code
             try:
                 if not response.is_success:
                     raise self._refusal(response, facts)

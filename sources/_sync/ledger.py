@@ -7,18 +7,23 @@ They are loaded in the same package as the rows they speak of. A row counts only
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dlt
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from sources._records.flatten import Table
 from sources._records.record import Instant, Integer, Json, Number, Record, Text
+from sources._sync.newest import appends, newest
+from sources._sync.shard import Shard
 
 MERGE = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}
 """delete-insert heals whatever a crash left; a chunk holds each key once, so dlt need not look for doubles."""
 FIRST_SEEN = {"disposition": "merge", "strategy": "insert-only"}
+AT_ONCE = 10_000
+"""Rows that are Python's at a time: a ledger of a million parents is not."""
 
 
 class Coverage(Record):
@@ -88,6 +93,8 @@ class Run(Record):
     error: Text | None = None
     held: Json | None = None
     """Rows by table when it ended."""
+    shard: Text | None = None
+    """Which part it read, as 3/8; null: all."""
     version: Text
 
 
@@ -98,35 +105,71 @@ STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), 
 
 
 class Ledger:
-    """What the destination of the current pipeline already holds."""
+    """What the destination of the current pipeline already holds of a shard's parents."""
+
+    def __init__(self, shard: Shard | None = None) -> None:
+        self._shard = shard or Shard()
 
     def coverage(self, stream: str) -> dict[str, Coverage]:
         """By parent, of completed loads: whose row is of another one must be read again."""
-        rows = [Coverage.model_validate(row) for row, completed in self._rows(COVERAGE) if completed]
-        return {row.parent: row for row in rows if row.stream == stream}
+        rows = self._rows(COVERAGE, lambda row: row["stream"] == stream and self._shard.holds(row["parent"]))
+        return {row["parent"]: Coverage.model_validate(row) for row, completed in rows if completed}
 
     def dead_letters(self, stream: str) -> list[DeadLetter]:
         """The open ones: whatever load wrote them last, and those that a load healed which was not completed."""
-        rows = [(DeadLetter.model_validate(row), completed) for row, completed in self._rows(DEAD_LETTERS)]
-        return [row for row, completed in rows if row.stream == stream and not (row.healed_at and completed)]
+        rows = self._rows(
+            DEAD_LETTERS, lambda row: row["stream"] == stream and self._shard.holds(row["parent"] or row["key"])
+        )
+        return [DeadLetter.model_validate(row) for row, completed in rows if not (row["healed_at"] and completed)]
 
-    def _rows(self, table: Table) -> list[tuple[dict[str, Any], bool]]:
-        """Rows by column, each with whether its load was completed."""
-        names = [column.name for column in table.shape.columns if column.name != "_extra"]
-        rows = [[_text(value) for value in row] for row in self.select(table.name, names)]
-        return [(dict(zip(names, row, strict=False)), row[-1]) for row in rows]
+    def _rows(self, table: Table, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[dict[str, Any], bool]]:
+        """Rows by column, each with whether its load was completed; without columns that a later version added."""
+        known = {column.name for column in table.shape.columns if column.name != "_extra"}
+        for names, cells in self._asked(table.name, "*"):
+            row = {name: cell for name, cell in zip(names, cells, strict=True) if name in known}
+            if wanted(row):
+                yield {name: _text(cell) for name, cell in row.items()}, cells[-1]
 
-    def select(self, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Rows of a table, and last in each whether its load was completed; none if there is no such table yet."""
-        with dlt.current.pipeline().sql_client() as client:
-            name, loads = (client.make_qualified_table_name(t) for t in (table, "_dlt_loads"))
-            wanted = ", ".join(map(client.escape_column_name, columns))
+    def select(
+        self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table, and last in each whether its load was completed; none if there is no such table yet.
+
+        `within`: a column and our own ids, to which the rows are narrowed.
+        """
+        return (cells for _, cells in self._asked(table, columns, within))
+
+    def _asked(
+        self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
+    ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
+        """As `select`, each row with the names of its cells; columns may be "*"."""
+        pipeline = dlt.current.pipeline()
+        which = newest if appends(pipeline.destination.capabilities()) else _whole
+        with pipeline.sql_client() as client:
+            wanted = "*" if columns == "*" else ", ".join(map(client.escape_column_name, columns))
+            loads = client.make_qualified_table_name("_dlt_loads")
             completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
+            query = f"select {wanted}, {completed} from {which(client, table)}"
+            if within:
+                ids = ", ".join(f"'{one}'" for one in within[1])
+                query += f" where {client.escape_column_name(within[0])} in ({ids})"
             try:
-                with client.execute_query(f"select {wanted}, {completed} from {name}") as cursor:
-                    return list(cursor.fetchall())
-            except DatabaseUndefinedRelation:
-                return []
+                with client.execute_query(query) as asked:
+                    cursor: Any = asked
+                    names = [name.lower() for name in cursor._get_columns()]  # `description` is not everywhere
+                    while rows := cursor.fetchmany(AT_ONCE):
+                        yield from ((names, row) for row in rows)
+            except DestinationUndefinedEntity:
+                return
+
+
+def _whole(client: Any, table: str) -> str:
+    return str(client.make_qualified_table_name(table))
+
+
+def instant(value: Any) -> datetime | None:
+    """A time as `select` hands it out: SQLite has none, only texts, in UTC."""
+    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
 
 
 def _text(value: Any) -> Any:

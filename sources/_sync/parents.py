@@ -10,15 +10,27 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sources._records.flatten import Batch
+from sources._records.flatten import Batch, digest
+from sources._records.parse import Parsed
+from sources._records.record import Record
 from sources._rest.errors import NotFound, VendorError
+from sources._sync.backfill import Backfill
 from sources._sync.ledger import COVERAGE, Coverage, Ledger
 from sources._sync.letters import Letters
 from sources._sync.session import Session
+from sources._sync.shard import Shard
 from sources._sync.window import Window
 
 P = TypeVar("P")
-Q = TypeVar("Q")
+R = TypeVar("R", bound=Record)
+
+
+def of_shard(listed: Parsed[R], shard: Shard, key: Callable[[R], str]) -> Parsed[R]:
+    """What of a listing of parents this shard reads and writes; of one without a readable id its text decides."""
+    return Parsed(
+        [parent for parent in listed.records if shard.holds(key(parent))],
+        [bad for bad in listed.unreadable if shard.holds(bad.key or digest(bad.raw))],
+    )
 
 
 class Round:
@@ -35,6 +47,7 @@ class Round:
         """What to load of that which is read."""
         self.letters = Letters(stream, ledger, session)
         self.coverage = ledger.coverage(stream)
+        self.backfill = Backfill(window, session.meter) if session.backfill and window else None
         self._stream = stream
         self._holding_letters = self.letters.parents()
 
@@ -49,6 +62,13 @@ class Round:
             return 0 if known.failures else 2, checked.isoformat() if checked else ""
 
         return sorted(parents, key=rank)
+
+    def todo(self, parents: Iterable[P], key: Callable[[P], str]) -> list[P]:
+        """All of them in that order; of a backfill those that are left."""
+        if self.backfill is None:
+            return self.order(parents, key)
+        by_key = {key(parent): parent for parent in parents}
+        return [by_key[left] for left in self.backfill.left(by_key)]
 
     def known(self, parent: str) -> Coverage | None:
         """What is proven about a parent; nothing when it must be read whole."""
@@ -65,7 +85,7 @@ class Round:
 
     def read(self, parent: str, **facts: Any) -> list[Batch]:
         """The parent was read to its end."""
-        self.session.meter.parents += 1
+        self._counted(parent)
         row = Coverage(
             stream=self._stream,
             parent=parent,
@@ -77,7 +97,7 @@ class Round:
 
     def failed(self, parent: str, error: VendorError) -> list[Batch]:
         """It was not: what was proven before stays. One that is gone at the vendor is noted, and no failure."""
-        self.session.meter.parents += 1
+        self._counted(parent, error)
         before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
         if isinstance(error, NotFound):
             gone = {"error": "gone: the vendor does not have it (any more)", "failures": 0}
@@ -86,6 +106,31 @@ class Round:
         failures = {"error": str(error), "failures": before.failures + 1, "last_checked_at": self.now}
         row = before.model_copy(update=failures)
         return [self.letters.failed("parent", parent, error), *self._written(row)]
+
+    def finish(self) -> None:
+        """All parents were asked."""
+        if self.backfill:
+            self.backfill.finish()
+
+    def _counted(self, parent: str, error: VendorError | None = None) -> None:
+        self.session.meter.parents += 1
+        if self.backfill and error and not isinstance(error, NotFound):
+            self.backfill.failed(parent)
+        elif self.backfill:
+            self.backfill.done(parent)
+
+    def unserved(self, asked: Iterable[str]) -> list[Batch]:
+        """Who failed, or was set back, and is not asked any more: the vendor lists it no longer, or without records.
+
+        Its proof stays: should it be listed again, it is read from there on.
+        """
+        if self.window:
+            return []
+        left = (self.coverage.keys() | self._holding_letters) - set(asked)
+        rows = [row for row in map(self.coverage.get, left) if row and (row.failures or not row.last_checked_at)]
+        gone = {"error": "gone: the vendor serves nothing of it (any more)", "failures": 0}
+        rows = [row.model_copy(update={**gone, "last_checked_at": self.now}) for row in rows]
+        return [self.letters.healed("parent", left), Batch(COVERAGE, rows)]
 
     def _written(self, row: Coverage) -> list[Batch]:
         return [] if self.window else [Batch(COVERAGE, [row])]

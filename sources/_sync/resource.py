@@ -21,6 +21,7 @@ from sources._records.shape import TableShape
 from sources._records.storable import refusal
 from sources._sync.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
 from sources._sync.session import Session, Step
+from sources._sync.way import Arrows, Way
 
 DLT_COLUMNS: dict[str, dict[str, Any]] = {
     "_dlt_id": {"row_key": True, "unique": True},
@@ -58,18 +59,30 @@ def tree_resource(
     `read` gets the ledger and the resource's state and generates the steps of a whole sync. The ledger's own tables
     come with it.
     """
-    main = tables[0]
+
+    def bring(state: dict[str, Any]) -> Iterator[tuple[Table, Arrows]]:
+        session.refuse = refusal(dlt.current.pipeline().destination.destination_type)
+        chunk = session.chunk(lambda: read(Ledger(session.shard), dict(state)), state)
+        for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
+            yield table, ((shape, privacy.applied(shape, arrow)) for shape, arrow in chunk.tables(table))
+
+    return table_resource(tables[0], bring)
+
+
+def table_resource(main: Table, bring: Callable[[dict[str, Any]], Iterator[tuple[Table, Arrows]]]) -> DltResource:
+    """A resource named after `main`; each extraction yields the trees of columns that `bring` brings.
+
+    `bring` gets the resource's state and changes it to what it will be once they are loaded.
+    """
 
     def rows() -> Iterator[Any]:
         dlt.current.source_schema().__class__ = _RootResource
-        session.refuse = refusal(dlt.current.pipeline().destination.destination_type)
-        state = dlt.current.resource_state()
-        chunk = session.chunk(lambda: read(Ledger(), dict(state)), state)
         load_id = dlt.current.load_package_state()["load_id"]
-        for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
-            for shape, arrow in chunk.tables(table):
-                kept = _of_load(privacy.applied(shape, arrow), load_id)
-                yield dlt.mark.with_hints(kept, _hints(table, shape), create_table_variant=True)
+        way = Way(dlt.current.pipeline().destination.capabilities())
+        for table, brought in bring(dlt.current.resource_state()):
+            for shape, arrow in way.new(table, brought):
+                hints = _hints(table, shape, way.disposition(table))
+                yield dlt.mark.with_hints(_of_load(arrow, load_id), hints, create_table_variant=True)
 
     return dlt.resource(rows, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
 
@@ -80,7 +93,7 @@ def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
     return arrow.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), ids)
 
 
-def _hints(table: Table, shape: TableShape) -> Any:
+def _hints(table: Table, shape: TableShape, write_disposition: Any) -> Any:
     columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
     keys = [name for name in (*shape.arrow_schema.names, "_dlt_load_id") if name not in columns]
     columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}
@@ -91,6 +104,6 @@ def _hints(table: Table, shape: TableShape) -> Any:
     return dlt.mark.make_hints(
         table_name=shape.name,
         primary_key=table.key,
-        write_disposition=table.write_disposition,
+        write_disposition=write_disposition,
         columns=columns,
     )

@@ -12,6 +12,7 @@ from sources._records.flatten import Batch
 from sources._records.storable import Refuse, anything
 from sources._rest.client import Client
 from sources._sync.chunk import Chunk
+from sources._sync.shard import Shard
 from sources._sync.window import Window
 
 
@@ -24,6 +25,10 @@ class Meter:
     """Read from the vendor, before the window and de-duplication."""
     parents: int = 0
     parents_total: int | None = None
+    part: float | None = None
+    """Of a backfill, how much is done: 0 to 1."""
+    part_before: float = 0.0
+    """How much was when this session began."""
 
 
 @dataclass
@@ -46,8 +51,12 @@ class Session:
     max_seconds: float | None = None
     window: Window = field(default_factory=Window)
     """Read just this span, now; coverage and watermarks stay as they are."""
+    backfill: bool = False
+    """The window's progress is kept, so that the next session goes on with it."""
     ids: tuple[str, ...] = ()
     """Read just these records again."""
+    shard: Shard = field(default_factory=Shard)
+    """Read just these parents; the rate budget is shared alike."""
     now: Callable[[], datetime] = _now
     refuse: Refuse = anything
     """What the destination cannot store; set when extraction begins."""
@@ -71,7 +80,7 @@ class Session:
             raise error
         if self._steps is None or self.done:
             self._steps, self.done = start(), False
-        chunk, began = Chunk(), monotonic()
+        chunk, began, read = Chunk(), monotonic(), self.meter.records
         try:
             for step in self._steps:
                 for batch in step.batches:
@@ -79,7 +88,7 @@ class Session:
                 if step.state is not None:
                     state.clear()
                     state.update(step.state)
-                if self._is_full(chunk, monotonic() - began):
+                if self._is_full(chunk, monotonic() - began, self.meter.records - read):
                     return chunk
         except Exception as failed:
             if self.max_records is None or not chunk.records:
@@ -90,7 +99,9 @@ class Session:
         self.done = True
         return chunk
 
-    def _is_full(self, chunk: Chunk, seconds: float) -> bool:
-        too_many = self.max_records is not None and chunk.records >= self.max_records
-        too_long = self.max_seconds is not None and seconds >= self.max_seconds and chunk.records > 0
+    def _is_full(self, chunk: Chunk, seconds: float, read: int) -> bool:
+        """Of a backfill, what was read and belongs not to its window is progress, too."""
+        records = max(chunk.records, read) if self.backfill else chunk.records
+        too_many = self.max_records is not None and records >= self.max_records
+        too_long = self.max_seconds is not None and seconds >= self.max_seconds and records > 0
         return too_many or too_long

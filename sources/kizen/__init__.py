@@ -17,9 +17,9 @@ from sources._records.privacy import Privacy
 from sources._rest.client import Client
 from sources._rest.errors import NotFound, VendorError
 from sources._sync.fan_out import side_by_side
-from sources._sync.ledger import MERGE, Coverage, Ledger
+from sources._sync.ledger import MERGE, Coverage, Ledger, instant
 from sources._sync.letters import Letters
-from sources._sync.parents import Round
+from sources._sync.parents import Round, of_shard
 from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
 from sources._sync.window import Window, chosen, names, optional_instant
@@ -59,7 +59,7 @@ def kizen(
         kizen_business_id,
         kizen_user_id,
         kizen_base_url,
-        requests_per_minute=kizen_requests_per_minute,
+        requests_per_minute=session.shard.share(kizen_requests_per_minute),
         workers=kizen_workers,
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
@@ -139,28 +139,38 @@ def _steps(
     end: datetime | None,
 ) -> Iterator[Step]:
     rounds = Round(LOGGED_ACTIVITIES.name, ledger, session, chosen(session.window, initial, end), initial)
-    single = list(session.ids or only)
-    first = single or [letter.key for letter in rounds.letters.records()]
+    single = [logged for logged in session.ids or only if session.shard.holds(logged)]
+    # One whose type is not known may be read by the shard of its type at this moment, too.
+    letters = [letter for letter in rounds.letters.records() if letter.parent or session.shard.whole]
+    first = single or [letter.key for letter in letters if not rounds.backfill]
     details = partial(_details, client, rounds, workers)
     yield from details([(i, None) for i in first])
-    if single:
+    if session.ids or only:
+        rounds.finish()
         return
     activities: list[Activity] = []
     yield from _activities(client, session, Letters(ACTIVITIES.name, ledger, session), activities)
+    yield Step(rounds.unserved(activity.id for activity in activities))
     session.meter.parents_total = len(activities)
     by_type = _held(ledger)
     held = {i: at for own in by_type.values() for i, at in own.items()}
     types = [Type(a, rounds.coverage.get(a.id), held, by_type.get(a.id, {})) for a in activities]
     readable: list[Type] = []
     yield from _listed(client, rounds, workers, relist_after, types, readable)
-    todo: list[tuple[str, Type | None]] = []
+    wanted = {_key(i, kind): (i, kind) for kind in readable for i in kind.wanted(lag, rounds) if i not in first}
+    todo = [wanted[key] for key in (rounds.backfill.left(wanted) if rounds.backfill else wanted)]
+    for _, kind in todo:
+        kind.open += 1
     for kind in readable:
-        ids = [i for i in kind.wanted(lag, rounds) if i not in first]
-        kind.open = len(ids)
-        todo += [(i, kind) for i in ids]
-        if not ids:
+        if not kind.open:
             yield Step(kind.covered(rounds))
     yield from details(todo)
+    rounds.finish()
+
+
+def _key(logged: str, kind: Type) -> str:
+    """What a backfill knows a logged activity by."""
+    return f"{kind.activity.id} {logged}"
 
 
 def _held(ledger: Ledger) -> dict[str, dict[str, datetime | None]]:
@@ -169,14 +179,15 @@ def _held(ledger: Ledger) -> dict[str, dict[str, datetime | None]]:
     columns = ["activity_object__id", "id", "logged_at"]
     for activity, logged, at, completed in ledger.select(LOGGED_ACTIVITIES.name, columns):
         if completed:
-            held.setdefault(activity, {})[logged] = at
+            held.setdefault(activity, {})[logged] = instant(at)
     return held
 
 
 def _activities(client: Client, session: Session, letters: Letters, found: list[Activity]) -> Iterator[Step]:
     for items in api.activities(client):
         session.meter.pages += 1
-        activities = parse(Activity, items, refuse=session.refuse)
+        listed = parse(Activity, items, refuse=session.refuse)
+        activities = of_shard(listed, session.shard, lambda activity: activity.id)
         found += [*activities.records, *(Activity(id=bad.key) for bad in activities.unreadable if bad.key)]
         healed = letters.healed("record", [activity.id for activity in activities.records])
         yield Step([Batch(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
@@ -233,7 +244,11 @@ def _refused(logged: str, kind: Type | None, error: VendorError, rounds: Round) 
     if isinstance(error, NotFound):
         if kind is None and logged in rounds.session.ids:
             rounds.session.failures.append(str(error))
+        if kind and rounds.backfill:
+            rounds.backfill.done(_key(logged, kind))
         return rounds.letters.healed("record", [logged])
+    if kind and rounds.backfill:
+        rounds.backfill.failed(_key(logged, kind))
     return rounds.letters.failed("record", logged, error, parent=kind.activity.id if kind else None)
 
 
@@ -249,5 +264,7 @@ def _loaded(read: list[tuple[str, bytes, Type | None]], rounds: Round) -> list[B
         batches.append(rounds.letters.unreadable(bad, parent=kind.activity.id if kind else None))
         if kind:
             kind.newest += [record.logged_at for record in logged.records]
+            if rounds.backfill:
+                rounds.backfill.done(_key(asked, kind))
     healed = rounds.letters.healed("record", [record.id for record in loaded])
     return [Batch(LOGGED_ACTIVITIES, loaded), *batches, healed]

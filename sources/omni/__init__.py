@@ -17,7 +17,7 @@ from sources._rest.client import Client
 from sources._sync.fan_out import side_by_side
 from sources._sync.ledger import MERGE, STATUS_CHANGES, Ledger, StatusChange
 from sources._sync.letters import Letters
-from sources._sync.parents import Round
+from sources._sync.parents import Round, of_shard
 from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
 from sources._sync.window import chosen, names, optional_instant
@@ -49,7 +49,7 @@ def omni(
     client = api.client(
         omni_api_key,
         omni_base_url,
-        requests_per_minute=omni_requests_per_minute,
+        requests_per_minute=session.shard.share(omni_requests_per_minute),
         workers=omni_workers,
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
@@ -80,23 +80,26 @@ def _steps(
     end: datetime | None,
 ) -> Iterator[Step]:
     rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end), initial)
-    leads = list(session.ids or lead_ids)
-    if not leads:
+    leads = [lead for lead in session.ids or lead_ids if session.shard.holds(lead)]
+    if not (session.ids or lead_ids):
         yield from _leads(client, session, Letters(LEADS.name, ledger, session), leads)
+        yield Step(rounds.unserved(leads))
     session.meter.parents_total = len(leads)
-    todo, ping = rounds.order(leads, key=str), partial(api.ping, client)
+    todo, ping = rounds.todo(leads, key=str), partial(api.ping, client)
     for answer in side_by_side(todo, lambda lead: [api.action_logs(client, lead)], workers, ping):
         if answer.page is not None:
             yield _history(answer.parent, answer.page, rounds)
         elif answer.error:
             yield Step(rounds.failed(answer.parent, answer.error))
+    rounds.finish()
 
 
 def _leads(client: Client, session: Session, letters: Letters, ids: list[str]) -> Iterator[Step]:
     """All leads; their ids are put into `ids`, also of those whose other fields cannot be read."""
     for page in api.leads(client):
         session.meter.pages += 1
-        leads = parse(Lead, page.breakdown, key="leadId", refuse=session.refuse)
+        listed = parse(Lead, page.breakdown, key="leadId", refuse=session.refuse)
+        leads = of_shard(listed, session.shard, lambda lead: lead.lead_id)
         found = [lead.lead_id for lead in leads.records]
         ids += [*found, *(lead.key for lead in leads.unreadable if lead.key)]
         healed = letters.healed("record", found)

@@ -16,6 +16,7 @@ from sources._records.parse import parse
 from sources._records.privacy import Privacy
 from sources._rest.client import Client
 from sources._rest.errors import NotFound, Rejected, Retryable
+from sources._sync.backfill import Backfill
 from sources._sync.ledger import COVERAGE, MERGE, Coverage, Ledger
 from sources._sync.letters import Letters
 from sources._sync.progress import Page, Progress
@@ -55,7 +56,7 @@ def sequence(
         sequence_client_id,
         sequence_client_secret,
         sequence_base_url,
-        requests_per_minute=sequence_requests_per_minute,
+        requests_per_minute=session.shard.share(sequence_requests_per_minute),
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
     )
@@ -88,8 +89,14 @@ def _steps(
     if session.ids:
         yield from _by_id(client, session.ids, letters, session)
     elif window:
-        for page in _down_to(pages, window.since, session.now()):
+        backfill = Backfill(window, session.meter) if session.backfill else None
+        walk = backfill.walk() if backfill else Progress(initial_value=window.since)
+        for page in newest_first(pages, walk, lag=timedelta(0), now=session.now()):
+            if backfill:
+                backfill.walked(walk)
             yield Step(_loaded(page, window, letters))
+        if backfill:
+            backfill.finish()
     else:
         yield from _by_id(client, [letter.key for letter in letters.records()], letters, session)
         progress = Progress.from_json(state).back_to(initial)
@@ -110,11 +117,6 @@ def _pages(client: Client, session: Session, after: str | None) -> Iterator[Page
         session.meter.records += len(page.items)
         logs = parse(ActivityLog, page.items, refuse=session.refuse)
         yield Page(logs.records, logs.unreadable, page.after, page.pagination.total_result_size)
-
-
-def _down_to(pages: Any, since: datetime | None, now: datetime) -> Iterator[Page[ActivityLog]]:
-    """A walk of its own, whose progress nobody keeps."""
-    return newest_first(pages, Progress(initial_value=since), lag=timedelta(0), now=now)
 
 
 def _loaded(page: Page[ActivityLog], window: Window, letters: Letters) -> list[Batch]:
@@ -145,7 +147,7 @@ def _by_id(client: Client, ids: Iterable[str], letters: Letters, session: Sessio
     """
     for log_id in ids:
         try:
-            logs = parse(ActivityLog, [api.activity_log(client, log_id)])
+            logs = parse(ActivityLog, [api.activity_log(client, log_id)], refuse=session.refuse)
         except NotFound as error:
             if log_id in session.ids:
                 session.failures.append(str(error))

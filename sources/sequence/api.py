@@ -61,6 +61,11 @@ def activity_logs(client: Client, after: str | None = None, limit: int = PAGE_SI
             return
 
 
+def oldest(client: Client) -> list[msgspec.Raw]:
+    """The oldest log that is served, or none."""
+    return client.get("activity-logs", ActivityLogsPage, {"limit": 1, "sortOrder": "ASC"}).items
+
+
 def activity_log(client: Client, log_id: str) -> bytes:
     """One log, as JSON."""
     return client.get(f"activity-logs/{segment(log_id)}", OneRecord)

@@ -18,7 +18,7 @@ from sources._rest.errors import Unavailable
 from sources._sync.fan_out import Read, side_by_side
 from sources._sync.ledger import MERGE, Ledger
 from sources._sync.letters import Letters
-from sources._sync.parents import Round
+from sources._sync.parents import Round, of_shard
 from sources._sync.progress import Page
 from sources._sync.resource import shapes, tree_resource
 from sources._sync.session import Session, Step
@@ -54,7 +54,7 @@ def tines(
     client = api.client(
         tines_api_key,
         tines_base_url,
-        requests_per_minute=tines_requests_per_minute,
+        requests_per_minute=session.shard.share(tines_requests_per_minute),
         workers=tines_workers,
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
@@ -88,7 +88,8 @@ def _steps(
     actions: list[Action] = []
     yield from _actions(client, session, Letters(ACTIONS.name, ledger, session), actions)
     # logs_count: what the action still stores; without one, ask.
-    todo = rounds.order((a for a in actions if a.logs_count != 0), key=lambda action: str(action.id))
+    todo = rounds.todo((a for a in actions if a.logs_count != 0), key=lambda action: str(action.id))
+    yield Step(rounds.unserved(str(action.id) for action in todo))
     session.meter.parents_total = len(todo)
 
     def pages(action: Action) -> Iterator[Page[ActionLog]]:
@@ -99,12 +100,14 @@ def _steps(
     newest: dict[int, datetime | None] = {}
     for read in side_by_side(todo, pages, workers, partial(api.ping, client)):
         yield Step(_outcome(read, rounds, newest))
+    rounds.finish()
 
 
 def _actions(client: Client, session: Session, letters: Letters, found: list[Action]) -> Iterator[Step]:
     for page in api.actions(client):
         session.meter.pages += 1
-        actions = parse(Action, page.items, refuse=session.refuse)
+        listed = parse(Action, page.items, refuse=session.refuse)
+        actions = of_shard(listed, session.shard, lambda action: str(action.id))
         found += [*actions.records, *(Action(id=int(bad.key)) for bad in actions.unreadable if _is_id(bad.key))]
         healed = letters.healed("record", [str(action.id) for action in actions.records])
         yield Step([Batch(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])

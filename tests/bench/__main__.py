@@ -1,7 +1,7 @@
-"""`python -m tests.bench [compare|growth|start]`: contenders side by side, gapless by size, gapless at rest.
+"""`python -m tests.bench [compare|growth|start|shards]`: contenders side by side, gapless by size, at rest, split.
 
-compare writes RESULTS.md and results.svg, growth writes GROWTH.md; all of them print. Ends with 1 when a contender
-lost a row or failed, so that nobody quotes such a figure unseen.
+compare writes RESULTS.md and results.svg, growth GROWTH.md, shards SHARDS.md; all of them print. Ends with 1 when
+a contender lost a row or failed, so that nobody quotes such a figure unseen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import compare, growth, start, table
+from tests.bench import compare, growth, shards, start, table
 from tests.bench.contenders import CONTENDERS, OMNI, SEQUENCE
 from tests.bench.environments import DEFAULT_FOLDER
 from tests.bench.trial import Work
@@ -24,6 +24,10 @@ def main() -> int:
     if asked.what == "start":
         print(start.start(asked.rounds or 10, asked.venvs))
         return 0
+    if asked.what == "shards":
+        told = shards.shards((asked.parents or [2_000])[0], LOGS_PER_LEAD, asked.out or HERE / "SHARDS.md")
+        print(told)
+        return 1 if "**" in told else 0
     if asked.what == "growth":
         shapes = [asked.shape] if asked.shape else [SEQUENCE, OMNI]
         texts = [
@@ -58,7 +62,7 @@ def _works(asked: argparse.Namespace) -> list[Work]:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("what", nargs="?", choices=["compare", "growth", "start"], default="compare")
+    parser.add_argument("what", nargs="?", choices=["compare", "growth", "start", "shards"], default="compare")
     parser.add_argument("--shape", choices=[SEQUENCE, OMNI], help="compare: sequence; growth: both")
     parser.add_argument("--records", type=_numbers, default=[], help="10000,100000,…; compare: 10000")
     parser.add_argument("--parents", type=_numbers, default=[], help=f"Omni's leads; records / {LOGS_PER_LEAD}")

@@ -23,7 +23,7 @@ WALK, REST = "tests/test_walk.py", "tests/test_rest_client.py"
 RULES = "tests/test_house_rules.py"
 LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
 PAGE = "msgspec.field(default_factory=Pagination)"
-WIPE = "            shutil.rmtree(self.working_folder, ignore_errors=True)\n"
+WIPE = "                shutil.rmtree(self.working_folder, ignore_errors=True)\n"
 
 MUTANTS = (
     # paging and watermarks
@@ -196,11 +196,49 @@ MUTANTS = (
         "the working folder is kept", "pipelines/place.py",
         (
             (
-                f"{WIPE}            self.working_folder.mkdir(mode=0o700)",
-                "            self.working_folder.mkdir(exist_ok=True)",
+                f"{WIPE}                self.working_folder.mkdir(mode=0o700)",
+                "                self.working_folder.mkdir(exist_ok=True)",
             ),
-            (f"{WIPE}            lock.release()", "            lock.release()"),
+            (f"            finally:\n{WIPE}", "            finally:\n                pass\n"),
         ),
         f"{RULES} tests/test_accidents.py -k working",
+    ),
+    # shards, copies, schedulers
+    mutant(
+        "every shard reads every parent", "sources/_sync/shard.py",
+        "% self.of == self.number - 1", "% self.of >= 0", "tests/test_shards.py -k belongs or own",
+    ),
+    mutant(
+        "each shard takes the whole rate budget", "sources/_sync/shard.py",
+        "return requests_per_minute // self.of +", "return requests_per_minute +", "tests/test_shards.py -k budget",
+    ),
+    mutant(
+        "two splits at once", "pipelines/advisory.py",
+        "and not answer(OTHER_SPLITS, SHARDS % 2**32, shard.of)", "and True", "tests/test_shards.py -k beside",
+    ),
+    mutant(
+        "letters of another shard's parents are closed", "sources/_sync/ledger.py",
+        'and self._shard.holds(row["parent"] or row["key"])', "and True", "tests/test_shards.py -k letter",
+    ),
+    mutant(
+        "a copy begins anew each time", "pipelines/copy.py",
+        'copied["load"] = loads[-1]', "pass", "tests/test_copy.py -k is_the_file or interrupted",
+    ),
+    mutant(
+        "a copy forgets the file's healed letters", "pipelines/copy.py",
+        'client.execute_sql(f"delete from {letters} where _dlt_id = %s", letter)', "pass", "tests/test_copy.py",
+    ),
+    mutant(
+        "a copy leaves out what the destination cannot store in silence", "pipelines/copy.py",
+        "        refused.add(Batch(DEAD_LETTERS, [letter]))\n", "        return\n", "tests/test_copy.py -k store",
+    ),
+    mutant(
+        "who is ended by a scheduler says complete", "pipelines/run.py",
+        "except BaseException as error:", "except (Exception, KeyboardInterrupt) as error:",
+        "tests/test_accidents.py -k scheduler",
+    ),
+    mutant(
+        "no index for what a merge looks up", "pipelines/postgres_database.py",
+        "if key and not generate_alter and", "if False and", "tests/test_postgres.py -k index",
     ),
 )  # fmt: skip

@@ -1,0 +1,124 @@
+"""The commands that prove: what is missing, whether it is all there, what it will cost. Registered with the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines import completion, ending, report
+from pipelines.errors import COMPLETE, PARTIAL, WrongSettings
+from pipelines.options import NAMES, Destination, Json, begin, configured, settled
+from sources import SOURCES
+
+if TYPE_CHECKING:
+    from pipelines.place import Place
+    from pipelines.verify import Verified
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SOURCE]...",
+        help=f"{NAMES}; without a name all that there are.",
+        autocompletion=completion.sources,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (gaps, verify, plan):
+        app.command()(command)
+
+
+def gaps(sources: Sources = None, destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """What is not proven complete, each gap with the command that fills it. Asks no vendor.
+
+    Exit codes: 0 there is none, 3 there are.
+    """
+    from pipelines import choose, gaps, verify
+
+    names = choose.known(sources or [])
+    place = begin(destination, accept_append=True)
+    found = list(gaps.gaps(place, names))
+    code = PARTIAL if found else COMPLETE
+    if as_json:
+        ending.document({"exit_code": code, "gaps": [vars(gap) for gap in found]})
+    elif found or verify.synced(place, list(SOURCES)):
+        ending.show(*report.gaps(found, str(place.file or place.destination)))
+    else:
+        ending.say(f"nothing synced yet into {place.file or place.destination}: gapless sync, or try gapless demo")
+    raise typer.Exit(code)
+
+
+def verify(
+    sources: Sources = None,
+    sample: Annotated[int | None, typer.Option(min=1, metavar="N", help="Compare N parents of each source.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same sample as before; it is told each time.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Compare all, by id.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Compare all, and read again what is missing.")] = False,
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
+    """Is every record here that the vendors serve? Compares with their totals and ids; loads nothing unless told to.
+
+    Examples: [bold]gapless verify[/bold] · [bold]gapless verify tines --sample 100[/bold] ·
+    [bold]gapless verify sequence --whole[/bold] · [bold]gapless verify --repair[/bold]
+
+    Of Sequence the total is compared, of the others 20 parents by the ids of their records, unless told otherwise.
+    Exit codes: 0 nothing is missing, 3 something is, or could not be asked for.
+    """
+    from random import randrange
+
+    from pipelines import choose, verify
+
+    if sample and (whole or repair):
+        raise WrongSettings("--whole and --repair compare all, --sample some: leave out one of them.")
+    place, names = begin(destination, accept_append=not repair), choose.known(sources or [])
+    names = names or verify.synced(place, configured())
+    if not names:
+        ending.say(f"nothing synced yet into {place.file or place.destination}: gapless sync")
+    seed = randrange(10**6) if seed is None else seed
+    each = verify.verify(place, names, None if whole or repair else sample or verify.SAMPLE, seed)
+    found = [_repaired(place, one) if repair and one.absent else one for one in each]
+    code = verify.exit_code(found)
+    if as_json:
+        content = {"exit_code": code, "seed": seed, "sources": [one.to_json() for one in found]}
+        ending.document(content)
+    else:
+        ending.show(*report.verified(found, seed))
+    raise typer.Exit(code)
+
+
+def _repaired(place: Place, found: Verified) -> Verified:
+    from pipelines import progress, verify
+
+    ending.say(f"{found.source}: {found.missing:,} records are missing and read again")
+    with progress.shown(ending.err()) as display:
+        outcome, after = verify.repaired(place, found, display.start)
+        display.end(outcome)
+    for line in report.reasons([outcome]):
+        ending.say(line)
+    return after
+
+
+def plan(
+    sources: Sources = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Of a backfill: from then on (ISO 8601).")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Of a backfill: before then (ISO 8601).")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a first sync or a backfill will cost: requests, minutes, rows, megabytes. Asks little and writes nothing.
+
+    Examples: [bold]gapless plan[/bold] · [bold]gapless plan sequence --since 2025-01-01 --until 2026-01-01[/bold]
+    """
+    from pipelines import choose, plan
+
+    settled()
+    window = choose.job([], since, until, []).window
+    found = list(plan.plan(choose.known(sources or []) or configured(), window))
+    code = plan.exit_code(found)
+    if as_json:
+        ending.document({"exit_code": code, "sources": [one.to_json() for one in found]})
+    else:
+        ending.show(*report.planned(found))
+    raise typer.Exit(code)

@@ -1,0 +1,11 @@
+-- One row per day (UTC) and source.
+-- Key: day, source.
+-- How much happened, and how much of it failed: records, and events, of which a record with parts has several.
+select
+    cast(occurred_at at time zone 'UTC' as date) as day,
+    source,
+    count(case when part = 0 then 1 end) as records,
+    count(*) as events,
+    count(error) as failed
+from activity.timeline
+group by cast(occurred_at at time zone 'UTC' as date), source

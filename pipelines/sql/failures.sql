@@ -1,0 +1,18 @@
+-- One row per record that failed at its vendor.
+-- Key: source, record_id.
+-- What went wrong there, and why: Omni's failed actions and Tines' errors. What gapless could not read stands in
+-- `dead_letters`.
+select
+    source,
+    record_id,
+    occurred_at,
+    actor,
+    action,
+    object_type,
+    object_id,
+    parent_id,
+    error,
+    row_table,
+    row_dlt_id
+from activity.timeline
+where error is not null

@@ -1,0 +1,72 @@
+-- One row per source and stream of records.
+-- Key: source, stream.
+-- How new and how complete: the newest record, how far all is proven complete, how many parents are failing, have
+-- intervals not read yet (missing) or are to be read again as a whole (reset), and how the last sync ended.
+with newest as (
+    select 'omni' as source, 'action_logs' as stream, max(created_at) as newest_record_at from omni.action_logs
+    union all
+    select 'omni' as source, 'leads' as stream, max(created_at) as newest_record_at from omni.leads
+    union all
+    select 'sequence' as source, 'activity_logs' as stream, max(created_at) as newest_record_at
+    from sequence.activity_logs
+    union all
+    select 'kizen' as source, 'logged_activities' as stream, max(logged_at) as newest_record_at
+    from kizen.logged_activities
+    union all
+    select
+        'kizen' as source,
+        'activities' as stream,
+        max(cast(null as timestamp with time zone)) as newest_record_at
+    from kizen.activities
+    union all
+    select 'tines' as source, 'action_logs' as stream, max(created_at) as newest_record_at from tines.action_logs
+    union all
+    select 'tines' as source, 'actions' as stream, max(created_at) as newest_record_at from tines.actions
+),
+
+proven as (
+    select
+        source,
+        stream,
+        max(case when extract(year from covered_to) > 1970 then covered_to end) as covered_to,
+        max(last_checked_at) as last_checked_at,
+        count(*) as parents,
+        count(case when failures > 0 then 1 end) as failing,
+        count(missing) as missing,
+        count(case when extract(year from covered_to) <= 1970 then 1 end) as reset
+    from activity.coverage
+    group by source, stream
+),
+
+letters as (
+    select source, stream, count(*) as dead_letters
+    from activity.dead_letters
+    group by source, stream
+),
+
+ended as (
+    select
+        source,
+        started_at,
+        outcome,
+        row_number() over (partition by source order by started_at desc, run_id desc) as back
+    from activity.runs
+)
+
+select
+    newest.source,
+    newest.stream,
+    newest.newest_record_at,
+    proven.covered_to,
+    proven.last_checked_at,
+    coalesce(proven.parents, 0) as parents,
+    coalesce(proven.failing, 0) as failing,
+    coalesce(proven.missing, 0) as missing,
+    coalesce(proven.reset, 0) as reset,
+    coalesce(letters.dead_letters, 0) as dead_letters,
+    ended.started_at as last_run_at,
+    ended.outcome as last_run_outcome
+from newest
+left join proven on proven.source = newest.source and proven.stream = newest.stream
+left join letters on letters.source = newest.source and letters.stream = newest.stream
+left join ended on ended.source = newest.source and ended.back = 1

@@ -1,0 +1,60 @@
+-- One row per Omni action log and status it was seen in.
+-- Key: record_id, status.
+-- How long it stayed there: from when it was created (the first status), completed (the last one) or first seen in it,
+-- until it was seen in the next. Whole seconds; null: it is in it still. A status between two syncs is never seen, and
+-- one that comes back counts from its first time.
+with seen as (
+    select
+        log.id as record_id,
+        log.lead_id,
+        log.type,
+        change.status,
+        change.seen_at,
+        log.created_at,
+        log.completed_at,
+        row_number() over (partition by log.id order by change.seen_at, change.status) as position,
+        count(*) over (partition by log.id) as positions
+    from omni.action_logs as log
+    join omni.status_changes as change on change.record_id = log.id
+),
+
+entered as (
+    select
+        record_id,
+        lead_id,
+        type,
+        status,
+        position,
+        seen_at,
+        case
+            when position = positions and completed_at is not null then completed_at
+            when position = 1 then coalesce(created_at, seen_at)
+            else seen_at
+        end as entered_at
+    from seen
+),
+
+stays as (
+    select
+        record_id,
+        lead_id,
+        type,
+        status,
+        position,
+        seen_at,
+        entered_at,
+        lead(entered_at) over (partition by record_id order by position) as left_at
+    from entered
+)
+
+select
+    record_id,
+    lead_id,
+    type,
+    status,
+    position,
+    seen_at,
+    entered_at,
+    left_at,
+    date_diff('second', entered_at, left_at) as seconds
+from stays

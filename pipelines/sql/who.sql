@@ -1,0 +1,14 @@
+-- One row per source and actor.
+-- Key: source, actor.
+-- Who is at work: people (Sequence, Kizen), keys (Sequence), tools (Omni) and actions (Tines), from when to when.
+select
+    source,
+    actor,
+    count(distinct record_id) as records,
+    count(*) as events,
+    count(error) as failed,
+    min(occurred_at) as first_seen_at,
+    max(occurred_at) as last_seen_at
+from activity.timeline
+where actor is not null
+group by source, actor
