@@ -301,17 +301,17 @@ def test_wrong_shards_are_wrong_usage(arguments: list[str], reason: str, fleet: 
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.parametrize("name", SPLIT if os.environ.get("SHARDS") else ["omni"])
 def test_eight_shards_give_the_rows_of_one_sync_whatever_dies(name: str, fleet: Callable[..., Fleet]) -> None:
-    """Eight processes, each killed with -9 at a random moment, three times over; then all run to their end, and once
-    more after an hour: every row is that of the vendor, once."""
-    here, dice = fleet(name, parents=60), random.Random(name)
+    """Eight processes, each killed with -9 at a random moment, twice over; then all run to their end, and once
+    more after an hour: every row is that of the vendor, once. `SHARDS=all pytest -m sweep` does it to all three."""
+    here, dice = fleet(name, parents=40), random.Random(name)
     killed = 0
-    for _ in range(3):
+    for _ in range(2):
         codes = here.sync(8, chunk=10, kill_after=[dice.uniform(0.5, 5) for _ in range(8)])
         assert set(codes) <= {0, -9}, (here.world.folder / "syncer.log").read_text()
         killed += codes.count(-9)
-    assert killed > 8
+    assert killed > 4
     assert here.sync(8) == [0] * 8, (here.world.folder / "syncer.log").read_text()
     assert here.mismatches() == []
     here.fake.advance(60)
@@ -323,5 +323,5 @@ def test_eight_shards_give_the_rows_of_one_sync_whatever_dies(name: str, fleet: 
 def test_eight_shards_keep_one_rate_budget(fleet: Callable[..., Fleet]) -> None:
     """40 requests a minute for all: 8 shards with more to ask than that ask 40 in their first minute, not 320."""
     here = fleet("omni", parents=200, OMNI_REQUESTS_PER_MINUTE="40")
-    here.sync(8, kill_after=[15.0] * 8)
+    here.sync(8, kill_after=[12.0] * 8)
     assert 20 < len(here.fake.requests) <= 40
