@@ -60,7 +60,7 @@ class Listed:
 def views() -> tuple[View, ...]:
     """All of them, each after those that it reads."""
     named = {file.stem: View(file.stem, file.read_text(encoding="utf-8")) for file in sorted(FILES.glob("*.sql"))}
-    needs = {name: {read.removeprefix(f"{SCHEMA}.") for read in view.reads} for name, view in named.items()}
+    needs = {name: sorted(read.removeprefix(f"{SCHEMA}.") for read in view.reads) for name, view in named.items()}
     return tuple(named[name] for name in TopologicalSorter(needs).static_order() if name in named)
 
 
