@@ -1,5 +1,5 @@
 """`python -m pipelines` is `gapless`."""
 
-from pipelines.cli import app
+from gapless.pipelines.cli.app import app
 
 app()

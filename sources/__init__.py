@@ -25,11 +25,11 @@ class Source:
     @property
     def module(self) -> Any:
         """Imported when asked for: dlt takes most of a second, `--help` must not."""
-        return import_module(f"sources.{self.name}")
+        return import_module(f"gapless.sources.{self.name}")
 
     @property
     def api(self) -> Any:
-        return import_module(f"sources.{self.name}.api")
+        return import_module(f"gapless.sources.{self.name}.api")
 
     @property
     def build(self) -> Any:

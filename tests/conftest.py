@@ -14,10 +14,13 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from pipelines.place import DLT_SETTINGS, Place
-from pipelines.run import Job, Outcome, sync
-from sources import SOURCES
-from sources._rest.fake import serve
+from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
+from gapless.sources._http.testing import serve
 from tests.truth import Truth, assert_exact, mismatches
 
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
@@ -76,7 +79,7 @@ class World:
     def sync(self, **job: Any) -> Outcome:
         """One sync; the vendor's notes of requests begin anew."""
         self.fake.requests.clear()
-        (outcome,) = sync([self.name], Place.find("duckdb"), Job(**job))
+        (outcome,) = sync([self.name], Target.find("duckdb"), SyncRequest(**job))
         return outcome
 
     def complete(self, **job: Any) -> Outcome:
@@ -118,7 +121,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in {**DLT_SETTINGS, "DLT_PROJECT_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("pipelines.secrets._known", set())  # what one test has to hide is a word of the next
+    monkeypatch.setattr("gapless.pipelines.redaction._known", set())
     monkeypatch.chdir(tmp_path)
 
 
@@ -128,7 +131,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     with ExitStack() as stack:
 
         def begin(fake: Any) -> World:
-            name = type(fake).__module__.split(".")[1]
+            name = type(fake).__module__.split(".")[-2]
             here = World(name, fake, tmp_path, monkeypatch).set(**CREDENTIALS, **IN_A_HURRY)
             return here.set(**{f"{name.upper()}_BASE_URL": stack.enter_context(serve(here.handle))})
 

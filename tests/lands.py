@@ -17,17 +17,20 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.place import Place
-from pipelines.run import Job, Outcome, sync
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
 from tests.conftest import World
 
 SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
 ROOT = Path(__file__).resolve().parent.parent
 KILLED = """
 import importlib, os, signal, sys
-from pipelines.place import Place
-from pipelines.run import Job, sync
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.sync.request import SyncRequest
 module, client = sys.argv[3].split(":")
 client = getattr(importlib.import_module(module), client)
 real, left = client.execute_query, iter(range(int(sys.argv[4])))
@@ -36,11 +39,11 @@ def counted(self, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, *args, **kwargs)
 client.execute_query = counted
-list(sync([sys.argv[1]], Place.find(sys.argv[2]), Job(chunk_records=12)))
+list(sync([sys.argv[1]], Target.find(sys.argv[2]), SyncRequest(package_records=12)))
 """
 
 
-PAGE = (ROOT / "pipelines" / "DESTINATIONS.md").read_text()
+PAGE = (ROOT / "pipelines" / "docs" / "DESTINATIONS.md").read_text()
 
 
 @dataclass
@@ -77,7 +80,7 @@ def snippets() -> list[Snippet]:
 
 
 def seeded(name: str) -> Any:
-    fake = getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
+    fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
     number, more = SIZES[name]
     fake.seed(number, **more)
     return fake
@@ -96,12 +99,12 @@ class Land:
         return self.world.fake
 
     @property
-    def place(self) -> Place:
-        return Place.find(self.destination, accept_append=self.accept_append)
+    def place(self) -> Target:
+        return Target.find(self.destination, accept_append=self.accept_append)
 
     def sync(self, **job: Any) -> Outcome:
         self.fake.requests.clear()
-        (outcome,) = sync([self.world.name], self.place, Job(**job))
+        (outcome,) = sync([self.world.name], self.place, SyncRequest(**job))
         return outcome
 
     def complete(self, **job: Any) -> Outcome:

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from pipelines import run
-from pipelines.errors import Locked
-from pipelines.run import Job
+from gapless.pipelines.errors import Locked
+from gapless.pipelines.sync import run
+from gapless.pipelines.sync.request import SyncRequest
 from tests.model import COUNTED, TEXT, Model, dying
 
 SYNC_AFTER = 8
@@ -205,7 +205,7 @@ class Machine(Model):
         def second(_: httpx.Request) -> None:
             self.intercept = lambda request: None
             with pytest.raises(Locked):
-                list(run.sync([self.name], self.place, Job()))
+                list(run.sync([self.name], self.place, SyncRequest()))
             refused.append(True)
 
         self.intercept = second

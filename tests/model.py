@@ -22,12 +22,13 @@ from dlt.destinations.impl.duckdb.duck import DuckDbCopyJob
 from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
 from hypothesis.stateful import RuleBasedStateMachine
 
-from pipelines import run
-from pipelines.place import Place
-from pipelines.run import Job, Outcome
-from sources._rest import client as rest
-from sources._sync.session import Session
-from sources.sequence import ANOTHER
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync import run
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.sources._http import client as rest
+from gapless.sources._incremental.session import Session
+from gapless.sources.sequence import ACCOUNT_CHANGED
 from tests.truth import CONTRACT, KEYS, Truth, instant, mismatches
 
 MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
@@ -52,8 +53,8 @@ class Model(RuleBasedStateMachine):
         work = self.folder / f"{self.name}{Model.told}"
         work.mkdir()
         self.file = work / "gapless.duckdb"
-        self.place = Place("duckdb", self.file, str(self.file))
-        fakes = import_module(f"sources.{self.name}.fake")
+        self.place = Target("duckdb", self.file, str(self.file))
+        fakes = import_module(f"gapless.sources.{self.name}.fake")
         self.fake = getattr(fakes, f"{self.name.capitalize()}Fake")(page_cap=3)
         self.intercept: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self.stirred = 0
@@ -76,7 +77,7 @@ class Model(RuleBasedStateMachine):
     # -- the oracle --------------------------------------------------------------------------------
 
     def _must_be_exact(self, outcome: Outcome) -> None:
-        said = [failure for failure in outcome.failures if not (self.deleted and failure == ANOTHER)]
+        said = [failure for failure in outcome.failures if not (self.deleted and failure == ACCOUNT_CHANGED)]
         assert (outcome.error, bool(said)) == (None, bool(self.bad)), outcome.failures
         assert outcome.outcome == ("partial" if outcome.failures else "complete")
         with duckdb.connect(str(self.file), read_only=True) as db:
@@ -140,7 +141,7 @@ class Model(RuleBasedStateMachine):
     def _sync(self, chunk: int) -> Outcome:
         COUNTED["syncs"] += 1
         self.seen_to = max(self.seen_to, self.fake.now + self.skew)
-        (outcome,) = run.sync([self.name], self.place, Job(chunk_records=chunk))
+        (outcome,) = run.sync([self.name], self.place, SyncRequest(package_records=chunk))
         self.intercept = lambda request: None
         return outcome
 

@@ -25,15 +25,16 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines import run
-from pipelines.cli import app
-from pipelines.errors import GaplessError, Locked
-from pipelines.place import Place
-from pipelines.run import Job, sync
-from sources import SOURCES
-from sources._sync.session import Session
-from sources.kizen.fake import KizenFake
-from sources.sequence.fake import SequenceFake
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, Locked
+from gapless.pipelines.sync import run
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
+from gapless.sources._incremental.session import Session
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.sequence.fake import SequenceFake
 from tests.conftest import World
 from tests.test_house_rules import filled
 
@@ -228,7 +229,7 @@ def test_a_full_disk(more: int, world: Begin) -> None:
     here.fake.now += timedelta(hours=1)
     with full_disk((here.folder / "gapless.duckdb").stat().st_size + more):
         try:
-            outcome = here.sync(chunk_records=12)
+            outcome = here.sync(package_records=12)
             assert (outcome.outcome, bool(outcome.error)) == ("failed", True)
         except (GaplessError, OSError, duckdb.Error):
             pass
@@ -239,7 +240,7 @@ def test_a_full_disk(more: int, world: Begin) -> None:
 
 def test_a_reader_holds_the_file(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process reads and reads: said before any request, exit 1; exact when it has ended."""
-    monkeypatch.setattr("pipelines.duckdb_file.READERS_TIME", 0.2)
+    monkeypatch.setattr("gapless.pipelines.destinations.duckdb_file.READERS_TIME", 0.2)
     here = world(filled("tines"))
     here.complete()
     code = "import duckdb, sys; db = duckdb.connect('gapless.duckdb', read_only=True); print(1, flush=True); input()"
@@ -269,7 +270,7 @@ HUMBLE = """
 import ctypes, os
 if os.getuid() == 0:  # root may write everywhere, unless it gives that up
     ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())
-from pipelines.cli import app
+from gapless.pipelines.cli.app import app
 app(["sync", "tines"])
 """
 
@@ -299,7 +300,7 @@ def test_foreign_files_in_the_working_folder(world: Begin) -> None:
     """Whatever lies there, of a dead sync or of strangers, is not believed and goes."""
     here = world(filled("omni"))
     here.complete()
-    folder = Place.find("duckdb").working_folder
+    folder = Target.find("duckdb").working_folder
     old = folder / "omni" / "load" / "normalized" / "1.1"
     old.mkdir(parents=True)
     (old / "action_logs.1.parquet").write_bytes(b"none")
@@ -314,7 +315,7 @@ def test_foreign_files_in_the_working_folder(world: Begin) -> None:
 def test_the_lock_of_a_dead_process(world: Begin) -> None:
     """The file that it left does not matter: the lock died with it."""
     here = world(filled("tines"))
-    lock = Place.find("duckdb").lock_file
+    lock = Target.find("duckdb").lock_file
     code = "import sys, os, filelock; filelock.FileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, str(lock)], check=False)
     assert lock.exists()
@@ -348,14 +349,14 @@ def test_ended_by_a_scheduler(world: Begin, monkeypatch: pytest.MonkeyPatch) -> 
     class Ended(BaseException):
         pass
 
-    def check(place: Place) -> None:
+    def check(place: Target) -> None:
         if next(lives, None) is None:
             raise Ended
 
     with monkeypatch.context() as scheduler:
-        scheduler.setattr(Place, "check", check)
+        scheduler.setattr(Target, "check", check)
         with pytest.raises(Ended):
-            here.sync(chunk_records=8)
+            here.sync(package_records=8)
     assert here.sql("select outcome, error from runs") == [("failed", "Ended: ")]
     here.complete()
     here.assert_exact()
@@ -370,7 +371,7 @@ def test_two_syncs_into_one_file(world: Begin) -> None:
         here.intercept = lambda request: None
         asked = here.asked()
         with pytest.raises(Locked):
-            list(sync(["sequence"], Place.find("duckdb"), Job()))
+            list(sync(["sequence"], Target.find("duckdb"), SyncRequest()))
         refused.append(here.asked() == asked)
 
     here.intercept = second
@@ -391,7 +392,7 @@ def test_two_syncs_into_two_files(world: Begin) -> None:
             ready.wait()
 
     here.intercept = meet
-    code = "import sys; from pipelines.cli import app; app(['sync', 'tines'])"
+    code = "import sys; from gapless.pipelines.cli.app import app; app(['sync', 'tines'])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     both = [
         subprocess.Popen(

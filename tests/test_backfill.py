@@ -17,17 +17,18 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines import backfill, progress
-from pipelines.cli import app
-from pipelines.place import Place
-from pipelines.run import Outcome
-from sources import SOURCES
-from sources._sync.session import Session
-from sources._sync.window import Window
-from sources.kizen.fake import KizenFake
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli import progress
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.ledger import backfills
+from gapless.pipelines.outcome import Outcome
+from gapless.sources import SOURCES
+from gapless.sources._incremental.session import Session
+from gapless.sources._incremental.window import Window
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World, some
 
 Begin = Callable[[Any], World]
@@ -36,15 +37,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = """
 import sys
 from datetime import datetime
-from pipelines import backfill
-from pipelines.place import Place
-from pipelines.run import sync
+from gapless.pipelines.ledger import backfills
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.run import sync
 from dataclasses import replace
-import sources.kizen
-sources.kizen.TOGETHER = 5  # a package may be as small as these tests'
+import gapless.sources.kizen
+gapless.sources.kizen.TOGETHER = 5  # a package may be as small as these tests'
 name, since, until = sys.argv[1:]
-job = backfill.job(datetime.fromisoformat(since), datetime.fromisoformat(until))
-list(sync([name], Place.find("duckdb"), replace(job, chunk_records=30)))
+job = backfills.job(datetime.fromisoformat(since), datetime.fromisoformat(until))
+list(sync([name], Target.find("duckdb"), replace(job, package_records=30)))
 """
 
 
@@ -88,7 +89,7 @@ def gapless(since: datetime, until: datetime, name: str, *more: str) -> Result:
 
 
 def sync(here: World, since: datetime, until: datetime) -> Outcome:
-    return here.sync(**{**vars(backfill.job(since, until)), "chunk_records": 30})
+    return here.sync(**{**vars(backfills.job(since, until)), "package_records": 30})
 
 
 @pytest.mark.parametrize("name", some(SOURCES, "sequence", "kizen"))
@@ -170,7 +171,7 @@ def test_once_more(before: Before) -> None:
     assert here.asked() >= 12
     assert here.sql("select * from coverage") == kept
     assert CliRunner().invoke(app, ["state", "reset", "sequence", "--yes"]).exit_code == 0
-    assert backfill.kept(Place.find("duckdb"), "sequence", Window(since, until)).done_at is None
+    assert backfills.kept(Target.find("duckdb"), "sequence", Window(since, until)).done_at is None
 
 
 @pytest.mark.parametrize(
@@ -193,10 +194,10 @@ def test_wrong_usage(arguments: list[str], said: str, tmp_path: Path) -> None:
 def test_how_long_it_takes() -> None:
     """What is done of it, and how long the rest takes at the pace of this session, not of those before."""
     session = Session(backfill=True)
-    session.meter.part, session.meter.part_before = 0.6, 0.5
+    session.counters.part, session.counters.part_before = 0.6, 0.5
     assert "60%, about 6 min left" in progress.facts(session, 90.0)
     assert "60%, about 40 s left" in progress.facts(session, 10.0)
-    session.meter.part = 0.5
+    session.counters.part = 0.5
     assert " · 50%" in progress.facts(session, 10.0)
     assert "left" not in progress.facts(session, 10.0)
     assert "%" not in progress.facts(Session(), 10.0)
@@ -211,5 +212,5 @@ def test_who_failed_and_is_gone_holds_up_nothing(before: Before) -> None:
     here.mend()
     here.fake.delete_lead(lead)
     assert sync(here, since, until).outcome == "complete"
-    kept = backfill.kept(Place.find("duckdb"), "omni", backfill.job(since, until).window)
+    kept = backfills.kept(Target.find("duckdb"), "omni", backfills.job(since, until).window)
     assert kept.done_at

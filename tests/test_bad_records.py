@@ -16,8 +16,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from sources import SOURCES
+from gapless.pipelines.cli.app import app
+from gapless.sources import SOURCES
 from tests.bad_records import KINDS, LOADED, OF_20_MB, PARENTS, VENDORS, Kind, Row, dumped
 from tests.conftest import World
 
@@ -38,7 +38,7 @@ class Misbehaving:
 
     def __init__(self, name: str, world: Begin, kinds: dict[str, Kind]) -> None:
         self.name, self.vendor = name, VENDORS[name]
-        self.fake = getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=40)
+        self.fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=40)
         self.here = world(self.fake)
         self.here.intercept = self._answer
         self.mended = False

@@ -11,11 +11,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from sources._records.parse import parse
-from sources.omni import api as omni_api
-from sources.omni.models import ActionLog, Lead
-from sources.sequence import api as sequence_api
-from sources.sequence.models import ActivityLog
+from gapless.sources._schema.parse import parse
+from gapless.sources.omni import api as omni_api
+from gapless.sources.omni.models import ActionLog, Lead
+from gapless.sources.sequence import api as sequence_api
+from gapless.sources.sequence.models import ActivityLog
 from tests.bench import chart, checks, start, table
 from tests.bench.contenders import CONTENDERS
 from tests.bench.environments import HERE

@@ -23,17 +23,19 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from pipelines import progress, rounds, secrets
-from pipelines.cli import app
-from pipelines.errors import GaplessError, Locked, WrongSettings
-from pipelines.place import Place
-from pipelines.run import Outcome
-from sources import SOURCES
-from sources._rest.client import Client
-from sources._sync.session import Session
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines import redaction
+from gapless.pipelines.cli import progress
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync import loop
+from gapless.sources import SOURCES
+from gapless.sources._http.client import Client
+from gapless.sources._incremental.session import Session
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 
 ROOT = Path(__file__).parent.parent
 KEYS = {need.upper() for source in SOURCES.values() for need in source.needs}
@@ -47,7 +49,7 @@ def gapless(*args: str, **kwargs: Any) -> Result:
 def process(*args: str) -> Iterator[subprocess.Popen[str]]:
     """A real `gapless` with the environment of the test."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "pipelines", *args]
+    command = [sys.executable, "-m", "gapless.pipelines", *args]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
@@ -89,9 +91,8 @@ def small() -> OmniFake:
 def test_help_is_instant() -> None:
     """The command line itself imports nothing that takes long."""
     heavy = "{'dlt', 'duckdb', 'pyarrow', 'httpx', 'pydantic', 'msgspec'}"
-    script = (
-        f"import sys, pipelines.cli; sys.exit(str({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
-    )
+    script = f"import sys, gapless.pipelines.cli.app\nfound = {heavy} & set(sys.modules)\n"
+    script += "sys.exit(str(found) if found else 0)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -255,7 +256,7 @@ def test_single_records(only: Callable[[Any], Any]) -> None:
 def test_locked(only: Callable[[Any], Any]) -> None:
     """A second sync of the same destination ends with 75 before any request."""
     here = only(small())
-    with Place.find("duckdb").locked():
+    with Target.find("duckdb").locked():
         code, out, err = run("sync", "--json")
     assert (code, json.loads(out)["exit_code"], here.fake.requests) == (75, 75, [])
     assert "another sync is writing" in err
@@ -336,7 +337,7 @@ def test_rounds_go_on() -> None:
 
     midnight = datetime(2026, 1, 1)
     with pytest.raises(WrongSettings):
-        rounds.repeat(once, 15, said.append, clock=lambda: now[0], sleep=sleep, now=lambda: midnight)
+        loop.repeat(once, 15, said.append, clock=lambda: now[0], sleep=sleep, now=lambda: midnight)
     assert slept == [5, 5, 5]
     assert [line for line in said if "failed" in line] == [
         "this round failed: another sync",
@@ -355,7 +356,7 @@ def test_unexpected_error(debug: bool, only: Callable[[Any], Any], monkeypatch: 
     def broken(*args: object) -> None:
         raise RuntimeError("lost canary-key-0123456789 somewhere")
 
-    monkeypatch.setattr("pipelines.run.sync", broken)
+    monkeypatch.setattr("gapless.pipelines.sync.run.sync", broken)
     result = gapless("sync", "omni", *(["--debug"] if debug else []))
     assert result.exit_code == 1
     assert "RuntimeError: lost *** somewhere" in result.stderr
@@ -368,10 +369,10 @@ def test_logs_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINES_API_KEY", "canary/one+two")
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me:canary-pass@host/db")
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "kept/gapless.duckdb")
-    secrets.learn()
+    redaction.register_secrets()
     stream = StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(secrets.Redacting(None))
+    handler.setFormatter(redaction.Redacting(None))
     logger = logging.Logger("gapless.test")
     logger.addHandler(handler)
     try:
@@ -387,7 +388,8 @@ def test_secrets_of_a_file(tmp_path: Path) -> None:
     (tmp_path / ".dlt").mkdir()
     text = '[sources.omni]\nomni_api_key = "canary-in-file"\nomni_base_url = "http://127.0.0.1:9"\n'
     (tmp_path / ".dlt" / "secrets.toml").write_text(text)
-    script = "from pipelines import secrets; secrets.learn(); print(secrets.redact('canary-in-file 127.0.0.1'))"
+    script = "from gapless.pipelines import redaction as r; r.register_secrets();"
+    script += " print(r.redact('canary-in-file 127.0.0.1'))"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -403,8 +405,8 @@ def test_secrets_of_a_file(tmp_path: Path) -> None:
 
 def _session() -> Session:
     session = Session(client=Client("http://127.0.0.1:9"))
-    session.meter.pages, session.meter.records = 12, 1200
-    session.meter.parents, session.meter.parents_total = 3, 25
+    session.counters.pages, session.counters.records = 12, 1200
+    session.counters.parents, session.counters.parents_total = 3, 25
     assert session.client
     session.client.stats.add(requests=14, waiting=1)
     return session

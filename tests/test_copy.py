@@ -16,14 +16,16 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import copy
-from pipelines.cli import app
-from pipelines.errors import Locked
-from pipelines.place import Place
-from pipelines.run import Job, Outcome, sync
-from sources import SOURCES
-from sources._sync.ledger import COVERAGE, DEAD_LETTERS, RUNS
-from sources._sync.resource import shapes
+from gapless.pipelines import destination_copy
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import Locked
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
+from gapless.sources._incremental.dlt_resource import shapes
+from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS
 from tests.conftest import World, some
 from tests.postgres import Reader, Server, running
 from tests.truth import mismatches
@@ -48,7 +50,7 @@ class Copied:
 
     def copy(self) -> Outcome:
         self.fake.requests.clear()
-        (outcome,) = copy.copy([], Place.find("duckdb"), Place.find("postgres"), lambda name: None)
+        (outcome,) = destination_copy.copy([], Target.find("duckdb"), Target.find("postgres"), lambda name: None)
         assert self.fake.requests == []
         return outcome
 
@@ -100,7 +102,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def copied(server: Server, world: Callable[[Any], World]) -> Callable[..., Copied]:
     def begin(name: str) -> Copied:
-        fake = getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=4)
+        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=4)
         number, more = SIZES[name]
         fake.seed(number, **more)
         url = server.database()
@@ -115,14 +117,14 @@ def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
     into the copy goes on where the file stands."""
     here = copied(name)
     bad = here.fake.add_log(**{TEXT[name]: []}) if name == "sequence" else add(here, **{TEXT[name]: []})
-    assert here.world.sync(chunk_records=12).outcome == "partial"
+    assert here.world.sync(package_records=12).outcome == "partial"
     here.complete()
     here.assert_equal()
     assert here.sql("select count(*) from dead_letters") == [(1,)]
     here.fake.change(bad["id"], **{TEXT[name]: "mended"})
     here.fake.advance(60)
     ((last,),) = here.world.sql("select max(load_id) from _dlt_loads")
-    here.world.complete(chunk_records=12)
+    here.world.complete(package_records=12)
     second = here.complete()
     here.assert_equal()
     assert here.mismatches() == []
@@ -130,7 +132,7 @@ def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
     assert here.world.sql(f"select count(*) from {main} where _dlt_load_id > '{last}'") == [(second.rows[main],)]
     assert here.sql("select count(*) from dead_letters") == [(0,)]
     assert set(here.complete().rows) <= {"runs"}
-    (outcome,) = sync([name], Place.find("postgres"), Job())
+    (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
     assert (outcome.outcome, outcome.failures) == ("complete", [])
     assert outcome.rows == here.world.complete().rows  # as the next sync of the file itself
     assert here.mismatches() == []
@@ -148,8 +150,8 @@ def add(here: Copied, **fields: Any) -> Any:
 def test_packages_are_bounded(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """Loads of the file go together until a package is full, and no load is left out."""
     here = copied("sequence")
-    here.world.complete(chunk_records=8)
-    monkeypatch.setattr(copy, "TOGETHER", 60)
+    here.world.complete(package_records=8)
+    monkeypatch.setattr(destination_copy, "TOGETHER", 60)
     packages = here.complete().packages
     (loads,) = here.world.sql("select count(*) from _dlt_loads")
     assert 2 < packages < loads[0]
@@ -202,7 +204,7 @@ def test_no_copy_over_what_was_synced_itself(copied: Callable[..., Copied]) -> N
     here.world.complete()
     here.complete()
     bad = add(here, summary=[])["id"]
-    (synced,) = sync(["omni"], Place.find("postgres"), Job())
+    (synced,) = sync(["omni"], Target.find("postgres"), SyncRequest())
     assert synced.outcome == "partial"
     outcome = here.copy()
     assert (outcome.outcome, "synced by itself" in str(outcome.error)) == ("failed", True)
@@ -225,16 +227,16 @@ def test_ctrl_c_ends_it(copied: Callable[..., Copied], monkeypatch: pytest.Monke
 def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed stays; the next copy brings the rest."""
     here = copied("sequence")
-    here.world.complete(chunk_records=8)
-    monkeypatch.setattr(copy, "TOGETHER", 25)
+    here.world.complete(package_records=8)
+    monkeypatch.setattr(destination_copy, "TOGETHER", 25)
     lives = iter(range(3))
 
-    def check(place: Place) -> None:
+    def check(place: Target) -> None:
         if next(lives, None) is None:
             raise OSError("the power went out")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Place, "check", check)
+        broken.setattr(Target, "check", check)
         outcome = here.copy()
     assert (outcome.outcome, outcome.packages) == ("failed", 3)
     before = here.sql("select count(*) from activity_logs")[0][0]
@@ -261,15 +263,15 @@ def test_nobody_syncs_meanwhile(copied: Callable[..., Copied]) -> None:
     here = copied("tines")
     here.world.complete()
     for destination in ("duckdb", "postgres"):
-        with Place.find(destination).locked(), pytest.raises(Locked):
+        with Target.find(destination).locked(), pytest.raises(Locked):
             here.copy()
 
     def meanwhile(name: str) -> None:
         for destination in ("duckdb", "postgres"):
-            with pytest.raises(Locked), Place.find(destination).locked():
+            with pytest.raises(Locked), Target.find(destination).locked():
                 pass
 
-    (outcome,) = copy.copy([], Place.find("duckdb"), Place.find("postgres"), meanwhile)
+    (outcome,) = destination_copy.copy([], Target.find("duckdb"), Target.find("postgres"), meanwhile)
     assert outcome.outcome == "complete"
 
 

@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from pipelines import demo
-from pipelines.cli import app
-from sources import SOURCES
+from gapless.pipelines.cli import demo
+from gapless.pipelines.cli.app import app
+from gapless.sources import SOURCES
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = {
@@ -49,7 +49,7 @@ def test_demo(tmp_path: Path) -> None:
     with duckdb.connect(str(file)) as db:  # an earlier demo's
         db.execute("create table gapless_demo as select 1; create schema omni; create table omni.stale as select 1")
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "demo", "--json"],
+        [sys.executable, "-m", "gapless.pipelines", "demo", "--json"],
         env={**os.environ, **ELSEWHERE, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -88,7 +88,7 @@ def test_what_a_person_sees(tmp_path: Path) -> None:
         db.execute("create schema omni; create table omni.leads as select 'lead-1' as lead_id")
     answer = [["ada@example.com", "CREATED", 76, datetime(2026, 3, 2, 9, 55)]]
     tables = {"omni.leads": [25, 1026]}
-    shown = demo.Shown(file, tables=tables, columns=["who", "verb", "times", "latest"], answer=answer)
+    shown = demo.DemoResult(file, tables=tables, columns=["who", "verb", "times", "latest"], answer=answer)
     console = Console(record=True, width=160, file=StringIO())
     for part in demo.told(shown):
         console.print(part, markup=False, soft_wrap=isinstance(part, str))

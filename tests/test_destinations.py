@@ -16,11 +16,11 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.errors import WrongSettings
-from pipelines.place import Place
-from sources import SOURCES
-from sources._sync.shard import Shard
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import WrongSettings
+from gapless.sources import SOURCES
+from gapless.sources._incremental.shard import Shard
 from tests.conftest import some
 from tests.lands import PAGE, ROOT, Begin, Land, seeded, snippets
 from tests.postgres import Server, running
@@ -76,7 +76,7 @@ def newest(here: Land) -> duckdb.DuckDBPyConnection:
 def test_rows_are_added_and_the_newest_count(name: str, folder: Callable[[str], Land]) -> None:
     """After changes the newest version of each record is the vendor's; an idle sync adds no record."""
     here = folder(name)
-    here.complete(chunk_records=12)
+    here.complete(package_records=12)
     bucket = here.world.folder / "bucket" / name
     with newest(here) as db:
         assert mismatches(db, name, here.fake.truth()) == []
@@ -118,7 +118,7 @@ def test_appending_must_be_accepted(folder: Callable[[str], Land]) -> None:
     done = CliRunner().invoke(app, ["sync", "tines", "--destination", "filesystem", "--accept-append"])
     assert (done.exit_code, "the newest _dlt_load_id" in done.stderr) == (0, True)
     with pytest.raises(WrongSettings, match="one writer at a time"):
-        Place.find("filesystem", Shard.parse("1/2"), True)
+        Target.find("filesystem", Shard.parse("1/2"), True)
 
 
 # -- the page ----------------------------------------------------------------------------------------

@@ -17,13 +17,13 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 from tests.postgres import Server, running
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "pipelines" / "OBSERVING.md").read_text()
+PAGE = (ROOT / "pipelines" / "docs" / "OBSERVING.md").read_text()
 TOOLS = PAGE.split("\n## dlt's own tools\n")[1]
 Begin = Callable[[Any], World]
 
@@ -116,7 +116,7 @@ def test_runs_can_be_asked(
 
 def test_the_page_names_what_there_is() -> None:
     """Every event, metric and setting that the code has stands on the page, and none that it has not."""
-    code = "\n".join(file.read_text() for file in (ROOT / "pipelines").glob("*.py"))
+    code = "\n".join(file.read_text() for file in (ROOT / "pipelines").glob("**/*.py"))
     events = set(re.findall(r'event(?:"\s*:\s*|: str = |=)"(\w+)"', code))
     table = PAGE.split("| event |")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in table.splitlines()[2:]))) == events

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines import doctor
-from pipelines.place import Place
-from sources import SOURCES
-from sources.omni.fake import OmniFake
+from gapless.pipelines.cli import doctor
+from gapless.pipelines.destinations.target import Target
+from gapless.sources import SOURCES
+from gapless.sources.omni.fake import OmniFake
 
 KEYS = {need.upper() for source in SOURCES.values() for need in source.needs}
 
@@ -26,7 +26,7 @@ def gapless(*args: str) -> Result:
 
 
 def doctor_app() -> Any:
-    return import_module("pipelines.cli").app
+    return import_module("gapless.pipelines.cli.app").app
 
 
 def found(*args: str) -> dict[str, dict[str, str]]:
@@ -48,7 +48,8 @@ def omni(world: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_all_is_well(world: Callable[[Any], Any], tmp_path: Path) -> None:
     """With everything in order it ends with 0, one request per vendor and no database file left behind."""
     worlds = [
-        world(getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake").demo()) for name in SOURCES
+        world(getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake").demo())
+        for name in SOURCES
     ]
     result = gapless()
     assert result.exit_code == 0, result.stdout
@@ -124,7 +125,7 @@ def test_the_vendor_is_not_there(omni: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_another_sync_holds_the_lock(omni: Any) -> None:
     """A lock that is held fails, and waiting mends it."""
-    with Place.find("duckdb").locked():
+    with Target.find("duckdb").locked():
         check = found()["lock"]
     assert (check["result"], check["mends"]) == ("fail", "Wait until it has ended.")
 

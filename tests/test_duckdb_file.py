@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from pipelines.duckdb_file import DuckdbFile
-from sources.sequence.fake import SequenceFake
+from gapless.pipelines.destinations.duckdb_file import DuckdbFile
+from gapless.sources.sequence.fake import SequenceFake
 from tests.conftest import World
 
 Begin = Callable[[Any], World]
@@ -63,7 +63,7 @@ def test_any_folder_will_do(odd: str, world: Begin, tmp_path: Path, monkeypatch:
     fake = SequenceFake(page_cap=8)
     fake.seed(20)
     here = world(fake)
-    here.complete(chunk_records=9)
+    here.complete(package_records=9)
     here.assert_exact()
 
 

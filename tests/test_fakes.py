@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
-from sources.kizen.fake import KizenFake
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 
 Fake = OmniFake | SequenceFake | KizenFake | TinesFake
 Row = dict[str, Any]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from sources._rest.errors import Forbidden, NotFound, Unauthorized, Unavailable, VendorError
-from sources._sync.fan_out import DOUBT_AFTER, Read, side_by_side
+from gapless.sources._http.errors import Forbidden, NotFound, Unauthorized, Unavailable, VendorError
+from gapless.sources._incremental.concurrency import DOUBT_AFTER, Read, map_concurrently
 
 
 def here() -> None:
@@ -23,7 +23,7 @@ def failing(kind: type[VendorError]) -> VendorError:
 def test_every_page_and_one_end_each(workers: int) -> None:
     """In the order of its parent's pages, whatever the number of workers."""
     parents = list(range(20))
-    reads = list(side_by_side(parents, lambda p: [(p, n) for n in range(p % 4)], workers, here))
+    reads = list(map_concurrently(parents, lambda p: [(p, n) for n in range(p % 4)], workers, here))
     for parent in parents:
         own = [read for read in reads if read.parent == parent]
         assert [read.page for read in own] == [*((parent, n) for n in range(parent % 4)), None]
@@ -32,7 +32,7 @@ def test_every_page_and_one_end_each(workers: int) -> None:
 
 def test_no_parents() -> None:
     """Nothing to read, nothing to wait for."""
-    assert list(side_by_side([], lambda p: [p], 8, here)) == []
+    assert list(map_concurrently([], lambda p: [p], 8, here)) == []
 
 
 def test_a_failing_parent_never_stops_the_rest() -> None:
@@ -43,7 +43,7 @@ def test_a_failing_parent_never_stops_the_rest() -> None:
         if parent % 2:
             raise failing(Forbidden)
 
-    reads = list(side_by_side(range(12), read, 3, here))
+    reads = list(map_concurrently(range(12), read, 3, here))
     assert sorted(r.parent for r in reads if r.page is not None) == list(range(12))
     assert sorted(r.parent for r in reads if r.error) == [1, 3, 5, 7, 9, 11]
 
@@ -58,7 +58,7 @@ def test_what_stops_the_source_is_raised() -> None:
 
     seen: list[Read[int, int]] = []
     with pytest.raises(Unauthorized):
-        seen.extend(side_by_side(range(500), read, 2, here))
+        seen.extend(map_concurrently(range(500), read, 2, here))
     assert len(asked) < 20
 
 
@@ -74,7 +74,7 @@ def test_a_vendor_that_is_down_is_left_alone() -> None:
         raise failing(Unavailable)
 
     with pytest.raises(Unavailable):
-        list(side_by_side(range(500), read, 2, gone))
+        list(map_concurrently(range(500), read, 2, gone))
     assert DOUBT_AFTER <= len(asked) < DOUBT_AFTER + 20
 
 
@@ -87,7 +87,7 @@ def test_many_unanswered_parents_do_not_stop_the_rest() -> None:
             raise failing(Unavailable)
         return [parent]
 
-    reads = list(side_by_side(range(30), read, 2, lambda: pings.append(1)))
+    reads = list(map_concurrently(range(30), read, 2, lambda: pings.append(1)))
     assert sorted(r.parent for r in reads if r.page is not None) == list(range(17, 30))
     assert 1 <= len(pings) <= 17 // DOUBT_AFTER
 
@@ -98,7 +98,7 @@ def test_gone_parents_are_no_sign_of_a_vendor_that_is_down() -> None:
     def read(parent: int) -> Iterable[int]:
         raise failing(NotFound)
 
-    assert len(list(side_by_side(range(100), read, 4, here))) == 100
+    assert len(list(map_concurrently(range(100), read, 4, here))) == 100
 
 
 def test_a_bug_in_a_worker_is_raised() -> None:
@@ -108,13 +108,13 @@ def test_a_bug_in_a_worker_is_raised() -> None:
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        list(side_by_side(range(5), read, 2, here))
+        list(map_concurrently(range(5), read, 2, here))
 
 
 def test_the_workers_end_when_the_reader_does() -> None:
     """A reader that stops early leaves no thread behind."""
     before = threading.active_count()
-    reads = side_by_side(range(1000), lambda p: [p, p], 4, here)
+    reads = map_concurrently(range(1000), lambda p: [p, p], 4, here)
     next(reads)
     reads.close()
     for thread in threading.enumerate():
@@ -131,7 +131,7 @@ def test_a_slow_reader_holds_the_workers_back() -> None:
         asked.append(parent)
         return [parent]
 
-    reads = side_by_side(range(1000), read, 2, here)
+    reads = map_concurrently(range(1000), read, 2, here)
     for _ in range(3):
         next(reads)
     assert len(asked) < 20

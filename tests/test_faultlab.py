@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sources import SOURCES
+from gapless.sources import SOURCES
 from tests.faultlab import crowd, http_faults, kills, report, together
 from tests.faultlab.destinations import Duckdb
 from tests.faultlab.http_faults import FOUND

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sources import SOURCES
+from gapless.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted([*ROOT.glob("sources/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
@@ -17,7 +17,7 @@ ROOMS = {"__init__.py", "api.py", "models.py", "fake.py"}
 
 
 def module(file: Path) -> str:
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(("gapless", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -41,9 +41,13 @@ def within(name: str, *packages: str) -> bool:
 
 
 MAY_IMPORT = {
-    "sources._rest": ["sources._rest"],
-    "sources._records": ["sources._records"],
-    "sources._sync": ["sources._rest", "sources._records", "sources._sync"],
+    "gapless.sources._http": ["gapless.sources._http"],
+    "gapless.sources._schema": ["gapless.sources._schema"],
+    "gapless.sources._incremental": [
+        "gapless.sources._http",
+        "gapless.sources._schema",
+        "gapless.sources._incremental",
+    ],
 }
 """What a shared package may import of ours; no vendor, and nothing of `pipelines`."""
 
@@ -52,13 +56,13 @@ MAY_IMPORT = {
 def test_imports_go_one_way(file: Path) -> None:
     """`_records` and `_rest` know nobody, `_sync` knows them, a vendor knows these and itself, `pipelines` all."""
     own = module(file)
-    ours = [name for name in imports(file) if within(name, "sources", "pipelines", "tests")]
-    if within(own, "pipelines"):
+    ours = [name for name in imports(file) if within(name, "gapless", "sources", "pipelines", "tests")]
+    if within(own, "gapless.pipelines"):
         assert [name for name in ours if within(name, "tests")] == []
         return
-    package = ".".join(own.split(".")[:2])
-    vendor = package.removeprefix("sources.") in SOURCES
-    allowed = [*MAY_IMPORT["sources._sync"], package] if vendor else MAY_IMPORT.get(package, [])
+    package = ".".join(own.split(".")[:3])
+    vendor = package.removeprefix("gapless.sources.") in SOURCES
+    allowed = [*MAY_IMPORT["gapless.sources._incremental"], package] if vendor else MAY_IMPORT.get(package, [])
     assert [name for name in ours if not within(name, *allowed)] == []
 
 
@@ -67,19 +71,19 @@ def test_the_same_four_rooms(name: str) -> None:
     """No fifth file in a vendor's folder; and each knows only what is before it."""
     folder = ROOT / "sources" / name
     assert {file.name for file in folder.glob("*.py")} == ROOMS
-    own = f"sources.{name}"
+    own = f"gapless.sources.{name}"
     for room in ("api.py", "models.py", "fake.py"):
         siblings = [i for i in imports(folder / room) if within(i, own)]
         assert siblings == [], room
     api, models, fake = (list(imports(folder / room)) for room in ("api.py", "models.py", "fake.py"))
-    assert not [i for i in api if within(i, "sources._records", "sources._sync")]
-    assert not [i for i in models if within(i, "sources._rest", "sources._sync")]
-    assert [i for i in fake if within(i, "sources")] == ["sources._rest.transport.httpx"]
+    assert not [i for i in api if within(i, "gapless.sources._schema", "gapless.sources._incremental")]
+    assert not [i for i in models if within(i, "gapless.sources._http", "gapless.sources._incremental")]
+    assert [i for i in fake if within(i, "gapless")] == ["gapless.sources._http.transport.httpx"]
     kept = list(imports(folder / "__init__.py"))
     assert not [i for i in kept if within(i, f"{own}.fake")]
 
 
-WAITS = ("pipelines.rounds", "pipelines.duckdb_file", "pipelines.page.answers")
+WAITS = ("gapless.pipelines.sync.loop", "gapless.pipelines.destinations.duckdb_file", "gapless.pipelines.ui.queries")
 """Between two rounds, for a reader to end, and for a writer."""
 
 
@@ -87,15 +91,15 @@ WAITS = ("pipelines.rounds", "pipelines.duckdb_file", "pipelines.page.answers")
 def test_one_place_for_each_thing(file: Path) -> None:
     """dlt in `_sync` and a vendor's source, httpx in `_rest` and the fakes, DuckDB in `pipelines`."""
     own, names = module(file), list(imports(file))
-    rooms = file.name if own.split(".")[1:2] and own.split(".")[1] in SOURCES else ""
-    if within(own, "sources") and not within(own, "sources._sync") and rooms != "__init__.py":
+    rooms = file.name if own.split(".")[2:3] and own.split(".")[2] in SOURCES else ""
+    if within(own, "gapless.sources") and not within(own, "gapless.sources._incremental") and rooms != "__init__.py":
         assert not [i for i in names if within(i, "dlt")]
-    if not within(own, "sources._rest") and rooms != "fake.py":
-        assert not [i for i in names if within(i, "httpx", "sources._rest.transport")]
-    if within(own, "sources"):
+    if not within(own, "gapless.sources._http", "gapless.pipelines.observability.post") and rooms != "fake.py":
+        assert not [i for i in names if within(i, "httpx", "gapless.sources._http.transport")]
+    if within(own, "gapless.sources"):
         assert not [i for i in names if within(i, "duckdb", "typer", "rich")]
         assert "print" not in called(file)
-    if not within(own, "sources._rest"):
+    if not within(own, "gapless.sources._http"):
         assert not {"time.sleep", "sleep"} & called(file) or own in WAITS
 
 

@@ -13,14 +13,14 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import gaps as seeking
-from pipelines.cli import app
-from pipelines.place import Place
-from sources import SOURCES
-from sources.kizen.fake import KizenFake
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.ledger import gaps as seeking
+from gapless.sources import SOURCES
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World, some
 
 Begin = Callable[[Any], World]
@@ -81,7 +81,7 @@ def test_an_interrupted_walk(world: Begin) -> None:
     fake.seed(35)
     here = world(fake)
     here.fail_after(2)
-    assert here.sync(chunk_records=20).outcome == "failed"
+    assert here.sync(package_records=20).outcome == "failed"
     (gap,) = found()
     ((oldest,),) = here.sql("select min(created_at) from activity_logs")
     assert (gap["kind"], gap["since"], gap["until"]) == ("interval", None, oldest.isoformat())
@@ -223,7 +223,7 @@ def test_what_the_ledger_says_counts(world: Begin) -> None:
     completed is none."""
     here = world(fakes("tines"))
     here.complete()
-    place, now = Place.find("duckdb"), datetime.now(UTC)
+    place, now = Target.find("duckdb"), datetime.now(UTC)
     assert list(seeking.gaps(place, [], now + timedelta(days=6.9))) == []
     (gap,) = seeking.gaps(place, [], now + timedelta(days=7.1))
     assert (gap.kind, gap.fill) == ("stale", "gapless sync tines")

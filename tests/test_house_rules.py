@@ -17,11 +17,14 @@ import pytest
 from dlt.destinations.job_client_impl import SqlLoadJob
 from filelock import FileLock, Timeout
 
-from pipelines.errors import Locked, WrongSettings
-from pipelines.place import DLT_SETTINGS, Place
-from pipelines.run import Job, build, sync
-from sources import SOURCES
-from sources._sync.session import Session
+from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import Locked, WrongSettings
+from gapless.pipelines.sync.build import build
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
+from gapless.sources._incremental.session import Session
 from tests.conftest import World
 from tests.truth import CONTRACT, contract
 
@@ -44,7 +47,7 @@ MENDED = {"omni": "summary", "sequence": "origin", "kizen": "notes", "tines": "m
 
 def empty(name: str, **how: Any) -> Any:
     """The vendor's fake without a record."""
-    fakes = import_module(f"sources.{name}.fake")
+    fakes = import_module(f"gapless.sources.{name}.fake")
     return getattr(fakes, f"{name.capitalize()}Fake")(**how)
 
 
@@ -118,10 +121,10 @@ def test_a_crash_after_any_chunk(name: str, world: Begin) -> None:
     here = world(fake)
     for requests in (2, 4):
         here.fail_after(requests, status=401)
-        assert here.sync(chunk_records=3).outcome == "failed"
+        assert here.sync(package_records=3).outcome == "failed"
     here.mend()
     fake.advance(30)
-    here.complete(chunk_records=9)
+    here.complete(package_records=9)
     here.assert_exact()
     for table in ("coverage", *KEYS[name]):
         orphans = f"select count(*) from {table} where _dlt_load_id not in (select load_id from _dlt_loads)"
@@ -235,7 +238,7 @@ def test_a_loser_of_the_lock_asks_nobody(name: str, world: Begin) -> None:
     """One writer per file: the second one ends before any request, and the first one's working files stay."""
     fake = filled(name)
     here = world(fake)
-    place = Place.find("duckdb")
+    place = Target.find("duckdb")
     with place.locked() as folder:
         (folder / "mine").touch()
         with pytest.raises(Locked):
@@ -246,7 +249,7 @@ def test_a_loser_of_the_lock_asks_nobody(name: str, world: Begin) -> None:
 
 def test_working_files_are_deleted_under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deleted after it is released, they may be those of the sync that took it meanwhile."""
-    place, held = Place.find("duckdb"), []
+    place, held = Target.find("duckdb"), []
     real = shutil.rmtree
 
     def rmtree(*args: Any, **kwargs: Any) -> None:
@@ -270,6 +273,6 @@ def test_what_is_not_configured_is_told_before_any_request(world: Begin, tmp_pat
     here = world(filled("sequence"))
     here.monkeypatch.delenv("OMNI_API_KEY")
     with pytest.raises(WrongSettings, match="OMNI_API_KEY"):
-        list(sync(["sequence", "omni"], Place.find("duckdb"), Job()))
+        list(sync(["sequence", "omni"], Target.find("duckdb"), SyncRequest()))
     assert here.asked() == 0
     assert not duckdb.execute("select * from glob('*.duckdb')").fetchall()

@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 import httpx
 import pytest
 
-from sources import SOURCES
+from gapless.sources import SOURCES
 from tests.conftest import World, some
 
 Begin = Callable[[Any], World]
@@ -30,9 +30,10 @@ LATENCY = 0.004
 SYNCER = """
 import json, os, signal, sys, time
 import duckdb, dlt, pyarrow.parquet
-from pipelines.place import Place
-from pipelines.run import Job, sync
-from sources import SOURCES
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.sources import SOURCES
 for source in SOURCES.values():
     source.build
 print("ready", flush=True)
@@ -40,7 +41,7 @@ for line in sys.stdin:
     name, chunk, kill_after = json.loads(line)
     child = os.fork()
     if not child:
-        (outcome,) = sync([name], Place.find("duckdb"), Job(chunk_records=chunk))
+        (outcome,) = sync([name], Target.find("duckdb"), SyncRequest(package_records=chunk))
         os._exit(0 if outcome.outcome == "complete" else 3)
     if kill_after:
         time.sleep(kill_after)
@@ -84,7 +85,7 @@ def filled(world: Begin) -> Iterator[Callable[[str], tuple[World, Syncer]]]:
     syncers = []
 
     def begin(name: str) -> tuple[World, Syncer]:
-        fake = getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
+        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
         counts = {"omni": (6, {"logs": 30}), "kizen": (3, {"logged": 30}), "tines": (6, {"logs": 40})}
         number, more = counts.get(name, (80, {}))
         fake.seed(number, **more)

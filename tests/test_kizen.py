@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sources._sync.window import Window
-from sources.kizen.fake import START, KizenFake
+from gapless.sources._incremental.window import Window
+from gapless.sources.kizen.fake import START, KizenFake
 from tests.conftest import World
 
 Begin = Callable[[Any], World]

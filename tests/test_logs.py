@@ -15,13 +15,14 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines import logs, progress, secrets
-from pipelines.ending import err
-from pipelines.run import Outcome
-from sources._rest.client import Client
-from sources._sync.session import Session
-from sources.omni.fake import OmniFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines import json_logs, redaction
+from gapless.pipelines.cli import progress
+from gapless.pipelines.cli.output import err
+from gapless.pipelines.outcome import Outcome
+from gapless.sources._http.client import Client
+from gapless.sources._incremental.session import Session
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 
 COUNTS = "select (select count(*) from leads), (select count(*) from action_logs)"
@@ -49,7 +50,7 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 def gapless(*arguments: str, **environment: str) -> tuple[int, str, list[dict[str, Any]]]:
     """Exit code, stdout and the events on stderr, every line of which must be one."""
-    done = python("-m", "pipelines", *arguments, **environment)
+    done = python("-m", "gapless.pipelines", *arguments, **environment)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     for event in events:
         assert datetime.fromisoformat(event["time"]).utcoffset() == timedelta(0)
@@ -67,9 +68,9 @@ def in_json(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[
     """JSON lines in this process; call it for those that were written so far."""
     stream = StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    logs.begin(True)
+    json_logs.begin(True)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logs.begin(False)
+    json_logs.begin(False)
 
 
 def test_a_sync_in_json_lines(world: Callable[[Any], World]) -> None:
@@ -125,13 +126,13 @@ def test_wrong_usage_in_json_lines(args: list[str]) -> None:
 @pytest.mark.parametrize("given", [["--log-format", "xml"], ["--log-format"]])
 def test_no_such_format(given: list[str]) -> None:
     """Another format, or none, is wrong usage."""
-    done = python("-m", "pipelines", "sync", *given)
+    done = python("-m", "gapless.pipelines", "sync", *given)
     assert (done.returncode, "--log-format" in done.stderr) == (2, True)
 
 
 def test_the_option_wins_over_the_environment() -> None:
     """`--log-format text` on a machine whose environment asks for JSON."""
-    done = python("-m", "pipelines", "sync", "nobody", "--log-format", "text", GAPLESS_LOG_FORMAT="json")
+    done = python("-m", "gapless.pipelines", "sync", "nobody", "--log-format", "text", GAPLESS_LOG_FORMAT="json")
     assert done.stderr.startswith("there is no source 'nobody'")
 
 
@@ -146,8 +147,8 @@ def test_a_question_is_not_asked_in_json_lines(world: Callable[[Any], World]) ->
 def test_an_unexpected_error_in_json_lines(world: Callable[[Any], World]) -> None:
     """Its traceback is a fact of the one line, with every key blanked."""
     world(small()).set(OMNI_API_KEY=KEY)
-    script = f"import sys, pipelines.run\ndef broken(*a): raise RuntimeError('lost ' + {KEY!r})\n"
-    script += "pipelines.run.sync = broken\nfrom pipelines.cli import app\n"
+    script = f"import sys, gapless.pipelines.sync.run\ndef broken(*a): raise RuntimeError('lost ' + {KEY!r})\n"
+    script += "gapless.pipelines.sync.run.sync = broken\nfrom gapless.pipelines.cli.app import app\n"
     script += "sys.argv = 'gapless sync omni --debug --log-format json'.split()\napp()"
     done = python("-c", script)
     (event,) = map(json.loads, done.stderr.splitlines())
@@ -161,13 +162,13 @@ def test_whatever_is_written_to_stderr_is_a_line_of_json() -> None:
     """Warnings, logs, tracebacks of threads, prints and the end by an error: each line parses, in any locale."""
     script = r"""
 import logging, sys, threading, warnings
-from pipelines import logs, secrets
-secrets._known.add("canary-key")
+from gapless.pipelines import json_logs, redaction
+redaction._known.add("canary-key")
 early = logging.StreamHandler(sys.stderr)
 logging.getLogger().addHandler(early)
-logs.begin(True)
-secrets.guard_logs()
-logs.guard()
+json_logs.begin(True)
+redaction.guard_logs()
+json_logs.guard()
 warnings.warn("old canary-key", DeprecationWarning, stacklevel=1)
 warnings.warn("old canary-key", UserWarning, stacklevel=1)
 logging.getLogger("some.library").warning("%s \u00e9 \u4e2d \U0001f600\nsecond", "canary-key")
@@ -200,7 +201,7 @@ raise RuntimeError("the end canary-key")
 def test_progress_as_events(in_json: Callable[[], list[dict[str, Any]]]) -> None:
     """While a source is read a line now and then tells its numbers; a terminal makes no difference."""
     session = Session(client=Client("http://127.0.0.1:9"))
-    session.meter.pages, session.meter.records, session.meter.parents = 12, 1200, 3
+    session.counters.pages, session.counters.records, session.counters.parents = 12, 1200, 3
     assert session.client
     session.client.stats.add(requests=14, retries=2, waited=1.5)
     found: list[dict[str, Any]] = []
@@ -221,8 +222,8 @@ def test_a_key_that_is_a_number_breaks_no_line(
     in_json: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A text that holds it is blanked, a number that looks like it stays one."""
-    monkeypatch.setattr(secrets, "_known", {"1204", 'a"b\\c'})
-    logs.tell('1204 rows, a"b\\c', rows=1204, by_table={"logs": 12041})
+    monkeypatch.setattr(redaction, "_known", {"1204", 'a"b\\c'})
+    json_logs.tell('1204 rows, a"b\\c', rows=1204, by_table={"logs": 12041})
     (event,) = in_json()
     assert (event["message"], event["rows"], event["by_table"]) == ("*** rows, ***", 1204, {"logs": 12041})
 
@@ -238,8 +239,8 @@ def test_a_key_that_is_a_number_breaks_no_line(
 )
 def test_more_secrets(name: str, value: str, hidden: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets of gapless's own settings and OpenTelemetry's are known too, also in parts; words of a URL are none."""
-    monkeypatch.setattr(secrets, "_known", set())
+    monkeypatch.setattr(redaction, "_known", set())
     monkeypatch.setenv(name, value)
-    secrets.learn()
-    assert "canary" not in secrets.redact(" ".join([value, *hidden]))
-    assert secrets.redact("services of api-key") == "services of api-key"
+    redaction.register_secrets()
+    assert "canary" not in redaction.redact(" ".join([value, *hidden]))
+    assert redaction.redact("services of api-key") == "services of api-key"

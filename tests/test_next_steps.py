@@ -16,16 +16,17 @@ import typer.main
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from pipelines import doctor, ui
-from pipelines.cli import app
-from sources import SOURCES
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli import doctor
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.ui import server
+from gapless.sources import SOURCES
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 from tests.test_readme import CONFIG, README, SECRETS
 
 Begin = Callable[[Any], World]
 ROOT = Path(__file__).resolve().parent.parent
-DESTINATIONS = (ROOT / "pipelines" / "DESTINATIONS.md").read_text()
+DESTINATIONS = (ROOT / "pipelines" / "docs" / "DESTINATIONS.md").read_text()
 NOWHERE = {"OMNI_BASE_URL": "http://127.0.0.1:9", "GAPLESS_RETRY_BUDGET": "0.01"}
 """Nobody listens there."""
 KEY = {"OMNI_API_KEY": "key-of-a-test"} | NOWHERE
@@ -60,9 +61,9 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "no rate": ("sync omni", KEY | {"OMNI_REQUESTS_PER_MINUTE": "0"}, "OMNI_REQUESTS_PER_MINUTE"),
     "no time": ("sync omni", KEY | {"OMNI_INITIAL_VALUE": "now"}, "OMNI_INITIAL_VALUE"),
     "no column": ("sync omni", KEY | {"OMNI_PRIVACY": "leads.nobody=drop"}, "sources/omni/README.md"),
-    "no destination": ("status --destination nowhere", {}, "pipelines/DESTINATIONS.md"),
+    "no destination": ("status --destination nowhere", {}, "pipelines/docs/DESTINATIONS.md"),
     "a destination misspelt": ("status --destination postgre", {}, "Did you mean postgres?"),
-    "no credentials": ("copy --to postgres", {}, "DESTINATION__POSTGRES__… as pipelines/DESTINATIONS.md shows"),
+    "no credentials": ("copy --to postgres", {}, "DESTINATION__POSTGRES__… as pipelines/docs/DESTINATIONS.md shows"),
     "a server that is away": (
         "sync omni --destination postgres", KEY | POSTGRES, "gapless doctor --destination postgres"),
     "a server that is away, status": ("status --destination postgres", POSTGRES, "gapless doctor"),
@@ -122,7 +123,7 @@ def test_the_next_step_is_named(
     line: str, environment: dict[str, str], step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What to type or to set stands in the message, and exists."""
-    monkeypatch.setattr(ui, "find_spec", lambda name: None)
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
     monkeypatch.setattr(doctor, "PATIENCE", {"gapless_retry_budget": 0.01})
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sources._sync.window import Window
-from sources.omni.fake import START, OmniFake
+from gapless.sources._incremental.window import Window
+from gapless.sources.omni.fake import START, OmniFake
 from tests.conftest import World
 
 Begin = Callable[[Any], World]

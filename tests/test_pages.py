@@ -18,11 +18,12 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from pipelines import completion, ui
-from pipelines.cli import app
-from pipelines.gaps import KEEPS
-from pipelines.verify import BY_ID, SAMPLE
-from sources import SOURCES
+from gapless.pipelines.cli import completion
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.ledger.gaps import KEEPS
+from gapless.pipelines.ui import server
+from gapless.pipelines.verify.verify import BY_ID, SAMPLE
+from gapless.sources import SOURCES
 from tests.postgres import running
 from tests.test_readme import all_commands, demo, parse, run, vendors
 
@@ -39,8 +40,8 @@ def page(path: str) -> str:
     return (ROOT / path).read_text()
 
 
-TUTORIAL, COOKBOOK = page("pipelines/TUTORIAL.md"), page("pipelines/COOKBOOK.md")
-MOVING = page("pipelines/DESTINATIONS.md").split("\n## Moving to a warehouse\n")[1].split("\n## ")[0]
+TUTORIAL, COOKBOOK = page("pipelines/docs/TUTORIAL.md"), page("pipelines/docs/COOKBOOK.md")
+MOVING = page("pipelines/docs/DESTINATIONS.md").split("\n## Moving to a warehouse\n")[1].split("\n## ")[0]
 OF_SOURCES = {name: page(f"sources/{name}/README.md") for name in SOURCES}
 PAGES = sorted(str(file.relative_to(ROOT)) for file in [*ROOT.glob("[ps]*/**/*.md"), *ROOT.glob("*.md")])
 OURS = {name: page(name) for name in PAGES if not name.startswith("CHANGELOG")}
@@ -117,7 +118,7 @@ def test_the_tutorial_from_keys_to_a_chart(
     The demo has its fixture, and the page is served in tests/extras/test_ui.py: here it says where.
     """
     for part, instead in {"find_spec": True, "_app": None, "_serve": None}.items():
-        monkeypatch.setattr(ui, part, lambda *_, instead=instead: instead)
+        monkeypatch.setattr(server, part, lambda *_, instead=instead: instead)
     said, ran = "", list[str]()
     for language, block in blocks(TUTORIAL, "sh", "text"):
         if language == "text":
@@ -272,7 +273,7 @@ def test_moving_to_a_warehouse(vendors: dict[str, str], tmp_path: Path, monkeypa
 
 DLT = """\
 import os, sys
-from pipelines.cli import app
+from gapless.pipelines.cli.app import app
 try:
     app(prog_name="gapless")
 finally:

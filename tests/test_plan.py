@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.report import SILENT
-from sources import SOURCES
-from sources._sync.window import Window
-from sources.kizen.fake import KizenFake
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.outcome import LEDGER_TABLES
+from gapless.sources import SOURCES
+from gapless.sources._incremental.window import Window
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World, some
 
 Begin = Callable[[Any], World]
@@ -57,7 +57,7 @@ def test_a_first_sync(name: str, world: Begin) -> None:
     truth = here.fake.truth()
     outcome = here.complete()
     assert told["requests"] == told["at_most"] == outcome.requests
-    rows = sum(count for table, count in outcome.rows.items() if table not in SILENT)
+    rows = sum(count for table, count in outcome.rows.items() if table not in LEDGER_TABLES)
     assert told["rows"] == pytest.approx(rows, rel=0.35)
     main = SOURCES[name].module.TABLES[0].name
     assert told["records"] == pytest.approx(len(truth[main]), rel=0.35)

@@ -21,12 +21,14 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import advisory
-from pipelines.cli import app
-from pipelines.errors import GaplessError, Locked
-from pipelines.place import Place
-from pipelines.run import Job, Outcome, sync
-from sources import SOURCES
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations import advisory_lock
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, Locked
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
 from tests.conftest import CREDENTIALS, World
 from tests.postgres import Reader, Server, running
 from tests.postgres_wire import Wire
@@ -78,9 +80,10 @@ WAITS = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalive
 KILLED = """
 import os, signal, sys
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
-from pipelines.place import Place
-from pipelines.run import Job, sync
-from sources import SOURCES
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.sources import SOURCES
 real = Psycopg2SqlClient.execute_query
 for line in sys.stdin:
     child = os.fork()
@@ -91,7 +94,7 @@ for line in sys.stdin:
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(self, *args, **kwargs)
         Psycopg2SqlClient.execute_query = counted
-        (outcome,) = sync([sys.argv[1]], Place.find("postgres"), Job(chunk_records=12))
+        (outcome,) = sync([sys.argv[1]], Target.find("postgres"), SyncRequest(package_records=12))
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -110,7 +113,7 @@ class Warehouse:
 
     def sync(self, **job: Any) -> Outcome:
         self.fake.requests.clear()
-        (outcome,) = sync([self.world.name], Place.find("postgres"), Job(**job))
+        (outcome,) = sync([self.world.name], Target.find("postgres"), SyncRequest(**job))
         return outcome
 
     def complete(self, **job: Any) -> Outcome:
@@ -136,7 +139,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def warehouse(server: Server, world: Begin) -> Callable[[str], Warehouse]:
     def begin(name: str) -> Warehouse:
-        fake = getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
+        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
         number, more = SIZES[name]
         fake.seed(number, **more)
         url = server.database()
@@ -259,11 +262,11 @@ def test_one_writer_from_whatever_machine(
     """Whoever comes second asks no vendor and exits 75, even without a common file; another database is free."""
     here = warehouse("sequence")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # another machine has other files
-    with advisory.locked(here.url, "postgres"):
+    with advisory_lock.locked(here.url, "postgres"):
         code, told = _command("sync", "sequence")
         assert (code, here.world.asked()) == (75, 0)
         assert "another machine" in told["error"]
-        with advisory.locked(server.database(), "postgres"):
+        with advisory_lock.locked(server.database(), "postgres"):
             pass
     here.world.set(DESTINATION__POSTGRES__CREDENTIALS=server.url("nothing_there"))
     with pytest.raises(GaplessError, match="cannot reach postgres") as failed:
@@ -279,7 +282,7 @@ def test_looking_for_it_writes_nothing(
     warehouse("sequence").world.set(DLT_DATA_DIR=str(tmp_path / "dlt"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = sorted(tmp_path.rglob("*"))
-    Place.find("postgres")
+    Target.find("postgres")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -309,7 +312,7 @@ def test_a_commit_that_goes_wrong(
     with closing(Wire(server.port, commit, part=b"COMMIT\0", **how)) as wire:
         through = here.url.replace(str(server.port), str(wire.port))
         here.world.set(DESTINATION__POSTGRES__CREDENTIALS=through)
-        outcome = here.sync(chunk_records=12)
+        outcome = here.sync(package_records=12)
         assert wire.server_is_up.wait(20)
         assert wire.statements >= commit
         assert outcome.error if crash else outcome.outcome == "complete" or outcome.error
@@ -356,7 +359,7 @@ def test_two_locks_are_not_needed_for_reading(warehouse: Callable[[str], Warehou
     """Readers of Postgres are not shut out while a sync writes."""
     here = warehouse("tines")
     here.complete()
-    with Place.find("postgres").locked():
+    with Target.find("postgres").locked():
         assert _command("status")[0] == 0
         with pytest.raises(Locked):
             here.sync()

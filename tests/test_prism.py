@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sources._rest.fake import serve
-from sources.sequence.fake import SequenceFake
+from gapless.sources._http.testing import serve
+from gapless.sources.sequence.fake import SequenceFake
 from tests.conftest import World
 from tests.peers.prism import prism
 
@@ -58,7 +58,7 @@ def test_a_cursor_that_never_changes(world: Begin) -> None:
     """The mock serves its example for ever: the loop is seen on the second page, and what came before is kept."""
     here = world(filled())
     with prism("mock", "http://127.0.0.1:9") as url:
-        outcome = here.set(SEQUENCE_BASE_URL=url).sync(chunk_records=1)
+        outcome = here.set(SEQUENCE_BASE_URL=url).sync(package_records=1)
     assert outcome.outcome == "failed"
     assert "never end" in (outcome.error or "")
     assert outcome.requests == 2

@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 from tests.postgres import Reader, Server, running
 from tests.truth import mismatches

@@ -15,10 +15,11 @@ import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines import publish, views
-from pipelines.cli import app
-from pipelines.place import Place
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations import publish
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.views import refresh
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 
 Begin = Callable[[Any], World]
@@ -80,7 +81,7 @@ def test_the_copy_is_the_file(world: Begin, tmp_path: Path) -> None:
         told, copy = json.loads(done.stdout), tmp_path / name
         assert (told["published"], told["bytes"]) == (str(copy), copy.stat().st_size)
         assert contents(copy) == contents(tmp_path / "gapless.duckdb")
-        assert {f"activity.{view.name}" for view in views.views()} <= contents(copy).keys()
+        assert {f"activity.{view.name}" for view in refresh.views()} <= contents(copy).keys()
         assert copy.stat().st_mode & 0o222 == 0
 
 
@@ -103,7 +104,7 @@ def test_the_setting_may_stand_in_the_file(world: Begin, tmp_path: Path) -> None
     world(TinesFake.demo())
     (tmp_path / ".dlt").mkdir()
     (tmp_path / ".dlt" / "config.toml").write_text('[gapless]\ngapless_publish = "copy.duckdb"\n')
-    done = process("-m", "pipelines", "sync", "tines")
+    done = process("-m", "gapless.pipelines", "sync", "tines")
     assert done.returncode == 0, done.stderr
     assert asked("copy.duckdb") == asked("gapless.duckdb")
 
@@ -155,7 +156,7 @@ def test_killed_while_it_publishes(world: Begin, tmp_path: Path) -> None:
     (bin_ / "cp").chmod(0o755)
     for _ in range(2):
         path = f"{bin_}{os.pathsep}{os.environ['PATH']}"
-        assert process("-m", "pipelines", "publish", "copy.duckdb", PATH=path).returncode == -9
+        assert process("-m", "gapless.pipelines", "publish", "copy.duckdb", PATH=path).returncode == -9
         assert contents(tmp_path / "copy.duckdb") == before
         assert names(tmp_path) == {"copy.duckdb", "copy.duckdb.lock", ".copy.duckdb.new", ".copy.duckdb.new.wal"}
     assert gapless("publish", "copy.duckdb").exit_code == 0
@@ -181,7 +182,7 @@ def test_what_a_killed_writer_left_in_its_log(world: Begin, tmp_path: Path) -> N
 def test_the_lock_on_the_file_outlives_a_publish(world: Begin) -> None:
     """While a sync goes on after it, nobody else can open the file."""
     world(TinesFake.demo()).complete()
-    place, opened = Place.find("duckdb"), "import duckdb; duckdb.connect('gapless.duckdb', read_only=True)"
+    place, opened = Target.find("duckdb"), "import duckdb; duckdb.connect('gapless.duckdb', read_only=True)"
     os.environ["GAPLESS_PUBLISH"] = "copy.duckdb"
     try:
         with place.locked():
@@ -199,7 +200,7 @@ def test_no_sync_is_lost_by_a_publish_that_fails(
     """One line that says what mends it; the exit code is the sync's."""
     world(TinesFake.demo()).set(GAPLESS_PUBLISH="away/copy.duckdb")
     assert gapless("sync", "tines").exit_code == 0
-    (line,) = [record.message for record in caplog.records if record.name == "pipelines.publish"]
+    (line,) = [record.message for record in caplog.records if record.name == "gapless.pipelines.destinations.publish"]
     assert line.startswith(
         "the copy away/copy.duckdb was not published: away/copy.duckdb cannot be a file: it has no"
     )
@@ -248,9 +249,9 @@ def test_when_it_cannot_be(world: Begin, monkeypatch: pytest.MonkeyPatch) -> Non
     done = gapless("publish", "copy.duckdb")
     assert (done.exit_code, "nothing synced yet" in done.stderr) == (1, True)
     world(TinesFake.demo()).complete()
-    with Place.find("duckdb").locked():
+    with Target.find("duckdb").locked():
         assert gapless("publish", "copy.duckdb").exit_code == 75
-    with Place("duckdb", Path("copy.duckdb").resolve(), "copy").lock():
+    with Target("duckdb", Path("copy.duckdb").resolve(), "copy").lock():
         done = gapless("publish", "copy.duckdb")
         assert (done.exit_code, "is being written by another program" in done.stderr) == (75, True)
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://u:p@127.0.0.1:1/d")

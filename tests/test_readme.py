@@ -20,10 +20,10 @@ import duckdb
 import pytest
 import typer.main
 
-from pipelines.cli import app
-from pipelines.demo import SETTINGS
-from sources import SOURCES
-from sources._rest.fake import serve
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.demo import SETTINGS
+from gapless.sources import SOURCES
+from gapless.sources._http.testing import serve
 
 pytestmark = pytest.mark.xdist_group("demo")
 """What it sets up is dear: one worker has it."""
@@ -144,7 +144,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp() / "demo"
     if not folder.exists():
         folder.mkdir()
-        done = run(folder, {}, "-m", "pipelines", "demo")
+        done = run(folder, {}, "-m", "gapless.pipelines", "demo")
         assert done.returncode == 0, done.stdout + done.stderr
     (database,) = folder.glob("*.duckdb")
     return database
@@ -156,7 +156,7 @@ def vendors() -> Iterator[dict[str, str]]:
     environment = {name.upper(): value for keys in SETTINGS.values() for name, value in keys.items()}
     with ExitStack() as stack:
         for name in SOURCES:
-            fake = getattr(import_module(f"sources.{name}.fake"), f"{name.title()}Fake").demo()
+            fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.title()}Fake").demo()
             environment[f"{name.upper()}_BASE_URL"] = stack.enter_context(serve(fake.handle))
             environment[f"{name.upper()}_REQUESTS_PER_MINUTE"] = "100000"
         yield environment
@@ -186,7 +186,7 @@ def test_every_command_in_the_readme_runs(vendors: dict[str, str], tmp_path: Pat
     """In the README's order, for somebody with keys, they do what they say and end with 0."""
     for arguments in commands():
         if not ELSEWHERE & set(arguments):
-            done = run(tmp_path, vendors, "-m", "pipelines", *arguments)
+            done = run(tmp_path, vendors, "-m", "gapless.pipelines", *arguments)
             expected = 3 if NOT_THERE in arguments else 0
             assert done.returncode == expected, f"gapless {shlex.join(arguments)}\n{done.stdout}{done.stderr}"
 

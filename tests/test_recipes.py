@@ -1,4 +1,4 @@
-"""The recipes for schedulers, in README.md and pipelines/SCHEDULING.md, are run as their schedulers run them."""
+"""The recipes for schedulers, in README.md and pipelines/docs/SCHEDULING.md, are run as their schedulers run them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ import pytest
 import yaml
 from croniter import croniter
 
-from pipelines.demo import SETTINGS
-from sources import SOURCES
-from sources._rest.fake import serve
+from gapless.pipelines.cli.demo import SETTINGS
+from gapless.sources import SOURCES
+from gapless.sources._http.testing import serve
 from tests.postgres import running
 from tests.truth import assert_exact
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXT = (ROOT / "README.md").read_text() + (ROOT / "pipelines" / "SCHEDULING.md").read_text()
+TEXT = (ROOT / "README.md").read_text() + (ROOT / "pipelines" / "docs" / "SCHEDULING.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 HOME = "/srv/gapless"
 KEYS = "/etc/gapless.env"
@@ -52,7 +52,9 @@ def block(language: str, part: str = "") -> str:
 def vendors() -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """Settings of somebody with keys for all four, and the imitated vendors."""
     environment = {name.upper(): value for keys in SETTINGS.values() for name, value in keys.items()}
-    fakes = {name: getattr(import_module(f"sources.{name}.fake"), f"{name.title()}Fake").demo() for name in SOURCES}
+    fakes = {
+        name: getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.title()}Fake").demo() for name in SOURCES
+    }
     with ExitStack() as stack:
         for name, fake in fakes.items():
             environment[f"{name.upper()}_BASE_URL"] = stack.enter_context(serve(fake.handle))
@@ -250,5 +252,5 @@ def test_exit_codes_on_the_runner(
 
 def test_every_recipe_is_tested() -> None:
     """A block of another kind would need a test here."""
-    guide = re.findall(r"^```(\w+)\n", (ROOT / "pipelines" / "SCHEDULING.md").read_text(), re.MULTILINE)
+    guide = re.findall(r"^```(\w+)\n", (ROOT / "pipelines" / "docs" / "SCHEDULING.md").read_text(), re.MULTILINE)
     assert guide == ["ini", "ini", "yaml", "sh", "yaml", "python", "python"]

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sources import SOURCES
-from sources._records import parse as roads
-from sources._records.fast import FastRoad
-from sources._records.flatten import Table, flatten
-from sources._records.record import Record
-from sources._records.shape import Kind, kind_of
+from gapless.sources import SOURCES
+from gapless.sources._schema import parse as roads
+from gapless.sources._schema.arrow import Table, flatten
+from gapless.sources._schema.columns import Kind, kind_of
+from gapless.sources._schema.fast_decoder import FastRoad
+from gapless.sources._schema.record import Record
 
 TABLES = [table for source in SOURCES.values() for table in source.module.TABLES]
-OPEN = [table for table in TABLES if not table.model.never_kept]
+OPEN = [table for table in TABLES if not table.model.excluded_fields]
 """A model that must not keep some fields has no fast road."""
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
 

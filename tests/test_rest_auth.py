@@ -7,8 +7,8 @@ import base64
 import msgspec
 import pytest
 
-from sources._rest import Client, HeaderAuth, Unauthorized, VendorError, basic, httpx
-from sources._rest.fake import Time
+from gapless.sources._http import Client, HeaderAuth, Unauthorized, VendorError, basic, httpx
+from gapless.sources._http.testing import Time
 
 BASE = "https://api.vendor.test"
 KEY = "canary-7f3a9c"

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sources._rest import (
+from gapless.sources._http import (
     BadEnvelope,
     BadRequest,
     Client,
@@ -30,7 +30,7 @@ from sources._rest import (
     httpx,
     segment,
 )
-from sources._rest.fake import Time
+from gapless.sources._http.testing import Time
 
 BASE = "https://api.vendor.test"
 

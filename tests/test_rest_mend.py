@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from sources._rest.envelope import Malformed, OneRecord, decoded
-from sources._rest.mend import mended
+from gapless.sources._http.decoding import Malformed, OneRecord, decoded
+from gapless.sources._http.lenient_json import mended
 
 GOOD = '{"id": "g",  "n": 1.10000000000000000000001, "t": "a, ] } \\" b"}'
 BAD = {

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources._rest import Client, httpx
-from sources._rest.fake import Time
-from sources._rest.rate import RateBudget
+from gapless.sources._http import Client, httpx
+from gapless.sources._http.rate_limit import RateBudget
+from gapless.sources._http.testing import Time
 
 BASE = "https://api.vendor.test"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources._rest import Throttled, Unavailable
-from sources._rest.fake import Time
-from sources._rest.retry import Policy, retry_after, retrying
+from gapless.sources._http import Throttled, Unavailable
+from gapless.sources._http.retry import Policy, retry_after, retrying
+from gapless.sources._http.testing import Time
 
 EPOCH = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 

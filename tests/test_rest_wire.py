@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from sources._rest import Client, HeaderAuth, Unavailable, httpx
-from sources._rest.fake import serve
+from gapless.sources._http import Client, HeaderAuth, Unavailable, httpx
+from gapless.sources._http.testing import serve
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"items":[]}'
 

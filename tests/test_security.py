@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import place
-from pipelines.cli import app
-from sources import SOURCES
-from sources._sync.resource import shapes
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations import target
+from gapless.sources import SOURCES
+from gapless.sources._incremental.dlt_resource import shapes
 from tests.conftest import World
 from tests.test_house_rules import BAD, add, empty
 
@@ -51,10 +51,11 @@ FAULTS = ("none", "401", "500", "html", "redirect", "cut")
 TALKATIVE = """
 import logging, shutil, socket, sys
 from pathlib import Path
-from pipelines import place, secrets
-from pipelines.cli import app
+from gapless.pipelines import redaction
+from gapless.pipelines.destinations import target
+from gapless.pipelines.cli.app import app
 
-real_connect, real_rmtree, real_guard = socket.socket.connect, shutil.rmtree, secrets.guard_logs
+real_connect, real_rmtree, real_guard = socket.socket.connect, shutil.rmtree, redaction.guard_logs
 
 def connect(self, address):
     if address[0] != "127.0.0.1":
@@ -77,20 +78,20 @@ def rmtree(folder, **how):
 
 class Unredacted(logging.Handler):
     def emit(self, record):
-        if record.name.split(".")[0] in ("sources", "pipelines", "dlt"):
+        if record.name.split(".")[0] in ("gapless", "dlt"):
             with open("unredacted.txt", "a") as file:
                 file.write(record.getMessage() + "\\n")
 
 def guard():
     real_guard()
-    for name in ("", "httpx", "httpcore", "dlt", "sources", "pipelines"):
+    for name in ("", "httpx", "httpcore", "dlt", "gapless"):
         logging.getLogger(name).setLevel(logging.DEBUG)
 
 kept = 0
 sys.stderr = open("stderr.txt", "w")
 logging.basicConfig(level=logging.DEBUG)
 logging.getLogger().addHandler(Unredacted())
-socket.socket.connect, socket.getaddrinfo, shutil.rmtree, secrets.guard_logs = connect, getaddrinfo, rmtree, guard
+socket.socket.connect, socket.getaddrinfo, shutil.rmtree, redaction.guard_logs = connect, getaddrinfo, rmtree, guard
 for line in sys.stdin:
     try:
         app(line.split())
@@ -234,7 +235,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
             shutil.copytree(folder, tmp_path / "kept" / str(next(numbers)))
         real(folder, **how)
 
-    monkeypatch.setattr(place.shutil, "rmtree", rmtree)
+    monkeypatch.setattr(target.shutil, "rmtree", rmtree)
     return tmp_path / "kept"
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sources._sync.window import Window
-from sources.sequence.fake import START, SequenceFake
+from gapless.sources._incremental.window import Window
+from gapless.sources.sequence.fake import START, SequenceFake
 from tests.conftest import World
 
 Begin = Callable[[Any], World]
@@ -80,7 +80,7 @@ def test_an_interrupted_walk_outlives_its_cursor(world: Begin) -> None:
     fake.seed(40, days=20)
     here = world(fake)
     here.fail_after(4)
-    assert here.sync(chunk_records=5).outcome == "failed"
+    assert here.sync(package_records=5).outcome == "failed"
     assert here.sql("select count(*) from activity_logs") == [(20,)]
     fake.advance(60)
     fake.cursors_expire()

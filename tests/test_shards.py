@@ -22,13 +22,14 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import advisory
-from pipelines.cli import app
-from pipelines.errors import Locked, WrongSettings
-from pipelines.place import Place
-from pipelines.run import Job, sync
-from sources import SOURCES
-from sources._sync.shard import Shard
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations import advisory_lock
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import Locked, WrongSettings
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
+from gapless.sources._incremental.shard import Shard
 from tests.conftest import World, some
 from tests.postgres import Reader, Server, running
 from tests.truth import mismatches
@@ -39,11 +40,12 @@ SPLIT = [name for name, source in SOURCES.items() if source.split_by]
 SYNCER = """
 import json, os, signal, sys, time
 import dlt, psycopg2
-from pipelines.place import Place
-from pipelines.run import Job, sync
-from sources import SOURCES
-from sources._sync.shard import Shard
-import pipelines.postgres_database
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.sources import SOURCES
+from gapless.sources._incremental.shard import Shard
+import gapless.pipelines.destinations.postgres
 for source in SOURCES.values():
     source.build
 print("ready", flush=True)
@@ -53,7 +55,7 @@ for line in sys.stdin:
     for shard in shards:
         child = os.fork()
         if not child:
-            (outcome,) = sync([name], Place.find("postgres", Shard.parse(shard)), Job(chunk_records=chunk))
+            (outcome,) = sync([name], Target.find("postgres", Shard.parse(shard)), SyncRequest(package_records=chunk))
             print(outcome.error, outcome.failures, file=sys.stderr)
             os._exit({"complete": 0, "partial": 3}.get(outcome.outcome, 1))
         children.append(child)
@@ -106,7 +108,7 @@ def fleet(server: Server, world: Callable[[Any], World]) -> Iterator[Callable[..
     begun: list[subprocess.Popen[str]] = []
 
     def begin(name: str, parents: int = 12, **settings: str) -> Fleet:
-        fake = getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
+        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
         fake.seed(parents, **({"logged": 6} if name == "kizen" else {"logs": 9}))
         url = server.database()
         here = world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url, **settings)
@@ -139,17 +141,17 @@ def _syncer(folder: Path) -> subprocess.Popen[str]:
 def test_every_parent_belongs_to_one_shard() -> None:
     """Of any split, alike on every machine; each shard has about as many."""
     ids = [f"lead-{number}" for number in range(8_000)]
-    owners = Counter(number for i in ids for number in range(1, 9) if Shard(number, 8).holds(i))
+    owners = Counter(number for i in ids for number in range(1, 9) if Shard(number, 8).contains(i))
     assert sum(owners.values()) == len(ids)
     assert all(900 < owners[number] < 1_100 for number in range(1, 9))
-    assert [Shard.parse("1/8").holds(i) for i in ("lead-0", "0", "é", "\ud800")] == [False, False, False, True]
-    assert Shard().holds("anything")
+    assert [Shard.parse("1/8").contains(i) for i in ("lead-0", "0", "é", "\ud800")] == [False, False, False, True]
+    assert Shard().contains("anything")
 
 
 @pytest.mark.parametrize("budget", [8, 100, 300, 1501])
 def test_shares_are_the_whole_budget(budget: int) -> None:
     """Together the shards ask as often as one sync may, and each may ask."""
-    shares = [Shard(number, 8).share(budget) for number in range(1, 9)]
+    shares = [Shard(number, 8).split_budget(budget) for number in range(1, 9)]
     assert (sum(shares), min(shares) >= 1, max(shares) - min(shares) <= 1) == (budget, True, True)
 
 
@@ -171,7 +173,7 @@ def test_shards_that_start_at_once_are_one_sync(name: str, fleet: Callable[..., 
     assert here.sql("select kind, key from dead_letters") == [("record", str(bad))]
     here.fake.change(bad, **{text: "mended"})
     here.fake.advance(45)
-    (outcome,) = sync([name], Place.find("postgres"), Job())
+    (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
     assert (outcome.outcome, outcome.failures) == ("complete", [])
     assert here.mismatches() == []
     here.fake.advance(45)
@@ -189,8 +191,8 @@ def _add(fake: Any, name: str, **fields: Any) -> Any:
 def test_a_shard_reads_its_own_parents(fleet: Callable[..., Fleet]) -> None:
     """And asks nothing about the others'; who was read by it is not read again by a whole sync."""
     here = fleet("omni", parents=20)
-    mine = [lead["leadId"] for lead in here.fake.truth()["leads"] if Shard(2, 3).holds(lead["leadId"])]
-    (outcome,) = sync(["omni"], Place.find("postgres", Shard(2, 3)), Job())
+    mine = [lead["leadId"] for lead in here.fake.truth()["leads"] if Shard(2, 3).contains(lead["leadId"])]
+    (outcome,) = sync(["omni"], Target.find("postgres", Shard(2, 3)), SyncRequest())
     assert outcome.outcome == "complete"
     asked = [path for _, path, _ in here.fake.requests if path.endswith("/action-logs")]
     assert len(asked) == len(mine) > 0
@@ -202,11 +204,11 @@ def test_a_parent_nobody_can_read_is_one_shards_letter(fleet: Callable[..., Flee
     """All shards meet it in the listing; one notes it, each time, and the others do not close its letter."""
     here = fleet("omni")
     bad = here.fake.add_lead(firstName=[])["leadId"]
-    owner = next(Shard(number, 3) for number in (1, 2, 3) if Shard(number, 3).holds(bad))
+    owner = next(Shard(number, 3) for number in (1, 2, 3) if Shard(number, 3).contains(bad))
     others = [Shard(number, 3) for number in (1, 2, 3) if number != owner.number]
     for attempts in (1, 2):
         for shard in (owner, *others):
-            (outcome,) = sync(["omni"], Place.find("postgres", shard), Job())
+            (outcome,) = sync(["omni"], Target.find("postgres", shard), SyncRequest())
             assert outcome.outcome == ("partial" if shard == owner else "complete")
         assert here.sql("select key, attempts, healed_at from dead_letters") == [(bad, attempts, None)]
 
@@ -225,7 +227,7 @@ def test_a_source_without_parents_is_left_to_the_first(fleet: Callable[..., Flee
 
 def fleet_of_sequence(fleet: Callable[..., Fleet]) -> Fleet:
     here = fleet("tines", parents=1)
-    fake = import_module("sources.sequence.fake").SequenceFake(page_cap=8)
+    fake = import_module("gapless.sources.sequence.fake").SequenceFake(page_cap=8)
     fake.seed(20)
     here.world.name, here.world.fake = "sequence", fake
     here.world.set(SEQUENCE_BASE_URL=os.environ["TINES_BASE_URL"])
@@ -234,7 +236,7 @@ def fleet_of_sequence(fleet: Callable[..., Fleet]) -> Fleet:
 
 @contextmanager
 def held(url: str, shard: Shard) -> Iterator[None]:
-    with advisory.locked(url, "postgres", shard=shard):
+    with advisory_lock.locked(url, "postgres", shard=shard):
         yield
 
 
@@ -255,7 +257,7 @@ def test_who_may_write_beside_whom(
     From other machines, too, and for files alone where the database has no locks."""
     url = server.database()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    one, other = (Place("elsewhere", None, "x", "other", Shard.parse(text)) for text in (first, second))
+    one, other = (Target("elsewhere", None, "x", "other", Shard.parse(text)) for text in (first, second))
     attempts = [lambda: held(url, Shard.parse(second))] if "3" in second else [
         lambda: held(url, Shard.parse(second)), other.lock,
     ]  # fmt: skip
@@ -272,7 +274,7 @@ def test_who_may_write_beside_whom(
 def test_the_lock_of_a_shard_is_watched(server: Server) -> None:
     """As that of a whole sync: when the server has restarted, the next package is not written."""
     url = server.database()
-    with advisory.locked(url, "postgres", shard=Shard(1, 2)) as check:
+    with advisory_lock.locked(url, "postgres", shard=Shard(1, 2)) as check:
         check()
         server.restart()
         with pytest.raises(Exception, match="the lock on this database"):
@@ -282,7 +284,7 @@ def test_the_lock_of_a_shard_is_watched(server: Server) -> None:
 def test_a_file_is_not_written_to_by_shards() -> None:
     """DuckDB has one writer at a time: said before anything is asked."""
     with pytest.raises(WrongSettings, match="one writer at a time"):
-        Place.find("duckdb", Shard(1, 2))
+        Target.find("duckdb", Shard(1, 2))
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines.cli import app
-from pipelines.place import Place
-from sources import SOURCES
-from sources.kizen.fake import KizenFake
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.sources import SOURCES
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import some
 
 TREES = {source: SOURCES[source].module.TABLES[0] for source in SOURCES}
@@ -125,7 +125,7 @@ def test_nothing_to_change(tmp_path: Path) -> None:
 
 def test_locked() -> None:
     """While a sync runs the state cannot be changed: 75."""
-    with Place.find("duckdb").locked():
+    with Target.find("duckdb").locked():
         assert gapless("state", "reset", "omni", "-y").exit_code == 75
 
 
@@ -135,7 +135,7 @@ def test_show(world: Callable[[Any], Any]) -> None:
     fake.seed(250)
     here = world(fake)
     here.fail_after(1)
-    here.sync(chunk_records=100)
+    here.sync(package_records=100)
     shown = json.loads(gapless("state", "show", "--json").stdout)["sequence"]
     ((newest, oldest),) = here.sql("select max(created_at), min(created_at) from activity_logs")
     (walk,) = shown["state"]["walks"]

@@ -23,13 +23,13 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from sources import SOURCES
-from sources._records.flatten import Batch, Table
-from sources._sync import chunk
-from sources._sync.ledger import StatusChange
-from sources._sync.progress import Page
-from sources._sync.walk import until_older
-from sources.tines.fake import TinesFake
+from gapless.sources import SOURCES
+from gapless.sources._incremental import package
+from gapless.sources._incremental.ledger import StatusChange
+from gapless.sources._incremental.newest_first import until_older
+from gapless.sources._incremental.walk_state import Page
+from gapless.sources._schema.arrow import Batch, Table
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import CREDENTIALS, IN_A_HURRY, World
 from tests.machine import Machine
 from tests.model import COUNTED
@@ -111,13 +111,13 @@ def test_instants_are_compared() -> None:
 
 def test_a_key_that_comes_twice_in_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes there once, as it was seen last, also when its two forms became columns apart."""
-    monkeypatch.setattr(chunk, "TOGETHER", 1)
-    package = chunk.Chunk()
+    monkeypatch.setattr(package, "TOGETHER", 1)
+    chunk = package.Package()
     for status in ("first", "last"):
-        package.add(
+        chunk.add(
             Batch(STATUS, [StatusChange(record_id="1", status=status, seen_at=datetime(2026, 3, 2, tzinfo=UTC))])
         )
-    ((_, rows),) = package.tables(STATUS)
+    ((_, rows),) = chunk.tables(STATUS)
     assert rows.column("status").to_pylist() == ["last"]
 
 

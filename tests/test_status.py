@@ -14,10 +14,10 @@ import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines.cli import app
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 
 
 def gapless(*args: str) -> Result:
@@ -80,7 +80,7 @@ def test_missing_intervals(world: Callable[[Any], Any]) -> None:
     fake.seed(250)
     here = world(fake)
     here.fail_after(1)
-    assert here.sync(chunk_records=100).outcome == "failed"
+    assert here.sync(package_records=100).outcome == "failed"
     found = status("sequence")
     ((oldest,),) = here.sql("select min(created_at) from activity_logs")
     (((start, end),)) = found["coverage"]["activity_logs"]["missing"]

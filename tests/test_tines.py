@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sources._sync.window import Window
-from sources.tines.fake import START, TinesFake
+from gapless.sources._incremental.window import Window
+from gapless.sources.tines.fake import START, TinesFake
 from tests.conftest import World
 
 Begin = Callable[[Any], World]

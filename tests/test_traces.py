@@ -23,14 +23,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.traces import WORDS, template
-from sources import SOURCES
-from sources._rest.fake import serve
-from sources.kizen.fake import KizenFake
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.observability.traces import WORDS, template
+from gapless.sources import SOURCES
+from gapless.sources._http.testing import serve
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World, some
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,7 +136,7 @@ def texts(span: Span) -> list[str]:
 @contextmanager
 def process(*args: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *args],
+        [sys.executable, "-m", "gapless.pipelines", *args],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -383,7 +383,7 @@ def test_without_the_extra(world: Begin, collector: Collector, tmp_path: Path) -
 def test_without_its_variables_nothing_is_imported(world: Begin) -> None:
     """A sync that nobody watches imports no module of OpenTelemetry, and none of ours that needs it."""
     world(TinesFake.demo())
-    script = "import sys; from pipelines.cli import app; sys.argv = ['gapless', 'sync', 'tines']\n"
+    script = "import sys; from gapless.pipelines.cli.app import app; sys.argv = ['gapless', 'sync', 'tines']\n"
     script += "try: app()\nfinally: print(*sorted(sys.modules), sep='\\n')"
     quiet = {name: set_to for name, set_to in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run(
@@ -395,6 +395,11 @@ def test_without_its_variables_nothing_is_imported(world: Begin) -> None:
         check=True,
     )
     modules = done.stdout.splitlines()
-    assert "pipelines.telemetry" in modules
-    heavy = ("opentelemetry", "google.protobuf", "pipelines.traces", "pipelines.metrics")
+    assert "gapless.pipelines.observability.telemetry" in modules
+    heavy = (
+        "opentelemetry",
+        "google.protobuf",
+        "gapless.pipelines.observability.traces",
+        "gapless.pipelines.observability.metrics",
+    )
     assert [name for name in modules if name.startswith(heavy)] == []

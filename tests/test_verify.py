@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.place import Place
-from sources import SOURCES
-from sources.kizen.fake import KizenFake
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.sources import SOURCES
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World, some
 from tests.test_state import lose
 
@@ -116,11 +116,11 @@ def test_a_sample(world: Begin) -> None:
     one_by_one = threading.Lock()
 
     def writes(request: Any) -> None:
-        with one_by_one, Place.find("duckdb").opened():
+        with one_by_one, Target.find("duckdb").opened():
             pass
 
     here.intercept = writes
-    with Place.find("duckdb").lock():
+    with Target.find("duckdb").lock():
         assert verify("--whole")[0] == 0
     here.mend()
     lose("tines", here.folder, "action_id = (select max(action_id) from tines.action_logs)")

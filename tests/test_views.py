@@ -23,22 +23,26 @@ import sqlglot
 from sqlglot import exp
 from typer.testing import CliRunner, Result
 
-from pipelines import catalog, state, views
-from pipelines.cli import app
-from pipelines.dialect import created
-from pipelines.errors import WrongSettings
-from pipelines.place import DLT_SETTINGS, Place
-from pipelines.run import Job, Outcome, sync
-from pipelines.status import statuses
-from sources import SOURCES
-from sources._rest.fake import serve
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.ledger import state
+from gapless.pipelines.ledger.status import statuses
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.views import catalog, refresh
+from gapless.pipelines.views.dialect import created
+from gapless.sources import SOURCES
+from gapless.sources._http.testing import serve
 from tests.conftest import CREDENTIALS, IN_A_HURRY, OURS
 from tests.postgres import Server, running
 from tests.truth import instant
 
 pytestmark = pytest.mark.xdist_group("postgres")
 """What it sets up is dear: one worker has it."""
-VIEWS = {view.name: view for view in views.views()}
+VIEWS = {view.name: view for view in refresh.views()}
 every_view = pytest.mark.parametrize("name", VIEWS)
 SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
 ALIEN = "America/New_York"
@@ -93,7 +97,7 @@ def vendors() -> Iterator[Vendors]:
     with ExitStack() as stack:
         found = Vendors({}, {**CREDENTIALS, **IN_A_HURRY})
         for name, (number, more) in SIZES.items():
-            fake = getattr(import_module(f"sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
+            fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
             fake.seed(number, **more)
             found.fakes[name] = fake
             found.settings[f"{name.upper()}_BASE_URL"] = stack.enter_context(serve(fake.handle))
@@ -116,8 +120,8 @@ def both(vendors: Vendors, server: Server, tmp_path_factory: pytest.TempPathFact
         _happen_later(vendors)
         assert [outcome.outcome for outcome in synced("omni", "tines")] == ["complete", "partial"]
         vendors.fakes["tines"].failing.clear()
-        state.reset(Place.find("duckdb"), "kizen")
-        list(sync(list(SOURCES), Place.find("postgres"), Job()))
+        state.reset(Target.find("duckdb"), "kizen")
+        list(sync(list(SOURCES), Target.find("postgres"), SyncRequest()))
     with duckdb.connect(str(folder / "gapless.duckdb")) as db, closing(psycopg2.connect(url)) as other:
         db.execute("update sequence.coverage set missing = '[[null, \"2026-01-05T00:00:00Z\"]]'")
         for name in SOURCES:
@@ -154,7 +158,7 @@ def _happen_later(vendors: Vendors) -> None:
 
 
 def synced(*names: str) -> list[Outcome]:
-    return list(sync(list(names), Place.find("duckdb"), Job()))
+    return list(sync(list(names), Target.find("duckdb"), SyncRequest()))
 
 
 def _copied(table: str, db: Any, other: Any) -> None:
@@ -354,7 +358,7 @@ def test_how_long_a_status_lasts(both: Both) -> None:
 def test_freshness_says_what_status_says(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """Newest record, proof, failing parents, dead letters and the last run, per source and stream."""
     monkeypatch.chdir(both.file.parent)
-    found = {one.source: one for one in statuses(Place.find("duckdb"))}
+    found = {one.source: one for one in statuses(Target.find("duckdb"))}
     rows = {row[:2]: row[2:] for row in asked(both.file, "from activity.freshness")}
     assert len(rows) == len(found) + 3  # leads, activities, actions
     for name, one in found.items():
@@ -390,7 +394,7 @@ def everything(db: duckdb.DuckDBPyConnection) -> dict[str, tuple[list[Any], list
 
 def _made(file: Path) -> None:
     with duckdb.connect(str(file)) as db:
-        views.make(catalog._File(db))
+        refresh.make(catalog._DuckdbCatalog(db))
 
 
 @pytest.mark.parametrize("alone", [*SOURCES, "nobody"])
@@ -403,7 +407,7 @@ def test_sources_that_are_not_there(alone: str, both: Both, tmp_path: Path) -> N
         for name in SOURCES:
             if name != alone:
                 db.execute(f"drop schema {name} cascade")
-        views.make(catalog._File(db))
+        refresh.make(catalog._DuckdbCatalog(db))
         for name, (columns, rows) in everything(db).items():
             assert columns == all_there[name][0], name
             of_omni = name in ("conversations", "status_durations") and alone == "omni"
@@ -419,11 +423,11 @@ def test_a_source_that_comes_later(destination: str, here: Path, server: Server,
         (lambda q: asked(here, q)) if destination == "duckdb" else (lambda q: asked_postgres(url, q))
     )
     held = "select source, count(*) > 0 from activity.timeline group by source order by source"
-    list(sync(["tines"], Place.find(destination), Job()))
+    list(sync(["tines"], Target.find(destination), SyncRequest()))
     assert ask(held) == [("tines", True)]
     if destination == "postgres":
         server.execute(url.rsplit("/", 1)[1], "create view mine as select source, object_id from activity.timeline")
-    list(sync(["sequence"], Place.find(destination), Job()))
+    list(sync(["sequence"], Target.find(destination), SyncRequest()))
     assert ask(held) == [("sequence", True), ("tines", True)]
     assert len(ask("select * from activity.freshness")) == 3
     if destination == "postgres":
@@ -436,14 +440,16 @@ def test_a_source_that_comes_later(destination: str, here: Path, server: Server,
 def test_made_anew_only_when_they_must_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done when nothing changed; a view that was taken away, or is of another text, is made again."""
     made: list[set[str]] = []
-    make = catalog._File.make
-    monkeypatch.setattr(catalog._File, "make", lambda self, *args: made.append({*args[0]}) or make(self, *args))
+    make = catalog._DuckdbCatalog.make
+    monkeypatch.setattr(
+        catalog._DuckdbCatalog, "make", lambda self, *args: made.append({*args[0]}) or make(self, *args)
+    )
     synced("tines")
     synced("tines")
-    assert made == [{*VIEWS, views.MARK}]
+    assert made == [{*VIEWS, refresh.MARK}]
     for change in (
         "drop view activity.who",
-        f"create or replace view activity.{views.MARK} as select 'of another version' as mark",
+        f"create or replace view activity.{refresh.MARK} as select 'of another version' as mark",
     ):
         with duckdb.connect(str(here)) as db:
             db.execute(change)
@@ -461,7 +467,7 @@ def test_no_view_breaks_a_sync(here: Path, caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         (outcome,) = synced("tines")
     assert (outcome.outcome, outcome.error) == ("complete", None)
-    (line,) = [record.message for record in caplog.records if record.name == "pipelines.views"]
+    (line,) = [record.message for record in caplog.records if record.name == "gapless.pipelines.views.refresh"]
     assert "timeline" in line
     assert "The data are complete" in line
     assert "gapless views" in line
@@ -479,7 +485,7 @@ def test_postgres_lets_dlt_change_tables_below_views(here: Path, server: Server,
     one whose columns are others is made anew."""
     url = server.database()
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
-    list(sync(["tines"], Place.find("postgres"), Job()))
+    list(sync(["tines"], Target.find("postgres"), SyncRequest()))
     rest_on = "select table_name from information_schema.view_table_usage where table_schema = 'tines'"
     server.execute(
         url.rsplit("/", 1)[1],
@@ -488,7 +494,7 @@ def test_postgres_lets_dlt_change_tables_below_views(here: Path, server: Server,
     )
     assert ("coverage",) in asked_postgres(url, rest_on)
     assert ("actions",) not in asked_postgres(url, rest_on)
-    (outcome,) = sync(["tines"], Place.find("postgres"), Job())
+    (outcome,) = sync(["tines"], Target.find("postgres"), SyncRequest())
     assert outcome.error is None
     assert asked_postgres(url, "select count(_extra) from tines.coverage") == [(0,)]
     assert ("actions",) in asked_postgres(url, rest_on)
@@ -553,7 +559,7 @@ def _only_in_windows(query: exp.Expression) -> bool:
 
 def test_a_destination_without_views(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files, and SQLite, whose views see one file only: said by the command, left out by a sync."""
-    place, settings = Place("elsewhere", None, "x"), SimpleNamespace(sqlglot_dialect="sqlite")
+    place, settings = Target("elsewhere", None, "x"), SimpleNamespace(sqlglot_dialect="sqlite")
     with pytest.raises(WrongSettings, match="SQLite"):
         catalog._check(place, SimpleNamespace(sql_client=None, capabilities=settings))
     with pytest.raises(WrongSettings, match="no database"):
@@ -581,7 +587,7 @@ def test_the_command(both: Both, here: Path, monkeypatch: pytest.MonkeyPatch) ->
     shown = gapless("views")
     assert shown.exit_code == 0
     assert all(f"activity.{name}" in shown.stdout for name in VIEWS)
-    with Place.find("duckdb").locked():
+    with Target.find("duckdb").locked():
         assert gapless("views").exit_code == 75
 
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources._records.parse import Unreadable
-from sources._rest.errors import BadRequest, Loop, NotFound, Unavailable
-from sources._rest.paging import LoopGuard
-from sources._sync.progress import NEWEST, Page, Progress
-from sources._sync.walk import newest_first, until_older
+from gapless.sources._http.errors import BadRequest, Loop, NotFound, Unavailable
+from gapless.sources._http.loop_guard import LoopGuard
+from gapless.sources._incremental.newest_first import newest_first, until_older
+from gapless.sources._incremental.walk_state import NEWEST, Page, WalkState
+from gapless.sources._schema.parse import Unreadable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LAG = timedelta(hours=1)
@@ -84,7 +84,7 @@ class Sync:
 
     def run(self, pages: int | None = None, *, now: datetime = NOON, initial: datetime | None = None) -> list[Entry]:
         """One sync, killed after so many pages; what it read."""
-        progress, read = Progress.from_json(loads(dumps(self.state))).back_to(initial), []
+        progress, read = WalkState.from_json(loads(dumps(self.state))).back_to(initial), []
         walk = newest_first(self.listing.pages, progress, lag=LAG, now=now)
         for page in islice(walk, pages):
             read += page.records
@@ -159,7 +159,7 @@ def test_only_a_sorted_page_ends_a_walk_before_it_is_older_as_a_whole(first: lis
         Page([Entry(NOON - minutes(age), age) for age in some], after=str(number + 1) if number < 2 else None)
         for number, some in enumerate(ages)
     ]
-    progress = Progress(watermark=NOON - minutes(5))
+    progress = WalkState(watermark=NOON - minutes(5))
     read = list(newest_first(lambda after: pages[int(after or 0) :], progress, lag=LAG, now=NOON))
     assert len(read) == (1 if first in ([0, 10, 200], [200, 200]) else 3)
 
@@ -258,7 +258,7 @@ def test_a_refused_first_page_is_an_error() -> None:
 @pytest.mark.parametrize("chain", [["a", "a"], ["a", "b", "a"]], ids=["A-A", "A-B-A"])
 def test_a_repeated_cursor_is_a_loop(chain: list[str]) -> None:
     """It stops the source; what came before was yielded, and the watermark stands still."""
-    cursors, progress = iter(chain), Progress()
+    cursors, progress = iter(chain), WalkState()
 
     def pages(after: str | None) -> Iterator[Page[Entry]]:
         guard = LoopGuard("listing")

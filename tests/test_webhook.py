@@ -17,15 +17,15 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipelines import secrets
-from pipelines.cli import app
-from pipelines.place import Place
-from pipelines.webhook import Webhook
-from sources._rest.deliver import deliver, site
-from sources._rest.errors import BadRequest, Unavailable
-from sources._rest.fake import serve
-from sources.omni.fake import OmniFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines import redaction
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.observability.post import deliver, site
+from gapless.pipelines.observability.webhook import Webhook
+from gapless.sources._http.errors import BadRequest, Unavailable
+from gapless.sources._http.testing import serve
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 
 Begin = Callable[[Any], World]
@@ -53,7 +53,7 @@ class Chat:
 @pytest.fixture
 def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[Chat]:
     made = Chat()
-    monkeypatch.setattr(secrets, "_known", set())
+    monkeypatch.setattr(redaction, "_known", set())
     with serve(made.handle) as url:
         monkeypatch.setenv("GAPLESS_WEBHOOK_URL", f"{url}/services/{TOKEN}")
         yield made
@@ -111,7 +111,7 @@ def test_a_round_that_ends_early_is_told(world: Begin, chat: Chat, monkeypatch: 
     def broken(*args: object) -> Iterator[None]:
         raise RuntimeError(KEY)
 
-    monkeypatch.setattr("pipelines.run.sync", broken)
+    monkeypatch.setattr("gapless.pipelines.sync.run.sync", broken)
     assert gapless("sync", "tines").exit_code == 1
     (told,) = chat.taken
     assert (told["error"], told["sources"], KEY in json.dumps(told)) == ("RuntimeError", [], False)
@@ -122,7 +122,7 @@ def test_who_is_not_told(world: Begin, chat: Chat) -> None:
     world(TinesFake.demo())
     assert gapless("sync", "tines").exit_code == 0
     assert gapless("sync", "nobody").exit_code == 2
-    with Place.find("duckdb").locked():
+    with Target.find("duckdb").locked():
         assert gapless("sync", "tines").exit_code == 75
     assert chat.asked == []
 
@@ -166,7 +166,7 @@ def test_from_the_files(world: Begin, chat: Chat, tmp_path: Path, monkeypatch: p
     here = world(TinesFake.demo())
     here.fake.failing["/api/v1"] = 401
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "sync", "tines"],
+        [sys.executable, "-m", "gapless.pipelines", "sync", "tines"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

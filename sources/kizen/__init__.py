@@ -11,20 +11,20 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Batch, Table
-from sources._records.parse import parse
-from sources._records.privacy import Privacy
-from sources._rest.client import Client
-from sources._rest.errors import NotFound, VendorError
-from sources._sync.fan_out import side_by_side
-from sources._sync.ledger import MERGE, Coverage, Ledger, instant
-from sources._sync.letters import Letters
-from sources._sync.parents import Round, of_shard
-from sources._sync.resource import shapes, tree_resource
-from sources._sync.session import Session, Step
-from sources._sync.window import Window, chosen, names, optional_instant
-from sources.kizen import api
-from sources.kizen.models import Activity, LoggedActivity, Reference
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import NotFound, VendorError
+from gapless.sources._incremental.concurrency import map_concurrently
+from gapless.sources._incremental.dead_letters import DeadLetters
+from gapless.sources._incremental.dlt_resource import shapes, tree_resource
+from gapless.sources._incremental.ledger import MERGE, Coverage, Ledger, instant
+from gapless.sources._incremental.per_parent import ParentSync, filter_shard
+from gapless.sources._incremental.session import LoadItem, Session
+from gapless.sources._incremental.window import Window, chosen, names, optional_instant
+from gapless.sources._schema.arrow import Batch, Table
+from gapless.sources._schema.parse import parse
+from gapless.sources._schema.privacy import Privacy
+from gapless.sources.kizen import api
+from gapless.sources.kizen.models import Activity, LoggedActivity, Reference
 
 LOGGED_ACTIVITIES = Table("logged_activities", LoggedActivity, ("id",), MERGE)
 ACTIVITIES = Table("activities", Activity, ("id",), MERGE)
@@ -59,7 +59,7 @@ def kizen(
         kizen_business_id,
         kizen_user_id,
         kizen_base_url,
-        requests_per_minute=session.shard.share(kizen_requests_per_minute),
+        requests_per_minute=session.shard.split_budget(kizen_requests_per_minute),
         workers=kizen_workers,
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
@@ -99,24 +99,24 @@ class Type:
         """The vendor's number of submissions; an edit does not move it, and neither do one that goes and one new."""
         return None if self.activity.n_submissions is None else str(self.activity.n_submissions)
 
-    def must_be_listed(self, rounds: Round, relist_after: timedelta) -> bool:
+    def must_be_listed(self, rounds: ParentSync, relist_after: timedelta) -> bool:
         """Unless the count says that nothing is new, which is believed for `relist_after`."""
         known = rounds.known(self.activity.id)
         if known is None or known.failures or known.digest is None or known.listed_at is None:
             return True
         return known.digest != self.count or known.listed_at + relist_after <= rounds.now
 
-    def wanted(self, lag: timedelta, rounds: Round) -> list[str]:
+    def wanted(self, lag: timedelta, rounds: ParentSync) -> list[str]:
         """Ids to read: in a window all of it, else the new ones and those held within the look-back."""
         times = self.own if self.listed is None else self.listed
-        kept = [i for i, at in times.items() if rounds.kept.holds(at)]
+        kept = [i for i, at in times.items() if rounds.kept.contains(at)]
         if rounds.window:
             return kept
         watermark = self.before.covered_to if self.before else max(filter(None, self.own.values()), default=None)
         recent = Window(watermark - lag) if watermark else None
-        return [i for i in kept if i not in self.held or (recent and recent.holds(self.held[i]))]
+        return [i for i in kept if i not in self.held or (recent and recent.contains(self.held[i]))]
 
-    def covered(self, rounds: Round) -> list[Batch]:
+    def covered(self, rounds: ParentSync) -> list[Batch]:
         facts: dict[str, Any] = {"digest": self.count, "covered_to": rounds.newest(self.activity.id, self.newest)}
         if self.listed is not None:
             facts |= {"records": len(self.listed), "listed_at": rounds.now}
@@ -137,9 +137,9 @@ def _steps(
     relist_after: timedelta,
     initial: datetime | None,
     end: datetime | None,
-) -> Iterator[Step]:
-    rounds = Round(LOGGED_ACTIVITIES.name, ledger, session, chosen(session.window, initial, end), initial)
-    single = [logged for logged in session.ids or only if session.shard.holds(logged)]
+) -> Iterator[LoadItem]:
+    rounds = ParentSync(LOGGED_ACTIVITIES.name, ledger, session, chosen(session.window, initial, end), initial)
+    single = [logged for logged in session.ids or only if session.shard.contains(logged)]
     # One whose type is not known may be read by the shard of its type at this moment, too.
     letters = [letter for letter in rounds.letters.records() if letter.parent or session.shard.whole]
     first = single or [letter.key for letter in letters if not rounds.backfill]
@@ -149,9 +149,9 @@ def _steps(
         rounds.finish()
         return
     activities: list[Activity] = []
-    yield from _activities(client, session, Letters(ACTIVITIES.name, ledger, session), activities)
-    yield Step(rounds.unserved(activity.id for activity in activities))
-    session.meter.parents_total = len(activities)
+    yield from _activities(client, session, DeadLetters(ACTIVITIES.name, ledger, session), activities)
+    yield LoadItem(rounds.close_vanished(activity.id for activity in activities))
+    session.counters.parents_total = len(activities)
     by_type = _held(ledger)
     held = {i: at for own in by_type.values() for i, at in own.items()}
     types = [Type(a, rounds.coverage.get(a.id), held, by_type.get(a.id, {})) for a in activities]
@@ -163,7 +163,7 @@ def _steps(
         kind.open += 1
     for kind in readable:
         if not kind.open:
-            yield Step(kind.covered(rounds))
+            yield LoadItem(kind.covered(rounds))
     yield from details(todo)
     rounds.finish()
 
@@ -183,44 +183,46 @@ def _held(ledger: Ledger) -> dict[str, dict[str, datetime | None]]:
     return held
 
 
-def _activities(client: Client, session: Session, letters: Letters, found: list[Activity]) -> Iterator[Step]:
+def _activities(client: Client, session: Session, letters: DeadLetters, found: list[Activity]) -> Iterator[LoadItem]:
     for items in api.activities(client):
-        session.meter.pages += 1
+        session.counters.pages += 1
         listed = parse(Activity, items, refuse=session.refuse)
-        activities = of_shard(listed, session.shard, lambda activity: activity.id)
+        activities = filter_shard(listed, session.shard, lambda activity: activity.id)
         found += [*activities.records, *(Activity(id=bad.key) for bad in activities.unreadable if bad.key)]
-        healed = letters.healed("record", [activity.id for activity in activities.records])
-        yield Step([Batch(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
-    yield Step([letters.settled(None)])
+        healed = letters.resolve("record", [activity.id for activity in activities.records])
+        yield LoadItem([Batch(ACTIVITIES, activities.records), letters.unreadable(activities.unreadable), healed])
+    yield LoadItem([letters.resolve_rest(None)])
 
 
 def _listed(
-    client: Client, rounds: Round, workers: int, relist_after: timedelta, types: list[Type], readable: list[Type]
-) -> Iterator[Step]:
+    client: Client, rounds: ParentSync, workers: int, relist_after: timedelta, types: list[Type], readable: list[Type]
+) -> Iterator[LoadItem]:
     """Lists the ids of every type that may have new ones; all but those that failed are put into `readable`."""
     readable += [kind for kind in types if not kind.must_be_listed(rounds, relist_after)]
     todo = rounds.order((t for t in types if t not in readable), key=lambda kind: kind.activity.id)
     ping = partial(api.ping, client)
-    for read in side_by_side(todo, lambda kind: api.responses(client, kind.activity.id), workers, ping):
+    for read in map_concurrently(todo, lambda kind: api.responses(client, kind.activity.id), workers, ping):
         kind, letters = read.parent, rounds.letters
         if read.page is not None:
-            rounds.session.meter.pages += 1
+            rounds.session.counters.pages += 1
             lines = parse(Reference, read.page, refuse=rounds.session.refuse)
             kind.listed = (kind.listed or {}) | {line.id: line.logged_at for line in lines.records}
             kind.listed |= {line.key: None for line in lines.unreadable if line.key}  # its detail will tell
             nameless = [line for line in lines.unreadable if not line.key]
-            yield Step([letters.unreadable(nameless, parent=kind.activity.id)])
+            yield LoadItem([letters.unreadable(nameless, parent=kind.activity.id)])
         elif read.error:
-            yield Step(rounds.failed(kind.activity.id, read.error))
+            yield LoadItem(rounds.failed(kind.activity.id, read.error))
         else:
             readable.append(kind)
 
 
-def _details(client: Client, rounds: Round, workers: int, todo: Sequence[tuple[str, Type | None]]) -> Iterator[Step]:
+def _details(
+    client: Client, rounds: ParentSync, workers: int, todo: Sequence[tuple[str, Type | None]]
+) -> Iterator[LoadItem]:
     """Reads logged activities by id. A type is covered when the last of its own is read."""
     read: list[tuple[str, bytes, Type | None]] = []
     ping = partial(api.ping, client)
-    for answer in side_by_side(todo, lambda item: [api.logged_activity(client, item[0])], workers, ping):
+    for answer in map_concurrently(todo, lambda item: [api.logged_activity(client, item[0])], workers, ping):
         logged, kind = answer.parent
         if answer.page is not None:
             read.append((logged, answer.page, kind))
@@ -235,36 +237,36 @@ def _details(client: Client, rounds: Round, workers: int, todo: Sequence[tuple[s
         if kind and covered:
             batches += kind.covered(rounds)
         if batches:
-            yield Step(batches)
-    yield Step(_loaded(read, rounds))
+            yield LoadItem(batches)
+    yield LoadItem(_loaded(read, rounds))
 
 
-def _refused(logged: str, kind: Type | None, error: VendorError, rounds: Round) -> Batch:
+def _refused(logged: str, kind: Type | None, error: VendorError, rounds: ParentSync) -> Batch:
     """Gone between listing and reading is no failure; all else is tried again next time."""
     if isinstance(error, NotFound):
         if kind is None and logged in rounds.session.ids:
             rounds.session.failures.append(str(error))
         if kind and rounds.backfill:
             rounds.backfill.done(_key(logged, kind))
-        return rounds.letters.healed("record", [logged])
+        return rounds.letters.resolve("record", [logged])
     if kind and rounds.backfill:
         rounds.backfill.failed(_key(logged, kind))
     return rounds.letters.failed("record", logged, error, parent=kind.activity.id if kind else None)
 
 
-def _loaded(read: list[tuple[str, bytes, Type | None]], rounds: Round) -> list[Batch]:
+def _loaded(read: list[tuple[str, bytes, Type | None]], rounds: ParentSync) -> list[Batch]:
     """The listing told the ids, so a record that has no readable one of its own is no nameless letter."""
-    rounds.session.meter.records += len(read)
+    rounds.session.counters.records += len(read)
     loaded: list[LoggedActivity] = []
     batches: list[Batch] = []
     for asked, raw, kind in read:
         logged = parse(LoggedActivity, [raw], refuse=rounds.session.refuse)
-        loaded += [record for record in logged.records if not kind or rounds.kept.holds(record.logged_at)]
+        loaded += [record for record in logged.records if not kind or rounds.kept.contains(record.logged_at)]
         bad = [replace(record, key=asked) for record in logged.unreadable]
         batches.append(rounds.letters.unreadable(bad, parent=kind.activity.id if kind else None))
         if kind:
             kind.newest += [record.logged_at for record in logged.records]
             if rounds.backfill:
                 rounds.backfill.done(_key(asked, kind))
-    healed = rounds.letters.healed("record", [record.id for record in loaded])
+    healed = rounds.letters.resolve("record", [record.id for record in loaded])
     return [Batch(LOGGED_ACTIVITIES, loaded), *batches, healed]

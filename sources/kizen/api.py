@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from sources._rest.auth import HeaderAuth
-from sources._rest.client import Client, segment
-from sources._rest.envelope import OneRecord
-from sources._rest.errors import BadEnvelope
-from sources._rest.paging import LoopGuard
+from gapless.sources._http.auth import HeaderAuth
+from gapless.sources._http.client import Client, segment
+from gapless.sources._http.decoding import OneRecord
+from gapless.sources._http.errors import BadEnvelope
+from gapless.sources._http.loop_guard import LoopGuard
 
 DEFAULT_BASE_URL = "https://app.go.kizen.com"
 PAGE_SIZE = 1000

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 from uuid import UUID
 
-from sources._rest.transport import httpx
+from gapless.sources._http.transport import httpx
 
 Row = dict[str, Any]
 

@@ -6,7 +6,7 @@ they are what the vendor's own code uses.
 
 from __future__ import annotations
 
-from sources._records.record import Instant, Integer, Json, Many, Record, Text
+from gapless.sources._schema.record import Instant, Integer, Json, Many, Record, Text
 
 
 class Activity(Record):

@@ -10,19 +10,19 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Batch, Table, digest
-from sources._records.parse import parse
-from sources._records.privacy import Privacy
-from sources._rest.client import Client
-from sources._sync.fan_out import side_by_side
-from sources._sync.ledger import MERGE, STATUS_CHANGES, Ledger, StatusChange
-from sources._sync.letters import Letters
-from sources._sync.parents import Round, of_shard
-from sources._sync.resource import shapes, tree_resource
-from sources._sync.session import Session, Step
-from sources._sync.window import chosen, names, optional_instant
-from sources.omni import api
-from sources.omni.models import ActionLog, Lead
+from gapless.sources._http.client import Client
+from gapless.sources._incremental.concurrency import map_concurrently
+from gapless.sources._incremental.dead_letters import DeadLetters
+from gapless.sources._incremental.dlt_resource import shapes, tree_resource
+from gapless.sources._incremental.ledger import MERGE, STATUS_CHANGES, Ledger, StatusChange
+from gapless.sources._incremental.per_parent import ParentSync, filter_shard
+from gapless.sources._incremental.session import LoadItem, Session
+from gapless.sources._incremental.window import chosen, names, optional_instant
+from gapless.sources._schema.arrow import Batch, Table, digest
+from gapless.sources._schema.parse import parse
+from gapless.sources._schema.privacy import Privacy
+from gapless.sources.omni import api
+from gapless.sources.omni.models import ActionLog, Lead
 
 ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
 LEADS = Table("leads", Lead, ("lead_id",), MERGE)
@@ -49,7 +49,7 @@ def omni(
     client = api.client(
         omni_api_key,
         omni_base_url,
-        requests_per_minute=session.shard.share(omni_requests_per_minute),
+        requests_per_minute=session.shard.split_budget(omni_requests_per_minute),
         workers=omni_workers,
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
@@ -78,53 +78,53 @@ def _steps(
     lead_ids: Sequence[str],
     initial: datetime | None,
     end: datetime | None,
-) -> Iterator[Step]:
-    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end), initial)
-    leads = [lead for lead in session.ids or lead_ids if session.shard.holds(lead)]
+) -> Iterator[LoadItem]:
+    rounds = ParentSync(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end), initial)
+    leads = [lead for lead in session.ids or lead_ids if session.shard.contains(lead)]
     if not (session.ids or lead_ids):
-        yield from _leads(client, session, Letters(LEADS.name, ledger, session), leads)
-        yield Step(rounds.unserved(leads))
-    session.meter.parents_total = len(leads)
+        yield from _leads(client, session, DeadLetters(LEADS.name, ledger, session), leads)
+        yield LoadItem(rounds.close_vanished(leads))
+    session.counters.parents_total = len(leads)
     todo, ping = rounds.todo(leads, key=str), partial(api.ping, client)
-    for answer in side_by_side(todo, lambda lead: [api.action_logs(client, lead)], workers, ping):
+    for answer in map_concurrently(todo, lambda lead: [api.action_logs(client, lead)], workers, ping):
         if answer.page is not None:
             yield _history(answer.parent, answer.page, rounds)
         elif answer.error:
-            yield Step(rounds.failed(answer.parent, answer.error))
+            yield LoadItem(rounds.failed(answer.parent, answer.error))
     rounds.finish()
 
 
-def _leads(client: Client, session: Session, letters: Letters, ids: list[str]) -> Iterator[Step]:
+def _leads(client: Client, session: Session, letters: DeadLetters, ids: list[str]) -> Iterator[LoadItem]:
     """All leads; their ids are put into `ids`, also of those whose other fields cannot be read."""
     for page in api.leads(client):
-        session.meter.pages += 1
+        session.counters.pages += 1
         listed = parse(Lead, page.breakdown, key="leadId", refuse=session.refuse)
-        leads = of_shard(listed, session.shard, lambda lead: lead.lead_id)
+        leads = filter_shard(listed, session.shard, lambda lead: lead.lead_id)
         found = [lead.lead_id for lead in leads.records]
         ids += [*found, *(lead.key for lead in leads.unreadable if lead.key)]
-        healed = letters.healed("record", found)
-        yield Step([Batch(LEADS, leads.records), letters.unreadable(leads.unreadable), healed])
-    yield Step([letters.settled(None)])
+        healed = letters.resolve("record", found)
+        yield LoadItem([Batch(LEADS, leads.records), letters.unreadable(leads.unreadable), healed])
+    yield LoadItem([letters.resolve_rest(None)])
 
 
-def _history(lead: str, answer: list[bytes], rounds: Round) -> Step:
+def _history(lead: str, answer: list[bytes], rounds: ParentSync) -> LoadItem:
     """One lead's answer: nothing to load when it is the one we know, else all of it."""
-    rounds.session.meter.pages += 1
-    rounds.session.meter.records += len(answer)
+    rounds.session.counters.pages += 1
+    rounds.session.counters.records += len(answer)
     seen, known = digest(rounds.kept.since, *answer), rounds.known(lead)
     if known and known.digest == seen:
-        return Step(rounds.read(lead, digest=seen, covered_to=known.covered_to, records=known.records))
+        return LoadItem(rounds.read(lead, digest=seen, covered_to=known.covered_to, records=known.records))
     logs = parse(ActionLog, answer, {"leadId": lead}, refuse=rounds.session.refuse)
-    kept = [log for log in logs.records if rounds.kept.holds(log.created_at)]
+    kept = [log for log in logs.records if rounds.kept.contains(log.created_at)]
     changes = [StatusChange(record_id=log.id, status=log.status, seen_at=rounds.now) for log in kept if log.status]
     newest = rounds.newest(lead, (log.created_at for log in kept))
-    return Step(
+    return LoadItem(
         [
             Batch(ACTION_LOGS, kept),
             Batch(STATUS_CHANGES, changes),
             rounds.letters.unreadable(logs.unreadable, parent=lead),
-            rounds.letters.healed("record", [log.id for log in logs.records]),
-            rounds.letters.settled(lead),
+            rounds.letters.resolve("record", [log.id for log in logs.records]),
+            rounds.letters.resolve_rest(lead),
             *rounds.read(lead, covered_to=newest, digest=seen, records=len(answer)),
         ]
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from sources._rest.auth import HeaderAuth
-from sources._rest.client import Client, segment
-from sources._rest.paging import LoopGuard
+from gapless.sources._http.auth import HeaderAuth
+from gapless.sources._http.client import Client, segment
+from gapless.sources._http.loop_guard import LoopGuard
 
 DEFAULT_BASE_URL = "https://api-v2.getomni.ai"
 

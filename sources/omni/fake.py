@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 from uuid import UUID
 
-from sources._rest.transport import httpx
+from gapless.sources._http.transport import httpx
 
 Row = dict[str, Any]
 
@@ -176,7 +176,7 @@ class OmniFake:
 
     def _analytics(self, query: dict[str, str]) -> httpx.Response:
         try:
-            start, end, place = _window(query)
+            start, end, position = _window(query)
         except ValueError:
             return _refuse(400)
         if query.get("format") == "csv":
@@ -184,7 +184,7 @@ class OmniFake:
         keys = sorted((_created(lead), lead_id) for lead_id, lead in self._leads.items())
         keys = [key for key in keys if start <= key[0] <= end]
         rows = {lead_id: self._analysed(lead_id) for _, lead_id in keys}
-        first = bisect_right(keys, place)
+        first = bisect_right(keys, position)
         page, rest = keys[first : first + self.page_cap], keys[first + self.page_cap :]
         self._shown_leads |= {lead_id: rows[lead_id] for _, lead_id in page}
         token = b64encode(f"{page[-1][0].isoformat()}|{page[-1][1]}".encode()).decode() if rest else None

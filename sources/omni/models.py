@@ -5,7 +5,7 @@ https://docs.getomni.ai (Get Lead Action Logs, Get Analytics). Every field but a
 
 from __future__ import annotations
 
-from sources._records.record import CamelRecord, Instant, Integer, Json, Many, Text
+from gapless.sources._schema.record import CamelRecord, Instant, Integer, Json, Many, Text
 
 
 class Lead(CamelRecord):

@@ -11,25 +11,25 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Batch, Table
-from sources._records.parse import parse
-from sources._records.privacy import Privacy
-from sources._rest.client import Client
-from sources._rest.errors import NotFound, Rejected, Retryable
-from sources._sync.backfill import Backfill
-from sources._sync.ledger import COVERAGE, MERGE, Coverage, Ledger
-from sources._sync.letters import Letters
-from sources._sync.progress import Page, Progress
-from sources._sync.resource import shapes, tree_resource
-from sources._sync.session import Session, Step
-from sources._sync.walk import newest_first
-from sources._sync.window import Window, chosen, optional_instant
-from sources.sequence import api
-from sources.sequence.models import ActivityLog
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import NotFound, Rejected, Retryable
+from gapless.sources._incremental.backfill_state import Backfill
+from gapless.sources._incremental.dead_letters import DeadLetters
+from gapless.sources._incremental.dlt_resource import shapes, tree_resource
+from gapless.sources._incremental.ledger import COVERAGE, MERGE, Coverage, Ledger
+from gapless.sources._incremental.newest_first import newest_first
+from gapless.sources._incremental.session import LoadItem, Session
+from gapless.sources._incremental.walk_state import Page, WalkState
+from gapless.sources._incremental.window import Window, chosen, optional_instant
+from gapless.sources._schema.arrow import Batch, Table
+from gapless.sources._schema.parse import parse
+from gapless.sources._schema.privacy import Privacy
+from gapless.sources.sequence import api
+from gapless.sources.sequence.models import ActivityLog
 
 ACTIVITY_LOGS = Table("activity_logs", ActivityLog, ("id",), MERGE)
 TABLES = (ACTIVITY_LOGS,)
-ANOTHER = (
+ACCOUNT_CHANGED = (
     "activity_logs: not one of the newest logs of the last sync is there any more, so all were read again. If the"
     " keys are another account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
 )
@@ -56,7 +56,7 @@ def sequence(
         sequence_client_id,
         sequence_client_secret,
         sequence_base_url,
-        requests_per_minute=session.shard.share(sequence_requests_per_minute),
+        requests_per_minute=session.shard.split_budget(sequence_requests_per_minute),
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
     )
@@ -82,53 +82,53 @@ def _steps(
     lag: timedelta,
     initial: datetime | None,
     end: datetime | None,
-) -> Iterator[Step]:
-    letters = Letters(ACTIVITY_LOGS.name, ledger, session)
+) -> Iterator[LoadItem]:
+    letters = DeadLetters(ACTIVITY_LOGS.name, ledger, session)
     window = chosen(session.window, initial, end)
     pages = partial(_pages, client, session)
     if session.ids:
         yield from _by_id(client, session.ids, letters, session)
     elif window:
-        backfill = Backfill(window, session.meter) if session.backfill else None
-        walk = backfill.walk() if backfill else Progress(initial_value=window.since)
+        backfill = Backfill(window, session.counters) if session.backfill else None
+        walk = backfill.walk() if backfill else WalkState(initial_value=window.since)
         for page in newest_first(pages, walk, lag=timedelta(0), now=session.now()):
             if backfill:
                 backfill.walked(walk)
-            yield Step(_loaded(page, window, letters))
+            yield LoadItem(_loaded(page, window, letters))
         if backfill:
             backfill.finish()
     else:
         yield from _by_id(client, [letter.key for letter in letters.records()], letters, session)
-        progress = Progress.from_json(state).back_to(initial)
+        progress = WalkState.from_json(state).back_to(initial)
         from_nothing = progress.newest is None
         for page in newest_first(pages, progress, lag=lag, now=session.now()):
             batches = _loaded(page, Window(since=initial), letters)
             coverage = _coverage(progress, page.total, initial, session.now())
-            yield Step([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
+            yield LoadItem([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
         if progress.another:
-            session.failures.append(ANOTHER)
+            session.failures.append(ACCOUNT_CHANGED)
         if from_nothing:
-            yield Step([letters.settled(None)])
+            yield LoadItem([letters.resolve_rest(None)])
 
 
 def _pages(client: Client, session: Session, after: str | None) -> Iterator[Page[ActivityLog]]:
     for page in api.activity_logs(client, after):
-        session.meter.pages += 1
-        session.meter.records += len(page.items)
+        session.counters.pages += 1
+        session.counters.records += len(page.items)
         logs = parse(ActivityLog, page.items, refuse=session.refuse)
         yield Page(logs.records, logs.unreadable, page.after, page.pagination.total_result_size)
 
 
-def _loaded(page: Page[ActivityLog], window: Window, letters: Letters) -> list[Batch]:
-    logs = [log for log in page.records if window.holds(log.created_at)]
+def _loaded(page: Page[ActivityLog], window: Window, letters: DeadLetters) -> list[Batch]:
+    logs = [log for log in page.records if window.contains(log.created_at)]
     return [
         Batch(ACTIVITY_LOGS, logs),
         letters.unreadable(page.unreadable),
-        letters.healed("record", [log.id for log in page.records]),
+        letters.resolve("record", [log.id for log in page.records]),
     ]
 
 
-def _coverage(progress: Progress, total: int | None, initial: datetime | None, now: datetime) -> Coverage:
+def _coverage(progress: WalkState, total: int | None, initial: datetime | None, now: datetime) -> Coverage:
     return Coverage(
         stream=ACTIVITY_LOGS.name,
         parent="",
@@ -140,7 +140,7 @@ def _coverage(progress: Progress, total: int | None, initial: datetime | None, n
     )
 
 
-def _by_id(client: Client, ids: Iterable[str], letters: Letters, session: Session) -> Iterator[Step]:
+def _by_id(client: Client, ids: Iterable[str], letters: DeadLetters, session: Session) -> Iterator[LoadItem]:
     """Single records: those asked for, and those that failed before, which may be gone by now.
 
     When the vendor cannot answer for one, the others keep for the next time: each may cost the whole retry budget.
@@ -151,10 +151,10 @@ def _by_id(client: Client, ids: Iterable[str], letters: Letters, session: Sessio
         except NotFound as error:
             if log_id in session.ids:
                 session.failures.append(str(error))
-            yield Step([letters.healed("record", [log_id])])
+            yield LoadItem([letters.resolve("record", [log_id])])
         except (Rejected, Retryable) as error:
-            yield Step([letters.failed("record", log_id, error)])
+            yield LoadItem([letters.failed("record", log_id, error)])
             if isinstance(error, Retryable):
                 return
         else:
-            yield Step(_loaded(Page(logs.records, logs.unreadable), Window(), letters))
+            yield LoadItem(_loaded(Page(logs.records, logs.unreadable), Window(), letters))

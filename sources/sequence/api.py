@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from sources._rest.auth import basic
-from sources._rest.client import Client, segment
-from sources._rest.envelope import OneRecord
-from sources._rest.paging import LoopGuard
+from gapless.sources._http.auth import basic
+from gapless.sources._http.client import Client, segment
+from gapless.sources._http.decoding import OneRecord
+from gapless.sources._http.loop_guard import LoopGuard
 
 DEFAULT_BASE_URL = "https://eu.sequencehq.com"
 PAGE_SIZE = 100

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from sources._rest.transport import httpx
+from gapless.sources._http.transport import httpx
 
 Row = dict[str, Any]
 Key = tuple[datetime, str]
@@ -164,14 +164,14 @@ class SequenceFake:
             return _refuse(400, "bad_request", "sortOrder must be ASC or DESC")
         if not limit.isdecimal() or not 1 <= int(limit) <= 100:
             return _refuse(400, "bad_request", "limit must be between 1 and 100")
-        token, place = query.get("after") or query.get("before"), None
+        token, position = query.get("after") or query.get("before"), None
         if token:
-            bound, place = self._cursors.get(token, ("", None))
+            bound, position = self._cursors.get(token, ("", None))
             if bound != order:
                 return _refuse(400, "bad_request", "Invalid cursor")
         keys = self._matching(query)
         older = (order == "DESC") == (not query.get("before") or "after" in query)
-        page = _slice(keys, place, min(int(limit), self.page_cap), older=older)
+        page = _slice(keys, position, min(int(limit), self.page_cap), older=older)
         pagination = {"totalResultSize": len(keys)} | self._links(keys, page, order)
         rows = [self._rows[log_id] for _, log_id in (page[::-1] if order == "DESC" else page)]
         return _json(200, {"items": self._show(rows), "pagination": pagination})
@@ -251,12 +251,12 @@ class SequenceFake:
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
 
-def _slice(keys: list[Key], place: Key | None, limit: int, *, older: bool) -> list[Key]:
+def _slice(keys: list[Key], position: Key | None, limit: int, *, older: bool) -> list[Key]:
     """At most `limit` keys next to `place` on its older or newer side, oldest first; None: the outer end."""
     if older:
-        stop = len(keys) if place is None else bisect_left(keys, place)
+        stop = len(keys) if position is None else bisect_left(keys, position)
         return keys[max(0, stop - limit) : stop]
-    start = 0 if place is None else bisect_right(keys, place)
+    start = 0 if position is None else bisect_right(keys, position)
     return keys[start : start + limit]
 
 

@@ -6,7 +6,7 @@ is required here, although the vendor requires more: a record is too good to los
 
 from __future__ import annotations
 
-from sources._records.record import CamelRecord, Instant, Json, Many, Text
+from gapless.sources._schema.record import CamelRecord, Instant, Json, Many, Text
 
 
 class Actor(CamelRecord):

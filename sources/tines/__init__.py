@@ -10,22 +10,22 @@ from typing import Any, TypeGuard
 import dlt
 from dlt.extract import DltResource
 
-from sources._records.flatten import Batch, Table
-from sources._records.parse import parse
-from sources._records.privacy import Privacy
-from sources._rest.client import Client
-from sources._rest.errors import Unavailable
-from sources._sync.fan_out import Read, side_by_side
-from sources._sync.ledger import MERGE, Ledger
-from sources._sync.letters import Letters
-from sources._sync.parents import Round, of_shard
-from sources._sync.progress import Page
-from sources._sync.resource import shapes, tree_resource
-from sources._sync.session import Session, Step
-from sources._sync.walk import until_older
-from sources._sync.window import chosen, optional_instant
-from sources.tines import api
-from sources.tines.models import Action, ActionLog
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import Unavailable
+from gapless.sources._incremental.concurrency import Read, map_concurrently
+from gapless.sources._incremental.dead_letters import DeadLetters
+from gapless.sources._incremental.dlt_resource import shapes, tree_resource
+from gapless.sources._incremental.ledger import MERGE, Ledger
+from gapless.sources._incremental.newest_first import until_older
+from gapless.sources._incremental.per_parent import ParentSync, filter_shard
+from gapless.sources._incremental.session import LoadItem, Session
+from gapless.sources._incremental.walk_state import Page
+from gapless.sources._incremental.window import chosen, optional_instant
+from gapless.sources._schema.arrow import Batch, Table
+from gapless.sources._schema.parse import parse
+from gapless.sources._schema.privacy import Privacy
+from gapless.sources.tines import api
+from gapless.sources.tines.models import Action, ActionLog
 
 ACTION_LOGS = Table("action_logs", ActionLog, ("id",), MERGE)
 ACTIONS = Table("actions", Action, ("id",), MERGE)
@@ -54,7 +54,7 @@ def tines(
     client = api.client(
         tines_api_key,
         tines_base_url,
-        requests_per_minute=session.shard.share(tines_requests_per_minute),
+        requests_per_minute=session.shard.split_budget(tines_requests_per_minute),
         workers=tines_workers,
         retry_max_wait=gapless_retry_max_wait,
         retry_budget=gapless_retry_budget,
@@ -83,14 +83,14 @@ def _steps(
     lag: timedelta,
     initial: datetime | None,
     end: datetime | None,
-) -> Iterator[Step]:
-    rounds = Round(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end), initial)
+) -> Iterator[LoadItem]:
+    rounds = ParentSync(ACTION_LOGS.name, ledger, session, chosen(session.window, initial, end), initial)
     actions: list[Action] = []
-    yield from _actions(client, session, Letters(ACTIONS.name, ledger, session), actions)
+    yield from _actions(client, session, DeadLetters(ACTIONS.name, ledger, session), actions)
     # logs_count: what the action still stores; without one, ask.
     todo = rounds.todo((a for a in actions if a.logs_count != 0), key=lambda action: str(action.id))
-    yield Step(rounds.unserved(str(action.id) for action in todo))
-    session.meter.parents_total = len(todo)
+    yield LoadItem(rounds.close_vanished(str(action.id) for action in todo))
+    session.counters.parents_total = len(todo)
 
     def pages(action: Action) -> Iterator[Page[ActionLog]]:
         known = rounds.known(str(action.id))
@@ -98,20 +98,20 @@ def _steps(
         return until_older(_pages(client, session, action), watermark - lag if watermark else rounds.kept.since)
 
     newest: dict[int, datetime | None] = {}
-    for read in side_by_side(todo, pages, workers, partial(api.ping, client)):
-        yield Step(_outcome(read, rounds, newest))
+    for read in map_concurrently(todo, pages, workers, partial(api.ping, client)):
+        yield LoadItem(_outcome(read, rounds, newest))
     rounds.finish()
 
 
-def _actions(client: Client, session: Session, letters: Letters, found: list[Action]) -> Iterator[Step]:
+def _actions(client: Client, session: Session, letters: DeadLetters, found: list[Action]) -> Iterator[LoadItem]:
     for page in api.actions(client):
-        session.meter.pages += 1
+        session.counters.pages += 1
         listed = parse(Action, page.items, refuse=session.refuse)
-        actions = of_shard(listed, session.shard, lambda action: str(action.id))
+        actions = filter_shard(listed, session.shard, lambda action: str(action.id))
         found += [*actions.records, *(Action(id=int(bad.key)) for bad in actions.unreadable if _is_id(bad.key))]
-        healed = letters.healed("record", [str(action.id) for action in actions.records])
-        yield Step([Batch(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
-    yield Step([letters.settled(None)])
+        healed = letters.resolve("record", [str(action.id) for action in actions.records])
+        yield LoadItem([Batch(ACTIONS, actions.records), letters.unreadable(actions.unreadable), healed])
+    yield LoadItem([letters.resolve_rest(None)])
 
 
 def _is_id(key: str | None) -> TypeGuard[str]:
@@ -137,23 +137,25 @@ def _pages(client: Client, session: Session, action: Action) -> Iterator[Page[Ac
     raise Unavailable(method="GET", path=f"actions/{action.id}/logs", detail=detail)
 
 
-def _outcome(read: Read[Action, Page[ActionLog]], rounds: Round, newest: dict[int, datetime | None]) -> list[Batch]:
+def _outcome(
+    read: Read[Action, Page[ActionLog]], rounds: ParentSync, newest: dict[int, datetime | None]
+) -> list[Batch]:
     """What to load for a page, or for the end of an action; `newest` holds the watermarks of those in between."""
     action, page, letters = str(read.parent.id), read.page, rounds.letters
     if page is not None:
-        rounds.session.meter.pages += 1
-        rounds.session.meter.records += len(page.records) + len(page.unreadable)
-        logs = [log for log in page.records if rounds.kept.holds(log.created_at)]
+        rounds.session.counters.pages += 1
+        rounds.session.counters.records += len(page.records) + len(page.unreadable)
+        logs = [log for log in page.records if rounds.kept.contains(log.created_at)]
         times = [newest.get(read.parent.id), *(log.created_at for log in logs)]
         newest[read.parent.id] = rounds.newest(action, times)
         return [
             Batch(ACTION_LOGS, logs),
             letters.unreadable(page.unreadable, parent=action),
-            letters.healed("record", [str(log.id) for log in page.records]),
+            letters.resolve("record", [str(log.id) for log in page.records]),
         ]
     if read.error:
         return rounds.failed(action, read.error)
     covered_to = rounds.newest(action, [newest.pop(read.parent.id, None)])
-    settled = [] if rounds.known(action) else [letters.settled(action)]
+    settled = [] if rounds.known(action) else [letters.resolve_rest(action)]
     facts = {"covered_to": covered_to, "records": read.parent.logs_count}
     return [*settled, *rounds.read(action, **facts)]

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sources._rest.auth import HeaderAuth
-from sources._rest.client import Client, segment
-from sources._rest.paging import LoopGuard
+from gapless.sources._http.auth import HeaderAuth
+from gapless.sources._http.client import Client, segment
+from gapless.sources._http.loop_guard import LoopGuard
 
 PAGE_SIZE = 500
 """The most the vendor allows."""

@@ -16,7 +16,7 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 
-from sources._rest.transport import httpx
+from gapless.sources._http.transport import httpx
 
 Row = dict[str, Any]
 

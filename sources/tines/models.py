@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sources._records.record import Flag, Instant, Integer, Json, Record, Text
+from gapless.sources._schema.record import Flag, Instant, Integer, Json, Record, Text
 
 
 class Action(Record):
@@ -33,7 +33,7 @@ class Action(Record):
     receivers: Json | None = None
     position: Json | None = None
 
-    never_kept: ClassVar[frozenset[str]] = frozenset({"options"})
+    excluded_fields: ClassVar[frozenset[str]] = frozenset({"options"})
     """May hold secrets: it is dropped before anything else sees it."""
 
 

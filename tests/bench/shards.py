@@ -77,7 +77,7 @@ def _line(what: str, server: Server, env: dict[str, str], vendor: Vendor, of: in
     vendor.ask("shrink")
 
     def one(number: int) -> Cost:
-        command = [sys.executable, "-m", "pipelines", "sync", "omni", "--destination", "postgres"]
+        command = [sys.executable, "-m", "gapless.pipelines", "sync", "omni", "--destination", "postgres"]
         command += ["--shard", f"{number}/{of}"] if of > 1 else []
         return measure(command, folder=folder, env=env, output=folder / f"output.{number}.txt")
 

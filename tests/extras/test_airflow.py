@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from pipelines.place import Place
-from sources import SOURCES
-from sources.omni.fake import OmniFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.destinations.target import Target
+from gapless.sources import SOURCES
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDE = (ROOT / "pipelines" / "SCHEDULING.md").read_text()
+GUIDE = (ROOT / "pipelines" / "docs" / "SCHEDULING.md").read_text()
 Begin = Callable[[Any], World]
 pytestmark = pytest.mark.filterwarnings("default")
 """Airflow's own parts warn of each other."""
@@ -66,11 +66,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`run(name, type, at)`: what `airflow dags test` does, in this process, for a run of any type; its task."""
     from airflow.models import dagrun
 
-    from pipelines import on_airflow
+    from gapless.pipelines.integrations import airflow_dags
 
     create = dagrun.get_or_create_dagrun
-    monkeypatch.setattr(on_airflow, "LOCK_RETRIES", 1)
-    monkeypatch.setattr(on_airflow, "LOCK_WAIT", timedelta(0))
+    monkeypatch.setattr(airflow_dags, "LOCK_RETRIES", 1)
+    monkeypatch.setattr(airflow_dags, "LOCK_WAIT", timedelta(0))
 
     def begin(name: str, kind: str, at: datetime | None, conf: Any = None, **how: Any) -> Any:
         def typed(*, session: Any, **arguments: Any) -> Any:
@@ -80,7 +80,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             return made
 
         monkeypatch.setattr(dagrun, "get_or_create_dagrun", typed)
-        dag = on_airflow.dags([name], **how)[f"gapless_{name}"]
+        dag = airflow_dags.dags([name], **how)[f"gapless_{name}"]
         ended = dag.test(logical_date=at, run_conf=conf)
         assert ended.run_type == kind
         (task,) = ended.get_task_instances()
@@ -140,7 +140,8 @@ def test_the_guides_file_has_a_dag_per_source() -> None:
 def test_reading_dags_is_light() -> None:
     """Airflow reads the file again and again: dlt, DuckDB and the sources are not imported for it."""
     heavy = "{'dlt', 'duckdb', 'pyarrow', 'sources.omni'}"
-    script = f"import sys; from pipelines.on_airflow import dags; dags(); sys.exit(str({heavy} & set(sys.modules)))"
+    script = "import sys; from gapless.pipelines.integrations.airflow_dags import dags; dags();"
+    script += f" sys.exit(str({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.strip().endswith("set()"), done.stderr
 
@@ -210,7 +211,7 @@ def test_settings_that_are_missing(world: Begin, run: Callable[..., Any], monkey
 def test_a_held_lock(world: Begin, run: Callable[..., Any]) -> None:
     """Nobody is asked. A run on the schedule is skipped; a window, which nothing would read later, is tried again."""
     here = world(small())
-    with FileLock(Place.find("duckdb").lock_file):
+    with FileLock(Target.find("duckdb").lock_file):
         assert run("omni", "scheduled", here.fake.now).state == "skipped"
         task = run("omni", "backfill", here.fake.now + HOUR)
     assert (task.state, task.try_number, here.asked()) == ("failed", 2, 0)

@@ -20,20 +20,20 @@ import psycopg2
 import pytest
 from filelock import FileLock
 
-from pipelines import on_dagster
-from pipelines.on_dagster import CHECKS, definitions, defs
-from pipelines.place import Place
-from sources import SOURCES
-from sources._sync.resource import shapes
-from sources.omni.fake import OmniFake
-from sources.sequence.fake import SequenceFake
-from sources.tines.fake import TinesFake
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.integrations import dagster_assets
+from gapless.pipelines.integrations.dagster_assets import CHECKS, definitions, defs
+from gapless.sources import SOURCES
+from gapless.sources._incremental.dlt_resource import shapes
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 from tests.postgres import Reader, Server, running
 from tests.truth import assert_exact
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDE = (ROOT / "pipelines" / "SCHEDULING.md").read_text()
+GUIDE = (ROOT / "pipelines" / "docs" / "SCHEDULING.md").read_text()
 Begin = Callable[[Any], World]
 
 
@@ -99,7 +99,7 @@ def test_the_definitions_are_the_registers() -> None:
 
 def test_a_part_of_the_register() -> None:
     """Other names, another destination, another cadence; a name that is no source is told."""
-    cadence = {"tines": on_dagster.Cadence("*/5 * * * *")}
+    cadence = {"tines": dagster_assets.Cadence("*/5 * * * *")}
     some = definitions(["tines"], destination="postgres", first_day="2026-01-01", cadence=cadence)
     assert {key.path[0] for key in some.resolve_asset_graph().get_all_asset_keys()} == {"tines"}
     crons = {schedule.name: schedule.cron_schedule for schedule in some.get_repository_def().schedule_defs}
@@ -246,9 +246,9 @@ def test_a_held_lock_is_tried_again(
 ) -> None:
     """Somebody else is syncing: nobody is asked, and the step is retried until it is free."""
     here = world(small())
-    monkeypatch.setattr(on_dagster, "LOCK_WAIT", 0.0)
-    monkeypatch.setattr(on_dagster, "LOCK_RETRIES", 2)
-    lock = FileLock(Place.find("duckdb").lock_file)
+    monkeypatch.setattr(dagster_assets, "LOCK_WAIT", 0.0)
+    monkeypatch.setattr(dagster_assets, "LOCK_RETRIES", 2)
+    lock = FileLock(Target.find("duckdb").lock_file)
     with lock:
         result = execute("omni_sync", instance)
     assert (result.success, here.asked()) == (False, 0)
@@ -393,9 +393,9 @@ def test_two_jobs_at_once_wait_for_each_other(world: Begin, user: Callable[..., 
         assert waits.wait(60)
 
     omni.intercept = hold
-    first = user("job", "execute", "-m", "pipelines.on_dagster", "-j", "omni_sync")
+    first = user("job", "execute", "-m", "gapless.pipelines.integrations.dagster_assets", "-j", "omni_sync")
     assert asked.wait(60)
-    second = user("job", "execute", "-m", "pipelines.on_dagster", "-j", "tines_sync")
+    second = user("job", "execute", "-m", "gapless.pipelines.integrations.dagster_assets", "-j", "tines_sync")
     told = next(line for line in second.stdout or () if "blocked by limit" in line or "STEP_UP_FOR_RETRY" in line)
     waits.set()
     assert "Step blocked by limit for pool gapless" in told

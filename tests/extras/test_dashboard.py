@@ -17,10 +17,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from sources.tines.fake import TinesFake
+from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
 
-PAGE = (Path(__file__).resolve().parents[2] / "pipelines" / "OBSERVING.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "pipelines" / "docs" / "OBSERVING.md").read_text()
 TOOLS = PAGE.split("\n## dlt's own tools\n")[1]
 
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import lake
-from pipelines.cli import app
-from pipelines.errors import GaplessError, Locked, WrongSettings
-from pipelines.place import Place
-from sources import SOURCES
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations import ducklake
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
+from gapless.sources import SOURCES
 from tests.lands import Begin, Land, seeded, snippets
 from tests.postgres import Server, running
 from tests.truth import contract, mismatches
 
-CLIENT = "pipelines.lake:_Sessions"
+CLIENT = "gapless.pipelines.destinations.ducklake:_Sessions"
 CATALOG = "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG"
 FILES = "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL"
 
@@ -56,7 +56,7 @@ def command(*args: str) -> tuple[int, Any]:
 def test_a_lake_with_its_catalog_in_sqlite(name: str, land: Callable[[str], Land]) -> None:
     """First, idle and changed: exact, with the contract's types; nothing is staged, each row is written once."""
     here = land(name)
-    here.complete(chunk_records=12)
+    here.complete(package_records=12)
     assert differences(here) == []
     here.complete()
     assert differences(here) == []
@@ -77,7 +77,7 @@ def test_a_lake_with_its_catalog_in_postgres(
     """The same, with one writer from whatever machine, and no password in an error."""
     here, url = land("kizen"), server.database()
     here.world.set(**{CATALOG: url, FILES: str(tmp_path / "files")})
-    here.complete(chunk_records=12)
+    here.complete(package_records=12)
     assert differences(here) == []
     here.complete()
     here.fake.advance(45)
@@ -132,9 +132,9 @@ def test_a_lake_killed(statement: int, land: Callable[[str], Land]) -> None:
 
 def test_a_lake_without_extensions(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is said with what brings it; nothing is fetched from the net."""
-    monkeypatch.setattr(lake, "find_spec", lambda name: None)
+    monkeypatch.setattr(ducklake, "find_spec", lambda name: None)
     with pytest.raises(WrongSettings, match=r"pip install -e '\.\[ducklake\]'"):
-        Place.find("ducklake")
+        Target.find("ducklake")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_lake_that_is_refused(setting: str, value: str, said: str, monkeypatch
     """A catalog of another kind, or a name that DuckDB would take for the dataset."""
     monkeypatch.setenv(setting, value)
     with pytest.raises(WrongSettings, match=said) as failed:
-        Place.find("ducklake")
+        Target.find("ducklake")
     assert "canary" not in str(failed.value)
 
 

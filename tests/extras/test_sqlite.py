@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import app
-from pipelines.errors import Locked, WrongSettings
-from pipelines.place import Place
-from sources import SOURCES
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import Locked, WrongSettings
+from gapless.sources import SOURCES
 from tests.lands import Begin, Land, seeded, snippets
 from tests.truth import mismatches
 
@@ -79,7 +79,7 @@ def rows(here: Land, tmp_path: Path, query: str) -> list[tuple[Any, ...]]:
 def test_first_idle_and_changed_syncs_are_exact(name: str, land: Any, tmp_path: Path) -> None:
     """Times to the microsecond in UTC, JSON to the letter, integers of 64 bits: as in the vendor's records."""
     here = land(name)
-    here.complete(chunk_records=12)
+    here.complete(package_records=12)
     assert differences(here, tmp_path) == []
     here.complete()
     assert differences(here, tmp_path) == []
@@ -153,7 +153,7 @@ def command(*args: str) -> tuple[int, Any]:
 def test_one_writer(land: Any, tmp_path: Path) -> None:
     """The lock lies beside the file, for whoever shares it."""
     here = land("tines")
-    with Place.find("sqlalchemy").locked():
+    with Target.find("sqlalchemy").locked():
         assert (tmp_path / "gapless.sqlite.lock").exists()
         with pytest.raises(Locked):
             here.sync()
@@ -168,7 +168,7 @@ def test_what_is_refused(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -
     """A database in memory would be gone at once; of SQLAlchemy's other databases nothing is proven."""
     monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", url)
     with pytest.raises(WrongSettings, match=said) as failed:
-        Place.find("sqlalchemy")
+        Target.find("sqlalchemy")
     assert "canary" not in str(failed.value)
 
 

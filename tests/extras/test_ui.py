@@ -108,7 +108,7 @@ def browser() -> Iterator[Browser]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `gapless demo` leaves."""
     file = tmp_path_factory.mktemp("demo") / "demo.duckdb"
-    command = [sys.executable, "-m", "pipelines", "demo", "--file", str(file)]
+    command = [sys.executable, "-m", "gapless.pipelines", "demo", "--file", str(file)]
     subprocess.run(command, cwd=file.parent, env=environment(file), check=True, timeout=120, capture_output=True)
     return file
 
@@ -179,7 +179,7 @@ def _opened(url: str, page: Page) -> Shown:
 
 @contextmanager
 def serving(file: Path, more: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "pipelines", "ui", "--headless"]
+    command = [sys.executable, "-m", "gapless.pipelines", "ui", "--headless"]
     folder = file.parent
     with subprocess.Popen(
         command, cwd=folder, env=environment(file, **more), stderr=subprocess.PIPE, text=True
@@ -320,7 +320,7 @@ def test_beside_a_sync(opened: Open, demo: Path, tmp_path: Path) -> None:
     """Without a copy the page says why it cannot answer; with one it shows that, and since when it is so."""
     file, copy = tmp_path / "here.duckdb", tmp_path / "copy.duckdb"
     shutil.copy(demo, file)
-    publish = [sys.executable, "-m", "pipelines", "publish", str(copy)]
+    publish = [sys.executable, "-m", "gapless.pipelines", "publish", str(copy)]
     subprocess.run(publish, env=environment(file), check=True, timeout=60, capture_output=True)
     script = "import duckdb, sys; db = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(file)]

@@ -17,11 +17,11 @@ import sqlglot
 from dlt.common.schema.utils import get_nested_tables
 from sqlglot import exp
 
-from pipelines.place import Place
-from pipelines.run import build
-from sources import SOURCES
-from sources._sync.ledger import Ledger
-from sources._sync.session import Session
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.build import build
+from gapless.sources import SOURCES
+from gapless.sources._incremental.ledger import Ledger
+from gapless.sources._incremental.session import Session
 from tests.lands import Begin, seeded, snippets
 from tests.truth import FLAG, JSON, NUMBER, REAL, TEXT, TIME, contract
 
@@ -56,7 +56,7 @@ AT_ONCE = {
 class Sent:
     """What dlt would send a warehouse for one source."""
 
-    place: Place
+    place: Target
     client: Any
     schema: Any
     ddl: list[str]
@@ -77,7 +77,7 @@ def sent(world: Begin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def begin(warehouse: str, name: str) -> Sent:
         world(seeded(name)).set(**SETTINGS[warehouse])
-        place, session = Place.find(warehouse), Session()
+        place, session = Target.find(warehouse), Session()
         monkeypatch.setattr(Ledger, "_asked", lambda *asked: iter([]))
         pipeline = dlt.pipeline(name, str(tmp_path), destination=place.dlt_destination, dataset_name=name)
         pipeline.extract(build(SOURCES[name], session), loader_file_format=place.file_format)

@@ -21,7 +21,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from sources import SOURCES
+from gapless.sources import SOURCES
 from tests.faultlab import crowd, http_faults, kills, plain_dlt, report, together, wire_faults
 from tests.faultlab.destinations import Destination, Duckdb
 from tests.faultlab.postgres import Postgres

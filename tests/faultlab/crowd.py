@@ -14,7 +14,7 @@ from tests.faultlab.together import HELD, UNPROMISED, Beside, Crowd, Crowded
 from tests.faultlab.verdict import Expect, Verdict, judge
 from tests.faultlab.world import PATCH, Lab, Trial, filled
 
-WHOLE = {**PATCH, "chunk_records": 1000}
+WHOLE = {**PATCH, "package_records": 1000}
 AFTER = Expect(("exact", "resumed"), (0, 1, 75, -9))
 """The storm's exit codes have been judged by then."""
 SAID = {75: ("Try again when it has ended",), 1: ("close it there", "another sync is writing")}

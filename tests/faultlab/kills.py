@@ -28,7 +28,7 @@ COSTS = {
     ("tines", "backfill"): (10, 10, 0),
 }
 """Requests of an unharmed run, of one more when nothing is new, and of a chunk with what workers read ahead."""
-WHOLE = {**PATCH, "chunk_records": 1000}
+WHOLE = {**PATCH, "package_records": 1000}
 """The run that heals may take all that is left in one package."""
 
 

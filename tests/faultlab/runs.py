@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.place import DLT_SETTINGS
-from sources import SOURCES
+from gapless.pipelines.config import DLT_SETTINGS
+from gapless.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
 
-from sources import SOURCES
+from gapless.sources import SOURCES
 from tests.faultlab.verdict import Verdict
 from tests.faultlab.world import PHASES, Trial
 

@@ -42,7 +42,7 @@ SIZES: dict[str, tuple[dict[str, Any], tuple[int, dict[str, int]]]] = {
     "kizen": ({"page_cap": 4}, (3, {"logged": 18})),
     "tines": ({"page_cap": 4}, (5, {"logs": 24})),
 }
-PATCH = {"chunk_records": CHUNK, "deadline": 1.0, "read": 0.6, "first_wait": 0.04}
+PATCH = {"package_records": CHUNK, "deadline": 1.0, "read": 0.6, "first_wait": 0.04}
 """What has no setting; see zygote.py."""
 
 
@@ -181,7 +181,7 @@ class Lab:
 def filled(source: str, account: int = 0) -> Any:
     """The vendor with some weeks of records; no id is the same in another account."""
     how, (number, more) = SIZES[source]
-    module = import_module(f"sources.{source}.fake")
+    module = import_module(f"gapless.sources.{source}.fake")
     fake = getattr(module, f"{source.capitalize()}Fake")(**how, **KEYS[source], seed=account)
     if source == "tines":
         fake._last_id += 10_000 * account

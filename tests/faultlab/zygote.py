@@ -1,8 +1,9 @@
 """A process that has everything imported and forks a child for every run: `gapless` without the second of imports.
 
 Orders come as JSON lines on stdin, answers go as JSON lines to stdout. The child calls what the console script calls,
-`pipelines.cli:app` with arguments, in a folder, with an environment and nothing else of ours but what `patch` says:
-CHUNK_RECORDS, the client's deadline and its first wait have no setting, so they are set here.
+`gapless.pipelines.cli.app:app` with arguments, in a folder, with an environment and
+nothing else of ours but what `patch` says:
+PACKAGE_RECORDS, the client's deadline and its first wait have no setting, so they are set here.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from typing import Any
 
 import duckdb  # noqa: F401 - imported once here, so that no child pays for it
 
-import pipelines.choose
-import pipelines.progress
-import pipelines.run
-from pipelines.cli import app
-from sources import SOURCES
-from sources._rest import client, retry, transport
+import gapless.pipelines.cli.arguments
+import gapless.pipelines.cli.progress
+import gapless.pipelines.sync.run
+from gapless.pipelines.cli.app import app
+from gapless.sources import SOURCES
+from gapless.sources._http import client, retry, transport
 from tests.faultlab import plain_dlt
 from tests.faultlab.killswitch import Killswitch
 
@@ -120,9 +121,9 @@ def _cli(args: list[str]) -> int:
     return 0
 
 
-def _patch(chunk_records: int, deadline: float, read: float, first_wait: float) -> None:
-    real = pipelines.choose.job
-    pipelines.choose.job = lambda *args: replace(real(*args), chunk_records=chunk_records)
+def _patch(package_records: int, deadline: float, read: float, first_wait: float) -> None:
+    real = gapless.pipelines.cli.arguments.job
+    gapless.pipelines.cli.arguments.job = lambda *args: replace(real(*args), package_records=package_records)
     client.Client.__init__.__kwdefaults__["deadline"] = deadline
     transport.READ = read
     client.Policy = lambda **how: retry.Policy(**how, first_wait=first_wait)  # type: ignore[misc,assignment]

@@ -1,0 +1,169 @@
+"""Will a sync work: settings, keys, destination, lock, versions, clock. What fails says what mends it.
+
+Every vendor is asked once, for as little as possible; nothing is kept, and no value of a setting is shown.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explain
+from gapless.pipelines.sync.build import build, check_settings, missing_settings
+from gapless.sources import SOURCES, Source
+from gapless.sources._http.errors import VendorError
+from gapless.sources._incremental.session import Session
+
+PATIENCE = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
+WATCHED = ("dlt", "duckdb", "sqlglot", "httpx", "pydantic", "pyarrow")
+"""Libraries whose newer versions are known to break something, or to change much."""
+WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
+"""A clock before this is wrong: this program is younger."""
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    result: Literal["ok", "fail", "-"]
+    """`-`: nothing to check, and no failure."""
+    found: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Returns the check under the keys that `doctor --json` has always had."""
+        return {"name": self.name, "result": self.result, "found": self.found, "mends": self.remedy}
+
+
+def checks(destination: str) -> Iterator[Check]:
+    configured = 0
+    for source in SOURCES.values():
+        for check in _source(source):
+            configured += check.result != "-"
+            yield check
+    if not configured:
+        yield Check("sources", "fail", "none is configured", "Set the variables of one source; or try: gapless demo")
+    yield from _destination(destination)
+    yield from _versions()
+    yield _clock()
+
+
+def _source(source: Source) -> Iterator[Check]:
+    name = source.name
+    try:
+        missing = missing_settings(name)
+    except WrongSettings as error:
+        yield Check(f"{name} settings", "fail", str(error), "Correct that setting.")
+        return
+    if len(missing) == len(source.needs):
+        yield Check(f"{name} settings", "-", f"not configured ({', '.join(missing)} not set)")
+    elif missing:
+        remedy = f"Set it in the environment, or in lower case under [sources.{name}] in .dlt/secrets.toml."
+        yield Check(f"{name} settings", "fail", f"{', '.join(missing)} not set", remedy)
+    else:
+        yield Check(f"{name} settings", "ok", _whence(source))
+        yield _key(source)
+
+
+def _whence(source: Source) -> str:
+    """Where the needed settings come from; never what they are."""
+    from dlt.common.configuration.utils import get_resolved_traces
+
+    traces = get_resolved_traces()
+    traces.clear()
+    check_settings(source)
+    found = {trace.key: trace.provider_location or trace.provider_name for trace in traces.resolved_traces}
+    traces.clear()  # they hold the values
+    places = sorted({found[need] for need in source.needs if need in found})
+    return f"{', '.join(need.upper() for need in source.needs)} from {' and '.join(places)}"
+
+
+def _key(source: Source) -> Check:
+    session, name = Session(), f"{source.name} key"
+    build(source, session, **PATIENCE)
+    if session.client is None:
+        raise AssertionError("a source sets its client when it is built")
+    try:
+        source.api.ping(session.client)
+    except VendorError as error:
+        return Check(name, "fail", str(error), _mends(source, error))
+    finally:
+        session.client.close()
+    return Check(name, "ok", "accepted by the vendor")
+
+
+def _mends(source: Source, error: VendorError) -> str:
+    """By status; without one the vendor was not reached."""
+    prefix = source.name.upper()
+    if error.status in (401, 403):
+        return f"Check {', '.join(need.upper() for need in source.needs)}, and that they belong to {prefix}_BASE_URL."
+    if error.status is None:
+        return f"Check {prefix}_BASE_URL and this machine's way to the network (proxy, DNS)."
+    return f"Check {prefix}_BASE_URL, or try again later."
+
+
+def _destination(destination: str) -> Iterator[Check]:
+    try:
+        target = Target.find(destination)
+    except WrongSettings as error:
+        yield Check("destination", "fail", str(error), "Correct its name or its credentials in dlt's configuration.")
+        return
+    where = str(target.file or target.destination)
+    try:
+        with target.lock() as folder:
+            fresh = target.file is not None and not target.file.exists()
+            with target.opened():
+                if target.file is None:
+                    _reachable(target, str(folder))
+            if fresh and target.file:
+                target.file.unlink(missing_ok=True)
+    except Locked:
+        yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
+        return
+    except GaplessError as error:
+        yield Check("destination", "fail", str(error), "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH.")
+        return
+    except Exception as error:
+        yield Check("destination", "fail", f"{where}: {explain(error)}", "Check its credentials and rights.")
+        return
+    yield Check("destination", "ok", f"{where} is writable")
+    yield Check("lock", "ok", "free")
+
+
+def _reachable(target: Target, folder: str) -> None:
+    import dlt
+
+    pipeline = dlt.pipeline(
+        "gapless_doctor", pipelines_dir=folder, destination=target.dlt_destination, dataset_name="gapless_doctor"
+    )
+    try:
+        with pipeline.sql_client() as client:
+            client.execute_sql("select 1")
+    finally:
+        pipeline.deactivate()
+
+
+def _versions() -> Iterator[Check]:
+    from packaging.requirements import Requirement
+
+    try:
+        lines = importlib.metadata.requires("gapless") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Check("versions", "-", "gapless is not installed, so nothing says which versions it needs")
+        return
+    needed = [need for need in map(Requirement, lines) if need.name in WATCHED and not need.marker]
+    for need in needed:
+        found = importlib.metadata.version(need.name)
+        good = need.specifier.contains(found, prereleases=True)
+        remedy = "" if good else f'pip install "{need.name}{need.specifier}"'
+        yield Check(need.name, "ok" if good else "fail", f"{found} (known to work: {need.specifier})", remedy)
+
+
+def _clock() -> Check:
+    now = datetime.now(UTC)
+    if now < WRITTEN:
+        return Check("clock", "fail", f"{now:%Y-%m-%d %H:%M} UTC is in the past", "Set this machine's clock.")
+    return Check("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC")

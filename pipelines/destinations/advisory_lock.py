@@ -1,0 +1,110 @@
+"""Who writes to a Postgres database, from whatever machine: advisory locks, held by a connection that only waits.
+
+A whole sync has the database for itself. Shards of one split share it, each number once.
+
+The server frees it when the connection ends, so a killed sync leaves nothing behind. A pooler that lends one
+server connection to many clients in turn (PgBouncer's transaction mode) would make it worthless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from gapless.pipelines.errors import GaplessError, Locked
+from gapless.sources._incremental.shard import MOST, Shard
+
+LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
+"""Each database has its own locks, so this number is the same everywhere."""
+NO_LIMIT = "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'"
+"""As far as this version of Postgres has one."""
+HELD = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+TABLES = int.from_bytes(blake2b(b"gapless tables", digest_size=8).digest(), signed=True)
+"""Held by the shard that makes tables or views."""
+SHARDS = int.from_bytes(blake2b(b"gapless shards", digest_size=4).digest(), signed=True)
+"""With two numbers a lock is of another kind: this one and the shard's."""
+OTHER_SPLITS = f"""
+    select count(*) from pg_locks
+    where locktype = 'advisory' and objsubid = 2 and classid::bigint = %s and objid::bigint / {MOST} <> %s
+    and database = (select oid from pg_database where datname = current_database())
+"""
+
+
+@contextmanager
+def locked(
+    credentials: str, name: str, options: str | None = None, shard: Shard | None = None
+) -> Iterator[Callable[[], None]]:
+    """Raises Locked when another sync has it, GaplessError when the database cannot be reached.
+
+    Yields what raises GaplessError when the lock is lost. `options` as dlt gives them: in its URL every blank has
+    become a plus, which libpq takes for one.
+    """
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(credentials, options=options)
+    except psycopg2.Error as error:
+        first = str(error).strip().split("\n", 1)[0][:300]
+        raise GaplessError(
+            f"cannot reach {name}: {first}. Nothing was asked. gapless doctor --destination {name} tries it again."
+        ) from None
+    with closing(connection):
+        connection.autocommit = True
+        if not _taken(connection, shard or Shard()):
+            raise Locked(
+                f"another sync is writing to this database of {name}, maybe from another machine; nothing was asked."
+                " Try again when it has ended."
+            )
+        yield partial(_check, connection, name, _held(connection))
+
+
+@contextmanager
+def in_turn(credentials: str, options: str | None = None) -> Iterator[None]:
+    """Waits for the shards that make tables or views. By a connection of its own: dlt resets its one after an error,
+    and no lock outlives that."""
+    import psycopg2
+
+    with closing(psycopg2.connect(credentials, options=options)) as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_lock(%s)", (TABLES,))
+        yield
+
+
+def _check(connection: Any, name: str, taken: int) -> None:
+    import psycopg2
+
+    try:
+        held = _held(connection)
+    except psycopg2.Error:
+        held = 0
+    if held < taken:
+        raise GaplessError(
+            f"the lock on this database of {name} is lost, as after a restart of the server; another sync may be"
+            " writing to it. What was loaded stays: sync again."
+        )
+
+
+def _held(connection: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(HELD)
+        return int(cursor.fetchone()[0])
+
+
+def _taken(connection: Any, shard: Shard) -> bool:
+    """Two splits that begin at once may both be refused, never both be let in: each looks after it has taken."""
+    with connection.cursor() as cursor:
+
+        def answer(query: str, *values: int) -> int:
+            cursor.execute(query, values)
+            return int(cursor.fetchone()[0])
+
+        cursor.execute(NO_LIMIT)
+        if shard.whole:
+            return bool(answer("select pg_try_advisory_lock(%s)::int", LOCK))
+        return (
+            bool(answer("select pg_try_advisory_lock_shared(%s)::int", LOCK))
+            and bool(answer("select pg_try_advisory_lock(%s, %s)::int", SHARDS, shard.of * MOST + shard.number - 1))
+            and not answer(OTHER_SPLITS, SHARDS % 2**32, shard.of)
+        )

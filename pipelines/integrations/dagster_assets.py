@@ -1,0 +1,290 @@
+"""Dagster's side of a sync: what stands in the register as assets, checks, jobs and schedules.
+
+`dagster dev -m gapless.pipelines.integrations.dagster_assets` shows all of it;
+`definitions` makes it for other names and another destination.
+No pipeline logic may enter: a run here is `sync.run.sync` as the command line calls it. See SCHEDULING.md.
+
+Annotations are no strings in this file: Dagster looks at the type of `context` itself.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from gapless.pipelines import redaction
+from gapless.pipelines.cli import render
+from gapless.pipelines.config import apply_dlt_defaults
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, Locked, explain
+from gapless.pipelines.ledger.status import Status, statuses
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.build import known
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES, Source
+from gapless.sources._incremental.shard import Shard
+from gapless.sources._incremental.window import Window
+from gapless.sources._schema.columns import TableShape
+
+POOL = "gapless"
+"""Of whatever has the destination for itself: give it the limit 1."""
+LOCK_RETRIES, LOCK_WAIT = 30, 60.0
+"""How often, and after how many seconds, a step tries again that found the destination locked."""
+FIRST_DAY = "2024-01-01"
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often a source is read, and how old its tables may become."""
+
+    cron: str
+    warn_after: timedelta = timedelta(days=1)
+    fail_after: timedelta = timedelta(days=3)
+
+
+CADENCE = {
+    "omni": Cadence("5 * * * *"),  # a request per lead
+    "sequence": Cadence("*/15 * * * *"),
+    "kizen": Cadence("35 * * * *"),  # a request per new activity
+    "tines": Cadence("10-59/15 * * * *", timedelta(hours=6), timedelta(days=1)),  # keeps logs 7 days, or less
+}
+
+
+class Gapless(dg.ConfigurableResource):
+    """Where to."""
+
+    destination: str = "duckdb"
+
+    def target(self, shard: Shard | None = None) -> Target:
+        apply_dlt_defaults()
+        redaction.register_secrets()
+        redaction.guard_logs()
+        return Target.find(self.destination, shard)
+
+
+def definitions(
+    sources: Sequence[str] = tuple(SOURCES),
+    destination: str = "duckdb",
+    first_day: str = FIRST_DAY,
+    cadence: dict[str, Cadence] = CADENCE,
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
+) -> dg.Definitions:
+    """Assets, checks, jobs and schedules of `sources`; days before `first_day` are not offered for reading again.
+
+    A run has one step and then its checks, so by default no further process is started for them.
+    """
+    parts = [
+        dg.Definitions.merge(
+            _tables(SOURCES[name], cadence.get(name, Cadence("0 * * * *"))),
+            _days(SOURCES[name], first_day),
+            *([_shards(SOURCES[name])] if SOURCES[name].split_by else []),
+        )
+        for name in known(list(sources))
+    ]
+    common = dg.Definitions(resources={"gapless": Gapless(destination=destination)}, executor=executor)
+    return dg.Definitions.merge(*parts, common)
+
+
+def _shapes(source: Source) -> list[TableShape]:
+    return [shape for table in source.module.TABLES for shape in table.shape.tree()]
+
+
+# -- what is new -----------------------------------------------------------------------------------
+
+
+def _tables(source: Source, cadence: Cadence) -> dg.Definitions:
+    """One asset per table, all brought up to date at once; what the ledger says of them; a job on a schedule."""
+    specs = [_spec(source, shape, cadence) for shape in _shapes(source)]
+
+    @dg.multi_asset(name=f"{source.name}_tables", specs=specs, pool=POOL, group_name=source.name)
+    def new(context: dg.AssetExecutionContext, gapless: Gapless) -> Iterator[dg.MaterializeResult]:
+        outcome = _synced(context, source.name, gapless.target, SyncRequest())
+        for spec in specs:
+            yield dg.MaterializeResult(spec.key, metadata=_told(outcome, spec.key.path[-1]))
+
+    job = dg.define_asset_job(f"{source.name}_sync", dg.AssetSelection.assets(*(spec.key for spec in specs)))
+    checks = _checks(source)
+    look = dg.define_asset_job(f"{source.name}_checks", dg.AssetSelection.checks(checks))
+    schedule = _schedule(source.name, job.name, cadence.cron, lambda context: [dg.RunRequest()])
+    return dg.Definitions([new], asset_checks=[checks], jobs=[job, look], schedules=[schedule])
+
+
+def _spec(source: Source, shape: TableShape, cadence: Cadence) -> dg.AssetSpec:
+    columns = [dg.TableColumn(column.name, column.data_type) for column in shape.columns]
+    return dg.AssetSpec(
+        [source.name, shape.name],
+        deps=[[source.name, shape.parent]] if shape.parent else [],
+        metadata={"dagster/column_schema": dg.TableSchema(columns)},
+        freshness_policy=dg.FreshnessPolicy.time_window(cadence.fail_after, cadence.warn_after),
+    )
+
+
+def _schedule(source: str, job: str, cron: str, requests: Callable[[Any], list[dg.RunRequest]]) -> Any:
+    """A tick while the run before it is still at work is left out: that one reads all that is new until it ends."""
+
+    @dg.schedule(name=f"{job}_schedule", job_name=job, cron_schedule=cron)
+    def tick(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        unfinished = dg.RunsFilter(job_name=job, statuses=UNFINISHED)
+        if context.instance.get_runs_count(unfinished):
+            return dg.SkipReason(f"the last run of {job} has not ended yet")
+        return requests(context) or dg.SkipReason(f"{source} is not split: run {source}_split first")
+
+    return tick
+
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def _synced(context: Any, name: str, target: Callable[[], Target], job: SyncRequest) -> Outcome:
+    """Partial is a warning here; the checks say what is missing. Failed fails the op."""
+    with _told_as_dagster_does(context):
+        (outcome,) = sync([name], target(), job)
+    for line in render.reasons([outcome]):
+        context.log.warning(line)
+    if outcome.outcome == "failed":
+        raise dg.Failure(redaction.redact(f"{name}: {outcome.error}"), metadata=_told(outcome), allow_retries=False)
+    return outcome
+
+
+@contextmanager
+def _told_as_dagster_does(context: Any) -> Iterator[None]:
+    """Locked is tried again, every other error is a failure without a key in it."""
+    try:
+        yield
+    except Locked as error:
+        context.log.warning(str(error))
+        raise dg.RetryRequested(max_retries=LOCK_RETRIES, seconds_to_wait=LOCK_WAIT) from None
+    except Exception as error:
+        text = str(error) if isinstance(error, GaplessError) else explain(error)
+        raise dg.Failure(redaction.redact(text), allow_retries=False) from None
+
+
+def _told(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
+    """What came of a sync; of one of its tables with the rows that were loaded into it."""
+    rows = {"rows_loaded": outcome.rows.get(table, 0)} if table else {"rows_loaded": outcome.vendor_rows()}
+    names = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
+    return {**rows, **{name: getattr(outcome, name) for name in names}, "failures": len(outcome.failures)}
+
+
+# -- what the ledger says --------------------------------------------------------------------------
+
+
+def _checks(source: Source) -> Any:
+    """Of the source's main table, read from the destination alone, so that they can be run at any time."""
+    main = [source.name, source.module.TABLES[0].name]
+    specs = [dg.AssetCheckSpec(name, asset=main, description=text) for name, text in CHECKS.items()]
+
+    @dg.multi_asset_check(name=f"{source.name}_ledger", specs=specs, pool=POOL)
+    def ledger(context: dg.AssetCheckExecutionContext, gapless: Gapless) -> Iterator[dg.AssetCheckResult]:
+        found = _status(context, source.name, gapless)
+        for name, (passed, metadata) in _verdicts(found).items():
+            severity = dg.AssetCheckSeverity.ERROR if name == "proven" else dg.AssetCheckSeverity.WARN
+            yield dg.AssetCheckResult(
+                passed=passed,
+                asset_key=main,
+                check_name=name,
+                severity=severity,
+                metadata=json.loads(redaction.redact(json.dumps(metadata, default=str))),
+            )
+
+    return ledger
+
+
+CHECKS = {
+    "proven": "coverage: nothing failed, nothing is missing, nothing is to be read again",
+    "no_dead_letters": "dead_letters: no record and no parent is waiting to be mended",
+    "last_sync_complete": "runs: the last sync was neither partial nor failed",
+}
+
+
+def _status(context: Any, name: str, gapless: Gapless) -> Status:
+    with _told_as_dagster_does(context):
+        return next((found for found in statuses(gapless.target()) if found.source == name), Status(name))
+
+
+def _verdicts(found: Status) -> dict[str, tuple[bool, dict[str, Any]]]:
+    """By name of the check. What was never synced passes none."""
+    proofs = {stream: proof.to_json() for stream, proof in found.coverage.items()}
+    run = found.last_run or {"outcome": None}
+    return {
+        "proven": (bool(proofs) and all(proof["complete"] for proof in proofs.values()), proofs),
+        "no_dead_letters": (found.last_run is not None and not found.dead_letters, dict(found.dead_letters)),
+        "last_sync_complete": (run["outcome"] == "complete", run),
+    }
+
+
+# -- days once more, and parts of a split ----------------------------------------------------------
+
+
+def _days(source: Source, first_day: str) -> dg.Definitions:
+    """The asset `<source>/by_day`: a day (or a range of them, in one run) read once more, as --since/--until does."""
+    days = dg.DailyPartitionsDefinition(first_day)
+
+    @dg.multi_asset(
+        name=f"{source.name}_days",
+        specs=[dg.AssetSpec([source.name, "by_day"], partitions_def=days)],
+        backfill_policy=dg.BackfillPolicy.single_run(),  # no vendor filters by time: a walk per window
+        pool=POOL,
+        group_name=source.name,
+    )
+    def by_day(context: dg.AssetExecutionContext, gapless: Gapless) -> dg.MaterializeResult:
+        since, until = context.partition_time_window
+        outcome = _synced(context, source.name, gapless.target, SyncRequest(window=Window(since, until)))
+        return dg.MaterializeResult(metadata=_told(outcome))
+
+    job = dg.define_asset_job(f"{source.name}_by_day", dg.AssetSelection.assets(by_day))
+    return dg.Definitions([by_day], jobs=[job])
+
+
+def _shards(source: Source) -> dg.Definitions:
+    """The asset `<source>/by_shard`: partition 3/8 is the part of the parents that --shard 3/8 reads."""
+    shards = dg.DynamicPartitionsDefinition(name=f"{source.name}_shards")
+
+    @dg.asset(name="by_shard", key_prefix=source.name, partitions_def=shards, group_name=source.name)
+    def by_shard(context: dg.AssetExecutionContext, gapless: Gapless) -> dg.MaterializeResult:
+        target = partial(gapless.target, Shard.parse(context.partition_key))
+        outcome = _synced(context, source.name, target, SyncRequest())
+        for shape in _shapes(source):  # so that nobody takes them for stale
+            told = _told(outcome, shape.name)
+            context.log_event(dg.AssetMaterialization([source.name, shape.name], metadata=told))
+        return dg.MaterializeResult(metadata=_told(outcome))
+
+    def requests(context: Any) -> list[dg.RunRequest]:
+        keys, now = context.instance.get_dynamic_partitions(shards.name), context.scheduled_execution_time.isoformat()
+        return [dg.RunRequest(f"{key} of {now}", partition_key=key) for key in keys]
+
+    job = dg.define_asset_job(f"{source.name}_by_shard", dg.AssetSelection.assets(by_shard))
+    schedule = _schedule(source.name, job.name, "50 * * * *", requests)
+    return dg.Definitions([by_shard], jobs=[job, _split(source.name, shards.name)], schedules=[schedule])
+
+
+def _split(source: str, shards: str) -> Any:
+    """The job `<source>_split`: from now on there are so many shards."""
+
+    @dg.op(name=f"{source}_split_into", config_schema={"into": dg.Field(int, default_value=8)})
+    def into(context: dg.OpExecutionContext) -> None:
+        wanted = [str(Shard(number, context.op_config["into"])) for number in range(1, context.op_config["into"] + 1)]
+        for key in set(context.instance.get_dynamic_partitions(shards)) - set(wanted):
+            context.instance.delete_dynamic_partition(shards, key)
+        context.instance.add_dynamic_partitions(shards, wanted)
+
+    @dg.job(name=f"{source}_split")
+    def split() -> None:
+        into()
+
+    return split
+
+
+defs = definitions()

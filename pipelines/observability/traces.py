@@ -1,0 +1,128 @@
+"""Spans: one per round, per source, per load package with its steps, and per request to a vendor.
+
+A span holds counts, names and outcomes. No query, header, body or id may enter, and no error's text: only its class.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
+
+from gapless.pipelines.errors import FAILED, Locked
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.outcome import Outcome
+    from gapless.sources._http.client import Attempt
+    from gapless.sources._incremental.session import Session
+
+WORDS = {
+    *("api", "v0", "v1", "analytics", "leads", "action-logs"),  # Omni
+    "activity-logs",  # Sequence
+    *("activities", "logged", "responses"),  # Kizen
+    *("actions", "logs"),  # Tines
+}
+"""The vendors' own words in paths; whatever else stands there may be an id."""
+STEPS = ("extract", "normalize", "load")
+
+
+class Traces:
+    def __init__(self, tracer: Tracer, target: Target) -> None:
+        self._tracer, self._target = tracer, target
+        self._round: Any = None
+        self._sources: dict[str, Any] = {}
+        self._outcomes: list[Outcome] = []
+
+    def begin(self, names: list[str]) -> None:
+        facts = {"gapless.sources": names, "gapless.destination": self._target.destination}
+        self._round, self._outcomes = self._tracer.start_span("sync", attributes=facts), []
+        if not self._target.shard.whole:
+            self._round.set_attribute("gapless.shard", str(self._target.shard))
+
+    def start(self, name: str, session: Session) -> None:
+        parent, facts = set_span_in_context(self._round), {"gapless.source": name}
+        self._sources[name] = self._tracer.start_span(f"sync {name}", parent, attributes=facts)
+
+    def attempt(self, name: str, attempt: Attempt) -> None:
+        ended = time.time_ns()
+        path = template(attempt.path)
+        span = self._tracer.start_span(
+            f"{attempt.method} {path}",
+            set_span_in_context(self._sources[name]),
+            kind=SpanKind.CLIENT,
+            attributes={
+                "http.request.method": attempt.method,
+                "server.address": attempt.host,
+                "url.template": path,
+                **({"http.response.status_code": attempt.status} if attempt.status else {}),
+                **({"http.request.resend_count": attempt.number - 1} if attempt.number > 1 else {}),
+            },
+            start_time=ended - int(attempt.seconds * 1e9),
+        )
+        _failed(span, attempt.error)
+        span.end(ended)
+
+    def package(self, name: str, trace: Any) -> None:
+        """dlt's own trace of one load package, made of spans afterwards."""
+        steps = [step for step in trace.steps if step.step in STEPS]
+        parent = set_span_in_context(self._sources[name])
+        package = self._tracer.start_span("load package", parent, start_time=_ns(trace.started_at))
+        info = trace.last_normalize_info
+        rows = {table: count for table, count in (info.row_counts if info else {}).items() if count}
+        package.set_attributes({f"gapless.rows.{table}": count for table, count in rows.items()})
+        below = set_span_in_context(package)
+        for step in steps:
+            span = self._tracer.start_span(step.step, below, start_time=_ns(step.started_at))
+            _failed(span, _kind(step))
+            span.end(_ns(step.finished_at))
+        _failed(package, next(filter(None, map(_kind, trace.steps)), None))
+        package.end(_ns(trace.finished_at))
+
+    def end(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        span = self._sources.pop(outcome.source)
+        facts = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
+        span.set_attributes({f"gapless.{fact}": getattr(outcome, fact) for fact in facts})
+        span.set_attributes({"gapless.failures": len(outcome.failures), "gapless.rows": sum(outcome.rows.values())})
+        _failed(span, outcome.error_kind)
+        span.end()
+
+    def finish(self, error: BaseException | None) -> None:
+        """Ends the round; sources that are still open were broken off by `error`."""
+        from gapless.pipelines.outcome import exit_code
+
+        kind = type(error).__name__ if error and not isinstance(error, Locked) else None
+        for name in list(self._sources):
+            span = self._sources.pop(name)
+            _failed(span, kind)
+            span.end()
+        code = getattr(error, "code", FAILED) if error else exit_code(self._outcomes)
+        self._round.set_attribute("gapless.exit_code", code)
+        _failed(self._round, kind or ("failed" if code == FAILED else None))
+        self._round.end()
+
+
+def template(path: str) -> str:
+    """`/api/v1/actions/{id}/logs`."""
+    return "/".join(part if not part or part in WORDS else "{id}" for part in path.split("/"))
+
+
+def _failed(span: Any, kind: str | None) -> None:
+    if kind:
+        span.set_attribute("error.type", kind)
+        span.set_status(Status(StatusCode.ERROR))
+
+
+def _kind(step: Any) -> str | None:
+    """The class of the error that ended a step."""
+    if not step.step_exception:
+        return None
+    traces = step.exception_traces or []
+    return str(traces[-1]["exception_type"]).rpartition(".")[2] if traces else "failed"
+
+
+def _ns(moment: datetime) -> int:
+    return int(moment.timestamp() * 1e9)

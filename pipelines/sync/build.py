@@ -1,0 +1,87 @@
+"""Sources by name, with their settings from dlt's configuration. Asks no vendor."""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from typing import Any
+
+from gapless.pipelines.errors import MissingSettings, WrongSettings
+from gapless.sources import SOURCES, Source
+from gapless.sources._incremental.session import Session
+from gapless.sources._incremental.shard import Shard
+
+HOW_TO_START = """\
+no source has its credentials, so there is nothing to sync.
+  to see it work without any key:     gapless demo
+  to see what is missing:             gapless doctor
+  to start with one source, set its variables in the environment or in .dlt/secrets.toml:"""
+
+
+def build(source: Source, session: Session, **settings: Any) -> Any:
+    """Returns the dlt source. Raises WrongSettings, naming what is missing or wrong."""
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+
+    try:
+        return source.build(session=session, **settings)
+    except ConfigFieldMissingException as error:
+        raise MissingSettings(source.name, sorted(field.upper() for field in error.fields)) from None
+    except (ConfigurationException, ValueError) as error:
+        raise WrongSettings(f"{source.name}: {_named(source, str(error))}") from None
+
+
+def _named(source: Source, told: str) -> str:
+    """What is said of a setting, with its name in capitals and where all of them are explained."""
+    own = "|".join(("base_url", "requests_per_minute", "workers", "lag", "relist_after"))
+    named = re.sub(rf"\b(?:{source.name}_)?({own})\b", lambda found: f"{source.name}_{found[1]}".upper(), told)
+    return f"{named.rstrip('.')}. sources/{source.name}/README.md explains its settings."
+
+
+def check_settings(source: Source, shard: Shard | None = None) -> None:
+    """Builds `source` and lets it go. Raises WrongSettings as a sync would."""
+    session = Session(shard=shard or Shard())
+    build(source, session)
+    if session.client:
+        session.client.close()
+
+
+def known(names: list[str]) -> list[str]:
+    """Returns `names`, each once. Raises WrongSettings for a name that is not a source."""
+    for name in names:
+        if name not in SOURCES:
+            near = get_close_matches(name.lower(), SOURCES, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise WrongSettings(f"there is no source {name!r}; there are {', '.join(SOURCES)}.{hint}")
+    return list(dict.fromkeys(names))
+
+
+def configured() -> tuple[list[str], dict[str, list[str]]]:
+    """Returns the sources that have their credentials, and the others with the settings each lacks."""
+    ready, lacking = [], {}
+    for name in SOURCES:
+        missing = missing_settings(name)
+        if missing:
+            lacking[name] = missing
+        else:
+            ready.append(name)
+    return ready, lacking
+
+
+def missing_settings(name: str) -> list[str]:
+    """Returns the environment variables that a source needs and does not find; an empty one counts as not set."""
+    empty = [need.upper() for need in SOURCES[name].needs if os.environ.get(need.upper()) == ""]
+    try:
+        check_settings(SOURCES[name])
+    except MissingSettings as error:
+        return sorted({*error.missing, *empty})
+    except WrongSettings:
+        if not empty:
+            raise
+    return empty
+
+
+def nothing_configured() -> WrongSettings:
+    """Returns the error for a sync without any credentials: how to start."""
+    needs = [" ".join(need.upper() for need in source.needs) for source in SOURCES.values()]
+    return WrongSettings("\n".join([HOW_TO_START, *(f"    {need}" for need in needs)]))

@@ -1,0 +1,30 @@
+"""What a sync is asked to read, and who watches it. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gapless.sources._incremental.session import Session
+from gapless.sources._incremental.window import Window
+
+PACKAGE_RECORDS = 20_000
+"""Records that end a load package: memory stays flat, and a crash costs one package."""
+PACKAGE_SECONDS = 60.0
+"""Seconds that end a load package of a slow vendor."""
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """What to read: all that is new, a window of creation times, or single records by id."""
+
+    window: Window = field(default_factory=Window)
+    ids: tuple[str, ...] = ()
+    backfill: bool = False
+    """The window resumes where an earlier run stopped."""
+    package_records: int = PACKAGE_RECORDS
+    package_seconds: float = PACKAGE_SECONDS
+
+
+Watch = Callable[[str, Session], None]
+"""Called with each source's name and session when its sync begins."""

@@ -1,0 +1,106 @@
+"""One sync: sources one after the other, each a loop of small load packages that commit rows and state together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import explain, interrupted, root_cause
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.build import build, check_settings
+from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, record
+from gapless.pipelines.sync.request import SyncRequest, Watch
+from gapless.sources import SOURCES, Source
+from gapless.sources._incremental.session import Session
+from gapless.sources._incremental.shard import Shard
+
+
+def sync(
+    names: list[str], target: Target, job: SyncRequest, watch: Watch = lambda name, session: None
+) -> Iterator[Outcome]:
+    """Syncs `names` in turn and yields each outcome. Raises Locked or WrongSettings before any request.
+
+    Of a source that cannot be split the first shard reads all; the others have nothing to do.
+    """
+    names = [name for name in names if SOURCES[name].split_by or target.shard.number == 1]
+    for name in names:
+        check_settings(SOURCES[name], _shard_of(SOURCES[name], target))
+    with target.locked() as folder:
+        for name in names:
+            yield _sync_source(SOURCES[name], target, folder, job, watch)
+        if target.shard.number == 1:
+            from gapless.pipelines.destinations import publish
+            from gapless.pipelines.views import refresh
+
+            refresh.refresh(target, folder)
+            publish.refresh(target)
+
+
+def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest, watch: Watch) -> Outcome:
+    import dlt
+
+    session = Session(
+        max_records=job.package_records,
+        max_seconds=job.package_seconds,
+        window=job.window,
+        ids=job.ids,
+        backfill=job.backfill,
+        shard=_shard_of(source, target),
+    )
+    outcome = Outcome(source.name, started_at=_now())
+    pipeline = dlt.pipeline(
+        source.name,
+        pipelines_dir=str(folder),
+        destination=target.dlt_destination,
+        dataset_name=source.name,
+    )
+    built, lost = build(source, session), dict[str, int]()
+    watch(source.name, session)
+    try:
+        if session.shard.number == 1:
+            lost |= find_lost_rows(pipeline, source)
+            session.failures += describe_lost_rows(source, lost)
+        while not session.done:
+            target.check()
+            pipeline.run(built, loader_file_format=target.file_format)
+            count(outcome, pipeline)
+    except BaseException as error:
+        outcome.error = "interrupted" if interrupted(error) else explain(error)
+        outcome.error_kind = type(root_cause(error)).__name__
+        if interrupted(error):  # dlt wraps one that comes while it loads
+            raise KeyboardInterrupt from None
+        if not isinstance(error, Exception):  # as a scheduler ends its tasks
+            raise
+    finally:
+        _close(outcome, session)
+        record(pipeline, source, outcome, lost, session.shard)
+        pipeline.deactivate()
+    return outcome
+
+
+def _shard_of(source: Source, target: Target) -> Shard:
+    return target.shard if source.split_by else Shard()
+
+
+def count(outcome: Outcome, pipeline: Any) -> None:
+    outcome.packages += 1
+    for table, rows in pipeline.last_trace.last_normalize_info.row_counts.items():
+        if rows and not table.startswith("_dlt"):
+            outcome.rows[table] = outcome.rows.get(table, 0) + rows
+
+
+def _close(outcome: Outcome, session: Session) -> None:
+    outcome.finished_at, outcome.failures = _now(), session.failures
+    if session.client:
+        stats = session.client.stats
+        outcome.requests, outcome.retries, outcome.seconds_waited = stats.requests, stats.retries, stats.waited
+        session.client.close()
+    if outcome.error is None:
+        outcome.outcome = "partial" if session.failures else "complete"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,194 @@
+"""HTML and SVG for the page: tables, bars, intervals, speech. Every text is escaped here and nowhere else; what
+vendors call HTML is shown as text. Knows no database.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from gapless.pipelines.redaction import redact
+
+COLOURS = {"omni": "#4c78a8", "sequence": "#e8903a", "kizen": "#5aa469", "tines": "#a97bb5"}
+GREY, GREEN, PALE, RED = "#d3d8df", "#6fb07c", "#c3e2c9", "#d43d3d"
+WIDTH = 1180.0
+LONGEST = 300
+"""Characters of a cell; the whole text is its title."""
+
+
+class Markup(str):
+    """HTML that was made here."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval of a picture, in fractions of its width."""
+
+    start: float
+    end: float
+    colour: str
+    title: str
+    kind: str = ""
+
+
+def text(value: Any, longest: int = 0) -> Markup:
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return Markup('<span class="none">-</span>')
+    said = redact(
+        when(value) if isinstance(value, datetime) else f"{value:,}" if isinstance(value, int) else str(value)
+    )
+    if longest and len(said) > longest:
+        return titled(said[:longest] + "…", said[:4000])
+    return Markup(html.escape(said))
+
+
+def when(value: datetime | None) -> str:
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}" if value else "never"
+
+
+def ago(value: datetime | None, now: datetime) -> str:
+    if value is None:
+        return "never"
+    seconds = (now - value).total_seconds()
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit} ago"
+    return "just now"
+
+
+def plain(body: str) -> str:
+    """The text of a message that may be HTML."""
+    lines = re.sub(r"(?i)<br\s*/?>|</p>|</div>|</li>", "\n", body)
+    return html.unescape(re.sub(r"<[^<>]*>", "", lines)).strip()
+
+
+def badge(said: str, kind: str) -> Markup:
+    return Markup(f'<span class="badge {kind}">{html.escape(said)}</span>')
+
+
+def titled(said: str, title: str) -> Markup:
+    return Markup(f'<span title="{html.escape(redact(title))}">{html.escape(said)}</span>')
+
+
+def linked(kind: str | None, key: str | None, label: str = "") -> Markup:
+    """To the timeline of a lead, an invoice, …"""
+    if not kind or not key:
+        return text(None)
+    said = html.escape(redact(label or f"{kind.lower()} {key}"))
+    return Markup(f'<a class="entity" href="?object={quote(f"{kind}:{key}", safe="")}">{said}</a>')
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") -> Markup:
+    made = list(rows)
+    if not made:
+        return notice("Nothing to show here.")
+    numbers = [all(isinstance(row[i], int | float) for row in made) for i in range(len(columns))]
+    sides = [' class="number"' if number else "" for number in numbers]
+    head = "".join(f"<th{side}>{html.escape(name)}</th>" for name, side in zip(columns, sides, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{s}>{text(v, LONGEST)}</td>" for v, s in zip(row, sides, strict=True)) + "</tr>"
+        for row in made
+    )
+    return Markup(f'<table class="rows {kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
+def notice(said: str, remedy: str = "") -> Markup:
+    more = f'<div class="mends">{text(remedy)}</div>' if remedy else ""
+    return Markup(f'<div class="notice">{text(said)}{more}</div>')
+
+
+def section(title: str, *parts: str, hint: str = "") -> Markup:
+    note = f' <span class="hint">{html.escape(hint)}</span>' if hint else ""
+    return Markup(
+        f'<section><div class="h2" role="heading" aria-level="2">{text(title)}{note}</div>{"".join(parts)}</section>'
+    )
+
+
+def page(*parts: str) -> str:
+    return f'<div class="gapless">{"".join(parts)}</div>'
+
+
+def legend(colours: dict[str, str]) -> Markup:
+    keys = (
+        f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in colours.items()
+    )
+    return Markup(f'<div class="legend">{"".join(keys)}</div>')
+
+
+def columns(buckets: Sequence[str], series: dict[str, Sequence[int]], colours: dict[str, str]) -> Markup:
+    """A stacked column per bucket."""
+    height, left, foot = 200.0, 56.0, 22.0
+    totals = [sum(values) for values in zip(*series.values(), strict=True)]
+    top, step = max(totals, default=0) or 1, (WIDTH - left) / max(1, len(buckets))
+    marks = [_level(height, top, part, left) for part in (0, 0.5, 1)]
+    for index, bucket in enumerate(buckets):
+        base = height
+        for name, values in series.items():
+            tall = values[index] / top * (height - 10)
+            base -= tall
+            if values[index]:
+                title = f"{bucket}: {name} {values[index]:,}"
+                marks.append(_rect(left + index * step, base, max(1, step - 1), max(0.8, tall), colours[name], title))
+        if index % max(1, len(buckets) // 8) == 0:
+            marks.append(f'<text x="{left + index * step:.1f}" y="{height + 16}">{html.escape(bucket)}</text>')
+    return _svg("columns", height + foot, marks)
+
+
+def _level(height: float, top: int, part: float, left: float) -> str:
+    y = height - part * (height - 10)
+    line = f'<line x1="{left}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e6e9ee"/>'
+    return f'{line}<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{round(top * part):,}</text>'
+
+
+def strip(bars: Iterable[Bar], height: float = 16) -> Markup:
+    """Intervals side by side."""
+    marks = [
+        _rect(bar.start * WIDTH, 0, max(3.0, (bar.end - bar.start) * WIDTH), height, bar.colour, bar.title, bar.kind)
+        for bar in bars
+    ]
+    return _svg("strip", height, marks, ' preserveAspectRatio="none"')
+
+
+def shares(parts: Sequence[tuple[str, int, str]]) -> Markup:
+    """One line of what a whole is made of: name, count, colour."""
+    whole, start, bars = sum(count for _, count, _ in parts) or 1, 0.0, []
+    for name, count, colour in parts:
+        bars.append(Bar(start, start + count / whole, colour, f"{name}: {count:,} ({count / whole:.0%})"))
+        start += count / whole
+    return strip(bars, 20)
+
+
+def _rect(x: float, y: float, wide: float, tall: float, colour: str, title: str, kind: str = "") -> str:
+    placed = f'x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
+    return f'<rect class="{kind}" {placed} fill="{colour}"><title>{html.escape(redact(title))}</title></rect>'
+
+
+def _svg(kind: str, height: float, marks: Iterable[str], more: str = "") -> Markup:
+    box = f'viewBox="0 0 {WIDTH:.0f} {height:.0f}"{more}'
+    return Markup(f'<svg class="{kind}" {box} role="img">{"".join(marks)}</svg>')
+
+
+def scale(start: datetime, end: datetime) -> Markup:
+    """The dates below a strip."""
+    step = (end - start) / 4
+    dates = "".join(f"<span>{start + step * n:%Y-%m-%d}</span>" for n in range(5))
+    return Markup(f'<div class="scale">{dates}</div>')
+
+
+def fraction(at: datetime, start: datetime, end: datetime) -> float:
+    return min(1.0, max(0.0, (at - start) / max(end - start, timedelta(seconds=1))))
+
+
+def speech(inbound: bool, head: str, subject: str | None, body: str | None) -> Markup:
+    title = f"<b>{text(subject)}</b>" if subject else ""
+    said = f"<p>{text(plain(body or ''))}</p>"
+    return Markup(
+        f'<div class="speech {"in" if inbound else "out"}"><div class="head">{text(head)}</div>{title}{said}</div>'
+    )

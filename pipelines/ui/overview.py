@@ -1,0 +1,190 @@
+"""The page's views of the whole: health, volume, states and failures.
+
+Each view is one function: what was chosen -> HTML, by one connection. No text of a record but what the views have.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from gapless.pipelines.errors import GaplessError
+from gapless.pipelines.ui import markup
+from gapless.pipelines.ui.markup import COLOURS, RED, Markup, ago, badge, section, table, when
+from gapless.pipelines.ui.queries import Answers, QueryUnavailable, answers, shown
+from gapless.sources import SOURCES
+
+P = ParamSpec("P")
+PERIODS = {"all time": None, "90 days": 90, "30 days": 30, "7 days": 7, "24 hours": 1}
+"""Counted back from the newest record."""
+KIND = {"complete": "good", "partial": "some", "failed": "bad"}
+STATES = ("#4c78a8", "#e8903a", "#5aa469", "#a97bb5", "#8f9bab", "#c7b04c", "#6fb7b7")
+HARD = {"FAILED", "error", "failed"}
+
+
+def view(made: Callable[Concatenate[Answers, P], str]) -> Callable[P, str]:
+    """With a connection; what cannot be answered is said in the answer's place."""
+
+    @wraps(made)
+    def told(*args: P.args, **kwargs: P.kwargs) -> str:
+        import duckdb
+
+        try:
+            with answers() as asked:
+                return markup.page(made(asked, *args, **kwargs))
+        except (QueryUnavailable, GaplessError) as error:
+            return markup.page(markup.notice(*map(str, error.args)))
+        except duckdb.Error as error:
+            return markup.page(markup.notice(str(error).splitlines()[0], "gapless views makes the views anew"))
+
+    return told
+
+
+def since(period: str, column: str = "occurred_at", table: str = "activity.timeline") -> str:
+    days = PERIODS[period]
+    return f"{column} >= (select max({column}) from {table}) - interval {days} day" if days else "true"
+
+
+@view
+def health(asked: Answers, now: datetime | None = None) -> str:
+    """A card per source, and a line per stream."""
+    now = now or datetime.now(UTC)
+    columns = "newest_record_at, covered_to, last_checked_at, parents, failing, missing, reset, dead_letters"
+    rows = asked.rows(
+        f"select source, stream, {columns}, last_run_outcome, last_run_at from activity.freshness order by all"
+    )
+    cards = [_card(name, [row for row in rows if row[0] == name], now) for name in SOURCES]
+    head = [
+        "source",
+        "stream",
+        "newest record",
+        "proven to",
+        "last asked",
+        "parents",
+        "failing",
+        "with gaps",
+        "reset",
+    ]
+    lines = table([*head, "dead letters"], [row[:10] for row in rows])
+    return section("Health", f'<div class="cards">{"".join(cards)}</div>') + section("Freshness", lines, hint="UTC")
+
+
+def _card(name: str, rows: list[tuple[Any, ...]], now: datetime) -> str:
+    newest, asked, ran = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4, 11))
+    wrong = {
+        what: sum(row[i] for row in rows)
+        for i, what in ((6, "failing"), (7, "with gaps"), (8, "reset"), (9, "dead letters"))
+    }
+    found = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
+    outcome = rows[0][10] if rows and rows[0][10] else "never synced"
+    kind = "some" if found and outcome == "complete" else KIND.get(outcome, "")
+    mark = badge("needs a look" if kind == "some" and outcome == "complete" else outcome, kind)
+    facts = [
+        f"newest record {ago(newest, now)}",
+        f"last asked {ago(asked or ran, now)}",
+        found or "nothing is known to be missing",
+    ]
+    lines = "".join(f"<div>{html.escape(fact)}</div>" for fact in (facts if ran else ["no sync yet"]))
+    return f'<div class="card" style="border-top-color:{COLOURS[name]}"><h3>{name} {mark}</h3>{lines}</div>'
+
+
+@view
+def volume(asked: Answers, period: str, source: str) -> str:
+    """Records per day, week or month, and what of them failed."""
+    chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
+    rows = asked.rows(
+        "with daily as materialized (select * from activity.daily_volume where day is not null)"
+        " select day, source, records, events, failed from daily"
+        f" where {since(period, 'day', 'daily')} and {chosen} order by day",
+        *values,
+    )
+    if not rows:
+        return section("Volume", markup.notice("No record in this period."))
+    names = [name for name in SOURCES if any(row[1] == name for row in rows)]
+    totals = [[name, *(sum(row[i] for row in rows if row[1] == name) for i in (2, 3, 4))] for name in names]
+    size = _size(rows[0][0], rows[-1][0])
+    drawn = _drawn(rows, names, size, 2, COLOURS)
+    failed = _drawn([(*row[:1], "failed", *row[2:]) for row in rows], ["failed"], size, 4, {"failed": RED})
+    return (
+        section("Records", markup.legend({name: COLOURS[name] for name in names}), drawn, hint=f"per {size}")
+        + section("Failed at the vendor", failed, hint=f"per {size}")
+        + section("In this period", table(["source", "records", "events", "failed"], totals))
+    )
+
+
+def _size(first: date, last: date) -> str:
+    days = (last - first).days
+    return "day" if days <= 120 else "week" if days <= 900 else "month"
+
+
+def _start(day: date, size: str) -> date:
+    if size == "month":
+        return day.replace(day=1)
+    return day - timedelta(days=day.weekday()) if size == "week" else day
+
+
+def _drawn(rows: list[tuple[Any, ...]], names: list[str], size: str, value: int, colours: dict[str, str]) -> Markup:
+    at, last, buckets = _start(rows[0][0], size), rows[-1][0], list[date]()
+    while at <= last:
+        buckets.append(at)
+        at = _start(at + timedelta(days={"day": 1, "week": 7, "month": 32}[size]), size)
+    sums = {(bucket, name): 0 for bucket in buckets for name in names}
+    for row in rows:
+        sums[_start(row[0], size), row[1]] += row[value]
+    series: dict[str, Sequence[int]] = {name: [sums[bucket, name] for bucket in buckets] for name in names}
+    return markup.columns([f"{bucket:%Y-%m-%d}" for bucket in buckets], series, colours)
+
+
+@view
+def states(asked: Answers, period: str, source: str) -> str:
+    """Which statuses records have, what fails most and what failed last."""
+    chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
+    where = f"{chosen} and {since(period)}"
+    mix = asked.rows(
+        f"select source, status, count(*) from activity.timeline where part = 0 and status is not null and {where}"
+        " group by source, status order by source, 3 desc",
+        *values,
+    )
+    reasons = asked.rows(
+        f"select source, error, count(*), max(occurred_at) from activity.failures where {where}"
+        " group by source, error order by 3 desc, 4 desc limit 15",
+        *values,
+    )
+    newest = asked.rows(
+        "select occurred_at, source, actor, action, object_type, object_id, error from activity.failures"
+        f" where {where} order by occurred_at desc nulls last, source, record_id limit 50",
+        *values,
+    )
+    lines = [[*row[:4], markup.linked(row[4], row[5]), row[6]] for row in newest]
+    return (
+        section("Status mix", _mix(mix), hint="of records that have a status")
+        + section("What fails most", table(["source", "reason", "times", "last"], reasons))
+        + section("Newest failures", table(["when", "source", "actor", "action", "of", "reason"], lines, "timeline"))
+    )
+
+
+def _mix(rows: list[tuple[Any, ...]]) -> str:
+    made = ""
+    for name in dict.fromkeys(row[0] for row in rows):
+        soft = iter(STATES * 9)
+        parts = [(state, n, RED if state in HARD else next(soft)) for one, state, n in rows if one == name]
+        keys = markup.legend({f"{state} {n:,}": colour for state, n, colour in parts})
+        made += f"<div>{html.escape(name)}</div><div>{markup.shares(parts)}{keys}</div>"
+    return f'<div class="mix">{made}</div>' if made else markup.notice("Nothing to show here.")
+
+
+def title() -> str:
+    """Which file is asked, and how old its state is."""
+    about = shown()
+    state = about.asked.name
+    if about.asked != about.file:
+        try:
+            with answers() as asked:
+                ((at,),) = asked.rows_if_there("select published_at from activity._published") or [(None,)]
+            state += f", published {when(at)} UTC"
+        except QueryUnavailable:
+            pass
+    return markup.page(f'<div class="title"><b>gapless</b>{markup.titled(state, str(about.asked))}</div>')

@@ -1,0 +1,243 @@
+"""Is all there that the vendors serve: their own totals and ids beside ours. Loads nothing, unless told to repair.
+
+What is here and not served any more is kept, and no error: nothing is deleted here. What was created after the proof
+is the next sync's, and no error either. Compared are records by their ids, not their cells.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from gapless.pipelines.destinations.reader import reading
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, explain
+from gapless.pipelines.ledger import state
+from gapless.pipelines.ledger.status import COMPLETED, as_utc
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest, Watch
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.verify.listings import VENDORS, Page, Parent, Vendor, open_client, settings
+from gapless.sources import SOURCES, Source
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import NotFound, VendorError
+from gapless.sources._incremental.concurrency import map_concurrently
+from gapless.sources._incremental.window import names as listed
+from gapless.sources._schema.arrow import digest
+
+SAMPLE = 20
+WORKERS = 8
+TOGETHER = 2_000
+"""Ids that the destination is asked for at once."""
+BY_ID = 1_000
+"""So many lost records of Sequence are read one by one; of more a walk is cheaper."""
+HIDDEN = "a count may hide that others are missing: --whole compares ids"
+
+
+@dataclass
+class Verified:
+    """What came of one source. Counts are of records, in the parents that were compared."""
+
+    source: str
+    by: str = "ids"
+    """ids, or count: then a loss may be hidden by what the vendor deleted."""
+    parents: int = 0
+    """Compared."""
+    of: int = 0
+    served: int = 0
+    here: int = 0
+    newer: int = 0
+    """Served and not here, as they were created after what is proven: the next sync's."""
+    missing: int = 0
+    kept: int = 0
+    """Here and not served any more."""
+    not_asked: int = 0
+    """Parents that no sync has met yet."""
+    undecided: str | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    """Parents that the vendor did not answer for."""
+    absent: dict[str, dict[str, datetime | None]] = field(default_factory=dict)
+    """What is missing, by parent and id, with its time; a count knows no ids."""
+    requests: int = 0
+    repaired: int | None = None
+    error: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.failed or self.error)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "absent": {p: list(ids) for p, ids in self.absent.items()}, "complete": self.complete}
+
+
+def exit_code(found: list[Verified]) -> int:
+    if all(one.complete for one in found):
+        return COMPLETE
+    return FAILED if all(one.error for one in found) else PARTIAL
+
+
+def synced(target: Target, names: list[str]) -> list[str]:
+    """Those of `names` that are in the destination."""
+    with reading(target) as reader:
+        return [name for name in names if reader.rows(name, "select count(*) from {0}", "coverage") is not None]
+
+
+def verify(target: Target, names: list[str], sample: int | None, seed: int) -> Iterator[Verified]:
+    """Of each of `names`: `sample` of its parents, or (None) all, by id. Raises Locked while a sync writes."""
+    for name in names:
+        yield _Comparison(target, SOURCES[name], sample, random.Random(seed)).verified()
+
+
+def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Verified]:
+    """What is missing is read again, then all is compared once more. `found` must be of all, by id."""
+    name, parents = found.source, found.absent
+    times = [at for ids in parents.values() for at in ids.values()]
+    by_id = name == "kizen" or (name == "sequence" and (len(times) <= BY_ID or None in times))
+    if name == "sequence" and not by_id:
+        state.rewind(target, name, min(filter(None, times)))
+    else:
+        state.mark_unproven(target, name, () if by_id else parents)
+    ids = [i for lost in parents.values() for i in lost] if by_id else list(parents) if name == "omni" else []
+    (outcome,) = sync([name], target, SyncRequest(ids=tuple(ids)), watch)
+    (after,) = verify(target, [name], None, 0)
+    after.repaired = found.missing - after.missing
+    return outcome, after
+
+
+class _Comparison:
+    """One source's records there and here."""
+
+    def __init__(self, target: Target, source: Source, sample: int | None, chance: random.Random) -> None:
+        self._target, self._source, self._sample, self._chance = target, source, sample, chance
+        self._vendor: Vendor = VENDORS[source.name]
+        self._main = source.module.TABLES[0].name
+        self._found = Verified(source.name)
+        self._waiting: list[tuple[str, str, datetime | None]] = []
+        self._seen: dict[str, int] = {}
+        """Of a parent's records, how many are here."""
+
+    def verified(self) -> Verified:
+        if not self._known():
+            self._found.error = f"never synced into this destination: gapless sync {self._source.name}"
+            return self._found
+        with open_client(self._source) as client:
+            try:
+                self._compare(client)
+            except VendorError as error:
+                self._found.error = explain(error)
+            finally:
+                self._found.requests = client.stats.requests
+        return self._found
+
+    def _known(self) -> bool:
+        """Reads the proofs and counts what is here; the file is not kept open while vendors are asked."""
+        column = self._vendor.column or "''"
+        group = f" group by {column}" if self._vendor.column else ""
+        proofs = f"select parent, covered_from, covered_to from {{0}} where stream = '{self._main}' and {COMPLETED}"
+        with reading(self._target) as reader:
+            found = reader.rows(self._source.name, proofs, "coverage", "_dlt_loads")
+            held = reader.rows(self._source.name, f"select {column}, count(*) from {{0}}{group}", self._main)
+        self._proofs = {p: (as_utc(start), as_utc(to)) for p, start, to in found or []}
+        self._held = {str(parent): int(count) for parent, count in held or []}
+        return found is not None
+
+    def _compare(self, client: Client) -> None:
+        chosen = self._chosen(client)
+        self._found.parents = len(chosen)
+        counted = self._vendor.column is None and self._sample is not None
+        pages: Callable[[Parent], Iterator[Page]] = partial(self._vendor.pages, client)
+        read = partial(self._newest, pages) if counted else pages
+        total, ended = None, list[str]()
+        ping = partial(self._source.api.ping, client)
+        for answer in map_concurrently(chosen, read, WORKERS, ping):
+            if answer.page is not None:
+                total = answer.page.total if total is None else total
+                self._take(answer.parent, answer.page)
+            elif answer.error and not isinstance(answer.error, NotFound):
+                self._found.failed[answer.parent.id] = str(answer.error)
+            else:
+                ended.append(answer.parent.id)
+        self._look()
+        if not counted:
+            self._found.kept = sum(max(0, self._held.get(p, 0) - self._seen.get(p, 0)) for p in ended)
+        elif chosen and not self._found.failed:
+            self._count(total)
+
+    def _chosen(self, client: Client) -> list[Parent]:
+        """Parents with a proof; of a sample first those that, by the vendor's listing, have more than is here."""
+        parents = [parent for page in self._parents(client) for parent in page]
+        known = [parent for parent in parents if parent.id in self._proofs]
+        asked = [parent for parent in parents if self._vendor.empty or parent.count != 0]
+        self._found.of = len(parents)
+        self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
+        if self._sample is None or len(known) <= self._sample:
+            return known
+        fewer = [p for p in known if p.count is not None and p.count > self._held.get(p.id, 0)][: self._sample]
+        others = [p for p in known if p not in fewer]
+        return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
+
+    def _parents(self, client: Client) -> Iterator[list[Parent]]:
+        only = settings(self._source, self._vendor.only) if self._vendor.only else {}
+        if self._source.name == "omni" and only:
+            return iter([[Parent(lead) for lead in listed(only["omni_lead_ids"])]])
+        return self._vendor.parents(client)
+
+    def _newest(self, pages: Callable[[Parent], Iterator[Page]], parent: Parent) -> Iterator[Page]:
+        """As far down as records can be new."""
+        _, proven = self._proofs[parent.id]
+        for page in pages(parent):
+            yield page
+            if proven and all(at and at <= proven for at in page.times.values()):
+                return
+
+    def _take(self, parent: Parent, page: Page) -> None:
+        start, _ = self._proofs[parent.id]
+        wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
+        self._found.served += len(wanted) + page.nameless
+        self._found.missing += page.nameless
+        self._waiting += wanted
+        if len(self._waiting) >= TOGETHER:
+            self._look()
+
+    def _look(self) -> None:
+        """Which of those that wait are here. The `_dlt_id` is a digest of the id: no vendor's text is in a query."""
+        while self._waiting:
+            some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            ids = ", ".join(f"'{digest(i)}'" for _, i, _ in some)
+            select = f"select _dlt_id from {{0}} where _dlt_id in ({ids})"
+            with reading(self._target) as reader:
+                here = {row[0] for row in reader.rows(self._source.name, select, self._main) or []}
+            for parent, i, at in some:
+                self._note(parent, i, at, digest(i) in here)
+
+    def _note(self, parent: str, record: str, at: datetime | None, here: bool) -> None:
+        _, proven = self._proofs[parent]
+        if here:
+            self._found.here += 1
+            self._seen[parent] = self._seen.get(parent, 0) + 1
+        elif at and (proven is None or at > proven):
+            self._found.newer += 1
+        else:
+            self._found.missing += 1
+            self._found.absent.setdefault(parent, {})[record] = at
+
+    def _count(self, total: int | None) -> None:
+        """A listing without parents: its total beside what is here."""
+        found, (start, _) = self._found, self._proofs[""]
+        found.by, found.here = "count", self._held.get("", 0)
+        if total is None or start:
+            why = (
+                "the vendor tells no total" if total is None else "the vendor's total holds older ones than are kept"
+            )
+            found.undecided = f"{why}: --whole compares ids"
+            return
+        found.served = total
+        fewer = total - found.newer - found.here
+        found.missing = max(found.missing, fewer)
+        found.kept = max(0, -fewer)
+        if found.kept:
+            found.undecided = f"{found.kept:,} are kept that are not served any more, so {HIDDEN}"

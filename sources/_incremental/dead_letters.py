@@ -1,0 +1,78 @@
+"""Dead letters of one stream: what failed is kept, tried first next time, and closed when it heals.
+
+Kinds: a `record`, by its id; a `nameless` record, without a readable id, by a digest of its text; a `parent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gapless.sources._http.errors import VendorError
+from gapless.sources._incremental.ledger import DEAD_LETTERS, DeadLetter, Ledger
+from gapless.sources._incremental.session import Session
+from gapless.sources._schema.arrow import Batch, digest
+from gapless.sources._schema.parse import Unreadable
+
+RETRIED_AT_ONCE = 100
+"""So many records are asked for again by id at the start of a sync, the longest untried first."""
+
+
+class DeadLetters:
+    def __init__(self, stream: str, ledger: Ledger, session: Session) -> None:
+        self._stream, self._session, self._now = stream, session, session.now()
+        self._open = {(letter.kind, letter.key): letter for letter in ledger.dead_letters(stream)}
+        self._noted: set[tuple[str, str]] = set()
+
+    def records(self) -> list[DeadLetter]:
+        """The records to ask for again."""
+        letters = [letter for letter in self._open.values() if letter.kind == "record"]
+        return sorted(letters, key=lambda letter: letter.last_seen_at)[:RETRIED_AT_ONCE]
+
+    def parents(self) -> set[str]:
+        """Parents that failed, or hold a record that did: they are read whole, whatever their digest says."""
+        return {letter.key if letter.kind == "parent" else letter.parent or "" for letter in self._open.values()}
+
+    def unreadable(self, records: Iterable[Unreadable], parent: str | None = None) -> Batch:
+        """Letters for records that do not fit their model."""
+        return Batch(
+            DEAD_LETTERS,
+            [
+                self._note("record" if r.key else "nameless", r.key or digest(r.raw), r.reason, parent, r.raw)
+                for r in records
+            ],
+        )
+
+    def failed(self, kind: str, key: str, error: VendorError, parent: str | None = None) -> Batch:
+        """A letter for a parent, or for a record that is asked for by id."""
+        return Batch(DEAD_LETTERS, [self._note(kind, key, str(error), parent, None)])
+
+    def resolve(self, kind: str, keys: Iterable[str]) -> Batch:
+        """Closes the letters of `keys`, as far as there are any."""
+        gone = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
+        return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in gone])
+
+    def resolve_rest(self, parent: str | None) -> Batch:
+        """Closes the letters of records below a parent that was just read whole, but for those noted again.
+
+        Without a parent: of a listing that was.
+        """
+        keys = [key for key, letter in self._open.items() if letter.parent == parent and key not in self._noted]
+        gone = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
+        return Batch(DEAD_LETTERS, gone)
+
+    def _note(self, kind: str, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
+        before = self._open.get((kind, key))
+        if (kind, key) not in self._noted:
+            self._noted.add((kind, key))
+            self._session.failures.append(f"{self._stream}: {kind} {key}: {reason}")
+        return DeadLetter(
+            stream=self._stream,
+            kind=kind,
+            key=key,
+            parent=parent or (before.parent if before else None),
+            reason=reason,
+            raw_json=raw or (before.raw_json if before else None),
+            attempts=before.attempts + 1 if before else 1,
+            first_seen_at=before.first_seen_at if before else self._now,
+            last_seen_at=self._now,
+        )

@@ -1,0 +1,109 @@
+"""The edge to dlt: a session's chunks as one dlt resource that loads a tree of real nested tables.
+
+dlt 1.31 knows nested tables only from rows it has normalized itself; the hints of `_hints` and the class
+`_RootResource` are all it takes to make them of Arrow tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.schema import Schema
+from dlt.common.schema.typing import TTableSchema
+from dlt.extract import DltResource
+
+from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
+from gapless.sources._incremental.session import LoadItem, Session
+from gapless.sources._incremental.write_strategy import Arrows, WriteStrategy
+from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.columns import TableShape
+from gapless.sources._schema.destination_limits import refusal
+from gapless.sources._schema.privacy import NOTHING_PRIVATE, Privacy
+
+DLT_COLUMNS: dict[str, dict[str, Any]] = {
+    "_dlt_id": {"row_key": True, "unique": True},
+    "_dlt_parent_id": {"parent_key": True},
+    "_dlt_root_id": {"root_key": True},
+}
+
+
+class _RootResource(Schema):
+    """A schema whose nested tables name their root's resource.
+
+    `Extract._compute_metrics` reads `get_table(name)["resource"]` for every table that got a file, and a nested
+    table has none (KeyError). dlt clones a schema given to `@dlt.source`, so the class is set while extracting.
+    """
+
+    def get_table(self, table_name: str) -> TTableSchema:
+        table = super().get_table(table_name)
+        parent = table.get("parent")
+        return {**table, "resource": self.get_table(parent)["resource"]} if parent else table
+
+
+def shapes(tables: Sequence[Table]) -> list[TableShape]:
+    """Every table of these trees."""
+    return [shape for table in tables for shape in table.shape.tree()]
+
+
+def tree_resource(
+    tables: Sequence[Table],
+    read: Callable[[Ledger, dict[str, Any]], Iterator[LoadItem]],
+    session: Session,
+    privacy: Privacy = NOTHING_PRIVATE,
+) -> DltResource:
+    """A resource named after the first of `tables`; each extraction yields the next chunk of `session`.
+
+    `read` gets the ledger and the resource's state and generates the steps of a whole sync. The ledger's own tables
+    come with it.
+    """
+
+    def bring(state: dict[str, Any]) -> Iterator[tuple[Table, Arrows]]:
+        session.refuse = refusal(dlt.current.pipeline().destination.destination_type)
+        chunk = session.next_package(lambda: read(Ledger(session.shard), dict(state)), state)
+        for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
+            yield table, ((shape, privacy.applied(shape, arrow)) for shape, arrow in chunk.tables(table))
+
+    return table_resource(tables[0], bring)
+
+
+def table_resource(main: Table, bring: Callable[[dict[str, Any]], Iterator[tuple[Table, Arrows]]]) -> DltResource:
+    """A resource named after `main`; each extraction yields the trees of columns that `bring` brings.
+
+    `bring` gets the resource's state and changes it to what it will be once they are loaded.
+    """
+
+    def rows() -> Iterator[Any]:
+        dlt.current.source_schema().__class__ = _RootResource
+        load_id = dlt.current.load_package_state()["load_id"]
+        way = WriteStrategy(dlt.current.pipeline().destination.capabilities())
+        for table, brought in bring(dlt.current.resource_state()):
+            for shape, arrow in way.new(table, brought):
+                hints = _hints(table, shape, way.disposition(table))
+                yield dlt.mark.with_hints(_of_load(arrow, load_id), hints, create_table_variant=True)
+
+    return dlt.resource(rows, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
+
+
+def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
+    """With `_dlt_load_id`, which dlt adds to Arrow tables only when configured; the ledger rests on it."""
+    ids = pa.repeat(pa.scalar(load_id), arrow.num_rows)
+    return arrow.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), ids)
+
+
+def _hints(table: Table, shape: TableShape, write_disposition: Any) -> Any:
+    columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
+    keys = [name for name in (*shape.arrow_schema.names, "_dlt_load_id") if name not in columns]
+    columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}
+    if shape.parent:
+        return dlt.mark.make_hints(
+            table_name=shape.name, parent_table_name=shape.parent, primary_key=(), columns=columns
+        )
+    return dlt.mark.make_hints(
+        table_name=shape.name,
+        primary_key=table.key,
+        write_disposition=write_disposition,
+        columns=columns,
+    )
