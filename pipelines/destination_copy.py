@@ -101,7 +101,7 @@ def _policy(source: Source) -> Privacy:
     text = next(filter(None, (dlt.config.get(f"{target}{setting}") for target in places)), None)
     key = next(filter(None, (dlt.secrets.get(f"{target}gapless_hash_key") for target in places)), None)
     try:
-        return Privacy.parse(text, key, [*shapes(source.module.TABLES)], setting.upper())
+        return Privacy.parse(text, key, [*shapes(source.tables)], setting.upper())
     except ValueError as error:
         raise WrongSettings(f"{name}: {error}") from None
 
@@ -124,7 +124,7 @@ class _File:
 
     def dlt_source(self) -> Any:
         def resource() -> Any:
-            return table_resource(self.source.module.TABLES[0], self._bring)
+            return table_resource(self.source.main, self._bring)
 
         return dlt.source(resource, name=self.source.name)()
 
@@ -137,7 +137,7 @@ class _File:
         self.done = not self._todo
         refuse = refusal(dlt.current.pipeline().destination.destination_type)
         refused = Package()
-        for table in self.source.module.TABLES:
+        for table in self.source.tables:
             yield table, self._storable(table, self._private(self._tree(table, loads)), refuse, refused)
         yield COVERAGE, self._tree(COVERAGE, loads)
         yield DEAD_LETTERS, self._private(self._letters(loads, refused))
@@ -163,12 +163,12 @@ class _File:
                 f" {self.source.name} --destination NAME, or copy into an empty database"
             )
         self._todo = list(_packages(todo, self._sizes()))
-        for table in self.source.module.TABLES:
+        for table in self.source.tables:
             letters = [one for one in Ledger().dead_letters(table.name) if one.reason.startswith(NOT_COPIED)]
             self._refused_before |= {_id(letter): letter for letter in letters}
 
     def _sizes(self) -> dict[str, int]:
-        tables = [f"from {self.source.name}.{shape.name}" for shape in shapes((*self.source.module.TABLES, COVERAGE))]
+        tables = [f"from {self.source.name}.{shape.name}" for shape in shapes((*self.source.tables, COVERAGE))]
         every = " union all ".join(f"select _dlt_load_id as load {table}" for table in tables)
         return dict(self.db.execute(f"select load, count(*) from ({every}) group by load").fetchall())
 

@@ -41,8 +41,8 @@ from gapless.pipelines.ledger import backfills
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from dataclasses import replace
-import gapless.sources.kizen
-gapless.sources.kizen.TOGETHER = 5  # a package may be as small as these tests'
+from gapless.sources._incremental import detail_feed
+detail_feed.BATCH_RECORDS = 5  # a package may be as small as these tests'
 name, since, until = sys.argv[1:]
 job = backfills.job(datetime.fromisoformat(since), datetime.fromisoformat(until))
 list(sync([name], Target.find("duckdb"), replace(job, package_records=30)))

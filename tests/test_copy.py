@@ -69,7 +69,7 @@ class Copied:
 
     def assert_equal(self) -> None:
         """Every cell of every table, the ledger's too; runs but for what was held."""
-        tables = shapes([*SOURCES[self.world.name].module.TABLES, COVERAGE, DEAD_LETTERS, RUNS])
+        tables = shapes([*SOURCES[self.world.name].tables, COVERAGE, DEAD_LETTERS, RUNS])
         with duckdb.connect(str(self.world.folder / "gapless.duckdb"), read_only=True) as db:
             for table in tables:
                 is_json = {column.name for column in table.columns if column.data_type == "json"}
@@ -128,7 +128,7 @@ def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
     second = here.complete()
     here.assert_equal()
     assert here.mismatches() == []
-    main = SOURCES[name].module.TABLES[0].name
+    main = SOURCES[name].main.name
     assert here.world.sql(f"select count(*) from {main} where _dlt_load_id > '{last}'") == [(second.rows[main],)]
     assert here.sql("select count(*) from dead_letters") == [(0,)]
     assert set(here.complete().rows) <= {"runs"}

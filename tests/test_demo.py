@@ -85,7 +85,7 @@ def test_what_a_person_sees(tmp_path: Path) -> None:
     """Tables with rows, the question with its answer, where the file is, and a way to look into it that works."""
     file = tmp_path / "gapless-demo.duckdb"
     with duckdb.connect(str(file)) as db:
-        db.execute("create schema omni; create table omni.leads as select 'lead-1' as lead_id")
+        db.execute("create schema activity; create view activity.timeline as select 'lead-1' as object_id")
     answer = [["ada@example.com", "CREATED", 76, datetime(2026, 3, 2, 9, 55)]]
     tables = {"omni.leads": [25, 1026]}
     shown = demo.DemoResult(file, tables=tables, columns=["who", "verb", "times", "latest"], answer=answer)

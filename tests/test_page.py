@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.ui import coverage, markup, overview, queries, server, timeline
+from gapless.pipelines.ui import coverage, overview, queries, server, timeline
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
 from tests.conftest import World
@@ -80,7 +80,7 @@ def test_no_record_falls_between_two_buckets(size: int) -> None:
     first = datetime(2024, 1, 31, tzinfo=UTC).date()
     days = [first + timedelta(days=n) for n in range(0, size + 1, max(1, size // 50))]
     rows = [(day, "tines", 3, 3, 0) for day in days]
-    drawn = overview._drawn(rows, ["tines"], overview._size(days[0], days[-1]), 2, markup.COLOURS)
+    drawn = overview._drawn(rows, ["tines"], overview._size(days[0], days[-1]), 2, {"tines": "#a97bb5"})
     assert sum(map(int, re.findall(r"tines (\d+)<", drawn))) == 3 * len(days)
 
 

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli import completion
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.ledger.gaps import KEEPS
 from gapless.pipelines.ui import server
 from gapless.pipelines.verify.verify import BY_ID, SAMPLE
 from gapless.sources import SOURCES
@@ -163,7 +162,7 @@ def test_every_setting_of_a_source_is_on_its_page(name: str) -> None:
 def test_every_table_of_a_source_is_on_its_page(name: str) -> None:
     """With its key, in the order of the tree."""
     truth = {}
-    for table in SOURCES[name].module.TABLES:
+    for table in SOURCES[name].tables:
         for shape in table.shape.tree():
             truth[shape.name] = list(table.key) if shape.name == table.name else ["_dlt_id"]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section(OF_SOURCES[name], "Tables"), re.MULTILINE)
@@ -181,7 +180,8 @@ def test_the_numbers_of_a_source_are_the_codes(name: str) -> None:
     assert re.search(rf"\b{size:,} a page|{size:,} logs a page", text)
     assert name == "sequence" or f"{SAMPLE} " in text.split("gapless verify")[1]
     assert name != "sequence" or f"up to {BY_ID:,} lost" in text
-    assert name not in KEEPS or f"after {KEEPS[name].days} days" in text
+    keeps = SOURCES[name].facts.keeps_days
+    assert keeps is None or f"after {keeps:g} days" in text
 
 
 def test_no_page_names_a_column_that_is_not_there(demo: Path) -> None:

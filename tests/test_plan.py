@@ -59,7 +59,7 @@ def test_a_first_sync(name: str, world: Begin) -> None:
     assert told["requests"] == told["at_most"] == outcome.requests
     rows = sum(count for table, count in outcome.rows.items() if table not in LEDGER_TABLES)
     assert told["rows"] == pytest.approx(rows, rel=0.35)
-    main = SOURCES[name].module.TABLES[0].name
+    main = SOURCES[name].main.name
     assert told["records"] == pytest.approx(len(truth[main]), rel=0.35)
     assert ("records" in told["estimated"]) == (name == "omni")
 

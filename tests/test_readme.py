@@ -21,7 +21,6 @@ import pytest
 import typer.main
 
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.cli.demo import SETTINGS
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 
@@ -153,7 +152,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vendors() -> Iterator[dict[str, str]]:
     """The environment of somebody with keys for all four, the imitated vendors being the real ones."""
-    environment = {name.upper(): value for keys in SETTINGS.values() for name, value in keys.items()}
+    environment = {name.upper(): value for source in SOURCES.values() for name, value in source.facts.demo.items()}
     with ExitStack() as stack:
         for name in SOURCES:
             fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.title()}Fake").demo()

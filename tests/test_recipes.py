@@ -21,7 +21,6 @@ import pytest
 import yaml
 from croniter import croniter
 
-from gapless.pipelines.cli.demo import SETTINGS
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.postgres import running
@@ -51,7 +50,7 @@ def block(language: str, part: str = "") -> str:
 @pytest.fixture(scope="module")
 def vendors() -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """Settings of somebody with keys for all four, and the imitated vendors."""
-    environment = {name.upper(): value for keys in SETTINGS.values() for name, value in keys.items()}
+    environment = {name.upper(): value for source in SOURCES.values() for name, value in source.facts.demo.items()}
     fakes = {
         name: getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.title()}Fake").demo() for name in SOURCES
     }

@@ -20,7 +20,7 @@ from gapless.sources._schema.columns import Kind, kind_of
 from gapless.sources._schema.fast_decoder import FastRoad
 from gapless.sources._schema.record import Record
 
-TABLES = [table for source in SOURCES.values() for table in source.module.TABLES]
+TABLES = [table for source in SOURCES.values() for table in source.tables]
 OPEN = [table for table in TABLES if not table.model.excluded_fields]
 """A model that must not keep some fields has no fast road."""
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])

@@ -215,7 +215,7 @@ def personal(value: Any, name: str = "") -> Any:
 def policy(name: str) -> dict[str, str]:
     """What is not a key or a time: hashed and dropped in turn; what cannot be null is hashed."""
     rules = {}
-    for shape in shapes(SOURCES[name].module.TABLES):
+    for shape in shapes(SOURCES[name].tables):
         for index, column in enumerate(shape.columns):
             if column.data_type not in ("text", "json") or re.search(r"(^|_)id$", column.name):
                 continue

@@ -21,7 +21,7 @@ from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake
 from tests.conftest import some
 
-TREES = {source: SOURCES[source].module.TABLES[0] for source in SOURCES}
+TREES = {source: SOURCES[source].main for source in SOURCES}
 """The main table of each source."""
 
 

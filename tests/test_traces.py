@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.observability.traces import WORDS, template
+from gapless.pipelines.observability.traces import template
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from gapless.sources.kizen.fake import KizenFake
@@ -227,7 +227,7 @@ def test_nothing_private_reaches_the_collector(kind: Any, world: Begin, collecto
     sent = b"".join(collector.raw)
     assert KEY.encode() not in sent
     assert not [span for span in collector.spans if any("?" in text for text in texts(span))]
-    main = SOURCES[here.name].module.TABLES[0].name
+    main = SOURCES[here.name].main.name
     kept = [text for row in here.sql(f"select * from {main}") for text in row if isinstance(text, str)]
     assert kept
     assert [text for text in kept if len(text) > SHORT and text.encode() in sent] == []
@@ -246,7 +246,8 @@ def test_nothing_private_reaches_the_collector(kind: Any, world: Begin, collecto
 )
 def test_template(path: str, made: str) -> None:
     """Whatever is not a word of the vendor's is an id."""
-    assert template(path) == made
+    words = [word for source in SOURCES.values() for word in source.facts.path_words]
+    assert template(path, words) == made
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -256,7 +257,7 @@ def test_every_word_of_the_paths_is_known(name: str) -> None:
     paths = [text for text in texts if "/" in text or text in ("activities", "activity-logs", "actions")]
     words = {word for path in paths for word in path.split("/") if "{" not in word and "(" not in word}
     assert words
-    assert words <= WORDS
+    assert words <= set(SOURCES[name].facts.path_words)
 
 
 def test_a_failed_sync_has_error_status(world: Begin, collector: Collector) -> None:

@@ -50,7 +50,7 @@ class Listing:
         self.entries.append(entry)
         return entry
 
-    def pages(self, after: str | None) -> Iterator[Page[Entry]]:
+    def pages(self, after: str | None, floor: datetime | None = None) -> Iterator[Page[Entry]]:
         guard = LoopGuard("listing")
         while True:
             if after is not None:
@@ -160,7 +160,7 @@ def test_only_a_sorted_page_ends_a_walk_before_it_is_older_as_a_whole(first: lis
         for number, some in enumerate(ages)
     ]
     progress = WalkState(watermark=NOON - minutes(5))
-    read = list(newest_first(lambda after: pages[int(after or 0) :], progress, lag=LAG, now=NOON))
+    read = list(newest_first(lambda after, floor: pages[int(after or 0) :], progress, lag=LAG, now=NOON))
     assert len(read) == (1 if first in ([0, 10, 200], [200, 200]) else 3)
 
 
@@ -260,7 +260,7 @@ def test_a_repeated_cursor_is_a_loop(chain: list[str]) -> None:
     """It stops the source; what came before was yielded, and the watermark stands still."""
     cursors, progress = iter(chain), WalkState()
 
-    def pages(after: str | None) -> Iterator[Page[Entry]]:
+    def pages(after: str | None, floor: datetime | None) -> Iterator[Page[Entry]]:
         guard = LoopGuard("listing")
         while True:
             if after:

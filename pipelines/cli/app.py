@@ -107,7 +107,11 @@ def sync(
     ] = None,
     ids: Annotated[
         list[str] | None,
-        typer.Option("--id", metavar="ID", help="Read one record again (of omni: a lead). Repeatable, one source."),
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="Read one record again, or one parent where records are read by parent. Repeatable, one source.",
+        ),
     ] = None,
     shard: Annotated[
         str | None,
@@ -121,9 +125,9 @@ def sync(
 ) -> None:
     """Bring the destination up to date with the vendors, and say what came of it.
 
-    Examples: [bold]gapless sync[/bold] · [bold]gapless sync sequence omni[/bold] ·
-    [bold]gapless sync --every 15m[/bold] · [bold]gapless sync tines --since 2026-01-01 --until 2026-02-01[/bold] ·
-    [bold]gapless sync kizen --id 5f1c…[/bold]
+    Examples: [bold]gapless sync[/bold] · [bold]gapless sync SOURCE SOURCE[/bold] ·
+    [bold]gapless sync --every 15m[/bold] · [bold]gapless sync SOURCE --since 2026-01-01 --until 2026-02-01[/bold] ·
+    [bold]gapless sync SOURCE --id 5f1c…[/bold]
 
     An interrupted sync loses nothing: the next one goes on where it stopped. --since and --until read a span again
     and leave the watermarks where they are. With --every and --json there is one document per round, one per line.
@@ -158,7 +162,7 @@ def backfill(
 ) -> None:
     """Read a span of time once more, and remember how far that is: stopped, it goes on where it was.
 
-    Example: [bold]gapless backfill sequence --since 2025-01-01 --until 2026-01-01[/bold]
+    Example: [bold]gapless backfill SOURCE --since 2025-01-01 --until 2026-01-01[/bold]
 
     No vendor filters by time: gapless plan says what it costs. Watermarks stay where they are.
     """
@@ -369,7 +373,7 @@ def rewind(
 ) -> None:
     """Set a source back to a time: the next sync reads again what came later. No row is deleted.
 
-    Example: [bold]gapless state rewind sequence --to 2026-03-01[/bold]
+    Example: [bold]gapless state rewind SOURCE --to 2026-03-01[/bold]
     """
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.ledger import state
@@ -385,7 +389,7 @@ def rewind(
 def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
     """Forget what a source has proven: the next sync reads everything again. No row is deleted.
 
-    Example: [bold]gapless state reset tines --yes[/bold]
+    Example: [bold]gapless state reset SOURCE --yes[/bold]
     """
     from gapless.pipelines.ledger import state
     from gapless.pipelines.sync import build

@@ -12,8 +12,6 @@ from gapless.sources import SOURCES
 from gapless.sources._incremental.shard import Shard
 from gapless.sources._incremental.window import Window, instant
 
-NOT_BY_ID = {"tines": "Tines has no endpoint for one log"}
-
 
 def shard(text: str | None, ids: list[str]) -> Shard:
     """Raises WrongSettings for what is none."""
@@ -58,8 +56,9 @@ def time(text: str, option: str) -> datetime:
 def _ids(names: list[str], ids: list[str], spanned: str | None) -> tuple[str, ...]:
     if len(names) != 1:
         raise WrongSettings("--id needs the one source it belongs to: gapless sync SOURCE --id ID")
-    if names[0] in NOT_BY_ID:
-        raise WrongSettings(f"--id does not work for {names[0]}: {NOT_BY_ID[names[0]]}.")
+    source = SOURCES[names[0]]
+    if source.stream.by_id is None:
+        raise WrongSettings(f"--id does not work for {source.name}: {source.facts.not_by_id}.")
     if spanned:
         raise WrongSettings("--id reads single records whatever their time; leave out --since and --until.")
     return tuple(dict.fromkeys(ids))

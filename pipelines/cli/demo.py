@@ -1,4 +1,4 @@
-"""The whole thing at work in a minute's time: four simulated vendors on loopback, the real sync, no key, no network.
+"""The whole thing at work in a minute's time: simulated vendors on loopback, the real sync, no key, no network.
 
 Nothing of the user's configuration is read and nothing of it is changed: while the demo runs, dlt knows only what
 stands here.
@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +31,14 @@ MARK = "gapless_demo"
 """A table that only files of the demo have; it is made before anything else."""
 MINUTES = 60.0
 """How much time passes between the two syncs."""
-SETTINGS = {
-    "omni": {"omni_api_key": "demo-key"},
-    "sequence": {"sequence_client_id": "demo-id", "sequence_client_secret": "demo-secret"},
-    "kizen": {"kizen_api_key": "demo-key", "kizen_business_id": "demo-business", "kizen_user_id": "demo-user"},
-    "tines": {"tines_api_key": "demo-key"},
-}
 UNHURRIED = 600_000
 """Requests per minute: a simulated vendor has no rate limit to keep."""
 QUERY = """\
-select activity_log_actor__email as who, verb, count(*) as times, max(created_at) as latest
-from sequence.activity_logs__activity_log_items as item
-join sequence.activity_logs as log on item._dlt_parent_id = log._dlt_id
-where activity_log_actor__email is not null
+select source, actor as who, action, count(*) as times, max(occurred_at) as latest
+from activity.timeline
+where actor is not null
 group by all
-order by times desc, who, verb
+order by times desc, source, who, action
 limit 5"""
 
 
@@ -70,11 +62,10 @@ def run(file: Path, say: Callable[[str], None], watch: Watch, ended: Callable[[O
         _begin_anew(file)
     shown = DemoResult(file)
     with ExitStack() as stack:
-        fakes = {name: import_module(f"gapless.sources.{name}.fake") for name in SOURCES}
-        vendors = {name: getattr(module, f"{name.capitalize()}Fake").demo() for name, module in fakes.items()}
+        vendors = {name: source.fake.demo() for name, source in SOURCES.items()}
         urls = {name: stack.enter_context(serve(vendor.handle)) for name, vendor in vendors.items()}
         stack.enter_context(configuration(urls))
-        say("First sync: everything the four simulated vendors have.")
+        say("First sync: everything that the simulated vendors have.")
         shown.first = _synced(target, watch, ended)
         _count(shown)
         say("An hour passes: new records, late ones, new parents, open ones that close. Second sync:")
@@ -106,8 +97,8 @@ def configuration(urls: dict[str, str]) -> Iterator[None]:
     for setting, value in DLT_SETTINGS.items():
         *sections, key = setting.lower().split("__")
         provider.set_value(key, value, None, *sections)
-    for name, keys in SETTINGS.items():
-        own = {**keys, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": UNHURRIED}
+    for name, source in SOURCES.items():
+        own = {**source.facts.demo, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": UNHURRIED}
         for key, found in own.items():
             provider.set_value(key, found, None, "sources", name)
     theirs, proxies = context.providers, {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
@@ -149,7 +140,7 @@ def _begin_anew(file: Path) -> None:
 def _count(shown: DemoResult) -> None:
     with duckdb.connect(str(shown.file), read_only=True) as connection:
         for name, source in SOURCES.items():
-            for table in source.module.TABLES:
+            for table in source.tables:
                 for shape in table.shape.tree():
                     found = connection.execute(f'select count(*) from "{name}"."{shape.name}"').fetchone()
                     shown.tables.setdefault(f"{name}.{shape.name}", []).append(found[0] if found else 0)
@@ -170,7 +161,7 @@ def told(shown: DemoResult) -> Iterator[Any]:
     yield render.table("", shown.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in shown.answer])
     yield f"\nAll of it is in {shown.file}. To look around:\n"
     yield f"  duckdb {shlex.quote(str(shown.file))}"
-    script = f"import duckdb; print(duckdb.connect({str(shown.file)!r}).sql('from omni.leads limit 5'))"
+    script = f"import duckdb; print(duckdb.connect({str(shown.file)!r}).sql('from activity.timeline limit 5'))"
     yield f'  python -c "{script}"' if script.isprintable() and not set(script) & set('"$`\\!') else ""
     yield "\nWith your own keys: set those of one source in the environment or in .dlt/secrets.toml,\n"
     yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in SOURCES.values())

@@ -63,10 +63,10 @@ def verify(
 ) -> None:
     """Is every record here that the vendors serve? Compares with their totals and ids; loads nothing unless told to.
 
-    Examples: [bold]gapless verify[/bold] · [bold]gapless verify tines --sample 100[/bold] ·
-    [bold]gapless verify sequence --whole[/bold] · [bold]gapless verify --repair[/bold]
+    Examples: [bold]gapless verify[/bold] · [bold]gapless verify SOURCE --sample 100[/bold] ·
+    [bold]gapless verify SOURCE --whole[/bold] · [bold]gapless verify --repair[/bold]
 
-    Of Sequence the total is compared, of the others 20 parents by the ids of their records, unless told otherwise.
+    By default the vendor's total is compared where there are no parents, else the record ids of 20 sampled parents.
     Exit codes: 0 nothing is missing, 3 something is, or could not be asked for.
     """
     from random import randrange
@@ -113,7 +113,7 @@ def plan(
 ) -> None:
     """What a first sync or a backfill will cost: requests, minutes, rows, megabytes. Asks little and writes nothing.
 
-    Examples: [bold]gapless plan[/bold] · [bold]gapless plan sequence --since 2025-01-01 --until 2026-01-01[/bold]
+    Examples: [bold]gapless plan[/bold] · [bold]gapless plan SOURCE --since 2025-01-01 --until 2026-01-01[/bold]
     """
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.sync import build

@@ -182,16 +182,19 @@ def planned(found: list[Plan]) -> Iterator[Any]:
     """Numbers that are multiplied up from a sample begin with a tilde."""
 
     def number(one: Plan, name: str) -> str:
-        return f"{'~' if name in one.estimated else ''}{getattr(one, name):,}"
+        value = getattr(one, name)
+        return "unknown" if value is None else f"{'~' if name in one.estimated else ''}{value:,}"
 
     names = ["requests", "records", "rows", "megabytes"]
     columns = ["source", *names, "at most requests", "minutes at the rate budget", "asked now"]
     yield table(
         "",
         columns,
-        [[one.source, *(number(one, name) for name in names), one.at_most, one.minutes, one.asked] for one in found],
+        [[one.source, *(number(one, name) for name in (*names, "at_most", "minutes", "asked"))] for one in found],
     )
     yield from (f"{one.source} failed: {one.error}{_next(one)}" for one in found if one.error)
+    if any(one.requests is None for one in found):
+        yield "unknown: the vendor does not say how many records it has."
     yield "~ is an estimate from a sample. Nothing was written; what is here already costs less."
 
 

@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
     from gapless.pipelines.sync.request import SyncRequest
 
-CRONS = {"omni": "5 * * * *", "sequence": "*/15 * * * *", "kizen": "35 * * * *", "tines": "10-59/15 * * * *"}
 LOCK_RETRIES, LOCK_WAIT = 30, timedelta(minutes=1)
 """So often, and after so long, a window that found the destination locked is tried again."""
 ONE_INTERVAL = ("backfill", "manual")
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 def dags(
     sources: Sequence[str] = tuple(SOURCES),
     destination: str = "duckdb",
-    crons: dict[str, str] = CRONS,
+    crons: Mapping[str, str] = MappingProxyType({}),
     pool: str = "default_pool",
     fail_on_partial: bool = False,
     start_date: datetime = datetime(2024, 1, 1, tzinfo=UTC),
@@ -55,7 +55,7 @@ def dags(
     for name in sources:
         with DAG(
             f"gapless_{name}",
-            schedule=CronDataIntervalTimetable(crons.get(name, "0 * * * *"), timezone="UTC"),
+            schedule=CronDataIntervalTimetable(crons.get(name, SOURCES[name].facts.cron), timezone="UTC"),
             start_date=start_date,
             catchup=False,
             max_active_runs=1,

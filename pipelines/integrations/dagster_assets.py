@@ -8,11 +8,10 @@ Annotations are no strings in this file: Dagster looks at the type of `context` 
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -31,29 +30,13 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._incremental.shard import Shard
 from gapless.sources._incremental.window import Window
 from gapless.sources._schema.columns import TableShape
+from gapless.sources.facts import Cadence
 
 POOL = "gapless"
 """Of whatever has the destination for itself: give it the limit 1."""
 LOCK_RETRIES, LOCK_WAIT = 30, 60.0
 """How often, and after how many seconds, a step tries again that found the destination locked."""
 FIRST_DAY = "2024-01-01"
-
-
-@dataclass(frozen=True)
-class Cadence:
-    """How often a source is read, and how old its tables may become."""
-
-    cron: str
-    warn_after: timedelta = timedelta(days=1)
-    fail_after: timedelta = timedelta(days=3)
-
-
-CADENCE = {
-    "omni": Cadence("5 * * * *"),  # a request per lead
-    "sequence": Cadence("*/15 * * * *"),
-    "kizen": Cadence("35 * * * *"),  # a request per new activity
-    "tines": Cadence("10-59/15 * * * *", timedelta(hours=6), timedelta(days=1)),  # keeps logs 7 days, or less
-}
 
 
 class Gapless(dg.ConfigurableResource):
@@ -72,7 +55,7 @@ def definitions(
     sources: Sequence[str] = tuple(SOURCES),
     destination: str = "duckdb",
     first_day: str = FIRST_DAY,
-    cadence: dict[str, Cadence] = CADENCE,
+    cadence: Mapping[str, Cadence] = MappingProxyType({}),
     executor: dg.ExecutorDefinition = dg.in_process_executor,
 ) -> dg.Definitions:
     """Assets, checks, jobs and schedules of `sources`; days before `first_day` are not offered for reading again.
@@ -81,7 +64,7 @@ def definitions(
     """
     parts = [
         dg.Definitions.merge(
-            _tables(SOURCES[name], cadence.get(name, Cadence("0 * * * *"))),
+            _tables(SOURCES[name], cadence.get(name, SOURCES[name].facts.cadence)),
             _days(SOURCES[name], first_day),
             *([_shards(SOURCES[name])] if SOURCES[name].split_by else []),
         )
@@ -92,7 +75,7 @@ def definitions(
 
 
 def _shapes(source: Source) -> list[TableShape]:
-    return [shape for table in source.module.TABLES for shape in table.shape.tree()]
+    return [shape for table in source.tables for shape in table.shape.tree()]
 
 
 # -- what is new -----------------------------------------------------------------------------------
@@ -183,7 +166,7 @@ def _told(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
 
 def _checks(source: Source) -> Any:
     """Of the source's main table, read from the destination alone, so that they can be run at any time."""
-    main = [source.name, source.module.TABLES[0].name]
+    main = [source.name, source.main.name]
     specs = [dg.AssetCheckSpec(name, asset=main, description=text) for name, text in CHECKS.items()]
 
     @dg.multi_asset_check(name=f"{source.name}_ledger", specs=specs, pool=POOL)

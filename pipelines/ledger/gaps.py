@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
@@ -20,11 +20,6 @@ from gapless.pipelines.ledger import backfills
 from gapless.pipelines.ledger.status import BEGINNING, COMPLETED, as_utc
 from gapless.sources import SOURCES, Source
 from gapless.sources._incremental.shard import Shard
-
-KEEPS = {"tines": timedelta(days=7)}
-"""How long vendors keep records by default, where that is documented: https://www.tines.com/docs/stories/"""
-ASKED = {"tines": "coalesce(logs_count, 1) <> 0"}
-"""Which parents are asked at all: of an action that stores no logs there is nothing to prove."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,8 @@ class _GapFinder:
 
     def __init__(self, target: Target, reader: Reader, source: Source, now: datetime) -> None:
         self._target, self._reader, self._source, self._now = target, reader, source, now
-        self._main = source.module.TABLES[0]
+        self._stream = source.stream
+        self._main = source.main
         columns = "parent, covered_to, last_checked_at, missing, error, failures"
         select = f"select {columns} from {{0}} where {COMPLETED} and stream = '{self._main.name}'"
         self._coverage = {row[0]: row[1:] for row in self._rows(select, "coverage", "_dlt_loads")}
@@ -84,7 +80,7 @@ class _GapFinder:
         return Gap(self._source.name, kind, parent=parent, why=why, fill=self._command(fill), **facts)
 
     def _command(self, fill: str) -> str:
-        """`sync tines` as it is to be typed; of a command that is two each names the destination."""
+        """Returns the command as it is typed; each of two commands names the destination."""
         name = self._target.destination
         where = "" if name == "duckdb" or "copy" in fill else f" --destination {shlex.quote(name)}"
         append = " --accept-append" if self._target.appends else ""
@@ -93,7 +89,7 @@ class _GapFinder:
 
     def _sync(self, parent: str = "") -> str:
         """A lead can be asked for alone; of the others the next sync asks first who is behind."""
-        alone = self._source.name == "omni" and parent
+        alone = self._stream.by_id == "parent" and parent
         return f"sync {self._source.name}" + (f" --id {shlex.quote(parent)}" if alone else "")
 
     def _intervals(self) -> Iterator[Gap]:
@@ -103,13 +99,18 @@ class _GapFinder:
                 yield self._gap("interval", why, self._sync(parent), parent, since=since, until=until)
 
     def _never_asked(self) -> Iterator[Gap]:
-        if not self._source.split_by:
-            return
-        listing = self._source.module.TABLES[1]
-        condition = ASKED.get(self._source.name, "1 = 1")
-        for (parent,) in self._rows(f"select {listing.key[0]} from {{0}} where {condition}", listing.name):
-            if str(parent) not in self._coverage:
-                yield self._gap("never asked", "listed, and never read", self._sync(str(parent)), str(parent))
+        for parent in self._read_parents():
+            if parent not in self._coverage:
+                yield self._gap("never asked", "listed, and never read", self._sync(parent), parent)
+
+    def _read_parents(self) -> list[str]:
+        """Parents whose records are asked for; those without records need no coverage."""
+        parents = self._stream.parents
+        if parents is None:
+            return []
+        listing = parents.table
+        rows = self._rows(f"select {listing.id} from {{0}} where {parents.condition()}", listing.name)
+        return [str(parent) for (parent,) in rows]
 
     def _parents(self) -> Iterator[Gap]:
         for parent, (covered, checked, _, error, failures) in self._coverage.items():
@@ -136,7 +137,8 @@ class _GapFinder:
         name = self._source.name
         if reason.startswith("not copied: "):
             return f"sync {name} && copy --to {shlex.quote(self._target.destination)}"  # once it is mended there
-        if name == "sequence" and kind == "nameless":  # only a walk over all shows that it is mended
+        by_walk = self._stream.walks and (kind == "nameless" or self._stream.by_id is None)
+        if by_walk:  # only a walk over all shows that it is mended
             return f"state reset {name} --yes && sync {name}"
         return self._sync(parent or "") if stream == self._main.name else f"sync {name}"
 
@@ -158,15 +160,10 @@ class _GapFinder:
 
     def _stale(self) -> Iterator[Gap]:
         """Who is asked each time, and was not for too long; all of them at once, as by a sync that never ran."""
-        keeps = KEEPS.get(self._source.name)
+        keeps = self._source.facts.keeps
         if not keeps:
             return
-        listing = self._source.module.TABLES[1]
-        condition = ASKED.get(self._source.name, "1 = 1")
-        asked = {
-            str(parent)
-            for (parent,) in self._rows(f"select {listing.key[0]} from {{0}} where {condition}", listing.name)
-        }
+        asked = set(self._read_parents()) if self._stream.parents else {""}
         rows = [row for parent, row in self._coverage.items() if parent in asked and not (row[3] and not row[4])]
         checked = [at for row in rows if (at := as_utc(row[1])) and self._now - at > keeps]
         if checked:

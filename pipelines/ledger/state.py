@@ -51,7 +51,7 @@ def restored(reader: Reader, source: Source) -> dict[str, Any] | None:
     found = of_source(reader, source)
     if found is None:
         return None
-    state: dict[str, Any] = found.get("resources", {}).get(source.module.TABLES[0].name, {})
+    state: dict[str, Any] = found.get("resources", {}).get(source.main.name, {})
     return state
 
 
@@ -122,14 +122,14 @@ def _change(
         nonlocal changed
         if only is None and to == BEGINNING:
             dlt.current.source_state().pop(STATE, None)
-        for stream in {table.name for table in source.module.TABLES}:
+        for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()
             rows = [_earlier(row, to) for row in proofs if only is None or row.parent in only]
             changed += len(rows)
             yield LoadItem([Batch(COVERAGE, rows)], walk(state) if state else None)
 
     def resource() -> Any:
-        return tree_resource(source.module.TABLES, steps, Session())
+        return tree_resource(source.tables, steps, Session())
 
     with target.locked() as folder:
         if all(one.source != source.name for one in kept(target)):

@@ -14,8 +14,6 @@ from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES, Source
 from gapless.sources._schema.columns import TableShape
 
-TIMES = ("created_at", "logged_at")
-"""What the vendors call the time of a record."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """What a reset proof is covered to: before every record; not null, which would mean that it was never asked."""
 COMPLETED = "_dlt_load_id in (select load_id from {1} where status = 0)"
@@ -86,12 +84,11 @@ def statuses(target: Target) -> Iterator[Status]:
 
 def _status(reader: Reader, source: Source) -> Status:
     status = Status(source.name)
-    for table in source.module.TABLES:
+    for table in source.tables:
         for shape in table.shape.tree():
             _table(reader, status, shape)
     if status.rows:
-        main = source.module.TABLES[0].shape
-        status.newest = _newest(reader, source.name, main)
+        status.newest = _newest(reader, source)
         status.coverage = coverage(reader, source.name)
         kinds = (
             reader.rows(
@@ -124,9 +121,9 @@ def _fields(texts: list[tuple[Any, ...]]) -> list[str]:
     return [name for name, _ in names.most_common()]
 
 
-def _newest(reader: Reader, dataset: str, main: TableShape) -> datetime | None:
-    column = next((name for name in TIMES if any(column.name == name for column in main.columns)), None)
-    found = reader.rows(dataset, f"select max({column}) from {{0}}", main.name) if column else None
+def _newest(reader: Reader, source: Source) -> datetime | None:
+    column = source.main.time
+    found = reader.rows(source.name, f"select max({column}) from {{0}}", source.main.name) if column else None
     return as_utc(found[0][0]) if found else None
 
 
@@ -136,8 +133,7 @@ def freshness(target: Target, names: list[str]) -> dict[str, tuple[datetime | No
     with reading(target) as reader:
         for name in names:
             checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
-            main = SOURCES[name].module.TABLES[0].shape
-            found[name] = (_newest(reader, name, main), as_utc(checked[0][0]) if checked else None)
+            found[name] = (_newest(reader, SOURCES[name]), as_utc(checked[0][0]) if checked else None)
     return found
 
 

@@ -6,12 +6,14 @@ A span holds counts, names and outcomes. No query, header, body or id may enter,
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from gapless.pipelines.errors import FAILED, Locked
+from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
@@ -19,13 +21,6 @@ if TYPE_CHECKING:
     from gapless.sources._http.client import Attempt
     from gapless.sources._incremental.session import Session
 
-WORDS = {
-    *("api", "v0", "v1", "analytics", "leads", "action-logs"),  # Omni
-    "activity-logs",  # Sequence
-    *("activities", "logged", "responses"),  # Kizen
-    *("actions", "logs"),  # Tines
-}
-"""The vendors' own words in paths; whatever else stands there may be an id."""
 STEPS = ("extract", "normalize", "load")
 
 
@@ -48,7 +43,7 @@ class Traces:
 
     def attempt(self, name: str, attempt: Attempt) -> None:
         ended = time.time_ns()
-        path = template(attempt.path)
+        path = template(attempt.path, SOURCES[name].facts.path_words)
         span = self._tracer.start_span(
             f"{attempt.method} {path}",
             set_span_in_context(self._sources[name]),
@@ -105,9 +100,9 @@ class Traces:
         self._round.end()
 
 
-def template(path: str) -> str:
-    """`/api/v1/actions/{id}/logs`."""
-    return "/".join(part if not part or part in WORDS else "{id}" for part in path.split("/"))
+def template(path: str, words: Collection[str]) -> str:
+    """Returns the path with `{id}` for all but the vendor's own `words`, as in `/api/v1/actions/{id}/logs`."""
+    return "/".join(part if not part or part in words else "{id}" for part in path.split("/"))
 
 
 def _failed(span: Any, kind: str | None) -> None:

@@ -72,7 +72,7 @@ def _load(pipeline: Any, source: Source, row: dict[str, Any]) -> None:
     def resource() -> Any:
         told = Run.model_validate({name: value for name, value in row.items() if not name.startswith("_dlt")})
         steps = [LoadItem([Batch(RUNS, [told])])]
-        return tree_resource(source.module.TABLES, lambda ledger, state: iter(steps), Session())
+        return tree_resource(source.tables, lambda ledger, state: iter(steps), Session())
 
     pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=file_format(_type(pipeline)))
 
@@ -131,7 +131,7 @@ def _told(client: Any) -> dict[str, int] | None:
 
 def _without_orphans(client: Any, source: Source, held: dict[str, int]) -> None:
     """Deletes rows below a root that is not there: a merge would not find them and put its own beside them."""
-    for table in source.module.TABLES:
+    for table in source.tables:
         root = client.make_qualified_table_name(table.name)
         for shape in table.shape.tree():
             if shape.parent and shape.name in held:
@@ -155,7 +155,7 @@ def _row_counts(client: Any, source: Source) -> dict[str, int]:
     from gapless.sources._incremental.dlt_resource import shapes
 
     held: dict[str, int] = {}
-    for shape in shapes(source.module.TABLES):
+    for shape in shapes(source.tables):
         try:
             name = client.make_qualified_table_name(shape.name)
             held[shape.name] = client.execute_sql(f"select count(*) from {name}")[0][0]

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from gapless.pipelines.redaction import redact
 
-COLOURS = {"omni": "#4c78a8", "sequence": "#e8903a", "kizen": "#5aa469", "tines": "#a97bb5"}
 GREY, GREEN, PALE, RED = "#d3d8df", "#6fb07c", "#c3e2c9", "#d43d3d"
 WIDTH = 1180.0
 LONGEST = 300

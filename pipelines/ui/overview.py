@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.ui import markup
-from gapless.pipelines.ui.markup import COLOURS, RED, Markup, ago, badge, section, table, when
+from gapless.pipelines.ui.markup import RED, Markup, ago, badge, section, table, when
 from gapless.pipelines.ui.queries import Answers, QueryUnavailable, answers, shown
 from gapless.sources import SOURCES
 
@@ -88,7 +88,9 @@ def _card(name: str, rows: list[tuple[Any, ...]], now: datetime) -> str:
         found or "nothing is known to be missing",
     ]
     lines = "".join(f"<div>{html.escape(fact)}</div>" for fact in (facts if ran else ["no sync yet"]))
-    return f'<div class="card" style="border-top-color:{COLOURS[name]}"><h3>{name} {mark}</h3>{lines}</div>'
+    return (
+        f'<div class="card" style="border-top-color:{SOURCES[name].facts.colour}"><h3>{name} {mark}</h3>{lines}</div>'
+    )
 
 
 @view
@@ -106,10 +108,11 @@ def volume(asked: Answers, period: str, source: str) -> str:
     names = [name for name in SOURCES if any(row[1] == name for row in rows)]
     totals = [[name, *(sum(row[i] for row in rows if row[1] == name) for i in (2, 3, 4))] for name in names]
     size = _size(rows[0][0], rows[-1][0])
-    drawn = _drawn(rows, names, size, 2, COLOURS)
+    colours = {name: SOURCES[name].facts.colour for name in names}
+    drawn = _drawn(rows, names, size, 2, colours)
     failed = _drawn([(*row[:1], "failed", *row[2:]) for row in rows], ["failed"], size, 4, {"failed": RED})
     return (
-        section("Records", markup.legend({name: COLOURS[name] for name in names}), drawn, hint=f"per {size}")
+        section("Records", markup.legend(colours), drawn, hint=f"per {size}")
         + section("Failed at the vendor", failed, hint=f"per {size}")
         + section("In this period", table(["source", "records", "events", "failed"], totals))
     )

@@ -10,13 +10,13 @@ from gapless.pipelines.ui import markup
 from gapless.pipelines.ui.markup import badge, linked, section, table
 from gapless.pipelines.ui.overview import HARD, since, view
 from gapless.pipelines.ui.queries import Answers, QueryUnavailable, answers, shown
+from gapless.sources import SOURCES
 
 AT_ONCE = 100
 """Lines on one page of a timeline."""
 CHOICES = 300
 """So many things stand in the menu, those with most happenings first; others are found by searching."""
 SEARCHED = ("object_id", "record_id", "parent_id", "actor", "action", "summary", "error")
-NAMES = "select lead_id, nullif(concat_ws(' ', first_name, last_name), '') from omni.leads"
 
 
 def choices(source: str) -> tuple[list[str], list[str]]:
@@ -34,7 +34,7 @@ def things(source: str, kind: str) -> dict[str, str]:
         f"select object_type, object_id, count(*) from activity.timeline where object_id is not null and {where}"
         f" group by object_type, object_id order by 3 desc, 1, 2 limit {CHOICES}"
     )
-    named = dict(_asked(NAMES, []))
+    named = _labels()
     return {
         redact(f"{kind.lower()} {named.get(key) or ''} {key} ({count:,})".replace("  ", " ")): f"{kind}:{key}"
         for kind, key, count in _asked(query, values)
@@ -44,8 +44,19 @@ def things(source: str, kind: str) -> dict[str, str]:
 def leads() -> dict[str, str]:
     """Who has messages."""
     query = f"select lead_id, count(*) from activity.conversations group by 1 order by 2 desc, 1 limit {CHOICES}"
-    named = dict(_asked(NAMES, []))
+    named = _labels()
     return {redact(f"{named.get(lead) or 'lead'} {lead} ({n:,})"): lead for lead, n in _asked(query, [])}
+
+
+def _labels() -> dict[str, str]:
+    """What a person calls the parents of records, by their ids, where a source says so."""
+    named: dict[str, str] = {}
+    for source in SOURCES.values():
+        parents = source.stream.parents
+        if parents and parents.label:
+            table = f"{source.name}.{parents.table.name}"
+            named |= dict(_asked(f"select {parents.table.id}, {parents.label} from {table}", []))
+    return named
 
 
 def _asked(query: str, values: list[Any]) -> list[tuple[Any, ...]]:

@@ -14,11 +14,12 @@ from math import ceil
 from typing import Any
 
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, explain
-from gapless.pipelines.verify.listings import VENDORS, Page, Parent, open_client, settings
+from gapless.pipelines.verify.listings import only, open_client, settings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Rejected, VendorError
-from gapless.sources._incremental.window import Window, names, optional_instant
+from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._incremental.window import Window, optional_instant
 from gapless.sources._schema.arrow import flatten
 from gapless.sources._schema.parse import parse
 
@@ -31,16 +32,17 @@ class Plan:
     """Of one source; what is here already is not asked about."""
 
     source: str
-    requests: int = 0
-    at_most: int = 0
+    requests: int | None = 0
+    """None, here and below: unknown, as the vendor does not say how many records it has."""
+    at_most: int | None = 0
     """A bound, as long as nothing new comes meanwhile and nothing must be asked twice."""
-    minutes: float = 0.0
+    minutes: float | None = 0.0
     """At the rate budget; the first minute's requests may come in a burst."""
     parents: int = 0
-    records: int = 0
-    rows: int = 0
+    records: int | None = 0
+    rows: int | None = 0
     """Of records and all below them, and of parents."""
-    megabytes: float = 0.0
+    megabytes: float | None = 0.0
     """Of JSON, as the vendor sends the records."""
     estimated: list[str] = field(default_factory=list)
     """Which of these numbers are multiplied up; the others are counted."""
@@ -64,11 +66,12 @@ def plan(chosen: list[str], window: Window) -> Iterator[Plan]:
         found = Plan(name)
         with open_client(source) as client:
             try:
-                (_walk if VENDORS[name].column is None else _Parents)(source, client, window, found)
+                (_walk if source.stream.parents is None else _Parents)(source, client, window, found)
             except VendorError as error:
                 found.error = explain(error)
             found.asked = client.stats.requests
-            found.minutes = round(found.requests / client.requests_per_minute, 1)
+            known = found.requests is not None
+            found.minutes = round((found.requests or 0) / client.requests_per_minute, 1) if known else None
         yield found
 
 
@@ -81,28 +84,26 @@ def _window(source: Source, asked: Window) -> Window:
 def _walk(source: Source, client: Client, asked: Window, found: Plan) -> None:
     """A listing that is walked from its newest page: down to the oldest, or to where the span begins."""
     window = _window(source, asked)
-    page = next(VENDORS[source.name].pages(client, Parent("")), None)
+    stream = source.stream
+    page = next(stream.listed_pages(client, ListedParent("")), None)
     if page is None or not page.times:
         found.requests = found.at_most = 1
+        return
+    if page.total is None and not page.last:
+        found.requests = found.at_most = found.records = found.rows = found.megabytes = None
         return
     total, size = max(page.total or 0, len(page.times)), len(page.raws)
     found.requests = found.at_most = ceil(total / size)
     found.records = total
     if window:
         newest = max(filter(None, page.times.values()), default=None)
-        oldest = source.api.oldest(client) if total > size else None
-        first = next(iter(_page_times(source, oldest)), None) if oldest else min(filter(None, page.times.values()))
+        oldest = stream.oldest_record(client) if total > size else None
+        first = min(filter(None, (oldest or page).times.values()), default=None)
         share, down = _shares(window, first, newest)
         found.records = round(total * share)
-        found.requests = min(found.at_most, int(total * down / size) + 1)
+        found.requests = min(ceil(total / size), int(total * down / size) + 1)
         found.estimated += ["requests", "records"] if down < 1 else ["records"]
-    if page.total is None:
-        found.estimated += ["requests", "records"]
     _measured(source, [(page.raws, {})], found)
-
-
-def _page_times(source: Source, raws: Any) -> list[datetime]:
-    return [record.created_at for record in parse(source.module.TABLES[0].model, raws).records]
 
 
 def _shares(window: Window, oldest: datetime | None, newest: datetime | None) -> tuple[float, float]:
@@ -120,38 +121,40 @@ class _Parents:
 
     def __init__(self, source: Source, client: Client, asked: Window, found: Plan) -> None:
         self._source, self._client, self._found = source, client, found
-        self._vendor, self._window = VENDORS[source.name], _window(source, asked)
-        only = settings(source, self._vendor.only) if self._vendor.only else {}
-        ids = names(only.get(self._vendor.only or ""))
-        if ids and self._vendor.detail:
+        self._stream, self._window = source.stream, _window(source, asked)
+        ids = only(source)
+        if ids and self._stream.by_id == "record":
             self._single(ids)
             return
-        parents = [Parent(i, given={"leadId": i}) for i in ids] or self._listed()
+        parents = self._stream.named_parents(ids) or self._listed()
         listing = client.stats.requests
-        todo = [parent for parent in parents if self._vendor.empty or parent.count != 0]
+        reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
+        todo = [parent for parent in parents if reads_empty or parent.count != 0]
         chance = random.Random(0)
         self._sampled = list(self._sample(chance.sample(todo, min(SAMPLE, len(todo)))))
         self._counted(parents, todo, listing, chance)
 
-    def _listed(self) -> list[Parent]:
-        return [parent for page in self._vendor.parents(self._client) for parent in page]
+    def _listed(self) -> list[ListedParent]:
+        return [parent for page in self._stream.listed_parents(self._client) for parent in page]
 
     def _single(self, ids: list[str]) -> None:
         self._found.requests = self._found.at_most = self._found.records = len(ids)
         self._measure_details(ids[:SAMPLE])
 
-    def _sample(self, parents: list[Parent]) -> Iterator[tuple[Parent, Page]]:
+    def _sample(self, parents: list[ListedParent]) -> Iterator[tuple[ListedParent, ListedPage]]:
         """The first page of each; who may not be read, or is gone by now, tells nothing."""
         for parent in parents:
             try:
-                page = next(self._vendor.pages(self._client, parent), None)
+                page = next(self._stream.listed_pages(self._client, parent), None)
             except Rejected:
                 continue
             if page:
                 yield parent, page
 
-    def _counted(self, parents: list[Parent], todo: list[Parent], listing: int, chance: random.Random) -> None:
-        found, vendor = self._found, self._vendor
+    def _counted(
+        self, parents: list[ListedParent], todo: list[ListedParent], listing: int, chance: random.Random
+    ) -> None:
+        found = self._found
         mean = sum(self._size(parent, page) for parent, page in self._sampled) / max(1, len(self._sampled))
         counts = [parent.count if parent.count is not None else mean for parent in todo]
         if any(parent.count is None for parent in todo):
@@ -163,24 +166,24 @@ class _Parents:
         if share < 1:
             found.estimated.append("records")
         found.requests = found.at_most = listing + pages
-        if vendor.detail:
+        if self._stream.by_id == "record":
             found.at_most += ceil(sum(counts))
-            found.requests += found.records
+            found.requests += found.records or 0
             ids = [i for _, page in self._sampled for i in page.times]
             self._measure_details(chance.sample(ids, min(SAMPLE, len(ids))))
         else:
             _measured(self._source, [(page.raws, parent.given) for parent, page in self._sampled], found)
         if size and "records" in found.estimated:
             found.estimated.append("requests")
-        found.rows += len(parents)
+        found.rows = (found.rows or 0) + len(parents)
 
-    def _size(self, parent: Parent, page: Page) -> int:
+    def _size(self, parent: ListedParent, page: ListedPage) -> int:
         return parent.count if parent.count is not None else page.total or len(page.raws)
 
     def _per_page(self) -> int | None:
         """The vendor may serve shorter pages than the most it documents."""
         full = [len(page.raws) for parent, page in self._sampled if len(page.raws) < self._size(parent, page)]
-        return max(full, default=self._vendor.per_page or 0) or None
+        return max(full, default=self._stream.per_page or 0) or None
 
     def _share(self) -> float:
         """How many of the sampled records lie in the window."""
@@ -190,25 +193,25 @@ class _Parents:
         return sum(self._window.contains(at) for at in times) / len(times)
 
     def _measure_details(self, ids: list[str]) -> None:
-        assert self._vendor.detail is not None
-        raws = []
-        for logged in ids:
+        raws: list[bytes] = []
+        for key in ids:
             try:
-                raws.append(self._vendor.detail(self._client, logged))
+                page = self._stream.listed_record(self._client, key)
             except Rejected:
                 continue
+            raws += page.raws if page else []
         _measured(self._source, [(raws, {})], self._found)
 
 
 def _measured(source: Source, sample: list[tuple[Any, Any]], found: Plan) -> None:
     """Bytes of a record, and rows it becomes with all below it, multiplied up."""
-    main, count, size, rows = source.module.TABLES[0], 0, 0, 0
+    main, count, size, rows = source.main, 0, 0, 0
     for raws, given in sample:
         count += len(raws)
         size += sum(map(len, raws))
         records = parse(main.model, raws, given).records
         rows += sum(batch.num_rows for batch in flatten(main, records).rows.values()) if records else 0
     if count:
-        found.rows += round(found.records * rows / count)
-        found.megabytes = round(found.records * size / count / 1e6, 1)
+        found.rows = (found.rows or 0) + round((found.records or 0) * rows / count)
+        found.megabytes = round((found.records or 0) * size / count / 1e6, 1)
     found.estimated = list(dict.fromkeys([*found.estimated, "rows", "megabytes"]))

@@ -21,12 +21,12 @@ from gapless.pipelines.ledger.status import COMPLETED, as_utc
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
-from gapless.pipelines.verify.listings import VENDORS, Page, Parent, Vendor, open_client, settings
+from gapless.pipelines.verify.listings import only, open_client
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
-from gapless.sources._incremental.window import names as listed
+from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._schema.arrow import digest
 
 SAMPLE = 20
@@ -34,7 +34,7 @@ WORKERS = 8
 TOGETHER = 2_000
 """Ids that the destination is asked for at once."""
 BY_ID = 1_000
-"""So many lost records of Sequence are read one by one; of more a walk is cheaper."""
+"""So many lost records of one listing are read one by one; of more a walk is cheaper."""
 HIDDEN = "a count may hide that others are missing: --whole compares ids"
 
 
@@ -94,18 +94,26 @@ def verify(target: Target, names: list[str], sample: int | None, seed: int) -> I
 
 def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Verified]:
     """What is missing is read again, then all is compared once more. `found` must be of all, by id."""
-    name, parents = found.source, found.absent
-    times = [at for ids in parents.values() for at in ids.values()]
-    by_id = name == "kizen" or (name == "sequence" and (len(times) <= BY_ID or None in times))
-    if name == "sequence" and not by_id:
-        state.rewind(target, name, min(filter(None, times)))
-    else:
-        state.mark_unproven(target, name, () if by_id else parents)
-    ids = [i for lost in parents.values() for i in lost] if by_id else list(parents) if name == "omni" else []
-    (outcome,) = sync([name], target, SyncRequest(ids=tuple(ids)), watch)
+    name = found.source
+    (outcome,) = sync([name], target, SyncRequest(ids=_asked_again(target, name, found.absent)), watch)
     (after,) = verify(target, [name], None, 0)
     after.repaired = found.missing - after.missing
     return outcome, after
+
+
+def _asked_again(target: Target, name: str, absent: dict[str, dict[str, datetime | None]]) -> tuple[str, ...]:
+    """Ids to read again; none: the next sync reads what is unproven, after this has set back the proof of it."""
+    stream = SOURCES[name].stream
+    times = [at for ids in absent.values() for at in ids.values()]
+    if stream.by_id == "record" and (not stream.walks or len(times) <= BY_ID or None in times):
+        state.mark_unproven(target, name, ())
+        return tuple(record for ids in absent.values() for record in ids)
+    if stream.walks:
+        dated = [at for at in times if at]
+        state.rewind(target, name, min(dated)) if len(dated) == len(times) else state.reset(target, name)
+        return ()
+    state.mark_unproven(target, name, absent)
+    return tuple(absent) if stream.by_id == "parent" else ()
 
 
 class _Comparison:
@@ -113,8 +121,8 @@ class _Comparison:
 
     def __init__(self, target: Target, source: Source, sample: int | None, chance: random.Random) -> None:
         self._target, self._source, self._sample, self._chance = target, source, sample, chance
-        self._vendor: Vendor = VENDORS[source.name]
-        self._main = source.module.TABLES[0].name
+        self._stream = source.stream
+        self._main = source.main.name
         self._found = Verified(source.name)
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._seen: dict[str, int] = {}
@@ -135,8 +143,8 @@ class _Comparison:
 
     def _known(self) -> bool:
         """Reads the proofs and counts what is here; the file is not kept open while vendors are asked."""
-        column = self._vendor.column or "''"
-        group = f" group by {column}" if self._vendor.column else ""
+        column = self._stream.column or "''"
+        group = f" group by {column}" if self._stream.column else ""
         proofs = f"select parent, covered_from, covered_to from {{0}} where stream = '{self._main}' and {COMPLETED}"
         with reading(self._target) as reader:
             found = reader.rows(self._source.name, proofs, "coverage", "_dlt_loads")
@@ -148,8 +156,8 @@ class _Comparison:
     def _compare(self, client: Client) -> None:
         chosen = self._chosen(client)
         self._found.parents = len(chosen)
-        counted = self._vendor.column is None and self._sample is not None
-        pages: Callable[[Parent], Iterator[Page]] = partial(self._vendor.pages, client)
+        counted = self._stream.column is None and self._sample is not None
+        pages: Callable[[ListedParent], Iterator[ListedPage]] = partial(self._stream.listed_pages, client)
         read = partial(self._newest, pages) if counted else pages
         total, ended = None, list[str]()
         ping = partial(self._source.api.ping, client)
@@ -167,11 +175,12 @@ class _Comparison:
         elif chosen and not self._found.failed:
             self._count(total)
 
-    def _chosen(self, client: Client) -> list[Parent]:
+    def _chosen(self, client: Client) -> list[ListedParent]:
         """Parents with a proof; of a sample first those that, by the vendor's listing, have more than is here."""
         parents = [parent for page in self._parents(client) for parent in page]
         known = [parent for parent in parents if parent.id in self._proofs]
-        asked = [parent for parent in parents if self._vendor.empty or parent.count != 0]
+        reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
+        asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
         self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
@@ -180,13 +189,13 @@ class _Comparison:
         others = [p for p in known if p not in fewer]
         return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
 
-    def _parents(self, client: Client) -> Iterator[list[Parent]]:
-        only = settings(self._source, self._vendor.only) if self._vendor.only else {}
-        if self._source.name == "omni" and only:
-            return iter([[Parent(lead) for lead in listed(only["omni_lead_ids"])]])
-        return self._vendor.parents(client)
+    def _parents(self, client: Client) -> Iterator[list[ListedParent]]:
+        named = self._stream.named_parents(only(self._source))
+        return iter([named]) if named else self._stream.listed_parents(client)
 
-    def _newest(self, pages: Callable[[Parent], Iterator[Page]], parent: Parent) -> Iterator[Page]:
+    def _newest(
+        self, pages: Callable[[ListedParent], Iterator[ListedPage]], parent: ListedParent
+    ) -> Iterator[ListedPage]:
         """As far down as records can be new."""
         _, proven = self._proofs[parent.id]
         for page in pages(parent):
@@ -194,7 +203,7 @@ class _Comparison:
             if proven and all(at and at <= proven for at in page.times.values()):
                 return
 
-    def _take(self, parent: Parent, page: Page) -> None:
+    def _take(self, parent: ListedParent, page: ListedPage) -> None:
         start, _ = self._proofs[parent.id]
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
         self._found.served += len(wanted) + page.nameless

@@ -125,7 +125,7 @@ def _columns(source: str, table: str) -> dict[str, str]:
 
     if table == "_dlt_loads":
         return {"load_id": "text", "status": "bigint"}
-    tables = (*SOURCES[source].module.TABLES, COVERAGE, DEAD_LETTERS, RUNS)
+    tables = (*SOURCES[source].tables, COVERAGE, DEAD_LETTERS, RUNS)
     (shape,) = (shape for shape in shapes(tables) if shape.name == table)
     keys = {name: "bigint" if name == "_dlt_list_idx" else "text" for name in shape.arrow_schema.names}
     return {**keys, "_dlt_load_id": "text", **{column.name: column.data_type for column in shape.columns}}

@@ -1,4 +1,5 @@
-"""The schema `activity`: views over all sources that are there, made of the files in pipelines/views/sql, one each.
+"""The schema `activity`: views over all sources that are there, made of the files in sql/ and in
+each source's own folder views/, one each.
 
 After a sync they are made anew only when they must be: another file, another rule of dialect.py, a table that
 came or went, a view that is not there. No data depend on them, so that a sync whose views fail has not failed.
@@ -18,8 +19,11 @@ from pathlib import Path
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
+from gapless.pipelines.views.expand import expanded, timeline_of
+from gapless.sources import SOURCES, Source
 
 FILES = Path(__file__).parent / "sql"
+DEFAULT_TIMELINE = Path(__file__).with_name("default_timeline.sql")
 RULES = Path(__file__).with_name("dialect.py")
 MARK = "_made"
 """A view that tells of what the others were made."""
@@ -56,10 +60,20 @@ class ViewCount:
     rows: int
 
 
-@cache
 def views() -> tuple[View, ...]:
-    """All of them, each after those that it reads."""
-    named = {file.stem: View(file.stem, file.read_text(encoding="utf-8")) for file in sorted(FILES.glob("*.sql"))}
+    """Returns the views over the registered sources, each after those that it reads."""
+    return _views(tuple(SOURCES.values()))
+
+
+@cache
+def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
+    texts = {file.stem: expanded(file.read_text(encoding="utf-8"), sources) for file in sorted(FILES.glob("*.sql"))}
+    for source in sources:
+        texts[f"stg_{source.name}"] = timeline_of(source, DEFAULT_TIMELINE.read_text(encoding="utf-8"))
+        for file in source.views:
+            name = f"stg_{source.name}" if file.stem == "timeline" else file.stem
+            texts[name] = file.read_text(encoding="utf-8")
+    named = {name: View(name, text) for name, text in texts.items()}
     needs = {name: sorted(read.removeprefix(f"{SCHEMA}.") for read in view.reads) for name, view in named.items()}
     return tuple(named[name] for name in TopologicalSorter(needs).static_order() if name in named)
 

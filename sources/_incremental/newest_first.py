@@ -15,36 +15,41 @@ from datetime import datetime, timedelta
 
 from gapless.sources._http.errors import BadRequest, NotFound
 from gapless.sources._incremental.concurrency import prefetch
-from gapless.sources._incremental.walk_state import D, Page, Walk, WalkState, whole_page_older
+from gapless.sources._incremental.walk_state import Page, R, Walk, WalkState, whole_page_older
+
+Pages = Callable[[str | None, datetime | None], Iterable[Page[R]]]
 
 
 def newest_first(
-    pages: Callable[[str | None], Iterable[Page[D]]],
+    pages: Pages[R],
     progress: WalkState,
     *,
     lag: timedelta,
     now: datetime,
-) -> Iterator[Page[D]]:
-    """Every page that may hold something new; `progress` is up to date whenever one is yielded.
+    filtered: bool = False,
+) -> Iterator[Page[R]]:
+    """Yields every page that may hold something new; `progress` is up to date whenever one is yielded.
 
-    `pages` reads on from a cursor. One that the vendor refuses restarts its walk at the newest page.
+    `pages(after, floor)` reads on from a cursor; `filtered` says that it leaves out what is older than `floor`.
+    A cursor that the vendor refuses restarts its walk at the newest page.
     """
     progress.begin(lag, now)
     while progress.walks:
         walk = progress.walks[0]
         for page in _restarting(pages, walk):
-            finished = walk.take(page, now) and progress.finish()
+            finished = walk.take(page, now) and progress.finish(filtered)
             yield page
             if finished:
                 break
 
 
-def _restarting(pages: Callable[[str | None], Iterable[Page[D]]], walk: Walk) -> Iterator[Page[D]]:
+def _restarting(pages: Pages[R], walk: Walk) -> Iterator[Page[R]]:
     """The walk's pages; after a refused cursor once more from the newest, as long as that leads deeper."""
     deepest: datetime | None = None
     while True:
         try:
-            yield from pages(walk.after) if walk.floor else prefetch(pages(walk.after))
+            read = pages(walk.after, walk.floor)
+            yield from read if walk.floor else prefetch(read)
             return
         except (BadRequest, NotFound):
             no_deeper = deepest is not None and (walk.reached is None or walk.reached >= deepest)
@@ -53,7 +58,7 @@ def _restarting(pages: Callable[[str | None], Iterable[Page[D]]], walk: Walk) ->
             deepest, walk.after = walk.reached, None
 
 
-def until_older(pages: Iterable[Page[D]], floor: datetime | None) -> Iterator[Page[D]]:
+def until_older(pages: Iterable[Page[R]], floor: datetime | None) -> Iterator[Page[R]]:
     """Pages of a listing whose order is not documented, up to the first that is older than `floor` as a whole.
 
     That is believed only while all that was read proves to be sorted newest first; else every page is read.
@@ -62,11 +67,11 @@ def until_older(pages: Iterable[Page[D]], floor: datetime | None) -> Iterator[Pa
     sorted_so_far, descended = True, False
     for page in pages:
         yield page
-        for record in page.records:
+        for at in page.times:
             if last is not None:
-                sorted_so_far &= record.created_at <= last
-                descended |= record.created_at < last
-            last = record.created_at
+                sorted_so_far &= at <= last
+                descended |= at < last
+            last = at
         proven = sorted_so_far and descended and not page.shifted
         if floor is not None and proven and whole_page_older(page, floor):
             return

@@ -6,20 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gapless.sources._schema.parse import Unreadable
 
-
-class Dated(Protocol):
-    @property
-    def id(self) -> Any: ...
-
-    @property
-    def created_at(self) -> datetime: ...
-
-
-D = TypeVar("D", bound=Dated)
+R = TypeVar("R")
 
 NEWEST = 5
 """So many ids are kept of the first records, one from further down: what the vendor deleted, or does not serve yet
@@ -27,16 +18,29 @@ from another of its machines, proves nothing."""
 
 
 @dataclass(frozen=True)
-class Page(Generic[D]):
+class Page(Generic[R]):
     """Records of one page and the cursor of the next one; no cursor: it is the last."""
 
-    records: Sequence[D]
+    records: Sequence[R]
     unreadable: Sequence[Unreadable] = ()
     after: str | None = None
     total: int | None = None
     """How many the vendor says there are in all."""
     shifted: bool = False
     """It does not follow on the page before it, so it says nothing about what comes after it."""
+    id: str = "id"
+    time: str = "created_at"
+    """Attributes of a record."""
+
+    @property
+    def times(self) -> list[datetime]:
+        """Creation times, in the page's order."""
+        return [getattr(record, self.time) for record in self.records]
+
+    def ids(self, until: datetime) -> list[str]:
+        """Returns the ids of its records, but of those created later than `until`; unreadable ones last."""
+        dated = [str(getattr(r, self.id)) for r, at in zip(self.records, self.times, strict=True) if at <= until]
+        return [*dated, *(record.key for record in self.unreadable if record.key)]
 
 
 @dataclass
@@ -53,8 +57,7 @@ class Walk:
 
     def take(self, page: Page[Any], now: datetime) -> bool:
         """Note what `page` brought; whether the walk is finished. A time yet to come moves nothing."""
-        past = [r.created_at for r in page.records if r.created_at <= now]
-        ids = [*(str(r.id) for r in page.records if r.created_at <= now), *(u.key for u in page.unreadable if u.key)]
+        past, ids = [at for at in page.times if at <= now], page.ids(now)
         if len(self.newest) < NEWEST:
             self.newest = list(dict.fromkeys([*self.newest, *ids[: NEWEST - 1], *ids[-1:]]))[:NEWEST]
         if set(self.known).intersection(ids):
@@ -67,7 +70,7 @@ class Walk:
 
     def _goes_below(self, page: Page[Any], floor: datetime) -> bool:
         """Whether it is sorted newest first, in itself and after what came before, and ends below the floor."""
-        times = [record.created_at for record in page.records]
+        times = page.times
         falls = all(one >= other for one, other in pairwise(times)) and len(set(times)) > 1 and not page.unreadable
         return falls and times[-1] < floor and (self.reached is None or times[0] <= self.reached)
 
@@ -137,7 +140,7 @@ class WalkState:
         down_to_it = floor is not None and self.newest is not None and floor <= self.newest
         self.walks.insert(0, Walk(floor=floor, known=known if down_to_it else []))
 
-    def finish(self) -> bool:
+    def finish(self, filtered: bool = False) -> bool:
         """The newest walk met its floor: it joins the one below it, or is the new watermark. Whether it may end.
 
         If it met nothing known, what was read before was another listing, another account's maybe. That proves
@@ -147,7 +150,9 @@ class WalkState:
         if done.known:
             self.another, self.watermark, self.walks = True, None, [done]
             done.known, done.floor = [], self.initial_value
-            if done.after is not None:
+            if filtered:  # what is older than the floor was left out: all is read, from the newest page on
+                done.after = None
+            if filtered or done.after is not None:
                 return False
         self.walks.pop(0)
         if self.walks:
@@ -159,7 +164,7 @@ class WalkState:
 
 
 def whole_page_older(page: Page[Any], floor: datetime) -> bool:
-    return bool(page.records) and all(record.created_at < floor for record in page.records)
+    return bool(page.records) and all(at < floor for at in page.times)
 
 
 def _instant(text: str | None) -> datetime | None:

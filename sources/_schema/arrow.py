@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 from itertools import chain
 from typing import Any
@@ -21,12 +22,28 @@ from gapless.sources._schema.record import Record
 
 @dataclass(frozen=True)
 class Table:
-    """A root table and how its rows are kept: the model, the primary key, dlt's write disposition."""
+    """A root table: the model of its rows, their primary key, dlt's write disposition, their creation time."""
 
     name: str
     model: type[Record]
     key: tuple[str, ...]
     write_disposition: Any
+    time: str | None = None
+    """Attribute (and column) that says when a record was created."""
+
+    @property
+    def id(self) -> str:
+        """The attribute (and column) by which a single record is known."""
+        return self.key[0]
+
+    @property
+    def json_id(self) -> str:
+        """The vendor's name of `id`."""
+        return self.model.model_fields[self.id].alias or self.id
+
+    def created(self, record: Any) -> datetime | None:
+        """Returns when a record was created; None if it does not say."""
+        return getattr(record, self.time) if self.time else None
 
     @property
     def shape(self) -> TableShape:

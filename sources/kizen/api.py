@@ -34,6 +34,14 @@ class Listing(msgspec.Struct):
         if self.next is msgspec.UNSET and self.count is None:
             raise ValueError("neither `next` nor `count` is there")
 
+    @property
+    def records(self) -> list[msgspec.Raw]:
+        return self.results
+
+    @property
+    def total(self) -> int | None:
+        return self.count
+
 
 Answer = Listing | list[msgspec.Raw]
 
@@ -43,25 +51,25 @@ def client(api_key: str, business_id: str, user_id: str, base_url: str = DEFAULT
     return Client(base_url, prefix="api", auth=HeaderAuth(keys, base_url), **http)
 
 
-def activities(client: Client) -> Iterator[list[msgspec.Raw]]:
+def activities(client: Client) -> Iterator[Listing]:
     """The types of activity."""
     yield from _listed(client, "activities", lambda path: client.get(path, Answer))
 
 
-def responses(client: Client, activity_id: str) -> Iterator[list[msgspec.Raw]]:
+def responses(client: Client, activity_id: str) -> Iterator[Listing]:
     """Ids (and times) of a type's logged activities; a POST for reading, also for the pages that follow."""
     path = f"activities/{segment(activity_id)}/responses?page_size={PAGE_SIZE}"
     yield from _listed(client, path, lambda path: client.post(path, Answer, json={}))
 
 
-def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator[list[msgspec.Raw]]:
+def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator[Listing]:
     guard, following, seen = LoopGuard(path.split("?", maxsplit=1)[0]), path, 0
     while True:
         answer = _telling_its_end(ask, guard.pass_on(following), seen)
         if isinstance(answer, list):
-            yield answer
+            yield Listing(answer, next=None, count=len(answer))
             return
-        yield answer.results
+        yield answer
         seen += len(answer.results)
         if not answer.next:
             return

@@ -298,3 +298,6 @@ def _refuse(status: int, code: str, detail: str) -> httpx.Response:
 def _json(status: int, body: object) -> httpx.Response:
     # Escaped to ASCII, so that a test can serve a lone surrogate.
     return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})
+
+
+Fake = KizenFake

@@ -20,6 +20,14 @@ class Analytics(msgspec.Struct):
     breakdown: list[msgspec.Raw]
     next_token: str | None = msgspec.field(name="nextToken")
 
+    @property
+    def records(self) -> list[msgspec.Raw]:
+        return self.breakdown
+
+    @property
+    def total(self) -> None:
+        """The vendor does not say how many leads there are."""
+
 
 class ActionLogs(msgspec.Struct):
     """The documented envelope; the vendor's own sample is a bare array, so both are taken."""

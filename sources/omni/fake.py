@@ -332,3 +332,6 @@ def _refuse(status: int) -> httpx.Response:
 def _json(status: int, body: object) -> httpx.Response:
     # Escaped to ASCII, so that a test can serve a lone surrogate.
     return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})
+
+
+Fake = OmniFake

@@ -31,6 +31,14 @@ class ActivityLogsPage(msgspec.Struct):
         """The next page's cursor. Null, absent and empty mean that there is none, and so does an empty page."""
         return (self.pagination.after or None) if self.items else None
 
+    @property
+    def records(self) -> list[msgspec.Raw]:
+        return self.items
+
+    @property
+    def total(self) -> int | None:
+        return self.pagination.total_result_size
+
 
 def client(client_id: str, client_secret: str, base_url: str = DEFAULT_BASE_URL, **http: Any) -> Client:
     """Activity logs exist only in this version of the API; the vendor's page lists the path without `/api`,

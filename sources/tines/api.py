@@ -43,8 +43,12 @@ class ActionsPage(msgspec.Struct):
             raise ValueError("neither `agents` nor `actions` is there")
 
     @property
-    def items(self) -> list[msgspec.Raw]:
+    def records(self) -> list[msgspec.Raw]:
         return self.agents if self.agents is not None else self.actions or []
+
+    @property
+    def total(self) -> int | None:
+        return self.meta.count
 
 
 class ActionLogsPage(msgspec.Struct):
@@ -52,8 +56,12 @@ class ActionLogsPage(msgspec.Struct):
     meta: Meta
 
     @property
-    def items(self) -> list[msgspec.Raw]:
+    def records(self) -> list[msgspec.Raw]:
         return self.action_logs
+
+    @property
+    def total(self) -> int | None:
+        return self.meta.count
 
 
 P = TypeVar("P", ActionsPage, ActionLogsPage)

@@ -289,3 +289,6 @@ def _number(text: str | None, default: int) -> int:
 def _json(status: int, body: object) -> httpx.Response:
     # Escaped to ASCII, so that a test can serve a lone surrogate.
     return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})
+
+
+Fake = TinesFake

@@ -84,7 +84,7 @@ def test_the_definitions_are_the_registers() -> None:
     """One asset per table, child tables below their parents, and for each source what runs it."""
     dg.Definitions.validate_loadable(defs)
     graph = defs.resolve_asset_graph()
-    tables = {f"{name}/{shape.name}": shape for name in SOURCES for shape in shapes(SOURCES[name].module.TABLES)}
+    tables = {f"{name}/{shape.name}": shape for name in SOURCES for shape in shapes(SOURCES[name].tables)}
     runs = {f"{name}/by_day" for name in SOURCES}
     shards = {f"{name}/by_shard" for name, source in SOURCES.items() if source.split_by}
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == tables.keys() | runs | shards
@@ -131,7 +131,7 @@ def test_a_job_brings_the_tables_up_to_date(kind: Any, world: Begin, instance: d
         assert result.success
         here.assert_exact()
         told = materialized(result)
-        assert told.keys() == {f"{here.name}/{shape.name}" for shape in shapes(SOURCES[here.name].module.TABLES)}
+        assert told.keys() == {f"{here.name}/{shape.name}" for shape in shapes(SOURCES[here.name].tables)}
         columns = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited", "failures")
         ((*run, rows),) = here.sql(f"select {', '.join(columns)}, rows from runs order by started_at desc limit 1")
         for metadata in told.values():

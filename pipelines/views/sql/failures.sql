@@ -1,7 +1,6 @@
 -- One row per record that failed at its vendor.
 -- Key: source, record_id.
--- What went wrong there, and why: Omni's failed actions and Tines' errors. What gapless could not read stands in
--- `dead_letters`.
+-- What went wrong there, and why, as the vendor says. What gapless could not read stands in `dead_letters`.
 select
     source,
     record_id,

@@ -3,25 +3,9 @@
 -- How new and how complete: the newest record, how far all is proven complete, how many parents are failing, have
 -- intervals not read yet (missing) or are to be read again as a whole (reset), and how the last sync ended.
 with newest as (
-    select 'omni' as source, 'action_logs' as stream, max(created_at) as newest_record_at from omni.action_logs
-    union all
-    select 'omni' as source, 'leads' as stream, max(created_at) as newest_record_at from omni.leads
-    union all
-    select 'sequence' as source, 'activity_logs' as stream, max(created_at) as newest_record_at
-    from sequence.activity_logs
-    union all
-    select 'kizen' as source, 'logged_activities' as stream, max(logged_at) as newest_record_at
-    from kizen.logged_activities
-    union all
-    select
-        'kizen' as source,
-        'activities' as stream,
-        max(cast(null as timestamp with time zone)) as newest_record_at
-    from kizen.activities
-    union all
-    select 'tines' as source, 'action_logs' as stream, max(created_at) as newest_record_at from tines.action_logs
-    union all
-    select 'tines' as source, 'actions' as stream, max(created_at) as newest_record_at from tines.actions
+    -- for each stream, union all
+    select '{source}' as source, '{stream}' as stream, max({time}) as newest_record_at from {source}.{stream}
+    -- end
 ),
 
 proven as (

@@ -1,7 +1,8 @@
 -- One row per thing that happened to something: a vendor's record, or each of its parts where it has some (part 0, 1, …).
 -- Key: source, record_id, part.
--- All four sources side by side. `row_table` and `row_dlt_id` lead to the row with everything else; `error` says why it
+-- All sources side by side. `row_table` and `row_dlt_id` lead to the row with everything else; `error` says why it
 -- failed, and is null where nothing did. Records are counted by `part = 0`.
+-- for each source, union all
 select
     source,
     record_id,
@@ -17,55 +18,5 @@ select
     error,
     row_table,
     row_dlt_id
-from activity.stg_omni
-union all
-select
-    source,
-    record_id,
-    part,
-    occurred_at,
-    actor,
-    action,
-    object_type,
-    object_id,
-    parent_id,
-    status,
-    summary,
-    error,
-    row_table,
-    row_dlt_id
-from activity.stg_sequence
-union all
-select
-    source,
-    record_id,
-    part,
-    occurred_at,
-    actor,
-    action,
-    object_type,
-    object_id,
-    parent_id,
-    status,
-    summary,
-    error,
-    row_table,
-    row_dlt_id
-from activity.stg_kizen
-union all
-select
-    source,
-    record_id,
-    part,
-    occurred_at,
-    actor,
-    action,
-    object_type,
-    object_id,
-    parent_id,
-    status,
-    summary,
-    error,
-    row_table,
-    row_dlt_id
-from activity.stg_tines
+from activity.stg_{source}
+-- end

@@ -1,6 +1,6 @@
 -- One row per source and actor.
 -- Key: source, actor.
--- Who is at work: people (Sequence, Kizen), keys (Sequence), tools (Omni) and actions (Tines), from when to when.
+-- Who is at work, from when to when: people, keys, tools and automated actions, as the vendor names them.
 select
     source,
     actor,

@@ -1,0 +1,48 @@
+"""A view's SQL that says the same of every source: written once in its file, repeated here for each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from gapless.sources import Source
+
+PART = re.compile(r"^( *)-- for each (source|stream), union all\n(.*?)^ *-- end\n", re.MULTILINE | re.DOTALL)
+NO_TIME = "cast(null as timestamp with time zone)"
+
+
+def expanded(text: str, sources: Sequence[Source]) -> str:
+    """Returns the SQL with each part between `-- for each source` (or `stream`) and `-- end` once for each of them.
+
+    A stream is a table of records or of parents; `{time}` is its column of creation times.
+    """
+
+    def union(found: re.Match[str]) -> str:
+        indent, each, part = found.groups()
+        chosen = _sources(sources) if each == "source" else _streams(sources)
+        return f"{indent}union all\n".join(part.format(**names) for names in chosen)
+
+    return PART.sub(union, text)
+
+
+def timeline_of(source: Source, template: str) -> str:
+    """Returns the part of the timeline of a source that has no file for it, out of what its description says."""
+    table, parent = source.main, source.stream.column
+    return template.format(
+        source=source.name,
+        stream=table.name,
+        id=table.id,
+        time=f"record.{table.time}" if table.time else NO_TIME,
+        parent=f"cast(record.{parent} as varchar)" if parent else "cast(null as varchar)",
+    )
+
+
+def _sources(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
+    return ({"source": source.name} for source in sources)
+
+
+def _streams(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
+    for source in sources:
+        parents = source.stream.parents
+        for table in (source.main, *([parents.table] if parents else [])):
+            yield {"source": source.name, "stream": table.name, "time": table.time or NO_TIME}

@@ -1,0 +1,179 @@
+"""A source that is one listing, newest records first, paged by cursors: declared by the vendor, synced here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from json import dumps
+from typing import Any
+
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import NotFound, Rejected, Retryable
+from gapless.sources._incremental.backfill_state import Backfill
+from gapless.sources._incremental.context import SyncContext
+from gapless.sources._incremental.dead_letters import DeadLetters
+from gapless.sources._incremental.ledger import COVERAGE, Coverage
+from gapless.sources._incremental.listing import Answer, CursorPage, ListedPage, ListedParent, Parents, listed_page
+from gapless.sources._incremental.newest_first import newest_first
+from gapless.sources._incremental.session import LoadItem
+from gapless.sources._incremental.walk_state import Page, WalkState
+from gapless.sources._incremental.window import Window
+from gapless.sources._schema.arrow import Batch, Table
+from gapless.sources._schema.parse import parse
+
+ACCOUNT_CHANGED = (
+    "{stream}: not one of the newest records of the last sync is there any more, so all were read again. If the"
+    " keys are another account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
+)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A listing that serves its newest records first.
+
+    `pages(client, after)` reads on from a cursor. With `by_time` it is `pages(client, after, since, until)`, and the
+    vendor itself leaves out what was not created in [since, until); either may be None.
+    """
+
+    table: Table
+    pages: Callable[..., Iterator[CursorPage]]
+    record: Callable[[Client, str], bytes] | None = None
+    """Reads one record by its id, as JSON."""
+    by_time: bool = False
+    oldest: Callable[[Client], list[Any]] | None = None
+    """Reads the oldest record that is served, or none; for the estimates of `plan`."""
+    per_page: int | None = None
+    """Most records of a page."""
+
+    parents: Parents | None = None
+    column: str | None = None
+    only: str | None = None
+    walks: bool = True
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        return (self.table,)
+
+    @property
+    def by_id(self) -> str | None:
+        """What `--id` reads: "record", or None if the vendor has no such endpoint."""
+        return "record" if self.record else None
+
+    def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
+        """Yields what each page brings, in the order in which it must be loaded."""
+        letters = DeadLetters(self.table.name, sync.ledger, sync.session)
+        if sync.reads_ids:
+            yield from self._by_id(sync, sync.ids, letters)
+        elif sync.window:
+            yield from self._window(sync, letters)
+        else:
+            yield from self._by_id(sync, [letter.key for letter in letters.records()], letters)
+            yield from self._newest(sync, letters)
+
+    def _newest(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
+        """What is new since the last sync, and what an interrupted one left."""
+        session, initial = sync.session, sync.initial
+        progress = WalkState.from_json(sync.state).back_to(initial)
+        from_nothing = progress.newest is None
+        pages = partial(self._pages, sync, None)
+        for page in newest_first(pages, progress, lag=sync.lag, now=session.now(), filtered=self.by_time):
+            batches = self._loaded(page, Window(since=initial), letters)
+            coverage = self._coverage(progress, page.total, initial, session.now())
+            yield LoadItem([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
+        if progress.another:
+            session.failures.append(ACCOUNT_CHANGED.format(stream=self.table.name))
+        if from_nothing:
+            yield LoadItem([letters.resolve_rest(None)])
+
+    def _window(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
+        """A span of creation times, which proves nothing about what is outside of it."""
+        session, window = sync.session, sync.window
+        backfill = Backfill(window, session.counters) if session.backfill else None
+        walk = backfill.walk() if backfill else WalkState(initial_value=window.since)
+        pages = partial(self._pages, sync, window.until)
+        for page in newest_first(pages, walk, lag=timedelta(0), now=session.now(), filtered=self.by_time):
+            if backfill:
+                backfill.walked(walk)
+            yield LoadItem(self._loaded(page, window, letters))
+        if backfill:
+            backfill.finish()
+
+    def _pages(
+        self, sync: SyncContext, until: datetime | None, after: str | None, floor: datetime | None
+    ) -> Iterator[Page[Any]]:
+        session, span = sync.session, (floor, until) if self.by_time else ()
+        for page in self.pages(sync.client, after, *span):
+            session.counters.pages += 1
+            session.counters.records += len(page.records)
+            found = parse(self.table.model, page.records, key=self.table.json_id, refuse=session.refuse)
+            yield self._page(found.records, found.unreadable, page.after, page.total)
+
+    def _page(self, records: Any, unreadable: Any, after: str | None = None, total: int | None = None) -> Page[Any]:
+        return Page(records, unreadable, after, total, id=self.table.id, time=self.table.time or "")
+
+    def _loaded(self, page: Page[Any], window: Window, letters: DeadLetters) -> list[Batch]:
+        records = [r for r, at in zip(page.records, page.times, strict=True) if window.contains(at)]
+        return [
+            Batch(self.table, records),
+            letters.unreadable(page.unreadable),
+            letters.resolve("record", [str(getattr(record, self.table.id)) for record in page.records]),
+        ]
+
+    def _coverage(self, progress: WalkState, total: int | None, initial: datetime | None, now: datetime) -> Coverage:
+        return Coverage(
+            stream=self.table.name,
+            parent="",
+            covered_from=initial,
+            covered_to=progress.newest,
+            missing=dumps(progress.missing()) if progress.walks else None,
+            records=None if self.by_time else total,
+            last_checked_at=now,
+        )
+
+    def _by_id(self, sync: SyncContext, ids: Iterable[str], letters: DeadLetters) -> Iterator[LoadItem]:
+        """Single records: those asked for, and those that failed before, which may be gone by now.
+
+        When the vendor cannot answer for one, the others wait for the next sync: each may cost a whole retry budget.
+        """
+        if self.record is None:
+            sync.session.failures += [
+                f"{self.table.name}: record {key} cannot be read again by its id" for key in ids
+            ]
+            return
+        for key in ids:
+            try:
+                raw = self.record(sync.client, key)
+                found = parse(self.table.model, [raw], key=self.table.json_id, refuse=sync.session.refuse)
+            except NotFound as error:
+                if key in sync.session.ids:
+                    sync.session.failures.append(str(error))
+                yield LoadItem([letters.resolve("record", [key])])
+            except (Rejected, Retryable) as error:
+                yield LoadItem([letters.failed("record", key, error)])
+                if isinstance(error, Retryable):
+                    return
+            else:
+                yield LoadItem(self._loaded(self._page(found.records, found.unreadable), Window(), letters))
+
+    def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
+        """Yields the one parent that stands for the whole listing; asks nobody."""
+        yield [ListedParent("")]
+
+    def listed_pages(self, client: Client, parent: ListedParent) -> Iterator[ListedPage]:
+        """Yields every page of the listing, newest first, with its ids and times."""
+        span = (None, None) if self.by_time else ()
+        for page in self.pages(client, None, *span):
+            yield listed_page(self.table, page)
+
+    def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
+        """Returns none: a listing has no parents."""
+        return []
+
+    def listed_record(self, client: Client, key: str) -> None:
+        """Returns none: pages hold whole records."""
+
+    def oldest_record(self, client: Client) -> ListedPage | None:
+        """Returns the oldest record that is served, if the vendor can be asked for it."""
+        return listed_page(self.table, Answer(self.oldest(client))) if self.oldest else None

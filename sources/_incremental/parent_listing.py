@@ -1,0 +1,57 @@
+"""The listing of parents, read to its end: its rows are loaded, and the parents themselves are handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gapless.sources._http.client import Client
+from gapless.sources._incremental.context import SyncContext
+from gapless.sources._incremental.dead_letters import DeadLetters
+from gapless.sources._incremental.listing import ListedParent, Parents
+from gapless.sources._incremental.per_parent import filter_shard
+from gapless.sources._incremental.session import LoadItem
+from gapless.sources._schema.arrow import Batch
+from gapless.sources._schema.parse import parse
+
+
+def read_parents(parents: Parents, sync: SyncContext, found: list[Any]) -> Iterator[LoadItem]:
+    """Yields what each page brings; puts this shard's parents into `found`.
+
+    A parent whose row cannot be read, but whose id can, is put there too: its records are read all the same.
+    """
+    session, table = sync.session, parents.table
+    letters = DeadLetters(table.name, sync.ledger, session)
+    for page in parents.pages(sync.client):
+        session.counters.pages += 1
+        listed = parse(table.model, page.records, key=table.json_id, refuse=session.refuse)
+        own = filter_shard(listed, session.shard, parents.id)
+        found += own.records
+        found += [parent for bad in own.unreadable if bad.key and (parent := _named(parents, bad.key))]
+        resolved = letters.resolve("record", [parents.id(parent) for parent in own.records])
+        yield LoadItem([Batch(table, own.records), letters.unreadable(own.unreadable), resolved])
+    yield LoadItem([letters.resolve_rest(None)])
+
+
+def _named(parents: Parents, key: str) -> Any:
+    try:
+        return parents.named(key)
+    except ValueError:  # a text where the id is a number: no path can be made of it
+        return None
+
+
+def listed_parents(parents: Parents, client: Client, given: Any = None) -> Iterator[list[ListedParent]]:
+    """Yields each page's parents as `verify` and `plan` see them; `given(parent)`: what records do not carry."""
+    table = parents.table
+    for page in parents.pages(client):
+        listed = parse(table.model, page.records, key=table.json_id)
+        named = [parent for bad in listed.unreadable if bad.key and (parent := _named(parents, bad.key))]
+        yield [
+            ListedParent(
+                parents.id(parent),
+                getattr(parent, parents.count) if parents.count else None,
+                given(parent) if given else {},
+                parent,
+            )
+            for parent in [*listed.records, *named]
+        ]

@@ -1,0 +1,117 @@
+"""The settings that all sources share, declared once, with their bounds. A source's own stand in its function.
+
+A setting's full name carries the source's name (`tines_lag`, in the environment `TINES_LAG`); the `gapless_` ones
+hold for all sources alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from inspect import Parameter
+from typing import Any
+
+import dlt
+
+from gapless.sources._incremental.window import optional_instant
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One shared setting; numbers have bounds, both included."""
+
+    name: str
+    kind: Any
+    default: Any = None
+    least: float = -math.inf
+    most: float = math.inf
+
+    def checked(self, full_name: str, value: Any) -> Any:
+        """Returns `value`. Raises ValueError, naming the setting, when it is out of bounds."""
+        if isinstance(value, int | float) and not self.least <= value <= self.most:
+            bounds = [f"at least {self.least:g}"] if value < self.least else [f"at most {self.most:g}"]
+            raise ValueError(f"{full_name.upper()} is {value:g}; it must be {bounds[0]}")
+        return value
+
+
+REQUESTS_PER_MINUTE = Setting("requests_per_minute", int, 300, least=1)
+WORKERS = Setting("workers", int, 8, least=1, most=256)
+LAG = Setting("lag", float, 3600.0, least=0)
+"""Seconds."""
+INITIAL_VALUE = Setting("initial_value", str | None)
+END_VALUE = Setting("end_value", str | None)
+PRIVACY = Setting("privacy", str | None)
+HASH_KEY = Setting("gapless_hash_key", dlt.TSecretStrValue | None)
+RETRY_MAX_WAIT = Setting("gapless_retry_max_wait", float, 60.0, least=0)
+"""Seconds."""
+RETRY_BUDGET = Setting("gapless_retry_budget", float, 300.0, least=0)
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Which of the shared settings a source has, and with which defaults."""
+
+    source: str
+    requests_per_minute: int
+    lag: float | None = None
+    """Seconds; None: the source needs no look-back."""
+    workers: int | None = None
+    """None: the source is one listing."""
+
+    def declared(self) -> dict[str, tuple[Setting, Any]]:
+        """Returns the settings and their defaults, by full name, in the order of the source's signature."""
+        chosen = [
+            (REQUESTS_PER_MINUTE, self.requests_per_minute),
+            *([(WORKERS, self.workers)] if self.workers is not None else []),
+            *([(LAG, self.lag)] if self.lag is not None else []),
+            *((one, one.default) for one in (INITIAL_VALUE, END_VALUE, PRIVACY)),
+            *((one, one.default) for one in (HASH_KEY, RETRY_MAX_WAIT, RETRY_BUDGET)),
+        ]
+        return {self.full_name(setting): (setting, default) for setting, default in chosen}
+
+    def full_name(self, setting: Setting) -> str:
+        return setting.name if setting.name.startswith("gapless_") else f"{self.source}_{setting.name}"
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yields them as parameters of the source's function."""
+        for name, (setting, default) in self.declared().items():
+            yield Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=setting.kind)
+
+    def values(self, given: Mapping[str, Any]) -> SharedValues:
+        """Returns the values out of the function's arguments. Raises ValueError, naming a setting that is wrong."""
+        found = {
+            setting.name: setting.checked(name, given.get(name, default))
+            for name, (setting, default) in self.declared().items()
+        }
+        initial, end = (
+            optional_instant(found[one.name], self.full_name(one).upper()) for one in (INITIAL_VALUE, END_VALUE)
+        )
+        return SharedValues(
+            found["requests_per_minute"],
+            found.get("workers", 1),
+            timedelta(seconds=found.get("lag", 0.0)),
+            initial,
+            end,
+            found["privacy"],
+            found["gapless_hash_key"],
+            found["gapless_retry_max_wait"],
+            found["gapless_retry_budget"],
+        )
+
+
+@dataclass(frozen=True)
+class SharedValues:
+    """The shared settings of one source, as they are set."""
+
+    requests_per_minute: int
+    workers: int
+    lag: timedelta
+    initial: datetime | None
+    end: datetime | None
+    privacy: str | None
+    hash_key: str | None
+    retry_max_wait: float
+    retry_budget: float

@@ -1,0 +1,66 @@
+"""What the near side asks of a source's stream of records, whatever kind of stream it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from gapless.sources._http.client import Client
+from gapless.sources._incremental.context import SyncContext
+from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
+from gapless.sources._incremental.session import LoadItem
+from gapless.sources._schema.arrow import Table
+
+
+class Stream(Protocol):
+    """How a source's records are listed and synced: a Feed, a ParentFeed or a DetailFeed."""
+
+    @property
+    def table(self) -> Table:
+        """The records."""
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every root table: the records', then the parents', then others."""
+
+    @property
+    def parents(self) -> Parents | None:
+        """What the records are read by; None: they are one listing."""
+
+    @property
+    def column(self) -> str | None:
+        """The column of `table` that holds a record's parent."""
+
+    @property
+    def walks(self) -> bool:
+        """Whether its proof is one watermark for the whole listing."""
+
+    @property
+    def by_id(self) -> str | None:
+        """What `--id` reads: "record", "parent", or None."""
+
+    @property
+    def only(self) -> str | None:
+        """The setting that names ids to read instead of all that is listed: of records, else of parents."""
+
+    @property
+    def per_page(self) -> int | None:
+        """Most records of a page; None: all are in one answer."""
+
+    def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
+        """Yields what each page brings, in the order in which it must be loaded."""
+
+    def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
+        """Yields the vendor's parents, page by page."""
+
+    def listed_pages(self, client: Client, parent: ListedParent) -> Iterator[ListedPage]:
+        """Yields every page of a parent's records."""
+
+    def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
+        """Returns the parents of these ids; asks nobody."""
+
+    def listed_record(self, client: Client, key: str) -> ListedPage | None:
+        """Returns one record by its id; None where pages hold whole records, so that nobody needs to ask for one."""
+
+    def oldest_record(self, client: Client) -> ListedPage | None:
+        """Returns the oldest record that is served, if the vendor can be asked for it."""
