@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from gapless.sources import SOURCES
 from gapless.sources._schema import parse as roads
 from gapless.sources._schema.arrow import Table, flatten
 from gapless.sources._schema.columns import Kind, kind_of
 from gapless.sources._schema.fast_decoder import FastRoad
-from gapless.sources._schema.record import Record
+from gapless.sources._schema.record import Instant, Record, Text, record_id, record_time
 
 TABLES = [table for source in SOURCES.values() for table in source.module.TABLES]
 OPEN = [table for table in TABLES if not table.model.excluded_fields]
@@ -93,7 +94,7 @@ def test_both_roads_lead_to_the_same_columns(table: Table, data: st.DataObject) 
     raw = json.dumps(document, ensure_ascii=data.draw(st.booleans())).encode("utf-8", "surrogatepass")
     fast = FastRoad(table.model, {}).record(raw)
     slow = roads.Parsed[Any]()
-    roads._slow_road(table.model, raw, {}, "id", slow)
+    roads._slow_road(table.model, raw, {}, roads.id_name(table.model), slow)
     if fast is not None:
         assert not slow.unreadable, slow.unreadable
         assert _rows(table, [fast]) == _rows(table, slow.records)
@@ -119,3 +120,51 @@ def _ordinary(model: type[Record]) -> st.SearchStrategy[dict[str, Any]]:
 
     fields = model.model_fields.items()
     return st.fixed_dictionaries({f.alias or n: value(kind_of(f)) for n, f in fields if n != "extra"})
+
+
+class Event(Record):
+    """A record of a vendor that has other names for the id and the time, one of them an alias in JSON."""
+
+    id_field = "event_uuid"
+    time_field = "published"
+
+    event_uuid: Text = Field(alias="uuid")
+    published: Instant
+    title: Text | None = None
+
+
+EVENTS = Table("events", Event, ("event_uuid",), "merge")
+
+
+@pytest.mark.parametrize("more", ["", ', "unknown": 1'], ids=["strict", "pydantic"])
+def test_a_model_names_its_id_and_its_time(more: str) -> None:
+    """Either decoder's record gives them, and the table knows their columns."""
+    raw = b'{"uuid": "e-1", "published": "2026-03-02T09:00:00+02:00"%s}' % more.encode()
+    (event,) = roads.parse(Event, [raw]).records
+    assert isinstance(event, Event) == bool(more)
+    assert (record_id(event), record_time(event)) == ("e-1", datetime(2026, 3, 2, 7, tzinfo=UTC))
+    assert (EVENTS.id_column, EVENTS.time_column) == ("event_uuid", "published")
+
+
+def test_an_invalid_record_is_found_by_its_own_id() -> None:
+    """The JSON name of the model's id is read, and no other member that happens to be called `id`."""
+    (bad,) = roads.parse(Event, [b'{"id": 7, "uuid": "e-2", "published": "never"}']).unreadable
+    assert (bad.key, bad.reason.split(":")[0]) == ("e-2", "published")
+
+
+def test_a_model_cannot_name_a_field_that_it_lacks() -> None:
+    """A slip of the pen ends when the model is written, not when its first bad record comes."""
+    with pytest.raises(TypeError, match=r"Slip.time_field is 'publishd', and the model has no such field"):
+
+        class Slip(Event):
+            time_field = "publishd"
+
+
+def test_a_table_without_a_creation_time_says_so() -> None:
+    """`created_at` is the default, and not every model has it."""
+
+    class Team(Record):
+        id: Text
+
+    (team,) = roads.parse(Team, [b'{"id": "t"}']).records
+    assert (Table("teams", Team, ("id",), "merge").time_column, record_time(team)) == (None, None)

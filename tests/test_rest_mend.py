@@ -80,3 +80,18 @@ def test_an_answer_without_an_id_is_no_record(body: str) -> None:
     """An error body, HTML or an empty answer with 200 is a broken envelope and not a bad record."""
     with pytest.raises(Malformed):
         decoded(body.encode(), "", OneRecord)
+
+
+class Event(OneRecord):
+    id_name = "uuid"
+
+
+def test_an_id_may_have_another_name() -> None:
+    """A shape says which member identifies its record, also in one that is no strict JSON."""
+    for body in ('{"uuid": "a"}', '{"uuid": NaN}'):
+        found = decoded(body.encode(), "", Event)
+        assert isinstance(found, Event)
+        with pytest.raises(Malformed):
+            decoded(body.replace("uuid", "id").encode(), "", Event)
+    with pytest.raises(Malformed, match="missing required field `uuid`"):
+        decoded(b'{"error": "x"}', "", Event)

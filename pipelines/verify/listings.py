@@ -99,7 +99,7 @@ def _leads(client: Client) -> Iterator[list[Parent]]:
     from gapless.sources.omni.models import Lead
 
     for page in SOURCES["omni"].api.leads(client):
-        leads = parse(Lead, page.breakdown, key="leadId")
+        leads = parse(Lead, page.breakdown)
         ids = [*(lead.lead_id for lead in leads.records), *(bad.key for bad in leads.unreadable if bad.key)]
         yield [Parent(lead, given={"leadId": lead}) for lead in ids]
 

@@ -25,18 +25,22 @@ class Malformed(ValueError):
 
 
 class OneRecord(bytes):
-    """The shape of an answer that is one record: an object with an `id`. Its bytes, as the vendor wrote them."""
+    """The shape of an answer that is one record: an object with an `id`. Its bytes, as the vendor wrote them.
+
+    A vendor whose records call it otherwise derives a shape of its own: `class Event(OneRecord): id_name = "uuid"`.
+    """
+
+    id_name = "id"
 
 
-class _Identified(msgspec.Struct):
-    id: msgspec.Raw
+_OBJECT = dict[str, msgspec.Raw]
 
 
 def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
     """The body as the msgspec type `shape`; raises Malformed. Single records that are no JSON stand as strings."""
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return cast(T, _one_record(body) if shape is OneRecord else _decoded(body, shape))
+        return cast(T, _one_record(body, shape) if _is_one_record(shape) else _decoded(body, shape))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         found = f"{media or 'no content type'}, {_first(body)}; {_complaint(error)}"
     expected = getattr(shape, "__name__", str(shape))
@@ -56,24 +60,30 @@ def _decoded(body: bytes, shape: Any) -> Any:
         return _decoder(shape).decode(second)
 
 
-def _one_record(body: bytes) -> OneRecord:
+def _is_one_record(shape: Any) -> bool:
+    return isinstance(shape, type) and issubclass(shape, OneRecord)
+
+
+def _one_record(body: bytes, shape: Any) -> OneRecord:
+    name: str = shape.id_name
     text = body.decode("utf-8", errors="surrogateescape")
     whole = record(text)
-    if whole is text:
-        _decoder(_Identified).decode(body)
-        return OneRecord(body)
-    if not _has_id(text):
-        raise msgspec.ValidationError("no object with an id")
-    return OneRecord(whole.encode())
+    found = name in _decoder(_OBJECT).decode(body) if whole is text else _has_id(text, name)
+    if not found:
+        raise msgspec.ValidationError(f"Object missing required field `{name}`")
+    one: OneRecord = shape(body if whole is text else whole.encode())
+    return one
 
 
-def _has_id(text: str) -> bool:
-    """Of what strict JSON refuses."""
+def _has_id(text: str, name: str) -> bool:
+    """Returns whether a text that strict JSON refuses is an object with the member `name`."""
     try:
         lenient = json.loads(text, strict=False)
     except RecursionError:  # whole it must be, as a cut body is asked for again
-        return '"id"' in text and mended(b"[" + text.encode("utf-8", errors="surrogateescape") + b"]") is not None
-    return isinstance(lenient, dict) and "id" in lenient
+        return (
+            f'"{name}"' in text and mended(b"[" + text.encode("utf-8", errors="surrogateescape") + b"]") is not None
+        )
+    return isinstance(lenient, dict) and name in lenient
 
 
 def media_type(content_type: str) -> str:

@@ -29,6 +29,16 @@ class Table:
     write_disposition: Any
 
     @property
+    def id_column(self) -> str:
+        """Returns the name of the column with the record's id at the vendor (the model's `id_field`)."""
+        return self.model.id_field
+
+    @property
+    def time_column(self) -> str | None:
+        """Returns the name of the column with the time of creation (the model's `time_field`); None without one."""
+        return self.model.time_field if self.model.time_field in self.model.model_fields else None
+
+    @property
     def shape(self) -> TableShape:
         return shape_of(self.model, self.name)
 

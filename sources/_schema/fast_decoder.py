@@ -74,7 +74,7 @@ def _struct(model: type[Record], given: frozenset[str] = frozenset()) -> type[ms
         forbid_unknown_fields=True,
         kw_only=True,
         gc=False,
-        namespace={"extra": None},
+        namespace={"extra": None, "id_field": model.id_field, "time_field": model.time_field},
     )
 
 

@@ -47,18 +47,17 @@ def parse(
     model: type[R],
     raws: Iterable[bytes],
     context: Mapping[str, Any] | None = None,
-    key: str = "id",
     refuse: Refuse = anything,
 ) -> Parsed[R]:
     """Every record of a page as `model` (or, by the fast road, as a Struct with its attributes), in the page's order.
 
-    `context` holds fields that the vendor's row does not carry (the parent's id), by their JSON names; `key` is
-    the JSON name under which an unreadable record's id is looked for. What the destination would `refuse` is
-    unreadable, too.
+    `context` holds fields that the vendor's row does not carry (the parent's id), by their JSON names. The id of an
+    unreadable record is looked for under the JSON name of the model's `id_field`. What the destination would
+    `refuse` is unreadable, too.
     """
     parsed: Parsed[R] = Parsed()
     given = context or {}
-    fast = FastRoad(model, given)
+    fast, key = FastRoad(model, given), id_name(model)
     for raw in map(bytes, raws):
         refused = refuse(raw)
         record = None if refused else fast.record(raw)
@@ -69,6 +68,12 @@ def parse(
         else:
             _slow_road(model, raw, given, key, parsed)
     return parsed
+
+
+def id_name(model: type[Record]) -> str:
+    """Returns the JSON name of the model's id; "id" for a model without an id of its own."""
+    field = model.model_fields.get(model.id_field)
+    return (field and field.alias) or model.id_field
 
 
 def _slow_road(model: type[R], raw: bytes, given: Mapping[str, Any], key: str, parsed: Parsed[R]) -> None:

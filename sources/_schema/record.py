@@ -67,6 +67,31 @@ class Record(BaseModel):
     excluded_fields: ClassVar[frozenset[str]] = frozenset()
     """The vendor's fields that must not reach any table, not even `_extra` or a dead letter."""
 
+    id_field: ClassVar[str] = "id"
+    """The attribute that identifies a record at the vendor; the JSON name comes from the field's alias."""
+
+    time_field: ClassVar[str] = "created_at"
+    """The attribute that holds the time of creation, by which a source is incremental."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Raises TypeError when a model names an id or a time that is no field of it."""
+        for declared in ("id_field", "time_field"):
+            name = cls.__dict__.get(declared)
+            if name is not None and name not in cls.model_fields:
+                raise TypeError(f"{cls.__name__}.{declared} is {name!r}, and the model has no such field")
+
+
+def record_id(record: Any) -> str:
+    """Returns the id of a record that `parse` made, as text."""
+    return str(getattr(record, record.id_field))
+
+
+def record_time(record: Any) -> datetime | None:
+    """Returns the creation time of a record that `parse` made, in UTC; None when it has none."""
+    time: datetime | None = getattr(record, record.time_field, None)
+    return time
+
 
 class CamelRecord(Record):
     """A record of a vendor that writes camelCase."""

@@ -98,7 +98,7 @@ def _leads(client: Client, session: Session, letters: DeadLetters, ids: list[str
     """All leads; their ids are put into `ids`, also of those whose other fields cannot be read."""
     for page in api.leads(client):
         session.counters.pages += 1
-        listed = parse(Lead, page.breakdown, key="leadId", refuse=session.refuse)
+        listed = parse(Lead, page.breakdown, refuse=session.refuse)
         leads = filter_shard(listed, session.shard, lambda lead: lead.lead_id)
         found = [lead.lead_id for lead in leads.records]
         ids += [*found, *(lead.key for lead in leads.unreadable if lead.key)]

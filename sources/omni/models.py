@@ -5,11 +5,15 @@ https://docs.getomni.ai (Get Lead Action Logs, Get Analytics). Every field but a
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gapless.sources._schema.record import CamelRecord, Instant, Integer, Json, Many, Text
 
 
 class Lead(CamelRecord):
     """One line of the analytics' breakdown."""
+
+    id_field: ClassVar[str] = "lead_id"
 
     lead_id: Text
     first_name: Text | None = None
