@@ -12,7 +12,7 @@ from typing import Any
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES, Source
-from gapless.sources._schema.columns import TableShape
+from gapless.sources._schema.columns import TableSchema
 
 TIMES = ("created_at", "logged_at")
 """What the vendors call the time of a record."""
@@ -87,10 +87,10 @@ def statuses(target: Target) -> Iterator[Status]:
 def _status(reader: Reader, source: Source) -> Status:
     status = Status(source.name)
     for table in source.module.TABLES:
-        for shape in table.shape.tree():
+        for shape in table.schema.tree():
             _table(reader, status, shape)
     if status.rows:
-        main = source.module.TABLES[0].shape
+        main = source.module.TABLES[0].schema
         status.newest = _newest(reader, source.name, main)
         status.coverage = coverage(reader, source.name)
         kinds = (
@@ -104,7 +104,7 @@ def _status(reader: Reader, source: Source) -> Status:
     return status
 
 
-def _table(reader: Reader, status: Status, shape: TableShape) -> None:
+def _table(reader: Reader, status: Status, shape: TableSchema) -> None:
     knows_drift = any(column.name == "_extra" for column in shape.columns)
     extra = "count(_extra)" if knows_drift else "0"
     found = reader.rows(status.source, f"select count(*), {extra} from {{0}}", shape.name)
@@ -124,7 +124,7 @@ def _fields(texts: list[tuple[Any, ...]]) -> list[str]:
     return [name for name, _ in names.most_common()]
 
 
-def _newest(reader: Reader, dataset: str, main: TableShape) -> datetime | None:
+def _newest(reader: Reader, dataset: str, main: TableSchema) -> datetime | None:
     column = next((name for name in TIMES if any(column.name == name for column in main.columns)), None)
     found = reader.rows(dataset, f"select max({column}) from {{0}}", main.name) if column else None
     return as_utc(found[0][0]) if found else None
@@ -136,7 +136,7 @@ def freshness(target: Target, names: list[str]) -> dict[str, tuple[datetime | No
     with reading(target) as reader:
         for name in names:
             checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
-            main = SOURCES[name].module.TABLES[0].shape
+            main = SOURCES[name].module.TABLES[0].schema
             found[name] = (_newest(reader, name, main), as_utc(checked[0][0]) if checked else None)
     return found
 

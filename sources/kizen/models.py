@@ -63,6 +63,7 @@ class AssociatedEntity(Record):
 
 class LoggedActivity(Record):
     time_field: ClassVar[str] = "logged_at"
+    parent_columns: ClassVar[frozenset[str]] = frozenset({"activity_object__id"})
 
     id: Text
     notes: Text | None = None

@@ -58,6 +58,8 @@ class Message(CamelRecord):
 
 
 class ActionLog(CamelRecord):
+    parent_columns: ClassVar[frozenset[str]] = frozenset({"lead_id"})
+
     id: Text
     lead_id: Text
     """Not in the vendor's row: whose history it stands in."""
