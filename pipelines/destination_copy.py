@@ -29,11 +29,11 @@ from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, De
 from gapless.sources._incremental.package import Package
 from gapless.sources._incremental.write_strategy import Arrows
 from gapless.sources._schema.arrow import Batch, Table, digest
-from gapless.sources._schema.columns import TableShape
-from gapless.sources._schema.destination_limits import Refuse, anything, refusal
+from gapless.sources._schema.columns import TableSchema
+from gapless.sources._schema.destination_limits import StorageCheck, no_limits, storage_check
 from gapless.sources._schema.privacy import Privacy
 
-Tree = list[tuple[TableShape, pa.Table]]
+Tree = list[tuple[TableSchema, pa.Table]]
 TOGETHER = 50_000
 """Rows that make a package full; a load of the file is never split."""
 NOT_COPIED = "not copied: "
@@ -135,7 +135,7 @@ class _File:
         assert self._todo
         loads = self._todo.pop(0)
         self.done = not self._todo
-        refuse = refusal(dlt.current.pipeline().destination.destination_type)
+        refuse = storage_check(dlt.current.pipeline().destination.destination_type)
         refused = Package()
         for table in self.source.tables:
             yield table, self._storable(table, self._private(self._tree(table, loads)), refuse, refused)
@@ -150,7 +150,7 @@ class _File:
 
     def _private(self, tree: Arrows) -> Tree:
         """As the policy of today has it: the file may have been written under another one."""
-        return [(shape, self.privacy.applied(shape, arrow, again=True)) for shape, arrow in tree]
+        return [(shape, self.privacy.apply(shape, arrow, keep_hashes=True)) for shape, arrow in tree]
 
     def _begin(self, last: str | None) -> None:
         """What to copy: completed loads after `last`, as they came; all of them when it is none of this file."""
@@ -172,11 +172,11 @@ class _File:
         every = " union all ".join(f"select _dlt_load_id as load {table}" for table in tables)
         return dict(self.db.execute(f"select load, count(*) from ({every}) group by load").fetchall())
 
-    def _tree(self, table: Table, loads: list[str]) -> Iterator[tuple[TableShape, pa.Table]]:
-        for shape in table.shape.tree():
+    def _tree(self, table: Table, loads: list[str]) -> Iterator[tuple[TableSchema, pa.Table]]:
+        for shape in table.schema.tree():
             yield shape, self._rows(shape, "_dlt_load_id in (select unnest(?::varchar[]))", loads)
 
-    def _rows(self, shape: TableShape, condition: str, value: Any) -> pa.Table:
+    def _rows(self, shape: TableSchema, condition: str, value: Any) -> pa.Table:
         """As the model has it: a column that the file lacks, being of an older version, is null."""
         described = f"select column_name from (describe {self.source.name}.{shape.name})"
         there = {name for (name,) in self.db.execute(described).fetchall()}
@@ -186,7 +186,7 @@ class _File:
         query = f"select {select} from {self.source.name}.{shape.name} where {condition}"
         return self.db.execute(query, [value]).to_arrow_table().cast(shape.arrow_schema)
 
-    def _storable(self, table: Table, tree: Tree, refuse: Refuse, refused: Package) -> Tree:
+    def _storable(self, table: Table, tree: Tree, refuse: StorageCheck, refused: Package) -> Tree:
         """Without the records that the destination cannot store; they become letters."""
         bad = _unstorable(tree, refuse)
         ((_, root), *_) = tree
@@ -225,10 +225,10 @@ class _File:
     def _runs(self) -> Tree:
         """With the last package, those that the copy lacks. What the tables held then is told of the file alone."""
         known = [run for run, _ in Ledger().select(RUNS.name, ["run_id"])]
-        runs = self._rows(RUNS.shape, "not list_contains(?::varchar[], run_id)", known)
+        runs = self._rows(RUNS.schema, "not list_contains(?::varchar[], run_id)", known)
         runs = runs if self.done else runs.slice(0, 0)
         at = runs.schema.get_field_index("held")
-        return [(RUNS.shape, runs.set_column(at, runs.schema.field(at), pa.nulls(runs.num_rows, pa.string())))]
+        return [(RUNS.schema, runs.set_column(at, runs.schema.field(at), pa.nulls(runs.num_rows, pa.string())))]
 
     def settle(self, pipeline: Any) -> None:
         """Letters that are not in the file any more go, but for those of the copy alone that are not mended."""
@@ -253,10 +253,10 @@ def _packages(loads: list[str], sizes: dict[str, int]) -> Iterator[list[str]]:
     yield package
 
 
-def _unstorable(tree: Tree, refuse: Refuse) -> dict[str, str]:
+def _unstorable(tree: Tree, refuse: StorageCheck) -> dict[str, str]:
     """Root rows by `_dlt_id` that the destination cannot store with all below them, each with the reason."""
     found: dict[str, str] = {}
-    for shape, arrow in tree if refuse is not anything else []:
+    for shape, arrow in tree if refuse is not no_limits else []:
         owners = arrow.column("_dlt_root_id" if shape.parent else "_dlt_id")
         for column in shape.columns:
             if column.data_type not in ("text", "json"):

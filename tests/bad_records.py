@@ -44,7 +44,7 @@ VENDORS = {
 }  # fmt: skip
 
 LOADED = "loaded"
-NOT_JSON = "not JSON: NaN, half a surrogate pair, wrong UTF-8 or nested too deeply"
+NOT_JSON = "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8 or nested too deeply"
 STRANGE = "\ue000\uf026\uf8ff\U0010ffff\ufffe\u202e\x7f\x1b"
 DEEP = 300
 

@@ -27,7 +27,7 @@ CHILDREN = {
     "kizen": {"fields": [{"id": "f", "name": "n", "value": 1}]},
 }
 PARENT_TABLES = {"omni": "leads", "kizen": "activities", "tines": "actions"}
-LEFT_OUT = '"not an object; left out, as it may hold what must not be kept"'
+LEFT_OUT = '"not a JSON object; left out, because it may hold an excluded field"'
 """Of Tines' actions, whose options may hold secrets."""
 GIVEN = ("leadId", "action_id", "story_id")
 """Fields that a record gets from its parent."""
@@ -122,7 +122,7 @@ class Misbehaving:
         for label, raw in self.raw.items():
             if self.outcome(label) != LOADED:
                 letter = self._letter(label, raw)
-                letters[letter] = "not readable" if LEFT_OUT in letter else self.outcome(label)
+                letters[letter] = "invalid JSON" if LEFT_OUT in letter else self.outcome(label)
         return letters
 
     def _letter(self, label: str, raw: bytes) -> tuple[str, str]:

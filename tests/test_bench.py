@@ -54,7 +54,7 @@ def test_records_are_the_vendors() -> None:
     rows = list(sequence_logs(50, truth))
     assert rows == list(sequence_logs(50, Truth()))
     assert 2_000 < sum(map(len, rows)) / 50 < 2_800
-    found = [parse(ActivityLog, rows), parse(Lead, [line for _, line in omni_leads(20)], key="leadId")]
+    found = [parse(ActivityLog, rows), parse(Lead, [line for _, line in omni_leads(20)])]
     found.append(parse(ActionLog, list(omni_logs(50, truth)), {"leadId": "lead"}))
     for each in found:
         assert not each.unreadable
@@ -111,7 +111,7 @@ def test_our_client_reads_the_server(shape: str) -> None:
                 records = sum(len(page.items) for page in sequence_api.activity_logs(client))
         else:
             with omni_api.client("key", vendor.url) as client:
-                leads = [parse(Lead, page.breakdown, key="leadId").records for page in omni_api.leads(client)]
+                leads = [parse(Lead, page.breakdown).records for page in omni_api.leads(client)]
                 records = sum(len(omni_api.action_logs(client, lead.lead_id)) for page in leads for lead in page)
         counts = vendor.ask("counts")
     assert records == counts["truth"]["logs"] == 400

@@ -119,7 +119,7 @@ def test_the_vendor_is_not_there(omni: Any, monkeypatch: pytest.MonkeyPatch) -> 
     omni.set(OMNI_BASE_URL="http://127.0.0.1:9", GAPLESS_RETRY_BUDGET="1")
     check = found()["omni key"]
     assert check["result"] == "fail"
-    assert "the budget is 0.05 s" in check["found"]
+    assert "the retry budget of 0.05 s" in check["found"]
     assert "OMNI_BASE_URL and this machine's way to the network" in check["mends"]
 
 

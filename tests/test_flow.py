@@ -55,7 +55,7 @@ MAY_IMPORT = {
 
 @every_file
 def test_imports_go_one_way(file: Path) -> None:
-    """`_records` and `_rest` know nobody, `_sync` knows them, a vendor knows these and itself, `pipelines` all."""
+    """`_http` and `_schema` know nobody, `_incremental` knows them, a vendor these and itself, `pipelines` all."""
     own = module(file)
     ours = [name for name in imports(file) if within(name, "gapless", "sources", "pipelines", "tests")]
     if within(own, "gapless.pipelines"):
@@ -90,7 +90,7 @@ WAITS = ("gapless.pipelines.sync.loop", "gapless.pipelines.destinations.duckdb_f
 
 @every_file
 def test_one_place_for_each_thing(file: Path) -> None:
-    """dlt in `_sync` and a vendor's source, httpx in `_rest` and the fakes, DuckDB in `pipelines`."""
+    """dlt in `_incremental` and a vendor's source, httpx in `_http` and the fakes, DuckDB in `pipelines`."""
     own, names = module(file), list(imports(file))
     rooms = file.name if own.split(".")[2:3] and own.split(".")[2] in SOURCES else ""
     if within(own, "gapless.sources") and not within(own, "gapless.sources._incremental") and rooms != "__init__.py":

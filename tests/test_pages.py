@@ -163,7 +163,7 @@ def test_every_table_of_a_source_is_on_its_page(name: str) -> None:
     """With its key, in the order of the tree."""
     truth = {}
     for table in SOURCES[name].tables:
-        for shape in table.shape.tree():
+        for shape in table.schema.tree():
             truth[shape.name] = list(table.key) if shape.name == table.name else ["_dlt_id"]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section(OF_SOURCES[name], "Tables"), re.MULTILINE)
     assert {table: re.findall(r"`(\w+)`", key) for table, key in rows} == truth

@@ -1,4 +1,4 @@
-"""The fast road and pydantic's road of a record: the same columns, or the record takes pydantic's road.
+"""The fast decoder and pydantic give a record the same columns, or the fast decoder leaves it to pydantic.
 
 Documents are made from each vendor's models and then bent: JSON that is right, nearly right and wrong.
 """
@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from gapless.sources import SOURCES
-from gapless.sources._schema import parse as roads
-from gapless.sources._schema.arrow import Table, flatten
-from gapless.sources._schema.columns import Kind, kind_of
-from gapless.sources._schema.fast_decoder import FastRoad
-from gapless.sources._schema.record import Record
+from gapless.sources._schema import parse as parsing
+from gapless.sources._schema.arrow import Table, to_arrow
+from gapless.sources._schema.columns import FieldType, field_type
+from gapless.sources._schema.fast_decoder import FastDecoder
+from gapless.sources._schema.privacy import Privacy
+from gapless.sources._schema.record import Instant, Record, Text, record_id, record_time
 
 TABLES = [table for source in SOURCES.values() for table in source.tables]
 OPEN = [table for table in TABLES if not table.model.excluded_fields]
-"""A model that must not keep some fields has no fast road."""
+"""A model with excluded fields is never decoded fast."""
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
 
 
@@ -65,35 +67,35 @@ NEARLY = st.sampled_from(
 )
 
 
-def _value(kind: Kind) -> st.SearchStrategy[Any]:
-    one = _document(kind.model) if kind.model else RIGHT[kind.scalar or "text"]
-    some = st.lists(one, max_size=3) if kind.many else one
+def _value(type_: FieldType) -> st.SearchStrategy[Any]:
+    one = _document(type_.model) if type_.model else RIGHT[type_.scalar or "text"]
+    some = st.lists(one, max_size=3) if type_.many else one
     return st.one_of(some, some, some, st.none(), NEARLY)
 
 
 def _document(model: type[Record]) -> st.SearchStrategy[dict[str, Any]]:
     fields = {f.alias or name: f for name, f in model.model_fields.items() if name != "extra"}
-    needed = {name: _value(kind_of(f)) for name, f in fields.items() if f.is_required()}
-    others = {name: _value(kind_of(f)) for name, f in fields.items() if not f.is_required()}
+    needed = {name: _value(field_type(f)) for name, f in fields.items() if f.is_required()}
+    others = {name: _value(field_type(f)) for name, f in fields.items() if not f.is_required()}
     unknown = st.dictionaries(st.sampled_from(["new", "_extra", "_dlt_id", "extra"]), ANYTHING, max_size=1)
     known = st.fixed_dictionaries(needed, optional=others)
     return st.one_of(known, known, st.builds(lambda one, other: {**other, **one}, known, unknown))
 
 
 def _rows(table: Table, records: list[Any]) -> dict[str, list[dict[str, Any]]]:
-    return {name: rows.to_pylist() for name, rows in flatten(table, records).rows.items()}
+    return {name: rows.to_pylist() for name, rows in to_arrow(table, records).rows.items()}
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_both_roads_lead_to_the_same_columns(table: Table, data: st.DataObject) -> None:
-    """Whatever the fast road takes, pydantic takes, and every cell of every table is the same."""
+def test_both_decoders_give_the_same_columns(table: Table, data: st.DataObject) -> None:
+    """Whatever the fast decoder accepts, pydantic accepts, and every cell of every table is the same."""
     document = data.draw(_document(table.model))
     raw = json.dumps(document, ensure_ascii=data.draw(st.booleans())).encode("utf-8", "surrogatepass")
-    fast = FastRoad(table.model, {}).record(raw)
-    slow = roads.Parsed[Any]()
-    roads._slow_road(table.model, raw, {}, "id", slow)
+    fast = FastDecoder(table.model, {}).decode(raw)
+    slow = parsing.Parsed[Any]()
+    parsing._validate(table.model, raw, {}, parsing.id_name(table.model), slow)
     if fast is not None:
         assert not slow.unreadable, slow.unreadable
         assert _rows(table, [fast]) == _rows(table, slow.records)
@@ -102,20 +104,98 @@ def test_both_roads_lead_to_the_same_columns(table: Table, data: st.DataObject) 
 @pytest.mark.parametrize("table", OPEN, ids=lambda table: table.name)
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
-def test_an_ordinary_record_takes_the_fast_road(table: Table, data: st.DataObject) -> None:
-    """A document with every field, each of its type, is not left to the slow one."""
+def test_an_ordinary_record_is_decoded_fast(table: Table, data: st.DataObject) -> None:
+    """A document with every field, each of its type, is not left to pydantic."""
     raw = json.dumps(data.draw(_ordinary(table.model))).encode()
     assume(b'"0001-' not in raw and b'"9999-' not in raw)  # Hypothesis takes constants from our own code
-    assert FastRoad(table.model, {}).record(raw) is not None, raw
+    assert FastDecoder(table.model, {}).decode(raw) is not None, raw
 
 
 def _ordinary(model: type[Record]) -> st.SearchStrategy[dict[str, Any]]:
-    def value(kind: Kind) -> st.SearchStrategy[Any]:
-        ours = st.just("2024-02-29T12:00:00.5+02:00")
-        one = (
-            _ordinary(kind.model) if kind.model else ours if kind.scalar == "timestamp" else RIGHT[kind.scalar or ""]
-        )
-        return st.lists(one, max_size=1) if kind.many else one
+    def value(type_: FieldType) -> st.SearchStrategy[Any]:
+        time = st.just("2024-02-29T12:00:00.5+02:00")
+        scalar = time if type_.scalar == "timestamp" else RIGHT[type_.scalar or "text"]
+        one = _ordinary(type_.model) if type_.model else scalar
+        return st.lists(one, max_size=1) if type_.many else one
 
     fields = model.model_fields.items()
-    return st.fixed_dictionaries({f.alias or n: value(kind_of(f)) for n, f in fields if n != "extra"})
+    return st.fixed_dictionaries({f.alias or n: value(field_type(f)) for n, f in fields if n != "extra"})
+
+
+class Event(Record):
+    """A record of a vendor that has other names for the id and the time, one of them an alias in JSON."""
+
+    id_field = "event_uuid"
+    time_field = "published"
+
+    parent_columns = frozenset({"calendar_id"})
+
+    event_uuid: Text = Field(alias="uuid")
+    calendar_id: Text | None = None
+    published: Instant
+    title: Text | None = None
+
+
+EVENTS = Table("events", Event, ("event_uuid",), "merge")
+
+
+@pytest.mark.parametrize("more", ["", ', "unknown": 1'], ids=["strict", "pydantic"])
+def test_a_model_names_its_id_and_its_time(more: str) -> None:
+    """Either decoder's record gives them, and the table knows their columns."""
+    raw = b'{"uuid": "e-1", "published": "2026-03-02T09:00:00+02:00"%s}' % more.encode()
+    (event,) = parsing.parse(Event, [raw]).records
+    assert isinstance(event, Event) == bool(more)
+    assert (record_id(event), record_time(event)) == ("e-1", datetime(2026, 3, 2, 7, tzinfo=UTC))
+    assert (EVENTS.id_column, EVENTS.time_column) == ("event_uuid", "published")
+
+
+def test_an_invalid_record_is_found_by_its_own_id() -> None:
+    """The JSON name of the model's id is read, and no other member that happens to be called `id`."""
+    (bad,) = parsing.parse(Event, [b'{"id": 7, "uuid": "e-2", "published": "never"}']).unreadable
+    assert (bad.key, bad.reason.split(":")[0]) == ("e-2", "published")
+
+
+def test_a_model_cannot_name_a_field_that_it_lacks() -> None:
+    """A slip of the pen ends when the model is written, not when its first bad record comes."""
+    with pytest.raises(TypeError, match=r"Slip.time_field is 'publishd', and the model has no such field"):
+
+        class Slip(Event):
+            time_field = "publishd"
+
+
+def test_a_table_without_a_creation_time_says_so() -> None:
+    """`created_at` is the default, and not every model has it."""
+
+    class Team(Record):
+        id: Text
+
+    (team,) = parsing.parse(Team, [b'{"id": "t"}']).records
+    assert (Table("teams", Team, ("id",), "merge").time_column, record_time(team)) == (None, None)
+
+
+@pytest.mark.parametrize(("column", "allowed"), [("title", True), ("event_uuid", False), ("calendar_id", False)])
+def test_ids_cannot_be_hashed(column: str, allowed: bool) -> None:
+    """Neither a record's own id nor its parent's, because rows are joined by them; the model says which they are."""
+    rule = f"events.{column}=hash"
+    if allowed:
+        assert Privacy.parse(rule, "key", [EVENTS.schema], "X_PRIVACY").actions["events", column] == "hash"
+    else:
+        with pytest.raises(ValueError, match=f"X_PRIVACY: events.{column} cannot be hashed"):
+            Privacy.parse(rule, "key", [EVENTS.schema], "X_PRIVACY")
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("omni", "leads.lead_id action_logs.id action_logs.lead_id action_logs__messages.id"),
+        ("sequence", "activity_logs.id activity_logs__activity_log_items.id"),
+        ("kizen", "activities.id logged_activities.id logged_activities.activity_object__id"),
+        ("tines", "actions.id action_logs.id action_logs.action_id action_logs.story_id"),
+    ],
+)
+def test_the_vendors_ids_cannot_be_hashed(name: str, columns: str) -> None:
+    """Every id by which their rows are joined is refused."""
+    schemas = [schema for table in SOURCES[name].tables for schema in table.schema.tree()]
+    for column in columns.split():
+        with pytest.raises(ValueError, match="cannot be hashed"):
+            Privacy.parse(f"{column}=hash", "key", schemas, "X_PRIVACY")

@@ -7,8 +7,11 @@ import base64
 import msgspec
 import pytest
 
-from gapless.sources._http import Client, HeaderAuth, Unauthorized, VendorError, basic, httpx
-from gapless.sources._http.testing import Time
+from gapless.sources._http.auth import HeaderAuth, basic
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import Unauthorized, VendorError
+from gapless.sources._http.testing import FakeClock
+from gapless.sources._http.transport import httpx
 
 BASE = "https://api.vendor.test"
 KEY = "canary-7f3a9c"
@@ -109,7 +112,7 @@ def test_client_headers_and_urls_hold_no_key() -> None:
 )
 def test_no_error_shows_the_key(answer: httpx.Response) -> None:
     """A vendor that echoes the key does not get it into our messages, nor into any fact of the error."""
-    time = Time()
+    time = FakeClock()
     transport = httpx.MockTransport(lambda _: answer)
     auth = HeaderAuth({"Authorization": f"Bearer {KEY}"}, BASE)
     client = Client(BASE, auth=auth, transport=transport, clock=time.clock, sleep=time.sleep, retry_budget=1)

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gapless.sources._http import (
+from gapless.sources._http import decoding
+from gapless.sources._http.client import Client, segment
+from gapless.sources._http.errors import (
     BadEnvelope,
     BadRequest,
-    Client,
     Forbidden,
     ForeignHost,
     Loop,
@@ -27,10 +28,9 @@ from gapless.sources._http import (
     Unauthorized,
     Unavailable,
     VendorError,
-    httpx,
-    segment,
 )
-from gapless.sources._http.testing import Time
+from gapless.sources._http.testing import FakeClock
+from gapless.sources._http.transport import httpx
 
 BASE = "https://api.vendor.test"
 
@@ -53,9 +53,11 @@ class Stream(httpx.SyncByteStream):
         self.closed = True
 
 
-def client(handle: Callable[[httpx.Request], httpx.Response], time: Time | None = None, **settings: Any) -> Client:
+def client(
+    handle: Callable[[httpx.Request], httpx.Response], time: FakeClock | None = None, **settings: Any
+) -> Client:
     """A client whose vendor is `handle` and whose waits take no time."""
-    time = time or Time()
+    time = time or FakeClock()
     return Client(
         settings.pop("base_url", BASE),
         transport=httpx.MockTransport(handle),
@@ -182,14 +184,14 @@ def test_a_segment_stays_one_segment(value: object, quoted: str) -> None:
 @pytest.mark.parametrize("value", ["", ".", "..", "\ud800"])
 def test_an_id_that_is_no_segment_is_rejected(value: str) -> None:
     """It is an error of the kind that skips this one parent, and only this one."""
-    with pytest.raises(Rejected, match="cannot stand in a path"):
+    with pytest.raises(Rejected, match="cannot be part of a URL path"):
         segment(value)
 
 
 @pytest.mark.parametrize(("path", "params"), [("x" * 70_000, {}), ("a\nb", {}), ("x", {"a": "\ud800"})])
 def test_what_is_no_url_is_rejected(path: str, params: dict[str, str | int]) -> None:
     """A request that cannot be written down is skipped like one the vendor refuses."""
-    with pytest.raises(BadRequest, match="cannot be written as a URL"):
+    with pytest.raises(BadRequest, match="are not a valid URL"):
         requests()[1].get(path, Page, params)
 
 
@@ -214,6 +216,75 @@ def test_a_next_link_is_followed(link: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("link", "url"),
+    [
+        ("?page=2", BASE + "/api/v1/leads/7/logs?page=2"),
+        ("logs?page=2", BASE + "/api/v1/leads/7/logs?page=2"),
+        ("../8/logs", BASE + "/api/v1/leads/8/logs"),
+        ("/api/v1/other", BASE + "/api/v1/other"),
+        (BASE + "/z", BASE + "/z"),
+    ],
+)
+def test_a_relative_link_belongs_to_its_page(link: str, url: str) -> None:
+    """It is resolved against the URL of the page that holds it, also when that was a POST."""
+    for method in ("GET", "POST"):
+        seen, it = requests()
+        path, params = "leads/7/logs", {"page": 1}
+        page = it.get_page(path, Page, params) if method == "GET" else it.post_page(path, Page, {"a": 1}, params)
+        assert (page.url, page.body.items) == (BASE + "/api/v1/leads/7/logs?page=1", [])
+        it.get(it.follow(link, base=page.url), Page)
+        assert (seen[0].method, str(seen[1].url)) == (method, url)
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ([], {}),
+        ([""], {}),
+        (['<?after=2>; rel="next"'], {"next": "?after=2"}),
+        (['<?a=1,2;3>;rel=next , <?b>;rel="prev"'], {"next": "?a=1,2;3", "prev": "?b"}),
+        (["<?a>; rel=self", '<?b>; rel="next"'], {"self": "?a", "next": "?b"}),
+        (['<?a>; title="x, <?no>; rel=next \\" y"; REL="Next  LAST"; x'], {"next": "?a", "last": "?a"}),
+        (["<?a>; rel=next; rel=prev, <?b>; rel=next"], {"next": "?a"}),
+        (['<?a>; rel="next"; anchor="/other", <?b>; rel=next'], {"next": "?b"}),
+        ([", ,<?a> ; rel = next ;, ,"], {"next": "?a"}),
+        (["<?a>; title*=UTF-8''x%20y; rel=next"], {"next": "?a"}),
+        (["<>; rel=next, <?b>"], {"next": ""}),
+    ],
+)
+def test_link_headers_are_read(headers: list[str], found: dict[str, str]) -> None:
+    """Several links in one header or in several, quoted values with commas, several relations, any case."""
+    assert decoding.links(headers) == found
+    answer = httpx.Response(200, json={"items": []}, headers=[("link", each) for each in headers])
+    page = client(lambda _: answer).get_page("x/y", Page)
+    assert page.links == {relation: f"{BASE}/x/y{target}" for relation, target in found.items()}
+
+
+@pytest.mark.parametrize(
+    "header", ["?a; rel=next", '<?a>; rel="next', "<?a> rel=next", "<?a>; rel=next <?b>", "<https://x:y>; rel=next"]
+)
+def test_a_link_header_that_cannot_be_read_is_an_error(header: str) -> None:
+    """A missed next link would end the listing early, so it is retried like a wrong body; `get` does not care."""
+    answer = httpx.Response(200, json={"items": []}, headers={"link": header})
+    with pytest.raises(BadEnvelope, match="expected a Link header"):
+        client(lambda _: answer, retry_budget=0).get_page("x", Page)
+    assert client(lambda _: answer).get("x", Page).items == []
+
+
+def test_a_link_header_to_another_host_is_refused() -> None:
+    """The page itself counts, but its link is not requested: neither as a path nor by `follow`."""
+    answer = httpx.Response(200, json={"items": []}, headers={"link": "<//evil.test/x>; rel=next, <ftp://y>; rel=up"})
+    seen, it = requests(answer)
+    page = it.get_page("x", Page)
+    assert page.links == {"next": "https://evil.test/x", "up": "ftp://y"}
+    for link in page.links.values():
+        for ask in (it.follow, lambda url: it.get(url, Page)):
+            with pytest.raises(ForeignHost):
+                ask(link)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
     "link",
     [
         "https://evil.test/api/v1/x",
@@ -231,7 +302,7 @@ def test_a_next_link_is_followed(link: str, url: str) -> None:
 def test_a_foreign_next_link_is_refused(link: str) -> None:
     """Another scheme, host or port, a user in the URL, or no URL at all: nothing is sent there."""
     seen, it = requests()
-    with pytest.raises(ForeignHost, match="next-link leads to") as caught:
+    with pytest.raises(ForeignHost, match="next link points to") as caught:
         it.follow(link)
     assert "hunter2" not in str(caught.value)
     if link.startswith("http"):
@@ -247,7 +318,7 @@ def test_a_foreign_next_link_is_refused(link: str) -> None:
 def test_a_redirect_elsewhere_stops(location: str, status: int) -> None:
     """It is one request, not two, and not tried again."""
     seen, it = requests(httpx.Response(status, headers={"location": location}))
-    with pytest.raises(ForeignHost, match=r"redirect leads to .* base_url"):
+    with pytest.raises(ForeignHost, match=r"redirect points to .* base_url"):
         it.get("x", Page)
     assert len(seen) == 1
 
@@ -257,7 +328,7 @@ def test_a_redirect_at_home_names_the_setting() -> None:
     error = one(httpx.Response(302, headers={"location": "/login?next=%2Fx"}))
     assert type(error) is BadRequest
     assert str(error) == (
-        "GET /x answered 302: a redirect to /login, none is followed; check the source's base_url setting"
+        "GET /x answered 302: redirects are not followed (to /login); check the source's base_url setting"
     )
     assert type(one(httpx.Response(304))) is BadRequest
 
@@ -333,12 +404,12 @@ def test_errors_survive_pickling() -> None:
 )
 def test_the_vendors_short_words_are_told(answer: object, words: str) -> None:
     """Type, code and short messages of every documented error shape are in the detail, on one line."""
-    assert one(httpx.Response(400, json=answer)).detail.endswith(f"; it says: {words}")
+    assert one(httpx.Response(400, json=answer)).detail.endswith(f"; the vendor says: {words}")
 
 
 def test_plain_text_is_told() -> None:
     """A short text body is the vendor's message."""
-    assert one(httpx.Response(404, text="no such action")).detail.endswith("; it says: no such action")
+    assert one(httpx.Response(404, text="no such action")).detail.endswith("; the vendor says: no such action")
 
 
 @pytest.mark.parametrize(
@@ -357,7 +428,7 @@ def test_plain_text_is_told() -> None:
 def test_other_error_bodies_are_not_told(answer: httpx.Response) -> None:
     """A page, a record or rubbish in an error's body stays out of the message."""
     error = one(answer)
-    assert "it says" not in error.detail
+    assert "the vendor says" not in error.detail
     assert "canary" not in str(error)
 
 
@@ -401,7 +472,7 @@ def test_an_endless_error_body_ends() -> None:
         (b'{"items":' + b"[" * 100_000, "application/json", "nested too deeply"),
         (b"null", "application/json", "a JSON null"),
         (b"12", "application/json", "a JSON number"),
-        (b"oops canary", "application/json", "no JSON"),
+        (b"oops canary", "application/json", "not JSON"),
     ],
 )
 def test_a_wrong_envelope_is_an_error_in_types(body: bytes, media: str, found: str) -> None:
@@ -539,7 +610,7 @@ def test_a_fault_says_its_name() -> None:
 
 def test_a_trickle_meets_the_deadline() -> None:
     """A body that always sends one more byte, each in time, ends when the whole attempt is over."""
-    time = Time()
+    time = FakeClock()
     streams: list[Stream] = []
 
     def drip() -> Iterator[bytes]:
@@ -559,7 +630,7 @@ def test_a_trickle_meets_the_deadline() -> None:
 
 def test_each_attempt_has_its_own_deadline() -> None:
     """Slow attempts one after the other are not added up."""
-    time = Time()
+    time = FakeClock()
     statuses = iter([503, 503, 200])
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -574,7 +645,7 @@ def test_each_attempt_has_its_own_deadline() -> None:
 
 def test_stats_count_sends_retries_and_seconds() -> None:
     """Each send, each retry and each second asleep is counted, and `waiting` is up only while asleep."""
-    time = Time()
+    time = FakeClock()
     asleep: list[int] = []
     answers = iter([429, 503, 200])
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gapless.sources._http.decoding import Malformed, OneRecord, decoded
-from gapless.sources._http.lenient_json import mended
+from gapless.sources._http.lenient_json import quote_invalid_records
 
 GOOD = '{"id": "g",  "n": 1.10000000000000000000001, "t": "a, ] } \\" b"}'
 BAD = {
@@ -64,8 +64,8 @@ def test_what_is_not_shaped_like_json_is_not_mended(body: bytes) -> None:
 def test_a_cut_body_is_never_mended() -> None:
     """Wherever a page with a bad record is cut, it is refused as a whole."""
     whole = f'{{"items": [{GOOD}, {BAD["nan"]}], "after": null}}'.encode()
-    assert mended(whole) is not None
-    assert [cut for cut in range(len(whole)) if mended(whole[:cut]) is not None] == []
+    assert quote_invalid_records(whole) is not None
+    assert [cut for cut in range(len(whole)) if quote_invalid_records(whole[:cut]) is not None] == []
 
 
 @pytest.mark.parametrize("body", ['{"id": "a", "n": 1.50}', '{"id": "a", "n": NaN}'])
@@ -80,3 +80,18 @@ def test_an_answer_without_an_id_is_no_record(body: str) -> None:
     """An error body, HTML or an empty answer with 200 is a broken envelope and not a bad record."""
     with pytest.raises(Malformed):
         decoded(body.encode(), "", OneRecord)
+
+
+class Event(OneRecord):
+    id_name = "uuid"
+
+
+def test_an_id_may_have_another_name() -> None:
+    """A shape says which member identifies its record, also in one that is no strict JSON."""
+    for body in ('{"uuid": "a"}', '{"uuid": NaN}'):
+        found = decoded(body.encode(), "", Event)
+        assert isinstance(found, Event)
+        with pytest.raises(Malformed):
+            decoded(body.replace("uuid", "id").encode(), "", Event)
+    with pytest.raises(Malformed, match="missing required field `uuid`"):
+        decoded(b'{"error": "x"}', "", Event)

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.sources._http import Client, httpx
+from gapless.sources._http.client import Client
 from gapless.sources._http.rate_limit import RateBudget
-from gapless.sources._http.testing import Time
+from gapless.sources._http.testing import FakeClock
+from gapless.sources._http.transport import httpx
 
 BASE = "https://api.vendor.test"
 
 
 def test_a_burst_is_allowed() -> None:
     """As many requests as the budget has go out at once."""
-    time = Time()
+    time = FakeClock()
     budget = RateBudget(5, clock=time.clock, sleep=time.sleep)
     assert [budget.take() for _ in range(5)] == [0.0] * 5
 
@@ -29,7 +30,7 @@ def test_a_burst_is_allowed() -> None:
 @given(st.integers(1, 7), st.lists(st.floats(0, 40), min_size=1, max_size=60))
 def test_no_window_holds_too_many(per_minute: int, gaps: list[float]) -> None:
     """Whatever the rhythm of the callers, any 60 seconds hold at most `per_minute` requests."""
-    time = Time()
+    time = FakeClock()
     budget = RateBudget(per_minute, clock=time.clock, sleep=time.sleep)
     sent = []
     for gap in gaps:
@@ -42,7 +43,7 @@ def test_no_window_holds_too_many(per_minute: int, gaps: list[float]) -> None:
 
 def test_no_slot_is_wasted() -> None:
     """A full budget waits for the oldest request to leave the window and no longer."""
-    time = Time()
+    time = FakeClock()
     budget = RateBudget(2, clock=time.clock, sleep=time.sleep)
     budget.take()
     time.now += 50
@@ -103,7 +104,7 @@ def test_two_threads_cannot_take_the_last_slot() -> None:
 
 def test_a_pause_holds_everyone() -> None:
     """After `pause` nobody gets a slot until it is over, and a shorter pause does not end a longer one."""
-    time = Time()
+    time = FakeClock()
     budget = RateBudget(100, clock=time.clock, sleep=time.sleep)
     budget.pause(7)
     budget.pause(3)
@@ -127,7 +128,7 @@ def test_zero_is_no_budget() -> None:
 
 def test_a_429_holds_back_the_whole_client() -> None:
     """One worker's Retry-After is a pause for the others too."""
-    time = Time()
+    time = FakeClock()
     answers = iter([httpx.Response(429, headers={"retry-after": "9"})])
     client = Client(
         BASE,
@@ -146,7 +147,7 @@ def test_a_429_holds_back_the_whole_client() -> None:
 
 def test_every_attempt_takes_a_slot() -> None:
     """Retries count against the budget like first attempts."""
-    time = Time()
+    time = FakeClock()
     sent = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -162,7 +163,7 @@ def test_every_attempt_takes_a_slot() -> None:
 
 def test_waiting_for_the_rate_is_free() -> None:
     """Minutes spent waiting for a slot do not use up a retry budget of seconds."""
-    time = Time()
+    time = FakeClock()
     statuses = iter([200, 503, 503, 200])
     client = Client(
         BASE,

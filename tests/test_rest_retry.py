@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.sources._http import Throttled, Unavailable
+from gapless.sources._http.errors import Throttled, Unavailable
 from gapless.sources._http.retry import Policy, retry_after, retrying
-from gapless.sources._http.testing import Time
+from gapless.sources._http.testing import FakeClock
 
 EPOCH = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 
 
-def failing(time: Time, policy: Policy, cost: float = 0.0, asked: float | None = None) -> list[float]:
+def failing(time: FakeClock, policy: Policy, cost: float = 0.0, asked: float | None = None) -> list[float]:
     """When each attempt started, for a request of `cost` seconds that never works."""
     starts = []
 
@@ -32,51 +32,51 @@ def failing(time: Time, policy: Policy, cost: float = 0.0, asked: float | None =
 
 def test_backoff_doubles_up_to_the_cap() -> None:
     """The ceiling of a wait is 0.5 s, doubled by each attempt, and never above max_wait."""
-    policy = Policy(max_wait=3, chance=lambda: 1.0)
+    policy = Policy(max_wait=3, jitter=lambda: 1.0)
     assert [policy.wait(n, None) for n in (1, 2, 3, 4, 5, 5000)] == [0.5, 1, 2, 3, 3, 3]
 
 
 def test_jitter_is_full() -> None:
     """Chance spreads a wait from 0 to its ceiling."""
     chance = iter([0.0, 0.5, 1.0])
-    policy = Policy(chance=lambda: next(chance))
+    policy = Policy(jitter=lambda: next(chance))
     assert [policy.wait(3, None) for _ in range(3)] == [0, 1, 2]
 
 
 def test_the_vendors_word_is_kept() -> None:
     """Retry-After is the wait, on whatever attempt, but not beyond max_wait."""
-    policy = Policy(max_wait=60, chance=lambda: 0.99)
+    policy = Policy(max_wait=60, jitter=lambda: 0.99)
     assert [policy.wait(n, 7.5) for n in (1, 9)] == [7.5, 7.5]
     assert policy.wait(1, 86400.0) == 60
 
 
 def test_retry_after_zero_is_no_storm() -> None:
     """A vendor that says "now" for ever is asked about four times a second, not thousands."""
-    time = Time()
+    time = FakeClock()
     chance = itertools.cycle([0.2, 0.8])
-    assert len(failing(time, Policy(budget=10, chance=lambda: next(chance)), asked=0.0)) < 50
+    assert len(failing(time, Policy(budget=10, jitter=lambda: next(chance)), asked=0.0)) < 50
 
 
 def test_a_wait_that_would_pass_the_budget_is_not_slept() -> None:
     """The error comes at once when the next wait would end too late."""
-    time = Time()
+    time = FakeClock()
     assert failing(time, Policy(budget=10), asked=4) == [0, 4, 8]
     assert time.now == 1008
 
 
 def test_sends_use_up_the_budget() -> None:
     """Time spent in the requests themselves counts."""
-    assert failing(Time(), Policy(budget=10), cost=3, asked=1) == [0, 4, 8]
+    assert failing(FakeClock(), Policy(budget=10), cost=3, asked=1) == [0, 4, 8]
 
 
 def test_a_budget_of_a_second_still_retries() -> None:
     """With the default backoff the first wait fits into the shortest budgets."""
-    assert len(failing(Time(), Policy(budget=1, chance=lambda: 0.999))) >= 2
+    assert len(failing(FakeClock(), Policy(budget=1, jitter=lambda: 0.999))) >= 2
 
 
 def test_a_sleep_that_does_not_sleep_ends() -> None:
     """A stubbed sleep with a clock that stands still uses up the budget all the same."""
-    time = Time()
+    time = FakeClock()
 
     def send() -> None:
         raise Unavailable(method="GET", path="/x", retry_after=1)
@@ -87,19 +87,19 @@ def test_a_sleep_that_does_not_sleep_ends() -> None:
 
 def test_the_last_error_tells_the_story() -> None:
     """It is the last one, and says how many attempts in how long and which setting gives more."""
-    time = Time()
+    time = FakeClock()
     errors = iter([Throttled(method="GET", path="/x", status=429), Unavailable(method="GET", path="/x", status=503)])
 
     def send() -> None:
         time.now += 0.75
         raise next(errors)
 
-    policy = Policy(budget=1.5, chance=lambda: 0.5)
+    policy = Policy(budget=1.5, jitter=lambda: 0.5)
     with pytest.raises(Unavailable) as caught:
         retrying(policy, send, slot=lambda: 0.0, clock=time.clock, sleep=time.sleep)
     assert str(caught.value) == (
-        "GET /x answered 503: gave up after 2 attempts in 1.8 s, the next would wait 0.5 s more"
-        " and the budget is 1.5 s (GAPLESS_RETRY_BUDGET)"
+        "GET /x answered 503: gave up after 2 attempts in 1.8 s: waiting 0.5 s more would exceed"
+        " the retry budget of 1.5 s (GAPLESS_RETRY_BUDGET)"
     )
 
 

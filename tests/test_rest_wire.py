@@ -13,8 +13,11 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from gapless.sources._http import Client, HeaderAuth, Unavailable, httpx
+from gapless.sources._http.auth import HeaderAuth
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import Unavailable
 from gapless.sources._http.testing import serve
+from gapless.sources._http.transport import httpx
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"items":[]}'
 

@@ -48,7 +48,7 @@ def lose(source: str, folder: Path, where: str = "true") -> None:
     """Delete rows of the main table and all below them, behind the back of everyone."""
     roots = f"select _dlt_id from {source}.{TREES[source].name} where {where}"
     with duckdb.connect(str(folder / "gapless.duckdb")) as db:
-        for shape in reversed(list(TREES[source].shape.tree())):
+        for shape in reversed(list(TREES[source].schema.tree())):
             key = "_dlt_root_id" if shape.parent else "_dlt_id"
             db.execute(f"delete from {source}.{shape.name} where {key} in ({roots})")
 

@@ -141,7 +141,7 @@ def _count(shown: DemoResult) -> None:
     with duckdb.connect(str(shown.file), read_only=True) as connection:
         for name, source in SOURCES.items():
             for table in source.tables:
-                for shape in table.shape.tree():
+                for shape in table.schema.tree():
                     found = connection.execute(f'select count(*) from "{name}"."{shape.name}"').fetchone()
                     shown.tables.setdefault(f"{name}.{shape.name}", []).append(found[0] if found else 0)
 

@@ -29,7 +29,7 @@ from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES, Source
 from gapless.sources._incremental.shard import Shard
 from gapless.sources._incremental.window import Window
-from gapless.sources._schema.columns import TableShape
+from gapless.sources._schema.columns import TableSchema
 from gapless.sources.facts import Cadence
 
 POOL = "gapless"
@@ -74,8 +74,8 @@ def definitions(
     return dg.Definitions.merge(*parts, common)
 
 
-def _shapes(source: Source) -> list[TableShape]:
-    return [shape for table in source.tables for shape in table.shape.tree()]
+def _shapes(source: Source) -> list[TableSchema]:
+    return [shape for table in source.tables for shape in table.schema.tree()]
 
 
 # -- what is new -----------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def _tables(source: Source, cadence: Cadence) -> dg.Definitions:
     return dg.Definitions([new], asset_checks=[checks], jobs=[job, look], schedules=[schedule])
 
 
-def _spec(source: Source, shape: TableShape, cadence: Cadence) -> dg.AssetSpec:
+def _spec(source: Source, shape: TableSchema, cadence: Cadence) -> dg.AssetSpec:
     columns = [dg.TableColumn(column.name, column.data_type) for column in shape.columns]
     return dg.AssetSpec(
         [source.name, shape.name],

@@ -109,7 +109,7 @@ class _GapFinder:
         if parents is None:
             return []
         listing = parents.table
-        rows = self._rows(f"select {listing.id} from {{0}} where {parents.condition()}", listing.name)
+        rows = self._rows(f"select {listing.id_column} from {{0}} where {parents.condition()}", listing.name)
         return [str(parent) for (parent,) in rows]
 
     def _parents(self) -> Iterator[Gap]:

@@ -12,7 +12,7 @@ from typing import Any
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES, Source
-from gapless.sources._schema.columns import TableShape
+from gapless.sources._schema.columns import TableSchema
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """What a reset proof is covered to: before every record; not null, which would mean that it was never asked."""
@@ -85,7 +85,7 @@ def statuses(target: Target) -> Iterator[Status]:
 def _status(reader: Reader, source: Source) -> Status:
     status = Status(source.name)
     for table in source.tables:
-        for shape in table.shape.tree():
+        for shape in table.schema.tree():
             _table(reader, status, shape)
     if status.rows:
         status.newest = _newest(reader, source)
@@ -101,7 +101,7 @@ def _status(reader: Reader, source: Source) -> Status:
     return status
 
 
-def _table(reader: Reader, status: Status, shape: TableShape) -> None:
+def _table(reader: Reader, status: Status, shape: TableSchema) -> None:
     knows_drift = any(column.name == "_extra" for column in shape.columns)
     extra = "count(_extra)" if knows_drift else "0"
     found = reader.rows(status.source, f"select count(*), {extra} from {{0}}", shape.name)
@@ -122,7 +122,7 @@ def _fields(texts: list[tuple[Any, ...]]) -> list[str]:
 
 
 def _newest(reader: Reader, source: Source) -> datetime | None:
-    column = source.main.time
+    column = source.main.time_column
     found = reader.rows(source.name, f"select max({column}) from {{0}}", source.main.name) if column else None
     return as_utc(found[0][0]) if found else None
 

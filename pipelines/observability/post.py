@@ -1,6 +1,6 @@
-"""Telling somebody who is no vendor: one POST of a document, within seconds in all. Knows not what it says.
+"""Sends one JSON document to a URL that is no vendor's, such as a webhook, within a few seconds.
 
-The address is a secret itself, as those of webhooks are: an error names its host and nothing else of it.
+Knows nothing of what the document says. The address may itself be a secret: an error names its scheme and host only.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import threading
 import time
 
 from gapless.sources._http.auth import origin
-from gapless.sources._http.errors import BadRequest, Unavailable, VendorError, kind
+from gapless.sources._http.errors import BadRequest, Unavailable, VendorError, error_class
 from gapless.sources._http.retry import Policy, retrying
 from gapless.sources._http.transport import Deadline, connect, httpx
 
 
 def site(url: str) -> str:
-    """Scheme and host of an address; raises ValueError, without the address, when it is none of http(s)."""
+    """Returns scheme and host of an address; raises ValueError, without quoting it, for no http or https URL."""
     try:
         scheme, host, port = origin(url.strip())
     except httpx.InvalidURL:
@@ -26,23 +26,24 @@ def site(url: str) -> str:
 
 
 def deliver(url: str, document: object, seconds: float = 10.0) -> None:
-    """Raises a VendorError when nobody took it in time; what passes by itself is tried again meanwhile.
+    """Posts `document` as JSON within `seconds`, retrying meanwhile; raises a VendorError when that fails.
 
-    In a thread of its own, because looking up a host's name has no timeout.
+    The request runs in a thread of its own, because the look-up of a host name has no timeout.
     """
-    failed: list[VendorError] = [_late(url, seconds)]
-    thread = threading.Thread(target=_post, args=(url, document, seconds, failed), daemon=True)
+    errors: list[VendorError] = [_timed_out(url, seconds)]
+    thread = threading.Thread(target=_post, args=(url, document, seconds, errors), daemon=True)
     thread.start()
     thread.join(seconds)
-    if error := next(iter(failed), None):
+    if error := next(iter(errors), None):
         raise error
 
 
-def _late(url: str, seconds: float) -> VendorError:
+def _timed_out(url: str, seconds: float) -> VendorError:
     return Unavailable(method="POST", path=site(url), detail=f"no answer within {seconds:g} s")
 
 
-def _post(url: str, document: object, seconds: float, failed: list[VendorError]) -> None:
+def _post(url: str, document: object, seconds: float, errors: list[VendorError]) -> None:
+    """Empties `errors` on success, and else puts the last error there."""
     deadline = Deadline(seconds, time.monotonic)
     deadline.start()
 
@@ -52,18 +53,18 @@ def _post(url: str, document: object, seconds: float, failed: list[VendorError])
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise Unavailable(method="POST", path=site(url), detail=type(error).__name__) from None
         if not response.is_success:
-            raise _refusal(url, response.status_code)
+            raise _error(url, response.status_code)
 
     with connect(deadline, None, 1) as http:
         try:
             policy = Policy(budget=seconds, max_wait=seconds / 4)
             retrying(policy, send, slot=lambda: 0.0, clock=time.monotonic, sleep=time.sleep)
-            failed.clear()
+            errors.clear()
         except VendorError as error:
-            failed[:] = [error]
+            errors[:] = [error]
 
 
-def _refusal(url: str, status: int) -> VendorError:
+def _error(url: str, status: int) -> VendorError:
     if status < 400:
-        return BadRequest(method="POST", path=site(url), status=status, detail="a redirect, none is followed")
-    return kind(status)(method="POST", path=site(url), status=status, detail="it was not taken")
+        return BadRequest(method="POST", path=site(url), status=status, detail="redirects are not followed")
+    return error_class(status)(method="POST", path=site(url), status=status, detail="the message was not accepted")

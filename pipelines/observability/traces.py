@@ -18,7 +18,7 @@ from gapless.sources import SOURCES
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
     from gapless.pipelines.outcome import Outcome
-    from gapless.sources._http.client import Attempt
+    from gapless.sources._http.stats import Attempt
     from gapless.sources._incremental.session import Session
 
 STEPS = ("extract", "normalize", "load")

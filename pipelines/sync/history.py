@@ -133,7 +133,7 @@ def _without_orphans(client: Any, source: Source, held: dict[str, int]) -> None:
     """Deletes rows below a root that is not there: a merge would not find them and put its own beside them."""
     for table in source.tables:
         root = client.make_qualified_table_name(table.name)
-        for shape in table.shape.tree():
+        for shape in table.schema.tree():
             if shape.parent and shape.name in held:
                 rooted = f"_dlt_root_id not in (select _dlt_id from {root})" if table.name in held else "1 = 1"
                 client.execute_sql(f"delete from {client.make_qualified_table_name(shape.name)} where {rooted}")

@@ -55,7 +55,7 @@ def _labels() -> dict[str, str]:
         parents = source.stream.parents
         if parents and parents.label:
             table = f"{source.name}.{parents.table.name}"
-            named |= dict(_asked(f"select {parents.table.id}, {parents.label} from {table}", []))
+            named |= dict(_asked(f"select {parents.table.id_column}, {parents.label} from {table}", []))
     return named
 
 

@@ -20,7 +20,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Rejected, VendorError
 from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._incremental.window import Window, optional_instant
-from gapless.sources._schema.arrow import flatten
+from gapless.sources._schema.arrow import to_arrow
 from gapless.sources._schema.parse import parse
 
 SAMPLE = 5
@@ -210,7 +210,7 @@ def _measured(source: Source, sample: list[tuple[Any, Any]], found: Plan) -> Non
         count += len(raws)
         size += sum(map(len, raws))
         records = parse(main.model, raws, given).records
-        rows += sum(batch.num_rows for batch in flatten(main, records).rows.values()) if records else 0
+        rows += sum(batch.num_rows for batch in to_arrow(main, records).rows.values()) if records else 0
     if count:
         found.rows = (found.rows or 0) + round((found.records or 0) * rows / count)
         found.megabytes = round((found.records or 0) * size / count / 1e6, 1)

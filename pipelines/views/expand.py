@@ -31,8 +31,8 @@ def timeline_of(source: Source, template: str) -> str:
     return template.format(
         source=source.name,
         stream=table.name,
-        id=table.id,
-        time=f"record.{table.time}" if table.time else NO_TIME,
+        id=table.id_column,
+        time=f"record.{table.time_column}" if table.time_column else NO_TIME,
         parent=f"cast(record.{parent} as varchar)" if parent else "cast(null as varchar)",
     )
 
@@ -45,4 +45,4 @@ def _streams(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
     for source in sources:
         parents = source.stream.parents
         for table in (source.main, *([parents.table] if parents else [])):
-            yield {"source": source.name, "stream": table.name, "time": table.time or NO_TIME}
+            yield {"source": source.name, "stream": table.name, "time": table.time_column or NO_TIME}

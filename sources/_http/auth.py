@@ -1,6 +1,6 @@
-"""Keys: put on a request at the last moment, for one origin only, and never shown.
+"""Authentication: adds keys to a request just before it is sent, for one origin only, and never shows them.
 
-A key stands in no client header, no URL, no message and no repr. No HTTP and no setting may enter.
+A key is in no client header, no URL, no message and no repr. No request and no setting may enter.
 """
 
 from __future__ import annotations
@@ -12,13 +12,24 @@ from gapless.sources._http.transport import httpx
 
 
 def origin(url: httpx.URL | str) -> tuple[str, bytes, int | None]:
-    """Scheme, host and port of a URL; a default port is None."""
+    """Returns scheme, host and port of a URL; the scheme's default port is None."""
     parsed = httpx.URL(url)
     return parsed.scheme, parsed.raw_host, parsed.port
 
 
-def base(url: str) -> str:
-    """A base URL without its last slash; raises ValueError when it is not scheme, host and perhaps a path."""
+def site(url: httpx.URL) -> str:
+    """Returns scheme and host for a message, without a user name or a password but saying that one is there."""
+    address = f"{url.scheme}://{url.netloc.decode()}"
+    return f"{address} with a user name" if url.userinfo else address
+
+
+def path_of(url: httpx.URL) -> str:
+    """Returns a URL's path without its query, which may hold a cursor or a person's data."""
+    return url.raw_path.split(b"?")[0].decode("ascii")
+
+
+def checked_base_url(url: str) -> str:
+    """Returns a base URL without its last slash; raises ValueError when it is not scheme, host and maybe a path."""
     try:
         found = httpx.URL(url.strip())
     except httpx.InvalidURL:
@@ -32,20 +43,20 @@ def base(url: str) -> str:
 
 
 class HeaderAuth(httpx.Auth):
-    """Sets secret headers on requests to the origin of `base_url`, and leaves all others as they are.
+    """Adds secret headers to requests to the origin of `base_url`, and to no others.
 
-    `hidden` are more texts that must not be shown, such as the password inside a Basic header.
-    Raises ValueError, without the value, for one that cannot stand in a header.
+    `hidden` are further texts that must never be shown, such as the password inside a Basic header.
+    Raises ValueError, without quoting it, for a value that is not allowed in a header.
     """
 
     def __init__(self, headers: Mapping[str, str], base_url: str, *, hidden: Iterable[str] = ()) -> None:
-        self._headers = {name: _checked(name, value) for name, value in headers.items()}
-        self._origin = origin(base(base_url))
+        self._headers = {name: _checked_header(name, value) for name, value in headers.items()}
+        self._origin = origin(checked_base_url(base_url))
         self._hidden = frozenset(hidden)
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Every text that must not be shown: header values whole and, after a scheme word, the rest."""
+        """Returns every text that must not be shown: each header value, and the part after its scheme word."""
         whole = set(self._headers.values())
         return frozenset(whole | {value.split(" ", 1)[-1] for value in whole} | self._hidden)
 
@@ -59,7 +70,7 @@ class HeaderAuth(httpx.Auth):
 
 
 def basic(client_id: str, client_secret: str, base_url: str) -> HeaderAuth:
-    """HTTP Basic (RFC 7617) with an id and a secret, for the origin of `base_url`."""
+    """Returns HTTP Basic authentication (RFC 7617) for the origin of `base_url`; ValueError for an empty part."""
     client_id, client_secret = client_id.strip(), client_secret.strip()
     if not client_id or not client_secret or ":" in client_id:
         raise ValueError("client id and client secret must both be set, and the id has no colon")
@@ -67,8 +78,8 @@ def basic(client_id: str, client_secret: str, base_url: str) -> HeaderAuth:
     return HeaderAuth({"Authorization": f"Basic {token}"}, base_url, hidden=[client_secret])
 
 
-def _checked(name: str, value: str) -> str:
-    # Here, because the HTTP library's own refusal of such a value quotes it.
+def _checked_header(name: str, value: str) -> str:
+    # Checked here, because the error of the HTTP library would quote the value.
     value = value.strip()
     if not value or not value.isascii() or not value.isprintable():
         found = "empty" if not value else "not plain printable ASCII"

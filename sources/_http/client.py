@@ -1,7 +1,7 @@
-"""Asking a vendor: one request in, one checked answer out. Knows no vendor, no paging and no record.
+"""The HTTP client of a source: sends one request and returns one checked answer. Knows no vendor and no record.
 
-An answer is believed only after its envelope is decoded into the shape the caller names. What passes by
-itself is retried here; everything else is an error from errors.py, raised once.
+An answer counts only after its body is decoded into the type that the caller names. Transient failures are
+retried here; everything else is an error from errors.py, raised once.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
-from gapless.sources._http.auth import base, origin
-from gapless.sources._http.decoding import Malformed, decoded, media_type
+from gapless.sources._http.auth import checked_base_url, origin, path_of, site
+from gapless.sources._http.decoding import Answer, Malformed, decoded, links, media_type
 from gapless.sources._http.errors import (
     ADVICE,
     BadEnvelope,
@@ -29,65 +28,31 @@ from gapless.sources._http.errors import (
     Throttled,
     Unavailable,
     VendorError,
-    kind,
-    scrub,
-    vendor_words,
+    error_class,
+    redact,
+    vendor_message,
 )
 from gapless.sources._http.rate_limit import RateBudget
 from gapless.sources._http.retry import Policy, retry_after, retrying
+from gapless.sources._http.stats import Attempt, Stats
 from gapless.sources._http.transport import Deadline, connect, httpx
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 T = TypeVar("T")
-ERROR_BODY = 65_536  # bytes of an error's body that are read at most
+R = TypeVar("R")
+Params = Mapping[str, str | int]
 
-
-class Stats:
-    """What a client has done: `waited` sums the seconds its workers slept, `waiting` of them sleep now."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.requests = self.retries = self.waiting = 0
-        self.waited = 0.0
-
-    def add(self, *, requests: int = 0, retries: int = 0, waiting: int = 0, waited: float = 0.0) -> None:
-        with self._lock:
-            self.requests += requests
-            self.retries += retries
-            self.waiting += waiting
-            self.waited += waited
-
-    @contextmanager
-    def asleep(self, seconds: float) -> Iterator[None]:
-        self.add(waiting=1)
-        try:
-            yield
-        finally:
-            self.add(waiting=-1, waited=seconds)
-
-
-@dataclass
-class Attempt:
-    """One request as it went, for whoever watches: facts, and nothing of a query, a header or a body."""
-
-    method: str
-    host: str
-    path: str
-    number: int
-    """1 for the first, 2 for its first retry, …"""
-    status: int | None = None
-    """None without an answer."""
-    error: str | None = None
-    """Its class in errors.py."""
-    seconds: float = 0.0
+ERROR_BODY_BYTES = 65_536
+"""How much of an error's body is read: enough for a message, and an endless one ends."""
 
 
 class Client:
-    """HTTP to one vendor: key, rate budget, retries, deadline, envelope check. Safe to share between threads.
+    """HTTP to one vendor. Safe to share between threads.
 
-    Times are seconds. Raises ValueError for a base URL that is not scheme and host.
+    `retry_max_wait`, `retry_budget` and `deadline` (of one attempt) are seconds, `workers` connections at most.
+    Raises ValueError for a base URL that is not scheme and host, or a rate below 1.
     """
 
     def __init__(
@@ -106,42 +71,54 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._home = httpx.URL(base(base_url))
-        self._root = "/".join(part for part in (base(base_url), prefix.strip("/")) if part)
+        base = checked_base_url(base_url)
+        self._home = httpx.URL(base)
+        self._root = "/".join(part for part in (base, prefix.strip("/")) if part)
         self._auth = auth
         self._clock, self._sleep = clock, sleep
         self._policy = Policy(budget=retry_budget, max_wait=retry_max_wait)
         self.requests_per_minute = requests_per_minute
-        self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._nap)
+        self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._wait)
         self._deadline = Deadline(deadline, clock)
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
         self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})})
         self.stats = Stats()
         self.watch: Callable[[Attempt], None] = lambda attempt: None
-        """Told of every attempt when it has ended, in the thread that made it; it must not raise."""
+        """Called after each attempt, in the thread that made it; it must not raise."""
 
-    def get(self, path: str, shape: TypeForm[T], params: Mapping[str, str | int] | None = None) -> T:
-        """The answer to a GET, decoded into the msgspec type `shape`; raises a VendorError."""
-        return self._ask("GET", path, shape, params)
+    def get(self, path: str, shape: TypeForm[T], params: Params | None = None) -> T:
+        """Returns the answer to a GET, decoded into the msgspec type `shape`; raises a VendorError."""
+        return self._request("GET", path, params, partial(_body, shape))
 
-    def post(self, path: str, shape: TypeForm[T], json: object, params: Mapping[str, str | int] | None = None) -> T:
-        """As `get`, for the listings that vendors serve by POST; it is retried alike, so only for reading."""
-        return self._ask("POST", path, shape, params, json=json)
+    def post(self, path: str, shape: TypeForm[T], json: object, params: Params | None = None) -> T:
+        """Returns the answer to a POST with a JSON body. It is retried like a GET, so only for listings."""
+        return self._request("POST", path, params, partial(_body, shape), json=json)
 
-    def follow(self, url: str) -> str:
-        """A vendor's next-link, absolute or relative to the API's root, as a path for `get` and `post`.
+    def get_page(self, path: str, shape: TypeForm[T], params: Params | None = None) -> Answer[T]:
+        """Like `get`, with the page's URL and its `Link` header; a header that cannot be read is retried."""
+        return self._request("GET", path, params, partial(_page, shape))
 
-        Raises ForeignHost when it leaves the base URL's origin or carries a user or password.
+    def post_page(self, path: str, shape: TypeForm[T], json: object, params: Params | None = None) -> Answer[T]:
+        """Like `post`, with the page's URL and its `Link` header."""
+        return self._request("POST", path, params, partial(_page, shape), json=json)
+
+    def follow(self, url: str, base: str | None = None) -> str:
+        """Returns a link as an absolute URL, which all four methods above take as their path.
+
+        A relative link is resolved against `base`, the URL of the page that holds it (`Answer.url`; RFC 3986,
+        section 5), and without one against the API's root. Raises ForeignHost when the link leaves the base URL's
+        origin or carries a user name.
         """
         try:
-            found: httpx.URL | None = httpx.URL(self._root + "/").join(url)
+            found: httpx.URL | None = httpx.URL(base or self._root + "/").join(url)
         except (httpx.InvalidURL, ValueError):
             found = None
         if found is None or origin(found) != origin(self._home) or found.userinfo:
-            raise ForeignHost(method="GET", path=_path(self._home), detail=self._elsewhere("next-link", found))
+            raise ForeignHost(method="GET", path=path_of(self._home), detail=self._foreign("next link", found))
         return str(found)
 
     def close(self) -> None:
+        """Closes the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -150,30 +127,36 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _ask(
-        self, method: str, path: str, shape: TypeForm[T], params: Mapping[str, str | int] | None, **body: Any
-    ) -> T:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        read: Callable[[httpx.Response, bytes], R],
+        **body: Any,
+    ) -> R:
+        """Sends a request until it succeeds or the retry budget is spent; `read` decodes the answer."""
         try:
             url = httpx.URL(self._url(path)).copy_merge_params(params or {})
         except (httpx.InvalidURL, ValueError):
-            detail = "its path and parameters cannot be written as a URL"
+            detail = "its path and parameters are not a valid URL"
             raise BadRequest(method=method, path=ascii(path[:100]), detail=detail) from None
 
         numbers = count(1)
 
-        def send() -> T:
+        def send() -> R:
             self.stats.add(requests=1)
-            with self._watched(Attempt(method, url.host, _path(url), next(numbers))) as attempt:
-                return self._once(self._http.build_request(method, url, **body), shape, attempt)
+            with self._watched(Attempt(method, url.host, path_of(url), next(numbers))) as attempt:
+                return self._attempt(self._http.build_request(method, url, **body), read, attempt)
 
-        def again(seconds: float) -> None:
-            self._nap(seconds)
+        def sleep(seconds: float) -> None:
+            self._wait(seconds)
             self.stats.add(retries=1)
 
-        return retrying(self._policy, send, slot=self._rate.take, clock=self._clock, sleep=again)
+        return retrying(self._policy, send, slot=self._rate.take, clock=self._clock, sleep=sleep)
 
     def _url(self, path: str) -> str:
-        if re.match(r"https?://", path, re.IGNORECASE):
+        if re.match(r"[a-z][a-z0-9+.-]*://", path, re.IGNORECASE):
             return self.follow(path)
         return f"{self._root}/{path.lstrip('/')}" if path else self._root
 
@@ -189,42 +172,41 @@ class Client:
             attempt.seconds = self._clock() - began
             self.watch(attempt)
 
-    def _once(self, request: httpx.Request, shape: TypeForm[T], attempt: Attempt) -> T:
-        """One attempt."""
-        facts: dict[str, Any] = {"method": request.method, "path": _path(request.url)}
+    def _attempt(self, request: httpx.Request, read: Callable[[httpx.Response, bytes], R], attempt: Attempt) -> R:
+        facts: dict[str, Any] = {"method": request.method, "path": path_of(request.url)}
         self._deadline.start()
         try:
             response = self._http.send(request, auth=self._auth, stream=True)
             attempt.status = response.status_code
             try:
                 if not response.is_success:
-                    raise self._refusal(response, facts)
+                    raise self._error(response, facts)
                 body = b"".join(self._deadline.check(response.iter_bytes()))
             finally:
                 response.close()
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Without the cause: the frames below hold the request's headers, which some loggers print.
-            raise Unavailable(detail=scrub(_fault(error), self._secrets), **facts) from None
+            raise Unavailable(detail=redact(_fault(error), self._secrets), **facts) from None
         try:
-            return decoded(body, _media(response), shape)
+            return read(response, body)
         except Malformed as error:
-            detail = scrub(str(error), self._secrets)
+            detail = redact(str(error), self._secrets)
         raise BadEnvelope(status=response.status_code, detail=detail, **facts)
 
-    def _refusal(self, response: httpx.Response, facts: dict[str, Any]) -> VendorError:
-        """The error that an answer without success stands for."""
+    def _error(self, response: httpx.Response, facts: dict[str, Any]) -> VendorError:
+        """Returns the error for an answer without success, and pauses all workers when the vendor asks for it."""
         facts["status"] = status = response.status_code
         if status < 400:
             return self._redirect(response, facts)
-        error = kind(status)
-        words = vendor_words(self._error_body(response), _media(response), self._secrets)
-        facts["detail"] = f"{ADVICE[error]}; it says: {words}" if words else ADVICE[error]
+        error = error_class(status)
+        message = vendor_message(self._error_body(response), _media(response), self._secrets)
+        facts["detail"] = f"{ADVICE[error]}; the vendor says: {message}" if message else ADVICE[error]
         if not issubclass(error, Retryable):
             return error(**facts)
-        asked = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-        if error is Throttled and asked is not None:
-            self._rate.pause(min(asked, self._policy.max_wait))
-        return error(retry_after=asked, **facts)
+        seconds = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+        if error is Throttled and seconds is not None:
+            self._rate.pause(min(seconds, self._policy.max_wait))
+        return error(retry_after=seconds, **facts)
 
     def _redirect(self, response: httpx.Response, facts: dict[str, Any]) -> VendorError:
         try:
@@ -232,46 +214,61 @@ class Client:
         except (httpx.InvalidURL, ValueError):
             target = None
         if target is None or origin(target) != origin(self._home):
-            return ForeignHost(detail=self._elsewhere("redirect", target), **facts)
-        detail = f"a redirect to {_path(target)[:100]}, none is followed; check the source's base_url setting"
-        return BadRequest(detail=scrub(detail, self._secrets), **facts)
+            return ForeignHost(detail=self._foreign("redirect", target), **facts)
+        detail = f"redirects are not followed (to {path_of(target)[:100]}); check the source's base_url setting"
+        return BadRequest(detail=redact(detail, self._secrets), **facts)
 
-    def _elsewhere(self, what: str, found: httpx.URL | None) -> str:
-        there = "no URL" if found is None else _site(found)
-        detail = f"the {what} leads to {there}, the key belongs to {_site(self._home)}"
-        return scrub(f"{detail}; if the vendor has moved, change the source's base_url setting", self._secrets)
+    def _foreign(self, what: str, found: httpx.URL | None) -> str:
+        there = "no valid URL" if found is None else site(found)
+        detail = f"the {what} points to {there}, but the key is for {site(self._home)}"
+        return redact(f"{detail}; if the vendor has moved, change the source's base_url setting", self._secrets)
 
     def _error_body(self, response: httpx.Response) -> bytes:
         body = b""
         try:
             for chunk in self._deadline.check(response.iter_bytes()):
                 body += chunk
-                if len(body) > ERROR_BODY:
+                if len(body) > ERROR_BODY_BYTES:
                     break
         except (httpx.TransportError, httpx.DecodingError):
-            pass  # the status has already said what happened
+            pass  # the status alone says what happened
         return body
 
     @property
     def _secrets(self) -> frozenset[str]:
-        return getattr(self._auth, "secrets", frozenset())  # asked for each time: kept, a dump would show them
+        # Not stored on the client, so that a dump of its attributes shows no key.
+        return getattr(self._auth, "secrets", frozenset())
 
-    def _nap(self, seconds: float) -> None:
-        with self.stats.asleep(seconds):
+    def _wait(self, seconds: float) -> None:
+        with self.stats.sleeping(seconds):
             self._sleep(seconds)
 
 
 def segment(value: object) -> str:
-    """An id as one segment of a path; raises BadRequest for one that would change the path."""
+    """Returns an id quoted as one segment of a URL path; raises BadRequest for one that would change the path."""
     text = str(value)
     try:
         quoted = quote(text, safe="")
     except UnicodeEncodeError:
         quoted = ""
     if quoted in ("", ".", ".."):
-        detail = "this id is empty, dots or not valid text, and cannot stand in a path"
+        detail = "this id is empty, dots or invalid text, so it cannot be part of a URL path"
         raise BadRequest(method="GET", path=ascii(text), detail=detail)
     return quoted
+
+
+def _body(shape: TypeForm[T], response: httpx.Response, body: bytes) -> T:
+    return decoded(body, _media(response), shape)
+
+
+def _page(shape: TypeForm[T], response: httpx.Response, body: bytes) -> Answer[T]:
+    url = response.request.url
+    targets = links(response.headers.get_list("Link"))
+    try:
+        found = {relation: str(url.join(target)) for relation, target in targets.items()}
+    except (httpx.InvalidURL, ValueError):
+        raise Malformed("expected a Link header with valid URLs, found another text") from None
+    return Answer(_body(shape, response, body), str(url), found)
 
 
 @functools.cache
@@ -282,21 +279,12 @@ def _version() -> str:
         return "0"
 
 
-def _site(url: httpx.URL) -> str:
-    there = f"{url.scheme}://{url.netloc.decode()}"  # netloc leaves user and password out
-    return f"{there} with a user name" if url.userinfo else there
-
-
-def _path(url: httpx.URL) -> str:
-    return url.raw_path.split(b"?")[0].decode("ascii")
-
-
 def _media(response: httpx.Response) -> str:
     return media_type(response.headers.get("Content-Type", ""))
 
 
 def _fault(error: httpx.RequestError) -> str:
-    """What went wrong on the wire; a library's message is repeated only where it cannot quote either side."""
+    """Names what went wrong on the connection; a library's text is quoted only where it cannot hold our data."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
-    told = isinstance(error, httpx.NetworkError | httpx.TimeoutException) and str(error)
-    return f"{name}: {told}" if told else name
+    text = isinstance(error, httpx.NetworkError | httpx.TimeoutException) and str(error)
+    return f"{name}: {text}" if text else name

@@ -1,6 +1,6 @@
-"""Is this body what the vendor documents? Pure functions of a body and its media type; no HTTP may enter.
+"""Decodes an answer: its body into a msgspec type, its `Link` header into URLs. Pure functions; no HTTP may enter.
 
-What they say about a wrong body is in terms of types: its text may hold anything, so it is never quoted.
+Errors speak of types and never quote the body, because it may hold anything.
 """
 
 from __future__ import annotations
@@ -8,37 +8,63 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
-from gapless.sources._http.lenient_json import mended, record
+from gapless.sources._http.lenient_json import quote_if_invalid, quote_invalid_records
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # a class, a generic or a union
 
 T = TypeVar("T")
 
+_TARGET = re.compile(r"<([^<>]*)>")
+_TOKEN, _QUOTED = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", r'"(?:[^"\\]|\\.)*"'
+_PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*(?:=\s*({_QUOTED}|[^\s";,]*))?)?')
+_END_OF_LINK = re.compile(r"\s*(?:,[\s,]*|$)")
+
 
 class Malformed(ValueError):
-    """The body is not of the wanted shape; the message says what was expected and what was found."""
+    """An answer that is not what the caller expects; the message says what was expected and what was found."""
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """A page of a listing: its decoded body, its own URL, and what its `Link` header points to."""
+
+    body: T
+    url: str
+    """The URL that was requested, with its query. Relative links inside the body are resolved against it."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Absolute URLs by relation type in lower case, such as "next" (RFC 8288). `get_page` takes them as a path."""
 
 
 class OneRecord(bytes):
-    """The shape of an answer that is one record: an object with an `id`. Its bytes, as the vendor wrote them."""
+    """The type of an answer that is one record: a JSON object with an id, as the bytes that the vendor sent.
+
+    For an id with another name a vendor derives a type: `class OneEvent(OneRecord): id_name = "uuid"`.
+    """
+
+    id_name = "id"
+    """The JSON name of the id, without which the answer is taken for an error body."""
 
 
-class _Identified(msgspec.Struct):
-    id: msgspec.Raw
+_OBJECT = dict[str, msgspec.Raw]
 
 
 def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
-    """The body as the msgspec type `shape`; raises Malformed. Single records that are no JSON stand as strings."""
+    """Returns the body as the msgspec type `shape`; raises Malformed.
+
+    Single records that are not valid JSON become JSON strings that hold their text.
+    """
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return cast(T, _one_record(body) if shape is OneRecord else _decoded(body, shape))
+        return cast(T, _one_record(body, shape) if _is_one_record(shape) else _decoded(body, shape))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        found = f"{media or 'no content type'}, {_first(body)}; {_complaint(error)}"
+        found = f"{media or 'no content type'}, {_first(body)}; {_problem(error)}"
     expected = getattr(shape, "__name__", str(shape))
     # Raised outside the handler: msgspec's and Python's own errors hold parts of the body.
     raise Malformed(f"expected {expected} as the vendor documents it, found {found}")
@@ -50,34 +76,75 @@ def _decoded(body: bytes, shape: Any) -> Any:
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        second = mended(body)
-        if second is None:
+        readable = quote_invalid_records(body)
+        if readable is None:
             raise
-        return _decoder(shape).decode(second)
+        return _decoder(shape).decode(readable)
 
 
-def _one_record(body: bytes) -> OneRecord:
+def _is_one_record(shape: Any) -> bool:
+    return isinstance(shape, type) and issubclass(shape, OneRecord)
+
+
+def _one_record(body: bytes, shape: Any) -> OneRecord:
+    name: str = shape.id_name
     text = body.decode("utf-8", errors="surrogateescape")
-    whole = record(text)
-    if whole is text:
-        _decoder(_Identified).decode(body)
-        return OneRecord(body)
-    if not _has_id(text):
-        raise msgspec.ValidationError("no object with an id")
-    return OneRecord(whole.encode())
+    whole = quote_if_invalid(text)
+    found = name in _decoder(_OBJECT).decode(body) if whole is text else _has_id(text, name)
+    if not found:
+        raise msgspec.ValidationError(f"Object missing required field `{name}`")
+    one: OneRecord = shape(body if whole is text else whole.encode())
+    return one
 
 
-def _has_id(text: str) -> bool:
-    """Of what strict JSON refuses."""
+def _has_id(text: str, name: str) -> bool:
+    """Returns whether a text that strict JSON refuses is an object with the member `name`."""
     try:
         lenient = json.loads(text, strict=False)
-    except RecursionError:  # whole it must be, as a cut body is asked for again
-        return '"id"' in text and mended(b"[" + text.encode("utf-8", errors="surrogateescape") + b"]") is not None
-    return isinstance(lenient, dict) and "id" in lenient
+    except RecursionError:
+        # Too deep for a parser, so its brackets are counted: a body that was cut off must be requested again.
+        page = b"[" + text.encode("utf-8", errors="surrogateescape") + b"]"
+        return f'"{name}"' in text and quote_invalid_records(page) is not None
+    return isinstance(lenient, dict) and name in lenient
+
+
+def links(headers: Iterable[str]) -> dict[str, str]:
+    """Returns the targets of `Link` headers (RFC 8288), as written, by relation type in lower case.
+
+    Of several links with one type the first counts. Links with an `anchor` are about another resource and left out.
+    Raises Malformed for a header that does not follow the RFC: a next link that is missed would end the listing.
+    """
+    found: dict[str, str] = {}
+    for header in headers:
+        for target, parameters in _split_links(header):
+            if "anchor" not in parameters:
+                for relation in parameters.get("rel", "").lower().split():
+                    found.setdefault(relation, target)
+    return found
+
+
+def _split_links(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields each link's target and parameters; of a parameter that comes twice the first counts."""
+    at = len(header) - len(header.lstrip(", \t"))
+    while at < len(header):
+        link = _TARGET.match(header, at)
+        if link is None:
+            raise Malformed("expected a Link header with <targets>, found another text")
+        at, parameters = link.end(), dict[str, str]()
+        while parameter := _PARAMETER.match(header, at):
+            at, value = parameter.end(), parameter[2] or ""
+            if value.startswith('"'):
+                value = re.sub(r"\\(.)", r"\1", value[1:-1])
+            parameters.setdefault((parameter[1] or "").lower(), value)
+        end = _END_OF_LINK.match(header, at)
+        if end is None:
+            raise Malformed("expected a Link header with name=value parameters, found another text")
+        at = end.end()
+        yield link[1], parameters
 
 
 def media_type(content_type: str) -> str:
-    """A Content-Type without its parameters, or "" when it does not look like one."""
+    """Returns a Content-Type header without its parameters, or "" when it is not a media type."""
     media = content_type.split(";", maxsplit=1)[0].strip().lower()
     return media if re.fullmatch(r"[\w.+-]{1,40}/[\w.+-]{1,60}", media, re.ASCII) else ""
 
@@ -88,15 +155,15 @@ def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
 
 
 def _first(body: bytes) -> str:
-    """What a body begins with, in words."""
+    """Says in words what a body begins with."""
     kinds = {b"{": "a JSON object", b"[": "a JSON array", b'"': "a JSON string", b"<": "HTML or XML"}
     kinds |= {b"t": "a JSON boolean", b"f": "a JSON boolean", b"n": "a JSON null", b"": "an empty body"}
     start = body.lstrip()[:1]
-    return kinds.get(start, "a JSON number" if start in b"-0123456789" else "no JSON")
+    return kinds.get(start, "a JSON number" if start in b"-0123456789" else "not JSON")
 
 
-def _complaint(error: Exception) -> str:
-    """msgspec's message without what it quotes from the body: wrong values and unknown keys."""
+def _problem(error: Exception) -> str:
+    """Returns msgspec's message without what it quotes from the body: wrong values and unknown keys."""
     if not isinstance(error, msgspec.MsgspecError):
         return "nested too deeply" if isinstance(error, RecursionError) else "not valid UTF-8"
     text = re.sub(r"'.*'", "(not shown)", str(error), flags=re.DOTALL)

@@ -1,20 +1,20 @@
-"""What can go wrong when asking a vendor, grouped by what the caller does about it.
+"""Errors of a request to a vendor, grouped by what the caller does about them.
 
     VendorError
-    ├── Retryable        try again while the time budget lasts; then it is raised
+    ├── Retryable        retried within the retry budget, then raised
     │   ├── Throttled        429
     │   ├── Unavailable      408, 425, 5xx, connection faults, timeouts, the deadline
-    │   └── BadEnvelope      a success that is not what the vendor documents
-    ├── Rejected         skip this one and record it
+    │   └── BadEnvelope      status 2xx with a body that the vendor does not document
+    ├── Rejected         the caller skips this record or parent and records it
     │   ├── NotFound         404, 410
     │   ├── Forbidden        403
     │   └── BadRequest       400, 422, every other 4xx, a redirect on the vendor's own host
-    └── Stop             this source cannot go on
+    └── Stop             the source cannot continue
         ├── Unauthorized     401
-        ├── ForeignHost      a redirect or a next-link to another origin
-        └── Loop             a cursor that came before
+        ├── ForeignHost      a redirect or a next link to another origin
+        └── Loop             the same cursor twice
 
-An error carries facts and never a header, a query string or a record's text.
+An error never holds a header, a query string or a record's text.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from typing import Any
 
 import msgspec
 
-SHORT = 200  # characters: a vendor's own words are repeated only when they are a phrase, not a page
-_GUESSABLE = 4  # a "secret" shorter than this would blank ordinary words
+MESSAGE_CHARACTERS = 200
+"""A longer text in an error's body is not repeated: it is a page or a record, not a message."""
+_SECRET_CHARACTERS = 4  # a shorter "secret" would blank ordinary words
 
 
 class VendorError(Exception):
-    """A request that did not give what was asked; `str()` is one line for a person."""
+    """A request that failed; `str()` is one line for a person. `detail` says what happened and what to do."""
 
     def __init__(self, *, method: str, path: str, status: int | None = None, detail: str = "") -> None:
         super().__init__()
         self.method, self.path, self.status, self.detail = method, path, status, detail
 
-    def __reduce__(self) -> tuple[Any, ...]:  # facts by name, so that an error may cross a process
+    def __reduce__(self) -> tuple[Any, ...]:  # by name, as the arguments are keywords: schedulers pickle errors
         facts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return functools.partial(type(self), **facts), ()
 
@@ -47,7 +48,7 @@ class VendorError(Exception):
 
 
 class Retryable(VendorError):
-    """May pass by itself; `retry_after` is what the vendor asked for, in seconds."""
+    """A failure that may be over soon; `retry_after` is the wait that the vendor asked for, in seconds."""
 
     def __init__(
         self,
@@ -67,31 +68,31 @@ class Throttled(Retryable):
 
 
 class Unavailable(Retryable):
-    """The vendor could not be reached, could not answer, or not in time."""
+    """408, 425, 5xx, no connection, or no complete answer in time."""
 
 
 class BadEnvelope(Retryable):
-    """The vendor said success and sent something else than it documents."""
+    """Status 2xx with a body that is not what the vendor documents."""
 
 
 class Rejected(VendorError):
-    """This one request will never work; others may."""
+    """This one request will never succeed; others may."""
 
 
 class NotFound(Rejected):
-    """404 or 410: gone, or not visible to this key."""
+    """404 or 410: it does not exist, or this key may not see it."""
 
 
 class Forbidden(Rejected):
-    """403: this key may not see it."""
+    """403: this key may not read it."""
 
 
 class BadRequest(Rejected):
-    """The vendor does not accept the request as it stands."""
+    """400, 422 and other 4xx, or a redirect: the vendor does not accept the request."""
 
 
 class Stop(VendorError):
-    """No request to this vendor makes sense before someone mends something."""
+    """No request to this vendor can succeed until a person changes something."""
 
 
 class Unauthorized(Stop):
@@ -99,35 +100,35 @@ class Unauthorized(Stop):
 
 
 class ForeignHost(Stop):
-    """The vendor pointed somewhere that is not the configured base URL's origin."""
+    """A redirect or a next link to another origin than the base URL's."""
 
 
 class Loop(Stop):
-    """The vendor's paging came back to a cursor that was already followed."""
+    """The vendor sent a cursor for the second time, so paging would never end."""
 
 
 ADVICE: dict[type[VendorError], str] = {
-    Throttled: "too many requests; the source's requests_per_minute setting lowers the pace",
+    Throttled: "too many requests; lower the source's requests_per_minute setting",
     Unavailable: "the vendor could not answer",
     NotFound: "not found, or not visible to this key",
-    Forbidden: "this key may not read it; its permissions are set at the vendor",
+    Forbidden: "this key may not read it; change its permissions at the vendor",
     BadRequest: "the vendor does not accept this request",
     Unauthorized: "the key was refused; check the source's key settings and that the base URL belongs to it",
 }
 
 
-def kind(status: int) -> type[VendorError]:
-    """The class of error that a status of 400 or more stands for."""
+def error_class(status: int) -> type[VendorError]:
+    """Returns the class of error for a status of 400 or more."""
     if status in (408, 425) or status >= 500:
         return Unavailable
     named: dict[int, type[VendorError]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 410: NotFound}
     return named.get(status, Throttled if status == 429 else BadRequest)
 
 
-def vendor_words(body: bytes, content_type: str, secrets: Collection[str] = ()) -> str:
-    """The vendor's own type, code and message out of an error body, or "" when there is no short one.
+def vendor_message(body: bytes, content_type: str, secrets: Collection[str] = ()) -> str:
+    """Returns the vendor's own type, code and message from an error body, or "" without a short one.
 
-    Documented shapes: `{"error": {"type", "message"}}`, `{"detail", "code"}`, `{"errors": [{"message"}]}`,
+    Known shapes: `{"error": {"type", "message"}}`, `{"detail", "code"}`, `{"errors": [{"message"}]}`,
     lists of these, a JSON string, plain text.
     """
     try:
@@ -135,26 +136,26 @@ def vendor_words(body: bytes, content_type: str, secrets: Collection[str] = ()) 
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         is_text = content_type == "text/plain" and not body.lstrip().startswith(b"<")
         found = body.decode("utf-8", "replace") if is_text else None
-    words = (scrub(word, secrets) for word in _words(found) if len(word) <= SHORT)
-    return ", ".join(list(dict.fromkeys(word for word in words if word))[:4])
+    texts = (redact(text, secrets) for text in _messages(found) if len(text) <= MESSAGE_CHARACTERS)
+    return ", ".join(list(dict.fromkeys(text for text in texts if text))[:4])
 
 
-def _words(found: Any, depth: int = 3) -> list[str]:
+def _messages(found: Any, depth: int = 3) -> list[str]:
     if isinstance(found, str):
         return [found]
     if isinstance(found, list) and found and depth:
-        return _words(found[0], depth - 1)
+        return _messages(found[0], depth - 1)
     if not isinstance(found, dict) or not depth:
         return []
-    inner = [word for key in ("error", "errors") for word in _words(found.get(key), depth - 1)]
+    inner = [text for key in ("error", "errors") for text in _messages(found.get(key), depth - 1)]
     named = (found.get(key) for key in ("type", "code", "message", "detail"))
     own = [str(value) for value in named if isinstance(value, str | int)]
     return inner + own
 
 
-def scrub(text: str, secrets: Collection[str]) -> str:
-    """`text` on one line, printable, with every secret in it blanked."""
+def redact(text: str, secrets: Collection[str]) -> str:
+    """Returns `text` on one line, printable, with every secret replaced."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _GUESSABLE or secret == text.strip():
+        if len(secret) >= _SECRET_CHARACTERS or secret == text.strip():
             text = text.replace(secret, "[secret]")
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()

@@ -1,8 +1,8 @@
-"""A second look at a body that strict JSON refuses because of single records in it.
+"""Makes a page readable that strict JSON rejects because of single invalid records.
 
-NaN, half a surrogate pair, bytes that are no UTF-8 or endless nesting in one record make its whole page unreadable.
-Here such a record becomes a JSON string that holds its text, so that the page can be read and the record reported;
-every other record keeps its text to the letter. Pure functions; no HTTP may enter.
+NaN, an unpaired surrogate, invalid UTF-8 or endless nesting in one record make its whole page unreadable. Here such
+a record becomes a JSON string that holds its text, so that the page can be decoded and the record reported; every
+other record stays byte for byte as it is. Pure functions; no HTTP may enter.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _SPACE = " \t\n\r"
 
 
-def mended(body: bytes) -> bytes | None:
-    """`body` with its unreadable records as strings; None when it is not even shaped like JSON.
+def quote_invalid_records(body: bytes) -> bytes | None:
+    """Returns `body` with its invalid records as JSON strings; None when brackets and commas do not match.
 
     Records are the elements of the outermost array, or of any array right inside the outermost object.
     """
@@ -31,49 +31,49 @@ def mended(body: bytes) -> bytes | None:
 
 
 def _document(text: str) -> Iterator[str]:
-    at = _skip(text, 0)
+    at = _skip_space(text, 0)
     end = yield from (_array if text[at] == "[" else _object)(text, at)
     if text[end:].strip(_SPACE):
         raise ValueError("text after the end")
 
 
 def _array(text: str, at: int) -> Generator[str, None, int]:
-    """From `[` on; returns where it ended. Every element is a record."""
+    """Yields the array that begins at `at`, its elements quoted where invalid; returns the position after it."""
     yield "["
-    at = _skip(text, at + 1)
+    at = _skip_space(text, at + 1)
     while text[at] != "]":
         end = _value_end(text, at)
-        yield record(text[at:end].rstrip(_SPACE))
+        yield quote_if_invalid(text[at:end].rstrip(_SPACE))
         at = yield from _comma(text, end, "]")
     yield "]"
     return at + 1
 
 
 def _comma(text: str, at: int, end: str) -> Generator[str, None, int]:
-    """Past the comma to the next element, or at the bracket that ends them."""
+    """Yields the comma after an element, if any; returns the position of the next element or of the bracket."""
     if text[at] == ",":
         yield ","
-        return _skip(text, at + 1)
+        return _skip_space(text, at + 1)
     if text[at] != end:
         raise ValueError("neither a comma nor the end")
     return at
 
 
 def _object(text: str, at: int) -> Generator[str, None, int]:
-    """From `{` on; returns where it ended. A member that is an array holds records, others stay as they are."""
+    """Yields the object that begins at `at`, the elements of its arrays quoted where invalid; returns its end."""
     if text[at] != "{":
         raise ValueError("no object")
     yield "{"
-    at = _skip(text, at + 1)
+    at = _skip_space(text, at + 1)
     while text[at] != "}":
         key = _TOKEN.match(text, at)
         if key is None:
             raise ValueError("no key")
         colon = text.index(":", key.end())
         yield text[at : colon + 1]
-        at = _skip(text, colon + 1)
+        at = _skip_space(text, colon + 1)
         if text[at] == "[":
-            at = _skip(text, (yield from _array(text, at)))
+            at = _skip_space(text, (yield from _array(text, at)))
         else:
             end = _value_end(text, at)
             yield text[at:end]
@@ -84,7 +84,10 @@ def _object(text: str, at: int) -> Generator[str, None, int]:
 
 
 def _value_end(text: str, at: int) -> int:
-    """Where the value at `at` ends: the next comma or closing bracket that is none of its own. No recursion."""
+    """Returns where the value at `at` ends: at the next comma or closing bracket outside it.
+
+    Without recursion, because the nesting may be what made the record invalid.
+    """
     depth = 0
     for token in _TOKEN.finditer(text, at):
         mark = token[0]
@@ -97,8 +100,8 @@ def _value_end(text: str, at: int) -> int:
     raise ValueError("no end")
 
 
-def record(text: str) -> str:
-    """`text` itself if it is strict JSON, else a JSON string that holds it."""
+def quote_if_invalid(text: str) -> str:
+    """Returns `text` itself (the same object) if it is strict JSON, else a JSON string that holds it."""
     try:
         _strict.decode(text.encode())
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
@@ -106,7 +109,7 @@ def record(text: str) -> str:
     return text
 
 
-def _skip(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     while text[at] in _SPACE:
         at += 1
     return at

@@ -1,4 +1,4 @@
-"""What every way of paging shares: a listing must end."""
+"""The check that paging ends: a vendor that sends a cursor twice would be read for ever. No HTTP may enter."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from gapless.sources._http.errors import Loop
 
 
 class LoopGuard:
-    """Raises `Loop` when a cursor, token, page number or next-link comes a second time in one listing."""
+    """Remembers the cursors, tokens, page numbers or next links of one listing, whose `path` is for messages."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._seen: set[str] = set()
 
     def pass_on(self, mark: str) -> str:
-        """`mark` itself, if it is new."""
+        """Returns `mark`; raises Loop when it comes a second time."""
         if mark in self._seen:
             raise Loop(
                 method="GET",
                 path=self._path,
                 status=200,
-                detail="the vendor sent a page mark that it had sent before, so the listing would never end",
+                detail="the vendor sent the same cursor twice, so the listing would never end",
             )
         self._seen.add(mark)
         return mark

@@ -1,7 +1,7 @@
-"""How often we ask: a rate budget shared by all workers of a client. No HTTP may enter.
+"""A rate limit shared by all workers of a client. No HTTP may enter.
 
-Our own and not pyrate-limiter 4.5: that one sleeps with `time.sleep` (so nothing could be tested without
-waiting), runs a thread that empties buckets, and cannot be told to pause when one worker is throttled.
+Not pyrate-limiter 4.5, because it sleeps with `time.sleep` (tests would have to wait), runs a thread that empties
+buckets, and has no way to pause all workers when the vendor throttles one of them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-WINDOW = 60.0  # seconds
-# Requests reach the vendor later than they leave us, the first over a new connection later than the next over
-# a warm one; without this slack a window counted at the vendor could hold one too many.
-SLACK = 0.5
+WINDOW_SECONDS = 60.0
+# A request over a new connection reaches the vendor later than the next one over the same connection; without
+# this slack a minute as the vendor counts it could hold one request too many.
+SLACK_SECONDS = 0.5
 
 
 class RateBudget:
-    """Never more than `per_minute` requests in any 60 seconds; they may come in a burst."""
+    """Allows at most `per_minute` requests in any 60 seconds, in bursts too; ValueError for less than 1."""
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         if per_minute < 1:
@@ -28,7 +28,7 @@ class RateBudget:
         self._lock = threading.Lock()
 
     def take(self) -> float:
-        """Wait for a slot and take it; the seconds this took."""
+        """Waits until a request may be sent, and counts it; returns the seconds waited."""
         started = now = self._clock()
         while (free_at := self._claim(now)) > now:
             self._sleep(free_at - now)
@@ -36,16 +36,16 @@ class RateBudget:
         return self._clock() - started
 
     def pause(self, seconds: float) -> None:
-        """No worker gets a slot for so long: the vendor has told one of them to wait."""
+        """Stops all workers for so many seconds, because the vendor told one of them to wait."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def _claim(self, now: float) -> float:
-        """`now` and the slot is taken, or when to ask again."""
+        """Returns `now` when the request may be sent (it is counted then), else the time to try again."""
         with self._lock:
             free_at = self._paused_until
             if len(self._sent) == self._sent.maxlen:
-                free_at = max(free_at, self._sent[0] + WINDOW + SLACK)
+                free_at = max(free_at, self._sent[0] + WINDOW_SECONDS + SLACK_SECONDS)
             if free_at > now:
                 return free_at
             self._sent.append(now)  # drops the oldest when full

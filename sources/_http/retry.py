@@ -1,7 +1,7 @@
-"""When to ask again: by time, not by count. No HTTP may enter, only our own errors.
+"""Retries, limited by time and not by count. No HTTP may enter, only the errors of this folder.
 
-A plain loop and not tenacity: its stop and wait see one elapsed time, ours leaves out what was spent waiting
-for the rate budget, looks at the next wait before it stops, and names the setting in the error it raises.
+A plain loop and not tenacity: its `stop` and `wait` see one elapsed time, while here the time spent waiting for the
+rate limit does not count, the next wait is known before giving up, and the error names the setting.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Policy:
-    """How long one request may go on (`budget`, seconds) and how its waits grow."""
+    """Seconds for which one request is retried (`budget`), and of its waits, from `first_wait` to `max_wait`."""
 
     budget: float = 300.0
     max_wait: float = 60.0
     first_wait: float = 0.5
-    chance: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
+    """A number from 0 to 1, by which a wait is multiplied."""
 
     def wait(self, attempt: int, retry_after: float | None) -> float:
-        """Seconds to wait after failed attempt 1, 2, …: the vendor's word, else backoff with full jitter."""
+        """Returns the seconds to wait after failed attempt 1, 2, …: `retry_after`, or backoff with full jitter."""
         if retry_after is None:
             ceiling = self.first_wait * 2.0 ** min(attempt - 1, 60)
-            return self.chance() * min(ceiling, self.max_wait)
-        # "Retry-After: 0", again and again, must not become a storm.
-        return min(max(retry_after, self.chance() * self.first_wait), self.max_wait)
+            return self.jitter() * min(ceiling, self.max_wait)
+        # A vendor that always says "Retry-After: 0" would be asked without any pause.
+        return min(max(retry_after, self.jitter() * self.first_wait), self.max_wait)
 
 
 def retrying(
@@ -46,22 +47,22 @@ def retrying(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> T:
-    """`send` until it gives a value or the next wait would end after the budget; raises the last Retryable.
+    """Returns what `send` returns, retried while it raises Retryable and the budget lasts; else raises the last one.
 
-    `slot` waits for the rate budget and returns the seconds it took, which are not counted.
+    `slot` waits for the rate limit and returns the seconds that took, which the budget leaves out.
     """
-    started, free, slept, attempt = clock(), 0.0, 0.0, 0
+    started, limited, slept, attempt = clock(), 0.0, 0.0, 0
     while True:
-        free += slot()
+        limited += slot()
         attempt += 1
         try:
             return send()
         except Retryable as error:
             wait = policy.wait(attempt, error.retry_after)
-            spent = max(clock() - started - free, slept)
+            spent = max(clock() - started - limited, slept)
             if spent + wait > policy.budget:
-                told = [error.detail, _gave_up(policy, attempt, spent, wait)]
-                error.detail = "; ".join(filter(None, told))
+                details = [error.detail, _gave_up(policy, attempt, spent, wait)]
+                error.detail = "; ".join(filter(None, details))
                 raise
         sleep(wait)
         slept += wait
@@ -70,15 +71,15 @@ def retrying(
 def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
     tries = "1 attempt" if attempt == 1 else f"{attempt} attempts"
     return (
-        f"gave up after {tries} in {spent:.1f} s, the next would wait {wait:.1f} s more"
-        f" and the budget is {policy.budget:g} s (GAPLESS_RETRY_BUDGET)"
+        f"gave up after {tries} in {spent:.1f} s: waiting {wait:.1f} s more would exceed"
+        f" the retry budget of {policy.budget:g} s (GAPLESS_RETRY_BUDGET)"
     )
 
 
 def retry_after(value: str | None, date: str | None = None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds that a Retry-After header asks for: whole or fractional seconds, or an HTTP-date; else None.
+    """Returns the seconds of a Retry-After header, written as a number or an HTTP-date; None when it is neither.
 
-    A date is taken relative to the answer's own `Date`, because our clock and the vendor's may differ.
+    A date is compared with the answer's own `Date` header, because our clock and the vendor's may differ.
     """
     text = (value or "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
@@ -91,13 +92,13 @@ def retry_after(value: str | None, date: str | None = None, now: Callable[[], fl
 
 
 def _timestamp(text: str) -> float | None:
-    """Seconds since 1970 of an HTTP-date in any of its three forms (RFC 9110, 5.6.7)."""
+    """Returns an HTTP-date, in any of its three forms (RFC 9110, 5.6.7), as seconds since 1970."""
     try:
         found = email.utils.parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() if _sane(found) else None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() if _within_calendar(found) else None
 
 
-def _sane(found: datetime) -> bool:
+def _within_calendar(found: datetime) -> bool:
     return 1 < found.year < 9999  # a zone shift at the calendar's edge would overflow

@@ -1,7 +1,7 @@
-"""A fake vendor on a real socket: for tests, the demo and the simulator. Knows no vendor and no client.
+"""Serves a fake vendor on a real socket, for tests and the demo, and fakes the clock. Knows no vendor and no client.
 
-A fake is anything with `handle(request) -> response`. In a test `httpx.MockTransport(fake.handle)` is enough;
-`serve` puts the same function behind HTTP/1.1 on the loopback interface.
+Anything with `handle(request) -> response` can be served (fake_vendor.py has the base of ours). Where no socket is
+needed, `httpx.MockTransport(fake.handle)` is enough.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ Handle = Callable[[httpx.Request], httpx.Response]
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade"}
 
 
-class Time:
-    """A clock that only sleep moves, for one thread: `Client(…, clock=time.clock, sleep=time.sleep)`."""
+class FakeClock:
+    """A clock that only `sleep` moves, for one thread: `Client(…, clock=fake.clock, sleep=fake.sleep)`. Seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.sleeps: list[float] = []
 
     def clock(self) -> float:
+        """Returns the fake time in seconds."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
+        """Moves the clock at once, and notes the seconds in `sleeps`."""
         self.sleeps.append(seconds)
         self.now += seconds
 
 
 @contextmanager
 def serve(handle: Handle) -> Iterator[str]:
-    """The base URL of a server on a free port that answers with `handle`, until the block ends."""
+    """Serves `handle` over HTTP/1.1 on a free loopback port until the block ends; yields the base URL."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.handle = handle
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -49,7 +51,7 @@ def serve(handle: Handle) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        server.hang_up()
+        server.close_connections()
         thread.join()
 
 
@@ -75,10 +77,10 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)  # type: ignore[arg-type]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        _log.debug("connection to the fake vendor broke off", exc_info=True)
+        _log.debug("a client closed its connection to the fake vendor", exc_info=True)
 
-    def hang_up(self) -> None:
-        """End the connections that clients keep alive, so that a stopped server answers no more."""
+    def close_connections(self) -> None:
+        """Closes the connections that clients keep alive, so that a stopped server no longer answers."""
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -86,13 +88,13 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer on a kept connection may wait 40 ms
-    wbufsize = -1  # head and body leave together
+    disable_nagle_algorithm = True  # else an answer on a reused connection may wait 40 ms
+    wbufsize = -1  # headers and body leave in one packet
 
     def answer(self) -> None:
         server = cast(_Server, self.server)
         response = _answer(server.handle, self._request(server.url))
-        body = b"".join(cast(Iterable[bytes], response.stream))  # as on the wire: .content decodes
+        body = b"".join(cast(Iterable[bytes], response.stream))  # .content would decompress it
         self.send_response_only(response.status_code, response.reason_phrase or None)
         for name, value in response.headers.multi_items():
             if name.lower() not in HOP_BY_HOP:
@@ -111,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         return httpx.Request(self.command, url + self.path, headers=list(self.headers.items()), content=body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet: a request line holds a query."""
+        """Logs nothing: a request line holds a query."""
 
 
 def _answer(handle: Handle, request: httpx.Request) -> httpx.Response:

@@ -20,6 +20,7 @@ from gapless.sources._incremental.session import LoadItem
 from gapless.sources._incremental.window import Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
+from gapless.sources._schema.record import record_id, record_time
 
 BATCH_RECORDS = 200
 """Details that become columns at once."""
@@ -204,9 +205,9 @@ class _DetailSync:
         """One page of a parent's listing."""
         self._session.counters.pages += 1
         listing = self._feed.listing
-        lines = parse(listing.model, page.records, key=listing.json_id, refuse=self._session.refuse)
+        lines = parse(listing.model, page.records, refuse=self._session.refuse)
         parent.listed = parent.listed or {}
-        parent.listed |= {str(getattr(line, listing.id)): listing.created(line) for line in lines.records}
+        parent.listed |= {record_id(line): record_time(line) for line in lines.records}
         parent.listed |= {line.key: None for line in lines.unreadable if line.key}  # the record itself will tell
         return self._per.letters.unreadable([line for line in lines.unreadable if not line.key], parent=parent.id)
 
@@ -252,15 +253,15 @@ class _DetailSync:
         loaded: list[Any] = []
         batches: list[Batch] = []
         for key, raw, parent in read:
-            found = parse(table.model, [raw], key=table.json_id, refuse=self._session.refuse)
-            loaded += [one for one in found.records if not parent or per.kept.contains(table.created(one))]
+            found = parse(table.model, [raw], refuse=self._session.refuse)
+            loaded += [one for one in found.records if not parent or per.kept.contains(record_time(one))]
             bad = [replace(record, key=key) for record in found.unreadable]
             batches.append(per.letters.unreadable(bad, parent=parent.id if parent else None))
             if parent:
-                parent.newest += [table.created(record) for record in found.records]
+                parent.newest += [record_time(record) for record in found.records]
                 if per.backfill:
                     per.backfill.done(parent.mark(key))
-        resolved = per.letters.resolve("record", [str(getattr(record, table.id)) for record in loaded])
+        resolved = per.letters.resolve("record", [record_id(record) for record in loaded])
         return [Batch(table, loaded), *batches, resolved]
 
 
@@ -268,7 +269,7 @@ def _held(ledger: Ledger, feed: DetailFeed) -> dict[str, dict[str, datetime | No
     """What the destination has: time by id, by parent."""
     held: dict[str, dict[str, datetime | None]] = {}
     table = feed.table
-    columns = [feed.column, table.id, *([table.time] if table.time else [])]
+    columns = [feed.column, table.id_column, *([table.time_column] if table.time_column else [])]
     for parent, key, *rest in ledger.select(table.name, columns):
         *time, completed = rest
         if completed:

@@ -19,8 +19,8 @@ from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, Le
 from gapless.sources._incremental.session import LoadItem, Session
 from gapless.sources._incremental.write_strategy import Arrows, WriteStrategy
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.columns import TableShape
-from gapless.sources._schema.destination_limits import refusal
+from gapless.sources._schema.columns import TableSchema
+from gapless.sources._schema.destination_limits import storage_check
 from gapless.sources._schema.privacy import NOTHING_PRIVATE, Privacy
 
 DLT_COLUMNS: dict[str, dict[str, Any]] = {
@@ -43,9 +43,9 @@ class _RootResource(Schema):
         return {**table, "resource": self.get_table(parent)["resource"]} if parent else table
 
 
-def shapes(tables: Sequence[Table]) -> list[TableShape]:
+def shapes(tables: Sequence[Table]) -> list[TableSchema]:
     """Every table of these trees."""
-    return [shape for table in tables for shape in table.shape.tree()]
+    return [shape for table in tables for shape in table.schema.tree()]
 
 
 def tree_resource(
@@ -61,10 +61,10 @@ def tree_resource(
     """
 
     def bring(state: dict[str, Any]) -> Iterator[tuple[Table, Arrows]]:
-        session.refuse = refusal(dlt.current.pipeline().destination.destination_type)
+        session.refuse = storage_check(dlt.current.pipeline().destination.destination_type)
         chunk = session.next_package(lambda: read(Ledger(session.shard), dict(state)), state)
         for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
-            yield table, ((shape, privacy.applied(shape, arrow)) for shape, arrow in chunk.tables(table))
+            yield table, ((shape, privacy.apply(shape, arrow)) for shape, arrow in chunk.tables(table))
 
     return table_resource(tables[0], bring)
 
@@ -93,7 +93,7 @@ def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
     return arrow.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), ids)
 
 
-def _hints(table: Table, shape: TableShape, write_disposition: Any) -> Any:
+def _hints(table: Table, shape: TableSchema, write_disposition: Any) -> Any:
     columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
     keys = [name for name in (*shape.arrow_schema.names, "_dlt_load_id") if name not in columns]
     columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}

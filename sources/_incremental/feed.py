@@ -22,6 +22,7 @@ from gapless.sources._incremental.walk_state import Page, WalkState
 from gapless.sources._incremental.window import Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
+from gapless.sources._schema.record import record_id
 
 ACCOUNT_CHANGED = (
     "{stream}: not one of the newest records of the last sync is there any more, so all were read again. If the"
@@ -107,18 +108,18 @@ class Feed:
         for page in self.pages(sync.client, after, *span):
             session.counters.pages += 1
             session.counters.records += len(page.records)
-            found = parse(self.table.model, page.records, key=self.table.json_id, refuse=session.refuse)
+            found = parse(self.table.model, page.records, refuse=session.refuse)
             yield self._page(found.records, found.unreadable, page.after, page.total)
 
     def _page(self, records: Any, unreadable: Any, after: str | None = None, total: int | None = None) -> Page[Any]:
-        return Page(records, unreadable, after, total, id=self.table.id, time=self.table.time or "")
+        return Page(records, unreadable, after, total, id=self.table.id_column, time=self.table.time_column or "")
 
     def _loaded(self, page: Page[Any], window: Window, letters: DeadLetters) -> list[Batch]:
         records = [r for r, at in zip(page.records, page.times, strict=True) if window.contains(at)]
         return [
             Batch(self.table, records),
             letters.unreadable(page.unreadable),
-            letters.resolve("record", [str(getattr(record, self.table.id)) for record in page.records]),
+            letters.resolve("record", [record_id(record) for record in page.records]),
         ]
 
     def _coverage(self, progress: WalkState, total: int | None, initial: datetime | None, now: datetime) -> Coverage:
@@ -145,7 +146,7 @@ class Feed:
         for key in ids:
             try:
                 raw = self.record(sync.client, key)
-                found = parse(self.table.model, [raw], key=self.table.json_id, refuse=sync.session.refuse)
+                found = parse(self.table.model, [raw], refuse=sync.session.refuse)
             except NotFound as error:
                 if key in sync.session.ids:
                     sync.session.failures.append(str(error))

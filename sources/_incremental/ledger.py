@@ -124,7 +124,7 @@ class Ledger:
 
     def _rows(self, table: Table, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[dict[str, Any], bool]]:
         """Rows by column, each with whether its load was completed; without columns that a later version added."""
-        known = {column.name for column in table.shape.columns if column.name != "_extra"}
+        known = {column.name for column in table.schema.columns if column.name != "_extra"}
         for names, cells in self._asked(table.name, "*"):
             row = {name: cell for name, cell in zip(names, cells, strict=True) if name in known}
             if wanted(row):

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from gapless.sources._http.client import Client
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.parse import parse
+from gapless.sources._schema.parse import id_name, parse
+from gapless.sources._schema.record import record_id, record_time
 
 
 class RawPage(Protocol):
@@ -60,11 +61,11 @@ class Parents:
 
     def id(self, parent: Any) -> str:
         """Returns the id of a parent as text."""
-        return str(getattr(parent, self.table.id))
+        return record_id(parent)
 
     def named(self, key: str) -> Any:
         """Returns a parent of which only the id is known. Raises ValueError for an id that cannot be one."""
-        return self.table.model.model_validate({self.table.json_id: _number(self.table, key)})
+        return self.table.model.model_validate({id_name(self.table.model): _number(self.table, key)})
 
     def is_read(self, parent: Any) -> bool:
         """Returns whether its records are asked for: not if the vendor says that it has none."""
@@ -76,8 +77,8 @@ class Parents:
 
 
 def _number(table: Table, key: str) -> str | int:
-    columns = {column.name: column.data_type for column in table.shape.columns}
-    return int(key) if columns[table.id] == "bigint" else key
+    columns = {column.name: column.data_type for column in table.schema.columns}
+    return int(key) if columns[table.id_column] == "bigint" else key
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ class ListedPage:
 
 def listed_page(table: Table, page: RawPage, given: Mapping[str, Any] | None = None) -> ListedPage:
     """Returns the ids and times of a page's records."""
-    found = parse(table.model, page.records, given, key=table.json_id)
-    times = {str(getattr(record, table.id)): table.created(record) for record in found.records}
+    found = parse(table.model, page.records, given)
+    times = {record_id(record): record_time(record) for record in found.records}
     times |= {bad.key: None for bad in found.unreadable if bad.key}
     nameless = sum(bad.key is None for bad in found.unreadable)
     last = getattr(page, "after", None) is None

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gapless.sources._schema.arrow import Batch, Columns, Table, flatten
-from gapless.sources._schema.columns import TableShape
+from gapless.sources._schema.arrow import ArrowRows, Batch, Table, to_arrow
+from gapless.sources._schema.columns import TableSchema
 
 TOGETHER = 2_000
 """Records that become columns at once: an Arrow array costs the same for few values as for many."""
@@ -23,7 +23,7 @@ TOGETHER = 2_000
 class Package:
     records: int = 0
     _waiting: dict[str, list[Any]] = field(default_factory=dict)
-    _columns: dict[str, list[Columns]] = field(default_factory=dict)
+    _columns: dict[str, list[ArrowRows]] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
         if batch.records:
@@ -33,19 +33,19 @@ class Package:
             if len(waiting) >= TOGETHER:
                 self._settle(batch.table)
 
-    def tables(self, table: Table) -> Iterator[tuple[TableShape, pa.Table]]:
+    def tables(self, table: Table) -> Iterator[tuple[TableSchema, pa.Table]]:
         """The root table, then every table below it, parents first; also those without a row."""
         self._settle(table)
         kept = _each_key_once(table.name, self._columns.get(table.name, []))
-        for shape in table.shape.tree():
+        for shape in table.schema.tree():
             yield shape, pa.Table.from_batches([rows[shape.name] for rows in kept], schema=shape.arrow_schema)
 
     def _settle(self, table: Table) -> None:
         if waiting := self._waiting.pop(table.name, None):
-            self._columns.setdefault(table.name, []).append(flatten(table, waiting))
+            self._columns.setdefault(table.name, []).append(to_arrow(table, waiting))
 
 
-def _each_key_once(root: str, columns: list[Columns]) -> list[dict[str, pa.RecordBatch]]:
+def _each_key_once(root: str, columns: list[ArrowRows]) -> list[dict[str, pa.RecordBatch]]:
     seen: set[str] = set()
     kept = []
     for some in reversed(columns):
@@ -55,7 +55,7 @@ def _each_key_once(root: str, columns: list[Columns]) -> list[dict[str, pa.Recor
     return kept[::-1]
 
 
-def _without(root: str, columns: Columns, stale: set[str]) -> dict[str, pa.RecordBatch]:
+def _without(root: str, columns: ArrowRows, stale: set[str]) -> dict[str, pa.RecordBatch]:
     ids = pa.array(sorted(stale))
 
     def fresh(name: str, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -20,6 +20,7 @@ from gapless.sources._incremental.session import LoadItem
 from gapless.sources._incremental.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
+from gapless.sources._schema.record import record_id, record_time
 
 RESTARTS = 5
 """So often the pages of one parent are read from the first when they shift; then the next sync reads them."""
@@ -105,16 +106,14 @@ class ParentFeed:
             left: int | None = None
             for page in self.pages(sync.client, parent):
                 shifted = page.total is not None and left is not None and page.total < left
-                found = parse(
-                    table.model, page.records, self.given(parent), key=table.json_id, refuse=sync.session.refuse
-                )
+                found = parse(table.model, page.records, self.given(parent), refuse=sync.session.refuse)
                 yield Page(
                     found.records,
                     found.unreadable,
                     total=page.total,
                     shifted=shifted,
-                    id=table.id,
-                    time=table.time or "",
+                    id=table.id_column,
+                    time=table.time_column or "",
                 )
                 if shifted:
                     break
@@ -133,14 +132,14 @@ class ParentFeed:
         seen, known = digest(per.kept.since, *map(bytes, records)), per.known(key)
         if known and known.digest == seen:
             return per.read(key, digest=seen, covered_to=known.covered_to, records=known.records)
-        found = parse(table.model, records, self.given(parent), key=table.json_id, refuse=per.session.refuse)
-        kept = [record for record in found.records if per.kept.contains(table.created(record))]
-        covered_to = per.newest(key, (table.created(record) for record in kept))
+        found = parse(table.model, records, self.given(parent), refuse=per.session.refuse)
+        kept = [record for record in found.records if per.kept.contains(record_time(record))]
+        covered_to = per.newest(key, (record_time(record) for record in kept))
         return [
             Batch(table, kept),
             *self.derive(kept, per.now),
             per.letters.unreadable(found.unreadable, parent=key),
-            per.letters.resolve("record", [str(getattr(record, table.id)) for record in found.records]),
+            per.letters.resolve("record", [record_id(record) for record in found.records]),
             per.letters.resolve_rest(key),
             *per.read(key, covered_to=covered_to, digest=seen, records=len(records)),
         ]
@@ -151,12 +150,12 @@ class ParentFeed:
         per.session.counters.pages += 1
         per.session.counters.records += len(page.records) + len(page.unreadable)
         kept = [record for record, at in zip(page.records, page.times, strict=True) if per.kept.contains(at)]
-        newest[key] = per.newest(key, [newest.get(key), *map(table.created, kept)])
+        newest[key] = per.newest(key, [newest.get(key), *map(record_time, kept)])
         return [
             Batch(table, kept),
             *self.derive(kept, per.now),
             per.letters.unreadable(page.unreadable, parent=key),
-            per.letters.resolve("record", [str(getattr(record, table.id)) for record in page.records]),
+            per.letters.resolve("record", [record_id(record) for record in page.records]),
         ]
 
     def _end(self, parent: Any, per: ParentSync, newest: datetime | None) -> list[Batch]:

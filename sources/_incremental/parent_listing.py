@@ -24,7 +24,7 @@ def read_parents(parents: Parents, sync: SyncContext, found: list[Any]) -> Itera
     letters = DeadLetters(table.name, sync.ledger, session)
     for page in parents.pages(sync.client):
         session.counters.pages += 1
-        listed = parse(table.model, page.records, key=table.json_id, refuse=session.refuse)
+        listed = parse(table.model, page.records, refuse=session.refuse)
         own = filter_shard(listed, session.shard, parents.id)
         found += own.records
         found += [parent for bad in own.unreadable if bad.key and (parent := _named(parents, bad.key))]
@@ -44,7 +44,7 @@ def listed_parents(parents: Parents, client: Client, given: Any = None) -> Itera
     """Yields each page's parents as `verify` and `plan` see them; `given(parent)`: what records do not carry."""
     table = parents.table
     for page in parents.pages(client):
-        listed = parse(table.model, page.records, key=table.json_id)
+        listed = parse(table.model, page.records)
         named = [parent for bad in listed.unreadable if bad.key and (parent := _named(parents, bad.key))]
         yield [
             ListedParent(

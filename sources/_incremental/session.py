@@ -13,7 +13,7 @@ from gapless.sources._incremental.package import Package
 from gapless.sources._incremental.shard import Shard
 from gapless.sources._incremental.window import Window
 from gapless.sources._schema.arrow import Batch
-from gapless.sources._schema.destination_limits import Refuse, anything
+from gapless.sources._schema.destination_limits import StorageCheck, no_limits
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Session:
     shard: Shard = field(default_factory=Shard)
     """Read just these parents; the rate budget is shared alike."""
     now: Callable[[], datetime] = _now
-    refuse: Refuse = anything
+    refuse: StorageCheck = no_limits
     """What the destination cannot store; set when extraction begins."""
     client: Client | None = None
     """Set by the source when it is built."""

@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from gapless.sources._incremental.append_only import appends
 from gapless.sources._incremental.ledger import FIRST_SEEN, MERGE, Ledger
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.columns import TableShape
+from gapless.sources._schema.columns import TableSchema
 
 AT_ONCE = 2_000
 """Ids in one query: there are databases that take no long ones."""
-Arrows = Iterable[tuple[TableShape, pa.Table]]
+Arrows = Iterable[tuple[TableSchema, pa.Table]]
 
 
 class WriteStrategy:
@@ -39,14 +39,14 @@ class WriteStrategy:
             return MERGE
         return table.write_disposition
 
-    def new(self, table: Table, tables: Arrows) -> Iterator[tuple[TableShape, pa.Table]]:
+    def new(self, table: Table, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
         """Of a root table and those below it, what is to be loaded."""
         if table.write_disposition is FIRST_SEEN and not self._knows_first:
             return _unseen(table, tables)
         return _changed(tables) if self._appends else iter(tables)
 
 
-def _unseen(table: Table, tables: Arrows) -> Iterator[tuple[TableShape, pa.Table]]:
+def _unseen(table: Table, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
     for shape, arrow in tables:
         ids = arrow.column("_dlt_id").to_pylist()
         slices = [ids[at : at + AT_ONCE] for at in range(0, len(ids), AT_ONCE)]
@@ -54,7 +54,7 @@ def _unseen(table: Table, tables: Arrows) -> Iterator[tuple[TableShape, pa.Table
         yield shape, arrow.filter(pc.invert(pc.is_in(arrow.column("_dlt_id"), value_set=pa.array(seen, pa.string()))))
 
 
-def _changed(tables: Arrows) -> Iterator[tuple[TableShape, pa.Table]]:
+def _changed(tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
     """Root rows that differ from what counts in the destination, in themselves or below, and all below them."""
     known = list(tables)
     ids = known[0][1].column("_dlt_id").to_pylist()
@@ -71,5 +71,5 @@ def _changed(tables: Arrows) -> Iterator[tuple[TableShape, pa.Table]]:
     yield from known
 
 
-def _root(shape: TableShape) -> str:
+def _root(shape: TableSchema) -> str:
     return "_dlt_root_id" if shape.parent else "_dlt_id"

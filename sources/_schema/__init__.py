@@ -1,1 +1,4 @@
-"""What a record is: a pydantic model, and the way from its JSON to Arrow tables. Knows no vendor, no HTTP."""
+"""Records as pydantic models, and the way from their JSON to one Arrow table per parent or child table.
+
+No vendor, HTTP or destination may enter, except what a destination cannot store; only this folder is imported.
+"""

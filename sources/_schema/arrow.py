@@ -1,7 +1,7 @@
-"""Typed records -> one Arrow batch per table of their tree, keyed as dlt keys nested tables.
+"""Turns typed records into one Arrow batch per table, with the keys that dlt gives nested tables.
 
-`_dlt_id` of a row is a digest of its key, of a child row its parent's `_dlt_id` and its index: the same record gets
-the same ids in every load, whoever loads it.
+The `_dlt_id` of a root row is a digest of its key, that of a child row its parent's `_dlt_id` and its index. So a
+record has the same ids in every load, and merging it again replaces its rows. No column name of a vendor may enter.
 """
 
 from __future__ import annotations
@@ -9,98 +9,94 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
-from gapless.sources._schema.columns import ARROW, TableShape, shape_of
+from gapless.sources._schema.columns import ARROW, TableSchema, table_schema
 from gapless.sources._schema.record import Record
 
 
 @dataclass(frozen=True)
 class Table:
-    """A root table: the model of its rows, their primary key, dlt's write disposition, their creation time."""
+    """A root table: its model, its primary key (attributes of the model) and dlt's write disposition."""
 
     name: str
     model: type[Record]
     key: tuple[str, ...]
     write_disposition: Any
-    time: str | None = None
-    """Attribute (and column) that says when a record was created."""
 
     @property
-    def id(self) -> str:
-        """The attribute (and column) by which a single record is known."""
-        return self.key[0]
+    def id_column(self) -> str:
+        """Returns the name of the column with the record's id at the vendor (the model's `id_field`)."""
+        return self.model.id_field
 
     @property
-    def json_id(self) -> str:
-        """The vendor's name of `id`."""
-        return self.model.model_fields[self.id].alias or self.id
-
-    def created(self, record: Any) -> datetime | None:
-        """Returns when a record was created; None if it does not say."""
-        return getattr(record, self.time) if self.time else None
+    def time_column(self) -> str | None:
+        """Returns the name of the column with the time of creation (the model's `time_field`); None without one."""
+        return self.model.time_field if self.model.time_field in self.model.model_fields else None
 
     @property
-    def shape(self) -> TableShape:
-        return shape_of(self.model, self.name)
+    def schema(self) -> TableSchema:
+        """Returns the columns of this table and of all tables below it."""
+        return table_schema(self.model, self.name)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some records for one root table."""
+    """Records for one root table: instances of its model, or of the msgspec struct made from it."""
 
     table: Table
     records: Sequence[Any]
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Records as columns: `rows` by table name; `ids` are the root rows' `_dlt_id`."""
+class ArrowRows:
+    """Records as Arrow: `rows` by table name, parents first; `ids` are the `_dlt_id` of the root rows."""
 
     ids: list[str]
     rows: dict[str, pa.RecordBatch]
 
 
 def digest(*parts: object) -> str:
-    """96 bits as 16 characters."""
+    """Returns 96 bits of BLAKE2 of the parts' texts, as 16 characters that are safe in a URL."""
     text = "\x1f".join(map(str, parts))
     return urlsafe_b64encode(blake2b(text.encode(), digest_size=12).digest()).decode()
 
 
-def flatten(table: Table, records: Sequence[Any]) -> Columns:
-    """`records` as columns; of two with one key the last stands."""
+def to_arrow(table: Table, records: Sequence[Any]) -> ArrowRows:
+    """Returns `records` as Arrow rows; of two records with the same key the last one."""
     by_id = {digest(*(getattr(r, k) for k in table.key)): r for r in records}
     level = _Level(list(by_id.values()), list(by_id), list(by_id), [], [])
-    return Columns(level.ids, dict(_tables(table.shape, level)))
+    return ArrowRows(level.ids, dict(_tables(table.schema, level)))
 
 
 @dataclass
 class _Level:
-    """The rows of one table, in step with their ids."""
+    """Rows of one table with their keys, position by position."""
 
     rows: list[Any]
     ids: list[str]
     roots: list[str]
+    """The `_dlt_id` of the root record of each row."""
     parents: list[str]
     index: list[int]
+    """Each row's position in its parent's list."""
 
 
-def _tables(shape: TableShape, level: _Level) -> Iterator[tuple[str, pa.RecordBatch]]:
-    arrays = [pa.array(c.cells(level.rows), ARROW[c.data_type]) for c in shape.columns]
-    keys = [level.ids, level.parents, level.roots, level.index] if shape.parent else [level.ids]
-    schema = shape.arrow_schema
-    arrays += [pa.array(values, schema.field(len(shape.columns) + i).type) for i, values in enumerate(keys)]
-    yield shape.name, pa.record_batch(arrays, schema=schema)
-    for child in shape.children:
-        yield from _tables(child, _below(child, level))
+def _tables(schema: TableSchema, level: _Level) -> Iterator[tuple[str, pa.RecordBatch]]:
+    arrow = schema.arrow_schema
+    arrays = [pa.array(c.cells(level.rows), ARROW[c.data_type]) for c in schema.columns]
+    keys = [level.ids, level.parents, level.roots, level.index] if schema.parent else [level.ids]
+    arrays += [pa.array(values, arrow.field(len(schema.columns) + i).type) for i, values in enumerate(keys)]
+    yield schema.name, pa.record_batch(arrays, schema=arrow)
+    for child in schema.children:
+        yield from _tables(child, _child_level(child, level))
 
 
-def _below(child: TableShape, level: _Level) -> _Level:
+def _child_level(child: TableSchema, level: _Level) -> _Level:
     many = [child.items(row) or () for row in level.rows]
     parents = [row_id for row_id, items in zip(level.ids, many, strict=True) for _ in items]
     roots = [root for root, items in zip(level.roots, many, strict=True) for _ in items]

@@ -1,7 +1,7 @@
-"""Model -> shape of its tables: columns, child tables, Arrow schema. Derived once, from the model alone.
+"""Derives the tables of a model: their columns, child tables and Arrow schemas.
 
-The schema never comes from the data: every table and column exists from the first load on, and a value that
-does not fit is a dead letter instead of a bent column.
+The schema never comes from the data. Every table and column exists from the first load on, and a record with a
+value of another type becomes a dead letter instead of changing a column's type.
 """
 
 from __future__ import annotations
@@ -43,79 +43,87 @@ CHILD_KEYS = {
 
 @dataclass(frozen=True)
 class Column:
+    """A column of one table, and how its cells are read from the rows' objects."""
+
     name: str
     data_type: type_name
     nullable: bool
     path: tuple[str, ...]
-    """Of attributes, through flattened objects that may be null; none: the item itself."""
+    """Attributes from the row to the cell, through flattened objects that may be null; empty for the row itself."""
 
     def cells(self, rows: list[Any]) -> list[Any]:
-        """One of each row. Mostly no object is missing, and then all of it runs in C."""
+        """Returns one cell for each row."""
         if not self.path:
             return rows
-        try:
+        try:  # an object is rarely missing, and then the loop runs in C
             values = list(map(attrgetter(".".join(self.path)), rows))
         except AttributeError:
-            values = [_through(row, self.path) for row in rows]
-        return _texts(values) if self.data_type == "json" else values
+            values = [_cell(row, self.path) for row in rows]
+        return _json_cells(values) if self.data_type == "json" else values
 
 
 @dataclass(frozen=True)
-class TableShape:
-    """One table of a record's tree; `items` reads its rows, or None, from a row of the parent table."""
+class TableSchema:
+    """A table and its child tables; `items` returns its rows, or None, from a row of the parent table."""
 
     name: str
     parent: str | None
     columns: tuple[Column, ...]
-    children: tuple[TableShape, ...]
+    children: tuple[TableSchema, ...]
     items: Callable[[Any], list[Any] | None]
+    keys: frozenset[str] = frozenset()
+    """Columns by which rows are identified or joined, apart from dlt's own."""
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
+        """Returns the columns, then dlt's key columns, as Arrow fields."""
         fields = [pa.field(c.name, ARROW[c.data_type], nullable=c.nullable) for c in self.columns]
         keys = CHILD_KEYS if self.parent else ROOT_KEYS
-        return pa.schema(fields + [pa.field(name, kind, nullable=False) for name, kind in keys.items()])
+        return pa.schema(fields + [pa.field(name, type_, nullable=False) for name, type_ in keys.items()])
 
-    def tree(self) -> Iterator[TableShape]:
-        """This table, then all below it, parents first."""
+    def tree(self) -> Iterator[TableSchema]:
+        """Yields this table, then all tables below it, parents first."""
         yield self
         for child in self.children:
             yield from child.tree()
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What an annotation means: a scalar column, a flattened object or a child table."""
+class FieldType:
+    """What a field becomes: a scalar column, columns of a flattened object, or a child table (`many`)."""
 
     scalar: type_name | None = None
+    """None for an object."""
     model: type[Record] | None = None
+    """The object's model; None for a scalar."""
     many: bool = False
     nullable: bool = False
 
 
-def kind_of(field: FieldInfo) -> Kind:
-    return _kind(field.annotation, tuple(field.metadata))
+def field_type(field: FieldInfo) -> FieldType:
+    """Returns what a model's field becomes; raises KeyError or ValueError for an annotation without a column type."""
+    return _type(field.annotation, tuple(field.metadata))
 
 
-def _kind(annotation: Any, metadata: tuple[Any, ...] = ()) -> Kind:
+def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> FieldType:
     origin, args = get_origin(annotation), get_args(annotation)
     if any(isinstance(m, JsonColumn) for m in metadata):
-        return Kind(scalar="json")
+        return FieldType(scalar="json")
     if origin is Annotated:
-        return _kind(args[0], args[1:])
+        return _type(args[0], args[1:])
     if origin in (Union, UnionType):
         (inner,) = [a for a in args if a is not NoneType]
-        kind = _kind(inner)
-        return Kind(kind.scalar, kind.model, kind.many, nullable=True)
+        inner_type = _type(inner)
+        return FieldType(inner_type.scalar, inner_type.model, inner_type.many, nullable=True)
     if origin is list:
-        kind = _kind(args[0])
-        return Kind(kind.scalar, kind.model, many=True)
+        item = _type(args[0])
+        return FieldType(item.scalar, item.model, many=True)
     if issubclass(annotation, Record):
-        return Kind(model=annotation)
-    return Kind(scalar=SCALARS[annotation])
+        return FieldType(model=annotation)
+    return FieldType(scalar=SCALARS[annotation])
 
 
-def _through(row: Any, path: tuple[str, ...]) -> Any:
+def _cell(row: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         if row is None:
             return None
@@ -123,8 +131,11 @@ def _through(row: Any, path: tuple[str, ...]) -> Any:
     return row
 
 
-def _texts(values: list[Any]) -> list[Any]:
-    """JSON cells: text, or the fast road's bytes, which Arrow takes for text; there null is a literal."""
+def _json_cells(values: list[Any]) -> list[Any]:
+    """Returns JSON cells as text or bytes, which Arrow both takes for text; a JSON null becomes None.
+
+    pydantic's records hold text, the fast decoder's hold bytes.
+    """
     try:
         cells: list[Any] = list(map(bytes, values))
     except TypeError:  # text or None among them
@@ -133,34 +144,38 @@ def _texts(values: list[Any]) -> list[Any]:
 
 
 @cache
-def shape_of(model: type[Record], name: str, parent: str | None = None, attribute: str = "") -> TableShape:
-    """The tables of `model`, the root called `name`; a nested list is `name__<field>`."""
+def table_schema(model: type[Record], name: str, parent: str | None = None, attribute: str = "") -> TableSchema:
+    """Returns the tables of `model`: the root with this `name`, and `name__<field>` for each nested list.
+
+    `attribute` is where a row of the `parent` table holds the rows of this one.
+    """
     items: Callable[[Any], list[Any] | None] = attrgetter(attribute) if attribute else lambda record: [record]
     columns = tuple(_columns(model, (), ""))
-    return TableShape(name, parent, columns, tuple(_children(model, name)), items)
+    keys = frozenset({model.id_field}) | model.parent_columns
+    return TableSchema(name, parent, columns, tuple(_children(model, name)), items, keys)
 
 
 def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterator[Column]:
     own = [(n, f) for n, f in model.model_fields.items() if n != "extra"]
     for name, field in own:
-        kind, here = kind_of(field), (*path, name)
-        if kind.many:
+        type_, here = field_type(field), (*path, name)
+        if type_.many:
             continue
-        if kind.model:
-            yield from _columns(kind.model, here, f"{prefix}{name}__")
-        elif kind.scalar:
-            yield Column(f"{prefix}{name}", kind.scalar, kind.nullable or bool(path), here)
-    if not path:  # what a flattened object does not know is kept in its row's `_extra`
+        if type_.model:
+            yield from _columns(type_.model, here, f"{prefix}{name}__")
+        elif type_.scalar:
+            yield Column(f"{prefix}{name}", type_.scalar, type_.nullable or bool(path), here)
+    if not path:  # unknown fields of a flattened object go to the `_extra` of its row
         yield Column("_extra", "json", True, ("extra",))
 
 
-def _children(model: type[Record], table: str) -> Iterator[TableShape]:
+def _children(model: type[Record], table: str) -> Iterator[TableSchema]:
     for name, field in model.model_fields.items():
-        kind = kind_of(field)
-        if not kind.many:
+        type_ = field_type(field)
+        if not type_.many:
             continue
-        if kind.model:
-            yield shape_of(kind.model, f"{table}__{name}", table, name)
-        elif kind.scalar:
-            value = Column("value", kind.scalar, False, ())
-            yield TableShape(f"{table}__{name}", table, (value,), (), attrgetter(name))
+        if type_.model:
+            yield table_schema(type_.model, f"{table}__{name}", table, name)
+        elif type_.scalar:
+            value = Column("value", type_.scalar, False, ())
+            yield TableSchema(f"{table}__{name}", table, (value,), (), attrgetter(name))

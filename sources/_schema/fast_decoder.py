@@ -1,8 +1,8 @@
-"""The fast road from raw JSON to records: a strict msgspec decoder, derived from the pydantic model.
+"""Decodes ordinary records fast: a strict msgspec decoder, derived from the pydantic model.
 
-It takes only what fits to the letter: declared fields, exact types, RFC 3339 times with an offset. Whatever does
-not, it refuses, and the record takes pydantic's road (parse.py), which also finds the unknown fields and the reasons.
-What it takes, it gives the same columns as pydantic's road would: tests/test_records.py holds the two together.
+It accepts declared fields, exact types and RFC 3339 times with an offset, and nothing else. Other records go to
+pydantic (parse.py), which also finds unknown fields and reasons. For a record that it accepts, pydantic would give
+the same columns: tests/test_records.py compares the two. No vendor may enter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Optional
 
 import msgspec
 
-from gapless.sources._schema.columns import Kind, kind_of, type_name
+from gapless.sources._schema.columns import FieldType, field_type, type_name
 from gapless.sources._schema.record import INT64, Record
 
 SCALARS: dict[type_name, Any] = {
@@ -29,23 +29,25 @@ SCALARS: dict[type_name, Any] = {
 
 
 _FINER_THAN_MICROSECONDS = re.compile(rb'\.\d{7,}[Zz+\-"]')
-"""msgspec would round them, pydantic (and Python) cut them off."""
+"""msgspec rounds such times, pydantic (and Python) cuts the digits off."""
 _FIRST_YEAR, _LAST_YEAR = b'"0001-', b'"9999-'
-"""What no longer is a date in UTC cannot be read back. Looked for apart: one pattern for both is ten times slower."""
+"""Such a time may be outside the calendar in UTC. Two searches, because one pattern for both is ten times slower."""
 
 
-class FastRoad:
-    """Decodes records of `model`; the fields `given` (by JSON name) are not in them and are set here."""
+class FastDecoder:
+    """Decodes records of `model`; the fields in `given` (by JSON name) are not in the JSON and are set here."""
 
     def __init__(self, model: type[Record], given: Mapping[str, Any]) -> None:
         names = {field.alias or name: name for name, field in model.model_fields.items()}
         self._given = {names[key]: value for key, value in given.items()}
         self._decoder = _decoder(model, frozenset(self._given))
-        self._closed = bool(model.excluded_fields)
+        self._has_excluded_fields = bool(model.excluded_fields)
 
-    def record(self, raw: bytes) -> Any:
-        """The record, or None when it must take pydantic's road."""
-        if self._closed or _FINER_THAN_MICROSECONDS.search(raw) or _FIRST_YEAR in raw or _LAST_YEAR in raw:
+    def decode(self, raw: bytes) -> Any:
+        """Returns the record as a msgspec struct with the model's attributes, or None when pydantic must read it."""
+        if self._has_excluded_fields or _FINER_THAN_MICROSECONDS.search(raw):
+            return None
+        if _FIRST_YEAR in raw or _LAST_YEAR in raw:
             return None
         try:
             record = self._decoder.decode(raw)
@@ -65,26 +67,26 @@ def _decoder(model: type[Record], given: frozenset[str]) -> msgspec.json.Decoder
 
 @cache
 def _struct(model: type[Record], given: frozenset[str] = frozenset()) -> type[msgspec.Struct]:
-    """The model as a Struct with the same attributes; a nested list that is absent or null is None."""
+    """Returns the model as a struct with the same attributes; a missing or null nested list is None there."""
     own = {name: field for name, field in model.model_fields.items() if name != "extra"}
     return msgspec.defstruct(
         model.__name__,
-        [_field(name, kind_of(field), field.is_required() and name not in given) for name, field in own.items()],
+        [_field(name, field_type(field), field.is_required() and name not in given) for name, field in own.items()],
         rename={name: field.alias or name for name, field in own.items()},
         forbid_unknown_fields=True,
         kw_only=True,
         gc=False,
-        namespace={"extra": None},
+        namespace={"extra": None, "id_field": model.id_field, "time_field": model.time_field},
     )
 
 
-def _field(name: str, kind: Kind, required: bool) -> tuple[str, Any] | tuple[str, Any, Any]:
-    one: Any = _struct(kind.model) if kind.model else SCALARS[kind.scalar or "text"]
-    json = kind.scalar == "json" and not kind.many
-    if kind.many:
-        one = Optional[list[one]]  # noqa: UP045 - made at run time, where `|` has no type to stand beside
-    elif kind.nullable and not json:
+def _field(name: str, type_: FieldType, required: bool) -> tuple[str, Any] | tuple[str, Any, Any]:
+    one: Any = _struct(type_.model) if type_.model else SCALARS[type_.scalar or "text"]
+    is_json = type_.scalar == "json" and not type_.many
+    if type_.many:
+        one = Optional[list[one]]  # noqa: UP045 - the type is made at run time, and `|` cannot join it
+    elif type_.nullable and not is_json:
         one = Optional[one]  # noqa: UP045
     if required:
         return name, one
-    return name, one, msgspec.Raw(b"null") if json else None
+    return name, one, msgspec.Raw(b"null") if is_json else None

@@ -1,7 +1,7 @@
-"""Raw JSON of one record -> typed record, or the reason why it is none.
+"""Parses raw JSON into typed records, or says why a record is invalid.
 
-A record is unpacked along its model: declared JSON columns and unknown fields stay the vendor's own text, all
-else is checked by pydantic. One bad record never stops its page.
+Declared JSON columns and unknown fields keep the text that the vendor sent; everything else is checked by pydantic.
+One invalid record never stops its page. No vendor and no table may enter.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gapless.sources._schema.columns import Kind, kind_of
-from gapless.sources._schema.destination_limits import Refuse, anything
-from gapless.sources._schema.fast_decoder import FastRoad
+from gapless.sources._schema.columns import FieldType, field_type
+from gapless.sources._schema.destination_limits import StorageCheck, no_limits
+from gapless.sources._schema.fast_decoder import FastDecoder
 from gapless.sources._schema.record import Record
 
 R = TypeVar("R", bound=Record)
@@ -30,7 +30,7 @@ _value = msgspec.json.Decoder()
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A record that does not fit its model: its JSON, and the reason, which never quotes a value."""
+    """An invalid record: its JSON, why it does not fit its model (no value is quoted), and its id if it has one."""
 
     raw: str
     reason: str
@@ -39,6 +39,8 @@ class Unreadable:
 
 @dataclass
 class Parsed(Generic[R]):
+    """The valid and the invalid records of a page, each in the page's order."""
+
     records: list[R] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
 
@@ -47,68 +49,73 @@ def parse(
     model: type[R],
     raws: Iterable[bytes],
     context: Mapping[str, Any] | None = None,
-    key: str = "id",
-    refuse: Refuse = anything,
+    refuse: StorageCheck = no_limits,
 ) -> Parsed[R]:
-    """Every record of a page as `model` (or, by the fast road, as a Struct with its attributes), in the page's order.
+    """Returns the records of a page as instances of `model`, or as msgspec structs with the same attributes.
 
-    `context` holds fields that the vendor's row does not carry (the parent's id), by their JSON names; `key` is
-    the JSON name under which an unreadable record's id is looked for. What the destination would `refuse` is
-    unreadable, too.
+    `context` holds fields that are not in the vendor's JSON (the parent's id), by their JSON names. A record that
+    the destination would `refuse` is invalid, too. The id of an invalid record is read from the JSON name of the
+    model's `id_field`.
     """
     parsed: Parsed[R] = Parsed()
     given = context or {}
-    fast = FastRoad(model, given)
+    fast, key = FastDecoder(model, given), id_name(model)
     for raw in map(bytes, raws):
         refused = refuse(raw)
-        record = None if refused else fast.record(raw)
+        record = None if refused else fast.decode(raw)
         if refused:
             parsed.unreadable.append(_unreadable(_without(model.excluded_fields, raw), key, refused))
         elif record is not None:
             parsed.records.append(record)
         else:
-            _slow_road(model, raw, given, key, parsed)
+            _validate(model, raw, given, key, parsed)
     return parsed
 
 
-def _slow_road(model: type[R], raw: bytes, given: Mapping[str, Any], key: str, parsed: Parsed[R]) -> None:
+def id_name(model: type[Record]) -> str:
+    """Returns the JSON name of the model's id; its `id_field` when the model has no such field."""
+    field = model.model_fields.get(model.id_field)
+    return (field and field.alias) or model.id_field
+
+
+def _validate(model: type[R], raw: bytes, given: Mapping[str, Any], key: str, parsed: Parsed[R]) -> None:
     raw = _without(model.excluded_fields, raw)
     try:
         parsed.records.append(model.model_validate({**_unpack(model, raw), **given}))
     except ValidationError as error:
         parsed.unreadable.append(_unreadable(raw, key, "; ".join(map(_reason, error.errors()))))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        parsed.unreadable.append(_unreadable(raw, key, f"not readable as JSON: {type(error).__name__}"))
+        parsed.unreadable.append(_unreadable(raw, key, f"invalid JSON: {type(error).__name__}"))
 
 
 @cache
-def _kinds(model: type[Record]) -> dict[str, Kind]:
-    return {f.alias or name: kind_of(f) for name, f in model.model_fields.items() if name != "extra"}
+def _field_types(model: type[Record]) -> dict[str, FieldType]:
+    return {f.alias or name: field_type(f) for name, f in model.model_fields.items() if name != "extra"}
 
 
 def _unpack(model: type[Record], raw: bytes) -> dict[str, Any]:
-    kinds, known, extra = _kinds(model), {}, {}
+    types, known, extra = _field_types(model), {}, {}
     for key, value in _object.decode(raw).items():
-        kind = kinds.get(key)
-        if kind is None:
+        type_ = types.get(key)
+        if type_ is None:
             extra[key] = str(value, "utf-8")
             continue
-        known[key] = _cell(kind, value)
-        if kind.model and not kind.many and isinstance(known[key], dict) and "_extra" in known[key]:
+        known[key] = _cell(type_, value)
+        if type_.model and not type_.many and isinstance(known[key], dict) and "_extra" in known[key]:
             extra[key] = known[key].pop("_extra")
     if extra:
         known["_extra"] = _object_text(extra)
     return known
 
 
-def _cell(kind: Kind, raw: msgspec.Raw) -> Any:
+def _cell(type_: FieldType, raw: msgspec.Raw) -> Any:
     text = bytes(raw)
-    if kind.scalar == "json" and not kind.many:
+    if type_.scalar == "json" and not type_.many:
         return None if text == b"null" else text.decode()
-    if text[:1] == b"[" and kind.many:
-        return [_cell(Kind(kind.scalar, kind.model), item) for item in _list.decode(text)]
-    if text[:1] == b"{" and kind.model:
-        return _unpack(kind.model, text)
+    if text[:1] == b"[" and type_.many:
+        return [_cell(FieldType(type_.scalar, type_.model), item) for item in _list.decode(text)]
+    if text[:1] == b"{" and type_.model:
+        return _unpack(type_.model, text)
     return _value.decode(text)
 
 
@@ -118,7 +125,7 @@ def _without(keys: frozenset[str], raw: bytes) -> bytes:
     try:
         members = {k: str(v, "utf-8") for k, v in _object.decode(raw).items() if k not in keys}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return b'"not an object; left out, as it may hold what must not be kept"'
+        return b'"not a JSON object; left out, because it may hold an excluded field"'
     return _object_text(members).encode()
 
 
@@ -131,11 +138,11 @@ def _reason(error: ErrorDetails) -> str:
 
 
 def _unreadable(raw: bytes, key: str, reason: str) -> Unreadable:
-    """A record that was no strict JSON comes as a string that holds its text (`_http.lenient_json`)."""
+    # A record that is not strict JSON comes as a JSON string that holds its text (_http/lenient_json.py).
     text = bytes(raw).decode("utf-8", errors="backslashreplace")
     if text.startswith('"') and (inner := json.loads(text)).startswith(("{", "[", '"', "-", "N", "I")):
-        text, reason = inner, "not JSON: NaN, half a surrogate pair, wrong UTF-8 or nested too deeply"
-    text = text.replace("\0", "\\x00")  # as wrong UTF-8 is written; Postgres has no such character
+        text, reason = inner, "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8 or nested too deeply"
+    text = text.replace("\0", "\\x00")  # written like invalid UTF-8, because Postgres has no such character
     try:
         found = json.loads(text)[key]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,7 +1,7 @@
-"""What must not be kept in clear: columns that are dropped or hashed before anything is written.
+"""Drops or hashes columns with personal data before anything is written.
 
-A policy reads `table.column=drop, table.column=hash`. Dropped cells are null; hashed ones are HMAC-SHA256 under a key
-(RFC 2104), as 64 hex digits, so that equal values stay equal and nobody without the key can try candidates.
+A policy is a text such as `table.column=drop, table.column=hash`. Dropped cells are null; hashed ones are HMAC-SHA256
+(RFC 2104), 64 hex digits: equal values stay equal, and nobody without the key can test guesses. No vendor may enter.
 """
 
 from __future__ import annotations
@@ -9,27 +9,30 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from gapless.sources._schema.columns import TableShape
+from gapless.sources._schema.columns import TableSchema
 
 HASHED = re.compile('"?[0-9a-f]{64}"?')
 DEAD_LETTER_TEXT = ("dead_letters", "raw_json")
-"""Holds whole records, so any policy drops it."""
+"""This column holds whole records, so every policy that drops or hashes anything drops it, too."""
 
 
 @dataclass(frozen=True)
 class Privacy:
+    """What is done to each (table, column): "drop", "hash" or "keep"; `key` is the HMAC key."""
+
     actions: dict[tuple[str, str], str] = field(default_factory=dict)
     key: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def parse(cls, text: str | None, key: str | None, shapes: Iterable[TableShape], setting: str) -> Privacy:
-        """Raises ValueError, naming the setting, for anything that could not be done as it says."""
-        columns = {(s.name, c.name): c for s in shapes for c in s.columns}
+    def parse(cls, text: str | None, key: str | None, schemas: Collection[TableSchema], setting: str) -> Privacy:
+        """Returns the policy in `text`; raises ValueError, naming the setting, for a rule that cannot be followed."""
+        columns = {(s.name, c.name): c for s in schemas for c in s.columns}
+        keys = {(s.name, key) for s in schemas for key in s.keys}
         actions: dict[tuple[str, str], str] = {}
         for rule in (text or "").replace("\n", ",").split(","):
             if not rule.strip():
@@ -43,9 +46,9 @@ class Privacy:
                 )
             if action == "drop" and not found.nullable:
                 raise ValueError(f"{setting}: {where} cannot be empty, so it cannot be dropped; hash it or keep it")
-            if action == "hash" and (found.data_type not in ("text", "json") or _is_key(column)):
+            if action == "hash" and (found.data_type not in ("text", "json") or (table, column) in keys):
                 raise ValueError(
-                    f"{setting}: {where} cannot be hashed, only texts that are no key can; drop or keep it"
+                    f"{setting}: {where} cannot be hashed, because it is a key or not a text; drop it or keep it"
                 )
             if action == "hash" and not key:
                 raise ValueError(f"{setting} hashes {where}, so GAPLESS_HASH_KEY must be set")
@@ -54,29 +57,25 @@ class Privacy:
             actions[DEAD_LETTER_TEXT] = "drop"
         return cls(actions, (key or "").encode())
 
-    def applied(self, shape: TableShape, rows: pa.Table, again: bool = False) -> pa.Table:
-        """`rows` of the table as they may be written; `again`: hashes among them are left as they are."""
-        for index, column in enumerate(shape.columns):
-            action = self.actions.get((shape.name, column.name), "keep")
+    def apply(self, schema: TableSchema, rows: pa.Table, *, keep_hashes: bool = False) -> pa.Table:
+        """Returns the `rows` of a table as the policy allows; `keep_hashes` leaves texts that are hashes already."""
+        for index, column in enumerate(schema.columns):
+            action = self.actions.get((schema.name, column.name), "keep")
             if action != "keep":
-                values = self._hashed(rows.column(index), column.data_type, again) if action == "hash" else None
+                values = self._hashed(rows.column(index), column.data_type, keep_hashes) if action == "hash" else None
                 cells = pa.nulls(rows.num_rows, pa.string()) if values is None else pa.array(values, pa.string())
                 type_ = rows.schema.field(index).type
                 rows = rows.set_column(index, rows.schema.field(index), cells.cast(type_))
         return rows
 
-    def _hashed(self, cells: pa.ChunkedArray, data_type: str, again: bool) -> list[str | None]:
+    def _hashed(self, cells: pa.ChunkedArray, data_type: str, keep_hashes: bool) -> list[str | None]:
         texts = cells.to_pylist()
         digests = {text: hmac.new(self.key, text.encode(), "sha256").hexdigest() for text in set(texts) - {None}}
         if data_type == "json":
             digests = {text: json.dumps(value) for text, value in digests.items()}
-        if again:
+        if keep_hashes:
             digests |= {text: text for text in digests if HASHED.fullmatch(text)}
         return [digests.get(text) for text in texts]
-
-
-def _is_key(column: str) -> bool:
-    return column == "id" or column in ("lead_id", "action_id", "story_id", "activity_object__id")
 
 
 NOTHING_PRIVATE = Privacy()

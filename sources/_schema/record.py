@@ -1,4 +1,4 @@
-"""What a record may say: the base model and the kinds of column a field can be. Knows no vendor."""
+"""The base class of all models, and the types that a field can have. Knows no vendor and no table."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _empty_if_null(value: Any) -> Any:
 
 
 class JsonColumn:
-    """Marks a field whose value is kept whole, as the vendor's own JSON text."""
+    """Marks a field whose value is stored whole, as the JSON text that the vendor sent."""
 
 
 Json = Annotated[str, JsonColumn()]
-"""A polymorphic value: one JSON column, never parsed, so that not a digit of it can change."""
+"""A value of any type: one JSON column. It is never parsed, so that no digit of a number changes."""
 
 Instant = Annotated[datetime, BeforeValidator(_no_bool), AfterValidator(_in_utc)]
-"""A point in time, ISO 8601 or epoch; one without an offset is UTC, which is dlt's rule too."""
+"""A point in time, from ISO 8601 or seconds since 1970; without an offset it is UTC, as dlt reads it, too."""
 
 Text = Annotated[str, Field(strict=True)]
 Integer = Annotated[int, Field(strict=True, ge=-INT64, lt=INT64), BeforeValidator(_whole_number)]
@@ -51,13 +51,13 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidat
 Flag = Annotated[bool, Field(strict=True)]
 
 Many = Annotated[list[T], BeforeValidator(_empty_if_null)]
-"""A nested list, which becomes a child table; null and absent are an empty one."""
+"""A nested list, which becomes a child table; null and a missing field are an empty list."""
 
 
 class Record(BaseModel):
-    """One class per table or flattened object. Only what a row cannot do without is required.
+    """Base of the models: one class per table or flattened object. Only what a row cannot do without is required.
 
-    What the vendor sends beyond the declared fields stands in `extra`, as one JSON text (column `_extra`).
+    Fields that the vendor sends and the model does not declare go to `extra`, as one JSON text (column `_extra`).
     """
 
     model_config = ConfigDict(extra="ignore", validate_default=False, defer_build=True)
@@ -65,10 +65,38 @@ class Record(BaseModel):
     extra: Json | None = Field(default=None, alias="_extra")
 
     excluded_fields: ClassVar[frozenset[str]] = frozenset()
-    """The vendor's fields that must not reach any table, not even `_extra` or a dead letter."""
+    """JSON names of fields that must not reach any table, not even `_extra` or a dead letter."""
+
+    id_field: ClassVar[str] = "id"
+    """The attribute that identifies a record at the vendor; the JSON name comes from the field's alias."""
+
+    parent_columns: ClassVar[frozenset[str]] = frozenset()
+    """Columns, besides the id, by which rows are joined: the parent's id. Hashing them for privacy is refused."""
+
+    time_field: ClassVar[str] = "created_at"
+    """The attribute that holds the time of creation, by which a source is incremental."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Raises TypeError when a model names an id or a time that is no field of it."""
+        for declared in ("id_field", "time_field"):
+            name = cls.__dict__.get(declared)
+            if name is not None and name not in cls.model_fields:
+                raise TypeError(f"{cls.__name__}.{declared} is {name!r}, and the model has no such field")
+
+
+def record_id(record: Any) -> str:
+    """Returns the id of a record that `parse` made, as text."""
+    return str(getattr(record, record.id_field))
+
+
+def record_time(record: Any) -> datetime | None:
+    """Returns the creation time of a record that `parse` made, in UTC; None when it has none."""
+    time: datetime | None = getattr(record, record.time_field, None)
+    return time
 
 
 class CamelRecord(Record):
-    """A record of a vendor that writes camelCase."""
+    """Base for a vendor whose JSON names are camelCase; attributes and columns are snake_case."""
 
     model_config = ConfigDict(alias_generator=to_camel)

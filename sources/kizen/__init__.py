@@ -18,14 +18,14 @@ from gapless.sources.kizen import api
 from gapless.sources.kizen.models import Activity, LoggedActivity, Reference
 
 LOGGED_ACTIVITIES = DetailFeed(
-    Table("logged_activities", LoggedActivity, ("id",), MERGE, time="logged_at"),
+    Table("logged_activities", LoggedActivity, ("id",), MERGE),
     Parents(
         Table("activities", Activity, ("id",), MERGE),
         noun="types",
         pages=api.activities,
         count="n_submissions",
     ),
-    listing=Table("responses", Reference, ("id",), MERGE, time="logged_at"),
+    listing=Table("responses", Reference, ("id",), MERGE),
     pages=api.responses,
     record=api.logged_activity,
     column="activity_object__id",

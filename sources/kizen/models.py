@@ -6,6 +6,8 @@ they are what the vendor's own code uses.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gapless.sources._schema.record import Instant, Integer, Json, Many, Record, Text
 
 
@@ -22,6 +24,8 @@ class Activity(Record):
 
 class Reference(Record):
     """A line of the listing of a type's logged activities."""
+
+    time_field: ClassVar[str] = "logged_at"
 
     id: Text
     logged_at: Instant | None = None
@@ -58,6 +62,9 @@ class AssociatedEntity(Record):
 
 
 class LoggedActivity(Record):
+    time_field: ClassVar[str] = "logged_at"
+    parent_columns: ClassVar[frozenset[str]] = frozenset({"activity_object__id"})
+
     id: Text
     notes: Text | None = None
     logged_at: Instant

@@ -26,13 +26,13 @@ def _status_changes(logs: Sequence[ActionLog], now: datetime) -> list[Batch]:
 
 
 LEADS = Parents(
-    Table("leads", Lead, ("lead_id",), MERGE, time="created_at"),
+    Table("leads", Lead, ("lead_id",), MERGE),
     noun="leads",
     pages=api.leads,
     label="nullif(concat_ws(' ', first_name, last_name), '')",
 )
 ACTION_LOGS = ParentFeed(
-    Table("action_logs", ActionLog, ("id",), MERGE, time="created_at"),
+    Table("action_logs", ActionLog, ("id",), MERGE),
     LEADS,
     pages=lambda client, lead: iter([_all(api.action_logs(client, lead.lead_id))]),
     column="lead_id",

@@ -5,11 +5,15 @@ https://docs.getomni.ai (Get Lead Action Logs, Get Analytics). Every field but a
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gapless.sources._schema.record import CamelRecord, Instant, Integer, Json, Many, Text
 
 
 class Lead(CamelRecord):
     """One line of the analytics' breakdown."""
+
+    id_field: ClassVar[str] = "lead_id"
 
     lead_id: Text
     first_name: Text | None = None
@@ -54,6 +58,8 @@ class Message(CamelRecord):
 
 
 class ActionLog(CamelRecord):
+    parent_columns: ClassVar[frozenset[str]] = frozenset({"lead_id"})
+
     id: Text
     lead_id: Text
     """Not in the vendor's row: whose history it stands in."""

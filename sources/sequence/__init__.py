@@ -15,7 +15,7 @@ from gapless.sources.sequence import api
 from gapless.sources.sequence.models import ActivityLog
 
 ACTIVITY_LOGS = Feed(
-    Table("activity_logs", ActivityLog, ("id",), MERGE, time="created_at"),
+    Table("activity_logs", ActivityLog, ("id",), MERGE),
     pages=api.activity_logs,
     record=api.activity_log,
     oldest=api.oldest,

@@ -16,14 +16,14 @@ from gapless.sources.tines import api
 from gapless.sources.tines.models import Action, ActionLog
 
 ACTIONS = Parents(
-    Table("actions", Action, ("id",), MERGE, time="created_at"),
+    Table("actions", Action, ("id",), MERGE),
     noun="actions",
     pages=api.actions,
     count="logs_count",  # what the action still stores; without one, it is asked
     reads_empty=False,
 )
 ACTION_LOGS = ParentFeed(
-    Table("action_logs", ActionLog, ("id",), MERGE, time="created_at"),
+    Table("action_logs", ActionLog, ("id",), MERGE),
     ACTIONS,
     pages=lambda client, action: api.action_logs(client, action.id),
     column="action_id",

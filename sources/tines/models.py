@@ -38,6 +38,8 @@ class Action(Record):
 
 
 class ActionLog(Record):
+    parent_columns: ClassVar[frozenset[str]] = frozenset({"action_id", "story_id"})
+
     id: Integer
     action_id: Integer
     """Not in the vendor's row, and neither is the story."""

@@ -179,7 +179,7 @@ MUTANTS = (
     ),
     mutant(
         "a header is logged", "sources/_http/client.py",
-        "        error = kind(status)\n", f"        error = kind(status)\n        {LOGS}\n",
+        "        error = error_class(status)\n", f"        error = error_class(status)\n        {LOGS}\n",
         "tests/test_security.py -k keys",
     ),
     mutant(

@@ -1,0 +1,53 @@
+"""What a client has done: counters for the progress line, and facts of each attempt for metrics and traces.
+
+No query, header or body may enter.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+class Stats:
+    """Counts requests and retries; `waited` is the sum of seconds slept, `waiting` the workers asleep now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = self.retries = self.waiting = 0
+        self.waited = 0.0
+
+    def add(self, *, requests: int = 0, retries: int = 0, waiting: int = 0, waited: float = 0.0) -> None:
+        """Adds to the counters; `waited` is in seconds."""
+        with self._lock:
+            self.requests += requests
+            self.retries += retries
+            self.waiting += waiting
+            self.waited += waited
+
+    @contextmanager
+    def sleeping(self, seconds: float) -> Iterator[None]:
+        """Counts a worker as waiting inside the block, and then the `seconds` that it slept."""
+        self.add(waiting=1)
+        try:
+            yield
+        finally:
+            self.add(waiting=-1, waited=seconds)
+
+
+@dataclass
+class Attempt:
+    """One HTTP request as it went: the first try of a call, or one of its retries."""
+
+    method: str
+    host: str
+    path: str
+    number: int
+    """1 for the first attempt, 2 for its first retry, …"""
+    status: int | None = None
+    """None without an answer."""
+    error: str | None = None
+    """Name of its class in errors.py."""
+    seconds: float = 0.0
