@@ -2,7 +2,8 @@
 
 The register stands here, written out. To add a fifth source: a folder with the same four rooms (`__init__.py` what
 we keep, `api.py` how the vendor speaks, `models.py` what it says, `fake.py` the vendor as the simulator serves it),
-a line below, and a test beside the others; `tests/test_house_rules.py` then holds it to what all sources promise.
+a line below, and a test beside the others; `tests/sources/test_house_rules.py` then holds it to what all sources
+promise.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ def _trust(*_: str | None) -> ssl.SSLContext:
 def _guard(client: httpx.Client, deadline: Deadline) -> None:
     # The only private names we touch, with those in `_left_over`. httpcore takes a network backend, but httpx does
     # not pass one on, and a transport of our own would switch the environment's proxies off.
-    # tests/test_rest_wire.py goes red when they are renamed; until then bodies are still checked between chunks, so
-    # we go on and say so.
+    # tests/unit/http/test_transport.py goes red when they are renamed; until then bodies are still checked between
+    # chunks, so we go on and say so.
     for transport in [client._transport, *client._mounts.values()]:
         pool = getattr(transport, "_pool", None)
         if pool is not None and hasattr(pool, "_network_backend"):

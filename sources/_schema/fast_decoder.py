@@ -2,7 +2,8 @@
 
 It takes only what fits to the letter: declared fields, exact types, RFC 3339 times with an offset. Whatever does
 not, it refuses, and the record takes pydantic's road (parse.py), which also finds the unknown fields and the reasons.
-What it takes, it gives the same columns as pydantic's road would: tests/test_records.py holds the two together.
+What it takes, it gives the same columns as pydantic's road would: tests/unit/schema/test_fast_decoder.py holds the
+two together.
 """
 
 from __future__ import annotations
