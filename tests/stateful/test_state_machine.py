@@ -1,8 +1,8 @@
 """Any order of what happens at a vendor, on the wire and to the file: after a clean sync the database is exact.
 
 hypothesis invents the order of what stateful_rules.py knows, one vendor at a time, against the oracle of
-stateful_model.py, which knows what the README promises: late rows and edits up to the look-back (of Omni every edit; of
-Omni and Kizen every late row), rows that vanish kept as they were held. Clocks are injected, nothing sleeps. The
+stateful_model.py, which knows what the README promises: late rows and edits up to the look-back (of Omni every edit;
+of Omni and Kizen every late row), rows that vanish kept as they were held. Clocks are injected, nothing sleeps. The
 default run is a sample that is the same every time; other orders with `STATE_MACHINE_SEED=n`, and the sweep is
 `STATE_MACHINE_STEPS=10000 pytest -n 2 tests/stateful/test_state_machine.py`.
 """
