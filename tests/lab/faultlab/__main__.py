@@ -1,8 +1,8 @@
 """`python -m tests.lab.faultlab [--destination duckdb|postgres] [--kills all|N] [--http all|N] [--wire N]
 [--together N] [--plain all|N] [--seed S] [--source NAME] [--minutes M]`: the sweep.
 
-Kills go on beside HTTP faults, beside several commands at once and, with Postgres, beside faults on the wire to it; of
-the minutes the last fifth is for plain dlt, which always loads to DuckDB.
+Kills go on beside HTTP faults, beside several commands at once and, with Postgres, beside faults on the wire to it;
+of the minutes the last fifth is for plain dlt, which always loads to DuckDB.
 
 Prints every trial that went wrong and how far it is, then the table, and writes REPORT.md or REPORT.postgres.md.
 Ends with 1 for a defect.
