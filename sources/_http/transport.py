@@ -93,8 +93,8 @@ def _tls_context(*_: str | None) -> ssl.SSLContext:
 def _limit_sockets(client: httpx.Client, deadline: Deadline) -> None:
     # Private names of httpx and httpcore are used only here and in `_has_leftover`: httpcore takes a network
     # backend, but httpx does not pass one on, and a transport of our own would switch the environment's proxies off.
-    # tests/test_rest_wire.py fails when they are renamed. Bodies are still checked between chunks then, so this warns
-    # and goes on.
+    # tests/unit/http/test_transport.py fails when they are renamed. Bodies are still checked between chunks then, so
+    # this warns and goes on.
     for transport in [client._transport, *client._mounts.values()]:
         pool = getattr(transport, "_pool", None)
         if pool is not None and hasattr(pool, "_network_backend"):

@@ -2,7 +2,7 @@
 
 It accepts declared fields, exact types and RFC 3339 times with an offset, and nothing else. Other records go to
 pydantic (parse.py), which also finds unknown fields and reasons. For a record that it accepts, pydantic would give
-the same columns: tests/test_records.py compares the two. No vendor may enter.
+the same columns: tests/unit/schema/test_fast_decoder.py compares the two. No vendor may enter.
 """
 
 from __future__ import annotations

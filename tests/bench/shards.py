@@ -21,7 +21,7 @@ from tests.bench import table
 from tests.bench.environments import ROOT
 from tests.bench.measure import Cost, measure
 from tests.bench.trial import UNLIMITED, Vendor, Work, environment, served
-from tests.postgres import Server, running
+from tests.support.postgres import Server, running
 
 SPLITS = (1, 2, 8)
 LEDGER = 1_000_000

@@ -2,7 +2,7 @@
 
 A vendor answers a path and its query with a status and pieces of bytes; no socket and no clock may enter. `grow`
 puts the new records in, as time would. Only what a sync asks for is served: pages of 100 logs, newest first; the
-listing of leads and each lead's logs. tests/test_bench.py holds them to the vendors' pages.
+listing of leads and each lead's logs. tests/bench/test_bench.py holds them to the vendors' pages.
 """
 
 from __future__ import annotations

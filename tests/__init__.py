@@ -1,0 +1,1 @@
+"""The tests, by room; what several rooms need stands in `support`."""

@@ -1,0 +1,1 @@
+"""What each command of `gapless` does and says."""

@@ -1,0 +1,305 @@
+"""`gapless copy`: what the DuckDB file holds, in a real Postgres, no vendor asked; and a sync goes on there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+import dlt
+import duckdb
+import psycopg2
+import pytest
+from typer.testing import CliRunner
+
+from gapless.pipelines import destination_copy
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import Locked
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
+from gapless.sources._incremental.dlt_resource import shapes
+from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS
+from tests.support.oracle import mismatches
+from tests.support.postgres import Reader, Server, running
+from tests.support.world import World, some
+
+pytestmark = pytest.mark.xdist_group("copy")
+"""What it sets up is dear: one worker has it."""
+SIZES = {"omni": (4, {"logs": 12}), "sequence": (40, {}), "kizen": (3, {"logged": 10}), "tines": (4, {"logs": 12})}
+TEXT = {"omni": "summary", "sequence": "origin", "kizen": "notes", "tines": "message"}
+MESSAGE = {"id": "m", "channel": "SMS", "direction": "INBOUND", "body": "\0"}
+
+
+@dataclass
+class Copied:
+    """A vendor, the DuckDB file, and an empty Postgres database that is to hold the same."""
+
+    world: World
+    url: str
+
+    @property
+    def fake(self) -> Any:
+        return self.world.fake
+
+    def copy(self) -> Outcome:
+        self.fake.requests.clear()
+        (outcome,) = destination_copy.copy([], Target.find("duckdb"), Target.find("postgres"), lambda name: None)
+        assert self.fake.requests == []
+        return outcome
+
+    def complete(self) -> Outcome:
+        outcome = self.copy()
+        assert (outcome.outcome, outcome.error, outcome.failures) == ("complete", None, [])
+        return outcome
+
+    def mismatches(self) -> list[str]:
+        with closing(psycopg2.connect(self.url)) as db:
+            return mismatches(Reader(db), self.world.name, self.fake.truth())
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(psycopg2.connect(self.url, options=f"-csearch_path={self.world.name}")) as db:
+            return list(Reader(db).execute(query).fetchall())
+
+    def assert_equal(self) -> None:
+        """Every cell of every table, the ledger's too; runs but for what was held."""
+        tables = shapes([*SOURCES[self.world.name].tables, COVERAGE, DEAD_LETTERS, RUNS])
+        with duckdb.connect(str(self.world.folder / "gapless.duckdb"), read_only=True) as db:
+            for table in tables:
+                is_json = {column.name for column in table.columns if column.data_type == "json"}
+                names = [name for name in table.arrow_schema.names if name != "held"]
+                cells = [f'"{name}"::varchar' if name in is_json else f'"{name}"' for name in names]
+                select = f"select {', '.join(cells)} from {self.world.name}.{table.name}"
+                here, there = (
+                    values(rows, names, is_json) for rows in (db.execute(select).fetchall(), self.sql(select))
+                )
+                assert here == there, table.name
+
+
+def values(rows: list[tuple[Any, ...]], names: list[str], is_json: set[str]) -> list[str]:
+    """Rows in one order; times as instants, JSON as what it says."""
+
+    def value(name: str, cell: Any) -> Any:
+        if isinstance(cell, datetime):
+            return cell.timestamp()
+        return json.loads(cell) if cell and name in is_json else cell
+
+    return sorted(json.dumps([value(*pair) for pair in zip(names, row, strict=True)], sort_keys=True) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def copied(server: Server, world: Callable[[Any], World]) -> Callable[..., Copied]:
+    def begin(name: str) -> Copied:
+        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=4)
+        number, more = SIZES[name]
+        fake.seed(number, **more)
+        url = server.database()
+        return Copied(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url), url)
+
+    return begin
+
+
+@pytest.mark.parametrize("name", some(SOURCES, "sequence"))
+def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
+    """First whole, in packages; then only what is new or changed; a letter comes and goes with the file's; and a sync
+    into the copy goes on where the file stands."""
+    here = copied(name)
+    bad = here.fake.add_log(**{TEXT[name]: []}) if name == "sequence" else add(here, **{TEXT[name]: []})
+    assert here.world.sync(package_records=12).outcome == "partial"
+    here.complete()
+    here.assert_equal()
+    assert here.sql("select count(*) from dead_letters") == [(1,)]
+    here.fake.change(bad["id"], **{TEXT[name]: "mended"})
+    here.fake.advance(60)
+    ((last,),) = here.world.sql("select max(load_id) from _dlt_loads")
+    here.world.complete(package_records=12)
+    second = here.complete()
+    here.assert_equal()
+    assert here.mismatches() == []
+    main = SOURCES[name].main.name
+    assert here.world.sql(f"select count(*) from {main} where _dlt_load_id > '{last}'") == [(second.rows[main],)]
+    assert here.sql("select count(*) from dead_letters") == [(0,)]
+    assert set(here.complete().rows) <= {"runs"}
+    (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
+    assert (outcome.outcome, outcome.failures) == ("complete", [])
+    assert outcome.rows == here.world.complete().rows  # as the next sync of the file itself
+    assert here.mismatches() == []
+
+
+def add(here: Copied, **fields: Any) -> Any:
+    truth, fake = here.fake.truth(), here.fake
+    if here.world.name == "kizen":
+        return fake.add_logged(truth["activities"][0]["id"], **fields)
+    return fake.add_log(
+        truth["leads"][0]["leadId"] if here.world.name == "omni" else truth["actions"][0]["id"], **fields
+    )
+
+
+def test_packages_are_bounded(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads of the file go together until a package is full, and no load is left out."""
+    here = copied("sequence")
+    here.world.complete(package_records=8)
+    monkeypatch.setattr(destination_copy, "TOGETHER", 60)
+    packages = here.complete().packages
+    (loads,) = here.world.sql("select count(*) from _dlt_loads")
+    assert 2 < packages < loads[0]
+    here.assert_equal()
+
+
+def test_what_the_destination_cannot_store_is_told(copied: Callable[..., Copied]) -> None:
+    """U+0000 in a text, and below it: a letter, exit 3, all else is there; mended in the file, also in the copy."""
+    here = copied("omni")
+    bad = [add(here, summary="a\0b")["id"], add(here, messages=[MESSAGE])["id"]]
+    bad.append(add(here, output={"deep": ["\0"]})["id"])
+    here.world.complete()
+    outcome = here.copy()
+    assert (outcome.outcome, len(outcome.failures)) == ("partial", 3)
+    letters = here.sql("select key, reason, attempts from dead_letters")
+    reason = "not copied: holds the character U+0000, which Postgres cannot store"
+    assert sorted(letters) == sorted((key, reason, 1) for key in bad)
+    assert sorted(here.mismatches()) == sorted(f"omni.action_logs {key}: missing" for key in bad)
+    here.fake.change(bad[0], summary="mended")
+    here.fake.change(bad[1], summary="still bad", messages=[MESSAGE])
+    here.world.complete()
+    assert here.copy().outcome == "partial"
+    assert sorted(here.sql("select key, attempts from dead_letters")) == sorted([(bad[1], 2), (bad[2], 2)])
+    here.fake.change(bad[1], messages=[])
+    here.fake.change(bad[2], output=None)
+    here.world.complete()
+    here.complete()
+    assert here.sql("select * from dead_letters") == []
+    assert here.mismatches() == []
+
+
+def test_the_policy_of_today(copied: Callable[..., Copied]) -> None:
+    """What must not be kept in clear does not leave the file that was written before; a hash stays what it is."""
+    here = copied("omni")
+    add(here, summary=[])
+    here.world.set(OMNI_PRIVACY="leads.email=hash", GAPLESS_HASH_KEY="canary-hash-key")
+    assert here.world.sync().outcome == "partial"
+    here.world.set(OMNI_PRIVACY="leads.email=hash, leads.first_name=hash, action_logs.summary=drop")
+    here.complete()
+    emails = here.world.sql("select email from leads order by lead_id")
+    assert here.sql("select email from leads order by lead_id") == emails
+    assert here.sql("select count(summary) from action_logs") == [(0,)]
+    assert here.sql("select distinct length(first_name) from leads") == [(64,)]
+    assert here.sql("select key is null, raw_json from dead_letters") == [(False, None)]
+
+
+def test_no_copy_over_what_was_synced_itself(copied: Callable[..., Copied]) -> None:
+    """It knows letters and changes that the file does not: refused, and nothing of it is touched."""
+    here = copied("omni")
+    here.world.complete()
+    here.complete()
+    bad = add(here, summary=[])["id"]
+    (synced,) = sync(["omni"], Target.find("postgres"), SyncRequest())
+    assert synced.outcome == "partial"
+    outcome = here.copy()
+    assert (outcome.outcome, "synced by itself" in str(outcome.error)) == ("failed", True)
+    assert here.sql("select key from dead_letters") == [(bad,)]
+
+
+def test_ctrl_c_ends_it(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, also while dlt loads, which wraps it."""
+    here = copied("tines")
+    here.world.complete()
+
+    def interrupted(*arguments: Any, **more: Any) -> None:
+        raise RuntimeError("wrapped") from KeyboardInterrupt()
+
+    monkeypatch.setattr(dlt.Pipeline, "load", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        here.copy()
+
+
+def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed stays; the next copy brings the rest."""
+    here = copied("sequence")
+    here.world.complete(package_records=8)
+    monkeypatch.setattr(destination_copy, "TOGETHER", 25)
+    lives = iter(range(3))
+
+    def check(place: Target) -> None:
+        if next(lives, None) is None:
+            raise OSError("the power went out")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Target, "check", check)
+        outcome = here.copy()
+    assert (outcome.outcome, outcome.packages) == ("failed", 3)
+    before = here.sql("select count(*) from activity_logs")[0][0]
+    again = here.complete()
+    here.assert_equal()
+    assert 0 < again.rows["activity_logs"] == here.sql("select count(*) from activity_logs")[0][0] - before
+
+
+def test_another_file_is_copied_whole(copied: Callable[..., Copied]) -> None:
+    """A file made anew knows nothing of the last copy: all of it goes over, and nothing stands there twice."""
+    here = copied("sequence")
+    here.world.complete()
+    here.complete()
+    (here.world.folder / "gapless.duckdb").unlink()
+    here.fake.advance(60)
+    here.world.complete()
+    outcome = here.complete()
+    assert outcome.rows["activity_logs"] == len(here.fake.truth()["activity_logs"])
+    assert here.mismatches() == []
+
+
+def test_nobody_syncs_meanwhile(copied: Callable[..., Copied]) -> None:
+    """Neither into the file nor into the copy; and a copy keeps away from both in turn."""
+    here = copied("tines")
+    here.world.complete()
+    for destination in ("duckdb", "postgres"):
+        with Target.find(destination).locked(), pytest.raises(Locked):
+            here.copy()
+
+    def meanwhile(name: str) -> None:
+        for destination in ("duckdb", "postgres"):
+            with pytest.raises(Locked), Target.find(destination).locked():
+                pass
+
+    (outcome,) = destination_copy.copy([], Target.find("duckdb"), Target.find("postgres"), meanwhile)
+    assert outcome.outcome == "complete"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--to", "duckdb"], 2, "cannot be copied to itself"),
+        (["--to", "postgres"], 2, "gapless sync makes it"),
+        (["--to", "filesystem"], 2, "filesystem"),
+        ([], 2, "--to"),
+        (["nobody", "--to", "postgres"], 2, "there is no source 'nobody'"),
+    ],
+)
+def test_mistakes_are_told(arguments: list[str], code: int, said: str, copied: Callable[..., Copied]) -> None:
+    """Before anything is written, with what mends them."""
+    copied("tines")
+    told = CliRunner().invoke(app, ["copy", *arguments])
+    assert (told.exit_code, said in " ".join(told.output.split())) == (code, True), told.output
+
+
+def test_the_command(copied: Callable[..., Copied]) -> None:
+    """It says what went over; a source that the file has never seen fails, the others go."""
+    here = copied("tines")
+    here.world.complete()
+    told = CliRunner().invoke(app, ["copy", "tines", "kizen", "--to", "postgres", "--json"])
+    document = json.loads(told.stdout)
+    assert (told.exit_code, document["exit_code"]) == (3, 3)
+    assert [source["outcome"] for source in document["sources"]] == ["complete", "failed"]
+    assert "never synced" in document["sources"][1]["error"]
+    assert document["sources"][0]["rows"]["action_logs"] == len(here.fake.truth()["action_logs"])
+    assert "copying" in CliRunner().invoke(app, ["copy", "--to", "postgres"]).output

@@ -1,0 +1,248 @@
+"""`gapless gaps`: every kind of gap is found, told with the command that fills it, and gone after that command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.ledger import gaps as seeking
+from gapless.sources import SOURCES
+from gapless.sources.kizen.fake import KizenFake
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.sequence.fake import SequenceFake
+from gapless.sources.tines.fake import TinesFake
+from tests.support.world import World, some
+
+Begin = Callable[[Any], World]
+
+
+def found(*names: str) -> list[dict[str, Any]]:
+    """The gaps; the exit code says the same."""
+    result = CliRunner().invoke(app, ["gaps", *names, "--json"])
+    document = json.loads(result.stdout)
+    gaps: list[dict[str, Any]] = document["gaps"]
+    assert result.exit_code == document["exit_code"] == (3 if gaps else 0)
+    return gaps
+
+
+def fill(gaps: list[dict[str, Any]]) -> None:
+    """Runs what was printed, each command once; then there must be no gap any more."""
+    for line in dict.fromkeys(gap["fill"] for gap in gaps):
+        for command in line.split(" && "):
+            program, *arguments = shlex.split(command)
+            done = CliRunner().invoke(app, arguments)
+            assert (program, done.exit_code) == ("gapless", 0), done.output
+    assert found() == []
+
+
+def kinds(gaps: list[dict[str, Any]]) -> dict[str, int]:
+    return {kind: sum(gap["kind"] == kind for gap in gaps) for kind in {gap["kind"] for gap in gaps}}
+
+
+def change(here: World, statement: str) -> None:
+    """Behind everyone's back."""
+    with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
+        db.execute(f"use {here.name}")
+        db.execute(statement)
+
+
+def fakes(name: str) -> Any:
+    made: dict[str, Any] = {
+        "omni": OmniFake(), "sequence": SequenceFake(), "kizen": KizenFake(), "tines": TinesFake(),
+    }  # fmt: skip
+    more = {"sequence": {}, "kizen": {"logged": 12}}
+    made[name].seed(4, **more.get(name, {"logs": 12}))
+    return made[name]
+
+
+def test_before_anything(world: Begin) -> None:
+    """Nothing was synced, so nothing is missing; but of a source that is asked for all is. No file is made."""
+    here = world(fakes("tines"))
+    assert found() == []
+    (gap,) = found("tines")
+    assert (gap["kind"], gap["fill"]) == ("never synced", "gapless sync tines")
+    assert list(here.folder.iterdir()) == []
+    assert CliRunner().invoke(app, ["gaps", "nobody"]).exit_code == 2
+
+
+def test_an_interrupted_walk(world: Begin) -> None:
+    """Its interval, open to the beginning; people see it, too."""
+    fake = SequenceFake(page_cap=10)
+    fake.seed(35)
+    here = world(fake)
+    here.fail_after(2)
+    assert here.sync(package_records=20).outcome == "failed"
+    (gap,) = found()
+    ((oldest,),) = here.sql("select min(created_at) from activity_logs")
+    assert (gap["kind"], gap["since"], gap["until"]) == ("interval", None, oldest.isoformat())
+    here.mend()
+    shown = CliRunner().invoke(app, ["gaps"])
+    assert (shown.exit_code, "interval" in shown.stdout, "gapless sync sequence" in shown.stdout) == (3, True, True)
+    fill([gap])
+    here.assert_exact()
+    assert "no gaps" in CliRunner().invoke(app, ["gaps"]).stdout
+
+
+@pytest.mark.parametrize("name", some(["omni", "kizen", "tines"], "tines"))
+def test_parents(name: str, world: Begin) -> None:
+    """One that fails, one that was never asked, one whose proof was taken back; an action without logs is none."""
+    here = world(fakes(name))
+    table = here.fake.truth()[{"omni": "leads", "kizen": "activities", "tines": "actions"}[name]]
+    ids = [str(row["leadId" if name == "omni" else "id"]) for row in table]
+    here.fake.failing[f"/{ids[0]}/"] = 403
+    assert here.sync().outcome == "partial"
+    change(here, f"delete from coverage where parent = '{ids[1]}'")
+    change(here, f"update coverage set last_checked_at = null, digest = null where parent = '{ids[2]}'")
+    found_now = found()
+    assert {gap["kind"]: gap["parent"] for gap in found_now} == dict(
+        zip(("failing", "never asked", "set back"), ids, strict=False)
+    )
+    assert "403" in next(gap["why"] for gap in found_now if gap["kind"] == "failing")
+    here.mend()
+    fill(found_now)
+
+
+def test_a_lead_is_asked_for_alone(world: Begin) -> None:
+    """Of Omni: one that failed, and one that holds a record which cannot be read."""
+    here = world(fakes("omni"))
+    failed, other = (lead["leadId"] for lead in here.fake.truth()["leads"][:2])
+    here.fake.failing[f"/{failed}/"] = 403
+    bad = here.fake.add_log(other, summary=[])
+    assert here.sync().outcome == "partial"
+    gaps = found()
+    assert [gap["fill"] for gap in gaps] == [f"gapless sync omni --id {lead}" for lead in (failed, other)]
+    here.mend()
+    here.fake.change(bad["id"], summary="mended")
+    here.fake.requests.clear()
+    fill(gaps)
+    assert here.asked() == 2
+    here.assert_exact()
+
+
+@pytest.mark.parametrize("name", some(SOURCES, "tines"))
+def test_state_set_back(name: str, world: Begin) -> None:
+    """After `state rewind` and `state reset` every parent is a gap until the next sync; also one that the vendor
+    lists no longer, or without a record that is left."""
+    here = world(fakes(name))
+    here.complete()
+    ((parents,),) = here.sql("select count(*) from coverage")
+    to = (here.fake.now - timedelta(days=3)).isoformat()
+    for command in (["rewind", name, "--to", to], ["reset", name]):
+        assert CliRunner().invoke(app, ["state", *command, "--yes"]).exit_code == 0
+        gaps = found()
+        assert kinds(gaps) == {"set back": parents}
+    if name == "tines":
+        first, second, *_ = here.fake.truth()["actions"]
+        here.fake.delete_action(first["id"])
+        for log in [log for log in here.fake.truth()["action_logs"] if log["action_id"] == second["id"]]:
+            here.fake.delete(log["id"])
+    fill(gaps)
+
+
+def test_a_parent_that_failed_and_went(world: Begin) -> None:
+    """A type that failed and is then deleted at the vendor is no gap for ever."""
+    here = world(fakes("kizen"))
+    kind = here.fake.truth()["activities"][0]["id"]
+    here.fake.failing[f"/{kind}/"] = 403
+    here.sync()
+    gaps = found()
+    assert kinds(gaps) == {"failing": 1}
+    here.mend()
+    here.fake.delete_type(kind)
+    fill(gaps)
+    assert here.sql("select count(*) from coverage where error like 'gone:%'") == [(1,)]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", ["kizen", "tines"])
+def test_dead_letters(name: str, world: Begin) -> None:
+    """A record that cannot be read is asked for first by the next sync."""
+    here = world(fakes(name))
+    if name == "kizen":
+        bad, field = here.fake.add_logged(here.fake.add_type()["id"], notes=[]), "notes"
+    else:
+        bad, field = here.fake.add_log(here.fake.add_action()["id"], message=[]), "message"
+    assert here.sync().outcome == "partial"
+    (gap,) = found()
+    assert (gap["kind"], str(bad["id"]) in gap["why"]) == ("dead letter", True)
+    here.fake.change(bad["id"], **{field: "mended"})
+    fill([gap])
+    here.assert_exact()
+
+
+@pytest.mark.sweep
+def test_records_that_cannot_be_read(world: Begin) -> None:
+    """Of Sequence one with an id is asked for by the next sync; one without is mended by a walk over all."""
+    fake = SequenceFake()
+    fake.seed(3)
+    bad, nameless = fake.add_log(origin=[]), fake.add_log()
+    here = world(fake)
+    here.intercept = lambda request: _nameless(here, request, nameless["id"])
+    here.sync()
+    gaps = sorted(found(), key=lambda gap: gap["fill"])
+    assert [gap["fill"] for gap in gaps] == [
+        "gapless state reset sequence --yes && gapless sync sequence", "gapless sync sequence",
+    ]  # fmt: skip
+    assert bad["id"] in gaps[1]["why"]
+    here.mend()
+    fake.change(bad["id"], origin="API")
+    fill(gaps[:1])
+    here.assert_exact()
+
+
+def _nameless(here: World, request: httpx.Request, log_id: str) -> httpx.Response:
+    return httpx.Response(200, text=here.fake.handle(request).text.replace(f'"{log_id}"', "[]"))
+
+
+@pytest.mark.sweep
+def test_lost_rows(world: Begin) -> None:
+    """Rows that somebody deleted, and rows below records."""
+    fake = SequenceFake()
+    fake.seed(12)
+    here = world(fake)
+    here.complete()
+    change(here, "delete from activity_logs__activity_log_items where _dlt_list_idx = 0")
+    (gap,) = found()
+    assert (gap["kind"], gap["stream"]) == ("lost", "activity_logs__activity_log_items")
+    fill([gap])
+    here.assert_exact()
+
+
+def test_what_the_ledger_says_counts(world: Begin) -> None:
+    """Tines keeps logs for 7 days: who asks more rarely loses some, and is told. A proof of a load that was never
+    completed is none."""
+    here = world(fakes("tines"))
+    here.complete()
+    place, now = Target.find("duckdb"), datetime.now(UTC)
+    assert list(seeking.gaps(place, [], now + timedelta(days=6.9))) == []
+    (gap,) = seeking.gaps(place, [], now + timedelta(days=7.1))
+    assert (gap.kind, gap.fill) == ("stale", "gapless sync tines")
+    change(here, "update coverage set _dlt_load_id = 'broken' where parent = (select min(parent) from coverage)")
+    assert kinds(found()) == {"never asked": 1}
+
+
+def test_a_shard_that_never_ran(world: Begin) -> None:
+    """Its parents are not even listed: it is named, until it has run, or all was read at once."""
+    here = world(OmniFake())
+    here.complete()
+    with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
+        for number in (1, 2, 4):
+            db.execute(
+                "insert into omni.runs by name select * replace (? as run_id, ? as _dlt_id, ? as shard,"
+                " finished_at + interval 10 milliseconds as finished_at) from omni.runs where shard is null",
+                [str(number), str(number), f"{number}/4"],
+            )
+    told = json.loads(CliRunner().invoke(app, ["gaps", "--json"]).stdout)["gaps"]
+    assert [(gap["kind"], gap["fill"]) for gap in told] == [("shard", "gapless sync omni --shard 3/4")]
+    here.complete()
+    assert CliRunner().invoke(app, ["gaps"]).exit_code == 0

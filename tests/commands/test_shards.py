@@ -1,0 +1,329 @@
+"""A sync split into shards: real processes, which write the same tables of a real Postgres at once.
+
+The processes are forked from one that has everything imported, because that takes longer than a sync.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from typer.testing import CliRunner
+
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations import advisory_lock
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import Locked, WrongSettings
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources import SOURCES
+from gapless.sources._incremental.shard import Shard
+from tests.support.oracle import mismatches
+from tests.support.postgres import Reader, Server, running
+from tests.support.world import World, some
+
+pytestmark = pytest.mark.xdist_group("shards")
+"""What it sets up is dear: one worker has it."""
+SPLIT = [name for name, source in SOURCES.items() if source.split_by]
+SYNCER = """
+import json, os, signal, sys, time
+import dlt, psycopg2
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.sources import SOURCES
+from gapless.sources._incremental.shard import Shard
+import gapless.pipelines.destinations.postgres
+for source in SOURCES.values():
+    source.build
+print("ready", flush=True)
+for line in sys.stdin:
+    name, chunk, shards, kill_after = json.loads(line)
+    children, began = [], time.monotonic()
+    for shard in shards:
+        child = os.fork()
+        if not child:
+            (outcome,) = sync([name], Target.find("postgres", Shard.parse(shard)), SyncRequest(package_records=chunk))
+            print(outcome.error, outcome.failures, file=sys.stderr)
+            os._exit({"complete": 0, "partial": 3}.get(outcome.outcome, 1))
+        children.append(child)
+    for child, seconds in sorted(zip(children, kill_after or []), key=lambda pair: pair[1]):
+        time.sleep(max(0, began + seconds - time.monotonic()))
+        os.kill(child, signal.SIGKILL)  # nobody has waited for it yet, so the number is still its own
+    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
+"""
+
+
+@dataclass
+class Fleet:
+    """A vendor, an empty Postgres database, and processes that sync parts of the one into the other."""
+
+    world: World
+    url: str
+    process: subprocess.Popen[str]
+
+    @property
+    def fake(self) -> Any:
+        return self.world.fake
+
+    def sync(self, of: int, chunk: int = 40, kill_after: list[float] | None = None) -> list[int]:
+        """All shards at once; their exit codes. `kill_after` so many seconds, each."""
+        shards = [f"{number}/{of}" for number in range(1, of + 1)]
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps([self.world.name, chunk, shards, kill_after]) + "\n")
+        self.process.stdin.flush()
+        codes: list[int] = json.loads(self.process.stdout.readline())
+        return codes
+
+    def mismatches(self) -> list[str]:
+        with closing(psycopg2.connect(self.url)) as db:
+            return mismatches(Reader(db), self.world.name, self.fake.truth())
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(psycopg2.connect(self.url, options=f"-csearch_path={self.world.name}")) as db:
+            return list(Reader(db).execute(query).fetchall())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def fleet(server: Server, world: Callable[[Any], World]) -> Iterator[Callable[..., Fleet]]:
+    begun: list[subprocess.Popen[str]] = []
+
+    def begin(name: str, parents: int = 12, **settings: str) -> Fleet:
+        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
+        fake.seed(parents, **({"logged": 6} if name == "kizen" else {"logs": 9}))
+        url = server.database()
+        here = world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url, **settings)
+        begun.append(_syncer(here.folder))
+        return Fleet(here, url, begun[-1])
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def _syncer(folder: Path) -> subprocess.Popen[str]:
+    root = Path(__file__).resolve().parents[2]
+    with (folder / "syncer.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SYNCER],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n", (folder / "syncer.log").read_text()
+    return process
+
+
+def test_every_parent_belongs_to_one_shard() -> None:
+    """Of any split, alike on every machine; each shard has about as many."""
+    ids = [f"lead-{number}" for number in range(8_000)]
+    owners = Counter(number for i in ids for number in range(1, 9) if Shard(number, 8).contains(i))
+    assert sum(owners.values()) == len(ids)
+    assert all(900 < owners[number] < 1_100 for number in range(1, 9))
+    assert [Shard.parse("1/8").contains(i) for i in ("lead-0", "0", "é", "\ud800")] == [False, False, False, True]
+    assert Shard().contains("anything")
+
+
+@pytest.mark.parametrize("budget", [8, 100, 300, 1501])
+def test_shares_are_the_whole_budget(budget: int) -> None:
+    """Together the shards ask as often as one sync may, and each may ask."""
+    shares = [Shard(number, 8).split_budget(budget) for number in range(1, 9)]
+    assert (sum(shares), min(shares) >= 1, max(shares) - min(shares) <= 1) == (budget, True, True)
+
+
+@pytest.mark.parametrize("wrong", ["0/8", "9/8", "8", "a/b", "-1/8", "1/1001", "1/0", ""])
+def test_what_is_no_shard_is_said(wrong: str) -> None:
+    with pytest.raises(ValueError, match="expected K/N such as 3/8"):
+        Shard.parse(wrong)
+
+
+@pytest.mark.parametrize("name", some(SPLIT, "kizen"))
+def test_shards_that_start_at_once_are_one_sync(name: str, fleet: Callable[..., Fleet]) -> None:
+    """Four on an empty database, which all of them find without tables; a record nobody can read is one's alone; then
+    what is new, by a whole sync and by three: exact each time."""
+    here = fleet(name)
+    text = {"omni": "summary", "kizen": "notes", "tines": "message"}[name]
+    bad = _add(here.fake, name, **{text: []})["id"]
+    codes = here.sync(4)
+    assert sorted(codes) == [0, 0, 0, 3], (here.world.folder / "syncer.log").read_text()
+    assert here.sql("select kind, key from dead_letters") == [("record", str(bad))]
+    here.fake.change(bad, **{text: "mended"})
+    here.fake.advance(45)
+    (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
+    assert (outcome.outcome, outcome.failures) == ("complete", [])
+    assert here.mismatches() == []
+    here.fake.advance(45)
+    assert here.sync(3) == [0, 0, 0], (here.world.folder / "syncer.log").read_text()
+    assert here.mismatches() == []
+    assert here.sql("select count(*), count(distinct run_id), count(held) from runs") == [(8, 8, 1)]
+
+
+def _add(fake: Any, name: str, **fields: Any) -> Any:
+    parent = fake.truth()["leads" if name == "omni" else "activities" if name == "kizen" else "actions"][0]
+    add = fake.add_logged if name == "kizen" else fake.add_log
+    return add(parent["leadId" if name == "omni" else "id"], **fields)
+
+
+def test_a_shard_reads_its_own_parents(fleet: Callable[..., Fleet]) -> None:
+    """And asks nothing about the others'; who was read by it is not read again by a whole sync."""
+    here = fleet("omni", parents=20)
+    mine = [lead["leadId"] for lead in here.fake.truth()["leads"] if Shard(2, 3).contains(lead["leadId"])]
+    (outcome,) = sync(["omni"], Target.find("postgres", Shard(2, 3)), SyncRequest())
+    assert outcome.outcome == "complete"
+    asked = [path for _, path, _ in here.fake.requests if path.endswith("/action-logs")]
+    assert len(asked) == len(mine) > 0
+    assert {parent for (parent,) in here.sql("select parent from coverage")} == set(mine)
+    assert {lead for (lead,) in here.sql("select lead_id from leads")} == set(mine)
+
+
+def test_a_parent_nobody_can_read_is_one_shards_letter(fleet: Callable[..., Fleet]) -> None:
+    """All shards meet it in the listing; one notes it, each time, and the others do not close its letter."""
+    here = fleet("omni")
+    bad = here.fake.add_lead(firstName=[])["leadId"]
+    owner = next(Shard(number, 3) for number in (1, 2, 3) if Shard(number, 3).contains(bad))
+    others = [Shard(number, 3) for number in (1, 2, 3) if number != owner.number]
+    for attempts in (1, 2):
+        for shard in (owner, *others):
+            (outcome,) = sync(["omni"], Target.find("postgres", shard), SyncRequest())
+            assert outcome.outcome == ("partial" if shard == owner else "complete")
+        assert here.sql("select key, attempts, healed_at from dead_letters") == [(bad, attempts, None)]
+
+
+def test_a_source_without_parents_is_left_to_the_first(fleet: Callable[..., Fleet]) -> None:
+    """Sequence is one listing: shard 1 reads all of it, the others say so and ask nothing."""
+    here = fleet_of_sequence(fleet)
+    for number, rows in ((2, None), (1, 20)):
+        told = CliRunner().invoke(app, ["sync", "sequence", "--shard", f"{number}/2", "--destination", "postgres"])
+        assert told.exit_code == 0, told.output
+        assert ("left to shard 1/2" in told.output) == (number == 2)
+        if rows:
+            assert here.sql("select count(*) from activity_logs") == [(rows,)]
+    assert here.mismatches() == []
+
+
+def fleet_of_sequence(fleet: Callable[..., Fleet]) -> Fleet:
+    here = fleet("tines", parents=1)
+    fake = import_module("gapless.sources.sequence.fake").SequenceFake(page_cap=8)
+    fake.seed(20)
+    here.world.name, here.world.fake = "sequence", fake
+    here.world.set(SEQUENCE_BASE_URL=os.environ["TINES_BASE_URL"])
+    return here
+
+
+@contextmanager
+def held(url: str, shard: Shard) -> Iterator[None]:
+    with advisory_lock.locked(url, "postgres", shard=shard):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "welcome"),
+    [
+        ("1/2", "2/2", True),
+        ("1/2", "1/2", False),
+        ("1/2", "1/1", False),
+        ("1/1", "2/2", False),
+        ("1/2", "2/3", False),
+    ],
+)
+def test_who_may_write_beside_whom(
+    first: str, second: str, welcome: bool, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards of one split, each once; never beside a whole sync or another split, which would read the same parents.
+    From other machines, too, and for files alone where the database has no locks."""
+    url = server.database()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    one, other = (Target("elsewhere", None, "x", "other", Shard.parse(text)) for text in (first, second))
+    attempts = [lambda: held(url, Shard.parse(second))] if "3" in second else [
+        lambda: held(url, Shard.parse(second)), other.lock,
+    ]  # fmt: skip
+    with held(url, Shard.parse(first)), one.lock():
+        for attempt in attempts:
+            try:
+                with attempt():
+                    entered = True
+            except Locked:
+                entered = False
+            assert entered == welcome
+
+
+def test_the_lock_of_a_shard_is_watched(server: Server) -> None:
+    """As that of a whole sync: when the server has restarted, the next package is not written."""
+    url = server.database()
+    with advisory_lock.locked(url, "postgres", shard=Shard(1, 2)) as check:
+        check()
+        server.restart()
+        with pytest.raises(Exception, match="the lock on this database"):
+            check()
+
+
+def test_a_file_is_not_written_to_by_shards() -> None:
+    """DuckDB has one writer at a time: said before anything is asked."""
+    with pytest.raises(WrongSettings, match="one writer at a time"):
+        Target.find("duckdb", Shard(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--shard", "3"], "expected K/N such as 3/8"),
+        (["--shard", "1/2", "--id", "x"], "leave out --shard"),
+        (["--shard", "1/500"], "cannot be split into 500 shards"),
+    ],
+)
+def test_wrong_shards_are_wrong_usage(arguments: list[str], reason: str, fleet: Callable[..., Fleet]) -> None:
+    """Exit 2, and what mends it."""
+    fleet("omni", OMNI_REQUESTS_PER_MINUTE="300")
+    told = CliRunner().invoke(app, ["sync", "omni", "--destination", "postgres", *arguments])
+    assert (told.exit_code, reason in " ".join(told.output.split())) == (2, True), told.output
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", SPLIT if os.environ.get("SHARDS") else ["omni"])
+def test_eight_shards_give_the_rows_of_one_sync_whatever_dies(name: str, fleet: Callable[..., Fleet]) -> None:
+    """Eight processes, each killed with -9 at a random moment, twice over; then all run to their end, and once
+    more after an hour: every row is that of the vendor, once. `SHARDS=all pytest -m sweep` does it to all three."""
+    here, dice = fleet(name, parents=40), random.Random(name)
+    killed = 0
+    for _ in range(2):
+        codes = here.sync(8, chunk=10, kill_after=[dice.uniform(0.5, 5) for _ in range(8)])
+        assert set(codes) <= {0, -9}, (here.world.folder / "syncer.log").read_text()
+        killed += codes.count(-9)
+    assert killed > 4
+    assert here.sync(8) == [0] * 8, (here.world.folder / "syncer.log").read_text()
+    assert here.mismatches() == []
+    here.fake.advance(60)
+    assert here.sync(8) == [0] * 8
+    assert here.mismatches() == []
+
+
+@pytest.mark.sweep
+def test_eight_shards_keep_one_rate_budget(fleet: Callable[..., Fleet]) -> None:
+    """40 requests a minute for all: 8 shards with more to ask than that ask 40 in their first minute, not 320."""
+    here = fleet("omni", parents=200, OMNI_REQUESTS_PER_MINUTE="40")
+    here.sync(8, kill_after=[12.0] * 8)
+    assert 20 < len(here.fake.requests) <= 40

@@ -1,0 +1,599 @@
+"""The views of the schema `activity`: true to the vendors, the same on every engine, and never in a sync's way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import psycopg2
+import pytest
+import sqlglot
+from sqlglot import exp
+from typer.testing import CliRunner, Result
+
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.ledger import state
+from gapless.pipelines.ledger.status import statuses
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.pipelines.views import catalog, refresh
+from gapless.pipelines.views.dialect import created
+from gapless.sources import SOURCES
+from gapless.sources._http.testing import serve
+from tests.support.oracle import instant
+from tests.support.postgres import Server, running
+from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS
+
+pytestmark = pytest.mark.xdist_group("postgres")
+"""What it sets up is dear: one worker has it."""
+VIEWS = {view.name: view for view in refresh.views()}
+every_view = pytest.mark.parametrize("name", VIEWS)
+SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
+ALIEN = "America/New_York"
+"""The reader's time zone must not matter; Postgres has another one."""
+EDGES = [
+    datetime(2026, 2, 27, 23, 59, 59, 999000, UTC),
+    datetime(2026, 2, 28, tzinfo=UTC),
+    datetime(2026, 2, 28, 2, 30, tzinfo=UTC),
+]
+"""Days that are others elsewhere."""
+BROKEN_OFF = """
+insert into {0}.coverage by name
+select * replace ('broken' as parent, 'x' as _dlt_load_id, 'coverage x' as _dlt_id) from {0}.coverage limit 1;
+insert into {0}.dead_letters by name
+select
+    'leads' as stream, 'record' as kind, load as key, 'known' as reason, 1 as attempts, now() as first_seen_at,
+    now() as last_seen_at, now() as healed_at, load as _dlt_load_id, load as _dlt_id
+from (select 'broken' as load union all select max(load_id) from {0}._dlt_loads where status = 0)
+"""
+"""Of a load that broke off: a proof that is none, and a letter that is not healed; beside it one that is."""
+DIALECTS = ["snowflake", "bigquery", "redshift", "clickhouse", "databricks", "sqlite", "postgres", "duckdb"]
+KNOWN_THERE = {"TODATE", "UNIX_SECONDS", "JULIANDAY"}
+"""Functions of one engine that sqlglot has no class for."""
+TABLES = set[str]().union(*(view.reads for view in VIEWS.values())) - {f"activity.{name}" for name in VIEWS}
+
+
+@dataclass
+class Vendors:
+    """All four on the loopback interface, for as long as the module is tested."""
+
+    fakes: dict[str, Any]
+    settings: dict[str, str]
+
+
+@dataclass
+class Both:
+    """The same rows in a DuckDB file and in Postgres."""
+
+    vendors: Vendors
+    file: Path
+    url: str
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def vendors() -> Iterator[Vendors]:
+    with ExitStack() as stack:
+        found = Vendors({}, {**CREDENTIALS, **IN_A_HURRY})
+        for name, (number, more) in SIZES.items():
+            fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
+            fake.seed(number, **more)
+            found.fakes[name] = fake
+            found.settings[f"{name.upper()}_BASE_URL"] = stack.enter_context(serve(fake.handle))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def both(vendors: Vendors, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """A bad record in Sequence; Omni and Tines once more an hour later, when an action fails; Kizen reset."""
+    folder, url = tmp_path_factory.mktemp("views"), server.database()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(OURS)]:
+            patch.delenv(name)
+        settings = {**vendors.settings, **DLT_SETTINGS, "DLT_PROJECT_DIR": str(folder)}
+        for name, value in {**settings, "DESTINATION__POSTGRES__CREDENTIALS": url}.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        _happen(vendors)
+        assert [outcome.outcome for outcome in synced(*SOURCES)] == ["complete", "partial", "complete", "complete"]
+        _happen_later(vendors)
+        assert [outcome.outcome for outcome in synced("omni", "tines")] == ["complete", "partial"]
+        vendors.fakes["tines"].failing.clear()
+        state.reset(Target.find("duckdb"), "kizen")
+        list(sync(list(SOURCES), Target.find("postgres"), SyncRequest()))
+    with duckdb.connect(str(folder / "gapless.duckdb")) as db, closing(psycopg2.connect(url)) as other:
+        db.execute("update sequence.coverage set missing = '[[null, \"2026-01-05T00:00:00Z\"]]'")
+        for name in SOURCES:
+            db.execute(BROKEN_OFF.format(name))
+        for table in sorted(TABLES):
+            _copied(table, db, other)
+        other.commit()
+    return Both(vendors, folder / "gapless.duckdb", url)
+
+
+def _happen(vendors: Vendors) -> None:
+    omni, sequence, kizen, tines = vendors.fakes.values()
+    lead, action = omni.truth()["leads"][0]["leadId"], tines.truth()["actions"][0]["id"]
+    for at in EDGES:
+        message = {"id": f"m {at}", "body": "%", "channel": "SMS", "direction": "INBOUND"}
+        omni.add_log(lead, at=at, type="MESSAGE", tool={"name": "texter"}, messages=[message])
+        sequence.add_log(at=at)
+        kizen.add_logged(kizen.truth()["activities"][0]["id"], at=at)
+        tines.add_log(action, at=at, level=4)
+    omni.add_log(lead, id="no text", type=None, status="FAILED", error=None, summary=None, input=None)
+    omni.add_log(lead, id="watched", at=omni.now - timedelta(days=30), status="PENDING", completedAt=None)
+    sequence.add_log(id="no items", activityLogItems=[])
+    sequence.add_log(id="bad", origin=[])
+    kizen.add_logged(kizen.truth()["activities"][0]["id"], associated_entities=[], notes="")
+    tines.add_log(action, level=9)
+
+
+def _happen_later(vendors: Vendors) -> None:
+    omni, tines = vendors.fakes["omni"], vendors.fakes["tines"]
+    omni.advance(60)
+    tines.advance(60)
+    omni.change("watched", status="COMPLETED", completedAt="2026-03-02T09:30:00.250Z")
+    tines.failing[f"/{tines.truth()['actions'][0]['id']}/logs"] = 500
+
+
+def synced(*names: str) -> list[Outcome]:
+    return list(sync(list(names), Target.find("duckdb"), SyncRequest()))
+
+
+def _copied(table: str, db: Any, other: Any) -> None:
+    rows = db.execute(f"select * from {table}").fetchall()
+    names = ", ".join(f'"{column[0]}"' for column in db.description)
+    with other.cursor() as cursor:
+        cursor.execute(f"delete from {table}")
+        for row in rows:
+            cursor.execute(f"insert into {table} ({names}) values ({', '.join(['%s'] * len(row))})", row)
+
+
+@pytest.fixture
+def here(vendors: Vendors, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, with all four vendors to sync from; the file that a sync will make."""
+    for name, value in vendors.settings.items():
+        monkeypatch.setenv(name, value)
+    return Path.cwd() / "gapless.duckdb"
+
+
+def asked(file: Path, query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(file), read_only=True) as db:
+        db.execute(f"set timezone = '{ALIEN}'")
+        return [tuple(map(_plain, row)) for row in db.execute(query).fetchall()]
+
+
+def asked_postgres(url: str, query: str) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(url)) as db, db.cursor() as cursor:
+        cursor.execute(query)
+        return [tuple(map(_plain, row)) for row in cursor.fetchall()]
+
+
+def _plain(value: Any) -> Any:
+    """Instants in UTC; JSON as text, as each driver hands it out."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def by_text(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(rows, key=repr)
+
+
+# -- what they say ---------------------------------------------------------------------------------
+
+
+@every_view
+def test_one_row_per_what_its_header_says(name: str, both: Both) -> None:
+    """The key that stands there is one: never null, never twice."""
+    key = VIEWS[name].key
+    rows = asked(both.file, f"select {', '.join(key)} from activity.{name}")
+    assert VIEWS[name].grain
+    assert rows
+    assert len(set(rows)) == len(rows)
+    assert None not in {value for row in rows for value in row}
+
+
+@every_view
+def test_equal_answers_on_duckdb_and_postgres(name: str, both: Both) -> None:
+    """Value by value and type by type, wherever the reader's clock hangs."""
+    rows = by_text(asked(both.file, f"select * from activity.{name}"))
+    others = by_text(asked_postgres(both.url, f"select * from activity.{name}"))
+    assert rows == others
+    assert [list(map(type, row)) for row in rows] == [list(map(type, row)) for row in others]
+
+
+def happened(fakes: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The timeline without its links, worked out from the vendors' own records."""
+    omni, sequence, kizen, tines = (fakes[name].truth() for name in SOURCES)
+    for log in omni["action_logs"]:
+        tool, error = (log.get("tool") or {}).get("name"), log.get("error")
+        why = error or log["summary"] or "FAILED" if log["status"] == "FAILED" or error else None
+        about = ("lead", log["leadId"], log.get("parentActionId"))
+        yield ("omni", log["id"], 0, log["createdAt"], tool, log["type"], *about, log["status"], log["summary"], why)
+    for log in sequence["activity_logs"]:
+        if log["id"] == "no items":
+            nothing = (None,) * 7
+            yield ("sequence", log["id"], 0, log["createdAt"], None, log["activityType"], *nothing[:6])
+        for part, item in enumerate(log["activityLogItems"] if log["id"] != "bad" else []):
+            actor, thing = item["activityLogActor"], item["activityLogObject"]
+            who = actor.get("email", actor["id"])
+            what = (item["verb"], thing["entityType"], thing["entityId"])
+            yield ("sequence", log["id"], part, log["createdAt"], who, *what, None, None, item["summary"], None)
+    for row in kizen["logged_activities"]:
+        for part, entity in enumerate(row["associated_entities"] or [{}]):
+            about = (entity.get("object_api_name"), entity.get("entity_id"), row.get("scheduled_activity_id"))
+            done = "completed" if row["completed_at"] else "logged"
+            what = (
+                row["logged_by"]["email"],
+                row["activity_object"]["name"],
+                *about,
+                done,
+                row["notes"] or None,
+                None,
+            )
+            yield ("kizen", row["id"], part, row["logged_at"], *what)
+    actions = {action["id"]: action for action in tines["actions"]}
+    for log in tines["action_logs"]:
+        action, level = actions[log["action_id"]], log["level"]
+        about = ("story", str(log["story_id"]), str(log["action_id"]))
+        status = {2: "warning", 3: "info", 4: "error"}.get(level, str(level))
+        why = log["message"] if level == 4 else None
+        what = (action["name"], action["type"], *about, status, log["message"], why)
+        yield ("tines", str(log["id"]), 0, log["created_at"], *what)
+
+
+def _instants(rows: Iterator[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    return [(*row[:3], start + timedelta(microseconds=instant(row[3])), *row[4:]) for row in rows]
+
+
+def unread(both: Both) -> set[str]:
+    """Logs of the action that failed, which came after the first sync."""
+    known = {row[0] for row in asked(both.file, "select id::varchar from tines.action_logs")}
+    return {str(log["id"]) for log in both.vendors.fakes["tines"].truth()["action_logs"]} - known
+
+
+def truth(both: Both) -> list[tuple[Any, ...]]:
+    missing = unread(both)
+    return [row for row in _instants(happened(both.vendors.fakes)) if row[0] != "tines" or row[1] not in missing]
+
+
+COMMON = (
+    "source, record_id, part, occurred_at, actor, action, object_type, object_id, parent_id, status, summary, error"
+)
+
+
+def test_the_timeline_is_what_happened(both: Both) -> None:
+    """Every record of every vendor with each of its parts, as the vendor has it, and nothing else."""
+    rows = asked(both.file, f"select {COMMON} from activity.timeline")
+    assert by_text(rows) == by_text(truth(both))
+    assert {row[0] for row in rows} == set(SOURCES)
+
+
+def test_every_row_of_the_timeline_leads_to_its_own(both: Both) -> None:
+    """By table and _dlt_id, on both engines; no two rows of the timeline to the same."""
+    query = "select distinct row_table from activity.timeline"
+    tables = [table for (table,) in asked(both.file, query)]
+    assert len(tables) == 6
+    for table in tables:
+        joined = f"from activity.timeline as t join {table} as r on r._dlt_id = t.row_dlt_id"
+        counts = f"(select count(distinct r._dlt_id) {joined} where row_table = '{table}')"
+        found = f"select count(*) = {counts} from activity.timeline where row_table = '{table}'"
+        assert asked(both.file, found) == asked_postgres(both.url, found) == [(True,)], table
+
+
+def test_days_failures_and_actors(both: Both) -> None:
+    """Days are UTC's; a record with parts is one record and many events; failures are those with a reason."""
+    rows = truth(both)
+    days: dict[tuple[date, str], list[Any]] = defaultdict(list)
+    actors: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for row in rows:
+        days[row[3].date(), row[0]].append(row)
+        if row[4]:
+            actors[row[0], row[4]].append(row)
+    volume = [(*key, *_counts(found)) for key, found in days.items()]
+    assert by_text(asked(both.file, "from activity.daily_volume")) == by_text(volume)
+    who = [
+        (*key, *_counts(found), min(r[3] for r in found), max(r[3] for r in found)) for key, found in actors.items()
+    ]
+    assert by_text(asked(both.file, "from activity.who")) == by_text(who)
+    failures = [(row[0], row[1], row[-1]) for row in rows if row[-1]]
+    assert by_text(asked(both.file, "select source, record_id, error from activity.failures")) == by_text(failures)
+    assert len(failures) > len(EDGES)
+
+
+def _counts(rows: list[tuple[Any, ...]]) -> tuple[int, int, int]:
+    return len({row[1] for row in rows}), len(rows), sum(row[-1] is not None for row in rows)
+
+
+def test_conversations_are_in_order(both: Both) -> None:
+    """Every message once, by lead, time, log and place in the log; with the number of its documents."""
+    logs = both.vendors.fakes["omni"].truth()["action_logs"]
+    logs = sorted(logs, key=lambda log: (log["leadId"], instant(log["createdAt"]), log["id"]))
+    messages = [(log["leadId"], message) for log in logs for message in log.get("messages") or []]
+    said = "select lead_id, message_id, channel, direction, subject, body, documents from activity.conversations"
+    told = ("id", "channel", "direction", "subject", "body")
+    wanted = [(lead, *map(m.get, told), len(m.get("documents", []))) for lead, m in messages]
+    assert asked(both.file, f"{said} order by lead_id, position") == wanted
+    first = "select min(position), max(position) = count(*) from activity.conversations group by lead_id"
+    assert set(asked(both.file, first)) == {(1, True)}
+
+
+def test_how_long_a_status_lasts(both: Both) -> None:
+    """From creation to completion as the vendor's clock has it, in whole seconds; the last status has no end."""
+    query = "select status, position, entered_at, left_at, seconds from activity.status_durations"
+    began, ended = datetime(2026, 1, 31, 9, tzinfo=UTC), datetime(2026, 3, 2, 9, 30, 0, 250000, UTC)
+    assert asked(both.file, f"{query} where record_id = 'watched' order by position") == [
+        ("PENDING", 1, began, ended, 30 * 86400 + 30 * 60),
+        ("COMPLETED", 2, ended, None, None),
+    ]
+    logs = "select count(*) from omni.action_logs where status is not null"
+    assert asked(both.file, "select count(distinct record_id) from activity.status_durations") == asked(
+        both.file, logs
+    )
+
+
+def test_freshness_says_what_status_says(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newest record, proof, failing parents, dead letters and the last run, per source and stream."""
+    monkeypatch.chdir(both.file.parent)
+    found = {one.source: one for one in statuses(Target.find("duckdb"))}
+    rows = {row[:2]: row[2:] for row in asked(both.file, "from activity.freshness")}
+    assert len(rows) == len(found) + 3  # leads, activities, actions
+    for name, one in found.items():
+        ((stream, seen),) = one.coverage.items()
+        newest, covered, checked, parents, failing, _, reset, _, _, outcome = rows[name, stream]
+        assert (newest, covered, checked) == (one.newest, seen.covered_to, seen.last_checked_at)
+        assert (parents, failing, reset) == (seen.parents, seen.failed, seen.unproven)
+        assert one.last_run is not None
+        assert outcome == one.last_run["outcome"]
+        open_ones = asked(both.file, f"select count(*) from activity.dead_letters where source = '{name}'")
+        assert open_ones == [(sum(one.dead_letters.values()) + 1,)]  # the one that a broken load healed
+        of_stream = f"{name}' and stream = '{stream}"
+        letters = asked(both.file, f"select count(*) from activity.dead_letters where source = '{of_stream}'")
+        assert letters == [(rows[name, stream][7],)]
+    told = {name: next(row for key, row in rows.items() if key[0] == name) for name in SOURCES}
+    assert rows["sequence", "activity_logs"][5] == 1
+    assert rows["kizen", "logged_activities"][6] > 0
+    assert rows["tines", "action_logs"][4] == 1
+    assert told["tines"][-1] == "partial"
+
+
+# -- what is not there -----------------------------------------------------------------------------
+
+
+def everything(db: duckdb.DuckDBPyConnection) -> dict[str, tuple[list[Any], list[tuple[Any, ...]]]]:
+    """Columns with their types, and rows, of every view."""
+    found = {}
+    for name in VIEWS:
+        answer = db.execute(f"from activity.{name}")
+        found[name] = [column[:2] for column in answer.description or []], by_text(answer.fetchall())
+    return found
+
+
+def _made(file: Path) -> None:
+    with duckdb.connect(str(file)) as db:
+        refresh.make(catalog._DuckdbCatalog(db))
+
+
+@pytest.mark.parametrize("alone", [*SOURCES, "nobody"])
+def test_sources_that_are_not_there(alone: str, both: Both, tmp_path: Path) -> None:
+    """Every view has the same columns of the same types; its rows are those of the sources that are there."""
+    file = tmp_path / "copy.duckdb"
+    shutil.copy(both.file, file)
+    with duckdb.connect(str(file)) as db:
+        all_there = everything(db)
+        for name in SOURCES:
+            if name != alone:
+                db.execute(f"drop schema {name} cascade")
+        refresh.make(catalog._DuckdbCatalog(db))
+        for name, (columns, rows) in everything(db).items():
+            assert columns == all_there[name][0], name
+            of_omni = name in ("conversations", "status_durations") and alone == "omni"
+            assert rows == [row for row in all_there[name][1] if of_omni or alone in row[:2]], name
+
+
+@pytest.mark.parametrize("destination", ["duckdb", "postgres"])
+def test_a_source_that_comes_later(destination: str, here: Path, server: Server, monkeypatch: Any) -> None:
+    """It is taken in by its first sync, also where somebody's own view rests on ours."""
+    url = server.database()
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+    ask: Callable[[str], Any] = (
+        (lambda q: asked(here, q)) if destination == "duckdb" else (lambda q: asked_postgres(url, q))
+    )
+    held = "select source, count(*) > 0 from activity.timeline group by source order by source"
+    list(sync(["tines"], Target.find(destination), SyncRequest()))
+    assert ask(held) == [("tines", True)]
+    if destination == "postgres":
+        server.execute(url.rsplit("/", 1)[1], "create view mine as select source, object_id from activity.timeline")
+    list(sync(["sequence"], Target.find(destination), SyncRequest()))
+    assert ask(held) == [("sequence", True), ("tines", True)]
+    assert len(ask("select * from activity.freshness")) == 3
+    if destination == "postgres":
+        assert ask("select distinct source from mine order by source") == [("sequence",), ("tines",)]
+
+
+# -- when they are made ----------------------------------------------------------------------------
+
+
+def test_made_anew_only_when_they_must_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is done when nothing changed; a view that was taken away, or is of another text, is made again."""
+    made: list[set[str]] = []
+    make = catalog._DuckdbCatalog.make
+    monkeypatch.setattr(
+        catalog._DuckdbCatalog, "make", lambda self, *args: made.append({*args[0]}) or make(self, *args)
+    )
+    synced("tines")
+    synced("tines")
+    assert made == [{*VIEWS, refresh.MARK}]
+    for change in (
+        "drop view activity.who",
+        f"create or replace view activity.{refresh.MARK} as select 'of another version' as mark",
+    ):
+        with duckdb.connect(str(here)) as db:
+            db.execute(change)
+        made.clear()
+        _made(here)
+        _made(here)
+        assert len(made) == 1
+        assert asked(here, "select count(*) > 0 from activity.who") == [(True,)]
+
+
+def test_no_view_breaks_a_sync(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What stands in a view's way is one line that says what mends it; the sync is complete, nothing half made."""
+    with duckdb.connect(str(here)) as db:
+        db.execute("create schema activity; create table activity.timeline as select 1 as x")
+    with caplog.at_level(logging.WARNING):
+        (outcome,) = synced("tines")
+    assert (outcome.outcome, outcome.error) == ("complete", None)
+    (line,) = [record.message for record in caplog.records if record.name == "gapless.pipelines.views.refresh"]
+    assert "timeline" in line
+    assert "The data are complete" in line
+    assert "gapless views" in line
+    assert asked(here, "from duckdb_views() where schema_name = 'activity'") == []
+    result = gapless("views")
+    assert (result.exit_code, result.stdout) == (1, "")
+    with duckdb.connect(str(here)) as db:
+        db.execute("drop table activity.timeline")
+    assert gapless("views").exit_code == 0
+
+
+@pytest.mark.sweep
+def test_postgres_lets_dlt_change_tables_below_views(here: Path, server: Server, monkeypatch: Any) -> None:
+    """A column is added while views rest on its table; a table that somebody dropped comes back, with the views, and
+    one whose columns are others is made anew."""
+    url = server.database()
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+    list(sync(["tines"], Target.find("postgres"), SyncRequest()))
+    rest_on = "select table_name from information_schema.view_table_usage where table_schema = 'tines'"
+    server.execute(
+        url.rsplit("/", 1)[1],
+        "alter table tines.coverage drop column _extra; drop table tines.actions cascade;"
+        " delete from tines._dlt_version; create view activity.who as select 1 as of_another_version",
+    )
+    assert ("coverage",) in asked_postgres(url, rest_on)
+    assert ("actions",) not in asked_postgres(url, rest_on)
+    (outcome,) = sync(["tines"], Target.find("postgres"), SyncRequest())
+    assert outcome.error is None
+    assert asked_postgres(url, "select count(_extra) from tines.coverage") == [(0,)]
+    assert ("actions",) in asked_postgres(url, rest_on)
+    assert asked_postgres(url, "select count(*) > 0, count(actor) > 0 from activity.who") == [(True, True)]
+
+
+# -- other engines ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dialect", "missing"),
+    [
+        *((dialect, "none") for dialect in DIALECTS),
+        ("snowflake", "tines"),
+        ("clickhouse", "all"),
+        ("bigquery", "all"),
+    ],
+)
+def test_every_view_is_sql_in_every_dialect(dialect: str, missing: str) -> None:
+    """Parsed again it holds no function that only DuckDB knows, and its tables are called as dlt calls them."""
+    gone = {"none": set(), "tines": {t for t in TABLES if t.startswith("tines.")}, "all": TABLES}[missing]
+    fold = str.upper if dialect == "snowflake" else str
+    for name, view in VIEWS.items():
+        sql = created(name, view.query, dialect, gone, lambda d, t: ["warehouse", fold(f"{d}___{t}")], fold)
+        again = sqlglot.parse_one(sql, dialect=dialect, error_level=sqlglot.ErrorLevel.RAISE)
+        assert isinstance(again, exp.Create), sql
+        unknown = {node.name.upper() for node in again.find_all(exp.Anonymous)}
+        assert unknown <= KNOWN_THERE, (name, unknown)
+        tables = {table.name for table in again.find_all(exp.Table) if table.db}
+        assert tables == {fold(read.replace(".", "___")) for read in view.reads - gone} | {fold(f"activity___{name}")}
+        if dialect == "snowflake":
+            assert all(node.name.isupper() or "warehouse" in node.name for node in again.find_all(exp.Identifier))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "day", "seconds"),
+    [
+        ("postgres", "AT TIME ZONE 'UTC' AS DATE", 'FLOOR(EXTRACT(EPOCH FROM "left_at"))'),
+        ("snowflake", "CONVERT_TIMEZONE('UTC', ", "DATEDIFF(SECOND, "),
+        ("bigquery", "date(`occurred_at`, 'UTC')", "unix_seconds(`left_at`)"),
+        ("databricks", "TO_UTC_TIMESTAMP(", "UNIX_SECONDS(`left_at`)"),
+        ("clickhouse", "toDate(\"occurred_at\", 'UTC')", "DATE_DIFF(SECOND, "),
+    ],
+)
+def test_days_and_durations_in_each_dialect(dialect: str, day: str, seconds: str) -> None:
+    """Nothing that depends on the reader's time zone, where the engine would take that."""
+    for name, part in (("daily_volume", day), ("status_durations", seconds)):
+        assert part in created(name, VIEWS[name].query, dialect, (), lambda d, t: [d, t])
+
+
+def test_sql_that_reaches_every_engine() -> None:
+    """No view orders its rows, takes all columns unnamed, or reads a column's JSON."""
+    for view in VIEWS.values():
+        query = sqlglot.parse_one(view.query, dialect="duckdb")
+        assert not any(select.is_star for select in query.find_all(exp.Select)), view.name
+        assert not list(query.find_all(exp.JSONExtract, exp.Qualify, exp.Order)) or _only_in_windows(query), view.name
+
+
+def _only_in_windows(query: exp.Expression) -> bool:
+    return all(isinstance(order.parent, exp.Window) for order in query.find_all(exp.Order))
+
+
+def test_a_destination_without_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, and SQLite, whose views see one file only: said by the command, left out by a sync."""
+    place, settings = Target("elsewhere", None, "x"), SimpleNamespace(sqlglot_dialect="sqlite")
+    with pytest.raises(WrongSettings, match="SQLite"):
+        catalog._check(place, SimpleNamespace(sql_client=None, capabilities=settings))
+    with pytest.raises(WrongSettings, match="no database"):
+        catalog._check(place, object())
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def gapless(*args: str) -> Result:
+    return CliRunner().invoke(app, list(args))
+
+
+def test_the_command(both: Both, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lists every view with its rows, for people and for programs, on DuckDB as on Postgres."""
+    shutil.copy(both.file, here)
+    with duckdb.connect(str(here)) as db:
+        db.execute("drop schema activity cascade")
+    told = json.loads(gapless("views", "--json").stdout)
+    counts = {name: asked(both.file, f"select count(*) from activity.{name}")[0][0] for name in VIEWS}
+    assert told["file"] == str(here)
+    assert told["views"] == {n: {"one_row_per": VIEWS[n].grain, "rows": rows} for n, rows in counts.items()}
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", both.url)
+    assert json.loads(gapless("views", "--json", "--destination", "postgres").stdout)["views"] == told["views"]
+    shown = gapless("views")
+    assert shown.exit_code == 0
+    assert all(f"activity.{name}" in shown.stdout for name in VIEWS)
+    with Target.find("duckdb").locked():
+        assert gapless("views").exit_code == 75
+
+
+def test_the_command_before_the_first_sync(here: Path) -> None:
+    """Nothing is there, nothing is made: it says so. A destination that is none is wrong usage."""
+    result = gapless("views")
+    assert (result.exit_code, "nothing synced yet" in result.stderr, here.exists()) == (0, True, False)
+    assert json.loads(gapless("views", "--json").stdout)["views"] == {}
+    assert gapless("views", "--destination", "nowhere").exit_code == 2

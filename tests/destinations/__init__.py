@@ -1,0 +1,1 @@
+"""Where records go: the DuckDB file, Postgres, parquet files, and dlt's own tools on them."""

@@ -1,0 +1,76 @@
+"""The DuckDB file as dlt's destination: merged from the load package's files, whatever these are called."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+import pyarrow as pa
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from gapless.pipelines.destinations.duckdb_file import DuckdbFile
+from gapless.sources.sequence.fake import SequenceFake
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+ROWS = [{"id": 1, "a": "one", "b": "kept"}, {"id": 2, "a": "two", "b": "lost"}]
+
+
+def merged(pipeline: dlt.Pipeline, rows: list[dict[str, Any]]) -> None:
+    pipeline.run(
+        pa.Table.from_pylist(rows),
+        table_name="things",
+        primary_key="id",
+        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+        loader_file_format="parquet",
+    )
+
+
+def test_a_column_that_a_package_lacks_is_null(tmp_path: Path) -> None:
+    """As a staging table would have it: dlt knows the column, the file does not."""
+    with duckdb.connect(str(tmp_path / "some.duckdb")) as db:
+        pipeline = dlt.pipeline("some", str(tmp_path), destination=DuckdbFile(db), dataset_name="logs")
+        merged(pipeline, ROWS)
+        merged(pipeline, [{"id": 2, "a": "new"}])
+        assert db.execute("select id, a, b from logs.things order by id").fetchall() == [
+            (1, "one", "kept"),
+            (2, "new", None),
+        ]
+        pipeline.deactivate()
+
+
+def test_a_merge_that_fails_changes_nothing(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "some.duckdb")) as db:
+        pipeline = dlt.pipeline("some", str(tmp_path), destination=DuckdbFile(db), dataset_name="logs")
+        merged(pipeline, ROWS)
+        db.execute("alter table logs.things alter column a set not null")
+        with pytest.raises(PipelineStepFailed):
+            merged(pipeline, [{"id": 2, "a": None, "b": "new"}])
+        assert db.execute("select count(*), count(*) filter (b = 'lost') from logs.things").fetchall() == [(2, 1)]
+        pipeline.deactivate()
+
+
+@pytest.mark.parametrize("odd", ["a;b", "it's", "[1] *", "tab\t\N{SNOWMAN}"])
+def test_any_folder_will_do(odd: str, world: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paths of the files stand in SQL, where dlt cuts at a semicolon and DuckDB takes them for patterns."""
+    (tmp_path / odd).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / odd))
+    fake = SequenceFake(page_cap=8)
+    fake.seed(20)
+    here = world(fake)
+    here.complete(package_records=9)
+    here.assert_exact()
+
+
+def test_nothing_is_staged(world: Begin) -> None:
+    """Each row is written once: there are no staging tables in the file."""
+    fake = SequenceFake()
+    fake.seed(5)
+    here = world(fake)
+    here.complete()
+    assert here.sql("select schema_name from duckdb_schemas() where schema_name like '%staging%'") == []

@@ -1,0 +1,135 @@
+"""A database file that an older version wrote is read, synced on and exact; nothing that was begun is begun anew.
+
+`tests/samples/databases/<version>/README.md` says what happened to the file before it was saved.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gapless.pipelines.cli.app import app
+from gapless.sources import SOURCES
+from tests.support.world import World
+
+SAMPLES = Path(__file__).parents[1] / "samples" / "databases"
+WRITTEN = ("omni", "sequence", "kizen", "tines")
+"""Whose datasets the file of 0.1.0 holds."""
+MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
+LISTINGS_ONLY = "kizen"
+"""Whose backfill broke off before it had read a record."""
+RUNS = "select run_id, started_at, finished_at, outcome, rows, requests, error, version from runs"
+
+
+@dataclass
+class Old:
+    """The file, with one of its vendors on loopback."""
+
+    world: World
+    letter: Any
+    """Id of the record that could not be read."""
+    mended: dict[str, Any]
+
+    def mend(self) -> None:
+        self.world.fake.change(self.letter, **self.mended)
+
+
+@pytest.fixture
+def old(world: Callable[[Any], World], tmp_path: Path) -> Callable[[str], Old]:
+    def begin(name: str) -> Old:
+        with gzip.open(SAMPLES / "0.1.0" / "gapless.duckdb.gz") as packed, open("gapless.duckdb", "wb") as file:
+            shutil.copyfileobj(packed, file)
+        with gzip.open(SAMPLES / "0.1.0" / "vendors.json.gz") as packed:
+            saved = json.load(packed)[name]
+        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")()
+        vars(fake).update({attribute: _restored(value) for attribute, value in saved["fields"].items()})
+        fake._random = random.Random(name)  # else later records would take the ids of earlier ones
+        return Old(world(fake), saved["letter"], saved["mended"])
+
+    return begin
+
+
+def _restored(value: Any) -> Any:
+    """What `value` stood for before it was JSON."""
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((tag, content),) = value.items()
+    if tag == "$time":
+        return datetime.fromisoformat(content)
+    if tag == "$seconds":
+        return timedelta(seconds=content)
+    return tuple(_restored(content)) if tag == "$tuple" else {_restored(k): _restored(v) for k, v in content}
+
+
+def told(*command: str, code: int) -> Any:
+    """The JSON that the command prints; it must end with `code`."""
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_it_is_read(name: str, old: Callable[[str], Old]) -> None:
+    """`status` and `gaps` say what is open in it, and ask no vendor."""
+    here = old(name)
+    status = told("status", code=0)["sources"][name]
+    (coverage,) = status["coverage"].values()
+    assert (status["last_run"]["outcome"], status["complete"]) == ("failed", False)
+    assert status["rows"][MAIN[name]] == here.world.sql(f"select count(*) from {MAIN[name]}")[0][0] > 25
+    assert status["dead_letters"]["record"] >= 1
+    assert coverage["missing"] if name == "sequence" else coverage["failed"] >= 4
+    kinds = [gap["kind"] for gap in told("gaps", name, code=3)["gaps"]]
+    assert kinds.count("interval" if name == "sequence" else "failing") >= 2
+    assert kinds.count("backfill") == 1
+    assert here.world.fake.requests == []
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_next_sync_is_exact(name: str, old: Callable[[str], Old]) -> None:
+    """It goes on where the older version broke off, reads the mended record, and keeps the history of runs."""
+    here = old(name)
+    before = here.world.sql(f"{RUNS} order by started_at")
+    here.mend()
+    here.world.complete()
+    here.world.assert_exact()
+    assert here.world.letters() == []
+    runs = here.world.sql(f"{RUNS} order by started_at")
+    assert (runs[:-1], len(before)) == (before, 4)
+    here.world.fake.advance(60)
+    here.world.complete()
+    here.world.assert_exact()
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_backfill_goes_on(name: str, old: Callable[[str], Old]) -> None:
+    """With the command that `gaps` names, and fewer requests than the whole of it."""
+    here = old(name)
+    here.mend()
+    (fill,) = [gap["fill"] for gap in told("gaps", name, code=3)["gaps"] if gap["kind"] == "backfill"]
+    done = CliRunner().invoke(app, shlex.split(fill)[1:])
+    assert (done.exit_code, f"{name}: goes on at" in done.stderr) == (0, True), done.output
+    asked = here.world.asked()
+    here.world.fake.requests.clear()
+    done = CliRunner().invoke(app, [*shlex.split(fill)[1:], "--again"])
+    assert done.exit_code == 0, done.output
+    assert asked == here.world.asked() if name == LISTINGS_ONLY else 0 < asked < here.world.asked()
+    assert [gap for gap in told("gaps", name, code=3)["gaps"] if gap["kind"] == "backfill"] == []
+
+
+def test_every_source_of_that_version_is_still_there() -> None:
+    """A dataset that nobody can sync on would be lost."""
+    assert set(WRITTEN) <= set(SOURCES)

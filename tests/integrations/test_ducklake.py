@@ -1,0 +1,161 @@
+"""DuckLake; needs the extra `ducklake`, whose wheels ask for one version of DuckDB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations import ducklake
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
+from gapless.sources import SOURCES
+from tests.support.destinations import Begin, Land, seeded, snippets
+from tests.support.oracle import contract, mismatches
+from tests.support.postgres import Server, running
+
+CLIENT = "gapless.pipelines.destinations.ducklake:_Sessions"
+CATALOG = "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG"
+FILES = "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def land(world: Begin) -> Callable[[str], Land]:
+    return lambda name: Land(world(seeded(name)), "ducklake")
+
+
+def differences(here: Land) -> list[str]:
+    place = here.place
+    with place.opened():
+        return mismatches(place.connection, here.world.name, here.fake.truth())
+
+
+def ask(here: Land, query: str) -> list[tuple[Any, ...]]:
+    place = here.place
+    with place.opened():
+        return list(place.connection.execute(query).fetchall())
+
+
+def command(*args: str) -> tuple[int, Any]:
+    result = CliRunner().invoke(app, [*args, "--json"])
+    return result.exit_code, json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_lake_with_its_catalog_in_sqlite(name: str, land: Callable[[str], Land]) -> None:
+    """First, idle and changed: exact, with the contract's types; nothing is staged, each row is written once."""
+    here = land(name)
+    here.complete(package_records=12)
+    assert differences(here) == []
+    here.complete()
+    assert differences(here) == []
+    here.fake.advance(45)
+    here.complete()
+    assert differences(here) == []
+    for table, columns in contract(name).items():
+        query = f"select column_name, data_type from information_schema.columns where table_name = '{table}'"
+        held = dict(ask(here, f"{query} and table_schema = '{name}'"))
+        assert {column: held.get(column) for column in columns} == columns, table
+    assert ask(here, f"select outcome from {name}.runs") == [("complete",)] * 3
+    assert ask(here, "select schema_name from duckdb_schemas() where schema_name like '%staging%'") == []
+
+
+def test_a_lake_with_its_catalog_in_postgres(
+    land: Callable[[str], Land], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, with one writer from whatever machine, and no password in an error."""
+    here, url = land("kizen"), server.database()
+    here.world.set(**{CATALOG: url, FILES: str(tmp_path / "files")})
+    here.complete(package_records=12)
+    assert differences(here) == []
+    here.complete()
+    here.fake.advance(45)
+    here.complete()
+    assert differences(here) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # another machine has other files
+    with here.place.locked():
+        monkeypatch.setattr("tempfile.tempdir", None)
+        with pytest.raises(Locked, match="another machine"):
+            here.sync()
+        assert here.world.asked() == 0
+    here.world.set(**{CATALOG: url.replace(str(server.port), "1")})
+    with pytest.raises(GaplessError) as failed:
+        here.sync()
+    assert "canary-password" not in str(failed.value)
+
+
+def test_commands_on_a_lake(land: Callable[[str], Land]) -> None:
+    """Sync, status, state and doctor as on DuckDB; to look writes nothing; a letter outlives syncs until it heals."""
+    here = land("sequence")
+    for name in (n for n in ("OMNI_API_KEY", "KIZEN_API_KEY", "TINES_API_KEY")):
+        here.world.monkeypatch.delenv(name)
+    assert command("status", "--destination", "ducklake")[1]["sources"] == {}
+    assert list(here.world.folder.iterdir()) == []
+    bad = here.fake.add_log(origin=[], brandNew=1)["id"]
+    assert command("sync", "sequence", "--destination", "ducklake")[0] == 3
+    told = command("status", "--destination", "ducklake")[1]["sources"]["sequence"]
+    assert (told["rows"]["activity_logs"], told["dead_letters"]) == (30, {"record": 1})
+    assert told["last_run"]["outcome"] == "partial"
+    assert command("state", "show", "--destination", "ducklake")[1]["sequence"]["state"]["watermark"]
+    assert command("state", "reset", "sequence", "--yes", "--destination", "ducklake")[0] == 0
+    checks = {check["name"]: check["result"] for check in command("doctor", "--destination", "ducklake")[1]["checks"]}
+    assert (checks["destination"], checks["lock"]) == ("ok", "ok")
+    here.fake.change(bad, origin="fine")
+    here.complete()
+    assert ask(here, "select * from sequence.dead_letters") == []
+    assert differences(here) == []
+
+
+@pytest.mark.parametrize("statement", [30])
+def test_a_lake_killed(statement: int, land: Callable[[str], Land]) -> None:
+    """kill -9 at a counted statement: the next sync ends exact, and no letter is lost."""
+    here = land("sequence")
+    here.fake.add_log(origin=[])
+    assert here.sync().outcome == "partial"
+    here.fake.advance(45)
+    assert here.killed(CLIENT, statement)
+    assert here.sync().outcome == "partial"
+    assert len(differences(here)) == 1
+    assert len(ask(here, "select key from sequence.dead_letters")) == 1
+
+
+def test_a_lake_without_extensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is said with what brings it; nothing is fetched from the net."""
+    monkeypatch.setattr(ducklake, "find_spec", lambda name: None)
+    with pytest.raises(WrongSettings, match=r"pip install -e '\.\[ducklake\]'"):
+        Target.find("ducklake")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        (CATALOG, "mysql://me:canary@host/db", "sqlite:///"),
+        (CATALOG.replace("CATALOG", "DUCKLAKE_NAME"), "omni", "source"),
+    ],
+)
+def test_a_lake_that_is_refused(setting: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalog of another kind, or a name that DuckDB would take for the dataset."""
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(WrongSettings, match=said) as failed:
+        Target.find("ducklake")
+    assert "canary" not in str(failed.value)
+
+
+def test_the_page(world: Begin, server: Server) -> None:
+    """What DESTINATIONS.md shows works as shown, but for folders and hosts."""
+    here = world(seeded("omni"))
+    shown = [snippet for snippet in snippets() if snippet.destination == "ducklake"]
+    assert len(shown) == 2
+    for snippet in shown:
+        snippet.run(here, server.database())

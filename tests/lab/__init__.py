@@ -1,0 +1,1 @@
+"""The fault laboratory and the mutants, and the sample of them that runs with the tests."""

@@ -1,0 +1,156 @@
+"""`python -m tests.lab.faultlab [--destination duckdb|postgres] [--kills all|N] [--http all|N] [--wire N]
+[--together N] [--plain all|N] [--seed S] [--source NAME] [--minutes M]`: the sweep.
+
+Kills go on beside HTTP faults, beside several commands at once and, with Postgres, beside faults on the wire to it;
+of the minutes the last fifth is for plain dlt, which always loads to DuckDB.
+
+Prints every trial that went wrong and how far it is, then the table, and writes REPORT.md or REPORT.postgres.md.
+Ends with 1 for a defect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+from gapless.sources import SOURCES
+from tests.lab.faultlab import crowd, http_faults, kills, plain_dlt, report, together, wire_faults
+from tests.lab.faultlab.destinations import Destination, Duckdb
+from tests.lab.faultlab.postgres import Postgres
+from tests.lab.faultlab.runs import Zygote
+from tests.lab.faultlab.world import PHASES, Lab
+from tests.support.postgres import running
+
+REPORTS = {"duckdb": "REPORT.md", "postgres": "REPORT.postgres.md"}
+T = TypeVar("T")
+
+
+def main() -> int:
+    asked, began = _asked(), time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="faultlab-"))
+    sweep = report.Sweep(" ".join(sys.argv[1:]), asked.seed, asked.destination)
+    try:
+        with _destination(asked.destination) as destination, ThreadPoolExecutor() as lanes:
+            for done in [lanes.submit(lane, folder, destination, sweep, asked) for lane in LANES]:
+                done.result()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    sweep.seconds = time.monotonic() - began
+    text = report.markdown(sweep)
+    Path(__file__).with_name(REPORTS[asked.destination]).write_text(text)
+    print(text)
+    return 1 if list(report.defects(sweep)) else 0
+
+
+@contextmanager
+def _destination(name: str) -> Iterator[Destination]:
+    with running() if name == "postgres" else nullcontext() as server:
+        yield Postgres(server) if server else Duckdb()
+
+
+@contextmanager
+def _lab(folder: Path, destination: Destination, seed: int) -> Iterator[Lab]:
+    """A laboratory with a zygote of its own."""
+    folder.mkdir()
+    zygote = Zygote()
+    try:
+        yield Lab(folder, zygote, destination, seed)
+    finally:
+        zygote.end()
+
+
+def _kill(folder: Path, destination: Destination, sweep: report.Sweep, asked: argparse.Namespace) -> None:
+    ends = time.monotonic() + asked.minutes * 60
+    if asked.kills == 0:
+        return
+    with _lab(folder / "kills", destination, asked.seed) as lab:
+        effects = {(source, phase): kills.count(lab, source, phase) for source in asked.sources for phase in PHASES}
+        sweep.points = {place: len(found) for place, found in effects.items()}
+        todo = kills.chosen(effects, asked.kills, sweep.seed)
+        _told(kills.run(lab, todo), sweep.kills, len(todo), ends)
+
+
+def _http(folder: Path, destination: Destination, sweep: report.Sweep, asked: argparse.Namespace) -> None:
+    began, cases = time.monotonic(), http_faults.cases(asked.sources)
+    todo, sweep.cases = http_faults.chosen(cases, asked.http, asked.seed), len(cases)
+    with _lab(folder / "http", destination, asked.seed) as lab:
+        _told(http_faults.run(lab, todo), sweep.tried, len(todo), began + asked.minutes * 60 * 0.8)
+        sweep.plain.update(_until(plain_dlt.run(lab, plain_dlt.chosen(asked.plain)), began + asked.minutes * 60))
+
+
+def _wire(folder: Path, destination: Destination, sweep: report.Sweep, asked: argparse.Namespace) -> None:
+    """On a server of its own, as it is to crash."""
+    ends = time.monotonic() + asked.minutes * 60
+    if destination.name != "postgres" or asked.wire == 0:
+        return
+    with _destination(destination.name) as own, _lab(folder / "wire", own, asked.seed) as lab:
+        places = product(asked.sources, PHASES)
+        statements = {place: wire_faults.count(lab, *place) for place in places}
+        todo = wire_faults.chosen(statements, asked.wire, sweep.seed)
+        _told(wire_faults.run(lab, todo), sweep.broken, len(todo), ends)
+
+
+def _together(folder: Path, destination: Destination, sweep: report.Sweep, asked: argparse.Namespace) -> None:
+    """With three zygotes, so that three commands are at work at once."""
+    ends, more = time.monotonic() + asked.minutes * 60, [Zygote() for _ in range(2)] if asked.together else []
+    try:
+        with _lab(folder / "together", destination, asked.seed) as lab:
+            todo = together.chosen(asked.sources, asked.together, asked.seed)
+            _told(crowd.run(lab, todo, [lab.zygote, *more]), sweep.together, len(todo), ends)
+    finally:
+        for zygote in more:
+            zygote.end()
+
+
+LANES = (_kill, _http, _wire, _together)
+
+
+def _told(trials: Iterable[T], kept: list[T], many: int, ends: float) -> None:
+    """Keeps what comes until the time is over; says how far it is, and at once what went wrong."""
+    for number, trial in enumerate(_until(trials, ends), 1):
+        kept.append(trial)
+        verdict = trial.verdict
+        if not verdict.good:
+            print(f"{verdict.kind}: {trial}", flush=True)
+        elif number % 20 == 0:
+            print(f"{number} of {many}", flush=True)
+
+
+def _until(trials: Iterable[T], ends: float) -> Iterator[T]:
+    for trial in trials:
+        yield trial
+        if time.monotonic() > ends:
+            return
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.faultlab", description=__doc__)
+    parser.add_argument("--destination", default="duckdb", choices=list(REPORTS))
+    parser.add_argument("--kills", type=_many, default=60, metavar="all|N")
+    parser.add_argument("--http", type=_many, default=180, metavar="all|N")
+    parser.add_argument("--wire", type=int, default=60, metavar="N", help="faults on the wire to Postgres")
+    parser.add_argument("--together", type=int, default=30, metavar="N", help="several commands at once")
+    parser.add_argument("--plain", type=_many, default=40, metavar="all|N", help="faults against plain dlt")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--source", dest="sources", action="append", choices=list(SOURCES))
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no new trial after so long")
+    asked = parser.parse_args()
+    asked.sources = tuple(asked.sources or SOURCES)
+    return asked
+
+
+def _many(text: str) -> int | None:
+    return None if text == "all" else int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

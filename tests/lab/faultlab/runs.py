@@ -1,0 +1,64 @@
+"""One run of the command, in a process forked by the zygote; this is the near end of zygote.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gapless.pipelines.config import DLT_SETTINGS
+from gapless.sources import SOURCES
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass
+class Run:
+    """What came of one run of the command."""
+
+    code: int | str
+    """Exit code; negative: killed by that signal; "hang": ended at the wall limit."""
+    seconds: float
+    cpu: float
+    requests: int
+    output: str
+
+
+class Zygote:
+    """The process that forks the runs; see zygote.py."""
+
+    def __init__(self) -> None:
+        ours = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.lab.faultlab.zygote"],
+            cwd=ROOT,
+            env={**clean, **DLT_SETTINGS, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._read()
+
+    def run(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._read())
+        return answer
+
+    def end(self) -> None:
+        with self._process:
+            assert self._process.stdin
+            self._process.stdin.close()
+
+    def _read(self) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the zygote has died")
+        return line

@@ -1,0 +1,253 @@
+"""The sabotages: what is replaced by what, in which file, and the fastest tests that must turn red."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str
+    edits: tuple[tuple[str, str], ...]
+    """Old and new text; each old one stands exactly once in the file."""
+    tests: str
+    """What pytest is given: files, or tests in them."""
+
+
+def mutant(name: str, file: str, old: str, new: str, tests: str) -> Mutant:
+    return Mutant(name, file, ((old, new),), tests)
+
+
+WALK, REST = "tests/unit/incremental/test_walk.py", "tests/unit/http/test_client.py"
+RULES = "tests/sources/test_house_rules.py"
+LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
+PAGE = "msgspec.field(default_factory=Pagination)"
+WIPE = "                shutil.rmtree(self.working_folder, ignore_errors=True)\n"
+
+MUTANTS = (
+    # paging and watermarks
+    mutant(
+        "drop a page", "sources/tines/api.py",
+        "number = following", "number = following + 1", "tests/sources/test_tines.py",
+    ),
+    mutant(
+        "skip the look-back", "sources/_incremental/walk_state.py",
+        "self.newest - lag if self.newest", "self.newest if self.newest", WALK,
+    ),
+    mutant(
+        "compare times as strings", "sources/_incremental/walk_state.py",
+        "all(record.created_at < floor for", "all(str(record.created_at) < str(floor) for",
+        "tests/stateful/test_state_machine.py -k instants",
+    ),
+    mutant(
+        "the closed interval made open", "sources/_incremental/walk_state.py",
+        "all(record.created_at < floor for", "all(record.created_at <= floor for", WALK,
+    ),
+    mutant(
+        "the watermark moves at the first page", "sources/_incremental/newest_first.py",
+        "and progress.finish()", "and progress.finish()\n            progress.watermark = walk.top", WALK,
+    ),
+    mutant(
+        "another account's listing is believed to go on", "sources/_incremental/walk_state.py",
+        "        if done.known:", "        if False:", WALK,
+    ),
+    mutant(
+        "a page that is not sorted is believed to be", "sources/_incremental/walk_state.py",
+        "falls = all(one >= other for one, other in pairwise(times)) and", "falls =", WALK,
+    ),
+    mutant(
+        "a merge in two transactions", "pipelines/destinations/duckdb_file.py",
+        "credentials, supports_transactions=True, ", "credentials, ", "tests/destinations/test_duckdb_file.py",
+    ),
+    mutant(
+        "the future moves the watermark", "sources/_incremental/walk_state.py",
+        "for r in page.records if r.created_at <= now]", "for r in page.records]", WALK,
+    ),
+    mutant(
+        "the future moves a parent's watermark", "sources/_incremental/per_parent.py",
+        "if i and i <= self.now]", "if i]",
+        "tests/sources/test_tines.py tests/sources/test_omni.py tests/sources/test_kizen.py",
+    ),
+    mutant(
+        "an unsorted listing is believed sorted", "sources/_incremental/newest_first.py",
+        "proven = sorted_so_far and descended and not", "proven = not", WALK,
+    ),
+    mutant("no loop guard", "sources/_http/loop_guard.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
+    mutant(
+        "a count is believed for ever", "sources/kizen/__init__.py",
+        " or known.listed_at + relist_after <= rounds.now", "", "tests/sources/test_kizen.py",
+    ),
+    mutant(
+        "proofs ignore the initial value", "sources/_incremental/per_parent.py",
+        "return None if _before(self.kept.since, known.covered_from) else known", "return known",
+        "tests/sources/test_tines.py tests/sources/test_kizen.py",
+    ),
+    mutant(
+        "404 of a parent is a failure", "sources/_incremental/per_parent.py",
+        "if isinstance(error, NotFound):", "if False:", "tests/sources/test_omni.py tests/sources/test_tines.py",
+    ),
+    mutant(
+        "a parent with a bad record is not read whole", "sources/_incremental/per_parent.py",
+        "if known is None or self.window or parent in self._holding_letters:",
+        "if known is None or self.window:", "tests/stateful/test_state_machine.py -k heals",
+    ),
+    # what is loaded
+    mutant(
+        "append instead of merge", "sources/_incremental/ledger.py",
+        'MERGE = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}',
+        'MERGE = {"disposition": "append"}', "tests/sources/test_sequence.py",
+    ),
+    mutant(
+        "no dedupe in a package", "sources/_incremental/package.py",
+        "stale = seen.intersection(some.ids)", "stale = set[str]()", "tests/stateful/test_state_machine.py -k twice",
+    ),
+    Mutant(
+        "the first seen wins", "sources/_incremental/package.py",
+        (("in reversed(columns):", "in columns:"), ("return kept[::-1]", "return kept")),
+        "tests/stateful/test_state_machine.py -k twice",
+    ),
+    mutant(
+        "children are not replaced", "sources/_incremental/dlt_resource.py",
+        '"_dlt_root_id": {"root_key": True},', '"_dlt_root_id": {},',
+        "tests/sources/test_kizen.py tests/sources/test_omni.py",
+    ),
+    mutant(
+        "unknown fields are dropped", "sources/_schema/parse.py",
+        'known["_extra"] = _object_text(extra)', "pass", "tests/sources/test_omni.py tests/sources/test_sequence.py",
+    ),
+    # the ledger
+    mutant(
+        "dead letters are forgotten", "sources/_incremental/ledger.py",
+        "return [row for row, completed in rows if row.stream == stream and",
+        "return [row for row, completed in [] if",
+        f"{RULES} -k heals",
+    ),
+    mutant(
+        "healed before it is committed", "pipelines/sync/history.py",
+        "where healed_at is not null and {completed}", "where healed_at is not null", f"{RULES} -k heals",
+    ),
+    mutant(
+        "proofs of loads that broke off are believed", "sources/_incremental/ledger.py",
+        "for row, completed in self._rows(COVERAGE) if completed]", "for row, completed in self._rows(COVERAGE)]",
+        "tests/stateful/test_state_machine.py -k broke",
+    ),
+    mutant(
+        "the lock is not taken", "pipelines/destinations/file_lock.py",
+        "lock.acquire(timeout=0)", "pass", f"{RULES} -k lock"),
+    mutant(
+        "rows below nothing stay", "pipelines/sync/history.py",
+        "_without_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
+    ),
+    mutant(
+        "a loss is said once", "pipelines/sync/history.py",
+        "for table, rows in lost.items()}\n            row", "for table, rows in ()}\n            row",
+        "tests/stateful/test_accidents.py -k until",
+    ),
+    # HTTP
+    Mutant(
+        "an error envelope is believed", "sources/sequence/api.py",
+        (
+            ("    items: list[msgspec.Raw]\n", "    items: list[msgspec.Raw] = []\n"),
+            ("    pagination: Pagination\n", f"    pagination: Pagination = {PAGE}\n"),
+        ),
+        "tests/stateful/test_state_machine.py -k says_200",
+    ),
+    mutant(
+        "Retry-After is ignored", "sources/_http/retry.py", "if retry_after is None:", "if True:",
+        "tests/unit/http/test_retry.py",
+    ),
+    mutant(
+        "the retry budget is endless", "sources/_http/retry.py",
+        "if spent + wait > policy.budget:", "if spent + wait > 1e4 * policy.budget:", "tests/unit/http/test_retry.py",
+    ),
+    mutant("401 is retried", "sources/_http/errors.py", "{401: Unauthorized,", "{401: Unavailable,", REST),
+    mutant(
+        "the deadline is not checked", "sources/_http/transport.py",
+        "if left <= 0:", "if False:", f"{REST} -k trickle",
+    ),
+    mutant(
+        "a foreign link is followed", "sources/_http/client.py",
+        "if found is None or origin(found) != origin(self._home) or found.userinfo:", "if found is None:", REST,
+    ),
+    mutant(
+        "redirects are followed", "sources/_http/transport.py",
+        "follow_redirects=False", "follow_redirects=True", REST,
+    ),
+    # secrets and privacy
+    mutant(
+        "the key goes to any host", "sources/_http/auth.py",
+        "if origin(request.url) == self._origin:", "if True:", "tests/unit/http/test_auth.py",
+    ),
+    mutant(
+        "a header is logged", "sources/_http/client.py",
+        "        error = error_class(status)\n", f"        error = error_class(status)\n        {LOGS}\n",
+        "tests/sources/test_security.py -k keys",
+    ),
+    mutant(
+        "a reason quotes the value", "sources/_schema/parse.py",
+        "{error['msg']}", "{error['msg']} {error['input']}", "tests/sources/test_security.py -k personal",
+    ),
+    mutant(
+        "hashes without the key", "sources/_schema/privacy.py",
+        "hmac.new(self.key,", 'hmac.new(b"",', "tests/sources/test_security.py -k equal",
+    ),
+    mutant(
+        "dead letters keep private records", "sources/_schema/privacy.py",
+        'actions[DEAD_LETTER_TEXT] = "drop"', "pass", "tests/sources/test_security.py -k personal",
+    ),
+    Mutant(
+        "the working folder is kept", "pipelines/destinations/target.py",
+        (
+            (
+                f"{WIPE}                self.working_folder.mkdir(mode=0o700)",
+                "                self.working_folder.mkdir(exist_ok=True)",
+            ),
+            (f"            finally:\n{WIPE}", "            finally:\n                pass\n"),
+        ),
+        f"{RULES} tests/stateful/test_accidents.py -k working",
+    ),
+    # shards, copies, schedulers
+    mutant(
+        "every shard reads every parent", "sources/_incremental/shard.py",
+        "% self.of == self.number - 1", "% self.of >= 0", "tests/commands/test_shards.py -k belongs or own",
+    ),
+    mutant(
+        "each shard takes the whole rate budget", "sources/_incremental/shard.py",
+        "return requests_per_minute // self.of +", "return requests_per_minute +",
+        "tests/commands/test_shards.py -k budget",
+    ),
+    mutant(
+        "two splits at once", "pipelines/destinations/advisory_lock.py",
+        "and not answer(OTHER_SPLITS, SHARDS % 2**32, shard.of)", "and True",
+        "tests/commands/test_shards.py -k beside",
+    ),
+    mutant(
+        "letters of another shard's parents are closed", "sources/_incremental/ledger.py",
+        'and self._shard.contains(row["parent"] or row["key"])', "and True",
+        "tests/commands/test_shards.py -k letter",
+    ),
+    mutant(
+        "a copy begins anew each time", "pipelines/destination_copy.py",
+        'copied["load"] = loads[-1]', "pass", "tests/commands/test_copy.py -k is_the_file or interrupted",
+    ),
+    mutant(
+        "a copy forgets the file's healed letters", "pipelines/destination_copy.py",
+        'client.execute_sql(f"delete from {letters} where _dlt_id = %s", letter)', "pass",
+        "tests/commands/test_copy.py",
+    ),
+    mutant(
+        "a copy leaves out what the destination cannot store in silence", "pipelines/destination_copy.py",
+        "        refused.add(Batch(DEAD_LETTERS, [letter]))\n", "        return\n",
+        "tests/commands/test_copy.py -k store",
+    ),
+    mutant(
+        "who is ended by a scheduler says complete", "pipelines/sync/run.py",
+        "except BaseException as error:", "except (Exception, KeyboardInterrupt) as error:",
+        "tests/stateful/test_accidents.py -k scheduler",
+    ),
+    mutant(
+        "no index for what a merge looks up", "pipelines/destinations/postgres.py",
+        "if key and not generate_alter and", "if False and", "tests/destinations/test_postgres.py -k index",
+    ),
+)  # fmt: skip

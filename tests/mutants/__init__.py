@@ -1,1 +1,0 @@
-"""Small sabotages of the code, each with the tests that must notice: `python -m tests.mutants [NAME]…`."""

@@ -1,0 +1,1 @@
+"""What is logged, traced and posted, and to whom."""

@@ -1,0 +1,246 @@
+"""The webhook: who is told what of which round, that it tells nothing private, and that no sync depends on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from gapless.pipelines import redaction
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.observability.post import deliver, site
+from gapless.pipelines.observability.webhook import Webhook
+from gapless.sources._http.errors import BadRequest, Unavailable
+from gapless.sources._http.testing import serve
+from gapless.sources.omni.fake import OmniFake
+from gapless.sources.tines.fake import TinesFake
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "canary-token-0123456789"
+KEY = "canary-key-0123456789"
+
+
+class Chat:
+    """Takes messages; `statuses` are its first answers, then all goes well."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self.taken: list[dict[str, Any]] = []
+        self.asked: list[httpx.Request] = []
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 200:
+            self.taken.append(json.loads(request.content))
+        return httpx.Response(status, text="ok", headers={"Location": "http://127.0.0.1:9/elsewhere"})
+
+
+@pytest.fixture
+def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[Chat]:
+    made = Chat()
+    monkeypatch.setattr(redaction, "_known", set())
+    with serve(made.handle) as url:
+        monkeypatch.setenv("GAPLESS_WEBHOOK_URL", f"{url}/services/{TOKEN}")
+        yield made
+
+
+def gapless(*args: str) -> Result:
+    return CliRunner().invoke(app, list(args))
+
+
+def one_parent_fails(here: World) -> None:
+    """Of a parent the vendor says 403, and repeats the key."""
+    lead = here.fake.truth()["action_logs"][0]["leadId"]
+    here.intercept = lambda request: (
+        httpx.Response(403, json={"error": {"message": f"no {KEY}"}}) if lead in request.url.path else None
+    )
+
+
+def test_a_partial_round_is_told(world: Begin, chat: Chat) -> None:
+    """One POST: a line for people, the exit code and each source in numbers; no id, no key, no vendor's word."""
+    here = world(OmniFake.demo())
+    one_parent_fails(here)
+    assert gapless("sync", "omni").exit_code == 3
+    (told,) = chat.taken
+    (source,) = told["sources"]
+    assert told["text"].startswith("gapless: partial on duckdb: omni partial, ")
+    assert told["text"].endswith(" rows, failed: 1 parent")
+    assert (told["event"], told["exit_code"], told["destination"], told["error"]) == ("partial", 3, "duckdb", None)
+    assert (source["source"], source["outcome"], source["failures"], source["error"]) == (
+        "omni",
+        "partial",
+        {"parent": 1},
+        None,
+    )
+    assert [(source["run_id"], source["requests"])] == here.sql("select run_id, requests from runs")
+    assert source["rows"]["action_logs"] == here.sql("select count(*) from action_logs")[0][0]
+    sent = json.dumps(told)
+    assert not [lead for (lead,) in here.sql("select lead_id from leads") if lead in sent]
+    assert "canary" not in sent
+
+
+def test_a_failed_round_is_told(world: Begin, chat: Chat) -> None:
+    """The class of the error and what to do about it, of each source."""
+    here = world(TinesFake.demo())
+    here.fake.failing["/api/v1"] = 401
+    assert gapless("sync", "tines").exit_code == 1
+    (told,) = chat.taken
+    assert (told["event"], told["exit_code"], told["sources"][0]["error"]) == ("failed", 1, "Unauthorized")
+    assert "the key was refused; check the source's key settings" in told["text"]
+
+
+def test_a_round_that_ends_early_is_told(world: Begin, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no source is to blame for is told by its class; its text may hold anything."""
+    world(TinesFake.demo())
+
+    def broken(*args: object) -> Iterator[None]:
+        raise RuntimeError(KEY)
+
+    monkeypatch.setattr("gapless.pipelines.sync.run.sync", broken)
+    assert gapless("sync", "tines").exit_code == 1
+    (told,) = chat.taken
+    assert (told["error"], told["sources"], KEY in json.dumps(told)) == ("RuntimeError", [], False)
+
+
+def test_who_is_not_told(world: Begin, chat: Chat) -> None:
+    """Nobody hears of a complete sync, of wrong settings, or of a lock that is held."""
+    world(TinesFake.demo())
+    assert gapless("sync", "tines").exit_code == 0
+    assert gapless("sync", "nobody").exit_code == 2
+    with Target.find("duckdb").locked():
+        assert gapless("sync", "tines").exit_code == 75
+    assert chat.asked == []
+
+
+def test_on(world: Begin, chat: Chat) -> None:
+    """GAPLESS_WEBHOOK_ON chooses; `recovered` is the first complete sync after one that was not, once."""
+    here = world(OmniFake.demo()).set(GAPLESS_WEBHOOK_ON="failed, recovered")
+    assert gapless("sync", "omni").exit_code == 0
+    one_parent_fails(here)
+    here.fake.advance(60)
+    assert gapless("sync", "omni").exit_code == 3
+    assert chat.taken == []
+    here.mend()
+    assert [gapless("sync", "omni").exit_code for _ in range(2)] == [0, 0]
+    assert [(told["event"], told["exit_code"]) for told in chat.taken] == [("recovered", 0)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("GAPLESS_WEBHOOK_ON", "always", "GAPLESS_WEBHOOK_ON: always is not known; there are failed, partial"),
+        ("GAPLESS_WEBHOOK_URL", f"ftp://h/{TOKEN}", "GAPLESS_WEBHOOK_URL: expected a URL such as https://"),
+        ("GAPLESS_WEBHOOK_URL", TOKEN, "GAPLESS_WEBHOOK_URL: expected a URL such as https://"),
+    ],
+)
+def test_wrong_settings(setting: str, value: str, told: str, world: Begin, chat: Chat) -> None:
+    """Said before any request, not when it is needed; without the URL."""
+    here = world(TinesFake.demo()).set(**{setting: value})
+    done = gapless("sync", "tines")
+    assert (done.exit_code, told in done.stderr, here.fake.requests) == (2, True, [])
+    assert TOKEN not in done.output
+
+
+def test_from_the_files(world: Begin, chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The URL stands in secrets.toml, when to tell in config.toml, under [gapless]."""
+    url = os.environ["GAPLESS_WEBHOOK_URL"]
+    monkeypatch.delenv("GAPLESS_WEBHOOK_URL")
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "secrets.toml").write_text(f'[gapless]\ngapless_webhook_url = "{url}"\n')
+    (tmp_path / ".dlt" / "config.toml").write_text('[gapless]\ngapless_webhook_on = ["failed"]\n')
+    here = world(TinesFake.demo())
+    here.fake.failing["/api/v1"] = 401
+    done = subprocess.run(
+        [sys.executable, "-m", "gapless.pipelines", "sync", "tines"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert [told["event"] for told in chat.taken] == ["failed"]
+    assert TOKEN not in done.stderr
+
+
+def test_what_passes_is_tried_again(world: Begin, chat: Chat) -> None:
+    """A chat that is busy for a moment gets the message, once."""
+    here = world(TinesFake.demo())
+    here.fake.failing["/api/v1"] = 401
+    chat.statuses = [503, 429]
+    done = gapless("sync", "tines")
+    assert (len(chat.asked), len(chat.taken)) == (3, 1)
+    assert "webhook" not in done.stderr
+
+
+@pytest.mark.parametrize("status", [302, 404])
+def test_a_message_that_is_not_taken(status: int, world: Begin, chat: Chat) -> None:
+    """One line on stderr, the host and no token in it; the exit code is the sync's; no redirect is followed."""
+    here = world(TinesFake.demo())
+    here.fake.failing["/api/v1"] = 401
+    chat.statuses = [status]
+    done = gapless("sync", "tines")
+    (line,) = [line for line in done.stderr.splitlines() if "webhook" in line]
+    assert line.startswith("the webhook was not told: POST http://127.0.0.1")
+    assert (done.exit_code, str(status) in line, len(chat.asked), TOKEN in done.output) == (1, True, 1, False)
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """Accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/{TOKEN}"
+
+
+@contextmanager
+def trickling() -> Iterator[str]:
+    """Sends a byte of a header now and then."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ended = threading.Event()
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                while not ended.wait(0.05):
+                    try:
+                        connection.send(b"H")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/{TOKEN}"
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("slow", [silent, trickling])
+def test_the_deadline_is_for_all_of_it(slow: Any) -> None:
+    """However slowly it answers, the sync goes on after the seconds it was given."""
+    with slow() as url, pytest.raises(Unavailable) as raised:
+        deliver(url, {"text": "hello"}, seconds=0.3)
+    assert TOKEN not in str(raised.value)
+
+
+def test_only_the_site_is_shown() -> None:
+    """Neither an error nor a repr holds more of the address than scheme, host and port."""
+    assert site(f"https://user:{TOKEN}@hooks.test:8443/{TOKEN}?{TOKEN}") == "https://hooks.test:8443"
+    assert TOKEN not in repr(Webhook(f"https://hooks.test/{TOKEN}", frozenset()))
+    with serve(lambda request: httpx.Response(400, text=TOKEN)) as url, pytest.raises(BadRequest) as raised:
+        deliver(f"{url}/{TOKEN}", {})
+    assert TOKEN not in str(raised.value)

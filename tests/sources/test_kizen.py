@@ -1,0 +1,166 @@
+"""Kizen, end to end: types, and every logged activity with its fields, associations and mentions in DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from math import ceil
+from typing import Any
+
+import pytest
+
+from gapless.sources._incremental.window import Window
+from gapless.sources.kizen.fake import START, KizenFake
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def filled(types: int = 3, logged: int = 15, **how: Any) -> KizenFake:
+    fake = KizenFake(**how)
+    fake.seed(types, logged=logged)
+    return fake
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"order": "oldest", "page_cap": 2, "envelope": "uncounted", "stamp": "mixed"},
+        {"envelope": "bare", "stamp": "+02:00"},
+    ],
+    ids=["plain", "oldest first, short pages, mixed", "bare lists"],
+)
+def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
+    """First, idle and changed syncs end with the vendor's rows: late ones, new types, shorter field lists."""
+    fake = filled(**how)
+    here = world(fake)
+    here.complete()
+    here.assert_exact()
+    assert here.asked("/logged/") == 15
+    here.complete()
+    here.assert_exact()
+    assert here.asked("/responses") == 0
+    fake.advance(60)
+    here.complete()
+    here.assert_exact()
+
+
+def test_requests(world: Begin) -> None:
+    """Lists, the details of new ids and of those within the look-back; an idle sync asks just for these."""
+    fake = filled(types=1, logged=0, page_cap=10)
+    kind = fake.truth()["activities"][0]["id"]
+    for hours in range(25):
+        fake.add_logged(kind, at=START - 10 * hours * HOUR)
+    here = world(fake)
+    here.complete()
+    assert here.asked() == 1 + ceil(25 / 10) + 25
+    here.complete()
+    assert here.asked() == 1 + 1  # the newest is within the look-back of itself
+    fake.add_logged(kind, at=START - 20 * DAY)
+    here.complete()
+    assert here.asked() == 1 + ceil(26 / 10) + 1 + 1
+    here.assert_exact()
+
+
+def test_failures(world: Begin) -> None:
+    """Types and details that answer 500 or 403 are recorded and healed; 404 is gone; the rest is whole."""
+    fake = filled(types=4, logged=16)
+    secret, gone, *_ = [kind["id"] for kind in fake.truth()["activities"]]
+    of_rest = [r for r in fake.truth()["logged_activities"] if r["activity_object"]["id"] not in (secret, gone)]
+    down, hidden, vanished, *rest = of_rest
+    fake.failing = {f"{secret}/responses": 403, f"{gone}/responses": 404}
+    fake.failing |= {down["id"]: 500, hidden["id"]: 403, vanished["id"]: 404}
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    here.assert_exact({"logged_activities": rest})
+    failed = [("parent", secret, 1), ("record", down["id"], 1), ("record", hidden["id"], 1)]
+    assert here.letters() == sorted(failed)
+    here.mend()
+    fake.failing = {vanished["id"]: 404}
+    here.sync()
+    assert here.letters() == []
+    assert [m for m in here.mismatches() if vanished["id"] not in m and gone not in m] == []
+
+
+def test_bad_records(world: Begin) -> None:
+    """A record that fits no row is a dead letter, heals once mended; unknown fields stand in `_extra`."""
+    fake = filled(types=2, logged=6)
+    kind = fake.truth()["activities"][0]["id"]
+    fake.add_logged(kind, id="new", mood="x", logged_by={"id": "p", "team": 3}, fields=[{"value": 1e2, "hue": {}}])
+    fake.add_logged(kind, id="bare", fields=None, mentions=None, associated_entities=None, logged_by=None)
+    good = fake.truth()["logged_activities"]
+    fake.add_logged(kind, id="bad", at=START - 20 * DAY, notes={"not": "text"})
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    here.assert_exact({"logged_activities": good})
+    assert here.sql("select kind, key, parent, stream from dead_letters") == [
+        ("record", "bad", kind, "logged_activities")
+    ]
+    fake.change("bad", notes="text")
+    here.complete()
+    here.assert_exact()
+    assert here.letters() == []
+
+
+def test_a_bad_type_keeps_its_activities(world: Begin) -> None:
+    """A type whose own row cannot be read is a dead letter, what was logged is read all the same."""
+    fake = filled(types=2, logged=4)
+    odd = fake.add_type(id="odd", association_mode=["not text"])
+    fake.add_logged(odd["id"], activity_object={"id": "odd"})
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    here.assert_exact({"logged_activities": fake.truth()["logged_activities"]})
+
+
+def test_one_goes_and_one_comes(world: Begin) -> None:
+    """A type's count stays the same, and still the new one is seen, once the count is not believed any more."""
+    fake = filled(types=1, logged=5)
+    kind, oldest = fake.truth()["activities"][0]["id"], fake.truth()["logged_activities"][0]["id"]
+    here = world(fake).set(KIZEN_RELIST_AFTER="0")
+    here.complete()
+    fake.delete(oldest)
+    fake.add_logged(kind, id="came")
+    here.set(KIZEN_RELIST_AFTER="0").complete()
+    here.assert_exact()
+
+
+def test_chosen_ids(world: Begin) -> None:
+    """`KIZEN_ACTIVITY_IDS`, and ids asked for, are read and nothing is listed."""
+    fake = filled()
+    first, second, third, *_ = fake.truth()["logged_activities"]
+    here = world(fake).set(KIZEN_ACTIVITY_IDS=f'["{first["id"]}", "{second["id"]}"]')
+    here.complete()
+    assert here.asked() == 2
+    assert here.sync(ids=(third["id"], "nobody")).outcome == "partial"
+    assert here.asked() == 2
+    here.assert_exact({"logged_activities": [first, second, third], "activities": []})
+
+
+def test_windows(world: Begin) -> None:
+    """A window reads what was created in it, and proves nothing."""
+    fake = filled(types=1, logged=0)
+    kind = fake.truth()["activities"][0]["id"]
+    for hours in range(9):
+        fake.add_logged(kind, at=START - hours * HOUR, id=str(hours))
+    here = world(fake)
+    here.complete(window=Window(START - 5 * HOUR, START - 2 * HOUR))
+    assert here.sql("select string_agg(id, '' order by id) from logged_activities") == [("345",)]
+    assert here.sql("select count(*) from coverage") == [(0,)]
+    here.complete()
+    here.assert_exact()
+
+
+def test_a_lowered_initial_value(world: Begin) -> None:
+    """What lies between the old and the new one is read, though no count has changed."""
+    fake = filled(types=1, logged=0)
+    kind = fake.truth()["activities"][0]["id"]
+    for hours in range(9):
+        fake.add_logged(kind, at=START - hours * HOUR, id=str(hours))
+    here = world(fake).set(KIZEN_INITIAL_VALUE=(START - 3 * HOUR).isoformat())
+    here.complete()
+    assert here.sql("select string_agg(id, '' order by id) from logged_activities") == [("0123",)]
+    here.monkeypatch.delenv("KIZEN_INITIAL_VALUE")
+    here.complete()
+    here.assert_exact()

@@ -1,0 +1,219 @@
+"""Omni, end to end: leads and the whole of each lead's action logs in DuckDB, changed ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from math import ceil
+from typing import Any
+
+import pytest
+
+from gapless.sources._incremental.window import Window
+from gapless.sources.omni.fake import START, OmniFake
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+HOUR = timedelta(hours=1)
+
+
+def filled(leads: int = 5, logs: int = 30, **how: Any) -> OmniFake:
+    fake = OmniFake(**how)
+    fake.seed(leads, logs=logs)
+    return fake
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"stamp": "mixed", "page_cap": 2, "envelope": True}], ids=["bare", "enveloped, short pages, mixed"]
+)
+def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
+    """First, idle and changed syncs end with the vendor's rows; requests are pages of leads and one per lead."""
+    fake = filled(**how)
+    here = world(fake)
+
+    def least() -> int:
+        return ceil(len(fake.truth()["leads"]) / fake.page_cap) + len(fake.truth()["leads"])
+
+    here.complete()
+    here.assert_exact()
+    assert here.asked() == least()
+    idle = here.complete()
+    here.assert_exact()
+    assert here.asked() == least()
+    assert idle.rows.keys() == {"leads", "coverage"}
+    _shrink(fake)
+    fake.advance(60)
+    here.complete()
+    here.assert_exact()
+    assert here.asked() == least()
+
+
+def _shrink(fake: OmniFake) -> None:
+    """One log loses its messages, another the documents of one, and another is null where a list was."""
+    talking = [row for row in fake.truth()["action_logs"] if row.get("messages")]
+    first, second, third = sorted(talking, key=lambda row: -len(row["messages"]))[:3]
+    fake.change(first["id"], messages=[])
+    fake.change(second["id"], messages=[{**second["messages"][0], "documents": []}])
+    fake.change(third["id"], messages=None)
+
+
+def test_every_status_is_remembered(world: Begin) -> None:
+    """A log that closes leaves one row per status it was seen in, with the time of the first."""
+    fake = filled(leads=2, logs=0)
+    lead = fake.truth()["leads"][0]["leadId"]
+    fake.add_log(lead, id="open", status="PENDING")
+    here = world(fake)
+    here.complete()
+    fake.change("open", status="COMPLETED")
+    here.complete()
+    fake.change("open", summary="once more")
+    here.complete()
+    seen = here.sql("select record_id, status from status_changes order by seen_at")
+    assert seen == [("open", "PENDING"), ("open", "COMPLETED")]
+    assert here.sql("select count(distinct seen_at) from status_changes") == [(2,)]
+
+
+def test_failing_leads(world: Begin) -> None:
+    """500 and 403 are recorded and healed, 404 is gone and no failure; the other leads are whole."""
+    fake = filled(leads=6, logs=20)
+    leads = sorted(fake.truth()["leads"], key=lambda lead: lead["createdAt"])  # as analytics name them
+    early, down, secret, gone, *rest = [lead["leadId"] for lead in leads]
+    fake.failing = {down: 500, secret: 403, gone: 404}
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    here.assert_exact({"action_logs": [r for r in fake.truth()["action_logs"] if r["leadId"] in (early, *rest)]})
+    assert here.letters() == sorted([("parent", down, 1), ("parent", secret, 1)])
+    assert here.sql("select error like 'gone%', failures from coverage where error like 'gone%'") == [(True, 0)]
+    fake.failing = {down: 500}
+    here.set(OMNI_WORKERS="1").sync()
+    assert here.letters() == [("parent", down, 2)]
+    first = next(path for _, path, _ in fake.requests if "leads/" in path)
+    assert first.split("/")[4] in (down, secret)
+    here.mend()
+    here.complete()
+    assert here.letters() == []
+    here.assert_exact()
+
+
+def test_many_failing_leads_never_stop_the_rest(world: Begin) -> None:
+    """Not in the sync after either, when they are the first to be asked."""
+    fake = filled(leads=12, logs=24)
+    ids = [lead["leadId"] for lead in fake.truth()["leads"]]
+    fake.failing = dict.fromkeys(ids[:7], 500)
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    fake.add_log(ids[9], id="new")
+    assert here.sync().outcome == "partial"
+    assert here.sql("select count(*) from action_logs where id = 'new'") == [(1,)]
+    assert len(here.letters()) == 7
+
+
+def test_bad_records(world: Begin) -> None:
+    """A log or lead that fits no row is a dead letter; the rest of its lead loads, and it heals once mended."""
+    fake = filled(leads=3, logs=9)
+    lead = fake.truth()["leads"][0]["leadId"]
+    fake.add_log(
+        lead,
+        id="unknown",
+        novelty={"a": [1]},
+        tool={"id": "t", "vendor": "x"},
+        messages=[{"channel": "SMS", "direction": "", "mood": 1}],
+    )
+    fake.add_log(lead, id="minimal", **dict.fromkeys(("type", "input", "messages", "tool", "createdAt")))
+    good = fake.truth()
+    fake.add_log(lead, id="bad", type=17)
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    here.assert_exact({"action_logs": good["action_logs"]})
+    ((stream, kind, parent, reason),) = here.sql("select stream, kind, parent, reason from dead_letters")
+    assert (stream, kind, parent, "type" in reason) == ("action_logs", "record", lead, True)
+    fake.change("bad", type="SYSTEM_NOTE")
+    here.complete()
+    here.assert_exact()
+    assert here.letters() == []
+
+
+SMS = {"channel": "SMS", "direction": "OUTBOUND"}
+ODD: dict[str, dict[str, Any]] = {
+    "half a surrogate pair in JSON": {"input": {"x": "\ud800"}},
+    "half a surrogate pair in text": {"summary": "\ud800"},
+    "NUL in JSON": {"input": {"x": "a\0b"}},
+    "NUL in text": {"summary": "a\0b"},
+    "NUL in an unknown field": {"novelty": "a\0b"},
+    "private use": {"summary": "\uf8ff\uf029\ue000", "input": "\uf8ff"},
+    "a deep value": {"input": None},
+    "a wide value": {"input": {f"key {n}": n for n in range(3000)}},
+    "keys that look alike": {"Summary": "x", "created_at": "y", "_dlt_id": "z", "leadid": 1, "_extra": 2, "extra": 3},
+    "a number beyond 64 bits": {"input": 2**70, "messages": [{**SMS, "documents": [{"size": 2**63}]}]},
+    "the last moment": {"createdAt": "9999-12-31T23:59:59-05:00"},
+    "the first moment": {"createdAt": "0001-01-01T00:00:00+05:00"},
+    "a moment in nanoseconds": {"createdAt": "2026-03-02T08:00:00.123456789Z"},
+    "epoch": {"createdAt": 1772438400, "completedAt": 1772438400123},
+    "an id with a separator": {"id": "a\x1fb"},
+    "an empty id": {"id": ""},
+    "no id": {"id": None},
+    "a number for an id": {"id": 7},
+    "a list for an object": {"tool": []},
+    "a text for a list": {"messages": ""},
+    "nulls in a list": {"messages": [{**SMS, "documents": [None]}]},
+    "a record inside out": {"tool": {"id": {"id": {}}}, "messages": [{**SMS, "body": ["a", {}]}]},
+}
+
+
+def test_odd_values(world: Begin) -> None:
+    """Whatever a record holds: it is a whole row or a dead letter, and its neighbours load."""
+    fake = filled(leads=2, logs=4)
+    good = {row["id"] for row in fake.truth()["action_logs"]}
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    lead = fake.truth()["leads"][0]["leadId"]
+    for name, fields in ODD.items():
+        fake.add_log(lead, **({"id": name} | fields | ({"input": deep} if "deep" in name else {})))
+    here = world(fake)
+    outcome = here.sync()
+    assert outcome.error is None
+    held = {i for (i,) in here.sql("select id from action_logs")}
+    assert good <= held
+    dead = here.sql("select key from dead_letters")
+    assert len(held) + len(dead) == len(good) + len(ODD)
+    whole = [row for row in fake.truth()["action_logs"] if row["id"] in held]
+    here.assert_exact({"action_logs": whole})
+
+
+def test_a_bad_lead_keeps_its_logs(world: Begin) -> None:
+    """A lead whose own row cannot be read is a dead letter, its logs are read all the same."""
+    fake = filled(leads=3, logs=9)
+    lead = fake.add_lead(leadId="odd", firstName=["not", "a", "name"])
+    fake.add_log(lead["leadId"])
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    assert here.letters() == [("record", "odd", 1)]
+    here.assert_exact({"action_logs": fake.truth()["action_logs"]})
+
+
+def test_chosen_leads(world: Begin) -> None:
+    """`OMNI_LEAD_IDS`, and ids asked for, are read without asking for any other; analytics are not needed."""
+    fake = filled(leads=6, logs=20)
+    first, second, third, *_ = [lead["leadId"] for lead in fake.truth()["leads"]]
+    here = world(fake).set(OMNI_LEAD_IDS=f"{first}, {second}")
+    here.complete()
+    assert (here.asked(), here.asked("analytics")) == (2, 0)
+    here.complete(ids=(third,))
+    assert here.asked() == 1
+    logs = [row for row in fake.truth()["action_logs"] if row["leadId"] in (first, second, third)]
+    here.assert_exact({"action_logs": logs, "leads": []})
+
+
+def test_windows(world: Begin) -> None:
+    """A window keeps what was created in it and proves nothing, so the next sync has all."""
+    fake = filled(leads=1, logs=0)
+    lead = fake.truth()["leads"][0]["leadId"]
+    for hours in range(9):
+        fake.add_log(lead, at=START - hours * HOUR, id=str(hours))
+    here = world(fake)
+    here.complete(window=Window(START - 5 * HOUR, START - 2 * HOUR))
+    assert here.sql("select string_agg(id, '' order by id) from action_logs") == [("345",)]
+    assert here.sql("select count(*) from coverage") == [(0,)]
+    here.complete()
+    here.assert_exact()

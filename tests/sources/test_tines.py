@@ -1,0 +1,208 @@
+"""Tines, end to end: actions and their logs in DuckDB, whatever the order of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from gapless.sources._incremental.window import Window
+from gapless.sources.tines.fake import START, TinesFake
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def filled(actions: int = 5, logs: int = 40, **how: Any) -> TinesFake:
+    fake = TinesFake(**how)
+    fake.seed(actions, logs=logs)
+    return fake
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"order": "oldest", "page_cap": 3, "list_key": "actions", "stamp": "mixed"}, {"page_cap": 3}],
+    ids=["plain", "oldest first, short pages, mixed", "newest first, short pages"],
+)
+def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
+    """First, idle and changed syncs end with the vendor's rows: late ones, ties, new actions with a past."""
+    fake = filled(**how)
+    here = world(fake)
+    here.complete()
+    here.assert_exact()
+    here.complete()
+    here.assert_exact()
+    for action in fake.truth()["actions"][:2]:
+        for _ in range(4):
+            fake.add_log(action["id"], at=START)
+    fake.advance(60)
+    here.complete()
+    here.assert_exact()
+
+
+def test_requests(world: Begin) -> None:
+    """Pages of actions and one request per action that has logs, when its logs fit a page."""
+    fake = filled(actions=7, logs=60)
+    here = world(fake)
+    for _ in range(2):
+        here.complete()
+        assert here.asked() == 1 + 6
+    long = fake.add_action()["id"]
+    for hours in range(1700):
+        fake.add_log(long, at=START - hours * timedelta(minutes=5))
+    here.complete()
+    assert here.asked() == 1 + 6 + 4
+    fake.add_log(long, at=START)
+    here.complete()
+    assert here.asked() <= 1 + 6 + 2
+    here.assert_exact()
+
+
+def test_failing_actions(world: Begin) -> None:
+    """500 and 403 are recorded and healed, 404 is gone and no failure; the other actions are whole."""
+    fake = filled(actions=7, logs=24)
+    down, secret, gone, *rest = [action["id"] for action in fake.truth()["actions"]]
+    fake.failing = {f"/{down}/logs": 500, f"/{secret}/logs": 403, f"/{gone}/logs": 404}
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    logs = [row for row in fake.truth()["action_logs"] if row["action_id"] in rest]
+    here.assert_exact({"action_logs": logs})
+    assert here.letters() == sorted([("parent", str(down), 1), ("parent", str(secret), 1)])
+    here.mend()
+    here.complete()
+    assert here.letters() == []
+    here.assert_exact()
+
+
+def test_an_action_that_fails_half_way(world: Begin) -> None:
+    """Its first page is kept, its watermark is not: the next sync reads it whole."""
+    fake = filled(actions=2, logs=0, page_cap=3)
+    action = fake.truth()["actions"][0]["id"]
+    for hours in range(12):
+        fake.add_log(action, at=START - 2 * hours * HOUR)
+    here = world(fake)
+    here.fail_after(3)
+    here.sync()
+    here.mend()
+    here.complete()
+    here.assert_exact()
+
+
+def test_bad_records(world: Begin) -> None:
+    """A log that fits no row is a dead letter; it heals once mended, far behind the look-back too."""
+    fake = filled(actions=3, logs=8)
+    action = fake.truth()["actions"][0]["id"]
+    fake.add_log(action, source={"ip": None}, _dlt_load_id=1)
+    good = fake.truth()["action_logs"]
+    bad = fake.add_log(action, at=START - 5 * DAY, message=["no", "text"])["id"]
+    fake.add_log(action, id=2**63, at=START - DAY)
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    here.assert_exact({"action_logs": good})
+    assert here.letters() == sorted([("record", str(bad), 1), ("record", str(2**63), 1)])
+    fake.change(bad, message="text")
+    assert here.sync().outcome == "partial"
+    here.assert_exact({"action_logs": [row for row in fake.truth()["action_logs"] if row["id"] < 2**63]})
+    assert here.letters() == [("record", str(2**63), 2)]
+
+
+def test_a_bad_action_keeps_its_logs(world: Begin) -> None:
+    """An action whose own row cannot be read is a dead letter; its logs, kept 7 days, are read all the same."""
+    fake = filled(actions=3, logs=8)
+    odd = fake.add_action(name={"not": "text"})["id"]
+    fake.add_log(odd)
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    assert here.sql("select count(*) from action_logs where action_id = " + str(odd)) == [(1,)]
+
+
+def test_options_are_never_kept(world: Begin) -> None:
+    """Options may hold secrets: no table has them, not even the dead letter of an action."""
+    fake = filled(actions=2, logs=2)
+    fake.add_action(name={"not": "text"})
+    here = world(fake)
+    here.sync()
+    assert b"in-the-options" not in (here.folder / "gapless.duckdb").read_bytes()
+    assert here.sql("select count(*) from dead_letters") == [(1,)]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_pages_that_shift_under_us(world: Begin, order: str) -> None:
+    """A log that vanishes from a page already read moves the rest up: none of them is skipped for good."""
+    fake = filled(actions=1, logs=0, order=order, page_cap=3)
+    action = fake.truth()["actions"][0]["id"]
+    for hours in range(12):
+        fake.add_log(action, at=START - 2 * hours * HOUR)
+    here = world(fake)
+
+    def vanish(request: httpx.Request) -> None:
+        if request.url.params.get("page") == "3" and "/logs" in request.url.path:
+            served = [row["id"] for row in fake.truth()["action_logs"]]
+            fake.delete(served[0] if order == "newest" else served[-1])
+            here.mend()
+
+    here.intercept = vanish
+    here.sync()
+    here.mend()
+    here.complete()
+    here.assert_exact()
+
+
+def test_pages_that_shift_before_an_early_end(world: Begin) -> None:
+    """Also when the page after the gap is older than the look-back and would end the reading."""
+    fake = filled(actions=1, logs=0, page_cap=3)
+    action = fake.truth()["actions"][0]["id"]
+    old = [fake.add_log(action, at=START - 2 * hours * HOUR)["id"] for hours in range(12)]
+    here = world(fake)
+    here.complete()
+    fake.now += DAY
+    newest = [fake.add_log(action, at=fake.now - hours * 3 * HOUR)["id"] for hours in range(7)]
+
+    def vanish(request: httpx.Request) -> None:
+        if request.url.params.get("page") == "3" and "/logs" in request.url.path:
+            fake.delete(newest[0])  # of page 1, which was read: the seventh moves up to page 2
+            fake.delete(old[0])  # the watermark's own, else it would stand on page 3
+            here.mend()
+
+    here.intercept = vanish
+    here.sync()
+    here.mend()
+    for days in range(5):  # so that the gap is no longer on the first page
+        fake.add_log(action, at=fake.now + days * DAY)
+    here.complete()
+    here.assert_exact()
+
+
+def test_a_time_yet_to_come_moves_nothing(world: Begin) -> None:
+    """A log dated 2099 is kept, and everything after it is still seen."""
+    fake = filled(actions=1, logs=0, now=datetime.now(UTC), page_cap=2)
+    action = fake.truth()["actions"][0]["id"]
+    for hours in range(6):
+        fake.add_log(action, at=fake.now - 5 * hours * HOUR)
+    fake.add_log(action, at=datetime(2099, 1, 1, tzinfo=UTC))
+    here = world(fake)
+    here.complete()
+    fake.add_log(action)
+    here.complete()
+    here.assert_exact()
+    assert here.sql("select covered_to <= now() from coverage") == [(True,)]
+
+
+def test_windows(world: Begin) -> None:
+    """A window keeps what was created in it and proves nothing; a lowered `initial_value` is made up for."""
+    fake = filled(actions=1, logs=0, page_cap=2)
+    action = fake.truth()["actions"][0]["id"]
+    ids = [fake.add_log(action, at=START - hours * HOUR)["id"] for hours in range(9)]
+    here = world(fake)
+    here.complete(window=Window(START - 5 * HOUR, START - 2 * HOUR))
+    assert here.sql("select id from action_logs order by id") == [(i,) for i in ids[3:6]]
+    assert here.sql("select count(*) from coverage") == [(0,)]
+    here.set(TINES_INITIAL_VALUE=(START - 6 * HOUR).isoformat()).complete()
+    assert here.sql("select id from action_logs order by id") == [(i,) for i in ids[:7]]
+    here.monkeypatch.delenv("TINES_INITIAL_VALUE")
+    here.complete()
+    here.assert_exact()

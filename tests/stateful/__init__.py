@@ -1,0 +1,1 @@
+"""Orders of events: the state machine, kills, and operators' accidents."""

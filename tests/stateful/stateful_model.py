@@ -1,0 +1,212 @@
+"""One vendor as the state machine stirs it, whichever it is, the file that is to hold what it has, and the oracle.
+
+What may happen, and in what order, stands in stateful_rules.py. Nothing here decides anything by chance.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+from dlt.destinations.impl.duckdb.duck import DuckDbCopyJob
+from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
+from hypothesis.stateful import RuleBasedStateMachine
+
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync import run
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.sources._http import client as rest
+from gapless.sources._incremental.feed import ACCOUNT_CHANGED
+from gapless.sources._incremental.session import Session
+from tests.support.oracle import CONTRACT, KEYS, Truth, instant, mismatches
+
+MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
+TIME = {"omni": "createdAt", "sequence": "createdAt", "kizen": "logged_at", "tines": "created_at"}
+TEXT = {"omni": "summary", "sequence": "origin", "kizen": "notes", "tines": "message"}
+LOOK_BACK = timedelta(minutes=58)
+"""Of 60: whole seconds, and rounding, must not decide."""
+COUNTED: Counter[str] = Counter()
+
+
+class Model(RuleBasedStateMachine):
+    """One vendor, the file that is to hold what it has, and what may be expected of it."""
+
+    name: str
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    told = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Model.told += 1
+        work = self.folder / f"{self.name}{Model.told}"
+        work.mkdir()
+        self.file = work / "gapless.duckdb"
+        self.place = Target("duckdb", self.file, str(self.file))
+        fakes = import_module(f"gapless.sources.{self.name}.fake")
+        self.fake = getattr(fakes, f"{self.name.capitalize()}Fake")(page_cap=3)
+        self.intercept: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+        self.stirred = 0
+        self.skew = timedelta(0)
+        self.seen_to = datetime.min.replace(tzinfo=UTC)
+        """No watermark is past it."""
+        self.held: dict[str, dict[Any, Any]] = {table: {} for table in self.fake.truth()}
+        """Rows by table and key as the last exact sync left them."""
+        self.copies: list[tuple[bytes, dict[str, dict[Any, Any]]]] = []
+        self.before: dict[Any, list[Any]] = {}
+        """Of rows that changed, what they were: as such one may have been kept before it vanished."""
+        self.bad: set[Any] = set()
+        self.deleted = False
+        """Then all of the newest rows may be gone, as if these were another account's."""
+        self.failing: dict[str, str] = {}
+        self.monkeypatch.setattr(rest, "connect", partial(_connected, self._handle))
+        self.monkeypatch.setattr(run, "Session", partial(Session, now=lambda: self.fake.now + self.skew))
+        self._believe_counts()
+
+    # -- the oracle --------------------------------------------------------------------------------
+
+    def _must_be_exact(self, outcome: Outcome) -> None:
+        said = [
+            failure
+            for failure in outcome.failures
+            if not (self.deleted and failure == ACCOUNT_CHANGED.format(stream="activity_logs"))
+        ]
+        assert (outcome.error, bool(said)) == (None, bool(self.bad)), outcome.failures
+        assert outcome.outcome == ("partial" if outcome.failures else "complete")
+        with duckdb.connect(str(self.file), read_only=True) as db:
+            found = self._differences(db)
+            letters = db.execute(f"select key from {self.name}.dead_letters where healed_at is null").fetchall()
+        assert not found, "\n".join(found[:12])
+        assert {key for (key,) in letters} == set(map(str, self.bad))
+        self.copies = [*self.copies[-2:], (self.file.read_bytes(), copy.deepcopy(self.held))]
+        self._believe_counts()
+
+    def _differences(self, db: duckdb.DuckDBPyConnection) -> list[str]:
+        """What stands must be there; what vanished must be as it was held, or as it was served last."""
+        served, wanted, choices = self.fake.truth(), {}, []
+        standing = self._standing_truth()
+        for table, rows in served.items():
+            key = KEYS.get(table, "id")
+            name = "leadId" if key == "lead_id" else "id"
+            known = {row[name]: row for row in rows if row[name] not in self.bad}
+            there = {value for (value,) in db.execute(f"select {key} from {self.name}.{table}").fetchall()}
+            gone = known.keys() - standing[table]
+            must = (known.keys() & standing[table]) | self.held[table].keys()
+            wanted[table] = {k: known.get(k) or self.held[table][k] for k in must | (gone & there)}
+            choices += [(table, k) for k in gone & wanted[table].keys()]
+        found = self._against(db, wanted)
+        for table, k in choices:
+            others = [self.held[table].get(k), *self.before.get(k, ())]
+            for other in filter(None, others):
+                if any(str(k) in line for line in found):
+                    wanted[table][k] = self._of_parent(other, wanted[table][k])
+                    found = self._against(db, wanted)
+        self.held = wanted
+        return found
+
+    def _of_parent(self, other: Any, shown: Any) -> Any:
+        """An earlier form of a row with what its vendor tells only beside it."""
+        return {**{name: shown[name] for name in ("action_id", "story_id") if name in shown}, **other}
+
+    def _against(self, db: duckdb.DuckDBPyConnection, wanted: dict[str, dict[Any, Any]]) -> list[str]:
+        truth: Truth = {table: list(rows.values()) for table, rows in wanted.items()}
+        return mismatches(db, self.name, truth)
+
+    def _standing_truth(self) -> dict[str, set[Any]]:
+        parents = {"omni": "leads", "kizen": "activities", "tines": "actions"}
+        standing: dict[str, set[Any]] = {MAIN[self.name]: set(self._standing())}
+        if self.name in parents:
+            standing[parents[self.name]] = set(self._parents())
+        return standing
+
+    def _everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        columns = "columns(name -> name <> '_dlt_load_id')"
+        with duckdb.connect(str(self.file), read_only=True) as db:
+            tables = CONTRACT[self.name]
+            return {t: db.execute(f"select {columns} from {self.name}.{t} order by all").fetchall() for t in tables}
+
+    # -- the vendor, whichever it is ---------------------------------------------------------------
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        answer = self.intercept(request)
+        return self.fake.handle(request) if answer is None else answer
+
+    def _sync(self, chunk: int) -> Outcome:
+        COUNTED["syncs"] += 1
+        self.seen_to = max(self.seen_to, self.fake.now + self.skew)
+        (outcome,) = run.sync([self.name], self.place, SyncRequest(package_records=chunk))
+        self.intercept = lambda request: None
+        return outcome
+
+    def _look_back(self, hours: int = 1) -> datetime:
+        """What is older may come too late."""
+        return self.seen_to - hours * LOOK_BACK if self.seen_to.year > 1 else self.seen_to
+
+    def _parents(self) -> list[Any]:
+        of = {"omni": "_leads", "kizen": "_types", "tines": "_actions"}
+        return sorted(getattr(self.fake, of[self.name])) if self.name in of else [None]
+
+    def _standing(self) -> dict[Any, Any]:
+        if self.name == "sequence":
+            return dict(self.fake._rows)
+        groups = (self.fake._logged if self.name == "kizen" else self.fake._logs).values()
+        return {row["id"]: row for group in groups for row in (group.values() if isinstance(group, dict) else group)}
+
+    def _times(self) -> dict[Any, datetime]:
+        start = datetime(1970, 1, 1, tzinfo=UTC)
+        rows = {key: row for key, row in self._standing().items() if key not in self.bad}
+        return {k: start + timedelta(microseconds=instant(row[TIME[self.name]])) for k, row in rows.items()}
+
+    def _add(self, where: int, at: datetime, **fields: Any) -> Any:
+        parents = self._parents()
+        return self._add_to(parents[where % len(parents)], at, **fields) if parents else None
+
+    def _add_to(self, parent: Any, at: datetime, **fields: Any) -> Any:
+        if self.name == "sequence":
+            return self.fake.add_log(at=at, **fields)
+        return (self.fake.add_logged if self.name == "kizen" else self.fake.add_log)(parent, at=at, **fields)
+
+    def _delete(self, key: Any) -> None:
+        """Kizen's count tells not of one that goes and one that comes: then its ids are listed once a day."""
+        self.bad.discard(key)
+        self.deleted = True
+        self.fake.delete(key)
+        self.monkeypatch.setenv("KIZEN_RELIST_AFTER", "0")
+
+    def _believe_counts(self) -> None:
+        self.monkeypatch.setenv("KIZEN_RELIST_AFTER", "86400")
+
+
+_connect = rest.connect
+
+
+def _connected(handle: Any, deadline: Any, transport: Any, workers: int, **how: Any) -> httpx.Client:
+    return _connect(deadline, httpx.MockTransport(handle), workers, **how)
+
+
+@contextmanager
+def dying(where: str, after: int) -> Iterator[None]:
+    """So many merges, copies or commits go well, then none."""
+    kind: Any = {"merge": SqlLoadJob, "copy": DuckDbCopyJob, "commit": SqlJobClientBase}[where]
+    name = "complete_load" if where == "commit" else "run"
+    real, left = getattr(kind, name), iter(range(after))
+
+    def dies(*args: Any, **kwargs: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyError("killed")
+        return real(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, name, dies)
+        yield

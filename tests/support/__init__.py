@@ -1,0 +1,1 @@
+"""What tests share: the oracle, a vendor on loopback, Postgres, bad records. No test stands here."""

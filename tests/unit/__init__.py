@@ -1,0 +1,1 @@
+"""Parts alone: no sync, no database, no command."""

@@ -1,0 +1,1 @@
+"""The HTTP client by itself: `sources/_http`."""

@@ -1,0 +1,1 @@
+"""The walks and their state by themselves: `sources/_incremental`."""

@@ -1,0 +1,1 @@
+"""Records, columns and types by themselves: `sources/_schema`."""
