@@ -21,7 +21,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.ui import server
 from gapless.sources import SOURCES
 from gapless.sources.tines.fake import TinesFake
-from tests.docs.test_readme import CONFIG, README, SECRETS
+from tests.docs.test_readme import CONFIG, README, SECRETS, SETTINGS_PAGE
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -105,7 +105,7 @@ def assert_exists(text: str) -> None:
         command = " ".join(words[:2]) if words[0] == "state" else words[0]
         assert command in COMMANDS, named
         assert {word for word in words if word.startswith("-")} - COMMANDS[command] <= {"-h"}, named
-    explained = README + CONFIG + SECRETS + DESTINATIONS
+    explained = README + SETTINGS_PAGE + CONFIG + SECRETS + DESTINATIONS
     for setting in re.findall(r"\b(?:OMNI|SEQUENCE|KIZEN|TINES|GAPLESS|DESTINATION)_[A-Z_]*[A-Z]", text):
         assert setting in explained or setting.lower() in explained, setting
     for page in re.findall(r"\b(?:sources|pipelines)/[\w/]+\.md", text):

@@ -21,9 +21,21 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli import completion
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.ui import server
-from gapless.pipelines.verify.verify import BY_ID, SAMPLE
+from gapless.pipelines.verify.verify import SAMPLE
 from gapless.sources import SOURCES
-from tests.docs.test_readme import all_commands, demo, parse, run, vendors
+from tests.docs.test_readme import (
+    COMMANDS,
+    TABLES,
+    all_commands,
+    answer,
+    demo,
+    parse,
+    queries,
+    run,
+    secrets,
+    tables,
+    vendors,
+)
 from tests.support.postgres import running
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -31,8 +43,27 @@ pytestmark = pytest.mark.xdist_group("demo")
 __all__ = ["demo", "vendors"]
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [["state"], *(list(path) for path in all_commands(typer.main.get_command(app)))]
-SHOWN = 6
-"""Rows of an answer in the cookbook."""
+TYPES = {
+    "VARCHAR": "text",
+    "BIGINT": "integer",
+    "DOUBLE": "number",
+    "BOOLEAN": "boolean",
+    "JSON": "json",
+    "TIMESTAMP WITH TIME ZONE": "time",
+}
+"""DuckDB's types, and how the drawings of the tables call them."""
+LEDGER = {"coverage", "dead_letters", "runs"}
+VENDOR_PAGE = [
+    "What it reads",
+    "Credentials",
+    "Settings",
+    "Limits",
+    "Cost and schedule",
+    "Late, changed and deleted records",
+    "Tables",
+]
+LIMITS = ["requests a minute", "page size", "order", "time filter", "retention", "changes"]
+"""What every vendor's page says of its vendor, first and in this order."""
 
 
 def page(path: str) -> str:
@@ -44,6 +75,8 @@ MOVING = page("pipelines/docs/DESTINATIONS.md").split("\n## Moving to a warehous
 OF_SOURCES = {name: page(f"sources/{name}/README.md") for name in SOURCES}
 PAGES = sorted(str(file.relative_to(ROOT)) for file in [*ROOT.glob("[ps]*/**/*.md"), *ROOT.glob("*.md")])
 OURS = {name: page(name) for name in PAGES if not name.startswith("CHANGELOG")}
+LINKING = OURS | {"CHANGELOG.md": page("CHANGELOG.md")}
+LINKING |= {name: page(name) for name in sorted(str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/*.md"))}
 
 
 def blocks(text: str, *languages: str) -> list[tuple[str, str]]:
@@ -77,10 +110,10 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", LINKING)
 def test_every_link_leads_somewhere(name: str) -> None:
-    """To a file that is there, and to a heading that it has."""
-    for path, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)#?([^)\s]*)\)", OURS[name]):
+    """To a file or picture that is there, and to a heading that it has; in reports and the changelog, too."""
+    for path, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)#?([^)\s]*)\)", LINKING[name]):
         target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
         assert target.exists(), path
         assert not anchor or anchor in anchors(target.read_text()), anchor
@@ -148,12 +181,39 @@ def section(text: str, title: str) -> str:
     return text.split(f"\n## {title}\n")[1].split("\n## ", maxsplit=1)[0]
 
 
+def table(text: str, title: str) -> list[list[str]]:
+    """Returns the rows of the one table of a section, without its header."""
+    ((_, *rows),) = tables(section(text, title))
+    return rows
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_pages_of_all_sources_are_alike(name: str) -> None:
+    """The same headings, and the same limits first, so that vendors can be compared."""
+    assert re.findall(r"^## (.*)$", OF_SOURCES[name], re.MULTILINE) == VENDOR_PAGE
+    assert [what for what, *_ in table(OF_SOURCES[name], "Limits")][: len(LIMITS)] == LIMITS
+
+
+def suffixes(name: str) -> set[str]:
+    """Returns the names of a source's settings without the vendor's name."""
+    parameters = inspect.signature(SOURCES[name].build).parameters
+    return {setting.removeprefix(f"{name}_") for setting in parameters if setting.startswith(f"{name}_")}
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_setting_of_a_source_is_on_its_page(name: str) -> None:
-    """In the table, with when to change it; and none that does not exist."""
-    truth = {setting.upper() for setting in inspect.signature(SOURCES[name].build).parameters} - {"SESSION"}
-    rows = re.findall(r"^\| (`[^|]*) \|", section(OF_SOURCES[name], "Settings"), re.MULTILINE)
-    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(truth)
+    """What must be set, and what no other source has, with its default; shared ones are on the page of settings."""
+    credentials = re.findall(r"`(\w+)`", " ".join(row[0] for row in table(OF_SOURCES[name], "Credentials")))
+    assert credentials == [need.upper() for need in SOURCES[name].needs]
+    shared = set[str]().union(*(suffixes(other) for other in SOURCES if other != name))
+    own = {f"{name}_{suffix}".upper() for suffix in suffixes(name) - shared} - {
+        key.upper() for key in secrets(SOURCES[name])
+    }
+    shown = {row[0].strip("`"): row[1] for _, *rows in tables(section(OF_SOURCES[name], "Settings")) for row in rows}
+    parameters = inspect.signature(SOURCES[name].build).parameters
+    defaults = {setting: parameters[setting.lower()].default for setting in own}
+    assert shown == {setting: "none" if value is None else f"{value:g}" for setting, value in defaults.items()}
+    truth = {setting.upper() for setting in parameters}
     named = re.findall(rf"`((?:{name.upper()}|GAPLESS)_[A-Z_]+)[=`]", OF_SOURCES[name])
     assert set(named) - truth == set()
 
@@ -172,16 +232,21 @@ def test_every_table_of_a_source_is_on_its_page(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_numbers_of_a_source_are_the_codes(name: str) -> None:
-    """The page names the rate budget and the page size that the code has, and what verify samples."""
-    source, text = SOURCES[name], OF_SOURCES[name]
-    budget = inspect.signature(source.build).parameters[f"{name}_requests_per_minute"].default
-    size = getattr(source.api, "PAGE_SIZE", 500)  # of Omni the vendor's own, which is not asked for
-    assert re.search(rf"\b{budget:,} requests a minute|at most {budget:,}\b", text)
-    assert re.search(rf"\b{size:,} a page|{size:,} logs a page", text)
-    assert name == "sequence" or f"{SAMPLE} " in text.split("gapless verify")[1]
-    assert name != "sequence" or f"up to {BY_ID:,} lost" in text
-    keeps = SOURCES[name].facts.keeps_days
-    assert keeps is None or f"after {keeps:g} days" in text
+    """The table of limits has the rate limit, the page size and the retention that the code has."""
+    source, limits = SOURCES[name], {what: value for what, value, *_ in table(OF_SOURCES[name], "Limits")}
+    rate = inspect.signature(source.build).parameters[f"{name}_requests_per_minute"].default
+    size = getattr(source.api, "PAGE_SIZE", 500)  # the size of Omni's pages is the vendor's own, nobody asks for it
+    keeps = f"{source.facts.keeps_days:g} days" if source.facts.keeps_days else "not documented"
+    for what, value in {"requests a minute": f"{rate:,}", "page size": f"{size:,}", "retention": keeps}.items():
+        assert re.match(rf"{value}\b", limits[what]), what
+
+
+def test_what_verify_compares_is_the_codes() -> None:
+    """A row per source; a source with parents is sampled, the others are compared by their total."""
+    (rows,) = [rows for (_, *header), *rows in tables(COMMANDS) if header[0] == "compared by default"]
+    compared = {name: default for name, default, _ in rows}
+    expected = {name: f"ids of {SAMPLE} {source.split_by}" for name, source in SOURCES.items() if source.split_by}
+    assert compared == {name: expected.get(name, "the vendor's total") for name in SOURCES}
 
 
 def test_no_page_names_a_column_that_is_not_there(demo: Path) -> None:
@@ -199,26 +264,8 @@ def test_no_page_names_a_column_that_is_not_there(demo: Path) -> None:
 
 
 def recipes() -> list[Any]:
-    found = [block for _, block in blocks(COOKBOOK, "sql", "text")]
     titles = re.findall(r"^## \d+\. (.*)$", COOKBOOK, re.MULTILINE)
-    return [pytest.param(*pair, id=title) for *pair, title in zip(found[::2], found[1::2], titles, strict=True)]
-
-
-def cell(value: Any) -> str:
-    """One line, without what is too small to matter."""
-    if value is None:
-        return ""
-    if hasattr(value, "hour"):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
-
-
-def rendered(columns: list[str], rows: list[Any]) -> str:
-    """The first rows of an answer, as the cookbook shows them."""
-    table = [columns, *([cell(value) for value in row] for row in rows[:SHOWN])]
-    widths = [max(len(row[at]) for row in table) for at in range(len(columns))]
-    told = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-    return "\n".join([*told, *(["…"] if len(rows) > SHOWN else [])]) + "\n"
+    return [pytest.param(*pair, id=title) for pair, title in zip(queries(COOKBOOK), titles, strict=True)]
 
 
 def test_there_are_twelve() -> None:
@@ -226,13 +273,10 @@ def test_there_are_twelve() -> None:
     assert len(recipes()) == 12
 
 
-@pytest.mark.parametrize(("query", "answer"), recipes())
-def test_the_cookbook_answers_as_shown(query: str, answer: str, demo: Path) -> None:
+@pytest.mark.parametrize(("query", "shown"), recipes())
+def test_the_cookbook_answers_as_shown(query: str, shown: str, demo: Path) -> None:
     """What DuckDB says to the query on the file that the demo leaves is what stands on the page."""
-    with duckdb.connect(str(demo), read_only=True) as database:
-        database.execute("set timezone = 'UTC'")
-        asked = database.execute(query)
-        assert rendered([column[0] for column in asked.description or []], asked.fetchall()) == answer
+    assert answer(query, demo) == shown
 
 
 def test_the_cookbook_is_asked_as_shown(demo: Path) -> None:
@@ -241,6 +285,74 @@ def test_the_cookbook_is_asked_as_shown(demo: Path) -> None:
     (words,) = lines(block)
     done = run(demo.parent, {}, *words[1:])
     assert (done.returncode, "ada@example.com" in done.stdout) == (0, True), done.stderr
+
+
+# -- the tables ------------------------------------------------------------------------------------
+
+
+def drawings() -> dict[str, str]:
+    """Returns the drawing of each section of the page of tables."""
+    titles = re.findall(r"^## (.*)$", TABLES, re.MULTILINE)
+    return {title: found[0][1] for title in titles if (found := blocks(section(TABLES, title), "mermaid"))}
+
+
+def drawn(drawing: str) -> dict[str, dict[str, str]]:
+    """Returns the columns and types of each table of a drawing."""
+    entities = re.findall(r"^    (\w+) \{\n(.*?)^    \}$", drawing, re.MULTILINE | re.DOTALL)
+    return {name: {column: kind for kind, column in re.findall(r"(\w+) (\w+)", text)} for name, text in entities}
+
+
+def columns(file: Path, schema: str) -> dict[str, dict[str, str]]:
+    """Returns the columns and types of each table of a schema, but for dlt's and ours of the same kind."""
+    found: dict[str, dict[str, str]] = {}
+    select = "select table_name, column_name, data_type from information_schema.columns where table_schema = ?"
+    with duckdb.connect(str(file), read_only=True) as database:
+        for name, column, kind in database.execute(select, [schema]).fetchall():
+            if not name.startswith("_dlt_") and not column.startswith("_"):
+                found.setdefault(name, {})[column] = TYPES.get(kind, kind)
+    return found
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_drawing_of_a_source_is_its_schema(name: str, demo: Path) -> None:
+    """Every table and column with its type, and the ledger's tables in each schema; nothing else."""
+    drawing = drawings()
+    assert drawn(drawing[name]) | drawn(drawing["The ledger"]) == columns(demo, name)
+    assert drawn(drawing["The ledger"]).keys() == LEDGER
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_lines_of_a_drawing_join(name: str, demo: Path) -> None:
+    """Each line's columns join rows, each row of the right table to one of the left; every child has its line."""
+    line = r'^    (\w+) \|\|--o\{ (\w+) : "(\w+) = (\w+)"$'
+    joins = re.findall(line, drawings()[name], re.MULTILINE)
+    with duckdb.connect(str(demo), read_only=True) as database:
+        for one, many, left, right in joins:
+            join = f"from {name}.{many} as many join {name}.{one} as one on one.{left} = many.{right}"
+            joined = database.execute(f"select count(*), count(distinct many._dlt_id) {join}").fetchone()
+            rows = database.execute(f"select count(*), count(*) from {name}.{many}").fetchone()
+            assert joined == rows, (one, many)
+    children = {table for table in columns(demo, name) if "__" in table}
+    assert {many for one, many, *on in joins if on == ["_dlt_id", "_dlt_parent_id"]} == children
+
+
+def test_every_view_is_on_the_page(demo: Path) -> None:
+    """The table of views is complete, and an arrow of the drawing leads from what a view reads to the view."""
+    (rows,) = [rows for header, *rows in tables(TABLES) if header[0] == "view"]
+    with duckdb.connect(str(demo), read_only=True) as database:
+        select = "select view_name, sql from duckdb_views() where schema_name = 'activity'"
+        views = {name: sql for name, sql in database.execute(select).fetchall() if name != "_made"}
+    assert set(re.findall(r"`(\w+)`", " ".join(row[0] for row in rows))) == views.keys()
+    reads = {(read, name) for name, sql in views.items() for read in re.findall(r"activity\.(\w+)", sql)}
+    arrows = re.findall(r"^    (\w+) --> (\w+)$", drawings()["The views over all sources"], re.MULTILINE)
+    assert set(arrows) == {(read, name) for read, name in reads if read != name and read in views}
+
+
+def test_the_query_of_the_page_of_tables_answers(demo: Path) -> None:
+    """The join rule, as it is shown."""
+    ((_, query),) = blocks(TABLES, "sql")
+    with duckdb.connect(str(demo), read_only=True) as database:
+        assert database.execute(query).fetchall()
 
 
 # -- moving to a warehouse -------------------------------------------------------------------------

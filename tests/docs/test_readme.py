@@ -1,4 +1,4 @@
-"""README.md, the settings files and the commands say the same, and what they say works."""
+"""README.md, the reference pages, the settings files and the commands say the same, and what they say works."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -19,7 +20,9 @@ import dlt
 import duckdb
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
+from gapless.pipelines.cli import output
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
@@ -28,15 +31,22 @@ pytestmark = pytest.mark.xdist_group("demo")
 """What it sets up is dear: one worker has it."""
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "pipelines" / "docs"
+COMMANDS = (DOCS / "COMMANDS.md").read_text()
+SETTINGS_PAGE = (DOCS / "SETTINGS.md").read_text()
+TABLES = (DOCS / "TABLES.md").read_text()
+HOUSE = (DOCS / "HOUSE.md").read_text()
+OF_SOURCES = (ROOT / "sources" / "README.md").read_text()
 CONFIG = (ROOT / ".dlt" / "config.toml").read_text()
 SECRETS = (ROOT / ".dlt" / "example.secrets.toml").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SET_UP = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/gapless demo",
     ".venv/bin/pip install -e '.[dev]' && .venv/bin/pytest",
 )
 ELSEWHERE = {"demo", "--every", "ui", "postgres"}  # has its fixture; no end; no end; a real server, in test_postgres
-NOT_THERE = "--id"  # the README's id is nobody's
+NOT_THERE = "--id"  # no record has the id that the page shows
+SHOWN = 6
+"""Rows of an answer on a page."""
 BESIDE_SOURCES = {
     "DESTINATION__DUCKDB__CREDENTIALS",
     "GAPLESS_DEBUG",
@@ -48,16 +58,57 @@ BESIDE_SOURCES = {
 }  # dlt's, the CLI's, a secret, of the whole and not of a source
 
 
-def blocks(language: str) -> list[str]:
-    return [text for tag, text in BLOCKS if tag == language]
+def blocks(page: str, *languages: str) -> list[str]:
+    """Returns the contents of a page's fenced blocks in these languages, in order."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [text for tag, text in found if tag in languages]
 
 
 def commands() -> list[tuple[str, ...]]:
-    """Arguments of every `gapless …` in shell blocks, code spans, the cron line and the systemd unit; each once."""
-    text = "\n".join(blocks("sh") + blocks("cron") + blocks("ini"))
-    lines = re.findall(r"(?:^|/bin/)gapless (\w[^\n>]*)", text, re.MULTILINE)
-    spans = re.findall(r"`gapless (\w[^`]*)`", README)
-    return list(dict.fromkeys(tuple(shlex.split(line, comments=True)) for line in lines + spans))
+    """Returns the arguments of every `gapless …` of the README and the page of commands, each once."""
+    found: list[str] = []
+    for page in (README, COMMANDS):
+        text = "\n".join(blocks(page, "sh", "cron"))
+        found += re.findall(r"(?:^|/bin/)gapless (\w[^\n>]*)", text, re.MULTILINE)
+        found += re.findall(r"`gapless (\w[^`]*)`", page)
+    return list(dict.fromkeys(tuple(shlex.split(line, comments=True)) for line in found))
+
+
+def queries(page: str) -> list[tuple[str, str]]:
+    """Returns the SQL blocks of a page, each with the text block that follows it and shows the answer."""
+    return re.findall(r"^```sql\n([^`]*)^```\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def cell(value: Any) -> str:
+    """Returns a value in one line, times in whole seconds."""
+    if value is None:
+        return ""
+    if hasattr(value, "hour"):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def rendered(columns: list[str], rows: list[Any]) -> str:
+    """Returns the first rows of an answer as the pages show them."""
+    table = [columns, *([cell(value) for value in row] for row in rows[:SHOWN])]
+    widths = [max(len(row[at]) for row in table) for at in range(len(columns))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    return "\n".join([*lines, *(["…"] if len(rows) > SHOWN else [])]) + "\n"
+
+
+def answer(query: str, file: Path) -> str:
+    """Returns what DuckDB answers, as the pages show it."""
+    with duckdb.connect(str(file), read_only=True) as database:
+        database.execute("set timezone = 'UTC'")
+        asked = database.execute(query)
+        return rendered([column[0] for column in asked.description or []], asked.fetchall())
+
+
+def tables(page: str) -> list[list[list[str]]]:
+    """Returns the tables of a page as rows of cells; the header is the first row, the rule below it is left out."""
+    found = re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE)
+    split = [[[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()] for table in found]
+    return [[header, *rows] for header, _, *rows in split]
 
 
 def all_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -113,19 +164,18 @@ def defaults(source: Any) -> dict[str, str]:
 
 
 def table_settings() -> dict[str, str]:
-    """Every setting of the README's settings tables, `<VENDOR>` spelt out, with its default."""
-    section = README.split("\n## Settings\n")[1].split("\n## ")[0]
-    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
+    """Returns every setting of the settings page, `<VENDOR>` spelt out, with its default."""
     found: dict[str, str] = {}
-    vendors: list[str] = []
-    for name, *cells in rows:
-        if name == "setting":
-            vendors = [cell.upper() for cell in cells if cell.lower() in SOURCES]
-        elif not name.startswith("-") and vendors:
-            by_vendor = dict(zip(vendors, cells, strict=False))
-            found |= {name.replace("<VENDOR>", vendor): cell for vendor, cell in by_vendor.items() if cell}
-        elif not name.startswith("-"):
-            found[name] = cells[0]
+    for (_, *header), *rows in tables(SETTINGS_PAGE):
+        if header[-1] != "what it does":
+            continue
+        vendors = [title.upper() for title in header[:-1]]
+        for setting, *cells in ([cell.strip("`") for cell in row] for row in rows):
+            if vendors == ["DEFAULT"]:
+                found[setting] = cells[0]
+            else:
+                by_vendor = zip(vendors, cells, strict=False)
+                found |= {setting.replace("<VENDOR>", vendor): cell for vendor, cell in by_vendor if cell}
     return found
 
 
@@ -164,25 +214,25 @@ def vendors() -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("command", SET_UP)
 def test_the_set_up_commands_stand_alone_and_once(command: str) -> None:
     """A newcomer finds each of the two as one line of its own."""
-    assert [text for text in blocks("sh") if command in text] == [command + "\n"]
+    assert [text for text in blocks(README, "sh") if command in text] == [command + "\n"]
     assert README.count(command) == 1
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_every_command_in_the_readme_parses(arguments: tuple[str, ...]) -> None:
-    """The CLI knows every command and option that the README shows."""
+    """The CLI knows every command and option that the README and the page of commands show."""
     parse(typer.main.get_command(app), list(arguments))
 
 
 def test_every_command_is_documented() -> None:
-    """A command that the README does not show does not exist for its reader."""
+    """A command that neither page shows does not exist for their reader."""
     shown = [" ".join(arguments) + " " for arguments in commands()]
     every = [" ".join(path) + " " for path in all_commands(typer.main.get_command(app))]
     assert [name for name in every if not any(line.startswith(name) for line in shown)] == []
 
 
 def test_every_command_in_the_readme_runs(vendors: dict[str, str], tmp_path: Path) -> None:
-    """In the README's order, for somebody with keys, they do what they say and end with 0."""
+    """In the pages' order, for somebody with keys, they do what they say and end with 0."""
     for arguments in commands():
         if not ELSEWHERE & set(arguments):
             done = run(tmp_path, vendors, "-m", "gapless.pipelines", *arguments)
@@ -190,37 +240,43 @@ def test_every_command_in_the_readme_runs(vendors: dict[str, str], tmp_path: Pat
             assert done.returncode == expected, f"gapless {shlex.join(arguments)}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("query", blocks("sql"))
-def test_every_query_answers_on_the_demo_database(query: str, demo: Path) -> None:
-    """The reader sees rows, not an empty table."""
-    with duckdb.connect(str(demo), read_only=True) as database:
-        assert database.execute(query).fetchall()
+def test_there_are_three_questions() -> None:
+    """Each query of the README has its answer below it."""
+    assert len(queries(README)) == len(blocks(README, "sql")) == 3
+
+
+@pytest.mark.parametrize(("query", "shown"), queries(README))
+def test_a_question_of_the_readme_is_answered_as_shown(query: str, shown: str, demo: Path) -> None:
+    """On the file that the demo leaves."""
+    assert answer(query, demo) == shown
+
+
+def test_the_gaps_are_reported_as_shown(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's picture of `gapless gaps` is what it prints about an interrupted walk and an action that fails."""
+    shutil.copy(demo, tmp_path / "gapless.duckdb")
+    interval = '[["2025-06-01T00:00:00+00:00", "2025-09-12T08:30:00+00:00"]]'
+    with duckdb.connect(str(tmp_path / "gapless.duckdb")) as database:
+        database.execute("update sequence.coverage set missing = ?", [interval])
+        database.execute(
+            "update tines.coverage set failures = 2, covered_to = '2026-03-02 09:12:34+00',"
+            " error = 'GET /api/v1/actions/703/logs answered 500: Unavailable' where parent = '703'"
+        )
+    monkeypatch.setattr(output, "LOG_WIDTH", 118)
+    done = CliRunner().invoke(app, ["gaps"])
+    (shown,) = [text for text in blocks(README, "text") if text.startswith("$ gapless gaps\n")]
+    assert (done.exit_code, shown) == (3, "$ gapless gaps\n" + re.sub(" +$", "", done.stdout, flags=re.MULTILINE))
 
 
 def test_the_database_is_asked_from_the_shell_as_shown(demo: Path) -> None:
     """The line for people without a DuckDB client prints a table, next to the demo's file."""
-    (line,) = re.findall(r"^\.venv/bin/python (.*)$", "\n".join(blocks("sh")), re.MULTILINE)
+    (line,) = re.findall(r"^\.venv/bin/python (.*)$", "\n".join(blocks(README, "sh")), re.MULTILINE)
     done = run(demo.parent, {}, *shlex.split(line))
     assert (done.returncode, "run_id" in done.stdout) == (0, True), done.stderr
 
 
-def test_every_table_of_the_readme_is_in_the_demo_database(demo: Path) -> None:
-    """The list of tables is complete and holds nothing else."""
-    section = README.split("\n## Tables\n")[1].split("\n- ")[0]
-    rows = re.findall(r"^\| (`?\w+`?) \| (.*) \|$", section, re.MULTILINE)
-    named = {schema.strip("`"): set(re.findall(r"`(\w+)`", cell)) for schema, cell in rows if schema != "schema"}
-    everywhere = named.pop("each")
-    with duckdb.connect(str(demo), read_only=True) as database:
-        there = set(database.execute("select table_schema, table_name from information_schema.tables").fetchall())
-    shown = {(schema, table) for schema, tables in named.items() for table in tables | everywhere}
-    assert shown == {
-        (schema, table) for schema, table in there if schema in SOURCES and not table.startswith("_dlt_")
-    }
-
-
-@pytest.mark.parametrize("script", blocks("python"))
-def test_every_script_runs(script: str, vendors: dict[str, str], tmp_path: Path) -> None:
-    """The sources work in plain dlt as shown, also the second time, and what they load is covered."""
+def test_a_source_runs_in_plain_dlt(vendors: dict[str, str], tmp_path: Path) -> None:
+    """As shown, also the second time, and what it loads is covered."""
+    (script,) = [text for text in blocks(OF_SOURCES, "python") if "dlt.pipeline(" in text]
     for _ in range(2):
         done = run(tmp_path, vendors, "-c", script)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -230,7 +286,7 @@ def test_every_script_runs(script: str, vendors: dict[str, str], tmp_path: Path)
 
 
 def test_the_settings_table_is_the_signatures() -> None:
-    """Every setting stands in the README with its true default, and none that does not exist."""
+    """Every setting stands on its page with its true default, and none that does not exist."""
     truth = {name: default for source in SOURCES.values() for name, default in defaults(source).items()}
     assert {n: d for n, d in table_settings().items() if n not in BESIDE_SOURCES} == truth
     assert table_settings().keys() >= BESIDE_SOURCES
@@ -257,15 +313,15 @@ def test_the_example_of_secrets_is_complete() -> None:
     shown = {name: set(settings) for name, settings in sections.items()}
     assert shown == {name: secrets(source) for name, source in SOURCES.items()}
     assert all(f"# {name} = " in SECRETS for name in OPTIONAL_SECRETS)
-    needed = re.findall(r"^\| (\w+) \| (`.*?) \| .*\|$", README.split("\n## Real keys\n")[1], re.MULTILINE)
-    said = {name: set(re.findall(r"`([A-Z_]+)`", cell)) for name, cell in needed if name in SOURCES}
+    (keys,) = [rows for header, *rows in tables(README) if header[0] == "source"]
+    said = {name: set(re.findall(r"`([A-Z_]+)`", needed)) for name, needed, _ in keys}
     assert said == {name: {need.upper() for need in source.needs} for name, source in SOURCES.items()}
 
 
 def map_of_the_house() -> Iterator[str]:
-    """Paths of the README's map; a line belongs below the last folder indented less, and may name files beside it."""
+    """Paths of the map; a line belongs below the last folder indented less, and may name files beside it."""
     folders = {-1: ""}
-    for line in "".join(blocks("text")).splitlines():
+    for line in "".join(blocks(HOUSE, "text")).splitlines():
         name, depth = line.split()[0], len(line) - len(line.lstrip())
         folders = {at: folder for at, folder in folders.items() if at < depth}
         home = folders[max(folders)]
@@ -284,5 +340,5 @@ def test_the_map_of_the_house_is_true() -> None:
 
 def test_the_cron_line_is_a_cron_line() -> None:
     """Five fields of time, then a command that ends in a log."""
-    (line,) = blocks("cron")
+    (line,) = blocks(README, "cron")
     assert re.fullmatch(r"(?:[\d*/,-]+ ){5}cd \S+ && \S+/gapless sync >> \S+ 2>&1\n", line)
