@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -23,6 +24,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.ui import server
 from gapless.pipelines.verify.verify import SAMPLE
 from gapless.sources import SOURCES
+from gapless.sources.facts import Facts
 from tests.docs.test_readme import (
     COMMANDS,
     TABLES,
@@ -239,6 +241,14 @@ def test_the_numbers_of_a_source_are_the_codes(name: str) -> None:
     keeps = f"{source.facts.keeps_days:g} days" if source.facts.keeps_days else "not documented"
     for what, value in {"requests a minute": f"{rate:,}", "page size": f"{size:,}", "retention": keeps}.items():
         assert re.match(rf"{value}\b", limits[what]), what
+
+
+def test_the_lines_of_facts_toml_are_explained() -> None:
+    """Each with its default; and a line that is not on the page does not exist."""
+    (rows,) = [rows for header, *rows in tables(page("sources/README.md")) if header[0] == "line"]
+    shown = {name.strip("`"): default.strip("`") for name, default, _ in rows}
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(Facts()).items()}
+    assert shown == {name: "none" if value is None else json.dumps(value) for name, value in values.items()}
 
 
 def test_what_verify_compares_is_the_codes() -> None:

@@ -53,6 +53,7 @@ BESIDE_SOURCES = {
     "GAPLESS_HASH_KEY",
     "GAPLESS_LOG_FORMAT",
     "GAPLESS_PUBLISH",
+    "GAPLESS_SOURCES",
     "GAPLESS_WEBHOOK_ON",
     "GAPLESS_WEBHOOK_URL",
 }  # dlt's, the CLI's, a secret, of the whole and not of a source
