@@ -71,14 +71,10 @@ def open_client(source: Source) -> Iterator[Client]:
 
 def settings(source: Source, *names: str) -> dict[str, Any]:
     """Those of these settings that are set, as dlt finds them."""
-    from dlt.common.configuration.utils import get_resolved_traces
+    from gapless.pipelines.destinations._dlt.config import resolved_settings
 
-    traces = get_resolved_traces()
-    traces.clear()
-    check_settings(source)
-    found = {trace.key: trace.value for trace in traces.resolved_traces if trace.key in names and trace.value}
-    traces.clear()  # they hold the secrets, too
-    return found
+    found = resolved_settings(lambda: check_settings(source))
+    return {setting.key: setting.value for setting in found if setting.key in names and setting.value}
 
 
 def _page(

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import dlt
-from dlt.extract import DltResource
+from dlt.sources import DltResource
 
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.concurrency import map_concurrently

@@ -9,7 +9,7 @@ from json import dumps
 from typing import Any
 
 import dlt
-from dlt.extract import DltResource
+from dlt.sources import DltResource
 
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, Retryable

@@ -19,7 +19,7 @@ from tests.lands import Begin, Land, seeded, snippets
 from tests.postgres import Server, running
 from tests.truth import contract, mismatches
 
-CLIENT = "gapless.pipelines.destinations.ducklake:_Sessions"
+CLIENT = "gapless.pipelines.destinations._dlt.ducklake_client:SessionSqlClient"
 CATALOG = "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG"
 FILES = "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL"
 
