@@ -30,9 +30,9 @@ class SqliteDatabase(Backend):
 
     def dlt_destination(self, shard: Shard, connection: Any) -> Any:
         """Returns dlt's destination with JSON as text."""
-        from gapless.pipelines.destinations._dlt.sqlite_client import SqliteDestination
+        from gapless.pipelines.destinations._dlt.sqlite_client import sqlite_destination
 
-        return SqliteDestination(self.name, self.config.credentials)
+        return sqlite_destination(self.name, self.config.credentials)
 
 
 def is_sqlite(credentials: Any) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.schema import Schema
 from dlt.common.schema.typing import TTableSchema
 
 __all__ = ["DestinationUndefinedEntity", "column_names", "name_root_resources"]
@@ -19,7 +18,7 @@ __all__ = ["DestinationUndefinedEntity", "column_names", "name_root_resources"]
 the first load is no error. Replaced by: a documented way to ask whether a table exists."""
 
 
-class _RootResource(Schema):
+class _RootResource(dlt.Schema):
     """A schema whose nested tables name their root's resource."""
 
     def get_table(self, table_name: str) -> TTableSchema:

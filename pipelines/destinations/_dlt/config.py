@@ -37,7 +37,7 @@ name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pip
 
 @dataclass(frozen=True)
 class ResolvedSetting:
-    """One setting as dlt found it. `value` may be a secret."""
+    """One setting as dlt found it: `value` as the provider holds it (in the environment a text). It may be a secret."""
 
     key: str
     value: Any

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import dlt
 import duckdb
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.schema import Schema
 from dlt.destinations import ducklake as destination
 from dlt.destinations.impl.ducklake.configuration import DuckLakeClientConfiguration
 from dlt.destinations.impl.ducklake.ducklake import DuckLakeClient
@@ -92,7 +92,7 @@ class DuckLakeDestination(CachedDestination, destination):
         """Returns dlt's own name: its traces and `dlt.attach` go by it, and would not know a subclass."""
         return "dlt.destinations.ducklake"
 
-    def client(self, schema: Schema, initial_config: Any = None) -> DuckLakeClient:
+    def client(self, schema: dlt.Schema, initial_config: Any = None) -> DuckLakeClient:
         """Returns dlt's client, whose questions go to sessions of the open DuckDB."""
         client: DuckLakeClient = super().client(schema, initial_config)
         client.sql_client = SessionSqlClient(self._session, client.config, client.sql_client)

@@ -23,14 +23,16 @@ class JsonAsText(SqlalchemyTypeMapper):
         return sa.Text()
 
 
-class SqliteDestination(destination):
-    """dlt's destination `name` for SQLite."""
-
-    def __init__(self, name: str, credentials: Any) -> None:
-        own: dict[str, Any] = {} if name == "sqlalchemy" else {"destination_name": name}
-        super().__init__(credentials, type_mapper=JsonAsText, **own)
+class _SqliteDestination(destination):
+    """dlt takes defaults of its settings from the signature of `__init__`, so there is none here."""
 
     @property
     def destination_type(self) -> str:
         """Returns dlt's own name: its traces and `dlt.attach` go by it, and would not know a subclass."""
         return "dlt.destinations.sqlalchemy"
+
+
+def sqlite_destination(name: str, credentials: Any) -> destination:
+    """Returns dlt's destination `name` for a SQLite database."""
+    own: dict[str, Any] = {} if name == "sqlalchemy" else {"destination_name": name}
+    return _SqliteDestination(credentials, type_mapper=JsonAsText, **own)
