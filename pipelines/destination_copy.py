@@ -17,7 +17,7 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gapless.pipelines.destinations.reader import FileReader, connected
+from gapless.pipelines.destinations.reader import DuckdbReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.ledger.state import restored
@@ -25,6 +25,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
 from gapless.sources._incremental.dlt_resource import shapes, table_resource
+from gapless.sources._incremental.dlt_tables import LOAD_ID, LOADS, completed_loads
 from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter, Ledger
 from gapless.sources._incremental.package import Package
 from gapless.sources._incremental.write_strategy import Arrows
@@ -46,13 +47,13 @@ def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], N
 
     Raises WrongSettings for a place that is no DuckDB file or the same, Locked while a sync writes to one of them.
     """
-    if here.kind != "duckdb" or here.file is None:
+    if here.file is None:
         raise WrongSettings(f"gapless copy reads a DuckDB file, and {here.destination!r} is none.")
     if here.identity == there.identity:
         raise WrongSettings(f"{here.file} cannot be copied to itself; name another destination with --to.")
     if not here.file.exists():
         raise WrongSettings(f"there is no {here.file} to copy: gapless sync makes it.")
-    with here.lock(), connected(here) as db, there.locked() as folder:
+    with here.lock(), here.queried() as db, there.locked() as folder:
         for name in names or [name for name in SOURCES if _holds(db, name)]:
             begin(name)
             yield _copied(SOURCES[name], db, there, str(folder))
@@ -62,8 +63,8 @@ def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], N
 
 
 def _holds(db: Any, dataset: str) -> bool:
-    found = "select 1 from duckdb_tables() where schema_name = ? and table_name = '_dlt_loads'"
-    return bool(db.execute(found, [dataset]).fetchone())
+    found = "select 1 from duckdb_tables() where schema_name = ? and table_name = ?"
+    return bool(db.execute(found, [dataset, LOADS]).fetchone())
 
 
 def _copied(source: Source, db: Any, there: Target, folder: str) -> Outcome:
@@ -146,7 +147,7 @@ class _File:
             copied["load"] = loads[-1]
         if self.done:
             state.clear()
-            state.update(restored(FileReader(self.db), self.source) or {})
+            state.update(restored(DuckdbReader(self.db), self.source) or {})
 
     def _private(self, tree: Arrows) -> Tree:
         """As the policy of today has it: the file may have been written under another one."""
@@ -154,10 +155,10 @@ class _File:
 
     def _begin(self, last: str | None) -> None:
         """What to copy: completed loads after `last`, as they came; all of them when it is none of this file."""
-        completed = f"select load_id from {self.source.name}._dlt_loads where status = 0 order by rowid"
+        completed = completed_loads(f"{self.source.name}.{LOADS}") + " order by rowid"
         loads = [load for (load,) in self.db.execute(completed).fetchall()]
         todo = loads[loads.index(last) + 1 :] if last in loads else loads
-        if any(not load for _, load, _ in Ledger().select(RUNS.name, ["run_id", "_dlt_load_id"])):
+        if any(not load for _, load, _ in Ledger().select(RUNS.name, ["run_id", LOAD_ID])):
             raise GaplessError(
                 "the copy has been synced by itself since, and knows more than the file: go on with gapless sync"
                 f" {self.source.name} --destination NAME, or copy into an empty database"
@@ -169,7 +170,7 @@ class _File:
 
     def _sizes(self) -> dict[str, int]:
         tables = [f"from {self.source.name}.{shape.name}" for shape in shapes((*self.source.tables, COVERAGE))]
-        every = " union all ".join(f"select _dlt_load_id as load {table}" for table in tables)
+        every = " union all ".join(f"select {LOAD_ID} as load {table}" for table in tables)
         return dict(self.db.execute(f"select load, count(*) from ({every}) group by load").fetchall())
 
     def _tree(self, table: Table, loads: list[str]) -> Iterator[tuple[TableSchema, pa.Table]]:

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -77,7 +76,7 @@ def guard_logs() -> None:
 
 def register_secrets() -> None:
     """Remember what dlt's configuration holds that must not be shown. Raises WrongSettings if it is not readable."""
-    from dlt.common.configuration.providers.toml import TomlProviderReadException
+    from gapless.pipelines.destinations._dlt.config import TomlProviderReadException
 
     try:
         _remember()
@@ -93,21 +92,14 @@ def _remember() -> None:
 
 
 def _configured() -> Iterator[str]:
+    from gapless.pipelines.destinations._dlt.config import secret_documents
+
     keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
     for name, value in os.environ.items():
         if name.rsplit("__", 1)[-1] in keys or (("__" in name or name.startswith(OPEN)) and TELLING.search(name)):
             yield from _secret_of(name, value)
-    for document in _documents():
+    for document in secret_documents():
         yield from _leaves(document)
-
-
-def _documents() -> list[Any]:
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.providers.doc import BaseDocProvider
-    from dlt.common.configuration.specs import PluggableRunContext
-
-    providers = Container()[PluggableRunContext].providers.providers
-    return [tomllib.loads(p.to_toml()) for p in providers if isinstance(p, BaseDocProvider) and p.supports_secrets]
 
 
 def _leaves(node: Any, name: str = "") -> Iterator[str]:

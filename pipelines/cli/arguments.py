@@ -9,6 +9,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources import SOURCES
+from gapless.sources._incremental.dlt_tables import LOADS
 from gapless.sources._incremental.shard import Shard
 from gapless.sources._incremental.window import Window, instant
 
@@ -31,7 +32,7 @@ def idle(names: list[str], part: Shard) -> list[str]:
 
 def appended(target: Target) -> list[str]:
     """What to say of a destination that can only append."""
-    said = "of those with one key the newest _dlt_load_id in _dlt_loads counts, and nobody notices lost ones"
+    said = f"of those with one key the newest _dlt_load_id in {LOADS} counts, and nobody notices lost ones"
     return [f"{target.destination}: rows are only added; {said}"] if target.appends else []
 
 

@@ -18,6 +18,7 @@ import duckdb
 
 from gapless.pipelines.cli import render
 from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.outcome import Outcome
@@ -56,7 +57,7 @@ class DemoResult:
 
 def run(file: Path, say: Callable[[str], None], watch: Watch, ended: Callable[[Outcome], None]) -> DemoResult:
     """Raises WrongSettings when `file` is there and not of an earlier demo, GaplessError when it is in use."""
-    target = Target("duckdb", file, str(file))
+    target = Target.of_file(file)
     _must_be_ours(file)
     with target.lock():
         _begin_anew(file)
@@ -87,29 +88,23 @@ def _synced(target: Target, watch: Watch, ended: Callable[[Outcome], None]) -> l
 
 @contextmanager
 def configuration(urls: dict[str, str]) -> Iterator[None]:
-    """dlt's whole configuration for as long as the block lasts; a proxy is not asked for loopback."""
-    from dlt.common.configuration.container import Container
-    from dlt.common.configuration.providers.dictionary import DictionaryProvider
-    from dlt.common.configuration.specs import PluggableRunContext
-    from dlt.common.configuration.specs.config_providers_context import ConfigProvidersContainer
+    """Makes the demo's settings dlt's whole configuration while the block runs; no proxy is asked for loopback."""
+    from gapless.pipelines.destinations._dlt import config
 
-    provider, context = DictionaryProvider(), Container()[PluggableRunContext]
-    for setting, value in DLT_SETTINGS.items():
-        *sections, key = setting.lower().split("__")
-        provider.set_value(key, value, None, *sections)
+    values: dict[tuple[str, ...], Any] = {
+        tuple(setting.lower().split("__")): value for setting, value in DLT_SETTINGS.items()
+    }
     for name, source in SOURCES.items():
         own = {**source.facts.demo, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": UNHURRIED}
-        for key, found in own.items():
-            provider.set_value(key, found, None, "sources", name)
-    theirs, proxies = context.providers, {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
-    context.providers = ConfigProvidersContainer([provider])
-    os.environ.update(dict.fromkeys(proxies, "127.0.0.1"))
-    try:
-        yield
-    finally:
-        context.providers = theirs
-        for name, before in proxies.items():
-            os.environ.pop(name) if before is None else os.environ.update({name: before})
+        values |= {("sources", name, key): value for key, value in own.items()}
+    proxies = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
+    with config.configuration(values):
+        os.environ.update(dict.fromkeys(proxies, "127.0.0.1"))
+        try:
+            yield
+        finally:
+            for name, before in proxies.items():
+                os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
 def _must_be_ours(file: Path) -> None:
@@ -118,12 +113,10 @@ def _must_be_ours(file: Path) -> None:
     if not file.exists():
         return
     try:
-        with duckdb.connect(str(file), read_only=True) as connection:
+        with connect(file, read_only=True) as connection:
             ours = connection.execute("select 1 from duckdb_tables() where table_name = ?", [MARK]).fetchone()
-    except duckdb.IOException as error:
-        if "lock" in str(error).lower():
-            raise GaplessError(f"{file} is open in another program; close it there.") from None
-        ours = None
+    except FileInUse:
+        raise GaplessError(f"{file} is open in another program; close it there.") from None
     except (duckdb.Error, OSError):
         ours = None
     if not ours:

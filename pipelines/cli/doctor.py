@@ -70,13 +70,9 @@ def _source(source: Source) -> Iterator[Check]:
 
 def _whence(source: Source) -> str:
     """Where the needed settings come from; never what they are."""
-    from dlt.common.configuration.utils import get_resolved_traces
+    from gapless.pipelines.destinations._dlt.config import resolved_settings
 
-    traces = get_resolved_traces()
-    traces.clear()
-    check_settings(source)
-    found = {trace.key: trace.provider_location or trace.provider_name for trace in traces.resolved_traces}
-    traces.clear()  # they hold the values
+    found = {setting.key: setting.origin for setting in resolved_settings(lambda: check_settings(source))}
     places = sorted({found[need] for need in source.needs if need in found})
     return f"{', '.join(need.upper() for need in source.needs)} from {' and '.join(places)}"
 

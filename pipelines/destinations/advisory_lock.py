@@ -1,9 +1,9 @@
-"""Who writes to a Postgres database, from whatever machine: advisory locks, held by a connection that only waits.
+"""Locks a Postgres database for every machine: advisory locks, held by a connection that only waits.
 
-A whole sync has the database for itself. Shards of one split share it, each number once.
+A whole sync has the database for itself. Shards of one split share it, one sync per shard number.
 
-The server frees it when the connection ends, so a killed sync leaves nothing behind. A pooler that lends one
-server connection to many clients in turn (PgBouncer's transaction mode) would make it worthless.
+The server frees the lock when the connection ends, so a killed sync leaves nothing behind. It does not work through
+a pooler that lends one server connection to many clients in turn (PgBouncer's transaction mode).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources._incremental.shard import MOST, Shard
 
 LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
-"""Each database has its own locks, so this number is the same everywhere."""
+"""The lock of a whole sync. Each database has its own locks, so this number is the same everywhere."""
 NO_LIMIT = "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'"
-"""As far as this version of Postgres has one."""
+"""Switches the time limit for idle connections off, in the versions of Postgres that have one."""
 HELD = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
 TABLES = int.from_bytes(blake2b(b"gapless tables", digest_size=8).digest(), signed=True)
-"""Held by the shard that makes tables or views."""
+"""The lock of the shard that makes tables or views."""
 SHARDS = int.from_bytes(blake2b(b"gapless shards", digest_size=4).digest(), signed=True)
-"""With two numbers a lock is of another kind: this one and the shard's."""
+"""The first of the two numbers of a shard's lock; locks of two numbers never meet those of one."""
 OTHER_SPLITS = f"""
     select count(*) from pg_locks
     where locktype = 'advisory' and objsubid = 2 and classid::bigint = %s and objid::bigint / {MOST} <> %s
@@ -37,10 +37,10 @@ OTHER_SPLITS = f"""
 def locked(
     credentials: str, name: str, options: str | None = None, shard: Shard | None = None
 ) -> Iterator[Callable[[], None]]:
-    """Raises Locked when another sync has it, GaplessError when the database cannot be reached.
+    """Holds the lock; yields a function that raises GaplessError when the lock is lost.
 
-    Yields what raises GaplessError when the lock is lost. `options` as dlt gives them: in its URL every blank has
-    become a plus, which libpq takes for one.
+    Raises Locked when another sync has it, GaplessError when the database cannot be reached. `options` are
+    given apart because dlt's URL has a plus for every blank in them, and libpq would take it for a plus.
     """
     import psycopg2
 
@@ -63,8 +63,10 @@ def locked(
 
 @contextmanager
 def in_turn(credentials: str, options: str | None = None) -> Iterator[None]:
-    """Waits for the shards that make tables or views. By a connection of its own: dlt resets its one after an error,
-    and no lock outlives that."""
+    """Waits until no other shard makes tables or views.
+
+    Why a connection of its own: dlt resets its connection after an error, and the lock would go with it.
+    """
     import psycopg2
 
     with closing(psycopg2.connect(credentials, options=options)) as connection, connection.cursor() as cursor:
@@ -93,7 +95,8 @@ def _held(connection: Any) -> int:
 
 
 def _taken(connection: Any, shard: Shard) -> bool:
-    """Two splits that begin at once may both be refused, never both be let in: each looks after it has taken."""
+    """Returns whether the lock is ours. Two splits that begin at once may both be refused, but never both be let in:
+    each looks for others after it has taken its own."""
     with connection.cursor() as cursor:
 
         def answer(query: str, *values: int) -> int:

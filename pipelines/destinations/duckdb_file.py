@@ -1,129 +1,158 @@
-"""The DuckDB file: opened once for a whole sync, and dlt's destination for it, quicker to ask."""
+"""The DuckDB file: opened once for a whole sync, and the one place that knows when another process has it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 import duckdb
-from dlt.common.destination import PreparedTableSchema
-from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
-from dlt.common.destination.configuration import ParquetFormatConfiguration
-from dlt.common.storages.load_package import LoadJobInfo
-from dlt.destinations import duckdb as destination
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
-from gapless.pipelines.destinations.cached import LookedUpOnce
-from gapless.pipelines.errors import GaplessError
+from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
+from gapless.sources import SOURCES
+from gapless.sources._incremental.shard import Shard
 
 MEMORY = "100MB"
 """What DuckDB may hold beside Python's own; more goes to its temporary files."""
-
-UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
-"""Files that are read once, at once, are not worth compressing."""
 READERS_TIME = 3.0
-"""Seconds for a reader to end: `gapless status` beside a sync takes less than one."""
+"""Seconds to wait for a reader to end: `gapless status` beside a sync takes less than one."""
+OTHERS_LOCK = "could not set lock on file"
+"""In lower case, the words of DuckDB's IOException when another process has the file open; it has no class of its
+own for that."""
 
 
-@contextmanager
-def opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Raises GaplessError: DuckDB admits nobody beside a writer, not even readers.
+class FileInUse(Locked):
+    """Another process has the DuckDB file open. Beside a writer DuckDB admits nobody, beside a reader no writer."""
 
-    It stays open for the whole sync: closing it compresses what was just staged, a third of all the time.
+    def __init__(self, file: Path, detail: str) -> None:
+        self.detail = detail
+        """What DuckDB says: the process, where it knows it."""
+        super().__init__(f"{file} is open in another program. Try again when it has ended.")
+
+
+def connect(file: Path, *, read_only: bool = False, patience: float = 0.0) -> duckdb.DuckDBPyConnection:
+    """Returns a connection to the file.
+
+    Raises FileInUse when another process still has it after `patience` seconds, duckdb.Error for anything else.
     """
-    try:
-        connection = _connection(file)
-    except duckdb.Error as error:
-        first = str(error).strip().split("\n", 1)[0][:300]
-        raise GaplessError(
-            f"cannot open {file} for writing: {first}. If another program has it open, close"
-            " it there; to read while a sync writes, read a copy (gapless publish PATH). Another file:"
-            " DESTINATION__DUCKDB__CREDENTIALS=PATH."
-        ) from None
-    with connection:
-        connection.execute(f"set global memory_limit = '{MEMORY}'")
-        yield connection
-
-
-def _connection(file: Path) -> duckdb.DuckDBPyConnection:
-    until = monotonic() + READERS_TIME
+    until = monotonic() + patience
     while True:
         try:
-            return duckdb.connect(str(file))
+            return duckdb.connect(str(file), read_only=read_only)
         except duckdb.IOException as error:
-            if "lock" not in str(error).lower() or monotonic() > until:
+            if OTHERS_LOCK not in str(error).lower():
                 raise
+            if monotonic() >= until:
+                raise FileInUse(file, first_line(error)) from error
         sleep(0.05)
 
 
-class _Staged(RunnableLoadJob, HasFollowupJobs):
-    """Nothing to do, but by one of dlt's workers, who wake the loader; it would else look again in a second."""
-
-    def run(self) -> None:
-        pass
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's text, at most 300 characters."""
+    return str(error).strip().split("\n", 1)[0][:300]
 
 
-class FromFiles(DuckDbClient):
-    """Merges from the parquet files of a load package: dlt would copy them into staging tables first, and so write
-    everything twice, which is half of a load's time. The statements are dlt's own, in one transaction as before."""
-
-    def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
-        return False
-
-    def create_load_job(
-        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
-    ) -> LoadJob:
-        if _is_merged(table) and file_path.endswith(".parquet"):
-            return _Staged(file_path)
-        return super().create_load_job(table, file_path, load_id, restore)
-
-    def create_table_chain_completed_followup_jobs(
-        self,
-        table_chain: Sequence[PreparedTableSchema],
-        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
-    ) -> list[FollowupJobRequest]:
-        jobs = super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
-        if _is_merged(table_chain[0]):
-            for job in jobs:
-                path = Path(job.new_file_path())
-                path.write_text(self._from_files(path.read_text(), table_chain, completed_table_chain_jobs or ()))
-        return jobs
-
-    def _from_files(self, sql: str, tables: Sequence[PreparedTableSchema], done: Sequence[LoadJobInfo]) -> str:
-        """What a staging table would hold: the files' rows, and null where a column is only in the destination."""
-        for name in (str(table["name"]) for table in tables):
-            files = ", ".join(_literal(job.file_path) for job in done if job.job_file_info.table_name == name)
-            table, staged = self.sql_client.get_qualified_table_names(name)
-            rows = f"(from {table} where false union all by name from read_parquet([{files}]))"
-            sql = sql.replace(f"{staged} ", f"{rows} ").replace(f"{staged};", f"{rows};")
-        return sql
+def schema_of_that_name(file: Path) -> str | None:
+    """Returns the schema of ours that DuckDB would take a file of this name for: it goes by what is before the first
+    dot. None: the name will do."""
+    name = file.name.lstrip(".").split(".")[0].lower()
+    return name if name in (*SOURCES, "activity") else None
 
 
-def _literal(path: str) -> str:
-    """dlt cuts statements at `;`, and DuckDB takes a path for a pattern: every odd byte of it becomes a wildcard."""
-    return "'" + re.sub(rb"[^/.a-zA-Z0-9_-]", b"?", path.encode()).decode() + "'"
+class DuckdbFile(Backend):
+    """A DuckDB file. Its identity is its path."""
 
+    one_writer = updates_rows = True
 
-def _is_merged(table: PreparedTableSchema) -> bool:
-    return table["write_disposition"] == "merge"
-
-
-class DuckdbFile(LookedUpOnce, destination):
-    """dlt's destination for a file, or for one that is open here."""
-
-    def __init__(self, credentials: Any) -> None:
-        # Without transactions dlt deletes and inserts in two of them when a table has no children.
-        super().__init__(credentials, supports_transactions=True, parquet_format=UNCOMPRESSED)
+    @classmethod
+    def of(cls, name: str, identity: str, config: Any, settings: Mapping[str, Any]) -> Backend:
+        """Returns the file that the configuration names; a database in memory is left to dlt."""
+        path = getattr(config.credentials, "database", None)
+        if not isinstance(path, str) or path == ":memory:":
+            return Backend(name, identity, config, settings)
+        return cls(name, str(Path(path).resolve()))
 
     @property
-    def client_class(self) -> type[DuckDbClient]:
-        return FromFiles
+    def file(self) -> Path:
+        """Returns the file, which may not be there yet."""
+        return Path(self.identity)
 
-    @property
-    def destination_type(self) -> str:
-        """As dlt knows it, in its traces and for `dlt.attach`."""
-        return "dlt.destinations.duckdb"
+    def check(self) -> None:
+        """Raises WrongSettings when DuckDB cannot tell the file from a schema."""
+        if name := schema_of_that_name(self.file):
+            raise WrongSettings(
+                f"the file {self.file} is called like the schema {name}, and DuckDB cannot tell the file from"
+                " the schema. Choose another name in DESTINATION__DUCKDB__CREDENTIALS."
+            )
+
+    def exists(self) -> bool:
+        """Returns whether the file is there."""
+        return self.file.exists()
+
+    @contextmanager
+    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Opens the file for writing. Raises GaplessError when another program has it or it cannot be written.
+
+        It stays open for the whole sync: closing it compresses what was just staged, a third of all the time.
+        """
+        try:
+            connection = connect(self.file, patience=READERS_TIME)
+        except (FileInUse, duckdb.Error) as error:
+            detail = error.detail if isinstance(error, FileInUse) else first_line(error)
+            raise GaplessError(
+                f"cannot open {self.file} for writing: {detail}. If another program has it open, close"
+                " it there; to read while a sync writes, read a copy (gapless publish PATH). Another file:"
+                " DESTINATION__DUCKDB__CREDENTIALS=PATH."
+            ) from None
+        with connection:
+            connection.execute(f"set global memory_limit = '{MEMORY}'")
+            yield connection
+
+    @contextmanager
+    def queried(self, connection: Any) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yields a connection in UTC, of the open file or for reading only. Raises Locked while a sync writes."""
+        connection = connection.cursor() if connection else self._read_only()
+        try:
+            connection.execute("set timezone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+    def _read_only(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return connect(self.file, read_only=True)
+        except FileInUse:
+            pass
+        except duckdb.IOException as error:
+            if self.file.exists():
+                raise GaplessError(
+                    f"cannot read {self.file}: {str(error).splitlines()[0].rstrip('!.')}."
+                    " Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
+                ) from None
+            # It went since the caller looked: `gapless doctor` removes a file that it made itself.
+        raise Locked(
+            f"{self.file} is being written to, by a sync or another program; DuckDB admits no readers meanwhile."
+            " Try again when it has ended, or keep a copy for readers: gapless publish PATH."
+        ) from None
+
+    def dlt_destination(self, shard: Shard, connection: Any) -> Any:
+        """Returns dlt's destination for the open file, or for its path."""
+        from gapless.pipelines.destinations._dlt.duckdb_client import DuckdbDestination
+
+        return DuckdbDestination(connection or str(self.file))
+
+
+def duckdb_file(path: Path) -> DuckdbFile:
+    """Returns dlt's default destination with this file."""
+    return DuckdbFile("duckdb", str(path))
+
+
+def in_memory() -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """Returns a DuckDB without a file, which holds no more than MEMORY and says times in UTC."""
+    connection = duckdb.connect(":memory:")
+    connection.execute(f"set global memory_limit = '{MEMORY}'")
+    connection.execute("set global timezone = 'UTC'")
+    return connection

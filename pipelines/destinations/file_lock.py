@@ -1,4 +1,7 @@
-"""The lock file of a place: whoever comes second asks no vendor. Locks of a database server: advisory_lock.py."""
+"""Locks a target by a file, so that the second of two syncs ends before it asks a vendor.
+
+The locks of a database server are in advisory_lock.py.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from gapless.pipelines.errors import GaplessError, Locked
 
 @contextmanager
 def locked(own: Path, whole: Path, name: str) -> Iterator[None]:
-    """`own` for itself; if `whole` is another file, that one together with others: a whole sync has it for itself.
+    """Holds the lock file `own` alone, and `whole`, if that is another file, together with other shards.
 
-    Raises Locked, or says what is not writable. `name` is for people.
+    A whole sync holds `whole` alone. Raises Locked when another sync has one of them, GaplessError when a file cannot
+    be written. `name` is what messages call the database.
     """
     with ExitStack() as held:
         try:
@@ -37,7 +41,7 @@ def locked(own: Path, whole: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def _shared(file: Path) -> Iterator[None]:
-    """FileLock is `flock`, too."""
+    """Holds a shared lock, by `flock` as FileLock does, which has no shared ones."""
     with file.open("a") as opened:
         fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield

@@ -1,7 +1,7 @@
-"""A dead wire to Postgres is noticed within a minute, at both of its ends; libpq and the server would wait for hours.
+"""Has both ends of a connection to Postgres notice within a minute that the network is gone; by default it is hours.
 
-TCP does it: unanswered bytes and unanswered probes. A server (or a proxy before it) whose kernel answers while the
-program behind it stands still is not noticed: nothing tells that from a statement that takes long.
+TCP does it, by unanswered bytes and probes. A server (or a proxy before it) whose kernel answers while its program
+stands still is not noticed: that looks like a statement that takes long.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ CLIENT_KEEPALIVE = {
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",  # milliseconds
 }
-"""What libpq takes in a connection string; how long connecting may take is there already, from dlt (15 s)."""
+"""Parameters of libpq's connection string. The limit for connecting is set by dlt (15 s)."""
 SERVER_KEEPALIVE = (
     "-ctcp_keepalives_idle=30 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3 -ctcp_user_timeout=60000"
 )
-"""The same for the server (12 or later), which else keeps the locks of a machine that vanished, and the next sync
-waiting."""
+"""The same for the server (12 or later). Without it the server would keep the locks of a machine that vanished, and
+the next sync would wait."""
 
 
-def with_an_end(credentials: Any) -> Any:
-    """dlt's credentials with all this; whatever their query says already stays as it is."""
+def with_keepalive(credentials: Any) -> Any:
+    """Adds both to dlt's credentials and returns them; what their query says already stays as it is.
+
+    Adding it twice changes nothing.
+    """
     query = dict(credentials.query or {})
-    options = (
-        f"{SERVER_KEEPALIVE} {query.get('options', '')}".strip()
-    )  # of two values of a setting the last one counts
+    options = str(query.get("options", ""))
+    if not options.startswith(SERVER_KEEPALIVE):  # of two values of a setting the last one counts
+        options = f"{SERVER_KEEPALIVE} {options}".strip()
     credentials.query = {**CLIENT_KEEPALIVE, **query, "options": options}
     return credentials

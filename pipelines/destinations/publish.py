@@ -1,8 +1,8 @@
-"""A copy of the DuckDB file for readers, who and a sync would else lock each other out: made whole beside the old
-copy, then put in its place by one rename. Whoever has the old one open keeps it.
+"""Publishes a copy of the DuckDB file for readers: readers and a sync lock each other out of the file itself.
 
-`cp` makes it, of a file that is at rest: fifty times as fast as DuckDB's own `copy from database`. It must be another
-process: were the file opened and closed in this one, DuckDB's lock on it would be gone.
+The copy is made beside the old one and takes its place by one rename; whoever has the old one open keeps it. `cp`
+makes it while nobody writes, fifty times as fast as DuckDB's `copy from database`. It must be another process: if the
+file were opened and closed in this one, DuckDB's lock on it would be gone.
 """
 
 from __future__ import annotations
@@ -24,19 +24,22 @@ if TYPE_CHECKING:
 
 SETTING = "GAPLESS_PUBLISH"
 SCHEMA, MARK = "activity", "_published"
-"""A table that only copies have: what has none is not replaced."""
+"""A table that only published copies have; a file without it is not replaced."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Published:
+    """A copy that was made."""
+
     file: Path
     bytes: int
     seconds: float
+    """How long it took."""
 
 
 def configured() -> Path | None:
-    """Where to after every sync, if anywhere."""
+    """Returns where each sync publishes a copy (GAPLESS_PUBLISH), or None."""
     import dlt
 
     key = SETTING.lower()
@@ -45,7 +48,7 @@ def configured() -> Path | None:
 
 
 def refresh(target: Target) -> None:
-    """After a sync, with the lock held, if configured. Raises nothing: what fails is a line on stderr."""
+    """Publishes after a sync, with the lock held, when configured. Raises nothing: what fails is a line on stderr."""
     path = configured() if target.file else None
     if target.file is None or path is None:
         return
@@ -59,7 +62,11 @@ def refresh(target: Target) -> None:
 
 
 def publish(target: Target, path: Path) -> Published:
-    """Raises WrongSettings for a path or a destination that will not do, Locked, GaplessError."""
+    """Publishes the target's file to `path`.
+
+    Raises WrongSettings for a path or a destination that cannot be used, Locked while a sync writes,
+    GaplessError when the copy fails.
+    """
     if target.file is None:
         raise WrongSettings(
             f"destination {target.destination!r} is no DuckDB file; there, a sync is in no reader's way, or publish"
@@ -80,8 +87,8 @@ def publish(target: Target, path: Path) -> Published:
 
 
 def checked(file: Path, path: Path) -> Path:
-    """The copy's path without links. Raises WrongSettings when no copy can be there."""
-    from gapless.pipelines.destinations.resolve import taken
+    """Returns the copy's path without links. Raises WrongSettings when no copy can be there."""
+    from gapless.pipelines.destinations.duckdb_file import schema_of_that_name
 
     to = path.expanduser().resolve()
     if to == file.resolve() or (to.exists() and file.exists() and to.samefile(file)):
@@ -89,7 +96,7 @@ def checked(file: Path, path: Path) -> Path:
     if to.is_dir() or not to.parent.is_dir():
         why = "it is a folder" if to.is_dir() else "it has no folder"
         raise WrongSettings(f"{path} cannot be a file: {why}. Choose another path.")
-    if name := taken(to):
+    if name := schema_of_that_name(to):
         raise WrongSettings(
             f"{path} is called like the schema {name}, and DuckDB cannot tell the file from the schema. Choose"
             " another name for the copy."
@@ -115,7 +122,7 @@ def _publish(file: Path, to: Path) -> None:
 
 @contextmanager
 def _alone(to: Path) -> Iterator[None]:
-    """Two at once would mix. The lock is that of a sync into the copy, too, and goes when its process does."""
+    """Holds a lock, so that two copies do not mix. A sync into the copy takes the same one."""
     from filelock import FileLock, Timeout
 
     lock = to.with_name(f"{to.name}.lock")
@@ -130,24 +137,28 @@ def _alone(to: Path) -> Iterator[None]:
 
 
 def _must_be_ours(to: Path) -> None:
+    """Raises WrongSettings when a file is there that `gapless publish` did not make."""
     import duckdb
+
+    from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
 
     if not to.exists():
         return
     ours, why = None, "was not made by gapless publish, so it is left alone; choose another path for the copy"
     try:
-        with duckdb.connect(str(to), read_only=True) as connection:
+        with connect(to, read_only=True) as connection:
             select = "select 1 from duckdb_tables() where schema_name = ? and table_name = ?"
             ours = connection.execute(select, [SCHEMA, MARK]).fetchone()
-    except duckdb.Error as error:
-        if "lock" in str(error).lower():
-            why = "is open for writing in another program; close it there"
+    except FileInUse:
+        why = "is open for writing in another program; close it there"
+    except duckdb.Error:
+        pass
     if not ours:
         raise WrongSettings(f"{to} {why}.")
 
 
 def _copied(file: Path, new: Path) -> None:
-    """With what a killed sync left in its write-ahead log."""
+    """Copies the file, and what a killed sync left in its write-ahead log."""
     for source, target in ((file, new), (_log_of(file), _log_of(new))):
         if source.exists():
             done = subprocess.run(["cp", "--", str(source), str(target)], capture_output=True, text=True, check=False)
@@ -156,7 +167,7 @@ def _copied(file: Path, new: Path) -> None:
 
 
 def _marked(new: Path) -> None:
-    """Also shows that DuckDB can read it."""
+    """Marks the copy as published, which also shows that DuckDB can read it."""
     import duckdb
 
     with duckdb.connect(str(new)) as connection:
@@ -167,15 +178,17 @@ def _marked(new: Path) -> None:
 
 @contextmanager
 def _at_rest(file: Path) -> Iterator[None]:
-    """Other readers of the file stay welcome; a writer is told that it is in use."""
+    """Keeps the file open for reading: other readers stay welcome, a writer meets DuckDB's lock. Raises Locked."""
     import duckdb
 
+    from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
+
     try:
-        connection = duckdb.connect(str(file), read_only=True)
-    except duckdb.IOException as error:
-        if "lock" not in str(error).lower():
-            raise GaplessError(f"cannot read {file}: {str(error).splitlines()[0]}") from None
+        connection = connect(file, read_only=True)
+    except FileInUse:
         raise Locked(f"{file} is open for writing in another program. Try again when it has ended.") from None
+    except duckdb.IOException as error:
+        raise GaplessError(f"cannot read {file}: {str(error).splitlines()[0]}") from None
     with connection:
         yield
 
@@ -191,7 +204,7 @@ def _removed(new: Path) -> None:
 
 
 def _synced(path: Path) -> None:
-    """On the disk, whatever happens to the power."""
+    """Has the system write it to the disk now, so that a power cut loses nothing."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

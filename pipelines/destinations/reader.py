@@ -1,4 +1,4 @@
-"""Asking the destination, never a vendor, and changing nothing: rows of one table of one dataset at a time."""
+"""Reads from a destination without changing it, and never asks a vendor: rows of one dataset at a time."""
 
 from __future__ import annotations
 
@@ -7,72 +7,41 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, Locked
 
 Rows = list[tuple[Any, ...]]
 
 
 class Reader(Protocol):
+    """Asks one destination."""
+
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
-        """`select` with each `{0}`, `{1}`, … put for the qualified name of a table; None: a table is not there."""
+        """Returns the rows of `select`, in which `{0}`, `{1}`, … stand for the tables; None: a table is missing.
+
+        A table's or column's name in double quotes is quoted as the engine does it.
+        """
 
 
 @contextmanager
 def reading(target: Target) -> Iterator[Reader]:
-    """Raises Locked while a sync writes to the DuckDB file."""
-    if target.kind == "ducklake":
-        with _lake(target) as reader:
-            yield reader
-    elif target.file is None:
-        with _working_folder() as folder:
-            yield _DltReader(target, folder)
-    elif not target.file.exists():
-        yield _EmptyReader()
-    else:
-        with connected(target) as connection:
-            yield FileReader(connection)
-
-
-@contextmanager
-def _lake(target: Target) -> Iterator[Reader]:
-    if target.beside and not target.beside.exists():
+    """Yields a reader. Raises Locked while a sync writes to the DuckDB file, GaplessError when it cannot be read."""
+    if not target.backend.exists():
         yield _EmptyReader()
         return
-    with target.opened() if target.connection is None else nullcontext():
-        yield FileReader(target.connection)
-
-
-@contextmanager
-def connected(target: Target) -> Iterator[Any]:
-    import duckdb
-
-    try:
-        connection = target.connection or duckdb.connect(str(target.file), read_only=True)
-    except duckdb.IOException as error:
-        gone = target.file and not target.file.exists()  # since we looked: `gapless doctor` takes its own away again
-        if "lock" not in str(error).lower() and not gone:
-            first = str(error).splitlines()[0].rstrip("!.")
-            raise GaplessError(
-                f"cannot read {target.file}: {first}. Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
-            ) from None
-        raise Locked(
-            f"{target.file} is being written to, by a sync or another program; DuckDB admits no readers meanwhile."
-            " Try again when it has ended, or keep a copy for readers: gapless publish PATH."
-        ) from None
-    try:
-        connection.execute("set timezone = 'UTC'")
-        yield connection
-    finally:
-        connection.close()
+    with target.queried() as connection:
+        if connection:
+            yield DuckdbReader(connection)
+            return
+        with _working_folder() as folder:
+            yield _DltReader(target, folder)
 
 
 @contextmanager
 def _working_folder() -> Iterator[str]:
-    """Of this reader alone: a sync may be at work in the place's own."""
+    """Yields a folder of this reader alone: a sync may be at work in the target's own."""
     folder = tempfile.mkdtemp(prefix=f"gapless-read-{os.getpid()}-")
     try:
         yield folder
@@ -81,15 +50,20 @@ def _working_folder() -> Iterator[str]:
 
 
 class _EmptyReader:
+    """Of a destination that nothing was synced to."""
+
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         return None
 
 
-class FileReader:
+class DuckdbReader:
+    """Of a DuckDB file or a DuckLake, by a connection of DuckDB's."""
+
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
+        """Returns what `Reader.rows` says."""
         import duckdb
 
         names = [f'"{dataset}"."{table}"' for table in tables]
@@ -101,14 +75,15 @@ class FileReader:
 
 
 class _DltReader:
-    """Any other destination, through dlt."""
+    """Of any other destination, through dlt."""
 
     def __init__(self, target: Target, folder: str) -> None:
         self._target, self._folder = target, folder
 
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         import dlt
-        from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+        from gapless.sources._incremental.dlt_internals import DestinationUndefinedEntity
 
         pipeline = dlt.pipeline(
             dataset,
@@ -121,8 +96,8 @@ class _DltReader:
                 pipeline.sync_destination()
             with pipeline.sql_client() as client:
                 names = [self._name(client, table) for table in tables]
-                asked = re.sub('"([a-z_]+)"', lambda name: client.escape_column_name(name[1]), select).format(*names)
-                with client.execute_query(asked) as cursor:
+                query = re.sub('"([a-z_]+)"', lambda name: client.escape_column_name(name[1]), select).format(*names)
+                with client.execute_query(query) as cursor:
                     return list(cursor.fetchall())
         except DestinationUndefinedEntity:
             return None

@@ -1,33 +1,47 @@
-"""SQLite, by dlt's destination for SQLAlchemy: a file per source beside the one that is named, as dlt has it.
-
-JSON is kept as the text it is. dlt 1.31 would make a JSON string of the text in a parquet file, and in a column that
-is declared as JSON SQLite takes what looks like a number for one and rounds it.
-"""
+"""SQLite, by dlt's destination for SQLAlchemy: a file per source beside the one that is named, as dlt has it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-from dlt.common.destination import PreparedTableSchema
-from dlt.common.schema.typing import TColumnSchema
-from dlt.destinations import sqlalchemy as destination
-from dlt.destinations.impl.sqlalchemy.type_mapper import SqlalchemyTypeMapper
+from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.errors import WrongSettings
+from gapless.sources._incremental.shard import Shard
 
 
-class _Types(SqlalchemyTypeMapper):
-    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> Any:
-        return sa.Text()
+class SqliteDatabase(Backend):
+    """A database of SQLite's, which is a file."""
 
+    one_writer = updates_rows = True
 
-class _SqliteFile(destination):
+    def check(self) -> None:
+        """Raises WrongSettings when it is another engine of SQLAlchemy's, or no file."""
+        if not is_sqlite(self.config.credentials):
+            raise WrongSettings(
+                "of SQLAlchemy's databases SQLite alone is known to get every value right: sqlite:///…"
+            )
+        sqlite_path(self.config.credentials)
+
     @property
-    def destination_type(self) -> str:
-        """As dlt knows it, in its traces and for `dlt.attach`."""
-        return "dlt.destinations.sqlalchemy"
+    def lock_beside(self) -> Path:
+        """Returns the file that the configuration names."""
+        return sqlite_path(self.config.credentials)
+
+    def dlt_destination(self, shard: Shard, connection: Any) -> Any:
+        """Returns dlt's destination with JSON as text."""
+        from gapless.pipelines.destinations._dlt.sqlite_client import sqlite_destination
+
+        return sqlite_destination(self.name, self.config.credentials)
 
 
-def sqlite_file(name: str, credentials: Any) -> destination:
-    """dlt's destination, by its name in dlt's configuration."""
-    own: dict[str, Any] = {} if name == "sqlalchemy" else {"destination_name": name}
-    return _SqliteFile(credentials, type_mapper=_Types, **own)
+def is_sqlite(credentials: Any) -> bool:
+    """Returns whether dlt's credentials lead to SQLite."""
+    return bool(credentials.drivername.startswith("sqlite"))
+
+
+def sqlite_path(credentials: Any) -> Path:
+    """Returns the file of a SQLite database. Raises WrongSettings when it is in memory."""
+    if not credentials.database or credentials.database == ":memory:":
+        raise WrongSettings("a SQLite database must be a file: sqlite:///gapless.sqlite, or sqlite:////var/lib/…")
+    return Path(credentials.database).resolve()

@@ -1,4 +1,4 @@
-"""Where a sync works: dlt's settings, the destination, the lock, and working files that nobody misses.
+"""Where a sync works: a destination, the part of a split sync, the lock, and working files that nobody misses.
 
 Working files are one folder per destination, readable by its owner alone, emptied under the lock before and after
 each sync: state comes back from the destination, so a crash leaves nothing that the next sync would believe.
@@ -7,140 +7,139 @@ each sync: state comes back from the destination, so a crash leaves nothing that
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from gapless.pipelines.config import apply_dlt_defaults, working_root
+from gapless.pipelines.destinations.backend import Backend, Check, FileFormat
 from gapless.pipelines.destinations.file_lock import locked
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._incremental.shard import Shard
 
 DEFAULT_FILE = "gapless.duckdb"
-ONE_WRITER = ("ducklake", "sqlalchemy", "filesystem")
-"""Types of destinations that two syncs cannot write to at once, whatever they write."""
-FILE_FORMATS = {
-    "postgres": "insert_values",  # takes parquet only through a driver that cannot write jsonb
-    "redshift": "insert_values",  # takes files only from a bucket
-    "bigquery": "jsonl",  # of parquet it takes no JSON
-}
-"""By type of destination; of all others parquet."""
+
+
+@dataclass
+class _Open:
+    """What is open while a target is locked."""
+
+    connection: Any = None
+    """To the DuckDB file, or to the DuckDB with the DuckLake."""
+    check: Check | None = None
+    """Raises GaplessError when the lock of the database server is lost."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A destination by name, and what of it lies on this machine."""
+    """A destination and which part of a split sync works there. Two are equal when they write the same data."""
 
-    destination: str
-    file: Path | None
-    """The DuckDB file; other destinations have none."""
-    identity: str
-    """Tells two destinations apart, without a secret."""
-    kind: str = "duckdb"
-    """What dlt calls this type of destination."""
+    backend: Backend
     shard: Shard = field(default_factory=Shard)
-    """Which part of a split sync works here."""
-    _known: Any = field(default=None, compare=False, repr=False)
-    """Of Postgres the credentials, of a DuckLake the configuration."""
-    beside: Path | None = None
-    """The file of SQLite, or of a DuckLake's catalog, beside which the lock is."""
-    _settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What dlt must be told of other databases."""
-    appends: bool = False
-    """It replaces nothing: a changed record stands there once per change."""
-    _connections: list[Any] = field(default_factory=list, compare=False, repr=False)
-    """The open DuckDB file, or the DuckDB with the DuckLake, while locked."""
-    _checks: list[Callable[[], None]] = field(default_factory=list, compare=False, repr=False)
-    """Whether the lock in Postgres is still ours, while locked."""
+    _open: _Open = field(default_factory=_Open, compare=False, repr=False)
 
     @classmethod
     def find(cls, destination: str, shard: Shard | None = None, accept_append: bool = False) -> Target:
-        """Raises WrongSettings when there is no such destination, its credentials are missing, it can only append and
-        that is not accepted, or it cannot be written to by shards at once."""
+        """Returns the destination of this name in dlt's configuration.
+
+        Raises WrongSettings when there is no such destination, its credentials are missing, it can only append and
+        that is not accepted, or shards cannot write to it at once.
+        """
         from gapless.pipelines.destinations.resolve import find
 
         apply_dlt_defaults()
-        found = find(destination, Path.cwd() / DEFAULT_FILE, accept_append)
-        if shard and not shard.whole and (found.file or found.kind in ONE_WRITER):
+        backend = find(destination, Path.cwd() / DEFAULT_FILE, accept_append)
+        if shard and not shard.whole and backend.one_writer:
             raise WrongSettings(
-                f"{found.file or destination} has one writer at a time, so shards cannot write to it at once. Give a"
-                " database server or a warehouse as --destination, or leave out --shard."
+                f"{backend.file or destination} has one writer at a time, so shards cannot write to it at once. Give"
+                " a database server or a warehouse as --destination, or leave out --shard."
             )
-        return cls(destination, found.file, found.identity, found.kind, shard or Shard(), *found[3:])
+        return cls(backend, shard or Shard())
+
+    @classmethod
+    def of_file(cls, file: Path) -> Target:
+        """Returns the target that is this DuckDB file, whatever dlt's configuration says."""
+        from gapless.pipelines.destinations.duckdb_file import duckdb_file
+
+        return cls(duckdb_file(file))
+
+    @property
+    def destination(self) -> str:
+        """Returns the destination's name in dlt's configuration."""
+        return self.backend.name
+
+    @property
+    def identity(self) -> str:
+        """Returns what tells two destinations apart, without a secret."""
+        return self.backend.identity
+
+    @property
+    def file(self) -> Path | None:
+        """Returns the DuckDB file; other destinations have none."""
+        return self.backend.file
+
+    @property
+    def appends(self) -> bool:
+        """Returns whether nothing is replaced there: a record that changed is there once per change."""
+        return self.backend.appends
+
+    @property
+    def file_format(self) -> FileFormat:
+        """Returns the format of load files that dlt is told to write."""
+        return self.backend.file_format
 
     @property
     def dlt_destination(self) -> Any:
-        """What `dlt.pipeline(destination=)` takes."""
-        if self.kind == "postgres":
-            from gapless.pipelines.destinations.postgres import PostgresDatabase
-
-            return PostgresDatabase(self.destination, self._known, self.shard)
-        if self.kind == "ducklake":
-            from gapless.pipelines.destinations.ducklake import Lake
-
-            return Lake(self.destination, self._known, self._connections[0])
-        if self.kind == "sqlalchemy":
-            from gapless.pipelines.destinations.sqlite import sqlite_file
-
-            return sqlite_file(self.destination, self._known)
-        if not self.file:
-            return self._elsewhere()
-        from gapless.pipelines.destinations.duckdb_file import DuckdbFile
-
-        return DuckdbFile(self._connections[0] if self._connections else str(self.file))
-
-    def _elsewhere(self) -> Any:
-        from dlt.common.destination import Destination
-
-        own = dict(self._settings)
-        if not self.shard.whole:
-            own["staging_dataset_name_layout"] = f"%s_staging_{self.shard.number}_of_{self.shard.of}"
-        return Destination.from_reference(self.destination, **own) if own else self.destination
+        """Returns what `dlt.pipeline(destination=)` takes."""
+        return self.backend.dlt_destination(self.shard, self._open.connection)
 
     @property
     def connection(self) -> Any:
-        """To the DuckDB file or the DuckLake, while it is open here."""
-        if not self._connections or self.kind == "duckdb":
-            return self._connections[0].cursor() if self._connections else None
-        from gapless.pipelines.destinations.ducklake import session
-
-        return session(self._connections[0], self._known)
-
-    @property
-    def file_format(self) -> Any:
-        """Of load files."""
-        return file_format(self.kind)
+        """Returns a new connection to the DuckDB file or the DuckLake while it is open here, else None."""
+        return self.backend.session(self._open.connection) if self._open.connection else None
 
     @property
     def working_folder(self) -> Path:
+        """Returns the folder for dlt's working files, one for each destination and shard."""
         mark = blake2b(self.identity.encode(), digest_size=8).hexdigest()
         part = "" if self.shard.whole else f"-{self.shard.number}-of-{self.shard.of}"
         return working_root() / f"{mark}{part}"
 
     @property
     def lock_file(self) -> Path:
-        """Beside the database's file, so that everyone who shares the file shares the lock."""
-        if file := self.file or self.beside:
+        """Returns the lock's file: beside the database's file, so that everyone who shares that shares the lock."""
+        if file := self.backend.lock_beside:
             return file.with_name(file.name + ".lock")
         return self.working_folder.with_suffix(".lock")
 
+    def queried(self) -> Any:
+        """Yields a DuckDB connection for readers, or None where dlt must be asked. See `Backend.queried`."""
+        return self.backend.queried(self._open.connection)
+
     def check(self) -> None:
         """Raises GaplessError when the lock was lost while locked."""
-        for check in self._checks:
-            check()
+        if self._open.check:
+            self._open.check()
 
     @contextmanager
     def locked(self) -> Iterator[Path]:
-        """The one writer, with the file open; an empty working folder, gone at the end. Raises as the two do."""
-        with self.lock() as folder, self.opened(), self._alone():
-            yield folder
+        """Holds every lock, with the destination open; yields an empty working folder, which is removed at the end.
+
+        Raises Locked when another sync is writing, GaplessError when something cannot be opened or written.
+        """
+        with self.lock() as folder, self.opened(), self.backend.guarded(self.shard) as check:
+            self._open.check = check
+            try:
+                yield folder
+            finally:
+                self._open.check = None
 
     @contextmanager
     def lock(self) -> Iterator[Path]:
-        """The lock and the working folder. Raises Locked, or says what is not writable."""
+        """Holds the lock in a file; yields the empty working folder. Raises Locked, GaplessError."""
         whole = replace(self, shard=Shard()).lock_file
         working_root().mkdir(mode=0o700, exist_ok=True)
         with locked(self.lock_file, whole, str(self.file or self.destination)):
@@ -153,54 +152,10 @@ class Target:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """The DuckDB file or the DuckLake, before any request: see duckdb_file.py and ducklake.py."""
-        with self._opening() as connection:
-            if connection is None:
-                yield
-                return
-            self._connections.append(connection)
+        """Keeps the DuckDB file or the DuckLake open, before any request. Raises GaplessError when it cannot be."""
+        with self.backend.opened() as connection:
+            self._open.connection = connection
             try:
                 yield
             finally:
-                self._connections.remove(connection)
-
-    def _opening(self) -> AbstractContextManager[Any]:
-        if self.kind == "ducklake":
-            from gapless.pipelines.destinations import ducklake
-
-            return ducklake.opened(self._known)
-        if not self.file:
-            return nullcontext()
-        from gapless.pipelines.destinations import duckdb_file
-
-        return duckdb_file.opened(self.file)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """On Postgres, which other machines may write to, one more lock: the server frees it when we are gone."""
-        database = self._postgres()
-        if database is None:
-            yield
-            return
-        from gapless.pipelines.destinations import advisory_lock
-
-        credentials, options = database.to_native_representation(), database.get_query()["options"]
-        with advisory_lock.locked(credentials, self.destination, options, self.shard) as check:
-            self._checks.append(check)
-            try:
-                yield
-            finally:
-                self._checks.remove(check)
-
-    def _postgres(self) -> Any:
-        """dlt's credentials of the Postgres database that is written to, be it a DuckLake's catalog."""
-        if self.kind == "ducklake" and not self.beside:
-            from gapless.pipelines.destinations.ducklake import catalog
-
-            return catalog(self._known)
-        return self._known if self.kind == "postgres" else None
-
-
-def file_format(kind: str) -> Any:
-    """What dlt loads a type of destination from."""
-    return FILE_FORMATS.get(kind, "parquet")
+                self._open.connection = None

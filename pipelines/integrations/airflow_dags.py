@@ -16,8 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -100,6 +99,7 @@ class Sync(BaseOperator):
         nothing comes after a window, so that is tried again. Nothing else is."""
         from gapless.pipelines import redaction
         from gapless.pipelines.config import apply_dlt_defaults
+        from gapless.pipelines.destinations._dlt.config import without_interval
         from gapless.pipelines.destinations.target import Target
         from gapless.pipelines.errors import explain
         from gapless.pipelines.sync.request import SyncRequest
@@ -112,7 +112,7 @@ class Sync(BaseOperator):
             redaction.register_secrets()
             redaction.guard_logs()
             job = _job(self.source, context)
-            with _no_interval():
+            with without_interval():
                 (outcome,) = sync([self.source], Target.find(self.destination), job)
         except Locked as error:
             raise (AirflowException if job.window else AirflowSkipException)(str(error)) from None
@@ -134,23 +134,3 @@ def _job(source: str, context: Any) -> SyncRequest:
     if context["dag_run"].run_type in ONE_INTERVAL and start and start < end:
         return SyncRequest(window=Window(start.astimezone(UTC), end.astimezone(UTC)))
     return SyncRequest()
-
-
-@contextmanager
-def _no_interval() -> Iterator[None]:
-    from dlt.common.configuration.container import Container
-    from dlt.extract.incremental.context import TimeIntervalContext
-
-    class NoInterval(TimeIntervalContext):
-        """dlt's own looks for a task's interval whenever it was given none."""
-
-        def _detect(self) -> None:
-            return None
-
-    container = Container()
-    before = container[TimeIntervalContext]
-    container[TimeIntervalContext] = NoInterval()
-    try:
-        yield
-    finally:
-        container[TimeIntervalContext] = before

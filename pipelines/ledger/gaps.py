@@ -19,6 +19,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ledger import backfills
 from gapless.pipelines.ledger.status import BEGINNING, COMPLETED, as_utc
 from gapless.sources import SOURCES, Source
+from gapless.sources._incremental.dlt_tables import LOADS
 from gapless.sources._incremental.shard import Shard
 
 
@@ -60,7 +61,7 @@ class _GapFinder:
         self._main = source.main
         columns = "parent, covered_to, last_checked_at, missing, error, failures"
         select = f"select {columns} from {{0}} where {COMPLETED} and stream = '{self._main.name}'"
-        self._coverage = {row[0]: row[1:] for row in self._rows(select, "coverage", "_dlt_loads")}
+        self._coverage = {row[0]: row[1:] for row in self._rows(select, "coverage", LOADS)}
 
     def gaps(self) -> Iterator[Gap]:
         yield from self._intervals()

@@ -19,6 +19,7 @@ from gapless.pipelines.sync.history import forget
 from gapless.sources import SOURCES, Source
 from gapless.sources._incremental.backfill_state import STATE
 from gapless.sources._incremental.dlt_resource import tree_resource
+from gapless.sources._incremental.dlt_tables import LOADS, STATES, newest_state
 from gapless.sources._incremental.ledger import COVERAGE, Ledger
 from gapless.sources._incremental.session import LoadItem, Session
 from gapless.sources._incremental.walk_state import WalkState
@@ -62,17 +63,13 @@ def backfills(reader: Reader, source: Source) -> dict[str, dict[str, Any]]:
 
 
 def of_source(reader: Reader, source: Source) -> dict[str, Any] | None:
-    from dlt.common.versioned_state import decompress_state
+    from gapless.pipelines.destinations._dlt.runtime import stored_source_state
 
-    select = (
-        "select s.state from {0} as s join {1} as l on s._dlt_load_id = l.load_id where l.status = 0"
-        f" and s.pipeline_name = '{source.name}' order by l.load_id desc limit 1"
-    )
-    found = reader.rows(source.name, select, "_dlt_pipeline_state", "_dlt_loads")
+    found = reader.rows(source.name, newest_state("{0}", "{1}", source.name), STATES, LOADS)
     if not found:
         return None
-    state: dict[str, Any] = decompress_state(found[0][0]).get("sources", {}).get(source.name, {})
-    return state
+    ((state,),) = found
+    return stored_source_state(state, source.name)
 
 
 def _without_cursors(state: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from typing import Any
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES, Source
+from gapless.sources._incremental.dlt_tables import LOADS, is_completed
 from gapless.sources._schema.columns import TableSchema
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """What a reset proof is covered to: before every record; not null, which would mean that it was never asked."""
-COMPLETED = "_dlt_load_id in (select load_id from {1} where status = 0)"
+COMPLETED = is_completed("{1}")
 """The ledger's rows that count: a load that broke off proves nothing."""
 
 
@@ -142,7 +143,7 @@ def coverage(reader: Reader, dataset: str) -> dict[str, Coverage]:
     select = f"select {columns} from {{0}} where {COMPLETED}"
     streams: dict[str, Coverage] = {}
     for stream, start, end, missing, checked, error, failures in (
-        reader.rows(dataset, select, "coverage", "_dlt_loads") or []
+        reader.rows(dataset, select, "coverage", LOADS) or []
     ):
         seen = streams.setdefault(stream, Coverage())
         seen.parents += 1

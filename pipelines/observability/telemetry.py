@@ -104,18 +104,17 @@ class _Telemetry:
 
     @contextmanager
     def round(self, names: list[str]) -> Iterator[None]:
-        from dlt.pipeline import trace
+        from gapless.pipelines.destinations._dlt.runtime import tracked
 
         error: BaseException | None = None
         self._each("begin", names)
-        trace.TRACKING_MODULES.append(self)  # dlt's own seam
         try:
-            yield
+            with tracked(self):
+                yield
         except BaseException as found:
             error = found
             raise
         finally:
-            trace.TRACKING_MODULES.remove(self)
             self._each("finish", error)
             self._collector.flush()
 

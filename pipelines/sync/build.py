@@ -21,7 +21,7 @@ no source has its credentials, so there is nothing to sync.
 
 def build(source: Source, session: Session, **settings: Any) -> Any:
     """Returns the dlt source. Raises WrongSettings, naming what is missing or wrong."""
-    from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+    from gapless.pipelines.destinations._dlt.config import ConfigFieldMissingException, ConfigurationException
 
     try:
         return source.build(session=session, **settings)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gapless.pipelines.destinations.target import file_format
+from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.outcome import own_version
 from gapless.sources import Source
+from gapless.sources._incremental.dlt_tables import (
+    LOAD_ID,
+    LOADS,
+    PREFIX,
+    ROOT_ID,
+    ROW_ID,
+    SCHEMAS,
+    forget_schemas,
+    is_completed,
+)
 from gapless.sources._incremental.shard import Shard
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
-
-SUPPORTS_UPDATE = ("duckdb", "ducklake", "postgres", "sqlalchemy")
-"""Where plain SQL puts a row of `runs` in and changes it; in warehouses JSON and times have ways of their own."""
-APPEND_ONLY = ("filesystem",)
 
 
 def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int], shard: Shard) -> None:
@@ -25,31 +32,30 @@ def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int]
     What was `lost` counts as held, so that it is missed again until it is read again. Of shards the first alone tells
     what is held, of the roots: while it counts, others write.
     """
-    if _type(pipeline) in APPEND_ONLY:
+    if _backend(pipeline).appends:
         return _load(pipeline, source, {**_row(outcome, shard), "held": None})
     try:
         with pipeline.sql_client() as client:
-            runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", "_dlt_loads"))
+            runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))
             row = {**_row(outcome, shard), "held": None}
             if shard.number == 1:
                 held = _row_counts(client, source)
                 held |= {table: held.get(table, 0) + rows for table, rows in lost.items()}
-                in_place = shard.whole and _type(pipeline) in SUPPORTS_UPDATE
+                in_place = shard.whole and _backend(pipeline).updates_rows
                 row["held"] = json.dumps(held if in_place else _roots(held))
             _add(pipeline, source, client, runs, row)
-            completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
-            client.execute_sql(f"delete from {letters} where healed_at is not null and {completed}")
+            client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
     except Exception:
         if outcome.error is None:  # without a first load there is no table yet, and the error is told anyway
             raise
 
 
-def _type(pipeline: Any) -> str:
-    return str(pipeline.destination.destination_type).rsplit(".", 1)[-1]
+def _backend(pipeline: Any) -> type[Backend]:
+    return backend_class(pipeline.destination.destination_type)
 
 
 def _add(pipeline: Any, source: Source, client: Any, runs: str, row: dict[str, Any]) -> None:
-    if _type(pipeline) not in SUPPORTS_UPDATE:
+    if not _backend(pipeline).updates_rows:
         return _load(pipeline, source, row)
     if row["held"] is not None:
         client.execute_sql(f"update {runs} set held = null where held is not null")
@@ -70,11 +76,11 @@ def _load(pipeline: Any, source: Source, row: dict[str, Any]) -> None:
     from gapless.sources._schema.arrow import Batch
 
     def resource() -> Any:
-        told = Run.model_validate({name: value for name, value in row.items() if not name.startswith("_dlt")})
+        told = Run.model_validate({name: value for name, value in row.items() if not name.startswith(PREFIX)})
         steps = [LoadItem([Batch(RUNS, [told])])]
         return tree_resource(source.tables, lambda ledger, state: iter(steps), Session())
 
-    pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=file_format(_type(pipeline)))
+    pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=_backend(pipeline).file_format)
 
 
 def find_lost_rows(pipeline: Any, source: Source) -> dict[str, int]:
@@ -84,7 +90,7 @@ def find_lost_rows(pipeline: Any, source: Source) -> dict[str, int]:
     record that changed may be fewer, also when that sync is killed before it can tell: they are not counted on then.
     Where rows are only appended nobody counts them.
     """
-    if _type(pipeline) in APPEND_ONLY:
+    if _backend(pipeline).appends:
         return {}
     with pipeline.sql_client() as client:
         before = _told(client)
@@ -92,11 +98,11 @@ def find_lost_rows(pipeline: Any, source: Source) -> dict[str, int]:
             return {}
         now = _row_counts(client, source)
         if before.keys() - now.keys():  # dlt looks for missing tables only when it does not know the schema
-            client.execute_sql(f"delete from {client.make_qualified_table_name('_dlt_version')} where 1 = 1")
+            client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
         lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
         if lost or not before:
             _without_orphans(client, source, now)
-        if _type(pipeline) in SUPPORTS_UPDATE:
+        if _backend(pipeline).updates_rows:
             runs = client.make_qualified_table_name("runs")
             client.execute_sql(f"update {runs} set held = %s where held is not null", json.dumps(_roots(before)))
     return lost
@@ -117,7 +123,7 @@ def describe_lost_rows(source: Source, lost: dict[str, int]) -> list[str]:
 
 def _told(client: Any) -> dict[str, int] | None:
     """What the tables held when the last sync ended; None before the first one."""
-    from dlt.destinations.exceptions import DatabaseUndefinedRelation
+    from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
 
     runs = client.make_qualified_table_name("runs")
     try:
@@ -135,13 +141,13 @@ def _without_orphans(client: Any, source: Source, held: dict[str, int]) -> None:
         root = client.make_qualified_table_name(table.name)
         for shape in table.schema.tree():
             if shape.parent and shape.name in held:
-                rooted = f"_dlt_root_id not in (select _dlt_id from {root})" if table.name in held else "1 = 1"
+                rooted = f"{ROOT_ID} not in (select {ROW_ID} from {root})" if table.name in held else "1 = 1"
                 client.execute_sql(f"delete from {client.make_qualified_table_name(shape.name)} where {rooted}")
 
 
 def forget(pipeline: Any) -> None:
     """What the tables held: nothing is missed that the next sync is told to read again anyway."""
-    if _type(pipeline) in APPEND_ONLY:
+    if _backend(pipeline).appends:
         return
     with pipeline.sql_client() as client:
         runs = client.make_qualified_table_name("runs")
@@ -150,8 +156,7 @@ def forget(pipeline: Any) -> None:
 
 def _row_counts(client: Any, source: Source) -> dict[str, int]:
     """Rows by table of the vendor's own tables; a missing table is missing here too."""
-    from dlt.destinations.exceptions import DatabaseUndefinedRelation
-
+    from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
     from gapless.sources._incremental.dlt_resource import shapes
 
     held: dict[str, int] = {}
@@ -179,6 +184,6 @@ def _row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
         "error": outcome.error,
         "shard": None if shard.whole else str(shard),
         "version": own_version(),
-        "_dlt_id": outcome.run_id,
-        "_dlt_load_id": "",
+        ROW_ID: outcome.run_id,
+        LOAD_ID: "",
     }

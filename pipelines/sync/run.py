@@ -14,6 +14,7 @@ from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, record
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.sources import SOURCES, Source
+from gapless.sources._incremental.dlt_tables import PREFIX
 from gapless.sources._incremental.session import Session
 from gapless.sources._incremental.shard import Shard
 
@@ -88,7 +89,7 @@ def _shard_of(source: Source, target: Target) -> Shard:
 def count(outcome: Outcome, pipeline: Any) -> None:
     outcome.packages += 1
     for table, rows in pipeline.last_trace.last_normalize_info.row_counts.items():
-        if rows and not table.startswith("_dlt"):
+        if rows and not table.startswith(PREFIX):
             outcome.rows[table] = outcome.rows.get(table, 0) + rows
 
 

@@ -59,7 +59,7 @@ def _gaps(source: str, now: datetime) -> str:
     from gapless.pipelines.ledger.gaps import gaps
 
     file = shown().asked
-    found = gaps(Target("duckdb", file, str(file)), [] if source == "all" else [source], now)
+    found = gaps(Target.of_file(file), [] if source == "all" else [source], now)
     lines = [
         [f"{g.source}.{g.stream}", g.parent, g.kind, g.since, g.until, g.why, g.fill] for g in islice(found, LINES)
     ]

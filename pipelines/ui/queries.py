@@ -5,7 +5,6 @@ So no sync waits long for the page, and each answer is of one state. Knows no HT
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,15 +96,11 @@ def _begin(file: Path) -> str:
 def _opened(file: Path) -> Any:
     import duckdb
 
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return duckdb.connect(str(file), read_only=True)
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower():
-                raise QueryUnavailable(
-                    f"{file} cannot be read: {str(error).splitlines()[0]}", "gapless doctor"
-                ) from None
-            if time.monotonic() > until:
-                raise QueryUnavailable(*BUSY) from None
-        time.sleep(0.1)
+    from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
+
+    try:
+        return connect(file, read_only=True, patience=PATIENCE)
+    except FileInUse:
+        raise QueryUnavailable(*BUSY) from None
+    except duckdb.IOException as error:
+        raise QueryUnavailable(f"{file} cannot be read: {str(error).splitlines()[0]}", "gapless doctor") from None

@@ -27,14 +27,10 @@ def open_client(source: Source) -> Iterator[Client]:
 
 def settings(source: Source, *wanted: str) -> dict[str, Any]:
     """Returns those of these settings that are set, as dlt finds them."""
-    from dlt.common.configuration.utils import get_resolved_traces
+    from gapless.pipelines.destinations._dlt.config import resolved_settings
 
-    traces = get_resolved_traces()
-    traces.clear()
-    check_settings(source)
-    found = {trace.key: trace.value for trace in traces.resolved_traces if trace.key in wanted and trace.value}
-    traces.clear()  # they hold the secrets, too
-    return found
+    found = resolved_settings(lambda: check_settings(source))
+    return {setting.key: setting.value for setting in found if setting.key in wanted and setting.value}
 
 
 def only(source: Source) -> list[str]:

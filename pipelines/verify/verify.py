@@ -26,6 +26,7 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
+from gapless.sources._incremental.dlt_tables import LOADS
 from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._schema.arrow import digest
 
@@ -147,7 +148,7 @@ class _Comparison:
         group = f" group by {column}" if self._stream.column else ""
         proofs = f"select parent, covered_from, covered_to from {{0}} where stream = '{self._main}' and {COMPLETED}"
         with reading(self._target) as reader:
-            found = reader.rows(self._source.name, proofs, "coverage", "_dlt_loads")
+            found = reader.rows(self._source.name, proofs, "coverage", LOADS)
             held = reader.rows(self._source.name, f"select {column}, count(*) from {{0}}{group}", self._main)
         self._proofs = {p: (as_utc(start), as_utc(to)) for p, start, to in found or []}
         self._held = {str(parent): int(count) for parent, count in held or []}

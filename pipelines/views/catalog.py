@@ -99,7 +99,7 @@ class _DltCatalog:
         return found
 
     def _those(self, dataset: str, names: list[str]) -> list[str]:
-        from dlt.destinations.exceptions import DatabaseUndefinedRelation
+        from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
 
         with self._sql.with_alternative_dataset_name(self._called[dataset]):
             try:
@@ -112,8 +112,7 @@ class _DltCatalog:
         return self._sql.execute_sql(f"select {what} from {self._sql.make_qualified_table_name(view)}")[0][0]
 
     def make(self, views: Mapping[str, str], missing: Collection[str]) -> None:
-        from dlt.destinations.exceptions import DatabaseException
-
+        from gapless.pipelines.destinations._dlt.runtime import DatabaseException
         from gapless.pipelines.views.dialect import created
 
         if not self._sql.has_dataset():

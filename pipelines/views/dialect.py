@@ -121,14 +121,15 @@ def _null(kind: str) -> Node:
 def _columns(source: str, table: str) -> dict[str, str]:
     """Column -> dlt's type, as the models have them."""
     from gapless.sources._incremental.dlt_resource import shapes
+    from gapless.sources._incremental.dlt_tables import LIST_INDEX, LOAD_ID, LOADS, LOADS_COLUMNS
     from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS
 
-    if table == "_dlt_loads":
-        return {"load_id": "text", "status": "bigint"}
+    if table == LOADS:
+        return LOADS_COLUMNS
     tables = (*SOURCES[source].tables, COVERAGE, DEAD_LETTERS, RUNS)
     (shape,) = (shape for shape in shapes(tables) if shape.name == table)
-    keys = {name: "bigint" if name == "_dlt_list_idx" else "text" for name in shape.arrow_schema.names}
-    return {**keys, "_dlt_load_id": "text", **{column.name: column.data_type for column in shape.columns}}
+    keys = {name: "bigint" if name == LIST_INDEX else "text" for name in shape.arrow_schema.names}
+    return {**keys, LOAD_ID: "text", **{column.name: column.data_type for column in shape.columns}}
 
 
 def _spelled(query: Node, dialect: str) -> Node:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gapless.sources._incremental.dlt_tables import LOAD_ID, LOADS, PREFIX, ROOT_ID, ROW_ID, is_completed
+
 
 def appends(capabilities: Any) -> bool:
     """Whether a destination of these capabilities, as dlt knows them, can replace nothing."""
@@ -15,13 +17,13 @@ def appends(capabilities: Any) -> bool:
 
 def newest(client: Any, table: str) -> str:
     """What counts of a table, as a subquery in the SQL of DuckDB, which reads files for dlt."""
-    own, loads = client.make_qualified_table_name(table), client.make_qualified_table_name("_dlt_loads")
-    if table.startswith("_dlt"):
+    own, loads = client.make_qualified_table_name(table), client.make_qualified_table_name(LOADS)
+    if table.startswith(PREFIX):
         return str(own)
-    completed = f"where _dlt_load_id in (select load_id from {loads} where status = 0)"
+    completed = f"where {is_completed(loads)}"
     root, _, below = table.partition("__")
     if not below:
-        one = "qualify row_number() over (partition by _dlt_id order by _dlt_load_id desc) = 1"
+        one = f"qualify row_number() over (partition by {ROW_ID} order by {LOAD_ID} desc) = 1"
         return f"(select * from {own} {completed} {one})"
-    roots = f"select _dlt_id, max(_dlt_load_id) from {client.make_qualified_table_name(root)} {completed} group by 1"
-    return f"(select * from {own} where (_dlt_root_id, _dlt_load_id) in ({roots}))"
+    roots = f"select {ROW_ID}, max({LOAD_ID}) from {client.make_qualified_table_name(root)} {completed} group by 1"
+    return f"(select * from {own} where ({ROOT_ID}, {LOAD_ID}) in ({roots}))"

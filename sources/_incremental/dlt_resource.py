@@ -1,7 +1,7 @@
-"""The edge to dlt: a session's chunks as one dlt resource that loads a tree of real nested tables.
+"""Turns a session's load packages into one dlt resource that loads a tree of real nested tables.
 
-dlt 1.31 knows nested tables only from rows it has normalized itself; the hints of `_hints` and the class
-`_RootResource` are all it takes to make them of Arrow tables.
+dlt 1.31 makes nested tables only of rows that it normalizes itself; the hints of `_hints` and
+`dlt_internals.name_root_resources` are all it takes to make them of Arrow tables.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
-from dlt.common.schema import Schema
-from dlt.common.schema.typing import TTableSchema
-from dlt.extract import DltResource
+from dlt.sources import DltResource
 
+from gapless.sources._incremental.dlt_internals import name_root_resources
+from gapless.sources._incremental.dlt_tables import LOAD_ID, PARENT_ID, ROOT_ID, ROW_ID
 from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
 from gapless.sources._incremental.session import LoadItem, Session
 from gapless.sources._incremental.write_strategy import Arrows, WriteStrategy
@@ -24,23 +24,11 @@ from gapless.sources._schema.destination_limits import storage_check
 from gapless.sources._schema.privacy import NOTHING_PRIVATE, Privacy
 
 DLT_COLUMNS: dict[str, dict[str, Any]] = {
-    "_dlt_id": {"row_key": True, "unique": True},
-    "_dlt_parent_id": {"parent_key": True},
-    "_dlt_root_id": {"root_key": True},
+    ROW_ID: {"row_key": True, "unique": True},
+    PARENT_ID: {"parent_key": True},
+    ROOT_ID: {"root_key": True},
 }
-
-
-class _RootResource(Schema):
-    """A schema whose nested tables name their root's resource.
-
-    `Extract._compute_metrics` reads `get_table(name)["resource"]` for every table that got a file, and a nested
-    table has none (KeyError). dlt clones a schema given to `@dlt.source`, so the class is set while extracting.
-    """
-
-    def get_table(self, table_name: str) -> TTableSchema:
-        table = super().get_table(table_name)
-        parent = table.get("parent")
-        return {**table, "resource": self.get_table(parent)["resource"]} if parent else table
+"""What dlt must know of the columns that it would make itself for rows."""
 
 
 def shapes(tables: Sequence[Table]) -> list[TableSchema]:
@@ -76,7 +64,7 @@ def table_resource(main: Table, bring: Callable[[dict[str, Any]], Iterator[tuple
     """
 
     def rows() -> Iterator[Any]:
-        dlt.current.source_schema().__class__ = _RootResource
+        name_root_resources()
         load_id = dlt.current.load_package_state()["load_id"]
         way = WriteStrategy(dlt.current.pipeline().destination.capabilities())
         for table, brought in bring(dlt.current.resource_state()):
@@ -90,12 +78,12 @@ def table_resource(main: Table, bring: Callable[[dict[str, Any]], Iterator[tuple
 def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
     """With `_dlt_load_id`, which dlt adds to Arrow tables only when configured; the ledger rests on it."""
     ids = pa.repeat(pa.scalar(load_id), arrow.num_rows)
-    return arrow.append_column(pa.field("_dlt_load_id", pa.string(), nullable=False), ids)
+    return arrow.append_column(pa.field(LOAD_ID, pa.string(), nullable=False), ids)
 
 
 def _hints(table: Table, shape: TableSchema, write_disposition: Any) -> Any:
     columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
-    keys = [name for name in (*shape.arrow_schema.names, "_dlt_load_id") if name not in columns]
+    keys = [name for name in (*shape.arrow_schema.names, LOAD_ID) if name not in columns]
     columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}
     if shape.parent:
         return dlt.mark.make_hints(

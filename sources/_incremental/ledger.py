@@ -1,7 +1,7 @@
 """What is proven and what failed: the tables `coverage`, `dead_letters`, `status_changes`, and their way back.
 
 They are loaded in the same package as the rows they speak of. A row counts only when its load was completed
-(`_dlt_load_id` stands in `_dlt_loads`), so a crash between rows and ledger can only lead to reading again.
+(it stands in dlt's table of loads), so a crash between rows and ledger can only lead to reading again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dlt
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from gapless.sources._incremental.append_only import appends, newest
+from gapless.sources._incremental.dlt_internals import DestinationUndefinedEntity, column_names
+from gapless.sources._incremental.dlt_tables import LOADS, is_completed
 from gapless.sources._incremental.shard import Shard
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.record import Instant, Integer, Json, Number, Record, Text
@@ -147,16 +148,14 @@ class Ledger:
         which = newest if appends(pipeline.destination.capabilities()) else _whole
         with pipeline.sql_client() as client:
             wanted = "*" if columns == "*" else ", ".join(map(client.escape_column_name, columns))
-            loads = client.make_qualified_table_name("_dlt_loads")
-            completed = f"_dlt_load_id in (select load_id from {loads} where status = 0)"
+            completed = is_completed(client.make_qualified_table_name(LOADS))
             query = f"select {wanted}, {completed} from {which(client, table)}"
             if within:
                 ids = ", ".join(f"'{one}'" for one in within[1])
                 query += f" where {client.escape_column_name(within[0])} in ({ids})"
             try:
-                with client.execute_query(query) as asked:
-                    cursor: Any = asked
-                    names = [name.lower() for name in cursor._get_columns()]  # `description` is not everywhere
+                with client.execute_query(query) as cursor:
+                    names = column_names(cursor)
                     while rows := cursor.fetchmany(AT_ONCE):
                         yield from ((names, row) for row in rows)
             except DestinationUndefinedEntity:

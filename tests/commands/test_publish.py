@@ -251,7 +251,7 @@ def test_when_it_cannot_be(world: Begin, monkeypatch: pytest.MonkeyPatch) -> Non
     world(TinesFake.demo()).complete()
     with Target.find("duckdb").locked():
         assert gapless("publish", "copy.duckdb").exit_code == 75
-    with Target("duckdb", Path("copy.duckdb").resolve(), "copy").lock():
+    with Target.of_file(Path("copy.duckdb").resolve()).lock():
         done = gapless("publish", "copy.duckdb")
         assert (done.exit_code, "is being written by another program" in done.stderr) == (75, True)
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://u:p@127.0.0.1:1/d")

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations import advisory_lock
+from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
 from gapless.pipelines.sync.request import SyncRequest
@@ -45,7 +46,7 @@ from gapless.pipelines.sync.run import sync
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources import SOURCES
 from gapless.sources._incremental.shard import Shard
-import gapless.pipelines.destinations.postgres
+import gapless.pipelines.destinations._dlt.postgres_client
 for source in SOURCES.values():
     source.build
 print("ready", flush=True)
@@ -257,7 +258,7 @@ def test_who_may_write_beside_whom(
     From other machines, too, and for files alone where the database has no locks."""
     url = server.database()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    one, other = (Target("elsewhere", None, "x", "other", Shard.parse(text)) for text in (first, second))
+    one, other = (Target(Backend("elsewhere", "x"), Shard.parse(text)) for text in (first, second))
     attempts = [lambda: held(url, Shard.parse(second))] if "3" in second else [
         lambda: held(url, Shard.parse(second)), other.lock,
     ]  # fmt: skip

@@ -25,6 +25,7 @@ from typer.testing import CliRunner, Result
 
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.ledger import state
@@ -559,7 +560,7 @@ def _only_in_windows(query: exp.Expression) -> bool:
 
 def test_a_destination_without_views(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files, and SQLite, whose views see one file only: said by the command, left out by a sync."""
-    place, settings = Target("elsewhere", None, "x"), SimpleNamespace(sqlglot_dialect="sqlite")
+    place, settings = Target(Backend("elsewhere", "x")), SimpleNamespace(sqlglot_dialect="sqlite")
     with pytest.raises(WrongSettings, match="SQLite"):
         catalog._check(place, SimpleNamespace(sql_client=None, capabilities=settings))
     with pytest.raises(WrongSettings, match="no database"):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from gapless.pipelines.destinations.duckdb_file import DuckdbFile
+from gapless.pipelines.destinations._dlt.duckdb_client import DuckdbDestination
 from gapless.sources.sequence.fake import SequenceFake
 from tests.support.world import World
 
@@ -34,7 +34,7 @@ def merged(pipeline: dlt.Pipeline, rows: list[dict[str, Any]]) -> None:
 def test_a_column_that_a_package_lacks_is_null(tmp_path: Path) -> None:
     """As a staging table would have it: dlt knows the column, the file does not."""
     with duckdb.connect(str(tmp_path / "some.duckdb")) as db:
-        pipeline = dlt.pipeline("some", str(tmp_path), destination=DuckdbFile(db), dataset_name="logs")
+        pipeline = dlt.pipeline("some", str(tmp_path), destination=DuckdbDestination(db), dataset_name="logs")
         merged(pipeline, ROWS)
         merged(pipeline, [{"id": 2, "a": "new"}])
         assert db.execute("select id, a, b from logs.things order by id").fetchall() == [
@@ -46,7 +46,7 @@ def test_a_column_that_a_package_lacks_is_null(tmp_path: Path) -> None:
 
 def test_a_merge_that_fails_changes_nothing(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "some.duckdb")) as db:
-        pipeline = dlt.pipeline("some", str(tmp_path), destination=DuckdbFile(db), dataset_name="logs")
+        pipeline = dlt.pipeline("some", str(tmp_path), destination=DuckdbDestination(db), dataset_name="logs")
         merged(pipeline, ROWS)
         db.execute("alter table logs.things alter column a set not null")
         with pytest.raises(PipelineStepFailed):

@@ -19,7 +19,7 @@ from tests.support.destinations import Begin, Land, seeded, snippets
 from tests.support.oracle import contract, mismatches
 from tests.support.postgres import Server, running
 
-CLIENT = "gapless.pipelines.destinations.ducklake:_Sessions"
+CLIENT = "gapless.pipelines.destinations._dlt.ducklake_client:SessionSqlClient"
 CATALOG = "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG"
 FILES = "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL"
 

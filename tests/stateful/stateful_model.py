@@ -53,7 +53,7 @@ class Model(RuleBasedStateMachine):
         work = self.folder / f"{self.name}{Model.told}"
         work.mkdir()
         self.file = work / "gapless.duckdb"
-        self.place = Target("duckdb", self.file, str(self.file))
+        self.place = Target.of_file(self.file)
         fakes = import_module(f"gapless.sources.{self.name}.fake")
         self.fake = getattr(fakes, f"{self.name.capitalize()}Fake")(page_cap=3)
         self.intercept: Callable[[httpx.Request], httpx.Response | None] = lambda request: None

@@ -84,8 +84,8 @@ def test_the_same_four_rooms(name: str) -> None:
     assert not [i for i in kept if within(i, f"{own}.fake")]
 
 
-WAITS = ("gapless.pipelines.sync.loop", "gapless.pipelines.destinations.duckdb_file", "gapless.pipelines.ui.queries")
-"""Between two rounds, for a reader to end, and for a writer."""
+WAITS = ("gapless.pipelines.sync.loop", "gapless.pipelines.destinations.duckdb_file")
+"""Between two rounds, and for another process to close the file."""
 
 
 @every_file

@@ -57,7 +57,7 @@ MUTANTS = (
         "falls = all(one >= other for one, other in pairwise(times)) and", "falls =", WALK,
     ),
     mutant(
-        "a merge in two transactions", "pipelines/destinations/duckdb_file.py",
+        "a merge in two transactions", "pipelines/destinations/_dlt/duckdb_client.py",
         "credentials, supports_transactions=True, ", "credentials, ", "tests/destinations/test_duckdb_file.py",
     ),
     mutant(

@@ -1,0 +1,116 @@
+"""dlt's configuration beyond `dlt.config` and `dlt.secrets`: its errors, its providers, a value's origin."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+from dlt.common.configuration.providers.dictionary import DictionaryProvider
+from dlt.common.configuration.providers.doc import BaseDocProvider
+from dlt.common.configuration.providers.toml import TomlProviderReadException
+from dlt.common.configuration.specs import PluggableRunContext
+from dlt.common.configuration.specs.config_providers_context import ConfigProvidersContainer
+from dlt.common.configuration.utils import get_resolved_traces
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
+from dlt.extract.incremental.context import TimeIntervalContext
+
+__all__ = [
+    "ConfigFieldMissingException",
+    "ConfigurationException",
+    "MissingDependencyException",
+    "TomlProviderReadException",
+    "UnknownDestinationModule",
+    "configuration",
+    "resolved_settings",
+    "secret_documents",
+    "without_interval",
+]
+"""The exceptions are dlt's, raised by documented calls, but documented nowhere. They become messages of ours that
+name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pipeline.exceptions`."""
+
+
+@dataclass(frozen=True)
+class ResolvedSetting:
+    """One setting as dlt found it; `value` as the provider holds it (in the environment a text), maybe a secret."""
+
+    key: str
+    value: Any
+    origin: str
+    """The file or the environment, as dlt names it."""
+
+
+def resolved_settings(look_up: Callable[[], object]) -> list[ResolvedSetting]:
+    """Returns what dlt finds in its configuration while `look_up` runs.
+
+    Why: `doctor` says where a key comes from, and `plan` and `verify` read a source's optional settings. dlt's log of
+    what it resolved is the only place that has both; it is emptied afterwards, as it holds the secrets, too.
+    Replaced by: a documented function that resolves a source's arguments and says where each was found.
+    """
+    log = get_resolved_traces()
+    log.clear()
+    try:
+        look_up()
+        return [
+            ResolvedSetting(trace.key, trace.value, trace.provider_location or trace.provider_name)
+            for trace in log.resolved_traces
+        ]
+    finally:
+        log.clear()
+
+
+def secret_documents() -> list[dict[str, Any]]:
+    """Returns the contents of every TOML document in which dlt looks for secrets.
+
+    Why: redaction must know every secret, also those of settings that it has never heard of. `dlt.secrets` answers
+    only for names that are known. Replaced by: a documented list of dlt's providers. Raises TomlProviderReadException
+    when a file is not valid TOML.
+    """
+    providers = Container()[PluggableRunContext].providers.providers
+    return [tomllib.loads(p.to_toml()) for p in providers if isinstance(p, BaseDocProvider) and p.supports_secrets]
+
+
+@contextmanager
+def configuration(values: Mapping[tuple[str, ...], Any]) -> Iterator[None]:
+    """Makes `values` (sections and key -> value) dlt's whole configuration while the block runs.
+
+    Why: the demo must not meet a person's own keys, files or environment. Replaced by: a documented way to run with
+    a given list of providers.
+    """
+    provider, context = DictionaryProvider(), Container()[PluggableRunContext]
+    for (*sections, key), value in values.items():
+        provider.set_value(key, value, None, *sections)
+    before = context.providers
+    context.providers = ConfigProvidersContainer([provider])
+    try:
+        yield
+    finally:
+        context.providers = before
+
+
+class _NoInterval(TimeIntervalContext):
+    """An interval that is never there; dlt's own looks for a task's whenever it was given none."""
+
+    def _detect(self) -> None:
+        return None
+
+
+@contextmanager
+def without_interval() -> Iterator[None]:
+    """Hides a scheduler's interval from dlt while the block runs.
+
+    Why: under Airflow dlt takes the task's data interval for the time span to read, also for runs that a person or a
+    dataset started, where it is a moment. Replaced by: a documented switch that turns the detection off.
+    """
+    container = Container()
+    before = container[TimeIntervalContext]
+    container[TimeIntervalContext] = _NoInterval()
+    try:
+        yield
+    finally:
+        container[TimeIntervalContext] = before

@@ -1,0 +1,102 @@
+"""dlt's destination for Postgres with indexes for its merges, and with tables that shards make one at a time.
+
+Why: dlt makes no index, so each merge reads the whole table and all below it; and `create table` of two shards at
+once fails. Replaced by: an index hint that dlt heeds on Postgres, and a lock of dlt's own around schema changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from dlt.common.schema.typing import TColumnSchema, TSchemaTables
+from dlt.destinations import postgres as destination
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+from dlt.destinations.impl.postgres.postgres import PostgresClient
+
+from gapless.pipelines.destinations._dlt.cached import CachedDestination
+from gapless.pipelines.destinations.advisory_lock import in_turn
+from gapless.sources._incremental.dlt_tables import ROOT_ID
+from gapless.sources._incremental.shard import Shard
+
+FEW_VALUES = ("stream", "kind", "status")
+"""Columns of keys that have few values: an index on one of them would find half of the table."""
+
+
+def postgres_credentials(url: str) -> PostgresCredentials:
+    """Returns dlt's credentials for a URL, resolved.
+
+    Why: a DuckLake's catalog in Postgres is configured as another type of credentials, and its lock needs these.
+    Replaced by: the documented `dlt.common.configuration.specs.ConnectionStringCredentials` with a native form.
+    """
+    resolved: PostgresCredentials = PostgresCredentials(url).resolve()
+    return resolved
+
+
+class _Client(PostgresClient):
+    """A whole sync's client: it is the only writer."""
+
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Creates the dataset, in turn with other shards."""
+        with self._in_turn():
+            super().initialize_storage(truncate_tables)  # type: ignore[arg-type]
+
+    def update_stored_schema(
+        self,
+        only_tables: Iterable[str] | None = None,
+        expected_update: TSchemaTables | None = None,
+        force: bool = False,
+    ) -> TSchemaTables | None:
+        """Creates and changes tables, in turn with other shards."""
+        with self._in_turn():
+            return super().update_stored_schema(only_tables, expected_update, force)  # type: ignore[arg-type]
+
+    def _get_table_update_sql(
+        self, table_name: str, new_columns: Sequence[TColumnSchema], generate_alter: bool
+    ) -> list[str]:
+        """Returns dlt's statements, and for a new table an index on the column that a merge looks rows up by."""
+        statements = super()._get_table_update_sql(table_name, new_columns, generate_alter)
+        columns = self.prepare_load_table(table_name)["columns"].values()
+        names = [str(c["name"]) for c in columns if c.get("primary_key")] or [ROOT_ID]
+        indexed = next((name for name in names if name not in FEW_VALUES), None)
+        if indexed in {c["name"] for c in columns} and not generate_alter and not self._is_staging:
+            name = self.sql_client.escape_column_name(str(indexed))
+            table = self.sql_client.make_qualified_table_name(table_name)
+            statements.append(f"CREATE INDEX ON {table} USING hash ({name})")  # a b-tree refuses long values
+        return statements
+
+    @property
+    def _is_staging(self) -> bool:
+        return self.sql_client.is_staging_dataset_active
+
+    def _in_turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class _ShardClient(_Client):
+    """A shard's client: other shards write beside it."""
+
+    def _in_turn(self) -> AbstractContextManager[None]:
+        credentials = self.config.credentials
+        return in_turn(credentials.to_native_representation(), credentials.get_query().get("options"))
+
+
+class PostgresDestination(CachedDestination, destination):
+    """dlt's destination `name`; `settings` are what dlt's class takes."""
+
+    def __init__(self, name: str, credentials: Any, shard: Shard, **settings: Any) -> None:
+        if name != "postgres":
+            settings["destination_name"] = name
+        super().__init__(credentials, **settings)
+        self._shard = shard
+
+    @property
+    def client_class(self) -> type[PostgresClient]:
+        """Returns the client of a whole sync or of a shard."""
+        return _Client if self._shard.whole else _ShardClient
+
+    @property
+    def destination_type(self) -> str:
+        """Returns dlt's own name: its traces and `dlt.attach` go by it, and would not know a subclass."""
+        return "dlt.destinations.postgres"

@@ -1,0 +1,38 @@
+"""dlt's destination for SQLite, which stores JSON as the text it is.
+
+Why: dlt 1.31 makes a JSON string of the text in a parquet file; and in a column that is declared as JSON SQLite takes
+what looks like a number for one and rounds it. Replaced by: text columns for JSON in dlt's SQLAlchemy type mapper.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from dlt.common.destination import PreparedTableSchema
+from dlt.common.schema.typing import TColumnSchema
+from dlt.destinations import sqlalchemy as destination
+from dlt.destinations.impl.sqlalchemy.type_mapper import SqlalchemyTypeMapper
+
+
+class JsonAsText(SqlalchemyTypeMapper):
+    """Maps dlt's type `json` to text, all others as dlt does."""
+
+    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> Any:
+        """Returns the type of a column that holds JSON."""
+        return sa.Text()
+
+
+class _SqliteDestination(destination):
+    """dlt takes defaults of its settings from the signature of `__init__`, so there is none here."""
+
+    @property
+    def destination_type(self) -> str:
+        """Returns dlt's own name: its traces and `dlt.attach` go by it, and would not know a subclass."""
+        return "dlt.destinations.sqlalchemy"
+
+
+def sqlite_destination(name: str, credentials: Any) -> destination:
+    """Returns dlt's destination `name` for a SQLite database."""
+    own: dict[str, Any] = {} if name == "sqlalchemy" else {"destination_name": name}
+    return _SqliteDestination(credentials, type_mapper=JsonAsText, **own)

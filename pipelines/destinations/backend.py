@@ -1,0 +1,120 @@
+"""What one kind of destination needs around dlt: how it is opened, locked and read, and what dlt must be told of it.
+
+`Backend` alone does for any destination of dlt that merges. A kind that needs more is a subclass in a file of its own
+and a line in resolve.py; nothing else asks which kind it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from gapless.sources._incremental.shard import Shard
+
+FileFormat = Literal["parquet", "insert_values", "jsonl"]
+Check = Callable[[], None]
+"""Raises GaplessError when the lock is lost."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A destination as dlt's configuration has it. Holds nothing that is open; two are equal when their data is."""
+
+    name: str
+    """Its name in dlt's configuration."""
+    identity: str
+    """Tells two destinations apart, without a secret."""
+    config: Any = field(default=None, compare=False, repr=False)
+    """dlt's resolved configuration, with the credentials."""
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What dlt's class of the destination must be told beside its configuration."""
+
+    file_format: ClassVar[FileFormat] = "parquet"
+    """Of the files of a load package."""
+    one_writer: ClassVar[bool] = False
+    """Two syncs cannot write at once, whatever they write."""
+    appends: ClassVar[bool] = False
+    """Nothing is replaced: a record that changed is there once per change."""
+    updates_rows: ClassVar[bool] = False
+    """Plain SQL inserts and updates a row of `runs`; in warehouses JSON and times have ways of their own."""
+
+    @classmethod
+    def of(cls, name: str, identity: str, config: Any, settings: Mapping[str, Any]) -> Backend:
+        """Returns the destination that dlt's resolved configuration describes."""
+        return cls(name, identity, config, settings)
+
+    @property
+    def file(self) -> Path | None:
+        """Returns the DuckDB file; other destinations have none."""
+        return None
+
+    @property
+    def lock_beside(self) -> Path | None:
+        """Returns the database's file: whoever shares it shares the lock beside it. None: the data is elsewhere."""
+        return self.file
+
+    def check(self) -> None:
+        """Raises WrongSettings when the configuration cannot work. Opens nothing."""
+
+    def exists(self) -> bool:
+        """Returns False when nothing was ever synced here; True when only a query can tell."""
+        return True
+
+    def opened(self) -> AbstractContextManager[Any]:
+        """Opens what stays open for a whole sync, before any request; yields its connection, or None.
+
+        Raises GaplessError when it cannot be opened.
+        """
+        return nullcontext()
+
+    def session(self, connection: Any) -> Any:
+        """Returns another connection to what `opened` has open."""
+        return connection.cursor()
+
+    def queried(self, connection: Any) -> AbstractContextManager[Any]:
+        """Yields a DuckDB connection for readers, or None when dlt must be asked; `connection` is what is open.
+
+        Raises Locked while another process writes, GaplessError when the data cannot be read.
+        """
+        return nullcontext()
+
+    def guarded(self, shard: Shard) -> AbstractContextManager[Check]:
+        """Holds a lock that other machines see, too; yields what checks it. Raises Locked, GaplessError."""
+        return nullcontext(_nothing_to_check)
+
+    def dlt_destination(self, shard: Shard, connection: Any) -> Any:
+        """Returns what `dlt.pipeline(destination=)` takes; `connection` is what `opened` has open."""
+        import dlt
+
+        settings = {**self.settings, **staging(shard)}
+        return dlt.destination(self.name, **settings) if settings else self.name
+
+
+def staging(shard: Shard) -> dict[str, Any]:
+    """Returns dlt's setting that gives each shard a staging dataset of its own; a whole sync has dlt's default."""
+    return {} if shard.whole else {"staging_dataset_name_layout": f"%s_staging_{shard.number}_of_{shard.of}"}
+
+
+def _nothing_to_check() -> None:
+    """A lock in a file cannot be lost."""
+
+
+class Folder(Backend):
+    """Plain files in a folder or a bucket."""
+
+    one_writer, appends = True, True
+
+
+class Redshift(Backend):
+    """Takes files only from a bucket, so rows come as SQL."""
+
+    file_format = "insert_values"
+
+
+class BigQuery(Backend):
+    """Takes no JSON of parquet."""
+
+    file_format = "jsonl"

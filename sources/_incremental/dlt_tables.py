@@ -1,0 +1,48 @@
+"""dlt's own tables and columns in a destination, by name, and the SQL that asks them. Nothing else may name them.
+
+dlt documents them (Destination tables and lineage), but not that they stay as they are: tests/test_dlt_canaries.py
+holds a real load to every name here.
+"""
+
+from __future__ import annotations
+
+LOADS = "_dlt_loads"
+"""One row per load package, written when it is completed."""
+LOADS_COLUMNS = {"load_id": "text", "status": "bigint"}
+"""The columns of LOADS that are used, with dlt's type of each."""
+STATES = "_dlt_pipeline_state"
+"""One row per state of a pipeline that a load changed; the newest one is restored."""
+SCHEMAS = "_dlt_version"
+"""One row per version of a dataset's schema."""
+PREFIX = "_dlt"
+"""What the names of dlt's tables and columns begin with."""
+
+ROW_ID, LOAD_ID = "_dlt_id", "_dlt_load_id"
+PARENT_ID, ROOT_ID, LIST_INDEX = "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"
+
+
+def completed_loads(loads: str) -> str:
+    """Returns a query of one column: the ids of completed loads. `loads` is the table's qualified name."""
+    return f"select load_id from {loads} where status = 0"
+
+
+def is_completed(loads: str) -> str:
+    """Returns an SQL condition on a row of one of our tables: the load that wrote it was completed."""
+    return f"{LOAD_ID} in ({completed_loads(loads)})"
+
+
+def newest_state(states: str, loads: str, pipeline: str) -> str:
+    """Returns a query of one row and column: the state that `pipeline` will restore next, as dlt's text."""
+    return (
+        f"select s.state from {states} as s join {loads} as l on s.{LOAD_ID} = l.load_id where l.status = 0"
+        f" and s.pipeline_name = '{pipeline}' order by l.load_id desc limit 1"
+    )
+
+
+def forget_schemas(schemas: str) -> str:
+    """Returns a statement after which dlt compares a dataset's tables with its schema, and makes missing ones.
+
+    Why: while the newest schema is stored, dlt takes it for granted that the tables are there. Replaced by: a
+    documented refresh that creates missing tables and drops none.
+    """
+    return f"delete from {schemas} where 1 = 1"

@@ -1,0 +1,532 @@
+"""One canary for each private part of dlt in use: it fails with a sentence that says what changed and what breaks.
+
+The parts stand behind two doors: sources/_incremental/dlt_*.py and pipelines/destinations/_dlt. `.ci/newest` runs
+this file on the newest dlt, so each canary imports what it watches by itself and uses nothing of conftest.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import dlt
+import duckdb
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WATCHED: set[str] = set()
+"""Every import of a door that some canary watches, by its dotted name."""
+
+
+def canary(*parts: str, breaks: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Makes a test the canary of `parts` of dlt (dotted names): whatever goes wrong in it becomes one sentence."""
+    WATCHED.update(parts)
+
+    def decorated(test: Callable[..., None]) -> Callable[..., None]:
+        @wraps(test)
+        def run(*args: Any, **kwargs: Any) -> None:
+            try:
+                for part in parts:
+                    resolved(part)
+                test(*args, **kwargs)
+            except Exception as error:
+                what = str(error).strip().split("\n", 1)[0] or type(error).__name__
+                pytest.fail(f"dlt {dlt.__version__} changed {' or '.join(parts)} ({what}): {breaks}", pytrace=False)
+
+        return run
+
+    return decorated
+
+
+def resolved(name: str) -> Any:
+    """Returns what a dotted name means today. Raises ImportError or AttributeError when it is gone."""
+    return resolve_name(name)
+
+
+def arguments(function: Any) -> list[str]:
+    """Returns the names of a function's parameters."""
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder and dlt's defaults for gapless, also without conftest.py."""
+    from gapless.pipelines.config import DLT_SETTINGS
+
+    for name, value in {**DLT_SETTINGS, "DLT_PROJECT_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(tmp_path / "canary.duckdb")) as connection:
+        yield connection
+
+
+def pipeline(db: duckdb.DuckDBPyConnection, tmp_path: Path, destination: Any = None) -> dlt.Pipeline:
+    """A pipeline into the dataset `birds`, by dlt's own destination unless another is given."""
+    return dlt.pipeline(
+        "birds", str(tmp_path), destination=destination or dlt.destinations.duckdb(db), dataset_name="birds"
+    )
+
+
+def load(one: dlt.Pipeline, **nests: list[str]) -> None:
+    """Loads one record per nest, with its eggs as child rows, as a sync does."""
+    from gapless.sources._incremental.dlt_resource import tree_resource
+    from gapless.sources._incremental.ledger import MERGE
+    from gapless.sources._incremental.session import LoadItem, Session
+    from gapless.sources._schema.arrow import Batch, Table
+    from gapless.sources._schema.record import Many, Record, Text
+
+    class Egg(Record):
+        colour: Text
+
+    class Nest(Record):
+        id: Text
+        eggs: Many[Egg] = []
+
+    table = Table("nests", Nest, ("id",), MERGE)
+    records = [Nest(id=name, eggs=[Egg(colour=colour) for colour in eggs]) for name, eggs in nests.items()]
+
+    def read(ledger: Any, state: dict[str, Any]) -> Iterator[LoadItem]:
+        yield LoadItem([Batch(table, records)], {"seen": len(records)})
+
+    def resource() -> Any:
+        return tree_resource([table], read, Session())
+
+    one.run(dlt.source(resource, name="birds")(), loader_file_format="parquet")
+
+
+EGGS = "select n.id, e.colour from birds.nests as n join birds.nests__eggs as e on e._dlt_parent_id = n._dlt_id"
+ALL_EGGS = f"{EGGS} order by n.id, e._dlt_list_idx"
+
+
+# -- sources/_incremental ------------------------------------------------------------------------------------------
+
+
+@canary(
+    "dlt.common.schema.typing.TTableSchema", "dlt.extract.extract.Extract._compute_metrics",
+    breaks="child rows are Arrow tables with hints of ours (dlt_resource.py); they would be doubled or orphaned.",
+)  # fmt: skip
+def test_nested_arrow_tables(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """dlt's own merge replaces the children of what came again, and no others, also when none are left."""
+    one = pipeline(db, tmp_path)
+    load(one, robin=["blue", "green"], wren=["white"], owl=["grey"])
+    load(one, robin=["red"], owl=[])
+    assert db.execute(ALL_EGGS).fetchall() == [("robin", "red"), ("wren", "white")]
+    assert db.execute("select count(*) from birds.nests__eggs").fetchone() == (2,)
+
+
+@canary(
+    "dlt.common.destination.exceptions.DestinationUndefinedEntity",
+    "dlt.destinations.exceptions.DatabaseUndefinedRelation", "dlt.destinations.exceptions.DatabaseException",
+    breaks="before the first load there are no tables: a first sync would fail, or every error would look like that.",
+)  # fmt: skip
+def test_errors_of_a_database(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """A missing table and a refused statement are told apart."""
+    from gapless.pipelines.destinations._dlt import runtime
+    from gapless.sources._incremental.dlt_internals import DestinationUndefinedEntity
+
+    with pipeline(db, tmp_path).sql_client() as client:
+        with pytest.raises(runtime.DatabaseUndefinedRelation) as missing:
+            client.execute_sql("select * from nowhere")
+        assert isinstance(missing.value, DestinationUndefinedEntity)
+        with pytest.raises(runtime.DatabaseException) as refused:
+            client.execute_sql("select 1 +")
+        assert not isinstance(refused.value, DestinationUndefinedEntity)
+
+
+@canary(
+    "dlt.destinations.sql_client.DBApiCursorImpl._get_columns",
+    breaks="each sync reads its ledger by column (dlt_internals.column_names) and would fail at the start.",
+)
+def test_column_names_of_a_cursor(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    from gapless.sources._incremental.dlt_internals import column_names
+
+    with pipeline(db, tmp_path).sql_client() as client, client.execute_query('select 1 as one, 2 as "Two"') as cursor:
+        assert column_names(cursor) == ["one", "two"]
+
+
+@canary(
+    "dlt.common.versioned_state.decompress_state",
+    breaks="state show, rewind, gaps, backfill and copy read the state that the next sync will restore.",
+)
+def test_system_tables_and_stored_state(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """dlt's tables have the names and columns of dlt_tables.py; every row has its load's id; states can be read."""
+    from gapless.pipelines.destinations._dlt.runtime import stored_source_state
+    from gapless.sources._incremental import dlt_tables
+
+    load(pipeline(db, tmp_path), robin=["blue"])
+    loads, states = f"birds.{dlt_tables.LOADS}", f"birds.{dlt_tables.STATES}"
+    ours = f"select count(*) from birds.nests where {dlt_tables.is_completed(loads)}"
+    assert (db.execute(ours).fetchone(), len(db.execute(dlt_tables.completed_loads(loads)).fetchall())) == ((1,), 1)
+    assert {*dlt_tables.LOADS_COLUMNS} <= {name for name, *_ in db.execute(f"describe {loads}").fetchall()}
+    ((state,),) = db.execute(dlt_tables.newest_state(states, loads, "birds")).fetchall()
+    assert stored_source_state(state, "birds") == {"resources": {"nests": {"seen": 1}}}
+    assert stored_source_state(state, "fish") == {}
+
+
+@canary(
+    "dlt.pipeline.Pipeline",
+    breaks="a table that somebody dropped stays missing (sync/history.py forgets the stored schema to get it back).",
+)
+def test_a_forgotten_schema_brings_tables_back(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """With the stored schema gone, dlt makes the missing table and leaves the others alone."""
+    from gapless.sources._incremental import dlt_tables
+
+    load(pipeline(db, tmp_path / "one"), robin=["blue"], wren=["white"])
+    db.execute("drop table birds.nests__eggs")
+    db.execute(dlt_tables.forget_schemas(f"birds.{dlt_tables.SCHEMAS}"))
+    load(pipeline(db, tmp_path / "two"), robin=["red"])
+    assert db.execute(ALL_EGGS).fetchall() == [("robin", "red")]
+    assert db.execute("select count(*) from birds.nests").fetchone() == (2,)
+
+
+@canary(
+    "dlt.common.destination.DestinationCapabilitiesContext.supported_merge_strategies",
+    breaks="gapless refuses a destination, appends to it or merges by this list (write_strategy.py, resolve.py).",
+)
+def test_what_a_destination_can_merge() -> None:
+    able = {
+        name: set(getattr(dlt.destinations, name)().capabilities().supported_merge_strategies or ())
+        for name in ("duckdb", "postgres", "filesystem")
+    }
+    assert {name for name, strategies in able.items() if "delete-insert" in strategies} == {"duckdb", "postgres"}
+    assert "insert-only" in able["duckdb"] & able["postgres"]
+
+
+# -- pipelines/destinations/_dlt/config.py and runtime.py ----------------------------------------------------------
+
+
+@canary(
+    "dlt.common.configuration.exceptions.ConfigurationException",
+    "dlt.common.configuration.exceptions.ConfigFieldMissingException",
+    breaks="a missing setting would end in a traceback, exit 1, instead of its name and exit 2 (sync/build.py).",
+)
+def test_errors_of_the_configuration() -> None:
+    from gapless.pipelines.destinations._dlt.config import ConfigFieldMissingException, ConfigurationException
+
+    @dlt.source
+    def birds(birds_api_key: str = dlt.secrets.value) -> Any:
+        return dlt.resource([1], name="nests")
+
+    with pytest.raises(ConfigFieldMissingException) as missing:
+        birds()
+    assert isinstance(missing.value, ConfigurationException)
+    assert [*missing.value.fields] == ["birds_api_key"]
+
+
+@canary(
+    "dlt.common.destination.exceptions.UnknownDestinationModule", "dlt.common.exceptions.MissingDependencyException",
+    breaks="a typing error in --destination, or a driver that is not installed, would end in a traceback.",
+)  # fmt: skip
+def test_errors_of_a_destination() -> None:
+    from gapless.pipelines.destinations._dlt.config import MissingDependencyException, UnknownDestinationModule
+
+    with pytest.raises(UnknownDestinationModule):
+        dlt.pipeline("birds", destination="nowhere").destination_client()
+    assert MissingDependencyException("birds", ["dlt[postgres]"]).dependencies == ["dlt[postgres]"]
+
+
+@canary(
+    "dlt.common.configuration.providers.toml.TomlProviderReadException",
+    breaks="a .dlt/secrets.toml that is no valid TOML would end in a traceback instead of its path (redaction.py).",
+)
+def test_a_broken_toml_file(tmp_path: Path) -> None:
+    from gapless.pipelines.destinations._dlt.config import TomlProviderReadException
+
+    (tmp_path / "secrets.toml").write_text("key =")
+    with pytest.raises(TomlProviderReadException) as broken:
+        resolved("dlt.common.configuration.providers.toml.SecretsTomlProvider")(str(tmp_path))
+    assert str(tmp_path / "secrets.toml") in broken.value.full_paths
+
+
+@canary(
+    "dlt.common.configuration.utils.get_resolved_traces",
+    breaks="doctor cannot say where a key comes from; plan and verify ignore settings such as OMNI_LEAD_IDS.",
+)
+def test_settings_as_dlt_resolves_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key, value and origin of each setting; nothing is kept, as secrets are among them."""
+    from gapless.pipelines.destinations._dlt.config import ResolvedSetting, resolved_settings
+
+    @dlt.source
+    def birds(birds_lag: int = 3, birds_api_key: str = dlt.secrets.value) -> Any:
+        return dlt.resource([1], name="nests")
+
+    monkeypatch.setenv("BIRDS_LAG", "7")
+    monkeypatch.setenv("BIRDS_API_KEY", "tweet")
+    found = {setting.key: setting for setting in resolved_settings(birds)}
+    assert found["birds_lag"] == ResolvedSetting("birds_lag", "7", "Environment Variables")
+    assert found["birds_api_key"].value == "tweet"
+    assert not resolved("dlt.common.configuration.utils.get_resolved_traces")().resolved_traces
+
+
+@canary(
+    "dlt.common.configuration.container.Container", "dlt.common.configuration.specs.PluggableRunContext",
+    "dlt.common.configuration.providers.dictionary.DictionaryProvider",
+    "dlt.common.configuration.providers.doc.BaseDocProvider",
+    "dlt.common.configuration.specs.config_providers_context.ConfigProvidersContainer",
+    breaks="the demo would meet a person's own keys, and secrets in TOML files would not be redacted (security).",
+)  # fmt: skip
+def test_providers_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They can be replaced for a while, and the documents of those that hold secrets can be read."""
+    from gapless.pipelines.destinations._dlt.config import configuration, secret_documents
+
+    monkeypatch.setenv("BIRDS_API_KEY", "mine")
+    with configuration({("sources", "birds", "other_key"): "fake"}):
+        assert dlt.config.get("birds_api_key") is None
+        assert dlt.config.get("sources.birds.other_key") == "fake"
+        assert secret_documents() == [{"sources": {"birds": {"other_key": "fake"}}}]
+    assert dlt.config.get("birds_api_key") == "mine"
+    toml = resolved("dlt.common.configuration.providers.toml.SecretsTomlProvider")
+    assert issubclass(toml, resolved("dlt.common.configuration.providers.doc.BaseDocProvider"))
+    names = [one.name for one in dlt.config.config_providers if one.supports_secrets]
+    assert "secrets.toml" in names
+
+
+@canary(
+    "dlt.extract.incremental.context.TimeIntervalContext",
+    breaks="Airflow's data interval would be taken for the time span to read, and late records would be lost.",
+)
+def test_the_interval_of_a_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gapless.pipelines.destinations._dlt.config import without_interval
+
+    context = resolved("dlt.extract.incremental.context.TimeIntervalContext")
+    assert "_detect" in vars(context)
+    monkeypatch.setenv("DLT_INTERVAL_START", "2026-01-01T00:00:00Z")
+    monkeypatch.setenv("DLT_INTERVAL_END", "2026-01-02T00:00:00Z")
+    assert dlt.current.interval() is not None
+    with without_interval():
+        assert dlt.current.interval() is None
+    assert dlt.current.interval() is not None
+
+
+@canary(
+    "dlt.pipeline.trace", "dlt.pipeline.trace.TRACKING_MODULES",
+    breaks="traces and metrics (OpenTelemetry) would lack every load package, silently.",
+)  # fmt: skip
+def test_a_watcher_of_traces(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """Called at the start and the end of each run and of its steps, while the block lasts."""
+    from gapless.pipelines.destinations._dlt.runtime import tracked
+
+    calls: list[str] = []
+
+    class Watcher:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *args: calls.append(f"{name} {len(args)}")
+
+    with tracked(Watcher()):
+        load(pipeline(db, tmp_path), robin=[])
+    seen = len(calls)
+    load(pipeline(db, tmp_path), robin=[])
+    assert set(calls) >= {"on_start_trace 3", "on_start_trace_step 3", "on_end_trace_step 5", "on_end_trace 3"}
+    assert len(calls) == seen
+
+
+# -- pipelines/destinations/_dlt/*_client.py -----------------------------------------------------------------------
+
+
+@canary(
+    "dlt.common.destination.Destination", "dlt.common.destination.client.DestinationClientConfiguration",
+    "dlt.common.destination.DestinationCapabilitiesContext", "dlt.common.normalizers.naming.NamingConvention",
+    breaks="a sync would work with a stale or wrong configuration (_dlt/cached.py), or take twice as long.",
+)  # fmt: skip
+def test_what_a_destination_is_asked(db: duckdb.DuckDBPyConnection) -> None:
+    """Both methods still take what they took, and their answers can be copied."""
+    destination = resolved("dlt.common.destination.Destination")
+    assert arguments(destination.capabilities) == ["config", "naming"]
+    assert arguments(destination.configuration) == ["initial_config", "accept_partial"]
+    own = dlt.destinations.duckdb(db)
+    config = own.configuration(own.spec()._bind_dataset_name("birds"))
+    assert config.copy().dataset_name == "birds"
+    assert own.capabilities().copy().supports_ddl_transactions is own.capabilities().supports_ddl_transactions
+
+
+@canary(
+    "dlt.destinations.impl.duckdb.duck.DuckDbClient", "dlt.common.destination.PreparedTableSchema",
+    "dlt.common.destination.client.FollowupJobRequest", "dlt.common.destination.client.HasFollowupJobs",
+    "dlt.common.destination.client.LoadJob", "dlt.common.destination.client.RunnableLoadJob",
+    "dlt.common.destination.configuration.ParquetFormatConfiguration",
+    "dlt.common.storages.load_package.LoadJobInfo", "dlt.destinations.sql_jobs.SqlMergeFollowupJob",
+    breaks="every merge into DuckDB and DuckLake goes by dlt's SQL with the staging tables replaced"
+    " (_dlt/duckdb_client.py): syncs would fail, or write everything twice.",
+)  # fmt: skip
+def test_merging_from_files(db: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each staging table in dlt's SQL is found and replaced; rows and children are as dlt's own merge leaves them."""
+    from gapless.pipelines.destinations._dlt.duckdb_client import DuckdbDestination, MergeFromFiles
+
+    replaced: list[str] = []
+
+    def noted(client: Any, sql: str, *rest: Any) -> str:
+        replaced.append(own(client, sql, *rest))
+        return replaced[-1]
+
+    own = MergeFromFiles._from_files
+    monkeypatch.setattr(MergeFromFiles, "_from_files", noted)
+    one = pipeline(db, tmp_path, DuckdbDestination(db))
+    load(one, robin=["blue", "green"], wren=["white"], owl=["grey"])
+    load(one, robin=["red"], owl=[])
+    assert db.execute(ALL_EGGS).fetchall() == [("robin", "red"), ("wren", "white")]
+    assert any("read_parquet(['" in sql for sql in replaced)
+    assert not [sql for sql in replaced if "staging" in sql.lower()]
+    schemas = {name for (name,) in db.execute("select schema_name from duckdb_schemas()").fetchall()}
+    assert "birds_staging" not in schemas
+
+
+@canary(
+    "dlt.destinations.impl.postgres.postgres.PostgresClient",
+    "dlt.destinations.impl.postgres.configuration.PostgresCredentials",
+    "dlt.common.schema.typing.TColumnSchema", "dlt.common.schema.typing.TSchemaTables",
+    breaks="merges into Postgres would be table scans, shards would make tables at once, and the lock would be that"
+    " of another database (_dlt/postgres_client.py).",
+)  # fmt: skip
+def test_tables_of_postgres() -> None:
+    """A new table gets its index in dlt's own statements; the credentials keep what libpq is to be told."""
+    from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination, postgres_credentials
+    from gapless.pipelines.destinations.keepalive import SERVER_KEEPALIVE, with_keepalive
+    from gapless.sources._incremental.shard import Shard
+
+    credentials = with_keepalive(postgres_credentials("postgresql://me:secret@localhost:1/birds"))
+    assert credentials.get_query()["options"] == SERVER_KEEPALIVE
+    assert "tcp_user_timeout=60000" in credentials.to_native_representation()
+    schema = dlt.Schema("birds")
+    key: Any = {"name": "id", "data_type": "text", "primary_key": True, "nullable": False}
+    schema.update_table({"name": "nests", "columns": {"id": key}, "write_disposition": "merge"})
+    destination = PostgresDestination("postgres", credentials, Shard())
+    client: Any = destination.client(schema, destination.spec()._bind_dataset_name("birds"))
+    create, *_, index = client._get_table_update_sql("nests", [key], False)
+    assert create.startswith("CREATE TABLE")
+    assert index == 'CREATE INDEX ON "birds"."nests" USING hash ("id")'
+    assert arguments(type(client).initialize_storage) == ["truncate_tables"]
+    theirs = resolved("dlt.destinations.impl.postgres.postgres.PostgresClient")
+    assert arguments(theirs.update_stored_schema) == ["only_tables", "expected_update", "force"]
+
+
+@canary(
+    "dlt.destinations.impl.ducklake.configuration.DuckLakeClientConfiguration",
+    "dlt.destinations.impl.ducklake.ducklake.DuckLakeClient",
+    "dlt.destinations.impl.ducklake.sql_client.DuckLakeSqlClient",
+    "dlt.destinations.sql_client.raise_open_connection_error",
+    breaks="a DuckLake could not be attached once a sync (_dlt/ducklake_client.py): no sync into it.",
+)  # fmt: skip
+def test_how_a_lake_is_attached() -> None:
+    """The client takes these arguments, attaches by this statement and keeps its connection under this name."""
+    client = resolved("dlt.destinations.impl.ducklake.sql_client.DuckLakeSqlClient")
+    assert arguments(client.__init__)[:6] == [
+        "dataset_name", "staging_dataset_name", "credentials", "capabilities", "override_data_path",
+        "automatic_migration",
+    ]  # fmt: skip
+    capabilities = dlt.destinations.ducklake().capabilities()
+    credentials = resolved("dlt.destinations.impl.ducklake.configuration.DuckLakeCredentials")()
+    one = client("birds", "birds_staging", credentials, capabilities)
+    assert one._conn is None
+    one._attach_statement = "attach it"
+    assert one.attach_statement == "attach it"
+    assert {"open_connection", "close_connection", "create_secret"} <= {*dir(client)}
+
+
+@canary(
+    "dlt.destinations.impl.ducklake.ducklake.DuckLakeClient", "dlt.destinations.impl.duckdb.duck.DuckDbClient",
+    "dlt.destinations.impl.postgres.postgres.PostgresClient",
+    breaks="dlt would not take our subclasses for its own: other capabilities, nothing for `dlt.attach`.",
+)  # fmt: skip
+def test_names_of_destination_types() -> None:
+    """The literal that stands for `destination_type` in each of our subclasses is dlt's own."""
+    for name in ("duckdb", "postgres", "ducklake", "sqlalchemy"):
+        theirs = getattr(dlt.destinations, name)().destination_type
+        file = {"sqlalchemy": "sqlite"}.get(name, name)
+        assert theirs == f"dlt.destinations.{name}"
+        assert f'"{theirs}"' in (ROOT / f"pipelines/destinations/_dlt/{file}_client.py").read_text()
+
+
+@canary(
+    "dlt.destinations.impl.sqlalchemy",
+    breaks="JSON in SQLite would be quoted twice, or its numbers rounded (_dlt/sqlite_client.py).",
+)
+def test_json_in_sqlite() -> None:
+    """The method that maps JSON is still called so. Read as text: SQLAlchemy belongs to an extra."""
+    (folder,) = find_spec("dlt.destinations.impl.sqlalchemy").submodule_search_locations  # type: ignore[union-attr, misc]
+    tree = ast.parse((Path(folder) / "type_mapper.py").read_text())
+    (mapper,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "SqlalchemyTypeMapper")
+    methods = {n.name: [a.arg for a in n.args.args] for n in mapper.body if isinstance(n, ast.FunctionDef)}
+    assert methods["db_type_from_json_type"] == ["self", "column", "table"]
+    WATCHED.add("dlt.destinations.impl.sqlalchemy.type_mapper.SqlalchemyTypeMapper")
+
+
+@canary(
+    "dlt.pipeline.Pipeline.destination_client",
+    breaks="destinations are resolved (resolve.py) and views are made (views/catalog.py) by this client.",
+)
+def test_the_client_of_a_destination(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """What gapless asks of it, without a name of dlt's being imported."""
+    one = pipeline(db, tmp_path)
+    load(one, robin=["blue"])
+    client: Any = one.destination_client()
+    assert client.config.destination_type == "duckdb"
+    assert client.config.data_location() or client.config.fingerprint() is not None
+    assert client.config.normalize_dataset_name(client.schema) == "birds"
+    with client.sql_client as sql:
+        with sql.with_alternative_dataset_name("birds"):
+            tables = dict(client.get_storage_tables(["nests", "fish"]))
+        assert (bool(tables["nests"]), bool(tables["fish"]), sql.has_dataset()) == (True, False, True)
+        assert sql.make_qualified_table_name_path("a", quote=False, dataset_name="b")[-2:] == ["b", "a"]
+        assert sql.capabilities.sqlglot_dialect == "duckdb"
+        with sql.begin_transaction():
+            sql.execute_sql("select 1")
+
+
+# -- the canaries themselves ---------------------------------------------------------------------------------------
+
+
+def doors() -> list[Path]:
+    return [*ROOT.glob("pipelines/destinations/_dlt/*.py"), *ROOT.glob("sources/_incremental/dlt_*.py")]
+
+
+def test_every_import_of_a_door_has_a_canary() -> None:
+    """Whoever brings in another private part writes its canary, too."""
+    test_json_in_sqlite()
+    nodes = [node for file in doors() for node in ast.walk(ast.parse(file.read_text()))]
+    froms = [n for n in nodes if isinstance(n, ast.ImportFrom) and str(n.module).split(".", 1)[0] == "dlt"]
+    names = {
+        f"{n.module}.{a.name}" for n in froms for a in n.names if n.module not in ("dlt.sources", "dlt.destinations")
+    }
+    assert len(names) > 20
+    assert names - WATCHED == set()
+
+
+RED = [
+    (test_system_tables_and_stored_state, "dlt.common.versioned_state.decompress_state", "state show, rewind, gaps"),
+    (test_a_watcher_of_traces, "dlt.pipeline.trace.TRACKING_MODULES", "would lack every load package, silently"),
+    (test_column_names_of_a_cursor, "dlt.destinations.sql_client.DBApiCursorImpl._get_columns", "would fail at the"),
+]
+
+
+@pytest.mark.parametrize(("test", "part", "sentence"), RED, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_canary_falls_silent(
+    test: Any, part: str, sentence: str, db: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its part taken out of dlt a canary fails, and says what is gone and what depends on it."""
+    owner, _, name = part.rpartition(".")
+    monkeypatch.delattr(resolved(owner), name)
+    with pytest.raises(pytest.fail.Exception, match=rf"changed .*{part} .*{sentence}"):
+        test(db, tmp_path)
+
+
+def test_a_canary_sees_another_sql(db: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when every name is there and dlt's merge merely has other blanks."""
+    job: Any = resolved("dlt.destinations.sql_jobs.SqlMergeFollowupJob")
+    before = job.generate_sql.__func__
+
+    def generate_sql(cls: Any, *args: Any) -> list[str]:
+        return [statement.replace(" ", "\t") for statement in before(cls, *args)]
+
+    monkeypatch.setattr(job, "generate_sql", classmethod(generate_sql))
+    with pytest.raises(pytest.fail.Exception, match="syncs would fail, or write everything twice"):
+        test_merging_from_files(db, tmp_path, monkeypatch)
