@@ -61,6 +61,7 @@ class HeaderAuth(httpx.Auth):
         return frozenset(whole | {value.split(" ", 1)[-1] for value in whole} | self._hidden)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        # Checked for each request, so that no redirect or link can carry the key to another host.
         if origin(request.url) == self._origin:
             request.headers.update(self._headers)
         yield request

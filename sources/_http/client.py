@@ -156,6 +156,7 @@ class Client:
         return retrying(self._policy, send, slot=self._rate.take, clock=self._clock, sleep=sleep)
 
     def _url(self, path: str) -> str:
+        # Anything with a scheme must pass `follow`, or a link elsewhere would be read as a path of the vendor.
         if re.match(r"[a-z][a-z0-9+.-]*://", path, re.IGNORECASE):
             return self.follow(path)
         return f"{self._root}/{path.lstrip('/')}" if path else self._root
@@ -176,6 +177,7 @@ class Client:
         facts: dict[str, Any] = {"method": request.method, "path": path_of(request.url)}
         self._deadline.start()
         try:
+            # Streamed, so that the deadline is checked between chunks and an endless error body is cut.
             response = self._http.send(request, auth=self._auth, stream=True)
             attempt.status = response.status_code
             try:

@@ -60,7 +60,7 @@ def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
 
     Single records that are not valid JSON become JSON strings that hold their text.
     """
-    body = body.removeprefix(b"\xef\xbb\xbf")
+    body = body.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, which JSON forbids and some servers send
     try:
         return cast(T, _one_record(body, shape) if _is_one_record(shape) else _decoded(body, shape))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

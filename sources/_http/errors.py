@@ -22,7 +22,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection
-from typing import Any
 
 import msgspec
 
@@ -38,7 +37,8 @@ class VendorError(Exception):
         super().__init__()
         self.method, self.path, self.status, self.detail = method, path, status, detail
 
-    def __reduce__(self) -> tuple[Any, ...]:  # by name, as the arguments are keywords: schedulers pickle errors
+    def __reduce__(self) -> tuple[object, ...]:
+        # By name, because the arguments are keywords: schedulers pickle errors.
         facts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return functools.partial(type(self), **facts), ()
 
@@ -140,7 +140,7 @@ def vendor_message(body: bytes, content_type: str, secrets: Collection[str] = ()
     return ", ".join(list(dict.fromkeys(text for text in texts if text))[:4])
 
 
-def _messages(found: Any, depth: int = 3) -> list[str]:
+def _messages(found: object, depth: int = 3) -> list[str]:
     if isinstance(found, str):
         return [found]
     if isinstance(found, list) and found and depth:
@@ -155,6 +155,7 @@ def _messages(found: Any, depth: int = 3) -> list[str]:
 
 def redact(text: str, secrets: Collection[str]) -> str:
     """Returns `text` on one line, printable, with every secret replaced."""
+    # The longest first, because one secret may be part of another.
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SECRET_CHARACTERS or secret == text.strip():
             text = text.replace(secret, "[secret]")

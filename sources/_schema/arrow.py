@@ -26,7 +26,7 @@ class Table:
     name: str
     model: type[Record]
     key: tuple[str, ...]
-    write_disposition: Any
+    write_disposition: Any  # a type of dlt, which this folder does not import
 
     @property
     def id_column(self) -> str:
@@ -49,7 +49,7 @@ class Batch:
     """Records for one root table: instances of its model, or of the msgspec struct made from it."""
 
     table: Table
-    records: Sequence[Any]
+    records: Sequence[object]
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,13 @@ class ArrowRows:
 
 def digest(*parts: object) -> str:
     """Returns 96 bits of BLAKE2 of the parts' texts, as 16 characters that are safe in a URL."""
-    text = "\x1f".join(map(str, parts))
+    text = "\x1f".join(map(str, parts))  # a separator, so that ("a", "bc") and ("ab", "c") differ
     return urlsafe_b64encode(blake2b(text.encode(), digest_size=12).digest()).decode()
 
 
-def to_arrow(table: Table, records: Sequence[Any]) -> ArrowRows:
+def to_arrow(table: Table, records: Sequence[object]) -> ArrowRows:
     """Returns `records` as Arrow rows; of two records with the same key the last one."""
+    # One package must not hold a key twice: dlt would keep both parents, or the children of both.
     by_id = {digest(*(getattr(r, k) for k in table.key)): r for r in records}
     level = _Level(list(by_id.values()), list(by_id), list(by_id), [], [])
     return ArrowRows(level.ids, dict(_tables(table.schema, level)))
@@ -77,7 +78,7 @@ def to_arrow(table: Table, records: Sequence[Any]) -> ArrowRows:
 class _Level:
     """Rows of one table with their keys, position by position."""
 
-    rows: list[Any]
+    rows: list[object]
     ids: list[str]
     roots: list[str]
     """The `_dlt_id` of the root record of each row."""

@@ -51,7 +51,7 @@ class Column:
     path: tuple[str, ...]
     """Attributes from the row to the cell, through flattened objects that may be null; empty for the row itself."""
 
-    def cells(self, rows: list[Any]) -> list[Any]:
+    def cells(self, rows: list[object]) -> list[object]:
         """Returns one cell for each row."""
         if not self.path:
             return rows
@@ -70,7 +70,7 @@ class TableSchema:
     parent: str | None
     columns: tuple[Column, ...]
     children: tuple[TableSchema, ...]
-    items: Callable[[Any], list[Any] | None]
+    items: Callable[[object], list[object] | None]
     keys: frozenset[str] = frozenset()
     """Columns by which rows are identified or joined, apart from dlt's own."""
 
@@ -105,7 +105,7 @@ def field_type(field: FieldInfo) -> FieldType:
     return _type(field.annotation, tuple(field.metadata))
 
 
-def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> FieldType:
+def _type(annotation: Any, metadata: tuple[object, ...] = ()) -> FieldType:
     origin, args = get_origin(annotation), get_args(annotation)
     if any(isinstance(m, JsonColumn) for m in metadata):
         return FieldType(scalar="json")
@@ -123,7 +123,7 @@ def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> FieldType:
     return FieldType(scalar=SCALARS[annotation])
 
 
-def _cell(row: Any, path: tuple[str, ...]) -> Any:
+def _cell(row: object, path: tuple[str, ...]) -> object:
     for name in path:
         if row is None:
             return None
@@ -131,13 +131,13 @@ def _cell(row: Any, path: tuple[str, ...]) -> Any:
     return row
 
 
-def _json_cells(values: list[Any]) -> list[Any]:
+def _json_cells(values: list[object]) -> list[object]:
     """Returns JSON cells as text or bytes, which Arrow both takes for text; a JSON null becomes None.
 
     pydantic's records hold text, the fast decoder's hold bytes.
     """
     try:
-        cells: list[Any] = list(map(bytes, values))
+        cells: list[object] = list(map(bytes, values))  # type: ignore[arg-type]
     except TypeError:  # text or None among them
         cells = [str(value, "utf-8") if isinstance(value, msgspec.Raw) else value for value in values]
     return [None if cell in NULLS else cell for cell in cells] if any(null in cells for null in NULLS) else cells
@@ -149,7 +149,7 @@ def table_schema(model: type[Record], name: str, parent: str | None = None, attr
 
     `attribute` is where a row of the `parent` table holds the rows of this one.
     """
-    items: Callable[[Any], list[Any] | None] = attrgetter(attribute) if attribute else lambda record: [record]
+    items: Callable[[object], list[object] | None] = attrgetter(attribute) if attribute else lambda record: [record]
     columns = tuple(_columns(model, (), ""))
     keys = frozenset({model.id_field}) | model.parent_columns
     return TableSchema(name, parent, columns, tuple(_children(model, name)), items, keys)
@@ -159,7 +159,7 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterato
     own = [(n, f) for n, f in model.model_fields.items() if n != "extra"]
     for name, field in own:
         type_, here = field_type(field), (*path, name)
-        if type_.many:
+        if type_.many:  # a child table, see _children
             continue
         if type_.model:
             yield from _columns(type_.model, here, f"{prefix}{name}__")

@@ -37,7 +37,7 @@ _FIRST_YEAR, _LAST_YEAR = b'"0001-', b'"9999-'
 class FastDecoder:
     """Decodes records of `model`; the fields in `given` (by JSON name) are not in the JSON and are set here."""
 
-    def __init__(self, model: type[Record], given: Mapping[str, Any]) -> None:
+    def __init__(self, model: type[Record], given: Mapping[str, object]) -> None:
         names = {field.alias or name: name for name, field in model.model_fields.items()}
         self._given = {names[key]: value for key, value in given.items()}
         self._decoder = _decoder(model, frozenset(self._given))
@@ -51,7 +51,7 @@ class FastDecoder:
             return None
         try:
             record = self._decoder.decode(raw)
-            if not raw.isascii():
+            if not raw.isascii():  # msgspec checks the texts that it decodes, and not raw JSON columns
                 raw.decode()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
@@ -75,7 +75,7 @@ def _struct(model: type[Record], given: frozenset[str] = frozenset()) -> type[ms
         rename={name: field.alias or name for name, field in own.items()},
         forbid_unknown_fields=True,
         kw_only=True,
-        gc=False,
+        gc=False,  # records hold no cycles, so Python need not look for any
         namespace={"extra": None, "id_field": model.id_field, "time_field": model.time_field},
     )
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -48,7 +48,7 @@ class Parsed(Generic[R]):
 def parse(
     model: type[R],
     raws: Iterable[bytes],
-    context: Mapping[str, Any] | None = None,
+    context: Mapping[str, object] | None = None,
     refuse: StorageCheck = no_limits,
 ) -> Parsed[R]:
     """Returns the records of a page as instances of `model`, or as msgspec structs with the same attributes.
@@ -78,7 +78,7 @@ def id_name(model: type[Record]) -> str:
     return (field and field.alias) or model.id_field
 
 
-def _validate(model: type[R], raw: bytes, given: Mapping[str, Any], key: str, parsed: Parsed[R]) -> None:
+def _validate(model: type[R], raw: bytes, given: Mapping[str, object], key: str, parsed: Parsed[R]) -> None:
     raw = _without(model.excluded_fields, raw)
     try:
         parsed.records.append(model.model_validate({**_unpack(model, raw), **given}))
@@ -93,22 +93,24 @@ def _field_types(model: type[Record]) -> dict[str, FieldType]:
     return {f.alias or name: field_type(f) for name, f in model.model_fields.items() if name != "extra"}
 
 
-def _unpack(model: type[Record], raw: bytes) -> dict[str, Any]:
-    types, known, extra = _field_types(model), {}, {}
+def _unpack(model: type[Record], raw: bytes) -> dict[str, object]:
+    types = _field_types(model)
+    known: dict[str, object] = {}
+    extra: dict[str, str] = {}
     for key, value in _object.decode(raw).items():
         type_ = types.get(key)
         if type_ is None:
             extra[key] = str(value, "utf-8")
             continue
-        known[key] = _cell(type_, value)
-        if type_.model and not type_.many and isinstance(known[key], dict) and "_extra" in known[key]:
-            extra[key] = known[key].pop("_extra")
+        cell = known[key] = _cell(type_, value)
+        if type_.model and not type_.many and isinstance(cell, dict) and "_extra" in cell:
+            extra[key] = cell.pop("_extra")  # a flattened object has no `_extra` column of its own
     if extra:
         known["_extra"] = _object_text(extra)
     return known
 
 
-def _cell(type_: FieldType, raw: msgspec.Raw) -> Any:
+def _cell(type_: FieldType, raw: msgspec.Raw) -> object:
     text = bytes(raw)
     if type_.scalar == "json" and not type_.many:
         return None if text == b"null" else text.decode()

@@ -69,6 +69,7 @@ class Privacy:
         return rows
 
     def _hashed(self, cells: pa.ChunkedArray, data_type: str, keep_hashes: bool) -> list[str | None]:
+        # Each distinct text is hashed once: most columns repeat a few values.
         texts = cells.to_pylist()
         digests = {text: hmac.new(self.key, text.encode(), "sha256").hexdigest() for text in set(texts) - {None}}
         if data_type == "json":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -31,7 +31,7 @@ def _whole_number(value: object) -> object:
     return _no_bool(value)
 
 
-def _empty_if_null(value: Any) -> Any:
+def _empty_if_null(value: object) -> object:
     return [] if value is None else value
 
 
@@ -85,12 +85,19 @@ class Record(BaseModel):
                 raise TypeError(f"{cls.__name__}.{declared} is {name!r}, and the model has no such field")
 
 
-def record_id(record: Any) -> str:
+class HasId(Protocol):
+    """A record that `parse` made: an instance of a model, or of the msgspec struct made from it."""
+
+    id_field: ClassVar[str]
+    time_field: ClassVar[str]
+
+
+def record_id(record: HasId) -> str:
     """Returns the id of a record that `parse` made, as text."""
     return str(getattr(record, record.id_field))
 
 
-def record_time(record: Any) -> datetime | None:
+def record_time(record: HasId) -> datetime | None:
     """Returns the creation time of a record that `parse` made, in UTC; None when it has none."""
     time: datetime | None = getattr(record, record.time_field, None)
     return time

@@ -1,4 +1,4 @@
-"""Kizen as the simulator serves it: a small in-memory business with activity types and what was logged.
+"""A fake Kizen business in memory: types of activities, and what was logged.
 
 Written from Kizen's own pages, never from our client, and held to tests/samples/kizen.
 No sockets and no wall clock may enter: time is `now`, chance is `seed`.
@@ -9,18 +9,15 @@ https://developer.kizen.com/docs/concepts/activities/activities-data-model
 from __future__ import annotations
 
 import json
-import random
 import re
-import threading
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Literal
-from uuid import UUID
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Literal, Self, Unpack
 
+from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer, positive
 from gapless.sources._http.transport import httpx
 
-Row = dict[str, Any]
-
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TYPES = "/api/activities"
 RESPONSES = re.compile(TYPES + r"/([^/]+)/responses")
 LOGGED = re.compile(TYPES + r"/logged/([^/]+)")
@@ -40,13 +37,14 @@ FIELDS: list[tuple[str, str, str | None, Any]] = [
 ]
 
 
-class KizenFake:
-    """One Kizen business.
+class KizenFake(FakeVendor):
+    """One Kizen business; see FakeVendor for what all fakes offer.
 
-    `page_cap` (Kizen's is 1000) bounds every page; `order` is the undocumented order of responses; `envelope`
-    serves them as a page, as one without its count, or as a bare list; `failing` maps a part of a path to the
-    status it answers with. An edit changes neither `logged_at` nor `n_submissions`.
+    `page_cap` is 1000 at Kizen; `order` is the undocumented order of responses; `envelope` serves them as a page, as
+    one without its count, or as a bare list. An edit changes neither `logged_at` nor `n_submissions`.
     """
+
+    precision = "microseconds"
 
     def __init__(
         self,
@@ -54,20 +52,14 @@ class KizenFake:
         api_key: str = "demo-key",
         business_id: str = "demo-business",
         user_id: str = "demo-user",
-        now: datetime = START,
         page_cap: int = 1000,
         order: Literal["newest", "oldest"] = "newest",
         envelope: Literal["page", "uncounted", "bare"] = "page",
-        stamp: Literal["Z", "+02:00", "mixed"] = "Z",
-        seed: int = 0,
+        **settings: Unpack[Settings],
     ) -> None:
-        self.now = now
-        self.page_cap, self.order, self.envelope, self.stamp = page_cap, order, envelope, stamp
-        self.failing: dict[str, int] = {}
-        self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
+        super().__init__(page_cap, **settings)
+        self.order, self.envelope = order, envelope
         self._credentials = {"x-api-key": api_key, "x-business-id": business_id, "x-user-id": user_id}
-        self._random = random.Random(seed)
-        self._lock = threading.RLock()
         self._types: dict[str, Row] = {}
         self._logged: dict[str, dict[str, Row]] = {}  # by type, in the order of arrival
         self._shown: dict[str, Row] = {}  # as last served
@@ -78,20 +70,23 @@ class KizenFake:
         ]
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> KizenFake:
-        """A business of 4 types with 120 logged activities, ten to a page: three or four pages each."""
+    def demo(cls, *, seed: int = 0) -> Self:
+        """Returns a business of 4 types with 120 logged activities, ten to a page: three or four pages each."""
         fake = cls(seed=seed, page_cap=10)
-        fake.seed(4, logged=120)
+        fake.fill(4, 120)
         return fake
 
+    def fill(self, parents: int, records: int) -> None:
+        self.seed(parents, logged=records)
+
     def seed(self, types: int, *, logged: int, days: float = 30.0) -> None:
-        """Write `types`, with `logged` activities of the last `days` spread over them."""
+        """Adds `types`, with `logged` activities of the last `days` spread over them."""
         ids = [self.add_type(name=NAMES[index % len(NAMES)])["id"] for index in range(types)]
         for index in range(logged):
             self.add_logged(ids[index % types], at=self._before(self.now, days * 1440))
 
     def add_type(self, **fields: Any) -> Row:
-        """Write one activity type, with nothing logged."""
+        """Adds one activity type, with nothing logged."""
         with self._lock:
             name = str(fields.get("name", f"Check-in {len(self._types)}"))
             kind: Row = {
@@ -108,43 +103,46 @@ class KizenFake:
             return kind
 
     def delete_type(self, type_id: str) -> None:
-        """Delete a type with all that was logged; what was ever served stays in `truth`."""
+        """Deletes a type with all that was logged; what was ever served stays in `truth`."""
         with self._lock:
             del self._types[type_id], self._logged[type_id]
 
     def add_logged(self, type_id: str, *, at: datetime | None = None, **fields: Any) -> Row:
-        """Log one activity of a type `at` (default: now); `fields` overrule what is made up."""
+        """Logs one activity of a type `at` (default: now); `fields` replace what is made up."""
         with self._lock:
             row = self._activity(self._types[type_id], at or self.now) | fields
             self._logged[type_id][str(row["id"])] = row
             return row
 
-    def change(self, logged_id: str, **fields: Any) -> Row:
-        """Give a logged activity other values in place."""
+    def add(self, *, at: datetime | None = None, **fields: Any) -> Any:
         with self._lock:
-            rows = self._logged[self._type_of(logged_id)]
-            rows[logged_id] = rows[logged_id] | fields
-            return rows[logged_id]
+            kind = next(iter(self._types)) if self._types else self.add_type()["id"]
+            return self.add_logged(kind, at=at, **fields)["id"]
+
+    def change(self, record_id: str, **fields: Any) -> Row:
+        with self._lock:
+            rows = self._logged[self._type_of(record_id)]
+            rows[record_id] = rows[record_id] | fields
+            return rows[record_id]
 
     def edit(self, logged_id: str) -> Row:
-        """Edit a logged activity as a user would: other notes, and one field fewer."""
+        """Edits a logged activity as a user would: other notes, and one field fewer."""
         with self._lock:
             row = self._logged[self._type_of(logged_id)][logged_id]
             return self.change(logged_id, notes=f"{row['notes']} (edited)", fields=row.get("fields", [])[:-1])
 
-    def delete(self, logged_id: str) -> None:
-        """Make a logged activity vanish; it stays in `truth` if it was ever served."""
+    def delete(self, record_id: str) -> None:
         with self._lock:
-            del self._logged[self._type_of(logged_id)][logged_id]
+            del self._logged[self._type_of(record_id)][record_id]
 
     def advance(self, minutes: float, *, newcomers: bool = True) -> None:
-        """Let time pass: a type's newest record is edited, new and late ones come, and a new type, too."""
+        """Moves time: a type's newest record is edited, new and late ones come; `newcomers` adds a type with some."""
         with self._lock:
             before, self.now = self.now, self.now + timedelta(minutes=minutes)
             ids = list(self._types)
             used = [rows for rows in self._logged.values() if rows]
             if used:
-                self.edit(str(max(self._random.choice(used).values(), key=_instant)["id"]))
+                self.edit(str(max(self._random.choice(used).values(), key=_logged_at)["id"]))
             for _ in range(max(2, int(minutes / 5)) if ids else 0):
                 self.add_logged(self._random.choice(ids), at=self._before(self.now, minutes))
             for _ in range(2 if ids else 0):
@@ -155,48 +153,49 @@ class KizenFake:
                     self.add_logged(kind, at=self._before(before, 7 * 1440))
 
     def truth(self) -> dict[str, list[Row]]:
-        """Whole rows by table: all that stand, and those that vanished after they were served."""
         with self._lock:
             types = self._shown_types | {kind: self._counted(kind) for kind in self._types}
             standing = {str(row["id"]): row for rows in self._logged.values() for row in rows.values()}
             logged = list((self._shown | standing).values())
             return {"activities": list(types.values()), "logged_activities": logged}
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
-        with self._lock:
-            path = request.url.path
-            self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
-            responses, logged = RESPONSES.fullmatch(path), LOGGED.fullmatch(path)
-            for part, status in self.failing.items():
-                if part in path:
-                    return _refuse(status, "error", "This resource is failing.")
-            if path != TYPES and not responses and not logged:  # a trailing slash ends here too
-                return httpx.Response(404, html="<!doctype html><title>Not Found</title><h1>Not Found</h1>")
-            if any(request.headers.get(name) != value for name, value in self._credentials.items()):
-                return _refuse(401, "authentication_failed", "Invalid credentials.")
-            if request.method != ("POST" if responses else "GET"):
-                return _refuse(405, "method_not_allowed", f'Method "{request.method}" not allowed.')
-            if logged:
-                return self._one(logged[1])
-            return self._responses(request, responses[1]) if responses else self._list(request.url)
+    def _endpoint(self, path: str) -> Endpoint | None:
+        responses, logged = RESPONSES.fullmatch(path), LOGGED.fullmatch(path)
+        if responses:
+            return "POST", partial(self._responses, responses[1])
+        if logged:
+            return "GET", lambda request: self._one(logged[1])
+        return ("GET", lambda request: self._list(request.url)) if path == TYPES else None
+
+    def _is_authorized(self, headers: Mapping[str, str]) -> bool:
+        return all(headers.get(name) == value for name, value in self._credentials.items())
+
+    def _no_such_path(self, request: httpx.Request) -> httpx.Response:  # a trailing slash ends here, too
+        return httpx.Response(404, html="<!doctype html><title>Not Found</title><h1>Not Found</h1>")
+
+    def _refusal(self, status: int, request: httpx.Request) -> httpx.Response:
+        if status == 401:
+            return _refuse(401, "authentication_failed", "Invalid credentials.")
+        if status == 405:
+            return _refuse(405, "method_not_allowed", f'Method "{request.method}" not allowed.')
+        return _refuse(status, "error", "This resource is failing.")
 
     def _one(self, logged_id: str) -> httpx.Response:
         row = next((rows[logged_id] for rows in self._logged.values() if logged_id in rows), None)
         if row is None:
             return _refuse(404, "not_found", "Not found.")
         self._shown[logged_id] = row
-        return _json(200, row)
+        return json_answer(200, row)
 
     def _list(self, url: httpx.URL) -> httpx.Response:
         page = self._page(url, [self._counted(kind) for kind in self._types])
         if page is None:
             return _refuse(404, "not_found", "Invalid page.")
         self._shown_types |= {row["id"]: row for row in page["results"]}
-        return _json(200, page)
+        return json_answer(200, page)
 
-    def _responses(self, request: httpx.Request, identifier: str) -> httpx.Response:
-        """Rows of one type, named by id or api_name; a body may carry filters, and {} lists all."""
+    def _responses(self, identifier: str, request: httpx.Request) -> httpx.Response:
+        """Lists one type, named by id or api_name; a body may carry filters, and {} lists all."""
         kind = next((i for i, row in self._types.items() if identifier in (i, row["api_name"])), None)
         if kind is None:
             return _refuse(404, "not_found", "Not found.")
@@ -204,19 +203,19 @@ class KizenFake:
             json.loads(request.content or b"{}")
         except ValueError:
             return _refuse(400, "parse_error", "JSON parse error.")
-        rows = sorted(self._logged[kind].values(), key=_instant, reverse=self.order == "newest")
+        rows = sorted(self._logged[kind].values(), key=_logged_at, reverse=self.order == "newest")
         rows = [{name: row[name] for name in ("id", "logged_at", "logged_by", "notes")} for row in rows]
         page = self._page(request.url, rows)
         if page is None:
             return _refuse(404, "not_found", "Invalid page.")
         if self.envelope == "uncounted":
             del page["count"]
-        return _json(200, rows if self.envelope == "bare" else page)
+        return json_answer(200, rows if self.envelope == "bare" else page)
 
     def _page(self, url: httpx.URL, rows: list[Row]) -> Row | None:
-        """The asked-for page of `rows`, its links absolute on the host that was asked; None past the end."""
-        size = min(_number(url.params.get("page_size"), 100), self.page_cap)
-        number, pages = _number(url.params.get("page"), 1), max(1, -(-len(rows) // size))
+        """Returns the requested page of `rows`, with absolute links to the host of the request; None past the end."""
+        size = min(positive(url.params.get("page_size"), 100), self.page_cap)
+        number, pages = positive(url.params.get("page"), 1), max(1, -(-len(rows) // size))
         if number > pages:
             return None
 
@@ -265,39 +264,13 @@ class KizenFake:
     def _type_of(self, logged_id: str) -> str:
         return next(kind for kind, rows in self._logged.items() if logged_id in rows)
 
-    def _before(self, at: datetime, minutes: float) -> datetime:
-        return at - timedelta(minutes=self._random.uniform(0, minutes))
 
-    def _stamp(self, at: datetime) -> str:
-        """`at` as text in microseconds; "mixed" writes odd seconds with an offset, every third whole."""
-        moved = self.stamp == "+02:00" or (self.stamp == "mixed" and at.second % 2 == 1)
-        local = at.astimezone(timezone(timedelta(hours=2)) if moved else UTC)
-        whole = self.stamp == "mixed" and at.second % 3 == 0
-        return local.isoformat(timespec="seconds" if whole else "microseconds").replace("+00:00", "Z")
-
-    def _uuid(self) -> str:
-        return str(UUID(int=self._random.getrandbits(128), version=4))
-
-
-def _instant(row: Row) -> datetime:
-    try:
-        at = datetime.fromisoformat(row["logged_at"])
-    except (TypeError, ValueError):  # a test's bad record: it has to stand somewhere
-        return START
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdecimal() and int(text) > 0 else default
+def _logged_at(row: Row) -> datetime:
+    return instant(row["logged_at"])
 
 
 def _refuse(status: int, code: str, detail: str) -> httpx.Response:
-    return _json(status, {"detail": detail, "code": code})
-
-
-def _json(status: int, body: object) -> httpx.Response:
-    # Escaped to ASCII, so that a test can serve a lone surrogate.
-    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})
+    return json_answer(status, {"detail": detail, "code": code})
 
 
 Fake = KizenFake

@@ -1,4 +1,4 @@
-"""Omni as the simulator serves it: a small in-memory workspace of leads with their action logs.
+"""A fake Omni workspace in memory: leads with their action logs.
 
 Written from Omni's own pages, never from our client, and held to tests/samples/omni.
 No sockets and no wall clock may enter: time is `now`, chance is `seed`.
@@ -7,21 +7,16 @@ https://docs.getomni.ai/api-reference/analytics/get-analytics
 
 from __future__ import annotations
 
-import json
-import random
-import threading
 from base64 import b64decode, b64encode
 from bisect import bisect_right
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any, Self, Unpack
 
+from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer
 from gapless.sources._http.transport import httpx
 
-Row = dict[str, Any]
-
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ANALYTICS, LEADS = "/api/v0/analytics", "/api/v1/leads/"
 DAWN, DUSK = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 FIRST, LAST = ["Ada", "Bo", "Chidi", "Dalia", "Émile", "Fen"], ["Marsh", "Okoye", "Lind", "Sørensen", "Vale"]
@@ -35,51 +30,48 @@ CHECKED = {"code": "ein", "required": True, "status": "COMPLETED", "value": "12-
 INTERVENTIONS = ["documentOverrides", "escalations", "manualUpdates", "messageEdits", "messageRejects"]
 
 
-class OmniFake:
-    """One Omni workspace.
+class OmniFake(FakeVendor):
+    """One Omni workspace; see FakeVendor for what all fakes offer.
 
     `page_cap` is the number of leads on a page of analytics; `envelope` wraps logs in {"actionLogs": [...]}
-    as Omni's field list has it, instead of the bare array of its sample; `failing` maps a part of a path to
-    the status it answers with. A log changes in silence: there is no updatedAt.
+    as Omni's field list has it, instead of the bare array of its sample. A log changes without a sign: there is no
+    updatedAt.
     """
 
     def __init__(
         self,
         *,
         api_key: str = "demo-key",
-        now: datetime = START,
         page_cap: int = 500,
         envelope: bool = False,
-        stamp: Literal["Z", "+02:00", "mixed"] = "Z",
-        seed: int = 0,
+        **settings: Unpack[Settings],
     ) -> None:
-        self.now = now
-        self.api_key, self.page_cap, self.envelope, self.stamp = api_key, page_cap, envelope, stamp
-        self.failing: dict[str, int] = {}
-        self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
-        self._random = random.Random(seed)
-        self._lock = threading.RLock()
+        super().__init__(page_cap, **settings)
+        self.api_key, self.envelope = api_key, envelope
         self._leads: dict[str, Row] = {}
         self._logs: dict[str, dict[str, Row]] = {}  # by lead, in the order of arrival
         self._shown: dict[tuple[str, str], Row] = {}  # as last served: (lead, log)
         self._shown_leads: dict[str, Row] = {}
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> OmniFake:
-        """A workspace of 25 leads with 200 logs, ten leads to a page: three pages."""
+    def demo(cls, *, seed: int = 0) -> Self:
+        """Returns a workspace of 25 leads with 200 logs, ten leads to a page: three pages."""
         fake = cls(seed=seed, page_cap=10)
-        fake.seed(25, logs=200)
+        fake.fill(25, 200)
         return fake
 
+    def fill(self, parents: int, records: int) -> None:
+        self.seed(parents, logs=records)
+
     def seed(self, leads: int, *, logs: int, days: float = 30.0) -> None:
-        """Write `leads` created over the last `days`, with `logs` spread over all but the last of them."""
+        """Adds `leads` created over the last `days`, with `logs` spread over all but the last of them."""
         ids = [self.add_lead(at=self._before(self.now, days * 1440))["leadId"] for _ in range(leads)]
         for index in range(logs):
             at, status = self._before(self.now, days * 1440), None if index % 9 else "PENDING"
             self.add_log(ids[index % max(1, leads - 1)], at=at, status=status)
 
     def add_lead(self, *, at: datetime | None = None, **fields: Any) -> Row:
-        """Write one lead created `at` (default: now), without logs."""
+        """Adds one lead created `at` (default: now), without logs."""
         with self._lock:
             first, last = self._random.choice(FIRST), self._random.choice(LAST)
             lead = {
@@ -97,32 +89,35 @@ class OmniFake:
             return lead
 
     def delete_lead(self, lead_id: str) -> None:
-        """Delete a lead: analytics leave it out, its logs are not found."""
+        """Deletes a lead: analytics leave it out, its logs are not found."""
         with self._lock:
             del self._leads[lead_id], self._logs[lead_id]
 
     def add_log(self, lead_id: str, *, at: datetime | None = None, status: str | None = None, **fields: Any) -> Row:
-        """Write one log of a lead created `at` (default: now); `fields` overrule what is made up."""
+        """Adds one log of a lead created `at` (default: now); `fields` replace what is made up."""
         with self._lock:
             status = status or self._random.choice(["COMPLETED"] * 6 + ["FAILED", "AWAITING_APPROVAL"])
             row = self._log(at or self.now, status) | fields
             self._logs[lead_id][str(row["id"])] = row
             return row
 
-    def change(self, log_id: str, **fields: Any) -> Row:
-        """Give a log other values in place."""
+    def add(self, *, at: datetime | None = None, **fields: Any) -> Any:
         with self._lock:
-            lead_id = self._lead_of(log_id)
-            self._logs[lead_id][log_id] = self._logs[lead_id][log_id] | fields
-            return self._logs[lead_id][log_id]
+            lead = next(iter(self._leads)) if self._leads else self.add_lead()["leadId"]
+            return self.add_log(lead, at=at, **fields)["id"]
 
-    def delete(self, log_id: str) -> None:
-        """Make a log vanish; it stays in `truth` if it was ever served."""
+    def change(self, record_id: str, **fields: Any) -> Row:
         with self._lock:
-            del self._logs[self._lead_of(log_id)][log_id]
+            logs = self._logs[self._lead_of(record_id)]
+            logs[record_id] = logs[record_id] | fields
+            return logs[record_id]
+
+    def delete(self, record_id: str) -> None:
+        with self._lock:
+            del self._logs[self._lead_of(record_id)][record_id]
 
     def advance(self, minutes: float, *, newcomers: bool = True) -> None:
-        """Let time pass: open logs close, new ones and late ones come, and a new lead with a past."""
+        """Moves time: open logs close, new and late ones come, and `newcomers` adds a lead with older logs."""
         with self._lock:
             before, self.now = self.now, self.now + timedelta(minutes=minutes)
             for status in OPEN:
@@ -141,38 +136,31 @@ class OmniFake:
                     self.add_log(lead, at=self._before(before, 3 * 1440))
 
     def truth(self) -> dict[str, list[Row]]:
-        """Whole rows by table: all that stand, and those that vanished after they were served."""
         with self._lock:
             standing = {(lead, log): row for lead in self._logs for log, row in self._logs[lead].items()}
             logs = [row | {"leadId": lead} for (lead, _), row in (self._shown | standing).items()]
             leads = self._shown_leads | {lead: self._analysed(lead) for lead in self._leads}
             return {"leads": list(leads.values()), "action_logs": logs}
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
-        with self._lock:
-            path, query = request.url.path, dict(request.url.params)
-            self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
-            status = next((status for part, status in self.failing.items() if part in path), None)
-            of_lead = path.startswith(LEADS) and path.endswith("/action-logs")
-            if status is None and not of_lead and path != ANALYTICS:
-                status = 404
-            elif status is None and request.headers.get("x-api-key") != self.api_key:
-                status = 401
-            elif status is None and request.method != "GET":
-                status = 405
-            if status is not None:
-                return _refuse(status)
-            if of_lead:
-                return self._action_logs(path[len(LEADS) : -len("/action-logs")])
-            return self._analytics(query)
+    def _endpoint(self, path: str) -> Endpoint | None:
+        if path == ANALYTICS:
+            return "GET", lambda request: self._analytics(dict(request.url.params))
+        if path.startswith(LEADS) and path.endswith("/action-logs"):
+            return "GET", lambda request: self._action_logs(path[len(LEADS) : -len("/action-logs")])
+        return None
+
+    def _is_authorized(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("x-api-key") == self.api_key
+
+    def _refusal(self, status: int, request: httpx.Request) -> httpx.Response:
+        return _refuse(status)
 
     def _action_logs(self, lead_id: str) -> httpx.Response:
         if lead_id not in self._logs:
             return _refuse(404)
         self._shown.update(((lead_id, log), row) for log, row in self._logs[lead_id].items())
         rows = list(self._logs[lead_id].values())
-        return _json(200, {"actionLogs": rows} if self.envelope else rows)
+        return json_answer(200, {"actionLogs": rows} if self.envelope else rows)
 
     def _analytics(self, query: dict[str, str]) -> httpx.Response:
         try:
@@ -180,7 +168,7 @@ class OmniFake:
         except ValueError:
             return _refuse(400)
         if query.get("format") == "csv":
-            return _json(200, {"downloadUrl": "https://files.example.com/analytics.csv"})
+            return json_answer(200, {"downloadUrl": "https://files.example.com/analytics.csv"})
         keys = sorted((_created(lead), lead_id) for lead_id, lead in self._leads.items())
         keys = [key for key in keys if start <= key[0] <= end]
         rows = {lead_id: self._analysed(lead_id) for _, lead_id in keys}
@@ -196,7 +184,7 @@ class OmniFake:
             "leadsOptedOut": sum(row["optedOutAt"] is not None for row in rows.values()),
         }
         totals |= _summed([_figures([]), *rows.values()])
-        return _json(200, echo | {"totals": totals, "breakdown": breakdown})
+        return json_answer(200, echo | {"totals": totals, "breakdown": breakdown})
 
     def _analysed(self, lead_id: str) -> Row:
         return self._leads[lead_id] | _figures(list(self._logs[lead_id].values()))
@@ -239,26 +227,13 @@ class OmniFake:
         }
 
     def _close(self, row: Row) -> None:
-        """Bring an open log to its end, in place of the old row: nothing tells that it changed."""
+        """Closes an open log in place; like at Omni, nothing in it says that it changed."""
         status = OPEN[row["status"]]
         output = {"success": True, "summary": "Done"} if status == "COMPLETED" else row.get("output")
         self.change(row["id"], status=status, completedAt=self._stamp(self.now), output=output)
 
     def _lead_of(self, log_id: str) -> str:
         return next(lead_id for lead_id, rows in self._logs.items() if log_id in rows)
-
-    def _before(self, at: datetime, minutes: float) -> datetime:
-        return at - timedelta(minutes=self._random.uniform(0, minutes))
-
-    def _stamp(self, at: datetime) -> str:
-        """`at` as text; "mixed" writes odd seconds with an offset, and every third without a fraction."""
-        moved = self.stamp == "+02:00" or (self.stamp == "mixed" and at.second % 2 == 1)
-        local = at.astimezone(timezone(timedelta(hours=2)) if moved else UTC)
-        whole = self.stamp == "mixed" and at.second % 3 == 0
-        return local.isoformat(timespec="seconds" if whole else "milliseconds").replace("+00:00", "Z")
-
-    def _uuid(self) -> str:
-        return str(UUID(int=self._random.getrandbits(128), version=4))
 
 
 def _window(query: dict[str, str]) -> tuple[datetime, datetime, tuple[datetime, str]]:
@@ -279,10 +254,7 @@ def _instant(text: str) -> datetime:
 
 
 def _created(lead: Row) -> datetime:
-    try:
-        return _instant(lead["createdAt"])
-    except (TypeError, ValueError):  # a test's bad record: it has to stand somewhere
-        return START
+    return instant(lead["createdAt"])
 
 
 def _figures(logs: list[Row]) -> Row:
@@ -326,12 +298,7 @@ def _summed(rows: list[Row]) -> Row:
 
 def _refuse(status: int) -> httpx.Response:
     # Omni documents its statuses but not the body of an error.
-    return _json(status, {"error": HTTPStatus(status).phrase})
-
-
-def _json(status: int, body: object) -> httpx.Response:
-    # Escaped to ASCII, so that a test can serve a lone surrogate.
-    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})
+    return json_answer(status, {"error": HTTPStatus(status).phrase})
 
 
 Fake = OmniFake

@@ -1,4 +1,4 @@
-"""Sequence as the simulator serves it: a small in-memory billing account with an activity log.
+"""A fake Sequence account in memory, with its activity log.
 
 Written from Sequence's own pages, never from our client, and held to tests/samples/sequence.
 No sockets and no wall clock may enter: time is `now`, chance is `seed`.
@@ -8,21 +8,18 @@ https://docs.sequencehq.com/reference/authentication
 
 from __future__ import annotations
 
-import json
-import random
-import threading
 from base64 import b64encode
 from bisect import bisect_left, bisect_right, insort
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self, Unpack
 from uuid import UUID, uuid5
 
+from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer
 from gapless.sources._http.transport import httpx
 
-Row = dict[str, Any]
 Key = tuple[datetime, str]
 
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 VERSION = "2024-07-30"
 LOGS = "/api/activity-logs"
 SPACE = UUID("0184421e-a9cc-711b-af93-bf0511d4d833")
@@ -42,12 +39,17 @@ METADATA: list[list[Any]] = [
     [{"before": {"status": "DRAFT"}, "after": {"status": "FINAL", "lines": [1, 2]}}],
 ]
 
+REFUSALS = {
+    401: ("unauthorized", "Invalid API credentials"),
+    404: ("not_found", "No such resource"),
+    405: ("method_not_allowed", "Only GET is served here"),
+}
 
-class SequenceFake:
-    """One Sequence account.
 
-    `page_cap` below 100 serves shorter pages than asked for; `end` says how the last page writes its missing
-    cursor; `failing` maps a part of a path to the status it answers with.
+class SequenceFake(FakeVendor):
+    """One Sequence account; see FakeVendor for what all fakes offer.
+
+    `page_cap` below 100 serves shorter pages than requested; `end` says how the last page writes its missing cursor.
     """
 
     def __init__(
@@ -55,20 +57,14 @@ class SequenceFake:
         *,
         client_id: str = "demo-id",
         client_secret: str = "demo-secret",
-        now: datetime = START,
         page_cap: int = 100,
         default_limit: int = 20,
         end: Literal["absent", "null", "empty"] = "absent",
-        stamp: Literal["Z", "+02:00", "mixed"] = "Z",
-        seed: int = 0,
+        **settings: Unpack[Settings],
     ) -> None:
-        self.now = now
-        self.page_cap, self.default_limit, self.end, self.stamp = page_cap, default_limit, end, stamp
-        self.failing: dict[str, int] = {}
-        self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
+        super().__init__(page_cap, **settings)
+        self.default_limit, self.end = default_limit, end
         self._credentials = "Basic " + b64encode(f"{client_id}:{client_secret}".encode()).decode()
-        self._random = random.Random(seed)
-        self._lock = threading.RLock()
         self._account = self._uuid()
         self._rows: dict[str, Row] = {}
         self._keys: list[Key] = []  # oldest first: (createdAt, id)
@@ -76,38 +72,42 @@ class SequenceFake:
         self._cursors: dict[str, tuple[str, Key | None]] = {}  # handed out: its sortOrder, its place
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> SequenceFake:
-        """An account of 450 logs over a month: five full pages."""
+    def demo(cls, *, seed: int = 0) -> Self:
+        """Returns an account of 450 logs over a month: five full pages."""
         fake = cls(seed=seed)
-        fake.seed(450)
+        fake.fill(0, 450)
         return fake
 
+    def fill(self, parents: int, records: int) -> None:
+        self.seed(records)
+
     def seed(self, logs: int, *, days: float = 30.0) -> None:
-        """Write `logs` rows over the last `days`; every seventh shares its neighbour's createdAt."""
+        """Adds `logs` rows over the last `days`; every seventh shares its neighbour's createdAt."""
         moments = sorted(self.now - timedelta(days=self._random.uniform(0, days)) for _ in range(logs))
         for index, moment in enumerate(moments):
             self.add_log(at=moments[index - 1] if index % 7 == 6 else moment)
 
     def add_log(self, *, at: datetime | None = None, **fields: Any) -> Row:
-        """Write one log created `at` (default: now); `fields` overrule what is made up, badly if need be."""
+        """Adds one log created `at` (default: now); `fields` replace what is made up, also by invalid values."""
         with self._lock:
             row = self._log(_whole_milliseconds(at or self.now)) | fields
             self._put(row)
             return row
 
-    def change(self, log_id: str, **fields: Any) -> Row:
-        """Give a log other values in place; Sequence documents no edit, so this is a test's liberty."""
-        with self._lock:
-            self._put(self._rows[log_id] | fields)
-            return self._rows[log_id]
+    def add(self, *, at: datetime | None = None, **fields: Any) -> Any:
+        return self.add_log(at=at, **fields)["id"]
 
-    def delete(self, log_id: str) -> None:
-        """Make a log vanish; it stays in `truth` if it was ever served."""
+    def change(self, record_id: str, **fields: Any) -> Row:
         with self._lock:
-            self._keys.remove((_instant(self._rows.pop(log_id)), log_id))
+            self._put(self._rows[record_id] | fields)
+            return self._rows[record_id]
+
+    def delete(self, record_id: str) -> None:
+        with self._lock:
+            self._keys.remove((_created(self._rows.pop(record_id)), record_id))
 
     def advance(self, minutes: float) -> None:
-        """Let time pass: a new log every two minutes, and one or two late ones, up to half an hour old."""
+        """Moves time: a new log every two minutes, and one or two late ones, up to half an hour old."""
         with self._lock:
             before, self.now = self.now, self.now + timedelta(minutes=minutes)
             for _ in range(max(1, int(minutes / 2))):
@@ -116,47 +116,44 @@ class SequenceFake:
                 self.add_log(at=before - timedelta(minutes=self._random.uniform(0.1, 30)))
 
     def cursors_expire(self) -> None:
-        """Refuse every cursor handed out so far."""
+        """Refuses every cursor handed out so far."""
         with self._lock:
             self._cursors.clear()
 
     def truth(self) -> dict[str, list[Row]]:
-        """Whole rows by table: all that stand, and those that vanished after they were served."""
         with self._lock:
             return {"activity_logs": list((self._shown | self._rows).values())}
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
-        with self._lock:
-            path, query = request.url.path, dict(request.url.params)
-            self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
-            for part, status in self.failing.items():
-                if part in path:
-                    return _refuse(status, "failing", "This resource is failing")
-            if path != LOGS and not path.startswith(LOGS + "/"):
-                return _refuse(404, "not_found", "No such resource")
-            refusal = self._stranger(request)
-            if refusal is not None:
-                return refusal
-            return self._list(query) if path == LOGS else self._one(path.removeprefix(LOGS + "/"))
+    def _endpoint(self, path: str) -> Endpoint | None:
+        if path == LOGS:
+            return "GET", self._versioned(lambda request: self._list(dict(request.url.params)))
+        if path.startswith(LOGS + "/"):
+            return "GET", self._versioned(lambda request: self._one(path.removeprefix(LOGS + "/")))
+        return None
 
-    def _stranger(self, request: httpx.Request) -> httpx.Response | None:
-        """The checks that come before any endpoint: key, method, version."""
-        if request.headers.get("authorization") != self._credentials:
-            return _refuse(401, "unauthorized", "Invalid API credentials")
-        if request.method != "GET":
-            return _refuse(405, "method_not_allowed", "Only GET is served here")
-        version = request.headers.get("sequence-version")
-        if version is None:  # the oldest version answers, and it has no activity logs
-            return _refuse(404, "not_found", "No such resource in this API version")
-        return None if version == VERSION else _refuse(400, "bad_request", "Unknown Sequence-Version")
+    def _is_authorized(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("authorization") == self._credentials
+
+    def _refusal(self, status: int, request: httpx.Request) -> httpx.Response:
+        return _refuse(status, *REFUSALS.get(status, ("failing", "This resource is failing")))
+
+    def _versioned(
+        self, answer: Callable[[httpx.Request], httpx.Response]
+    ) -> Callable[[httpx.Request], httpx.Response]:
+        def checked(request: httpx.Request) -> httpx.Response:
+            version = request.headers.get("sequence-version")
+            if version is None:  # the oldest version answers, and it has no activity logs
+                return _refuse(404, "not_found", "No such resource in this API version")
+            return answer(request) if version == VERSION else _refuse(400, "bad_request", "Unknown Sequence-Version")
+
+        return checked
 
     def _one(self, log_id: str) -> httpx.Response:
         row = self._rows.get(log_id)
         if row is None:
             return _refuse(404, "not_found", "No such activity log")
         self._show([row])
-        return _json(200, row)
+        return json_answer(200, row)
 
     def _list(self, query: dict[str, str]) -> httpx.Response:
         order, limit = query.get("sortOrder", "DESC").upper(), query.get("limit", str(self.default_limit))
@@ -174,7 +171,7 @@ class SequenceFake:
         page = _slice(keys, position, min(int(limit), self.page_cap), older=older)
         pagination = {"totalResultSize": len(keys)} | self._links(keys, page, order)
         rows = [self._rows[log_id] for _, log_id in (page[::-1] if order == "DESC" else page)]
-        return _json(200, {"items": self._show(rows), "pagination": pagination})
+        return json_answer(200, {"items": self._show(rows), "pagination": pagination})
 
     def _matching(self, query: dict[str, str]) -> list[Key]:
         wanted = {
@@ -210,7 +207,7 @@ class SequenceFake:
         if log_id in self._rows:
             self.delete(log_id)
         self._rows[log_id] = row
-        insort(self._keys, (_instant(row), log_id))
+        insort(self._keys, (_created(row), log_id))
 
     def _log(self, at: datetime) -> Row:
         row: Row = {
@@ -218,7 +215,7 @@ class SequenceFake:
             "sequenceAccountId": self._account,
             "activityType": self._random.choice(["NOTIFICATION", "USER_ACTION", "SYSTEM"]),
             "origin": self._random.choice(["API", "DASHBOARD", "SCHEDULER"]),
-            "createdAt": _stamp(at, self.stamp),
+            "createdAt": self._stamp(at),
             "activityLogItems": [self._item() for _ in range(self._random.randint(1, 4))],
         }
         if self._random.random() < 0.8:
@@ -247,8 +244,8 @@ class SequenceFake:
             item["activityLogTarget"] = target
         return item
 
-    def _uuid(self) -> str:
-        return str(UUID(int=self._random.getrandbits(128), version=4))
+    def _precision(self, at: datetime) -> str:
+        return "milliseconds" if at.microsecond else "seconds"
 
 
 def _slice(keys: list[Key], position: Key | None, limit: int, *, older: bool) -> list[Key]:
@@ -260,12 +257,8 @@ def _slice(keys: list[Key], position: Key | None, limit: int, *, older: bool) ->
     return keys[start : start + limit]
 
 
-def _instant(row: Row) -> datetime:
-    try:
-        at = datetime.fromisoformat(row["createdAt"])
-    except (TypeError, ValueError, KeyError):  # a test's bad record: it has to stand somewhere
-        return START
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+def _created(row: Row) -> datetime:
+    return instant(row.get("createdAt"))
 
 
 def _about(row: Row, wanted: dict[str, str]) -> bool:
@@ -277,20 +270,8 @@ def _whole_milliseconds(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
-def _stamp(at: datetime, style: str) -> str:
-    """`at` as text, without a fraction where that is zero; "mixed" writes odd seconds with an offset."""
-    moved = style == "+02:00" or (style == "mixed" and at.second % 2 == 1)
-    local = at.astimezone(timezone(timedelta(hours=2))) if moved else at.astimezone(UTC)
-    return local.isoformat(timespec="milliseconds" if at.microsecond else "seconds").replace("+00:00", "Z")
-
-
 def _refuse(status: int, kind: str, message: str) -> httpx.Response:
-    return _json(status, {"error": {"type": kind, "message": message}})
-
-
-def _json(status: int, body: object) -> httpx.Response:
-    # Escaped to ASCII, so that a test can serve a lone surrogate.
-    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})
+    return json_answer(status, {"error": {"type": kind, "message": message}})
 
 
 Fake = SequenceFake

@@ -1,4 +1,4 @@
-"""Tines as the simulator serves it: a small in-memory tenant of stories' actions with their logs.
+"""A fake Tines tenant in memory: actions of stories, with their logs.
 
 Written from Tines' own pages, never from our client, and held to tests/samples/tines.
 No sockets and no wall clock may enter: time is `now`, chance is `seed`.
@@ -9,18 +9,15 @@ https://www.tines.com/docs/api/welcome/
 
 from __future__ import annotations
 
-import json
-import random
 import re
-import threading
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Literal
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Literal, Self, Unpack
 
+from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer, positive
 from gapless.sources._http.transport import httpx
 
-Row = dict[str, Any]
-
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ACTIONS = "/api/v1/actions"
 LOGS = re.compile(ACTIONS + r"/(\d+)/logs")
 ERROR = 4
@@ -42,33 +39,27 @@ EVENTS: list[Any] = [
 ]
 
 
-class TinesFake:
-    """One Tines tenant.
+class TinesFake(FakeVendor):
+    """One Tines tenant; see FakeVendor for what all fakes offer.
 
     `list_key` names the list of actions ("agents" is seen, some specifications say "actions"); `order` is the
-    undocumented order of logs; `page_cap` (Tines' is 500) bounds every page; `retention` is how long a log is
-    kept; `failing` maps a part of a path to the status it answers with.
+    undocumented order of logs; `page_cap` is 500 at Tines; `retention` is how long a log is kept.
     """
+
+    precision = "seconds"
 
     def __init__(
         self,
         *,
         api_key: str = "demo-key",
-        now: datetime = START,
         page_cap: int = 500,
         order: Literal["newest", "oldest"] = "newest",
         list_key: Literal["agents", "actions"] = "agents",
         retention: timedelta = timedelta(days=7),
-        stamp: Literal["Z", "+02:00", "mixed"] = "Z",
-        seed: int = 0,
+        **settings: Unpack[Settings],
     ) -> None:
-        self.now, self.retention = now, retention
-        self.api_key, self.page_cap, self.order, self.stamp = api_key, page_cap, order, stamp
-        self.list_key = list_key
-        self.failing: dict[str, int] = {}
-        self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
-        self._random = random.Random(seed)
-        self._lock = threading.RLock()
+        super().__init__(page_cap, **settings)
+        self.api_key, self.order, self.list_key, self.retention = api_key, order, list_key, retention
         self._last_id = 700
         self._actions: dict[int, Row] = {}
         self._logs: dict[int, list[Row]] = {}  # by action, in the order of arrival
@@ -76,20 +67,23 @@ class TinesFake:
         self._shown_actions: dict[int, Row] = {}
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> TinesFake:
-        """A tenant of 9 actions, 8 of them with 250 logs in all, 20 to a page: two pages each."""
+    def demo(cls, *, seed: int = 0) -> Self:
+        """Returns a tenant of 9 actions, 8 of them with 250 logs in all, 20 to a page: two pages each."""
         fake = cls(seed=seed, page_cap=20)
-        fake.seed(9, logs=250)
+        fake.fill(9, 250)
         return fake
 
+    def fill(self, parents: int, records: int) -> None:
+        self.seed(parents, logs=records)
+
     def seed(self, actions: int, *, logs: int) -> None:
-        """Write `actions`, with `logs` of the time of retention spread over all but the last of them."""
+        """Adds `actions`, with `logs` of the time of retention spread over all but the last of them."""
         ids = [self.add_action(at=self.now - timedelta(days=90))["id"] for _ in range(actions)]
         for index in range(logs):
-            self.add_log(ids[index % max(1, actions - 1)], at=self._before(self.now, self.retention))
+            self.add_log(ids[index % max(1, actions - 1)], at=self._within(self.now, self.retention))
 
     def add_action(self, *, at: datetime | None = None, **fields: Any) -> Row:
-        """Write one action created `at` (default: now), without logs."""
+        """Adds one action created `at` (default: now), without logs."""
         with self._lock:
             action = self._action(self._stamp(at or self.now)) | fields
             self._actions[action["id"]] = action
@@ -97,12 +91,12 @@ class TinesFake:
             return action
 
     def delete_action(self, action_id: int) -> None:
-        """Delete an action with its logs; what was ever served stays in `truth`."""
+        """Deletes an action with its logs; what was ever served stays in `truth`."""
         with self._lock:
             del self._actions[action_id], self._logs[action_id]
 
     def add_log(self, action_id: int, *, at: datetime | None = None, **fields: Any) -> Row:
-        """Write one log of an action created `at` (default: now); `fields` overrule what is made up."""
+        """Adds one log of an action created `at` (default: now); `fields` replace what is made up."""
         with self._lock:
             level = self._random.choice([3, 3, 3, 2, ERROR])
             row = {
@@ -115,39 +109,42 @@ class TinesFake:
             self._logs[action_id].append(row)
             return row
 
-    def change(self, log_id: int, **fields: Any) -> Row:
-        """Give a log other values in place; Tines documents no edit, so this is a test's liberty."""
+    def add(self, *, at: datetime | None = None, **fields: Any) -> int:
         with self._lock:
-            rows, index = self._find(log_id)
+            action = next(iter(self._actions)) if self._actions else self.add_action()["id"]
+            log_id: int = self.add_log(action, at=at, **fields)["id"]
+            return log_id
+
+    def change(self, record_id: int, **fields: Any) -> Row:
+        with self._lock:
+            rows, index = self._find(record_id)
             rows[index] = rows[index] | fields
             return rows[index]
 
-    def delete(self, log_id: int) -> None:
-        """Make a log vanish; it stays in `truth` if it was ever served."""
+    def delete(self, record_id: int) -> None:
         with self._lock:
-            rows, index = self._find(log_id)
+            rows, index = self._find(record_id)
             del rows[index]
 
     def advance(self, minutes: float, *, newcomers: bool = True) -> None:
-        """Let time pass: new logs and late ones come, the oldest go, and a new action with a past comes."""
+        """Moves time: new and late logs come, those past retention go, and `newcomers` adds an action with logs."""
         with self._lock:
             before, past = self.now, timedelta(minutes=minutes)
             self.now += past
             ids = list(self._actions)
             for _ in range(max(2, int(minutes / 2)) if ids else 0):
-                self.add_log(self._random.choice(ids), at=self._before(self.now, past))
+                self.add_log(self._random.choice(ids), at=self._within(self.now, past))
             for _ in range(2 if ids else 0):
-                self.add_log(self._random.choice(ids), at=self._before(before, timedelta(minutes=30)))
+                self.add_log(self._random.choice(ids), at=self._within(before, timedelta(minutes=30)))
             if newcomers:
-                action = self.add_action(at=self._before(self.now, past))["id"]
+                action = self.add_action(at=self._within(self.now, past))["id"]
                 for _ in range(3):
-                    self.add_log(action, at=self._before(before, self.retention / 2))
+                    self.add_log(action, at=self._within(before, self.retention / 2))
             oldest = self.now - self.retention
             for rows in self._logs.values():
-                rows[:] = [row for row in rows if _instant(row) >= oldest]
+                rows[:] = [row for row in rows if _created(row) >= oldest]
 
     def truth(self) -> dict[str, list[Row]]:
-        """Whole rows by table: all that stand, and those that vanished after they were served."""
         with self._lock:
             actions = self._shown_actions | {action: self._counted(action) for action in self._actions}
             standing = {(action, str(row["id"])): row for action in self._logs for row in self._logs[action]}
@@ -157,28 +154,17 @@ class TinesFake:
             ]
             return {"actions": list(actions.values()), "action_logs": logs}
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
-        with self._lock:
-            path = request.url.path
-            self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
-            status = next((status for part, status in self.failing.items() if part in path), None)
-            of_action = LOGS.fullmatch(path)
-            if status is None and not of_action and path != ACTIONS:
-                status = 404
-            elif status is None and not self._knows(request.headers):
-                status = 401
-            elif status is None and request.method != "GET":
-                status = 405
-            elif status is None and of_action and int(of_action[1]) not in self._actions:
-                status = 404
-            if status is not None:
-                return _json(status, {"errors": [{"message": httpx.codes.get_reason_phrase(status)}]})
-            return self._list_logs(request.url, int(of_action[1])) if of_action else self._list(request.url)
+    def _endpoint(self, path: str) -> Endpoint | None:
+        if path == ACTIONS:
+            return "GET", lambda request: self._list(request.url)
+        of_action = LOGS.fullmatch(path)
+        return ("GET", partial(self._list_logs, int(of_action[1]))) if of_action else None
 
-    def _knows(self, headers: httpx.Headers) -> bool:
-        bearer: bool = headers.get("authorization") == f"Bearer {self.api_key}"
-        return bearer or bool(headers.get("x-user-token") == self.api_key)
+    def _is_authorized(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("authorization") == f"Bearer {self.api_key}" or headers.get("x-user-token") == self.api_key
+
+    def _refusal(self, status: int, request: httpx.Request) -> httpx.Response:
+        return json_answer(status, {"errors": [{"message": httpx.codes.get_reason_phrase(status)}]})
 
     def _list(self, url: httpx.URL) -> httpx.Response:
         rows = [self._counted(action) for action in sorted(self._actions)]
@@ -186,20 +172,23 @@ class TinesFake:
             rows = [row for row in rows if str(row[name]) == url.params[name]]
         page, meta = self._page(url, rows)
         self._shown_actions |= {row["id"]: row for row in page}
-        return _json(200, {self.list_key: page, "meta": meta})
+        return json_answer(200, {self.list_key: page, "meta": meta})
 
-    def _list_logs(self, url: httpx.URL, action: int) -> httpx.Response:
+    def _list_logs(self, action: int, request: httpx.Request) -> httpx.Response:
+        if action not in self._actions:
+            return self._refusal(404, request)
+        url = request.url
         level = url.params.get("level")
         rows = [row for row in self._logs[action] if level is None or str(row["level"]) == level]
-        rows.sort(key=lambda row: (_instant(row), str(row["id"])), reverse=self.order == "newest")
+        rows.sort(key=lambda row: (_created(row), str(row["id"])), reverse=self.order == "newest")
         page, meta = self._page(url, rows)
         self._shown |= {(action, str(row["id"])): row for row in page}
-        return _json(200, {"action_logs": page, "meta": meta})
+        return json_answer(200, {"action_logs": page, "meta": meta})
 
     def _page(self, url: httpx.URL, rows: list[Row]) -> tuple[list[Row], Row]:
-        """The asked-for page of `rows`, and its meta: links are absolute, on the host that was asked."""
-        size = min(_number(url.params.get("per_page"), 20), self.page_cap)
-        number, pages = _number(url.params.get("page"), 1), max(1, -(-len(rows) // size))
+        """Returns the requested page of `rows`, and its meta with absolute links to the host of the request."""
+        size = min(positive(url.params.get("per_page"), 20), self.page_cap)
+        number, pages = positive(url.params.get("page"), 1), max(1, -(-len(rows) // size))
 
         def link(page: int) -> str | None:
             inside = 1 <= page <= pages or page == number
@@ -216,7 +205,7 @@ class TinesFake:
         }
 
     def _counted(self, action: int) -> Row:
-        """An action with what its logs say of it."""
+        """Returns an action with the figures that come from its logs."""
         logs = self._logs[action]
         errors = [row for row in logs if row["level"] == ERROR]
         last = {"last_event_at": _last(logs), "last_error_log_at": _last(errors)}
@@ -256,39 +245,20 @@ class TinesFake:
         places = ((rows, index) for rows in self._logs.values() for index in range(len(rows)))
         return next((rows, index) for rows, index in places if rows[index]["id"] == log_id)
 
-    def _before(self, at: datetime, span: timedelta) -> datetime:
+    def _within(self, at: datetime, span: timedelta) -> datetime:
         return at - span * self._random.random()
 
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
 
-    def _stamp(self, at: datetime) -> str:
-        """`at` as text in whole seconds; "mixed" writes odd seconds with an offset."""
-        moved = self.stamp == "+02:00" or (self.stamp == "mixed" and at.second % 2 == 1)
-        local = at.astimezone(timezone(timedelta(hours=2)) if moved else UTC)
-        return local.isoformat(timespec="seconds").replace("+00:00", "Z")
 
-
-def _instant(row: Row) -> datetime:
-    try:
-        at = datetime.fromisoformat(row["created_at"])
-    except (TypeError, ValueError):  # a test's bad record: it has to stand somewhere
-        return START
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+def _created(row: Row) -> datetime:
+    return instant(row["created_at"])
 
 
 def _last(rows: list[Row]) -> str | None:
-    return max(rows, key=_instant)["created_at"] if rows else None
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdecimal() and int(text) > 0 else default
-
-
-def _json(status: int, body: object) -> httpx.Response:
-    # Escaped to ASCII, so that a test can serve a lone surrogate.
-    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/json"})
+    return max(rows, key=_created)["created_at"] if rows else None
 
 
 Fake = TinesFake

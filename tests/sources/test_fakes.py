@@ -11,12 +11,15 @@ import json
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from gapless.sources import SOURCES
+from gapless.sources._http.fake_vendor import START, FakeVendor, instant
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
@@ -39,6 +42,7 @@ FIRST = {
     TinesFake: "/api/v1/actions",
 }
 FAKES = list(HEADERS)
+TIMES = {OmniFake: ["createdAt"], SequenceFake: ["createdAt"], KizenFake: ["logged_at"], TinesFake: ["created_at"]}
 
 
 def client(fake: Fake, **headers: str) -> httpx.Client:
@@ -643,3 +647,72 @@ def test_requests_are_recorded_and_threads_do_not_mix(kind: type[Fake]) -> None:
     assert {answer.status_code for answer in answers_seen} == {200}
     assert len({answer.text for answer in answers_seen}) == 1
     assert fake.requests == [("GET", FIRST[kind], (("page", "1"),) if kind is TinesFake else ())] * 80
+
+
+# -- what all fakes offer --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_fake_is_found_by_one_name(name: str) -> None:
+    """Each vendor's fake module calls its fake `Fake`, and it derives from the shared base."""
+    fake = import_module(f"gapless.sources.{name}.fake").Fake
+    assert issubclass(fake, FakeVendor)
+    assert fake().page_cap > 1
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_records_can_be_added_changed_and_deleted_alike(kind: type[Fake]) -> None:
+    """`fill` adds parents and records, `add` one record of the first parent, `change` and `delete` take its id."""
+    fake: FakeVendor = kind(page_cap=4)
+    table = READ[kind][1]
+
+    def rows() -> dict[Any, Row]:
+        return {row["id"]: row for row in fake.truth()[table]}
+
+    fake.fill(3, 10)
+    assert len(rows()) == 10
+    parents = [len(found) for other, found in fake.truth().items() if other != table]
+    assert parents == ([] if kind is SequenceFake else [3])
+    at = fake.now - timedelta(hours=5)
+    added = fake.add(at=at, note="mine")
+    times = [datetime.fromisoformat(str(v)) for k, v in rows()[added].items() if k in TIMES[kind]]
+    assert (len(rows()), rows()[added]["note"], times) == (11, "mine", [at])
+    assert fake.change(added, note="changed")["note"] == rows()[added]["note"] == "changed"
+    fake.delete(added)
+    assert added not in rows()
+    assert same_rows(fake)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_a_record_needs_no_parent_to_be_added(kind: type[Fake]) -> None:
+    """To an empty vendor `add` brings the parent that it needs."""
+    fake = kind()
+    added = fake.add()
+    assert [row["id"] for row in fake.truth()[READ[kind][1]]] == [added]
+    assert all(len(rows) == 1 for rows in fake.truth().values())
+    assert same_rows(fake)
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_refusals_come_in_one_order(kind: type[Fake]) -> None:
+    """A failing path, an unknown one, a wrong key, a wrong method; and each request is noted."""
+    fake = kind.demo()
+
+    def status(method: str, path: str, headers: dict[str, str]) -> int:
+        return fake.handle(httpx.Request(method, "https://vendor.test" + path, headers=headers)).status_code
+
+    fake.failing[FIRST[kind]] = 418
+    assert status("PUT", FIRST[kind], {}) == 418
+    fake.failing.clear()
+    assert status("PUT", "/nowhere", {}) == 404
+    assert status("PUT", FIRST[kind], {}) == 401
+    assert status("PUT", FIRST[kind], HEADERS[kind]) == 405
+    assert [(method, path) for method, path, _ in fake.requests] == [
+        ("PUT", path) for path in (FIRST[kind], "/nowhere", FIRST[kind], FIRST[kind])
+    ]
+
+
+@pytest.mark.parametrize("value", [None, 20260302, "garbage", {}])
+def test_an_invalid_time_sorts_at_the_start(value: Any) -> None:
+    """A test's bad record must stand somewhere in a listing."""
+    assert instant(value) == START

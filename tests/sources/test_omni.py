@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from gapless.sources._http.fake_vendor import START
 from gapless.sources._incremental.window import Window
-from gapless.sources.omni.fake import START, OmniFake
+from gapless.sources.omni.fake import OmniFake
 from tests.support.world import World
 
 Begin = Callable[[Any], World]

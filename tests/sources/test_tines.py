@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from gapless.sources._http.fake_vendor import START
 from gapless.sources._incremental.window import Window
-from gapless.sources.tines.fake import START, TinesFake
+from gapless.sources.tines.fake import TinesFake
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
