@@ -9,9 +9,12 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
+
+if TYPE_CHECKING:
+    from gapless.sources._incremental.session import Failure
 
 LEDGER_TABLES = ("coverage", "dead_letters", "runs", "status_changes")
 """Tables that say nothing about how much was new."""
@@ -33,8 +36,8 @@ class Outcome:
     requests: int = 0
     retries: int = 0
     seconds_waited: float = 0.0
-    failures: list[str] = field(default_factory=list)
-    """One line for each record and parent that failed, without a record's text."""
+    failures: list[Failure] = field(default_factory=list)
+    """One for each record and parent that failed."""
     error: str | None = None
     error_kind: str | None = None
     """Name of the error's class, for places where its text must not appear."""
@@ -48,7 +51,7 @@ class Outcome:
         times = {"started_at": self.started_at.isoformat()}
         if self.finished_at:
             times["finished_at"] = self.finished_at.isoformat()
-        return {**asdict(self), **times}
+        return {**asdict(self), "failures": [str(failure) for failure in self.failures], **times}
 
     def vendor_rows(self) -> dict[str, int]:
         """Returns the rows loaded, by table, without the ledger's tables."""

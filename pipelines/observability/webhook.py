@@ -125,16 +125,10 @@ def _source(outcome: Outcome) -> dict[str, Any]:
         "requests": outcome.requests,
         "retries": outcome.retries,
         "seconds_waited": round(outcome.seconds_waited, 3),
-        "failures": dict(Counter(map(_kind, outcome.failures))),
+        "failures": dict(Counter(failure.kind for failure in outcome.failures)),
         "error": outcome.error_kind,
         "advice": ADVICE_OF.get(outcome.error_kind or ""),
     }
-
-
-def _kind(failure: str) -> str:
-    """A failure reads "action_logs: parent 17: why"; all but its kind may quote an id."""
-    found = re.match(r"\w+: (record|nameless|parent) ", failure)
-    return found[1] if found else "other"
 
 
 def _line(source: dict[str, Any]) -> str:
