@@ -1,6 +1,6 @@
-"""What came of a sync: the outcome of each source, and the exit code that all of them make together.
+"""The outcome of a sync of each source, and the exit code for all of them.
 
-Values only: nothing here runs, prints or asks anything.
+Values only: nothing here runs, prints or reads anything.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from gapless.sources._incremental.session import Failure
 
 LEDGER_TABLES = ("coverage", "dead_letters", "runs", "status_changes")
-"""Tables that say nothing about how much was new."""
+"""gapless's own tables in each dataset; their rows are not the vendor's."""
 
 
 @dataclass
 class Outcome:
-    """What came of one source's sync; times are UTC."""
+    """The result of one source's sync; times are UTC."""
 
     source: str
     started_at: datetime
@@ -44,6 +44,7 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
+        """Returns how long the sync took; 0 while it runs."""
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else 0.0
 
     def to_json(self) -> dict[str, Any]:

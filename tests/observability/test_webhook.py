@@ -155,7 +155,7 @@ def test_on(world: Begin, chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
-        ("GAPLESS_WEBHOOK_ON", "always", "GAPLESS_WEBHOOK_ON: always is not known; there are failed, partial"),
+        ("GAPLESS_WEBHOOK_ON", "always", "GAPLESS_WEBHOOK_ON: always is not known; expected failed, partial"),
         ("GAPLESS_WEBHOOK_URL", f"ftp://h/{TOKEN}", "GAPLESS_WEBHOOK_URL: expected a URL such as https://"),
         ("GAPLESS_WEBHOOK_URL", TOKEN, "GAPLESS_WEBHOOK_URL: expected a URL such as https://"),
     ],
@@ -208,7 +208,7 @@ def test_a_message_that_is_not_taken(status: int, world: Begin, chat: Chat) -> N
     chat.statuses = [status]
     done = gapless("sync", "tines")
     (line,) = [line for line in done.stderr.splitlines() if "webhook" in line]
-    assert line.startswith("the webhook was not told: POST http://127.0.0.1")
+    assert line.startswith("the webhook did not get the message: POST http://127.0.0.1")
     assert (done.exit_code, str(status) in line, len(chat.asked), TOKEN in done.output) == (1, True, 1, False)
 
 
