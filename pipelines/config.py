@@ -1,4 +1,7 @@
-"""dlt's settings for a gapless process, and the folder for its working files. Reads no setting of a source."""
+"""Sets dlt's own settings for a gapless process and names the folder for working files.
+
+No setting of a source is read here.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from pathlib import Path
 
 DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__INTERCEPT_SIGNALS": "false",  # dlt may swallow a Ctrl-C that comes while it loads
-    "RUNTIME__LOG_LEVEL": "CRITICAL",  # dlt's logs repeat the errors that are reported here, with data in them
+    "RUNTIME__INTERCEPT_SIGNALS": "false",  # with it, dlt may ignore a Ctrl-C that comes while it loads
+    "RUNTIME__LOG_LEVEL": "CRITICAL",  # dlt's logs repeat errors that we report, and quote data in them
 }
 
 
@@ -17,7 +20,7 @@ def apply_dlt_defaults() -> None:
     """Sets dlt's settings in the environment; a variable that is already set stays as it is."""
     for name, value in DLT_SETTINGS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("DLT_DATA_DIR", str(working_root() / "dlt"))  # as root dlt would take a system-wide one
+    os.environ.setdefault("DLT_DATA_DIR", str(working_root() / "dlt"))  # as root, dlt would use a system-wide folder
     checkout = Path(__file__).resolve().parents[1]
     if not Path(".dlt").is_dir() and (checkout / ".dlt").is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(checkout))

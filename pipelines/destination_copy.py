@@ -28,6 +28,7 @@ from gapless.sources._incremental.dlt_resource import shapes, table_resource
 from gapless.sources._incremental.dlt_tables import LOAD_ID, LOADS, completed_loads
 from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter, Ledger
 from gapless.sources._incremental.package import Package
+from gapless.sources._incremental.session import Failure
 from gapless.sources._incremental.write_strategy import Arrows
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.columns import TableSchema
@@ -115,7 +116,7 @@ class _File:
     db: Any
     privacy: Privacy
     done: bool = False
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     _todo: list[list[str]] | None = None
     """Loads, by package."""
     _refused_before: dict[str, DeadLetter] = field(default_factory=dict)
@@ -215,7 +216,7 @@ class _File:
         if before:
             letter.first_seen_at, letter.attempts = before.first_seen_at, before.attempts + 1
         refused.add(Batch(DEAD_LETTERS, [letter]))
-        self.failures.append(f"{table.name}: record {key}: {letter.reason}")
+        self.failures.append(Failure(letter.reason, table.name, "record", key))
 
     def _letters(self, loads: list[str], refused: Package) -> Tree:
         """The file's, and the copy's own of records that have none there."""

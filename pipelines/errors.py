@@ -1,4 +1,7 @@
-"""What ends a command, grouped by its exit code. A message says what was found and what mends it."""
+"""Errors that end a command, grouped by exit code. A message says what was found and what to do next.
+
+No import of another room may enter, so that every room can raise them.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ COMPLETE, FAILED, USAGE, PARTIAL, LOCKED, INTERRUPTED = 0, 1, 2, 3, 75, 130
 
 
 class GaplessError(Exception):
-    """Ends the command with `code`; its text is for the person at the terminal."""
+    """Ends the command with the exit code `code`; `str()` is a message for a person."""
 
     code = FAILED
 
 
 class WrongSettings(GaplessError):
+    """A setting, an option or an argument cannot be used."""
+
     code = USAGE
 
 
 class MissingSettings(WrongSettings):
-    """A source that cannot run, because `missing` (environment variables' names) are not set."""
+    """A source cannot run, because the environment variables `missing` are not set."""
 
     def __init__(self, source: str, missing: list[str]) -> None:
         self.missing = missing
@@ -27,13 +32,13 @@ class MissingSettings(WrongSettings):
 
 
 class Locked(GaplessError):
-    """Another sync holds the lock: nothing was asked, nothing was written."""
+    """Another sync holds the lock; no request was sent and nothing was written."""
 
     code = LOCKED
 
 
 def explain(error: BaseException) -> str:
-    """The innermost cause that is meant for people; never a value of a record."""
+    """Returns one line about the root cause; never a value of a record."""
     from gapless.sources._http.errors import VendorError
 
     cause = root_cause(error)
@@ -43,7 +48,7 @@ def explain(error: BaseException) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The vendor's error or ours among the causes of an error, else the first of them."""
+    """Returns the first VendorError or GaplessError in the chain of causes, else the innermost error."""
     from gapless.sources._http.errors import VendorError
 
     chain: list[BaseException] = []
@@ -58,4 +63,5 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def interrupted(error: BaseException | None) -> bool:
+    """Returns whether Ctrl-C caused the error; dlt wraps one that comes while it loads."""
     return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__cause__))

@@ -1,7 +1,7 @@
-"""What is told while a command runs, for programs: with `--log-format json` each line on stderr is one JSON object.
+"""JSON lines: with `--log-format json` each line on stderr is one JSON object. stdout does not change.
 
-stdout stays what it is. Warnings, libraries' logs and tracebacks become lines of the same form; what anybody else
-writes to stderr is caught by a net in its place, so that every line parses. A record's content may not enter.
+Warnings, logs of libraries, tracebacks and whatever other code writes to stderr become lines of the same form, so
+that a log collector can parse every line. A record's content may not enter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import sys
 import threading
 import traceback
 import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, TextIO
 
 from gapless.pipelines.redaction import cleaned
@@ -22,87 +25,83 @@ from gapless.pipelines.redaction import cleaned
 SETTING, OPTION = "GAPLESS_LOG_FORMAT", "--log-format"
 
 _lock = threading.RLock()
-_nets: list[_Net] = []
-"""The one in stderr's place, when JSON was asked for."""
-_before: list[tuple[Any, str, Any]] = []
-"""What the hooks were, to be put back."""
 
 
-def asked(args: list[str]) -> bool:
-    """Whether JSON is wanted, found before the arguments are parsed: wrong usage is told in JSON too."""
+def wanted(args: list[str]) -> bool:
+    """Returns whether JSON lines are wanted. Reads `args` before they are parsed, as wrong usage is a line, too."""
     given = [value for name, _, value in (arg.partition("=") for arg in args) if name == OPTION]
     return (given[-1] if given else os.environ.get(SETTING)) == "json"
 
 
 def on() -> bool:
-    return bool(_nets)
+    """Returns whether JSON lines are on."""
+    return _process.stderr is not None
 
 
-def begin(as_json: bool) -> None:
-    """From here on lines are JSON, or text again."""
-    for target, name, hook in reversed(_before):
-        setattr(target, name, hook)
-    _before.clear()
-    _nets.clear()
-    if not as_json:
+def switch(as_json: bool) -> None:
+    """Switches JSON lines on or off for the whole process."""
+    _process.undo.close()
+    _process.stderr = stderr = _JsonStderr(sys.stderr) if as_json else None
+    if stderr is None:
         return
-    net = _Net(sys.stderr)
-    _nets.append(net)
-    hooks = (
-        (sys, "stderr", net),
-        (sys, "excepthook", _crashed),
-        (sys, "unraisablehook", lambda found: _crashed(found.exc_type, found.exc_value, found.exc_traceback)),
-        (threading, "excepthook", lambda found: _crashed(found.exc_type, found.exc_value, found.exc_traceback)),
-        (warnings, "showwarning", _warned),
+    hooks: tuple[tuple[Any, str, object], ...] = (
+        (sys, "stderr", stderr),
+        (sys, "excepthook", _log_exception),
+        (sys, "unraisablehook", lambda args: _log_exception(args.exc_type, args.exc_value, args.exc_traceback)),
+        (threading, "excepthook", lambda args: _log_exception(args.exc_type, args.exc_value, args.exc_traceback)),
+        (warnings, "showwarning", _log_warning),
     )
-    for target, name, hook in hooks:
-        _before.append((target, name, getattr(target, name)))
-        setattr(target, name, hook)
+    for module, name, hook in hooks:
+        _process.undo.callback(setattr, module, name, getattr(module, name))
+        setattr(module, name, hook)
 
 
 def guard() -> None:
-    """Loggers that are set up already write JSON lines too, past the net."""
-    if not on():
+    """Makes the loggers that already have handlers write JSON lines; does nothing when JSON lines are off."""
+    stderr = _process.stderr
+    if stderr is None:
         return
     for logger in (logging.getLogger(), logging.getLogger("dlt")):
         for handler in logger.handlers:
-            handler.setFormatter(_Lines())
-            if isinstance(handler, logging.StreamHandler) and handler.stream in (_nets[0], _nets[0].inner):
-                handler.setStream(_nets[0].inner)
+            handler.setFormatter(_JsonFormatter())
+            if isinstance(handler, logging.StreamHandler) and handler.stream in (stderr, stderr.inner):
+                handler.setStream(stderr.inner)  # else a line that is JSON already would be wrapped once more
 
 
-def tell(message: str, *, event: str = "note", level: str = "info", **facts: Any) -> None:
-    """One line, whole even when threads tell at once."""
-    inner = _nets[0].inner if _nets else sys.stderr
+def emit(message: str, *, event: str = "note", level: str = "info", **facts: object) -> None:
+    """Writes one line to stderr. Threads may call it at the same time."""
+    inner = _process.stderr.inner if _process.stderr else sys.stderr
     with _lock:
         inner.write(line(message, event=event, level=level, **facts) + "\n")
         inner.flush()
 
 
-def line(message: str, *, event: str, level: str, **facts: Any) -> str:
-    """In ASCII: an escape that some locale's stderr makes of other letters may be none of JSON's."""
+def line(message: str, *, event: str, level: str, **facts: object) -> str:
+    """Returns the JSON object of one line, redacted, with the time in UTC."""
+    # ASCII only: stderr in another locale would replace other letters by escapes that JSON does not have.
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"time": now, "level": level, "event": event, **cleaned({"message": message, **facts})})
+    content = {name: cleaned(value) for name, value in {"message": message, **facts}.items()}
+    return json.dumps({"time": now, "level": level, "event": event, **content})
 
 
-def _warned(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
-    tell(str(message), event="warning", level="warning", category=category.__name__)
+def _log_warning(message: object, category: type[Warning], *_: object) -> None:
+    emit(str(message), event="warning", level="warning", category=category.__name__)
 
 
-def _crashed(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
-    told = "".join(traceback.format_exception(kind, error, trace))
-    tell(f"{kind.__name__}: {error}", event="error", level="error", traceback=told)
+def _log_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    frames = "".join(traceback.format_exception(kind, error, trace))
+    emit(f"{kind.__name__}: {error}", event="error", level="error", traceback=frames)
 
 
-class _Lines(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         trace = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
         level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
         return line(record.getMessage(), event="log", level=level, logger=record.name, **trace)
 
 
-class _Net(io.TextIOBase):
-    """In stderr's place: each line that others write becomes an object, what is left over does when flushed."""
+class _JsonStderr(io.TextIOBase):
+    """Stands in for stderr: each line that is written becomes a JSON object, an unfinished one when flushed."""
 
     def __init__(self, inner: TextIO) -> None:
         self.inner, self._rest = inner, ""
@@ -110,14 +109,14 @@ class _Net(io.TextIOBase):
     def write(self, text: str) -> int:
         with _lock:
             *lines, self._rest = (self._rest + text).split("\n")
-            for found in lines:
-                self._tell(found)
+            for text_line in lines:
+                self._emit(text_line)
         return len(text)
 
     def flush(self) -> None:
         with _lock:
             rest, self._rest = self._rest, ""
-            self._tell(rest)
+            self._emit(rest)
 
     def fileno(self) -> int:
         return self.inner.fileno()
@@ -125,6 +124,19 @@ class _Net(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
-    def _tell(self, text: str) -> None:
+    def _emit(self, text: str) -> None:
         if text.strip():
-            tell(text.rstrip(), event="stderr")
+            emit(text.rstrip(), event="stderr")
+
+
+@dataclass
+class _Process:
+    """What JSON lines have changed in this process."""
+
+    stderr: _JsonStderr | None = None
+    """Stands in for stderr while JSON lines are on."""
+    undo: ExitStack = field(default_factory=ExitStack)
+    """Puts the hooks back."""
+
+
+_process = _Process()

@@ -1,6 +1,6 @@
-"""What came of a sync: the outcome of each source, and the exit code that all of them make together.
+"""The outcome of a sync of each source, and the exit code for all of them.
 
-Values only: nothing here runs, prints or asks anything.
+Values only: nothing here runs, prints or reads anything.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
 
+if TYPE_CHECKING:
+    from gapless.sources._incremental.session import Failure
+
 LEDGER_TABLES = ("coverage", "dead_letters", "runs", "status_changes")
-"""Tables that say nothing about how much was new."""
+"""gapless's own tables in each dataset; their rows are not the vendor's."""
 
 
 @dataclass
 class Outcome:
-    """What came of one source's sync; times are UTC."""
+    """The result of one source's sync; times are UTC."""
 
     source: str
     started_at: datetime
@@ -33,14 +36,15 @@ class Outcome:
     requests: int = 0
     retries: int = 0
     seconds_waited: float = 0.0
-    failures: list[str] = field(default_factory=list)
-    """One line for each record and parent that failed, without a record's text."""
+    failures: list[Failure] = field(default_factory=list)
+    """One for each record and parent that failed."""
     error: str | None = None
     error_kind: str | None = None
     """Name of the error's class, for places where its text must not appear."""
 
     @property
     def seconds(self) -> float:
+        """Returns how long the sync took; 0 while it runs."""
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -48,7 +52,7 @@ class Outcome:
         times = {"started_at": self.started_at.isoformat()}
         if self.finished_at:
             times["finished_at"] = self.finished_at.isoformat()
-        return {**asdict(self), **times}
+        return {**asdict(self), "failures": [str(failure) for failure in self.failures], **times}
 
     def vendor_rows(self) -> dict[str, int]:
         """Returns the rows loaded, by table, without the ledger's tables."""

@@ -1,6 +1,7 @@
-"""No key on a screen or in a log: every configured secret becomes `***` wherever this process writes for people.
+"""Replaces every configured secret by `***` in whatever this process prints or logs.
 
-The client already keeps keys out of its errors; this is the second net, over everything that is logged or printed.
+The HTTP client already keeps keys out of its errors; this is the second barrier. It knows the secrets that dlt's
+configuration and the environment hold; it prints nothing itself.
 """
 
 from __future__ import annotations
@@ -11,36 +12,39 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
 
-SHORTEST = 4
-"""A "secret" shorter than this would blank ordinary words."""
-FILES = (".duckdb", ".db")
-TELLING = re.compile(r"key|secret|password|token|credential|webhook_url|_headers$", re.IGNORECASE)
-HEADER = re.compile(r"\b(Basic|Bearer)(?:\s|%20|\+)+[\w.~+/%=-]{20,}")
-"""Of a Basic header no setting holds the text that is sent."""
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
-OPEN = ("OTEL_EXPORTER_OTLP_", "GAPLESS_")
-"""Variables of these that have a telling name hold a secret though no section stands before them."""
-LONG = 16
-"""A part of a webhook's path or query that is as long is its token; shorter ones are words such as "services"."""
+SHORTEST = 4
+"""Characters; a shorter "secret" would blank ordinary words."""
+DATABASE_FILES = (".duckdb", ".db")
+SECRET_NAME = re.compile(r"key|secret|password|token|credential|webhook_url|_headers$", re.IGNORECASE)
+HEADER = re.compile(r"\b(Basic|Bearer)(?:\s|%20|\+)+[\w.~+/%=-]{20,}")
+"""The client makes the text of a Basic header from two settings, so no setting holds it."""
+
+PREFIXES = ("OTEL_EXPORTER_OTLP_", "GAPLESS_")
+"""Variables that can be secrets without a configuration section (`__`) in their name."""
+TOKEN_LENGTH = 16
+"""Characters; path or query parts of a webhook's URL of at least this length are treated as tokens."""
 
 _known: set[str] = set()
+"""The secrets of this process. Global, as logs and tracebacks of any library must be redacted, too."""
 
 
 def redact(text: str) -> str:
-    """`text` with every secret in it as `***`."""
+    """Returns `text` with each secret in it replaced by `***`."""
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
     return HEADER.sub(r"\1 ***", text)
 
 
-def cleaned(value: Any) -> Any:
-    """`value` as JSON has it, with every text in it redacted; numbers stay, also where they look like a key."""
+def cleaned(value: object) -> Json:
+    """Returns `value` as a JSON value with each text redacted; numbers stay, even where they look like a key."""
     if isinstance(value, Mapping):
         return {str(name): cleaned(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -51,18 +55,19 @@ def cleaned(value: Any) -> Any:
 
 
 class Redacting(logging.Formatter):
-    """Another formatter's text, a traceback included, redacted at the very end."""
+    """Redacts the text of another formatter, with its traceback."""
 
     def __init__(self, inner: logging.Formatter | None) -> None:
         super().__init__()
         self._inner = inner or logging.Formatter("%(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
+        """Returns the redacted text of a log record."""
         return redact(self._inner.format(record))
 
 
 def guard_logs() -> None:
-    """Warnings and worse to stderr, redacted; HTTP libraries, whose logs quote queries and headers, kept quiet."""
+    """Sends warnings and errors of all loggers to stderr, redacted. Can be called again."""
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
@@ -70,25 +75,20 @@ def guard_logs() -> None:
         for handler in logger.handlers:
             if not isinstance(handler.formatter, Redacting):
                 handler.setFormatter(Redacting(handler.formatter))
-    for name in ("httpx", "httpcore", "urllib3"):
+    for name in ("httpx", "httpcore", "urllib3"):  # below warnings they log queries and headers
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def register_secrets() -> None:
-    """Remember what dlt's configuration holds that must not be shown. Raises WrongSettings if it is not readable."""
+    """Collects the secrets from dlt's configuration. Raises WrongSettings for a TOML file that cannot be parsed."""
     from gapless.pipelines.destinations._dlt.config import TomlProviderReadException
 
     try:
-        _remember()
+        secrets = [value for value in _configured() if len(value) >= SHORTEST]
     except TomlProviderReadException as error:
         where = ", ".join(path for path in error.full_paths if os.path.exists(path))
-        raise WrongSettings(f"{where} is no valid TOML: {str(error).splitlines()[-1]}") from None
-
-
-def _remember() -> None:
-    _known.update(
-        form for value in _configured() if len(value) >= SHORTEST for form in {value, quote(value, safe="")}
-    )
+        raise WrongSettings(f"{where} is not valid TOML: {str(error).splitlines()[-1]}") from None
+    _known.update(secrets, (quote(value, safe="") for value in secrets))
 
 
 def _configured() -> Iterator[str]:
@@ -96,26 +96,28 @@ def _configured() -> Iterator[str]:
 
     keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
     for name, value in os.environ.items():
-        if name.rsplit("__", 1)[-1] in keys or (("__" in name or name.startswith(OPEN)) and TELLING.search(name)):
+        if name.rsplit("__", 1)[-1] in keys or (
+            ("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)
+        ):
             yield from _secret_of(name, value)
     for document in secret_documents():
         yield from _leaves(document)
 
 
-def _leaves(node: Any, name: str = "") -> Iterator[str]:
-    """Texts under a telling name, and all below it."""
+def _leaves(node: object, name: str = "") -> Iterator[str]:
+    """Yields the secrets under a key with a secret's name, and everything below it."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _leaves(value, key if TELLING.search(key) or not name else name)
-    elif isinstance(node, str) and TELLING.search(name):
+            yield from _leaves(value, key if SECRET_NAME.search(key) or not name else name)
+    elif isinstance(node, str) and SECRET_NAME.search(name):
         yield from _secret_of(name, node)
 
 
 def _secret_of(name: str, value: str) -> Iterator[str]:
-    """Of a database's URL the password; of credentials that are a file's path nothing; else the whole value."""
+    """Yields the password of a database URL, nothing for the path of a database file, else the whole value."""
     value = value.strip()
     if name.lower().endswith("webhook_url"):
-        yield from _parts(value)
+        yield from _tokens(value)
     elif name.lower().endswith("_headers"):
         yield from (pair.partition("=")[2].strip() for pair in unquote(value).split(","))
     try:
@@ -124,14 +126,14 @@ def _secret_of(name: str, value: str) -> Iterator[str]:
         password = None
     if password:
         yield password
-    elif "credentials" not in name.lower() or not ("/" in value or value.endswith(FILES)):
+    elif "credentials" not in name.lower() or not ("/" in value or value.endswith(DATABASE_FILES)):
         yield value
 
 
-def _parts(url: str) -> Iterator[str]:
-    """Of a webhook's URL the parts that alone would do: libraries tell the path without the host."""
+def _tokens(url: str) -> Iterator[str]:
+    """Yields the tokens in a webhook's URL, because libraries log a path without its host."""
     try:
         found = urlsplit(url)
     except ValueError:
         return
-    yield from (part for part in re.split(r"[/&=]", f"{found.path}&{found.query}") if len(part) >= LONG)
+    yield from (part for part in re.split(r"[/&=]", f"{found.path}&{found.query}") if len(part) >= TOKEN_LENGTH)

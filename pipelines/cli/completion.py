@@ -1,6 +1,6 @@
-"""What the shell offers after TAB: sources and destinations by name. Imports no dlt, so that a TAB is instant.
+"""Shell completion: offers sources and destinations by name. Imports no dlt, so that TAB is instant.
 
-Names alone are looked at in dlt's settings, never a value.
+It reads the names of dlt's settings and never a value.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import typer
 
 from gapless.sources import SOURCES
 
@@ -17,20 +18,20 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PREFIX = "DESTINATION__"
 
 
-def sources(ctx: Any, incomplete: str) -> list[str]:
-    """Those that begin so and are not on the line yet."""
+def sources(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Returns the sources that start with `incomplete` and are not on the command line yet."""
     given = [name for value in ctx.params.values() if isinstance(value, list | tuple) for name in value]
     return [name for name in SOURCES if name.startswith(incomplete) and name not in given]
 
 
 def destinations(incomplete: str) -> list[str]:
-    """`duckdb`, and those that the environment or dlt's files have settings for."""
+    """Returns `duckdb` and the destinations that the environment or dlt's files configure."""
     found = {"duckdb", *_in_environment(), *_in_files()}
     return sorted(name for name in found if name.startswith(incomplete))
 
 
 def copies(incomplete: str) -> list[str]:
-    """What `gapless copy` can bring the file to: not the file."""
+    """Returns the destinations that `gapless copy` can write to: all but the file it reads."""
     return [name for name in destinations(incomplete) if name != "duckdb"]
 
 
@@ -41,7 +42,7 @@ def _in_environment() -> Iterator[str]:
 
 
 def _in_files() -> Iterator[str]:
-    """A file that cannot be read offers nothing: a sync says what is wrong with it, a TAB must not."""
+    """Yields the destinations in dlt's files. A broken file yields none: a sync reports it, TAB must not."""
     here = Path(os.environ.get("DLT_PROJECT_DIR", ""))
     folder = next((root / ".dlt" for root in (here, CHECKOUT) if (root / ".dlt").is_dir()), here)
     for name in ("config.toml", "secrets.toml"):

@@ -1,7 +1,6 @@
-"""The whole thing at work in a minute's time: simulated vendors on loopback, the real sync, no key, no network.
+"""The demo: simulated vendors on loopback and the real sync, without keys and without network.
 
-Nothing of the user's configuration is read and nothing of it is changed: while the demo runs, dlt knows only what
-stands here.
+It reads and changes nothing of the user's configuration: while it runs, dlt sees only the settings made here.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
+from rich.console import RenderableType
 
 from gapless.pipelines.cli import render
 from gapless.pipelines.config import DLT_SETTINGS
@@ -29,11 +28,11 @@ from gapless.sources._http.testing import serve
 
 FILE = "gapless-demo.duckdb"
 MARK = "gapless_demo"
-"""A table that only files of the demo have; it is made before anything else."""
+"""A table that marks a file as the demo's; it is created before anything else."""
 MINUTES = 60.0
-"""How much time passes between the two syncs."""
-UNHURRIED = 600_000
-"""Requests per minute: a simulated vendor has no rate limit to keep."""
+"""Simulated minutes between the two syncs."""
+NO_RATE_LIMIT = 600_000
+"""Requests per minute; a simulated vendor has no limit to respect."""
 QUERY = """\
 select source, actor as who, action, count(*) as times, max(occurred_at) as latest
 from activity.timeline
@@ -45,57 +44,62 @@ limit 5"""
 
 @dataclass
 class DemoResult:
-    """What the demo has to show: outcomes of both syncs, rows per table after each, and one query's answer."""
+    """The outcomes of both syncs, the rows of each table after each, and the answer to one query."""
 
     file: Path
     first: list[Outcome] = field(default_factory=list)
     second: list[Outcome] = field(default_factory=list)
     tables: dict[str, list[int]] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
-    answer: list[list[Any]] = field(default_factory=list)
+    answer: list[list[object]] = field(default_factory=list)
 
 
-def run(file: Path, say: Callable[[str], None], watch: Watch, ended: Callable[[Outcome], None]) -> DemoResult:
-    """Raises WrongSettings when `file` is there and not of an earlier demo, GaplessError when it is in use."""
+def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[[Outcome], None]) -> DemoResult:
+    """Runs the demo into `file`; calls `message` before and `start` and `end` around each sync of a source.
+
+    Raises WrongSettings if another program made `file`, GaplessError if it is in use.
+    """
     target = Target.of_file(file)
-    _must_be_ours(file)
+    _require_demo_file(file)
     with target.lock():
-        _begin_anew(file)
-    shown = DemoResult(file)
+        _create_file(file)
+    result = DemoResult(file)
     with ExitStack() as stack:
         vendors = {name: source.fake.demo() for name, source in SOURCES.items()}
         urls = {name: stack.enter_context(serve(vendor.handle)) for name, vendor in vendors.items()}
         stack.enter_context(configuration(urls))
-        say("First sync: everything that the simulated vendors have.")
-        shown.first = _synced(target, watch, ended)
-        _count(shown)
-        say("An hour passes: new records, late ones, new parents, open ones that close. Second sync:")
+        message("First sync: everything that the simulated vendors have.")
+        result.first = _sync(target, start, end)
+        _count_rows(result)
+        message(
+            "One simulated hour later: new records, late records, new parents, records that changed. Second sync:"
+        )
         for vendor in vendors.values():
             vendor.advance(MINUTES)
-        shown.second = _synced(target, watch, ended)
-    _count(shown)
-    _ask(shown)
-    return shown
+        result.second = _sync(target, start, end)
+    _count_rows(result)
+    _run_query(result)
+    return result
 
 
-def _synced(target: Target, watch: Watch, ended: Callable[[Outcome], None]) -> list[Outcome]:
+def _sync(target: Target, start: Watch, end: Callable[[Outcome], None]) -> list[Outcome]:
     outcomes = []
-    for outcome in sync(list(SOURCES), target, SyncRequest(), watch):
-        ended(outcome)
+    for outcome in sync(list(SOURCES), target, SyncRequest(), start):
+        end(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
 @contextmanager
 def configuration(urls: dict[str, str]) -> Iterator[None]:
-    """Makes the demo's settings dlt's whole configuration while the block runs; no proxy is asked for loopback."""
+    """Replaces dlt's whole configuration while the block runs, and keeps requests to loopback away from proxies."""
     from gapless.pipelines.destinations._dlt import config
 
-    values: dict[tuple[str, ...], Any] = {
+    values: dict[tuple[str, ...], object] = {
         tuple(setting.lower().split("__")): value for setting, value in DLT_SETTINGS.items()
     }
     for name, source in SOURCES.items():
-        own = {**source.facts.demo, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": UNHURRIED}
+        own = {**source.facts.demo, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": NO_RATE_LIMIT}
         values |= {("sources", name, key): value for key, value in own.items()}
     proxies = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
     with config.configuration(values):
@@ -107,7 +111,8 @@ def configuration(urls: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
-def _must_be_ours(file: Path) -> None:
+def _require_demo_file(file: Path) -> None:
+    """Raises WrongSettings unless `file` is free or an earlier demo's."""
     if not file.parent.is_dir():
         raise WrongSettings(f"there is no folder {file.parent} to put {file.name} into.")
     if not file.exists():
@@ -120,54 +125,55 @@ def _must_be_ours(file: Path) -> None:
     except (duckdb.Error, OSError):
         ours = None
     if not ours:
-        raise WrongSettings(f"{file} was not made by the demo, so it is left alone. Choose another: --file PATH")
+        raise WrongSettings(f"{file} is not a file of the demo, so it is not replaced. Choose another: --file PATH")
 
 
-def _begin_anew(file: Path) -> None:
+def _create_file(file: Path) -> None:
     for old in (file, file.with_name(file.name + ".wal")):
         old.unlink(missing_ok=True)
     with duckdb.connect(str(file)) as connection:
         connection.execute(f"create table {MARK} as select 'The next gapless demo replaces this file.' as note")
 
 
-def _count(shown: DemoResult) -> None:
-    with duckdb.connect(str(shown.file), read_only=True) as connection:
+def _count_rows(result: DemoResult) -> None:
+    with duckdb.connect(str(result.file), read_only=True) as connection:
         for name, source in SOURCES.items():
             for table in source.tables:
                 for shape in table.schema.tree():
                     found = connection.execute(f'select count(*) from "{name}"."{shape.name}"').fetchone()
-                    shown.tables.setdefault(f"{name}.{shape.name}", []).append(found[0] if found else 0)
+                    result.tables.setdefault(f"{name}.{shape.name}", []).append(found[0] if found else 0)
 
 
-def _ask(shown: DemoResult) -> None:
-    with duckdb.connect(str(shown.file), read_only=True) as connection:
+def _run_query(result: DemoResult) -> None:
+    with duckdb.connect(str(result.file), read_only=True) as connection:
         answer = connection.execute("set timezone = 'UTC'").execute(QUERY)
-        shown.columns = [column[0] for column in answer.description or []]
-        shown.answer = [list(row) for row in answer.fetchall()]
+        result.columns = [column[0] for column in answer.description or []]
+        result.answer = [list(row) for row in answer.fetchall()]
 
 
-def told(shown: DemoResult) -> Iterator[Any]:
-    """What is printed in the end: the tables, the query and its answer, and what to do next."""
-    rows = [[name, *counts, counts[-1] - counts[0]] for name, counts in shown.tables.items()]
+def summary(result: DemoResult) -> Iterator[RenderableType]:
+    """Yields what is printed at the end: the tables, the query and its answer, and the next steps."""
+    rows = [[name, *counts, counts[-1] - counts[0]] for name, counts in result.tables.items()]
     yield render.table("", ["table", "first sync", "second sync", "new"], rows)
     yield f"\nA question, in SQL: who did what most?\n\n{QUERY}\n"
-    yield render.table("", shown.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in shown.answer])
-    yield f"\nAll of it is in {shown.file}. To look around:\n"
-    yield f"  duckdb {shlex.quote(str(shown.file))}"
-    script = f"import duckdb; print(duckdb.connect({str(shown.file)!r}).sql('from activity.timeline limit 5'))"
+    yield render.table("", result.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in result.answer])
+    yield f"\nEverything is in {result.file}. To look at it:\n"
+    yield f"  duckdb {shlex.quote(str(result.file))}"
+    script = f"import duckdb; print(duckdb.connect({str(result.file)!r}).sql('from activity.timeline limit 5'))"
     yield f'  python -c "{script}"' if script.isprintable() and not set(script) & set('"$`\\!') else ""
     yield "\nWith your own keys: set those of one source in the environment or in .dlt/secrets.toml,\n"
     yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in SOURCES.values())
-    yield "\nthen gapless doctor checks them and gapless sync brings your data."
+    yield "\nthen run gapless doctor to check them and gapless sync to load your data."
 
 
-def to_json(shown: DemoResult, code: int) -> dict[str, Any]:
+def to_json(result: DemoResult, code: int) -> dict[str, object]:
+    """Returns the document of `demo --json`."""
     return {
         "exit_code": code,
-        "file": str(shown.file),
-        "first": [outcome.to_json() for outcome in shown.first],
-        "second": [outcome.to_json() for outcome in shown.second],
-        "tables": {name: {"first": counts[0], "second": counts[-1]} for name, counts in shown.tables.items()},
+        "file": str(result.file),
+        "first": [outcome.to_json() for outcome in result.first],
+        "second": [outcome.to_json() for outcome in result.second],
+        "tables": {name: {"first": counts[0], "second": counts[-1]} for name, counts in result.tables.items()},
         "query": QUERY,
-        "answer": [dict(zip(shown.columns, row, strict=True)) for row in shown.answer],
+        "answer": [dict(zip(result.columns, row, strict=True)) for row in result.answer],
     }

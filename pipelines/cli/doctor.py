@@ -1,6 +1,6 @@
-"""Will a sync work: settings, keys, destination, lock, versions, clock. What fails says what mends it.
+"""Checks whether a sync can work: settings, keys, destination, lock, versions, clock. A failed check says what to do.
 
-Every vendor is asked once, for as little as possible; nothing is kept, and no value of a setting is shown.
+It sends one small request to each vendor, stores nothing, and shows no value of a setting.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._http.errors import VendorError
 from gapless.sources._incremental.session import Session
 
-PATIENCE = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
-WATCHED = ("dlt", "duckdb", "sqlglot", "httpx", "pydantic", "pyarrow")
-"""Libraries whose newer versions are known to break something, or to change much."""
-WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
-"""A clock before this is wrong: this program is younger."""
+PING_SETTINGS = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
+CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx", "pydantic", "pyarrow")
+"""Libraries whose newer versions are known to break something, or change much."""
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+"""A clock before this is wrong, as this program is newer."""
 
 
 @dataclass(frozen=True)
 class Check:
+    """One line of the doctor."""
+
     name: str
     result: Literal["ok", "fail", "-"]
-    """`-`: nothing to check, and no failure."""
+    """`-`: there was nothing to check, which is no failure."""
     found: str
     remedy: str = ""
+    """What to do if it failed."""
 
     def to_json(self) -> dict[str, str]:
         """Returns the check under the keys that `doctor --json` has always had."""
@@ -39,6 +42,7 @@ class Check:
 
 
 def checks(destination: str) -> Iterator[Check]:
+    """Yields each check as soon as it is done. Raises nothing: what goes wrong is a failed check."""
     configured = 0
     for source in SOURCES.values():
         for check in _source(source):
@@ -64,40 +68,40 @@ def _source(source: Source) -> Iterator[Check]:
         remedy = f"Set it in the environment, or in lower case under [sources.{name}] in .dlt/secrets.toml."
         yield Check(f"{name} settings", "fail", f"{', '.join(missing)} not set", remedy)
     else:
-        yield Check(f"{name} settings", "ok", _whence(source))
-        yield _key(source)
+        yield Check(f"{name} settings", "ok", _settings_origin(source))
+        yield _check_key(source)
 
 
-def _whence(source: Source) -> str:
-    """Where the needed settings come from; never what they are."""
+def _settings_origin(source: Source) -> str:
+    """Returns where the needed settings come from; never their values."""
     from gapless.pipelines.destinations._dlt.config import resolved_settings
 
     found = {setting.key: setting.origin for setting in resolved_settings(lambda: check_settings(source))}
-    places = sorted({found[need] for need in source.needs if need in found})
-    return f"{', '.join(need.upper() for need in source.needs)} from {' and '.join(places)}"
+    origins = sorted({found[need] for need in source.needs if need in found})
+    return f"{', '.join(need.upper() for need in source.needs)} from {' and '.join(origins)}"
 
 
-def _key(source: Source) -> Check:
+def _check_key(source: Source) -> Check:
     session, name = Session(), f"{source.name} key"
-    build(source, session, **PATIENCE)
+    build(source, session, **PING_SETTINGS)
     if session.client is None:
         raise AssertionError("a source sets its client when it is built")
     try:
         source.api.ping(session.client)
     except VendorError as error:
-        return Check(name, "fail", str(error), _mends(source, error))
+        return Check(name, "fail", str(error), _remedy(source, error))
     finally:
         session.client.close()
     return Check(name, "ok", "accepted by the vendor")
 
 
-def _mends(source: Source, error: VendorError) -> str:
-    """By status; without one the vendor was not reached."""
+def _remedy(source: Source, error: VendorError) -> str:
+    """Returns what to do, by HTTP status; without one the vendor was not reached."""
     prefix = source.name.upper()
     if error.status in (401, 403):
         return f"Check {', '.join(need.upper() for need in source.needs)}, and that they belong to {prefix}_BASE_URL."
     if error.status is None:
-        return f"Check {prefix}_BASE_URL and this machine's way to the network (proxy, DNS)."
+        return f"Check {prefix}_BASE_URL and this machine's network (proxy, DNS)."
     return f"Check {prefix}_BASE_URL, or try again later."
 
 
@@ -150,7 +154,7 @@ def _versions() -> Iterator[Check]:
     except importlib.metadata.PackageNotFoundError:
         yield Check("versions", "-", "gapless is not installed, so nothing says which versions it needs")
         return
-    needed = [need for need in map(Requirement, lines) if need.name in WATCHED and not need.marker]
+    needed = [need for need in map(Requirement, lines) if need.name in CHECKED_LIBRARIES and not need.marker]
     for need in needed:
         found = importlib.metadata.version(need.name)
         good = need.specifier.contains(found, prereleases=True)
@@ -160,6 +164,6 @@ def _versions() -> Iterator[Check]:
 
 def _clock() -> Check:
     now = datetime.now(UTC)
-    if now < WRITTEN:
+    if now < EARLIEST:
         return Check("clock", "fail", f"{now:%Y-%m-%d %H:%M} UTC is in the past", "Set this machine's clock.")
     return Check("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC")

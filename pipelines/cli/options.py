@@ -1,4 +1,4 @@
-"""What commands have in common: the options that all spell alike, and what is settled before anything is asked."""
+"""Options that several commands share, and the steps that every command takes before it does its work."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gapless.pipelines import json_logs
+from gapless.pipelines import json_logs, redaction
 from gapless.pipelines.cli import completion, output
+from gapless.pipelines.config import apply_dlt_defaults
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -19,18 +20,30 @@ NAMES = ", ".join(SOURCES)
 Destination = Annotated[
     str,
     typer.Option(
-        help="duckdb, or any destination configured for dlt, by its name.", autocompletion=completion.destinations
+        help="duckdb, or the name of a destination in dlt's configuration.", autocompletion=completion.destinations
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 OneSource = Annotated[
     str,
     typer.Argument(metavar="SOURCE", help=f"One of {NAMES}.", show_default=False, autocompletion=completion.sources),
 ]
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SOURCE]...",
+        help=f"{NAMES}. Default: all sources.",
+        autocompletion=completion.sources,
+    ),
+]
 
 
-def begin(destination: str, shard: Shard | None = None, accept_append: bool = False) -> Target:
+def open_target(destination: str, shard: Shard | None = None, accept_append: bool = False) -> Target:
+    """Initialises the process and returns the destination of that name.
+
+    Raises WrongSettings for a name without a configuration, and for an append-only destination that was not accepted.
+    """
     from gapless.pipelines.destinations.target import Target
 
     initialise()
@@ -38,24 +51,26 @@ def begin(destination: str, shard: Shard | None = None, accept_append: bool = Fa
 
 
 def initialise() -> None:
-    """Settings and the net under the keys, before anything is asked."""
-    from gapless.pipelines import redaction
-    from gapless.pipelines.config import apply_dlt_defaults
-
+    """Sets dlt's defaults and starts redaction. Raises WrongSettings for a TOML file that cannot be parsed."""
     apply_dlt_defaults()
     redaction.register_secrets()
     redaction.guard_logs()
     json_logs.guard()
 
 
-def configured() -> list[str]:
-    """The sources that have credentials; the others are told of. Raises WrongSettings when there is none."""
-
+def configured_sources() -> list[str]:
+    """Returns the sources that have credentials, and prints which ones do not. Raises WrongSettings if none has."""
     from gapless.pipelines.sync import build
 
     ready, lacking = build.configured()
     if not ready:
         raise build.nothing_configured()
     for name, missing in lacking.items():
-        output.say(f"{name}: left out, {', '.join(missing)} not set", event="left_out", source=name)
+        output.print_message(f"{name}: skipped, {', '.join(missing)} not set", event="left_out", source=name)
     return ready
+
+
+def print_nothing_synced(target: Target) -> None:
+    """Prints that the destination is empty, and how to fill it."""
+    where = target.file or target.destination
+    output.print_message(f"nothing synced yet into {where}: run gapless sync, or gapless demo to try it without keys")

@@ -1,6 +1,6 @@
-"""How a command ends: every error becomes one line for a person and an exit code; with --json, a document too.
+"""What a command writes, and how it ends: results go to stdout, messages to stderr, an error becomes an exit code.
 
-Also the only place that writes: results to stdout, everything else to stderr.
+No other module of the command line writes; everything is redacted here.
 """
 
 from __future__ import annotations
@@ -8,121 +8,144 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.errors import FAILED, INTERRUPTED, USAGE, GaplessError
+from gapless.pipelines.errors import FAILED, INTERRUPTED, USAGE, GaplessError, explain
 from gapless.pipelines.redaction import cleaned, redact
 
+# Newer typers carry their own copy of click: the class is looked up, and a context is typed as Any where click's is.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 LOG_WIDTH = 160
-"""Of tables in files and pipes, which have no width of their own."""
+"""Characters in a line of a table that goes into a file or a pipe, which has no width."""
 
 
 def out() -> Console:
+    """Returns a console for stdout as it is now: a test or a pipe may have replaced it."""
     return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False, emoji=False)
 
 
 def err() -> Console:
+    """Returns a console for stderr as it is now."""
     return Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH, highlight=False, emoji=False)
 
 
-def say(text: str, **facts: Any) -> None:
-    """Something for the person at the terminal, on stderr. JSON lines have its facts too, even without a text."""
+def print_message(text: str, *, event: str = "note", level: str = "info", **facts: object) -> None:
+    """Writes a line for a person to stderr, or a JSON line that also holds `event`, `level` and `facts`.
+
+    An empty text writes nothing, unless there are facts and JSON lines are on.
+    """
     if json_logs.on():
         if text or facts:
-            json_logs.tell(text, **facts)
+            json_logs.emit(text, event=event, level=level, **facts)
     elif text:
         err().print(redact(text), markup=False, soft_wrap=True)
 
 
-def show(*results: Any) -> None:
-    """Tables and lines of a result, on stdout."""
+def print_results(*results: RenderableType) -> None:
+    """Writes tables and lines of a result to stdout, redacted."""
     for result in results:
         text = redact(result) if isinstance(result, str) else result
         out().print(text, markup=False, soft_wrap=isinstance(result, str | Text))
 
 
-def document(content: Any) -> None:
-    """The one JSON document of a command, on stdout; in one line."""
+def print_json(content: Mapping[str, object]) -> None:
+    """Writes the one JSON document of a command to stdout, on one line and redacted."""
     sys.stdout.write(json.dumps(cleaned(content), ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
-class Commands(TyperGroup):
-    """Commands whose errors are told in one line. `--debug` (show the traceback) and `--log-format` may stand
-    anywhere."""
+class Context(Protocol):
+    """What is used of click's context."""
 
-    # Contexts and errors are typed as Any: newer typers carry their own copy of click.
+    meta: dict[str, Any]
+    params: dict[str, Any]
+
+
+class UsageError(Protocol):
+    """What is used of click's UsageError."""
+
+    def format_message(self) -> str: ...
+
+
+class Commands(TyperGroup):
+    """Commands that turn an error into one line; accepts `--debug` and `--log-format` at any position."""
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Moves the global options to the front and switches JSON lines on before anything can fail."""
         ctx.meta["gapless.json"] = "--json" in args
         if "--debug" in args:
             args = ["--debug", *(arg for arg in args if arg != "--debug")]
         args = _formats_first(args)
-        json_logs.begin(json_logs.asked(args))
+        json_logs.switch(json_logs.wanted(args))
         try:
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
-            _wrong_usage(ctx, error)
+            _end_wrong_usage(error)
             raise
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
+        """Runs the command. Every error ends in one line, with --json also a document, and its exit code."""
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
+        except USAGE_ERROR as error:
+            _print_error_json(ctx, error.format_message(), USAGE)
+            _end_wrong_usage(error)
+            raise
         except (Exception, KeyboardInterrupt) as error:
-            if isinstance(error, USAGE_ERROR):
-                _document(ctx, error.format_message(), USAGE)
-                _wrong_usage(ctx, error)
-                raise
-            text, code = _ending(error)
-            facts: dict[str, Any] = {"event": "error", "level": "error", "exit_code": code}
-            if ctx.params.get("debug") and not isinstance(error, KeyboardInterrupt | GaplessError):
-                facts["traceback"] = traceback.format_exc()
-                if not json_logs.on():
-                    sys.stderr.write(redact(facts["traceback"]))
-            say(text, **facts)
-            _document(ctx, text, code)
-            raise typer.Exit(code) from None
+            raise typer.Exit(_report(ctx, error)) from None
+
+
+def _report(ctx: Context, error: BaseException) -> int:
+    """Prints the error, with --debug the traceback of an unexpected one. Returns the exit code."""
+    text, code = _message_and_code(error)
+    trace = {}
+    if ctx.params.get("debug") and not isinstance(error, KeyboardInterrupt | GaplessError):
+        trace = {"traceback": traceback.format_exc()}
+        if not json_logs.on():
+            sys.stderr.write(redact(trace["traceback"]))
+    print_message(text, event="error", level="error", exit_code=code, **trace)
+    _print_error_json(ctx, text, code)
+    return code
 
 
 def _formats_first(args: list[str]) -> list[str]:
-    """`--log-format json` as one word, before the command."""
-    ours: list[str] = []
+    """Moves `--log-format json` before the command, joined to one word."""
+    options: list[str] = []
     rest: list[str] = []
-    waiting = iter(args)
-    for arg in waiting:
+    remaining = iter(args)
+    for arg in remaining:
         if arg == json_logs.OPTION:
-            ours.append(f"{arg}={next(waiting, '')}")
+            options.append(f"{arg}={next(remaining, '')}")
         else:
-            (ours if arg.startswith(f"{json_logs.OPTION}=") else rest).append(arg)
-    return [*ours, *rest]
+            (options if arg.startswith(f"{json_logs.OPTION}=") else rest).append(arg)
+    return [*options, *rest]
 
 
-def _wrong_usage(ctx: Any, error: Any) -> None:
-    """typer prints it and ends with 2; here it is a line as all others, and the end."""
+def _end_wrong_usage(error: UsageError) -> None:
+    """Ends with 2 when JSON lines are on; else typer prints its own box and ends with 2."""
     if json_logs.on():
-        say(error.format_message(), event="error", level="error", exit_code=USAGE)
+        print_message(error.format_message(), event="error", level="error", exit_code=USAGE)
         raise typer.Exit(USAGE)
 
 
-def _ending(error: BaseException) -> tuple[str, int]:
+def _message_and_code(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
-        return "Stopped. What is committed stays; the same command goes on from there.", INTERRUPTED
+        return "Stopped. What is committed stays; run the same command again to continue.", INTERRUPTED
     if isinstance(error, GaplessError):
         return str(error), error.code
-    from gapless.pipelines.errors import explain
-
-    what_next = "This was not expected; gapless doctor may know the cause, --debug shows where it happened."
-    return f"{explain(error)}\n{what_next}", FAILED
+    next_step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
+    return f"{explain(error)}\n{next_step}", FAILED
 
 
-def _document(ctx: Any, text: str, code: int) -> None:
+def _print_error_json(ctx: Context, text: str, code: int) -> None:
     if ctx.meta.get("gapless.json"):
-        document({"error": text, "exit_code": code})
+        print_json({"error": text, "exit_code": code})

@@ -1,10 +1,11 @@
-"""What came of a sync, for people: a table, the reasons of what failed, what to do next. Prints nothing itself."""
+"""Turns results into tables and lines for people: outcomes, failures, the next step. Prints nothing itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from gapless.pipelines.views.refresh import ViewCount
 
 REASONS = 10
-"""So many are printed; all of them stand in the table dead_letters."""
+"""Lines printed for each source; the table dead_letters holds the others."""
 STYLE = {"complete": "green", "partial": "yellow", "failed": "red"}
 
 
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """Columns whose cells are all numbers stand to the right."""
+def table(title: str, columns: list[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Returns a table with the columns of numbers aligned right."""
     made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
@@ -40,7 +41,7 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     return made
 
 
-def _cell(value: Any) -> Text:
+def _cell(value: object) -> Text:
     if isinstance(value, Text):
         return value
     if isinstance(value, int | float):
@@ -49,17 +50,18 @@ def _cell(value: Any) -> Text:
 
 
 def summary(outcomes: list[Outcome]) -> Table:
+    """Returns a row for each source of a sync: rows, requests, seconds."""
     columns = ["source", "outcome", "rows", "by table", "requests", "retries", "waited s", "seconds"]
     return table("", columns, [_row(outcome) for outcome in outcomes])
 
 
-def _row(outcome: Outcome) -> list[Any]:
-    kept = outcome.vendor_rows()
-    roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(kept.items()) if "__" not in name)
+def _row(outcome: Outcome) -> list[object]:
+    loaded = outcome.vendor_rows()
+    roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(loaded.items()) if "__" not in name)
     return [
         outcome.source,
         Text(outcome.outcome, STYLE[outcome.outcome]),
-        sum(kept.values()),
+        sum(loaded.values()),
         roots,
         outcome.requests,
         outcome.retries,
@@ -69,26 +71,26 @@ def _row(outcome: Outcome) -> list[Any]:
 
 
 def status(found: list[Status]) -> Table:
-    """How each source is."""
+    """Returns a row for each source: newest record, coverage, dead letters, last run."""
     rows = []
     for one in found:
         run = one.last_run
         proven = [_covered(name, stream) for name, stream in one.coverage.items()]
-        letters = ", ".join(f"{count:,} {kind}" for kind, count in one.dead_letters.items())
+        dead = ", ".join(f"{count:,} {kind}" for kind, count in one.dead_letters.items())
         last = f"{run['outcome']} {_when(run['started_at'])}" if run else "none"
-        rows.append([one.source, _when(one.newest), "\n".join(proven), letters or "none", last])
+        rows.append([one.source, _when(one.newest), "\n".join(proven), dead or "none", last])
     return table("", ["source", "newest record", "coverage", "dead letters", "last run"], rows)
 
 
 def tables(found: list[Status]) -> Table:
-    """What is in the destination, and which fields came that no model knows."""
+    """Returns a row for each table in the destination: row count, and fields that no model knows."""
     rows = [
         [f"{one.source}.{name}", count, _drift(one.drift.get(name))]
         for one in found
         for name, count in one.rows.items()
         if name not in LEDGER_TABLES
     ]
-    return table("", ["table", "rows", "unknown fields, kept in _extra"], rows)
+    return table("", ["table", "rows", "unknown fields (in the column _extra)"], rows)
 
 
 def _drift(seen: Drift | None) -> str | None:
@@ -96,7 +98,7 @@ def _drift(seen: Drift | None) -> str | None:
 
 
 def _covered(name: str, stream: Coverage) -> str:
-    """A stream's proof in a few lines."""
+    """Returns what is proven of a stream, on one line."""
     parts = ["complete" if stream.complete else "not complete", f"to {_when(stream.covered_to)}"]
     if stream.parents > 1:
         parts.append(f"{stream.parents:,} parents")
@@ -107,10 +109,11 @@ def _covered(name: str, stream: Coverage) -> str:
 
 
 def state(found: list[SourceState]) -> Table:
+    """Returns a row for each source: watermark, unfinished walks, coverage."""
     rows = []
     for one in found:
         walks = [
-            f"{walk['top']} down to {walk['reached']}, goes on to {walk['floor'] or 'the beginning'}"
+            f"{walk['top']} down to {walk['reached']}, continues to {walk['floor'] or 'the beginning'}"
             for walk in one.state.get("walks", ())
         ]
         proven = [_covered(name, stream) for name, stream in one.coverage.items()]
@@ -119,14 +122,15 @@ def state(found: list[SourceState]) -> Table:
 
 
 def views(found: list[ViewCount]) -> Table:
+    """Returns a row for each view of the schema activity."""
     rows = [[f"activity.{one.name}", one.rows, one.grain] for one in found]
     return table("", ["view", "rows", "one row per"], rows)
 
 
-def gaps(found: list[Gap], where: str) -> Iterator[Any]:
-    """The first of each kind, and how many there are."""
+def gaps(found: list[Gap], where: str) -> Iterator[RenderableType]:
+    """Yields a table with the first gaps of each kind, and how many there are in all."""
     if not found:
-        yield f"no gaps: what was asked for is proven complete in {where}, up to when each vendor was last asked"
+        yield f"no gaps: {where} is proven complete up to the time when each vendor was last read"
         return
     by_kind: dict[tuple[str, str], list[Gap]] = {}
     for gap in found:
@@ -136,7 +140,7 @@ def gaps(found: list[Gap], where: str) -> Iterator[Any]:
     yield table("", columns, [[g.source, g.kind, f"{g.stream} {g.parent}".strip(), _span(g), g.fill] for g in shown])
     for (source, kind), some in by_kind.items():
         if len(some) > REASONS:
-            yield f"{source}: {len(some):,} of the kind {kind!r} in all; --json has every one"
+            yield f"{source}: {len(some):,} gaps of the kind {kind!r} in all; --json lists every one"
 
 
 def _span(gap: Gap) -> str:
@@ -144,8 +148,8 @@ def _span(gap: Gap) -> str:
     return span + gap.why
 
 
-def verified(found: list[Verified], seed: int) -> Iterator[Any]:
-    """A line a source; below it what could not be told, and who could not be asked."""
+def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
+    """Yields a table with a row for each source, and a line for each thing that is missing or undecided."""
     columns = ["source", "parents", "by", "served", "here", "newer", "missing", "kept", "requests"]
     rows = [
         [v.source, f"{v.parents:,} of {v.of:,}", v.by, v.served, v.here, v.newer, v.missing, v.kept, v.requests]
@@ -153,40 +157,40 @@ def verified(found: list[Verified], seed: int) -> Iterator[Any]:
     ]
     yield table("", columns, rows)
     for one in found:
-        yield from _doubts(one)
+        yield from _remarks(one)
     if any(one.parents < one.of - one.not_asked for one in found):
-        yield f"a sample; --seed {seed} chooses the same, --whole compares all"
+        yield f"this was a sample: --seed {seed} repeats it, --whole compares all records"
 
 
-def _doubts(one: Verified) -> Iterator[str]:
+def _remarks(one: Verified) -> Iterator[str]:
     if one.error:
         yield f"{one.source} failed: {one.error}{_next(one)}"
     if one.undecided:
         yield f"{one.source}: {one.undecided}"
     if one.not_asked:
-        yield f"{one.source}: {one.not_asked:,} parents are new to us and the next sync's"
+        yield f"{one.source}: {one.not_asked:,} parents were not synced yet"
     if one.repaired is not None:
         yield f"{one.source}: {one.repaired:,} records were brought back"
     elif one.missing:
-        yield f"{one.source}: what is missing is read again by gapless verify {one.source} --repair"
-    for parent, why in list(one.failed.items())[:REASONS]:
-        yield f"{one.source}: parent {parent}: {why}" if parent else f"{one.source}: {why}"
+        yield f"{one.source}: gapless verify {one.source} --repair reads the missing records again"
+    for parent, reason in list(one.failed.items())[:REASONS]:
+        yield f"{one.source}: parent {parent}: {reason}" if parent else f"{one.source}: {reason}"
 
 
 def _next(one: Plan | Verified) -> str:
-    """What to do about an error that does not say so itself."""
-    return "" if one.error is None or "gapless " in one.error else "; gapless doctor looks for the cause"
+    """Returns the next step for an error whose text does not name one."""
+    return "" if one.error is None or "gapless " in one.error else "; gapless doctor checks for the cause"
 
 
-def planned(found: list[Plan]) -> Iterator[Any]:
-    """Numbers that are multiplied up from a sample begin with a tilde."""
+def planned(found: list[Plan]) -> Iterator[RenderableType]:
+    """Yields a table of the costs; a number that is extrapolated from a sample starts with a tilde."""
 
     def number(one: Plan, name: str) -> str:
         value = getattr(one, name)
         return "unknown" if value is None else f"{'~' if name in one.estimated else ''}{value:,}"
 
     names = ["requests", "records", "rows", "megabytes"]
-    columns = ["source", *names, "at most requests", "minutes at the rate budget", "asked now"]
+    columns = ["source", *names, "at most requests", "minutes at the rate limit", "requests now"]
     yield table(
         "",
         columns,
@@ -195,11 +199,11 @@ def planned(found: list[Plan]) -> Iterator[Any]:
     yield from (f"{one.source} failed: {one.error}{_next(one)}" for one in found if one.error)
     if any(one.requests is None for one in found):
         yield "unknown: the vendor does not say how many records it has."
-    yield "~ is an estimate from a sample. Nothing was written; what is here already costs less."
+    yield "~ is an estimate from a sample. Nothing was written. Data that is here already makes a sync cheaper."
 
 
 def check(one: Check) -> Text:
-    """One line of the doctor, and below it what mends it."""
+    """Returns one line of the doctor, and below it what to do if the check failed."""
     style = {"ok": "green", "fail": "bold red"}.get(one.result, "dim")
     line = Text.assemble((f"{one.result:<5}", style), f"{one.name}: {redact(one.found)}")
     return line.append(f"\n     -> {redact(one.remedy)}") if one.result == "fail" and one.remedy else line
@@ -210,7 +214,7 @@ def _when(value: datetime | None) -> str:
 
 
 def reasons(outcomes: list[Outcome]) -> Iterator[str]:
-    """Why a source is not complete: the first reasons, one line each."""
+    """Yields one line for each error and for the first failures of each source."""
     for outcome in outcomes:
         if outcome.error:
             yield redact(f"{outcome.source} failed: {outcome.error}")
@@ -221,9 +225,9 @@ def reasons(outcomes: list[Outcome]) -> Iterator[str]:
 
 
 def advice(code: int) -> str:
-    """What to do next."""
+    """Returns the next step after a command with that exit code; empty if there is none."""
     return {
-        PARTIAL: "All else is committed. What failed is tried first by the next gapless sync; gapless doctor may know"
-        " the cause.",
-        FAILED: "What was committed stays. gapless doctor looks for the cause; the same command goes on from here.",
+        PARTIAL: "All else is committed. The next gapless sync retries first what failed; gapless doctor may"
+        " find the cause.",
+        FAILED: "What was committed stays. gapless doctor checks for the cause; the same command continues.",
     }.get(code, "")

@@ -1,14 +1,14 @@
-"""Airflow's side of a sync: a DAG per source, for a file in the DAG folder with `globals().update(dags())` in it.
+"""Airflow: one DAG per source, for a file in the DAG folder that contains `globals().update(dags())`.
 
-A run on the schedule reads what is new, by watermarks and look-back, so that a run that is late or left out loses
-nothing. A backfill, and a run by hand with a logical date (as `airflow dags test DAG DATE` is one), reads exactly its
-data interval again and leaves the watermarks alone; `since` and `until` in a run's configuration count more.
+A scheduled run reads what is new, by watermarks and look-back, so a late or skipped run loses nothing. A backfill,
+and a manual run with a logical date (`airflow dags test DAG DATE`), reads exactly its data interval again and does
+not move the watermarks; `since` and `until` in a run's configuration take precedence.
 
-dlt by itself would take the data interval of any task for the span to read. That must not happen to a run on the
-schedule: records that come late lie outside of it. So dlt is told here that there is none.
+By default dlt reads the data interval of any Airflow task. A scheduled run must not do that, because late records
+lie outside of it, so the interval is hidden from dlt here.
 
-No pipeline logic may enter: a run here is `sync.run.sync` as the command line calls it. See SCHEDULING.md.
-Nothing heavy is imported before a task runs, as Airflow reads DAG files again and again.
+No pipeline logic may enter: a task calls `sync.run.sync` as the command line does. See SCHEDULING.md.
+Nothing that takes long is imported before a task runs, because Airflow parses DAG files again and again.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from gapless.pipelines.outcome import Outcome
     from gapless.pipelines.sync.request import SyncRequest
 
 LOCK_RETRIES, LOCK_WAIT = 30, timedelta(minutes=1)
-"""So often, and after so long, a window that found the destination locked is tried again."""
+"""Retries, and the time between them, of a window that found the destination locked."""
 ONE_INTERVAL = ("backfill", "manual")
-"""Types of runs that are asked for by their date."""
+"""Types of runs that read their data interval."""
 NOT_EVERY_SETTING = ("PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS", "true")
-"""dlt would ask Airflow for a variable per setting, ten seconds of requests; `dlt_secrets_toml` is still read."""
+"""Else dlt requests an Airflow variable for each setting, which takes 10 s; it still reads `dlt_secrets_toml`."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def dags(
     fail_on_partial: bool = False,
     start_date: datetime = datetime(2024, 1, 1, tzinfo=UTC),
 ) -> dict[str, DAG]:
-    """By id, `gapless_<source>`. Nothing older than `start_date` can be backfilled."""
+    """Returns the DAGs by their id, `gapless_<source>`. Airflow offers no backfill before `start_date`."""
     made = {}
     for name in sources:
         with DAG(
@@ -58,31 +60,33 @@ def dags(
             start_date=start_date,
             catchup=False,
             max_active_runs=1,
-            params={"since": _time("from then on"), "until": _time("before then")},
+            params={"since": _time("at or after"), "until": _time("before")},
             tags=["gapless"],
         ) as made[f"gapless_{name}"]:
             Sync(source=name, destination=destination, fail_on_partial=fail_on_partial, pool=pool)
     return made
 
 
-def _time(which: str) -> Param:
-    return Param(None, type=["null", "string"], description=f"ISO 8601: read again what was created {which}")
+def _time(relation: str) -> Param:
+    description = f"Read again the records created {relation} this time (ISO 8601)."
+    return Param(None, type=["null", "string"], description=description)
 
 
 class Sync(BaseOperator):
-    """The one task of a DAG. Its XCom is what came of it: rows by table, requests, outcome."""
+    """The only task of a DAG. Its XCom is the outcome: rows by table, requests, failures."""
 
-    def __init__(self, *, source: str, destination: str, fail_on_partial: bool, **how: Any) -> None:
+    def __init__(self, *, source: str, destination: str, fail_on_partial: bool, **options: Any) -> None:
         super().__init__(
             task_id="sync",
             outlets=[Asset(f"gapless_{source}")],
             retries=LOCK_RETRIES,
             retry_delay=LOCK_WAIT,
-            **how,
+            **options,  # Airflow's own, passed through
         )
         self.source, self.destination, self.fail_on_partial = source, destination, fail_on_partial
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, object]:
+        """Syncs the source. Raises AirflowFailException if it failed; that is not retried."""
         from gapless.pipelines import redaction
         from gapless.pipelines.cli import render
 
@@ -91,12 +95,14 @@ class Sync(BaseOperator):
             _log.warning(line)
         if outcome.outcome == "failed" or (outcome.outcome == "partial" and self.fail_on_partial):
             raise AirflowFailException(f"{self.source}: {outcome.outcome}, see above")
-        told: dict[str, Any] = json.loads(redaction.redact(json.dumps(outcome.to_json())))
-        return told
+        document: dict[str, object] = json.loads(redaction.redact(json.dumps(outcome.to_json())))
+        return document
 
-    def _outcome(self, context: Any) -> Outcome:
-        """Who finds the destination locked has nothing to do that the next run on the schedule would not do; but
-        nothing comes after a window, so that is tried again. Nothing else is."""
+    def _outcome(self, context: Context) -> Outcome:
+        """Returns the outcome, or ends the task without a secret in the message.
+
+        Locked: a scheduled run is skipped, as the next one reads the same; a window is retried, as no other run will.
+        """
         from gapless.pipelines import redaction
         from gapless.pipelines.config import apply_dlt_defaults
         from gapless.pipelines.destinations._dlt.config import without_interval
@@ -106,23 +112,23 @@ class Sync(BaseOperator):
         from gapless.pipelines.sync.run import sync
 
         os.environ.setdefault(*NOT_EVERY_SETTING)
-        job = SyncRequest()
+        request = SyncRequest()
         try:
             apply_dlt_defaults()
             redaction.register_secrets()
             redaction.guard_logs()
-            job = _job(self.source, context)
+            request = _request(self.source, context)
             with without_interval():
-                (outcome,) = sync([self.source], Target.find(self.destination), job)
+                (outcome,) = sync([self.source], Target.find(self.destination), request)
         except Locked as error:
-            raise (AirflowException if job.window else AirflowSkipException)(str(error)) from None
+            raise (AirflowException if request.window else AirflowSkipException)(str(error)) from None
         except Exception as error:
             text = str(error) if isinstance(error, GaplessError) else explain(error)
             raise AirflowFailException(redaction.redact(text)) from None
         return outcome
 
 
-def _job(source: str, context: Any) -> SyncRequest:
+def _request(source: str, context: Context) -> SyncRequest:
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.sync.request import SyncRequest
     from gapless.sources._incremental.window import Window
@@ -130,7 +136,7 @@ def _job(source: str, context: Any) -> SyncRequest:
     since, until = context["params"]["since"], context["params"]["until"]
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if since or until:
-        return arguments.job([source], since, until, [])
+        return arguments.sync_request([source], since, until, [])
     if context["dag_run"].run_type in ONE_INTERVAL and start and start < end:
         return SyncRequest(window=Window(start.astimezone(UTC), end.astimezone(UTC)))
     return SyncRequest()

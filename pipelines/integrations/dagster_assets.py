@@ -1,18 +1,18 @@
-"""Dagster's side of a sync: what stands in the register as assets, checks, jobs and schedules.
+"""Dagster: the sources as assets, checks, jobs and schedules.
 
-`dagster dev -m gapless.pipelines.integrations.dagster_assets` shows all of it;
-`definitions` makes it for other names and another destination.
-No pipeline logic may enter: a run here is `sync.run.sync` as the command line calls it. See SCHEDULING.md.
-
-Annotations are no strings in this file: Dagster looks at the type of `context` itself.
+`dagster dev -m gapless.pipelines.integrations.dagster_assets` shows all of them; `definitions` makes them for other
+sources or another destination.
+No pipeline logic may enter: a run calls `sync.run.sync` as the command line does. See SCHEDULING.md.
 """
+
+# No `from __future__ import annotations` here: Dagster reads the type of `context` from the annotation.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
@@ -32,19 +32,31 @@ from gapless.sources._incremental.window import Window
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources.facts import Cadence
 
+
+class LogContext(Protocol):
+    """What is used of Dagster's contexts, which share no class."""
+
+    @property
+    def log(self) -> dg.DagsterLogManager: ...
+
+
+Requests = Callable[[dg.ScheduleEvaluationContext], list[dg.RunRequest]]
+"""Returns the runs that a tick starts."""
+
 POOL = "gapless"
-"""Of whatever has the destination for itself: give it the limit 1."""
+"""The pool of every step that writes; set its limit to 1, as a destination takes one writer."""
 LOCK_RETRIES, LOCK_WAIT = 30, 60.0
-"""How often, and after how many seconds, a step tries again that found the destination locked."""
+"""Retries, and the seconds between them, of a step that found the destination locked."""
 FIRST_DAY = "2024-01-01"
 
 
 class Gapless(dg.ConfigurableResource):
-    """Where to."""
+    """The destination of every step."""
 
     destination: str = "duckdb"
 
     def target(self, shard: Shard | None = None) -> Target:
+        """Returns the destination. Raises WrongSettings if it is not configured."""
         apply_dlt_defaults()
         redaction.register_secrets()
         redaction.guard_logs()
@@ -58,9 +70,9 @@ def definitions(
     cadence: Mapping[str, Cadence] = MappingProxyType({}),
     executor: dg.ExecutorDefinition = dg.in_process_executor,
 ) -> dg.Definitions:
-    """Assets, checks, jobs and schedules of `sources`; days before `first_day` are not offered for reading again.
+    """Returns assets, checks, jobs and schedules of `sources`. Dagster offers no backfill before `first_day`.
 
-    A run has one step and then its checks, so by default no further process is started for them.
+    By default a run stays in one process: it has one step and then its checks, so more would only cost time.
     """
     parts = [
         dg.Definitions.merge(
@@ -82,14 +94,14 @@ def _shapes(source: Source) -> list[TableSchema]:
 
 
 def _tables(source: Source, cadence: Cadence) -> dg.Definitions:
-    """One asset per table, all brought up to date at once; what the ledger says of them; a job on a schedule."""
+    """Returns an asset per table, all written by one step; the checks of the ledger; the job and its schedule."""
     specs = [_spec(source, shape, cadence) for shape in _shapes(source)]
 
     @dg.multi_asset(name=f"{source.name}_tables", specs=specs, pool=POOL, group_name=source.name)
     def new(context: dg.AssetExecutionContext, gapless: Gapless) -> Iterator[dg.MaterializeResult]:
-        outcome = _synced(context, source.name, gapless.target, SyncRequest())
+        outcome = _sync(context, source.name, gapless.target, SyncRequest())
         for spec in specs:
-            yield dg.MaterializeResult(spec.key, metadata=_told(outcome, spec.key.path[-1]))
+            yield dg.MaterializeResult(spec.key, metadata=_metadata(outcome, spec.key.path[-1]))
 
     job = dg.define_asset_job(f"{source.name}_sync", dg.AssetSelection.assets(*(spec.key for spec in specs)))
     checks = _checks(source)
@@ -108,8 +120,8 @@ def _spec(source: Source, shape: TableSchema, cadence: Cadence) -> dg.AssetSpec:
     )
 
 
-def _schedule(source: str, job: str, cron: str, requests: Callable[[Any], list[dg.RunRequest]]) -> Any:
-    """A tick while the run before it is still at work is left out: that one reads all that is new until it ends."""
+def _schedule(source: str, job: str, cron: str, requests: Requests) -> dg.ScheduleDefinition:
+    """Returns a schedule that skips a tick while the last run is unfinished, as that run reads everything new."""
 
     @dg.schedule(name=f"{job}_schedule", job_name=job, cron_schedule=cron)
     def tick(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -130,20 +142,22 @@ UNFINISHED = [
 ]
 
 
-def _synced(context: Any, name: str, target: Callable[[], Target], job: SyncRequest) -> Outcome:
-    """Partial is a warning here; the checks say what is missing. Failed fails the op."""
-    with _told_as_dagster_does(context):
-        (outcome,) = sync([name], target(), job)
+def _sync(context: LogContext, name: str, target: Callable[[], Target], request: SyncRequest) -> Outcome:
+    """Returns the outcome. Partial is a warning, as the checks show what is missing. Raises Failure if it failed."""
+    with _as_dagster_errors(context):
+        (outcome,) = sync([name], target(), request)
     for line in render.reasons([outcome]):
         context.log.warning(line)
     if outcome.outcome == "failed":
-        raise dg.Failure(redaction.redact(f"{name}: {outcome.error}"), metadata=_told(outcome), allow_retries=False)
+        raise dg.Failure(
+            redaction.redact(f"{name}: {outcome.error}"), metadata=_metadata(outcome), allow_retries=False
+        )
     return outcome
 
 
 @contextmanager
-def _told_as_dagster_does(context: Any) -> Iterator[None]:
-    """Locked is tried again, every other error is a failure without a key in it."""
+def _as_dagster_errors(context: LogContext) -> Iterator[None]:
+    """Turns Locked into a retry, and every other error into a Failure without secrets."""
     try:
         yield
     except Locked as error:
@@ -154,9 +168,9 @@ def _told_as_dagster_does(context: Any) -> Iterator[None]:
         raise dg.Failure(redaction.redact(text), allow_retries=False) from None
 
 
-def _told(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
-    """What came of a sync; of one of its tables with the rows that were loaded into it."""
-    rows = {"rows_loaded": outcome.rows.get(table, 0)} if table else {"rows_loaded": outcome.vendor_rows()}
+def _metadata(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
+    """Returns an outcome as metadata; for a table with the rows loaded into it, else with those of all tables."""
+    rows = {"rows_loaded": outcome.rows.get(table, 0) if table else outcome.vendor_rows()}
     names = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
     return {**rows, **{name: getattr(outcome, name) for name in names}, "failures": len(outcome.failures)}
 
@@ -164,8 +178,8 @@ def _told(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
 # -- what the ledger says --------------------------------------------------------------------------
 
 
-def _checks(source: Source) -> Any:
-    """Of the source's main table, read from the destination alone, so that they can be run at any time."""
+def _checks(source: Source) -> dg.AssetChecksDefinition:
+    """Returns the checks of the source's main table. They read the destination alone, so they may run at any time."""
     main = [source.name, source.main.name]
     specs = [dg.AssetCheckSpec(name, asset=main, description=text) for name, text in CHECKS.items()]
 
@@ -186,19 +200,19 @@ def _checks(source: Source) -> Any:
 
 
 CHECKS = {
-    "proven": "coverage: nothing failed, nothing is missing, nothing is to be read again",
-    "no_dead_letters": "dead_letters: no record and no parent is waiting to be mended",
+    "proven": "coverage: nothing failed, nothing is missing, nothing has to be read again",
+    "no_dead_letters": "dead_letters: no record and no parent is waiting to be read again",
     "last_sync_complete": "runs: the last sync was neither partial nor failed",
 }
 
 
-def _status(context: Any, name: str, gapless: Gapless) -> Status:
-    with _told_as_dagster_does(context):
+def _status(context: LogContext, name: str, gapless: Gapless) -> Status:
+    with _as_dagster_errors(context):
         return next((found for found in statuses(gapless.target()) if found.source == name), Status(name))
 
 
-def _verdicts(found: Status) -> dict[str, tuple[bool, dict[str, Any]]]:
-    """By name of the check. What was never synced passes none."""
+def _verdicts(found: Status) -> dict[str, tuple[bool, Mapping[str, object]]]:
+    """Returns result and metadata by name of the check. A source that was never synced passes none."""
     proofs = {stream: proof.to_json() for stream, proof in found.coverage.items()}
     run = found.last_run or {"outcome": None}
     return {
@@ -208,43 +222,43 @@ def _verdicts(found: Status) -> dict[str, tuple[bool, dict[str, Any]]]:
     }
 
 
-# -- days once more, and parts of a split ----------------------------------------------------------
+# -- days that are read again, and shards ----------------------------------------------------------
 
 
 def _days(source: Source, first_day: str) -> dg.Definitions:
-    """The asset `<source>/by_day`: a day (or a range of them, in one run) read once more, as --since/--until does."""
+    """Returns the asset `<source>/by_day`: it reads a day, or a range of days in one run, as --since/--until does."""
     days = dg.DailyPartitionsDefinition(first_day)
 
     @dg.multi_asset(
         name=f"{source.name}_days",
         specs=[dg.AssetSpec([source.name, "by_day"], partitions_def=days)],
-        backfill_policy=dg.BackfillPolicy.single_run(),  # no vendor filters by time: a walk per window
+        backfill_policy=dg.BackfillPolicy.single_run(),  # each window is a walk from the newest record
         pool=POOL,
         group_name=source.name,
     )
     def by_day(context: dg.AssetExecutionContext, gapless: Gapless) -> dg.MaterializeResult:
         since, until = context.partition_time_window
-        outcome = _synced(context, source.name, gapless.target, SyncRequest(window=Window(since, until)))
-        return dg.MaterializeResult(metadata=_told(outcome))
+        outcome = _sync(context, source.name, gapless.target, SyncRequest(window=Window(since, until)))
+        return dg.MaterializeResult(metadata=_metadata(outcome))
 
     job = dg.define_asset_job(f"{source.name}_by_day", dg.AssetSelection.assets(by_day))
     return dg.Definitions([by_day], jobs=[job])
 
 
 def _shards(source: Source) -> dg.Definitions:
-    """The asset `<source>/by_shard`: partition 3/8 is the part of the parents that --shard 3/8 reads."""
+    """Returns the asset `<source>/by_shard`: its partition 3/8 reads what --shard 3/8 reads."""
     shards = dg.DynamicPartitionsDefinition(name=f"{source.name}_shards")
 
     @dg.asset(name="by_shard", key_prefix=source.name, partitions_def=shards, group_name=source.name)
     def by_shard(context: dg.AssetExecutionContext, gapless: Gapless) -> dg.MaterializeResult:
         target = partial(gapless.target, Shard.parse(context.partition_key))
-        outcome = _synced(context, source.name, target, SyncRequest())
-        for shape in _shapes(source):  # so that nobody takes them for stale
-            told = _told(outcome, shape.name)
-            context.log_event(dg.AssetMaterialization([source.name, shape.name], metadata=told))
-        return dg.MaterializeResult(metadata=_told(outcome))
+        outcome = _sync(context, source.name, target, SyncRequest())
+        for shape in _shapes(source):  # else Dagster shows the tables as stale
+            metadata = _metadata(outcome, shape.name)
+            context.log_event(dg.AssetMaterialization([source.name, shape.name], metadata=metadata))
+        return dg.MaterializeResult(metadata=_metadata(outcome))
 
-    def requests(context: Any) -> list[dg.RunRequest]:
+    def requests(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         keys, now = context.instance.get_dynamic_partitions(shards.name), context.scheduled_execution_time.isoformat()
         return [dg.RunRequest(f"{key} of {now}", partition_key=key) for key in keys]
 
@@ -253,8 +267,8 @@ def _shards(source: Source) -> dg.Definitions:
     return dg.Definitions([by_shard], jobs=[job, _split(source.name, shards.name)], schedules=[schedule])
 
 
-def _split(source: str, shards: str) -> Any:
-    """The job `<source>_split`: from now on there are so many shards."""
+def _split(source: str, shards: str) -> dg.JobDefinition:
+    """Returns the job `<source>_split`, which sets the number of shards."""
 
     @dg.op(name=f"{source}_split_into", config_schema={"into": dg.Field(int, default_value=8)})
     def into(context: dg.OpExecutionContext) -> None:

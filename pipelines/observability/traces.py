@@ -1,4 +1,4 @@
-"""Spans: one per round, per source, per load package with its steps, and per request to a vendor.
+"""Spans: one per sync, per source, per load package with its steps, and per request to a vendor.
 
 A span holds counts, names and outcomes. No query, header, body or id may enter, and no error's text: only its class.
 """
@@ -8,14 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from gapless.pipelines.errors import FAILED, Locked
+from gapless.pipelines.outcome import exit_code
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
+    from dlt.pipeline.trace import PipelineStepTrace, PipelineTrace
+
     from gapless.pipelines.destinations.target import Target
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._http.stats import Attempt
@@ -25,23 +28,28 @@ STEPS = ("extract", "normalize", "load")
 
 
 class Traces:
+    """Records the spans of syncs."""
+
     def __init__(self, tracer: Tracer, target: Target) -> None:
         self._tracer, self._target = tracer, target
-        self._round: Any = None
-        self._sources: dict[str, Any] = {}
+        self._round: Span = INVALID_SPAN
+        self._sources: dict[str, Span] = {}
         self._outcomes: list[Outcome] = []
 
     def begin(self, names: list[str]) -> None:
+        """Starts the span of a sync."""
         facts = {"gapless.sources": names, "gapless.destination": self._target.destination}
         self._round, self._outcomes = self._tracer.start_span("sync", attributes=facts), []
         if not self._target.shard.whole:
             self._round.set_attribute("gapless.shard", str(self._target.shard))
 
     def start(self, name: str, session: Session) -> None:
+        """Starts the span of a source."""
         parent, facts = set_span_in_context(self._round), {"gapless.source": name}
         self._sources[name] = self._tracer.start_span(f"sync {name}", parent, attributes=facts)
 
     def attempt(self, name: str, attempt: Attempt) -> None:
+        """Adds a span for a request that has just ended."""
         ended = time.time_ns()
         path = template(attempt.path, SOURCES[name].facts.path_words)
         span = self._tracer.start_span(
@@ -57,11 +65,11 @@ class Traces:
             },
             start_time=ended - int(attempt.seconds * 1e9),
         )
-        _failed(span, attempt.error)
+        _set_error(span, attempt.error)
         span.end(ended)
 
-    def package(self, name: str, trace: Any) -> None:
-        """dlt's own trace of one load package, made of spans afterwards."""
+    def package(self, name: str, trace: PipelineTrace) -> None:
+        """Turns dlt's trace of one load package into spans."""
         steps = [step for step in trace.steps if step.step in STEPS]
         parent = set_span_in_context(self._sources[name])
         package = self._tracer.start_span("load package", parent, start_time=_ns(trace.started_at))
@@ -71,32 +79,31 @@ class Traces:
         below = set_span_in_context(package)
         for step in steps:
             span = self._tracer.start_span(step.step, below, start_time=_ns(step.started_at))
-            _failed(span, _kind(step))
+            _set_error(span, _kind(step))
             span.end(_ns(step.finished_at))
-        _failed(package, next(filter(None, map(_kind, trace.steps)), None))
+        _set_error(package, next(filter(None, map(_kind, trace.steps)), None))
         package.end(_ns(trace.finished_at))
 
     def end(self, outcome: Outcome) -> None:
+        """Ends the span of a source."""
         self._outcomes.append(outcome)
         span = self._sources.pop(outcome.source)
         facts = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
         span.set_attributes({f"gapless.{fact}": getattr(outcome, fact) for fact in facts})
         span.set_attributes({"gapless.failures": len(outcome.failures), "gapless.rows": sum(outcome.rows.values())})
-        _failed(span, outcome.error_kind)
+        _set_error(span, outcome.error_kind)
         span.end()
 
     def finish(self, error: BaseException | None) -> None:
-        """Ends the round; sources that are still open were broken off by `error`."""
-        from gapless.pipelines.outcome import exit_code
-
+        """Ends the span of the sync; `error` has also interrupted the sources that are still open."""
         kind = type(error).__name__ if error and not isinstance(error, Locked) else None
         for name in list(self._sources):
             span = self._sources.pop(name)
-            _failed(span, kind)
+            _set_error(span, kind)
             span.end()
         code = getattr(error, "code", FAILED) if error else exit_code(self._outcomes)
         self._round.set_attribute("gapless.exit_code", code)
-        _failed(self._round, kind or ("failed" if code == FAILED else None))
+        _set_error(self._round, kind or ("failed" if code == FAILED else None))
         self._round.end()
 
 
@@ -105,19 +112,20 @@ def template(path: str, words: Collection[str]) -> str:
     return "/".join(part if not part or part in words else "{id}" for part in path.split("/"))
 
 
-def _failed(span: Any, kind: str | None) -> None:
+def _set_error(span: Span, kind: str | None) -> None:
     if kind:
         span.set_attribute("error.type", kind)
         span.set_status(Status(StatusCode.ERROR))
 
 
-def _kind(step: Any) -> str | None:
-    """The class of the error that ended a step."""
+def _kind(step: PipelineStepTrace) -> str | None:
+    """Returns the class of the error that ended a step, None if it succeeded."""
     if not step.step_exception:
         return None
     traces = step.exception_traces or []
     return str(traces[-1]["exception_type"]).rpartition(".")[2] if traces else "failed"
 
 
-def _ns(moment: datetime) -> int:
-    return int(moment.timestamp() * 1e9)
+def _ns(moment: datetime | None) -> int | None:
+    """Returns nanoseconds since 1970; None means now to OpenTelemetry."""
+    return int(moment.timestamp() * 1e9) if moment else None

@@ -1,7 +1,7 @@
-"""Telling a chat or a pager that a sync was partial or failed: one POST of JSON, bounded in time, after each round.
+"""The webhook: notifies a chat or a pager with one POST of JSON after a sync that was partial or failed.
 
-Such a URL holds its token, so it is a secret. What is sent are names, counts, classes of errors and our own advice:
-no text of a record or of a vendor, and no id of either may enter. The sync's own end never depends on it.
+The URL holds a token, so it is a secret. A message has names, counts, classes of errors and our own advice; no id and
+no text of a record or of a vendor may enter. A sync never fails because of it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, TypedDict
 
-from gapless.pipelines.errors import FAILED, GaplessError, Locked, WrongSettings
+from gapless.pipelines.errors import FAILED, GaplessError, Locked, WrongSettings, root_cause
 from gapless.pipelines.observability.post import deliver, site
+from gapless.pipelines.outcome import exit_code
 from gapless.pipelines.redaction import cleaned
 from gapless.sources._http.errors import ADVICE, VendorError
 
@@ -28,8 +30,38 @@ DEFAULT = "failed,partial"
 ADVICE_OF = {kind.__name__: advice for kind, advice in ADVICE.items()}
 
 
+class SourceReport(TypedDict):
+    """One source in a message; seconds and UTC times."""
+
+    source: str
+    outcome: str
+    run_id: str
+    started_at: datetime
+    finished_at: datetime | None
+    rows: dict[str, int]
+    requests: int
+    retries: int
+    seconds_waited: float
+    failures: dict[str, int]
+    error: str | None
+    advice: str | None
+
+
+class Document(TypedDict):
+    """The message of one sync."""
+
+    text: str
+    event: str
+    exit_code: int
+    destination: str
+    error: str | None
+    sources: list[SourceReport]
+
+
 @dataclass(frozen=True)
 class Webhook:
+    """Where to send messages, and for which events; `repr()` hides the token."""
+
     url: str
     on: frozenset[str]
 
@@ -38,11 +70,14 @@ class Webhook:
 
 
 def configured() -> Webhook | None:
-    """Raises WrongSettings, without the URL, for one that is none, and for a word that `on` does not know."""
+    """Returns the webhook of the settings, None without a URL.
+
+    Raises WrongSettings for an invalid URL, which the message does not repeat, and for an unknown event.
+    """
     url, on = _setting(URL), _setting(ON) or DEFAULT
     wanted = {word.strip().lower() for word in re.split(r"[,\s]+", on) if word.strip()}
     if unknown := wanted - set(KINDS):
-        raise WrongSettings(f"{ON}: {', '.join(sorted(unknown))} is not known; there are {', '.join(KINDS)}.")
+        raise WrongSettings(f"{ON}: {', '.join(sorted(unknown))} is not known; expected {', '.join(KINDS)}.")
     if not url:
         return None
     try:
@@ -56,35 +91,35 @@ def _setting(name: str) -> str:
     import dlt
 
     key = name.lower()
-    holder: Any = dlt.secrets if name == URL else dlt.config
-    found = holder.get(f"gapless.{key}") or holder.get(key)
+    holder = dlt.secrets if name == URL else dlt.config
+    found: object = holder.get(f"gapless.{key}") or holder.get(key)
     return ",".join(map(str, found)) if isinstance(found, list | tuple) else str(found or "")
 
 
 @contextmanager
-def told(webhook: Webhook | None, target: Target, say: Callable[..., None]) -> Iterator[list[Outcome]]:
-    """Put the outcomes of the block's round into the list; what they say is told when it ends."""
+def notifying(webhook: Webhook | None, target: Target, report: Callable[..., None]) -> Iterator[list[Outcome]]:
+    """Yields a list for the outcomes of a sync, and sends the message when the block ends.
+
+    Wrong settings and a held lock send none. `report` prints it if the message could not be delivered.
+    """
     outcomes: list[Outcome] = []
     try:
         yield outcomes
     except (Locked, WrongSettings):
         raise
     except Exception as error:
-        _tell(webhook, target, outcomes, say, error)
+        _notify(webhook, target, outcomes, report, error)
         raise
-    _tell(webhook, target, outcomes, say)
+    _notify(webhook, target, outcomes, report)
 
 
-def _tell(
+def _notify(
     webhook: Webhook | None,
     target: Target,
     outcomes: list[Outcome],
-    say: Callable[..., None],
+    report: Callable[..., None],
     error: Exception | None = None,
 ) -> None:
-    from gapless.pipelines.errors import root_cause
-    from gapless.pipelines.outcome import exit_code
-
     if webhook is None:
         return
     code = FAILED if error else exit_code(outcomes)
@@ -96,25 +131,24 @@ def _tell(
         if event in webhook.on:
             deliver(webhook.url, cleaned(document(event, code, target.destination, outcomes, kind)))
     except Exception as failure:
-        why = str(failure) if isinstance(failure, VendorError) else type(failure).__name__
-        say(f"the webhook was not told: {why}", event="webhook", level="warning")
+        reason = str(failure) if isinstance(failure, VendorError) else type(failure).__name__
+        report(f"the webhook did not get the message: {reason}", event="webhook", level="warning")
 
 
-def document(event: str, code: int, destination: str, outcomes: list[Outcome], error: str | None) -> dict[str, Any]:
-    """`text` is one line, as Slack, Mattermost and Teams show it; the rest is for programs."""
-    sources = [_source(outcome) for outcome in outcomes]
-    told = "; ".join([*([f"ended early by {error}"] if error else []), *map(_line, sources)])
+def document(event: str, code: int, destination: str, outcomes: list[Outcome], error: str | None) -> Document:
+    """Returns the message. `text` is one line, as Slack, Mattermost and Teams show it; the rest is for programs."""
+    lines = "; ".join([*([f"ended early by {error}"] if error else []), *map(_line, outcomes)])
     return {
-        "text": f"gapless: {event} on {destination}: {told}",
+        "text": f"gapless: {event} on {destination}: {lines}",
         "event": event,
         "exit_code": code,
         "destination": destination,
         "error": error,
-        "sources": sources,
+        "sources": [_source(outcome) for outcome in outcomes],
     }
 
 
-def _source(outcome: Outcome) -> dict[str, Any]:
+def _source(outcome: Outcome) -> SourceReport:
     return {
         "source": outcome.source,
         "outcome": outcome.outcome,
@@ -125,33 +159,32 @@ def _source(outcome: Outcome) -> dict[str, Any]:
         "requests": outcome.requests,
         "retries": outcome.retries,
         "seconds_waited": round(outcome.seconds_waited, 3),
-        "failures": dict(Counter(map(_kind, outcome.failures))),
+        "failures": _counts(outcome),
         "error": outcome.error_kind,
         "advice": ADVICE_OF.get(outcome.error_kind or ""),
     }
 
 
-def _kind(failure: str) -> str:
-    """A failure reads "action_logs: parent 17: why"; all but its kind may quote an id."""
-    found = re.match(r"\w+: (record|nameless|parent) ", failure)
-    return found[1] if found else "other"
+def _counts(outcome: Outcome) -> dict[str, int]:
+    """Returns the number of failures by kind; all else in a failure may quote an id."""
+    return dict(Counter(failure.kind for failure in outcome.failures))
 
 
-def _line(source: dict[str, Any]) -> str:
-    failures = ", ".join(f"{count:,} {kind}" for kind, count in source["failures"].items())
-    why = source["advice"] or source["error"] or (f"failed: {failures}" if failures else "")
-    rows = f"{sum(source['rows'].values()):,} rows"
-    return ", ".join(filter(None, (f"{source['source']} {source['outcome']}", rows, why)))
+def _line(outcome: Outcome) -> str:
+    failures = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome).items())
+    reason = ADVICE_OF.get(outcome.error_kind or "") or outcome.error_kind or (failures and f"failed: {failures}")
+    rows = f"{sum(outcome.vendor_rows().values()):,} rows"
+    return ", ".join(filter(None, (f"{outcome.source} {outcome.outcome}", rows, reason)))
 
 
 def _recovered(target: Target, outcomes: list[Outcome]) -> bool:
-    """Whether the run before this one was not complete, of any of the sources."""
+    """Returns whether the run before this one was not complete, for any of the sources."""
     from gapless.pipelines.destinations.reader import reading
 
     select = "select outcome from {0} order by started_at desc limit 2"
     try:
         with reading(target) as reader:
             before = [(reader.rows(outcome.source, select, "runs") or [])[1:] for outcome in outcomes]
-    except GaplessError:  # a sync of somebody else has begun; its end is told by that one
+    except GaplessError:  # another sync has begun since, and sends its own message
         return False
     return any(found != "complete" for rows in before for (found,) in rows)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from difflib import get_close_matches
 from typing import Any
 
 from gapless.pipelines.errors import MissingSettings, WrongSettings
 from gapless.sources import SOURCES, Source
+from gapless.sources._http.errors import SettingError
 from gapless.sources._incremental.session import Session
 from gapless.sources._incremental.shard import Shard
 
@@ -21,21 +21,28 @@ no source has its credentials, so there is nothing to sync.
 
 def build(source: Source, session: Session, **settings: Any) -> Any:
     """Returns the dlt source. Raises WrongSettings, naming what is missing or wrong."""
-    from gapless.pipelines.destinations._dlt.config import ConfigFieldMissingException, ConfigurationException
+    from gapless.pipelines.destinations._dlt.config import (
+        ConfigFieldMissingException,
+        ConfigurationException,
+        ConfigValueCannotBeCoercedException,
+    )
 
     try:
         return source.build(session=session, **settings)
     except ConfigFieldMissingException as error:
         raise MissingSettings(source.name, sorted(field.upper() for field in error.fields)) from None
+    except ConfigValueCannotBeCoercedException as error:
+        expected = getattr(error.hint, "__name__", error.hint)
+        raise _wrong_setting(source, f"{error.field_name.upper()} is not a value of the type {expected}") from None
+    except SettingError as error:
+        raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
     except (ConfigurationException, ValueError) as error:
-        raise WrongSettings(f"{source.name}: {_named(source, str(error))}") from None
+        raise _wrong_setting(source, str(error)) from None
 
 
-def _named(source: Source, told: str) -> str:
-    """What is said of a setting, with its name in capitals and where all of them are explained."""
-    own = "|".join(("base_url", "requests_per_minute", "workers", "lag", "relist_after"))
-    named = re.sub(rf"\b(?:{source.name}_)?({own})\b", lambda found: f"{source.name}_{found[1]}".upper(), told)
-    return f"{named.rstrip('.')}. sources/{source.name}/README.md explains its settings."
+def _wrong_setting(source: Source, problem: str) -> WrongSettings:
+    page = f"sources/{source.name}/README.md"
+    return WrongSettings(f"{source.name}: {problem.rstrip('.')}. {page} explains its settings.")
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A sync again and again in one process, for people without a scheduler. Nothing stays open between two rounds."""
+"""Repeats a sync in one process, for people without a scheduler. Nothing stays open between two syncs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from gapless.pipelines.errors import GaplessError, WrongSettings, explain
 
 def repeat(
     once: Callable[[], int],
-    span: float,
-    say: Callable[[str], None],
+    interval: float,
+    report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = datetime.now,
 ) -> None:
-    """`once` every `span` seconds, from start to start, until Ctrl-C. Only wrong settings end it before."""
+    """Calls `once` every `interval` seconds, from start to start, until Ctrl-C.
+
+    An error is reported through `warn` and the next round goes on. Raises WrongSettings, which no repetition repairs.
+    """
     while True:
-        began = clock()
+        started = clock()
         try:
             once()
         except WrongSettings:
             raise
         except Exception as error:
-            (warn or say)(f"this round failed: {str(error) if isinstance(error, GaplessError) else explain(error)}")
-        wait = max(0.0, span - (clock() - began))
-        say(f"next round at {now() + timedelta(seconds=wait):%H:%M:%S}; Ctrl-C ends it")
+            (warn or report)(
+                f"this round failed: {str(error) if isinstance(error, GaplessError) else explain(error)}"
+            )
+        wait = max(0.0, interval - (clock() - started))
+        report(f"next sync at {now() + timedelta(seconds=wait):%H:%M:%S}; press Ctrl-C to stop")
         sleep(wait)

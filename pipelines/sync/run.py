@@ -15,7 +15,7 @@ from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, r
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.sources import SOURCES, Source
 from gapless.sources._incremental.dlt_tables import PREFIX
-from gapless.sources._incremental.session import Session
+from gapless.sources._incremental.session import Failure, Session
 from gapless.sources._incremental.shard import Shard
 
 
@@ -63,7 +63,7 @@ def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest,
     try:
         if session.shard.number == 1:
             lost |= find_lost_rows(pipeline, source)
-            session.failures += describe_lost_rows(source, lost)
+            session.failures += map(Failure, describe_lost_rows(source, lost))
         while not session.done:
             target.check()
             pipeline.run(built, loader_file_format=target.file_format)

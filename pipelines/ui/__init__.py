@@ -1,3 +1,3 @@
-"""The page of `gapless ui`: answers.py asks the DuckDB file, drawing.py knows HTML and SVG, pages.py and timeline.py
-put the two together, app.py is the marimo notebook with the controls. What they ask are the views of `activity`.
+"""The web page of `gapless ui`: queries.py reads the file, markup.py makes HTML, app.py is the marimo notebook.
+It reads the views of the schema `activity`; no request to a vendor and no write may enter.
 """

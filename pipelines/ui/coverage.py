@@ -1,4 +1,4 @@
-"""The page's views of the proof: coverage as a picture with its gaps in red, dead letters, runs."""
+"""The page's views of completeness: coverage as a chart with its gaps in red, dead letters, runs."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ui import markup
 from gapless.pipelines.ui.markup import GREEN, GREY, PALE, RED, Bar, badge, section, table, when
 from gapless.pipelines.ui.overview import KIND, view
-from gapless.pipelines.ui.queries import Answers, Rows, shown
+from gapless.pipelines.ui.queries import Database, Rows, current
 
 PARENTS = 60
-"""So many lines of coverage are drawn, those with gaps first."""
+"""Lines of coverage in the chart; those with gaps come first."""
 LINES = 200
+"""Rows of a table."""
 GAP = "(missing is not null or failures > 0 or coalesce(extract(year from covered_to) <= 1970, false))"
 KINDS = {GREEN: "proven", PALE: "asked", GREY: "after", RED: "gap"}
 
 
 @view
-def coverage(asked: Answers, source: str, now: datetime | None = None) -> str:
-    """Which time is proven complete, a line per stream and parent; gaps in red, and what fills them."""
+def coverage(db: Database, source: str, now: datetime | None = None) -> str:
+    """Returns a chart of the time that is proven complete, a line per stream and parent, and the list of gaps."""
     now = now or datetime.now(UTC)
     chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
     columns = "source, stream, parent, covered_from, covered_to, missing, last_checked_at, error, failures"
     query = f"from activity.coverage where {chosen}"
-    rows = asked.rows(
-        f"select {columns} {query} order by {GAP} desc, source, stream, parent limit {PARENTS}", *values
-    )
-    ((whole, open_),) = asked.rows(f"select count(*), count(*) filter ({GAP}) {query}", *values)
+    rows = db.rows(f"select {columns} {query} order by {GAP} desc, source, stream, parent limit {PARENTS}", *values)
+    ((whole, open_),) = db.rows(f"select count(*), count(*) filter ({GAP}) {query}", *values)
     if not rows:
-        return section("Coverage", markup.notice("Nothing is proven yet."))
-    ((oldest,),) = asked.rows(f"select min(occurred_at) from activity.timeline where {chosen}", *values)
+        return section("Coverage", markup.notice("Nothing is proven complete yet."))
+    ((oldest,),) = db.rows(f"select min(occurred_at) from activity.timeline where {chosen}", *values)
     start = _first(rows, oldest, now)
     lines = "".join(_line(row, start, now) for row in rows) + f"<div></div>{markup.scale(start, now)}"
-    keys = {"proven complete": GREEN, "asked, nothing newer was there": PALE, "not asked since": GREY, "gap": RED}
-    hint = f"{open_:,} of {whole:,} with gaps; {len(rows):,} are drawn, those with gaps first"
+    keys = {"proven complete": GREEN, "read, nothing newer was there": PALE, "not read since": GREY, "gap": RED}
+    hint = f"{open_:,} of {whole:,} have gaps; the chart shows {len(rows):,}, those with gaps first"
     return section("Coverage", markup.legend(keys), f'<div class="covered">{lines}</div>', hint=hint) + section(
-        "Gaps", _gaps(source, now), hint="as gapless gaps tells them, with the command that fills each"
+        "Gaps", _gaps(source, now), hint="the same as gapless gaps, each with the command that fills it"
     )
 
 
 def _first(rows: Rows, oldest: datetime | None, now: datetime) -> datetime:
-    """Where the picture begins: a little before anything that is known, so that what came before has a place."""
+    """Returns where the chart starts: a little before the first known time, so that a gap before it has a place."""
     ends = (_time(end, now) for row in rows for gap in _missing(row[5]) for end in gap)
     first = min(filter(None, (oldest, *(row[3] for row in rows), *ends)), default=now - timedelta(days=1))
     return first - (now - first) / 30
 
 
-def _missing(found: Any) -> list[list[str | None]]:
-    return (json.loads(found) if isinstance(found, str) else found) or []
+def _missing(value: str | list[list[str | None]] | None) -> list[list[str | None]]:
+    """Returns the intervals of a JSON column, which a destination gives as text or already parsed."""
+    return (json.loads(value) if isinstance(value, str) else value) or []
 
 
 def _gaps(source: str, now: datetime) -> str:
     from gapless.pipelines.ledger.gaps import gaps
 
-    file = shown().asked
+    file = current().readable
     found = gaps(Target.of_file(file), [] if source == "all" else [source], now)
     lines = [
         [f"{g.source}.{g.stream}", g.parent, g.kind, g.since, g.until, g.why, g.fill] for g in islice(found, LINES)
     ]
-    head = ["stream", "parent", "kind", "from", "to", "why", "what fills it"]
+    head = ["stream", "parent", "kind", "from", "to", "why", "command that fills it"]
     return table(head, lines) if lines else markup.notice("None.")
 
 
@@ -71,8 +71,14 @@ def _line(row: tuple[Any, ...], start: datetime, now: datetime) -> str:
     source, stream, parent, *_, error, failures = row
     name = f"{source}.{stream} {parent}".strip()
     bars = [
-        Bar(markup.fraction(a, start, now), markup.fraction(b, start, now), colour, f"{name}: {said}", KINDS[colour])
-        for a, b, colour, said in _intervals(row, start, now)
+        Bar(
+            markup.fraction(a, start, now),
+            markup.fraction(b, start, now),
+            colour,
+            f"{name}: {meaning}",
+            KINDS[colour],
+        )
+        for a, b, colour, meaning in _intervals(row, start, now)
         if b > a
     ]
     mark = badge(f"failed {failures:,} times", "bad") if failures else ""
@@ -84,7 +90,7 @@ Interval = tuple[datetime, datetime, str, str]
 
 
 def _intervals(row: tuple[Any, ...], start: datetime, now: datetime) -> Iterator[Interval]:
-    """Of a line of `coverage`: from, to, colour, what it means. Later ones are drawn over earlier ones."""
+    """Yields the bars of a line of coverage: start, end, colour, meaning. Later bars cover earlier ones."""
     _, _, _, since, until, missing, checked, error, failures = row
     if until and until.year <= 1970:
         yield start, now, RED, "reset: the next sync reads all of it again"
@@ -97,8 +103,8 @@ def _intervals(row: tuple[Any, ...], start: datetime, now: datetime) -> Iterator
             GREEN,
             f"proven complete from {when(since) if since else 'the beginning'} to {when(until)}",
         )
-    yield known, checked, PALE, f"nothing newer was there when last asked, {when(checked)}"
-    yield max(known, checked), now, GREY, f"not asked since {when(checked)}"
+    yield known, checked, PALE, f"nothing newer was there when last read, {when(checked)}"
+    yield max(known, checked), now, GREY, f"not read since {when(checked)}"
     if failures:
         yield known, now, RED, f"failed {failures:,} times, not read since {when(until)}: {error}"
     for first, last in _missing(missing):
@@ -106,39 +112,39 @@ def _intervals(row: tuple[Any, ...], start: datetime, now: datetime) -> Iterator
         yield a, b, RED, f"gap from {first or 'the beginning'} to {last or 'now'}"
 
 
-def _time(said: str | None, otherwise: datetime) -> datetime:
-    if said is None:
-        return otherwise
-    found = datetime.fromisoformat(said)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def _time(text: str | None, default: datetime) -> datetime:
+    if text is None:
+        return default
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @view
-def letters(asked: Answers, source: str, raw: bool) -> str:
-    """What could not be loaded, and why; its raw JSON only when asked for."""
+def dead_letters(db: Database, source: str, raw: bool) -> str:
+    """Returns a table of what could not be loaded, and why; with `raw` also the records' JSON."""
     chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
-    rows = asked.rows(
+    rows = db.rows(
         "select source, stream, kind, key, reason, attempts, first_seen_at, last_seen_at, row_dlt_id"
         f" from activity.dead_letters where {chosen} order by last_seen_at desc, source, stream, key limit {LINES}",
         *values,
     )
     head = ["source", "stream", "kind", "key", "reason", "attempts", "first seen", "last seen"]
     if not rows:
-        return section("Dead letters", markup.notice("None: all that was read is loaded."))
+        return section("Dead letters", markup.notice("None: everything that was read is loaded."))
     if not raw:
-        return section("Dead letters", table(head, [row[:8] for row in rows]), hint="tried again by every sync")
-    kept = dict[Any, Any]()
+        return section("Dead letters", table(head, [row[:8] for row in rows]), hint="every sync retries them")
+    raw_json = dict[str, str | None]()
     for name in {row[0] for row in rows}:
         query = f"select _dlt_id, raw_json from {name}.dead_letters where list_contains(?, _dlt_id)"
-        kept |= dict(asked.rows_if_there(query, [row[8] for row in rows]))
-    return section("Dead letters", table([*head, "raw JSON"], [[*row[:8], kept.get(row[8])] for row in rows]))
+        raw_json |= dict(db.rows_if_exists(query, [row[8] for row in rows]))
+    return section("Dead letters", table([*head, "raw JSON"], [[*row[:8], raw_json.get(row[8])] for row in rows]))
 
 
 @view
-def runs(asked: Answers, source: str) -> str:
-    """How the last syncs ended."""
+def runs(db: Database, source: str) -> str:
+    """Returns a table of the last syncs and how they ended."""
     chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
-    rows = asked.rows(
+    rows = db.rows(
         "select started_at, source, outcome, rows_loaded, requests, retries, seconds_waited, failures,"
         " date_diff('millisecond', started_at, finished_at) / 1000, error"
         f" from activity.runs where {chosen} order by started_at desc, source limit {LINES}",
@@ -157,4 +163,4 @@ def runs(asked: Answers, source: str) -> str:
         for row in rows
     ]
     head = ["started", "source", "outcome", "rows", "requests", "retries", "waited s", "failures", "seconds", "error"]
-    return section("Recent runs", table(head, lines), hint="UTC, the newest first")
+    return section("Recent runs", table(head, lines), hint="UTC, newest first")

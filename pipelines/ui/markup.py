@@ -1,5 +1,6 @@
-"""HTML and SVG for the page: tables, bars, intervals, speech. Every text is escaped here and nowhere else; what
-vendors call HTML is shown as text. Knows no database.
+"""Makes HTML and SVG for the page: tables, charts, messages. All text is escaped and redacted here, nowhere else.
+
+HTML from vendors is shown as text. No query may enter.
 """
 
 from __future__ import annotations
@@ -9,24 +10,24 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote
 
 from gapless.pipelines.redaction import redact
 
 GREY, GREEN, PALE, RED = "#d3d8df", "#6fb07c", "#c3e2c9", "#d43d3d"
 WIDTH = 1180.0
-LONGEST = 300
-"""Characters of a cell; the whole text is its title."""
+"""Units of a chart's view box; the browser scales it."""
+CELL_LENGTH = 300
+"""Characters of a cell; its tooltip has the whole text."""
 
 
 class Markup(str):
-    """HTML that was made here."""
+    """HTML that was made here, so it is not escaped again."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval of a picture, in fractions of its width."""
+    """A bar in a chart; `start` and `end` are fractions of its width."""
 
     start: float
     end: float
@@ -35,24 +36,27 @@ class Bar:
     kind: str = ""
 
 
-def text(value: Any, longest: int = 0) -> Markup:
+def text(value: object, longest: int = 0) -> Markup:
+    """Returns a value as escaped text; more than `longest` characters are cut and stand in the tooltip."""
     if isinstance(value, Markup):
         return value
     if value is None:
         return Markup('<span class="none">-</span>')
-    said = redact(
+    shown = redact(
         when(value) if isinstance(value, datetime) else f"{value:,}" if isinstance(value, int) else str(value)
     )
-    if longest and len(said) > longest:
-        return titled(said[:longest] + "…", said[:4000])
-    return Markup(html.escape(said))
+    if longest and len(shown) > longest:
+        return titled(shown[:longest] + "…", shown[:4000])
+    return Markup(html.escape(shown))
 
 
 def when(value: datetime | None) -> str:
+    """Returns a time in UTC to the minute, or "never"."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}" if value else "never"
 
 
 def ago(value: datetime | None, now: datetime) -> str:
+    """Returns how long ago a time is, such as "3 days ago"."""
     if value is None:
         return "never"
     seconds = (now - value).total_seconds()
@@ -63,28 +67,31 @@ def ago(value: datetime | None, now: datetime) -> str:
 
 
 def plain(body: str) -> str:
-    """The text of a message that may be HTML."""
+    """Returns the text of a message that may be HTML."""
     lines = re.sub(r"(?i)<br\s*/?>|</p>|</div>|</li>", "\n", body)
     return html.unescape(re.sub(r"<[^<>]*>", "", lines)).strip()
 
 
-def badge(said: str, kind: str) -> Markup:
-    return Markup(f'<span class="badge {kind}">{html.escape(said)}</span>')
+def badge(label: str, kind: str) -> Markup:
+    """Returns a coloured label; `kind` is a class of page.css: good, some, bad."""
+    return Markup(f'<span class="badge {kind}">{html.escape(label)}</span>')
 
 
-def titled(said: str, title: str) -> Markup:
-    return Markup(f'<span title="{html.escape(redact(title))}">{html.escape(said)}</span>')
+def titled(label: str, title: str) -> Markup:
+    """Returns a text with a tooltip."""
+    return Markup(f'<span title="{html.escape(redact(title))}">{html.escape(label)}</span>')
 
 
 def linked(kind: str | None, key: str | None, label: str = "") -> Markup:
-    """To the timeline of a lead, an invoice, …"""
+    """Returns a link to the timeline of an object, such as a lead."""
     if not kind or not key:
         return text(None)
-    said = html.escape(redact(label or f"{kind.lower()} {key}"))
-    return Markup(f'<a class="entity" href="?object={quote(f"{kind}:{key}", safe="")}">{said}</a>')
+    shown = html.escape(redact(label or f"{kind.lower()} {key}"))
+    return Markup(f'<a class="entity" href="?object={quote(f"{kind}:{key}", safe="")}">{shown}</a>')
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") -> Markup:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], kind: str = "") -> Markup:
+    """Returns a table with the columns of numbers aligned right; without rows, a notice."""
     made = list(rows)
     if not made:
         return notice("Nothing to show here.")
@@ -92,18 +99,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "")
     sides = [' class="number"' if number else "" for number in numbers]
     head = "".join(f"<th{side}>{html.escape(name)}</th>" for name, side in zip(columns, sides, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{s}>{text(v, LONGEST)}</td>" for v, s in zip(row, sides, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{s}>{text(v, CELL_LENGTH)}</td>" for v, s in zip(row, sides, strict=True)) + "</tr>"
         for row in made
     )
     return Markup(f'<table class="rows {kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
-def notice(said: str, remedy: str = "") -> Markup:
+def notice(message: str, remedy: str = "") -> Markup:
+    """Returns a message in place of a view, and the next step below it."""
     more = f'<div class="mends">{text(remedy)}</div>' if remedy else ""
-    return Markup(f'<div class="notice">{text(said)}{more}</div>')
+    return Markup(f'<div class="notice">{text(message)}{more}</div>')
 
 
 def section(title: str, *parts: str, hint: str = "") -> Markup:
+    """Returns a part of a view under a heading; `parts` are HTML."""
     note = f' <span class="hint">{html.escape(hint)}</span>' if hint else ""
     return Markup(
         f'<section><div class="h2" role="heading" aria-level="2">{text(title)}{note}</div>{"".join(parts)}</section>'
@@ -111,10 +120,12 @@ def section(title: str, *parts: str, hint: str = "") -> Markup:
 
 
 def page(*parts: str) -> str:
+    """Returns the element that page.css styles."""
     return f'<div class="gapless">{"".join(parts)}</div>'
 
 
 def legend(colours: dict[str, str]) -> Markup:
+    """Returns the legend of a chart: name -> colour."""
     keys = (
         f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in colours.items()
     )
@@ -122,7 +133,7 @@ def legend(colours: dict[str, str]) -> Markup:
 
 
 def columns(buckets: Sequence[str], series: dict[str, Sequence[int]], colours: dict[str, str]) -> Markup:
-    """A stacked column per bucket."""
+    """Returns a chart with a stacked column for each bucket, such as a day."""
     height, left, foot = 200.0, 56.0, 22.0
     totals = [sum(values) for values in zip(*series.values(), strict=True)]
     top, step = max(totals, default=0) or 1, (WIDTH - left) / max(1, len(buckets))
@@ -147,7 +158,7 @@ def _level(height: float, top: int, part: float, left: float) -> str:
 
 
 def strip(bars: Iterable[Bar], height: float = 16) -> Markup:
-    """Intervals side by side."""
+    """Returns a chart of one line with the bars on it."""
     marks = [
         _rect(bar.start * WIDTH, 0, max(3.0, (bar.end - bar.start) * WIDTH), height, bar.colour, bar.title, bar.kind)
         for bar in bars
@@ -156,7 +167,7 @@ def strip(bars: Iterable[Bar], height: float = 16) -> Markup:
 
 
 def shares(parts: Sequence[tuple[str, int, str]]) -> Markup:
-    """One line of what a whole is made of: name, count, colour."""
+    """Returns one line divided by counts; each part is a name, a count and a colour."""
     whole, start, bars = sum(count for _, count, _ in parts) or 1, 0.0, []
     for name, count, colour in parts:
         bars.append(Bar(start, start + count / whole, colour, f"{name}: {count:,} ({count / whole:.0%})"))
@@ -175,19 +186,20 @@ def _svg(kind: str, height: float, marks: Iterable[str], more: str = "") -> Mark
 
 
 def scale(start: datetime, end: datetime) -> Markup:
-    """The dates below a strip."""
+    """Returns the dates below a strip."""
     step = (end - start) / 4
     dates = "".join(f"<span>{start + step * n:%Y-%m-%d}</span>" for n in range(5))
     return Markup(f'<div class="scale">{dates}</div>')
 
 
 def fraction(at: datetime, start: datetime, end: datetime) -> float:
+    """Returns where a time lies between two others, from 0 to 1."""
     return min(1.0, max(0.0, (at - start) / max(end - start, timedelta(seconds=1))))
 
 
 def speech(inbound: bool, head: str, subject: str | None, body: str | None) -> Markup:
+    """Returns one message of a conversation, on the left if `inbound`, else on the right."""
     title = f"<b>{text(subject)}</b>" if subject else ""
-    said = f"<p>{text(plain(body or ''))}</p>"
-    return Markup(
-        f'<div class="speech {"in" if inbound else "out"}"><div class="head">{text(head)}</div>{title}{said}</div>'
-    )
+    paragraph = f"<p>{text(plain(body or ''))}</p>"
+    side = "in" if inbound else "out"
+    return Markup(f'<div class="speech {side}"><div class="head">{text(head)}</div>{title}{paragraph}</div>')

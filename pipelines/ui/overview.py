@@ -1,6 +1,6 @@
-"""The page's views of the whole: health, volume, states and failures.
+"""The page's overviews: health, volume, statuses and failures.
 
-Each view is one function: what was chosen -> HTML, by one connection. No text of a record but what the views have.
+Each view is one function that takes the reader's choices and returns HTML, through one connection.
 """
 
 from __future__ import annotations
@@ -14,46 +14,47 @@ from typing import Any, Concatenate, ParamSpec
 from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.ui import markup
 from gapless.pipelines.ui.markup import RED, Markup, ago, badge, section, table, when
-from gapless.pipelines.ui.queries import Answers, QueryUnavailable, answers, shown
+from gapless.pipelines.ui.queries import Database, QueryUnavailable, connected, current
 from gapless.sources import SOURCES
 
 P = ParamSpec("P")
 PERIODS = {"all time": None, "90 days": 90, "30 days": 30, "7 days": 7, "24 hours": 1}
-"""Counted back from the newest record."""
+"""Days before the newest record."""
 KIND = {"complete": "good", "partial": "some", "failed": "bad"}
 STATES = ("#4c78a8", "#e8903a", "#5aa469", "#a97bb5", "#8f9bab", "#c7b04c", "#6fb7b7")
 HARD = {"FAILED", "error", "failed"}
 
 
-def view(made: Callable[Concatenate[Answers, P], str]) -> Callable[P, str]:
-    """With a connection; what cannot be answered is said in the answer's place."""
+def view(render: Callable[Concatenate[Database, P], str]) -> Callable[P, str]:
+    """Returns `render` with a connection of its own; it shows a notice when the query cannot be answered."""
 
-    @wraps(made)
-    def told(*args: P.args, **kwargs: P.kwargs) -> str:
+    @wraps(render)
+    def connect_and_render(*args: P.args, **kwargs: P.kwargs) -> str:
         import duckdb
 
         try:
-            with answers() as asked:
-                return markup.page(made(asked, *args, **kwargs))
+            with connected() as db:
+                return markup.page(render(db, *args, **kwargs))
         except (QueryUnavailable, GaplessError) as error:
             return markup.page(markup.notice(*map(str, error.args)))
         except duckdb.Error as error:
-            return markup.page(markup.notice(str(error).splitlines()[0], "gapless views makes the views anew"))
+            return markup.page(markup.notice(str(error).splitlines()[0], "gapless views creates the views again"))
 
-    return told
+    return connect_and_render
 
 
 def since(period: str, column: str = "occurred_at", table: str = "activity.timeline") -> str:
+    """Returns the SQL condition for a period of PERIODS."""
     days = PERIODS[period]
     return f"{column} >= (select max({column}) from {table}) - interval {days} day" if days else "true"
 
 
 @view
-def health(asked: Answers, now: datetime | None = None) -> str:
-    """A card per source, and a line per stream."""
+def health(db: Database, now: datetime | None = None) -> str:
+    """Returns a card for each source, and a line for each stream."""
     now = now or datetime.now(UTC)
     columns = "newest_record_at, covered_to, last_checked_at, parents, failing, missing, reset, dead_letters"
-    rows = asked.rows(
+    rows = db.rows(
         f"select source, stream, {columns}, last_run_outcome, last_run_at from activity.freshness order by all"
     )
     cards = [_card(name, [row for row in rows if row[0] == name], now) for name in SOURCES]
@@ -62,7 +63,7 @@ def health(asked: Answers, now: datetime | None = None) -> str:
         "stream",
         "newest record",
         "proven to",
-        "last asked",
+        "last read",
         "parents",
         "failing",
         "with gaps",
@@ -73,18 +74,18 @@ def health(asked: Answers, now: datetime | None = None) -> str:
 
 
 def _card(name: str, rows: list[tuple[Any, ...]], now: datetime) -> str:
-    newest, asked, ran = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4, 11))
-    wrong = {
+    newest, checked, ran = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4, 11))
+    problems = {
         what: sum(row[i] for row in rows)
         for i, what in ((6, "failing"), (7, "with gaps"), (8, "reset"), (9, "dead letters"))
     }
-    found = ", ".join(f"{count:,} {what}" for what, count in wrong.items() if count)
+    found = ", ".join(f"{count:,} {what}" for what, count in problems.items() if count)
     outcome = rows[0][10] if rows and rows[0][10] else "never synced"
     kind = "some" if found and outcome == "complete" else KIND.get(outcome, "")
     mark = badge("needs a look" if kind == "some" and outcome == "complete" else outcome, kind)
     facts = [
         f"newest record {ago(newest, now)}",
-        f"last asked {ago(asked or ran, now)}",
+        f"last read {ago(checked or ran, now)}",
         found or "nothing is known to be missing",
     ]
     lines = "".join(f"<div>{html.escape(fact)}</div>" for fact in (facts if ran else ["no sync yet"]))
@@ -94,10 +95,10 @@ def _card(name: str, rows: list[tuple[Any, ...]], now: datetime) -> str:
 
 
 @view
-def volume(asked: Answers, period: str, source: str) -> str:
-    """Records per day, week or month, and what of them failed."""
+def volume(db: Database, period: str, source: str) -> str:
+    """Returns charts of the records per day, week or month, and of those that failed."""
     chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
-    rows = asked.rows(
+    rows = db.rows(
         "with daily as materialized (select * from activity.daily_volume where day is not null)"
         " select day, source, records, events, failed from daily"
         f" where {since(period, 'day', 'daily')} and {chosen} order by day",
@@ -142,21 +143,21 @@ def _drawn(rows: list[tuple[Any, ...]], names: list[str], size: str, value: int,
 
 
 @view
-def states(asked: Answers, period: str, source: str) -> str:
-    """Which statuses records have, what fails most and what failed last."""
+def states(db: Database, period: str, source: str) -> str:
+    """Returns the statuses of records, the most frequent errors and the newest failures."""
     chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
     where = f"{chosen} and {since(period)}"
-    mix = asked.rows(
+    mix = db.rows(
         f"select source, status, count(*) from activity.timeline where part = 0 and status is not null and {where}"
         " group by source, status order by source, 3 desc",
         *values,
     )
-    reasons = asked.rows(
+    reasons = db.rows(
         f"select source, error, count(*), max(occurred_at) from activity.failures where {where}"
         " group by source, error order by 3 desc, 4 desc limit 15",
         *values,
     )
-    newest = asked.rows(
+    newest = db.rows(
         "select occurred_at, source, actor, action, object_type, object_id, error from activity.failures"
         f" where {where} order by occurred_at desc nulls last, source, record_id limit 50",
         *values,
@@ -164,7 +165,7 @@ def states(asked: Answers, period: str, source: str) -> str:
     lines = [[*row[:4], markup.linked(row[4], row[5]), row[6]] for row in newest]
     return (
         section("Status mix", _mix(mix), hint="of records that have a status")
-        + section("What fails most", table(["source", "reason", "times", "last"], reasons))
+        + section("Most frequent errors", table(["source", "reason", "times", "last"], reasons))
         + section("Newest failures", table(["when", "source", "actor", "action", "of", "reason"], lines, "timeline"))
     )
 
@@ -180,14 +181,14 @@ def _mix(rows: list[tuple[Any, ...]]) -> str:
 
 
 def title() -> str:
-    """Which file is asked, and how old its state is."""
-    about = shown()
-    state = about.asked.name
-    if about.asked != about.file:
+    """Returns the page's title: which file is read, and when it was published."""
+    about = current()
+    state = about.readable.name
+    if about.readable != about.file:
         try:
-            with answers() as asked:
-                ((at,),) = asked.rows_if_there("select published_at from activity._published") or [(None,)]
+            with connected() as db:
+                ((at,),) = db.rows_if_exists("select published_at from activity._published") or [(None,)]
             state += f", published {when(at)} UTC"
         except QueryUnavailable:
             pass
-    return markup.page(f'<div class="title"><b>gapless</b>{markup.titled(state, str(about.asked))}</div>')
+    return markup.page(f'<div class="title"><b>gapless</b>{markup.titled(state, str(about.readable))}</div>')

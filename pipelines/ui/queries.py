@@ -1,6 +1,6 @@
-"""Asking the DuckDB file, or its published copy: a connection per view, read only, closed as soon as it has answered.
+"""Queries of the page: one read-only connection to the DuckDB file, or its published copy, for each view.
 
-So no sync waits long for the page, and each answer is of one state. Knows no HTML.
+The connection is closed after the view, so a sync never waits long, and a view shows one state. No HTML may enter.
 """
 
 from __future__ import annotations
@@ -9,64 +9,72 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 Rows = list[tuple[Any, ...]]
-PATIENCE = 2.0
-"""Seconds for a sync to end: most of those that find nothing new take less."""
+"""Any, as a cell has the type of its column, which the query decides."""
+LOCK_TIMEOUT = 2.0
+"""Seconds to wait for a sync to end; a sync that finds nothing new mostly takes less."""
 SCHEMA = "activity"
 BUSY = (
-    "A sync is writing, and DuckDB admits no readers meanwhile.",
-    "gapless publish gives a copy that is always readable; with GAPLESS_PUBLISH set this page uses it.",
+    "A sync is writing, and DuckDB allows no readers meanwhile.",
+    "gapless publish makes a copy that can always be read; this page uses it if GAPLESS_PUBLISH names it.",
 )
 
 
 class QueryUnavailable(Exception):
-    """What to tell instead of an answer; in its second argument the commands that mend it."""
+    """A query cannot be answered; the arguments are a message and, optionally, the next step."""
 
 
 @dataclass(frozen=True)
 class UiTarget:
-    """What the page is about."""
+    """The files that the page reads."""
 
     file: Path
     copy: Path | None = None
-    """Published by gapless, if configured: it is asked once it is there."""
+    """The published copy, if one is configured; it is read as soon as it exists."""
 
     @property
-    def asked(self) -> Path:
+    def readable(self) -> Path:
+        """Returns the copy if it exists, else the file."""
         return self.copy if self.copy and self.copy.exists() else self.file
 
 
-_shown: list[UiTarget] = []
+_current: list[UiTarget] = []
+"""At most one. Global, as marimo runs the notebook without arguments of ours."""
 
 
-def show(shown: UiTarget) -> None:
-    """From here on, of this process."""
-    _shown[:] = [shown]
+def select(ui_target: UiTarget) -> None:
+    """Sets the files that the page of this process reads."""
+    _current[:] = [ui_target]
 
 
-def shown() -> UiTarget:
-    """Without `show`, as under `marimo edit`, what is configured."""
-    if not _shown:
+def current() -> UiTarget:
+    """Returns the files that were selected; under `marimo edit`, where none are, those of the configuration."""
+    if not _current:
         from gapless.pipelines.destinations.publish import configured
         from gapless.pipelines.destinations.target import Target
 
         target = Target.find("duckdb")
-        show(UiTarget(target.file or Path(), configured()))
-    return _shown[0]
+        select(UiTarget(target.file or Path(), configured()))
+    return _current[0]
 
 
-class Answers:
-    def __init__(self, connection: Any) -> None:
+class Database:
+    """Runs the queries of one view."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def rows(self, query: str, *values: Any) -> Rows:
-        found: Rows = self._connection.execute(query, list(values)).fetchall()
-        return found
+    def rows(self, query: str, *values: object) -> Rows:
+        """Returns all rows. Raises duckdb.Error."""
+        return self._connection.execute(query, list(values)).fetchall()
 
-    def rows_if_there(self, query: str, *values: Any) -> Rows:
-        """None of a table or a column that is not there: its source was never synced, or its policy dropped it."""
+    def rows_if_exists(self, query: str, *values: object) -> Rows:
+        """Returns no rows if a table or a column is missing: its source was never synced, or privacy dropped it."""
         import duckdb
 
         try:
@@ -76,30 +84,31 @@ class Answers:
 
 
 @contextmanager
-def answers(of: UiTarget | None = None) -> Iterator[Answers]:
-    """Raises Unanswered while a sync has the file, and when nothing was synced yet."""
-    file = (of or shown()).asked
+def connected(ui_target: UiTarget | None = None) -> Iterator[Database]:
+    """Yields the database. Raises QueryUnavailable while a sync writes, and when nothing was synced yet."""
+    file = (ui_target or current()).readable
     if not file.exists():
-        raise QueryUnavailable("Nothing synced yet.", _begin(file))
-    with _opened(file) as connection:
+        raise QueryUnavailable("Nothing synced yet.", _first_steps(file))
+    with _open(file) as connection:
         connection.execute("set timezone = 'UTC'")
         views = "select count(*) from duckdb_views() where schema_name = ? and view_name = 'timeline'"
         if connection.execute(views, [SCHEMA]).fetchone() == (0,):
-            raise QueryUnavailable(f"Nothing synced yet into {file}, or its views are missing.", _begin(file))
-        yield Answers(connection)
+            raise QueryUnavailable(f"Nothing synced yet into {file}, or its views are missing.", _first_steps(file))
+        yield Database(connection)
 
 
-def _begin(file: Path) -> str:
-    return f"gapless sync fills {file.name}; gapless demo shows it without keys; gapless views makes the views."
+def _first_steps(file: Path) -> str:
+    return f"gapless sync loads data into {file.name}; gapless demo needs no keys; gapless views creates the views."
 
 
-def _opened(file: Path) -> Any:
+def _open(file: Path) -> DuckDBPyConnection:
+    """Waits up to LOCK_TIMEOUT seconds for a sync to end."""
     import duckdb
 
     from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
 
     try:
-        return connect(file, read_only=True, patience=PATIENCE)
+        return connect(file, read_only=True, patience=LOCK_TIMEOUT)
     except FileInUse:
         raise QueryUnavailable(*BUSY) from None
     except duckdb.IOException as error:

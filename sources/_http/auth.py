@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Generator, Iterable, Mapping
 
+from gapless.sources._http.errors import SettingError
 from gapless.sources._http.transport import httpx
 
 
@@ -29,15 +30,16 @@ def path_of(url: httpx.URL) -> str:
 
 
 def checked_base_url(url: str) -> str:
-    """Returns a base URL without its last slash; raises ValueError when it is not scheme, host and maybe a path."""
+    """Returns a base URL without its last slash; raises SettingError when it is not scheme, host and maybe a path."""
     try:
         found = httpx.URL(url.strip())
     except httpx.InvalidURL:
         found = httpx.URL("")
     if found.scheme not in ("http", "https") or not found.host or set("@?#") & set(url):
-        raise ValueError(
-            "base_url must be scheme and host, such as https://api.example.com, without user, query and"
-            f" fragment; found scheme {found.scheme or 'none'!r} and host {found.host or 'none'!r}"
+        raise SettingError(
+            "base_url",
+            "must be scheme and host, such as https://api.example.com, without user, query and"
+            f" fragment; found scheme {found.scheme or 'none'!r} and host {found.host or 'none'!r}",
         )
     return str(found).rstrip("/")
 

@@ -30,6 +30,14 @@ MESSAGE_CHARACTERS = 200
 _SECRET_CHARACTERS = 4  # a shorter "secret" would blank ordinary words
 
 
+class SettingError(ValueError):
+    """A setting's value cannot be used; `setting` is its name without the source's prefix."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting} {problem}")
+        self.setting, self.problem = setting, problem
+
+
 class VendorError(Exception):
     """A request that failed; `str()` is one line for a person. `detail` says what happened and what to do."""
 

@@ -10,6 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from gapless.sources._http.errors import SettingError
+
 WINDOW_SECONDS = 60.0
 # A request over a new connection reaches the vendor later than the next one over the same connection; without
 # this slack a minute as the vendor counts it could hold one request too many.
@@ -21,7 +23,7 @@ class RateBudget:
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         if per_minute < 1:
-            raise ValueError(f"requests_per_minute is {per_minute}; it must be at least 1")
+            raise SettingError("requests_per_minute", f"is {per_minute}; it must be at least 1")
         self._sent: deque[float] = deque(maxlen=per_minute)
         self._paused_until = float("-inf")
         self._clock, self._sleep = clock, sleep

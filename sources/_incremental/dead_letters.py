@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from gapless.sources._http.errors import VendorError
 from gapless.sources._incremental.ledger import DEAD_LETTERS, DeadLetter, Ledger
-from gapless.sources._incremental.session import Session
+from gapless.sources._incremental.session import Failure, FailureKind, Session
 from gapless.sources._schema.arrow import Batch, digest
 from gapless.sources._schema.parse import Unreadable
 
@@ -42,7 +42,7 @@ class DeadLetters:
             ],
         )
 
-    def failed(self, kind: str, key: str, error: VendorError, parent: str | None = None) -> Batch:
+    def failed(self, kind: FailureKind, key: str, error: VendorError, parent: str | None = None) -> Batch:
         """A letter for a parent, or for a record that is asked for by id."""
         return Batch(DEAD_LETTERS, [self._note(kind, key, str(error), parent, None)])
 
@@ -60,11 +60,11 @@ class DeadLetters:
         gone = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
         return Batch(DEAD_LETTERS, gone)
 
-    def _note(self, kind: str, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
+    def _note(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
         before = self._open.get((kind, key))
         if (kind, key) not in self._noted:
             self._noted.add((kind, key))
-            self._session.failures.append(f"{self._stream}: {kind} {key}: {reason}")
+            self._session.failures.append(Failure(reason, self._stream, kind, key))
         return DeadLetter(
             stream=self._stream,
             kind=kind,

@@ -16,7 +16,7 @@ from gapless.sources._incremental.ledger import Coverage, Ledger, instant
 from gapless.sources._incremental.listing import Answer, ListedPage, ListedParent, Parents, RawPage, listed_page
 from gapless.sources._incremental.parent_listing import listed_parents, read_parents
 from gapless.sources._incremental.per_parent import ParentSync
-from gapless.sources._incremental.session import LoadItem
+from gapless.sources._incremental.session import Failure, LoadItem
 from gapless.sources._incremental.window import Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
@@ -238,7 +238,7 @@ class _DetailSync:
         per = self._per
         if isinstance(error, NotFound):
             if parent is None and key in self._session.ids:
-                self._session.failures.append(str(error))
+                self._session.failures.append(Failure(str(error)))
             if parent and per.backfill:
                 per.backfill.done(parent.mark(key))
             return per.letters.resolve("record", [key])

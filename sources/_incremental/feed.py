@@ -17,7 +17,7 @@ from gapless.sources._incremental.dead_letters import DeadLetters
 from gapless.sources._incremental.ledger import COVERAGE, Coverage
 from gapless.sources._incremental.listing import Answer, CursorPage, ListedPage, ListedParent, Parents, listed_page
 from gapless.sources._incremental.newest_first import newest_first
-from gapless.sources._incremental.session import LoadItem
+from gapless.sources._incremental.session import Failure, LoadItem
 from gapless.sources._incremental.walk_state import Page, WalkState
 from gapless.sources._incremental.window import Window
 from gapless.sources._schema.arrow import Batch, Table
@@ -84,7 +84,7 @@ class Feed:
             coverage = self._coverage(progress, page.total, initial, session.now())
             yield LoadItem([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
         if progress.another:
-            session.failures.append(ACCOUNT_CHANGED.format(stream=self.table.name))
+            session.failures.append(Failure(ACCOUNT_CHANGED.format(stream=self.table.name)))
         if from_nothing:
             yield LoadItem([letters.resolve_rest(None)])
 
@@ -140,7 +140,7 @@ class Feed:
         """
         if self.record is None:
             sync.session.failures += [
-                f"{self.table.name}: record {key} cannot be read again by its id" for key in ids
+                Failure("cannot be read again by its id", self.table.name, "record", key) for key in ids
             ]
             return
         for key in ids:
@@ -149,7 +149,7 @@ class Feed:
                 found = parse(self.table.model, [raw], refuse=sync.session.refuse)
             except NotFound as error:
                 if key in sync.session.ids:
-                    sync.session.failures.append(str(error))
+                    sync.session.failures.append(Failure(str(error)))
                 yield LoadItem([letters.resolve("record", [key])])
             except (Rejected, Retryable) as error:
                 yield LoadItem([letters.failed("record", key, error)])

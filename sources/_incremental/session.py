@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.package import Package
@@ -29,6 +29,25 @@ class Counters:
     """Of a backfill, how much is done: 0 to 1."""
     part_before: float = 0.0
     """How much was when this session began."""
+
+
+FailureKind = Literal["record", "nameless", "parent", "other"]
+"""As in the table dead_letters; `other` has no row there."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a sync could not read; `str()` is one line for a person, without a record's text."""
+
+    reason: str
+    stream: str = ""
+    """The table it belongs to; empty when the whole source is meant."""
+    kind: FailureKind = "other"
+    key: str = ""
+    """The record's or the parent's id, or a nameless record's digest."""
+
+    def __str__(self) -> str:
+        return f"{self.stream}: {self.kind} {self.key}: {self.reason}" if self.stream else self.reason
 
 
 @dataclass
@@ -63,8 +82,8 @@ class Session:
     client: Client | None = None
     """Set by the source when it is built."""
     counters: Counters = field(default_factory=Counters)
-    failures: list[str] = field(default_factory=list)
-    """What failed and was recorded: one line each, without a record's text."""
+    failures: list[Failure] = field(default_factory=list)
+    """What failed and was recorded."""
     warnings: list[str] = field(default_factory=list)
     done: bool = False
     _steps: Iterator[LoadItem] | None = None

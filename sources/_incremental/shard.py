@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from gapless.sources._http.errors import SettingError
+
 MOST = 1_000
 
 
@@ -41,10 +43,12 @@ class Shard:
         return int.from_bytes(mark) % self.of == self.number - 1
 
     def split_budget(self, requests_per_minute: int) -> int:
-        """Of a rate budget: all shares together are the whole. Raises ValueError for more shards than requests."""
+        """Of a rate budget: all shares together are the whole. Raises SettingError for more shards than requests."""
+        if self.whole:
+            return requests_per_minute
         if requests_per_minute < self.of:
-            raise ValueError(
-                f"requests_per_minute is {requests_per_minute:,}; it cannot be split into {self.of:,} shards"
+            raise SettingError(
+                "requests_per_minute", f"is {requests_per_minute:,}; it cannot be split into {self.of:,} shards"
             )
         return requests_per_minute // self.of + (self.number <= requests_per_minute % self.of)
 

@@ -195,12 +195,12 @@ def test_how_long_it_takes() -> None:
     """What is done of it, and how long the rest takes at the pace of this session, not of those before."""
     session = Session(backfill=True)
     session.counters.part, session.counters.part_before = 0.6, 0.5
-    assert "60%, about 6 min left" in progress.facts(session, 90.0)
-    assert "60%, about 40 s left" in progress.facts(session, 10.0)
+    assert "60%, about 6 min left" in progress.progress_text(session, 90.0)
+    assert "60%, about 40 s left" in progress.progress_text(session, 10.0)
     session.counters.part = 0.5
-    assert " · 50%" in progress.facts(session, 10.0)
-    assert "left" not in progress.facts(session, 10.0)
-    assert "%" not in progress.facts(Session(), 10.0)
+    assert " · 50%" in progress.progress_text(session, 10.0)
+    assert "left" not in progress.progress_text(session, 10.0)
+    assert "%" not in progress.progress_text(Session(), 10.0)
 
 
 def test_who_failed_and_is_gone_holds_up_nothing(before: Before) -> None:

@@ -123,8 +123,8 @@ def test_version() -> None:
         (["omni", "kizen", "--id", "1"], "--id needs the one source it belongs to"),
         (["tines", "--id", "1"], "--id does not work for tines: Tines has no endpoint for one log"),
         (["omni", "--id", "1", "--since", "2026-01-01"], "leave out --since and --until"),
-        (["omni", "--every", "often"], "--every often: expected a span such as 30s, 15m or 2h"),
-        (["omni", "--every", "0m"], "--every 0m: expected a span"),
+        (["omni", "--every", "often"], "--every often: expected an interval such as 30s, 15m or 2h"),
+        (["omni", "--every", "0m"], "--every 0m: expected an interval"),
         (["omni", "--destination", "nowhere"], "there is no destination 'nowhere'"),
     ],
 )
@@ -170,7 +170,7 @@ def test_settings_file_that_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / ".dlt" / "secrets.toml").write_text("[sources.omni\n")
     code, out, err = run("sync")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert "secrets.toml is no valid TOML" in err
+    assert "secrets.toml is not valid TOML" in err
 
 
 # -- what a sync says ------------------------------------------------------------------------------
@@ -183,8 +183,8 @@ def test_sync_takes_the_sources_with_credentials(only: Callable[[Any], Any], mon
     monkeypatch.setenv("TINES_BASE_URL", "")
     result = gapless("sync")
     assert result.exit_code == 0, result.stderr
-    assert "sequence: left out, SEQUENCE_CLIENT_ID, SEQUENCE_CLIENT_SECRET not set" in result.stderr
-    assert "tines: left out, TINES_BASE_URL not set" in result.stderr
+    assert "sequence: skipped, SEQUENCE_CLIENT_ID, SEQUENCE_CLIENT_SECRET not set" in result.stderr
+    assert "tines: skipped, TINES_BASE_URL not set" in result.stderr
     header, row = (line.split() for line in result.stdout.splitlines())
     assert header[:2] == ["source", "outcome"]
     assert row[:2] == ["omni", "complete"]
@@ -235,7 +235,7 @@ def test_reasons_of_a_partial_sync(only: Callable[[Any], Any]) -> None:
     assert result.exit_code == 3
     assert result.stderr.count("omni: action_logs: parent") == 10
     assert "omni: and 3 more; see omni.dead_letters" in result.stderr
-    assert "tried first by the next gapless sync" in result.stderr
+    assert "The next gapless sync retries first what failed" in result.stderr
 
 
 def test_single_records(only: Callable[[Any], Any]) -> None:
@@ -315,7 +315,7 @@ def test_every(only: Callable[[Any], Any], tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=5)
     assert [document["exit_code"] for document in (first, second)] == [0, 0]
-    assert (running.returncode, "next round at" in err, "What is committed stays" in err) == (130, True, True)
+    assert (running.returncode, "next sync at" in err, "What is committed stays" in err) == (130, True, True)
     here.assert_exact()
 
 
@@ -415,8 +415,8 @@ def _session() -> Session:
 def test_facts() -> None:
     """A line of progress tells pages, records and their pace, parents, requests, and a wait."""
     session = _session()
-    told = "12 pages · 1,200 records (600/s) · 3/25 parents · 14 requests · waiting on the rate budget or a retry"
-    assert progress.facts(session, 2.0) == told
+    told = "12 pages · 1,200 records (600/s) · 3/25 parents · 14 requests · waiting for the rate limit or a retry"
+    assert progress.progress_text(session, 2.0) == told
     assert session.client
     session.client.close()
 
@@ -426,7 +426,7 @@ def test_progress(terminal: bool) -> None:
     """Progress is a live line on a terminal, and in a log a line now and then; both tell the end."""
     session, stream = _session(), StringIO()
     console = Console(file=stream, force_terminal=terminal, width=140)
-    with progress.shown(console, every=0.02) as display:
+    with progress.displayed(console, every=0.02) as display:
         display.start("omni", session)
         _until(lambda: terminal or stream.getvalue().count("12 pages") > 1)
         display.end(Outcome("omni", started_at=datetime.now(), outcome="complete", requests=14))

@@ -90,7 +90,7 @@ def test_what_a_person_sees(tmp_path: Path) -> None:
     tables = {"omni.leads": [25, 1026]}
     shown = demo.DemoResult(file, tables=tables, columns=["who", "verb", "times", "latest"], answer=answer)
     console = Console(record=True, width=160, file=StringIO())
-    for part in demo.told(shown):
+    for part in demo.summary(shown):
         console.print(part, markup=False, soft_wrap=isinstance(part, str))
     text = console.export_text()
     rows = [line.split() for line in text.splitlines()]

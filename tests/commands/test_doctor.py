@@ -114,8 +114,8 @@ def test_the_vendor_refuses(status: int, mends: str, omni: Any) -> None:
 
 def test_the_vendor_is_not_there(omni: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A vendor that cannot be reached is given up on after a few seconds at most, not after a sync's minutes."""
-    assert doctor.PATIENCE["gapless_retry_budget"] <= 5
-    monkeypatch.setattr(doctor, "PATIENCE", {"gapless_retry_budget": 0.05})
+    assert doctor.PING_SETTINGS["gapless_retry_budget"] <= 5
+    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.05})
     omni.set(OMNI_BASE_URL="http://127.0.0.1:9", GAPLESS_RETRY_BUDGET="1")
     check = found()["omni key"]
     assert check["result"] == "fail"

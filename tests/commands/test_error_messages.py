@@ -124,7 +124,7 @@ def test_the_next_step_is_named(
 ) -> None:
     """What to type or to set stands in the message, and exists."""
     monkeypatch.setattr(server, "find_spec", lambda name: None)
-    monkeypatch.setattr(doctor, "PATIENCE", {"gapless_retry_budget": 0.01})
+    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     text = told(line)
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(FileLock, "acquire", refused)
-    monkeypatch.setattr(doctor, "PATIENCE", {"gapless_retry_budget": 0.01})
+    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
     for name, value in KEY.items():
         monkeypatch.setenv(name, value)
     for line in ("sync omni", "demo", "doctor"):

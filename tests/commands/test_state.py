@@ -143,4 +143,4 @@ def test_show(world: Callable[[Any], Any]) -> None:
     assert (walk["top"], walk["reached"]) == (newest.isoformat(), oldest.isoformat())
     assert len(walk["after"]) == len("12345678…")
     assert shown["coverage"]["activity_logs"]["complete"] is False
-    assert "goes on to the beginning" in gapless("state", "show").stdout
+    assert "continues to the beginning" in gapless("state", "show").stdout

@@ -21,7 +21,7 @@ from gapless.sources.tines.fake import TinesFake
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
-CHOSEN = {"source": "all", "kind": "all", "status": "all", "period": "all time", "search": "", "thing": ""}
+CHOSEN = {"source": "all", "kind": "all", "status": "all", "period": "all time", "search": "", "item": ""}
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
 KEY = "canary-key-0123456789"
@@ -30,9 +30,9 @@ KEY = "canary-key-0123456789"
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path) -> Iterator[Path]:
     """What the page is about."""
-    queries.show(queries.UiTarget(tmp_path / "gapless.duckdb", tmp_path / "copy.duckdb"))
+    queries.select(queries.UiTarget(tmp_path / "gapless.duckdb", tmp_path / "copy.duckdb"))
     yield tmp_path / "gapless.duckdb"
-    queries._shown.clear()
+    queries._current.clear()
 
 
 def every_view() -> dict[str, str]:
@@ -41,7 +41,7 @@ def every_view() -> dict[str, str]:
         "volume": overview.volume("30 days", "all"),
         "states": overview.states("90 days", "all"),
         "coverage": coverage.coverage("all", NOW),
-        "letters": coverage.letters("all", raw=False),
+        "letters": coverage.dead_letters("all", raw=False),
         "runs": coverage.runs("all"),
         "timeline": timeline.timeline(1, **CHOSEN),
         "conversation": timeline.conversation(next(iter(timeline.leads().values()), "")),
@@ -109,7 +109,7 @@ def test_raw_json_only_when_asked_for(world: Begin) -> None:
     log = here.fake.truth()["action_logs"][0]
     here.fake.add_log(log["action_id"], id="no number")
     assert here.sync().outcome == "partial"
-    raw, plain = coverage.letters("all", raw=True), coverage.letters("all", raw=False)
+    raw, plain = coverage.dead_letters("all", raw=True), coverage.dead_letters("all", raw=False)
     assert ("no number" in plain, "inbound_event" in plain, "inbound_event" in raw) == (True, False, True)
 
 
@@ -135,13 +135,13 @@ def test_the_picture_of_coverage(world: Begin, file: Path) -> None:
 def test_nothing_yet(file: Path) -> None:
     """Each view says how to begin; the menus are empty."""
     assert ["Nothing synced yet" in html for html in every_view().values()] == [True] * 8
-    assert (timeline.choices("all"), timeline.things("all", "all"), timeline.leads()) == (([], []), {}, {})
+    assert (timeline.choices("all"), timeline.objects("all", "all"), timeline.leads()) == (([], []), {}, {})
 
 
 def test_the_copy_is_asked(world: Begin, file: Path) -> None:
     """As soon as there is one, also while a sync writes."""
     world(TinesFake.demo()).set(GAPLESS_PUBLISH="copy.duckdb").complete()
-    assert queries.shown().asked == file.with_name("copy.duckdb")
+    assert queries.current().readable == file.with_name("copy.duckdb")
     with Target.find("duckdb").locked():
         assert "Freshness" in overview.health(NOW)
     assert "copy.duckdb, published 20" in overview.title()
@@ -160,4 +160,4 @@ def test_how_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     with server._listening(0) as taken:
         port = taken.getsockname()[1]
         done = run(app, ["ui", "--port", str(port)])
-    assert (done.exit_code, f"port {port} cannot be had" in done.stderr) == (1, True)
+    assert (done.exit_code, f"port {port}: Address already in use" in done.stderr) == (1, True)

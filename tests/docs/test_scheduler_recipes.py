@@ -224,7 +224,7 @@ def test_the_workflow_runs(
             url = {"DESTINATION__POSTGRES__CREDENTIALS": server.url("postgres")}
             install, sync, status = steps(workflow, folder, **keys, **runner, **url)
             assert [done.returncode for done in (install, sync, status)] == [0, 0, 0], sync.stdout + status.stdout
-            assert "kizen: left out" in sync.stdout
+            assert "kizen: skipped" in sync.stdout
             assert "tines.action_logs" in status.stdout
         with psycopg2.connect(server.url("postgres")) as database, database.cursor() as cursor:
             cursor.execute("select count(*) from omni.runs")

@@ -219,9 +219,9 @@ def test_filters(opened: Open, demo: Path) -> None:
     assert 0 < words < errors < tines
     shown = opened(demo)
     shown.open("Timeline")
-    shown.choose("up to the newest record", "7 days")
+    shown.choose("period", "7 days")
     shown.until(f"of {week:,}")
-    shown.choose("up to the newest record", "all time")
+    shown.choose("period", "all time")
     shown.choose("source", "tines")
     shown.until(f"of {tines:,}")
     assert set(shown.cells(2)) == {"tines"}
@@ -241,7 +241,7 @@ def test_the_timeline_of_one_thing(opened: Open, demo: Path) -> None:
     shown = opened(demo)
     shown.open("Timeline")
     shown.choose("source", "omni")
-    shown.find("one of them", lead)
+    shown.find("object", lead)
     shown.heading(f"Timeline: lead {lead}")
     shown.until(f"1 to {count} of {count}")
     assert set(shown.cells(5)) == {f"lead {lead}"}
@@ -417,7 +417,7 @@ def test_screenshots(opened: Open, accidents: Path, tmp_path: Path) -> None:
     for tab in ("Health", "Volume", "Timeline", "Coverage"):
         shown.open(tab)
         if tab == "Timeline":
-            shown.choose("of", "lead")
+            shown.choose("type", "lead")
             shown.page.wait_for_timeout(1000)
         picture = folder / f"{tab.lower()}.png"
         shown.page.screenshot(path=picture, animations="disabled")

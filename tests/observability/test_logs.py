@@ -68,9 +68,9 @@ def in_json(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[
     """JSON lines in this process; call it for those that were written so far."""
     stream = StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    json_logs.begin(True)
+    json_logs.switch(True)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    json_logs.begin(False)
+    json_logs.switch(False)
 
 
 def test_a_sync_in_json_lines(world: Callable[[Any], World]) -> None:
@@ -166,7 +166,7 @@ from gapless.pipelines import json_logs, redaction
 redaction._known.add("canary-key")
 early = logging.StreamHandler(sys.stderr)
 logging.getLogger().addHandler(early)
-json_logs.begin(True)
+json_logs.switch(True)
 redaction.guard_logs()
 json_logs.guard()
 warnings.warn("old canary-key", DeprecationWarning, stacklevel=1)
@@ -205,7 +205,7 @@ def test_progress_as_events(in_json: Callable[[], list[dict[str, Any]]]) -> None
     assert session.client
     session.client.stats.add(requests=14, retries=2, waited=1.5)
     found: list[dict[str, Any]] = []
-    with progress.shown(err(), every=0.02) as display:
+    with progress.displayed(err(), every=0.02) as display:
         display.start("omni", session)
         while not of(found, "progress"):
             found = in_json()
@@ -223,7 +223,7 @@ def test_a_key_that_is_a_number_breaks_no_line(
 ) -> None:
     """A text that holds it is blanked, a number that looks like it stays one."""
     monkeypatch.setattr(redaction, "_known", {"1204", 'a"b\\c'})
-    json_logs.tell('1204 rows, a"b\\c', rows=1204, by_table={"logs": 12041})
+    json_logs.emit('1204 rows, a"b\\c', rows=1204, by_table={"logs": 12041})
     (event,) = in_json()
     assert (event["message"], event["rows"], event["by_table"]) == ("*** rows, ***", 1204, {"logs": 12041})
 

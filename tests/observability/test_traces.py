@@ -341,7 +341,7 @@ def test_a_broken_collector_changes_nothing(broken: Any, world: Begin) -> None:
     with broken() as url:
         # Ten minutes an export may take, one the whole process: who waits for the exporter does not pass.
         code, _, err = apart("sync", "tines", OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_EXPORTER_OTLP_TIMEOUT="600")
-    (said,) = [line for line in err.splitlines() if "did not take" in line]
+    (said,) = [line for line in err.splitlines() if "did not accept" in line]
     assert (code, "traces and metrics" in said, "127.0.0.1:" in said, KEY in err) == (0, True, True, False)
     assert "Traceback" not in err
     here.assert_exact()
@@ -361,8 +361,8 @@ def test_one_signal_alone(world: Begin, collector: Collector) -> None:
 @pytest.mark.parametrize(
     ("name", "setting", "told"),
     [
-        ("OTEL_TRACES_EXPORTER", "console", "OTEL_TRACES_EXPORTER=console: gapless knows otlp and none"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "the OTLP protocol grpc is not known here"),
+        ("OTEL_TRACES_EXPORTER", "console", "OTEL_TRACES_EXPORTER=console: gapless supports otlp and none"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTLP protocol grpc: gapless supports http/protobuf"),
     ],
 )
 def test_what_is_not_known_is_said(name: str, setting: str, told: str, world: Begin, collector: Collector) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.observability.post import deliver, site
-from gapless.pipelines.observability.webhook import Webhook
+from gapless.pipelines.observability.webhook import Webhook, document
+from gapless.pipelines.outcome import Outcome
 from gapless.sources._http.errors import BadRequest, Unavailable
 from gapless.sources._http.testing import serve
+from gapless.sources._incremental.session import Failure
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
 from tests.support.world import World
@@ -94,6 +97,15 @@ def test_a_partial_round_is_told(world: Begin, chat: Chat) -> None:
     assert "canary" not in sent
 
 
+def test_failures_are_counted_by_their_kind() -> None:
+    """A reason that reads like a record's line does not make its failure a record's; JSON has the lines."""
+    failures = [Failure("no", "logs", "parent", "7"), Failure("leads: record 5 is gone")]
+    outcome = Outcome("omni", started_at=datetime.now(UTC), outcome="partial", failures=failures)
+    (source,) = document("partial", 3, "duckdb", [outcome], None)["sources"]
+    assert source["failures"] == {"parent": 1, "other": 1}
+    assert outcome.to_json()["failures"] == ["logs: parent 7: no", "leads: record 5 is gone"]
+
+
 def test_a_failed_round_is_told(world: Begin, chat: Chat) -> None:
     """The class of the error and what to do about it, of each source."""
     here = world(TinesFake.demo())
@@ -143,7 +155,7 @@ def test_on(world: Begin, chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
-        ("GAPLESS_WEBHOOK_ON", "always", "GAPLESS_WEBHOOK_ON: always is not known; there are failed, partial"),
+        ("GAPLESS_WEBHOOK_ON", "always", "GAPLESS_WEBHOOK_ON: always is not known; expected failed, partial"),
         ("GAPLESS_WEBHOOK_URL", f"ftp://h/{TOKEN}", "GAPLESS_WEBHOOK_URL: expected a URL such as https://"),
         ("GAPLESS_WEBHOOK_URL", TOKEN, "GAPLESS_WEBHOOK_URL: expected a URL such as https://"),
     ],
@@ -196,7 +208,7 @@ def test_a_message_that_is_not_taken(status: int, world: Begin, chat: Chat) -> N
     chat.statuses = [status]
     done = gapless("sync", "tines")
     (line,) = [line for line in done.stderr.splitlines() if "webhook" in line]
-    assert line.startswith("the webhook was not told: POST http://127.0.0.1")
+    assert line.startswith("the webhook did not get the message: POST http://127.0.0.1")
     assert (done.exit_code, str(status) in line, len(chat.asked), TOKEN in done.output) == (1, True, 1, False)
 
 

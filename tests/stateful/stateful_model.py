@@ -80,7 +80,7 @@ class Model(RuleBasedStateMachine):
         said = [
             failure
             for failure in outcome.failures
-            if not (self.deleted and failure == ACCOUNT_CHANGED.format(stream="activity_logs"))
+            if not (self.deleted and failure.reason == ACCOUNT_CHANGED.format(stream="activity_logs"))
         ]
         assert (outcome.error, bool(said)) == (None, bool(self.bad)), outcome.failures
         assert outcome.outcome == ("partial" if outcome.failures else "complete")

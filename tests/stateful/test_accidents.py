@@ -96,7 +96,7 @@ def test_what_was_taken_is_said_and_brought_back(name: str, taken: str, world: B
     change(here, f"drop table {table}" if "table" in taken else f"delete from {table}")
     outcome = here.sync()
     assert outcome.outcome == "partial"
-    (said,) = [failure for failure in outcome.failures if table in failure]
+    (said,) = [str(failure) for failure in outcome.failures if table in str(failure)]
     repaired(here, said)
 
 
@@ -110,9 +110,9 @@ def test_what_is_gone_is_said_until_it_is_repaired(name: str, world: Begin) -> N
     for _ in range(2):
         outcome = here.sync()
         assert outcome.outcome == "partial"
-        assert "state reset" in outcome.failures[0]
+        assert "state reset" in str(outcome.failures[0])
         here.fake.advance(10)
-    repaired(here, outcome.failures[0])
+    repaired(here, str(outcome.failures[0]))
 
 
 @of("tines")

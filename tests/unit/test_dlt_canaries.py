@@ -224,6 +224,23 @@ def test_errors_of_the_configuration() -> None:
 
 
 @canary(
+    "dlt.common.configuration.exceptions.ConfigValueCannotBeCoercedException",
+    breaks="a setting of the wrong type would be named by dlt's sentence alone, or not at all (sync/build.py).",
+)
+def test_error_of_a_value_of_the_wrong_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gapless.pipelines.destinations._dlt.config import ConfigValueCannotBeCoercedException
+
+    @dlt.source
+    def birds(birds_workers: int = 8) -> Any:
+        return dlt.resource([1], name="nests")
+
+    monkeypatch.setenv("BIRDS_WORKERS", "many")
+    with pytest.raises(ConfigValueCannotBeCoercedException) as wrong:
+        birds()
+    assert (wrong.value.field_name, wrong.value.hint) == ("birds_workers", int)
+
+
+@canary(
     "dlt.common.destination.exceptions.UnknownDestinationModule", "dlt.common.exceptions.MissingDependencyException",
     breaks="a typing error in --destination, or a driver that is not installed, would end in a traceback.",
 )  # fmt: skip

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigurationException,
+    ConfigValueCannotBeCoercedException,
+)
 from dlt.common.configuration.providers.dictionary import DictionaryProvider
 from dlt.common.configuration.providers.doc import BaseDocProvider
 from dlt.common.configuration.providers.toml import TomlProviderReadException
@@ -22,6 +26,7 @@ from dlt.extract.incremental.context import TimeIntervalContext
 
 __all__ = [
     "ConfigFieldMissingException",
+    "ConfigValueCannotBeCoercedException",
     "ConfigurationException",
     "MissingDependencyException",
     "TomlProviderReadException",

@@ -122,8 +122,8 @@ def _cli(args: list[str]) -> int:
 
 
 def _patch(package_records: int, deadline: float, read: float, first_wait: float) -> None:
-    real = gapless.pipelines.cli.arguments.job
-    gapless.pipelines.cli.arguments.job = lambda *args: replace(real(*args), package_records=package_records)
+    real = gapless.pipelines.cli.arguments.sync_request
+    gapless.pipelines.cli.arguments.sync_request = lambda *args: replace(real(*args), package_records=package_records)
     client.Client.__init__.__kwdefaults__["deadline"] = deadline
     transport.READ_SECONDS = read
     client.Policy = lambda **how: retry.Policy(**how, first_wait=first_wait)  # type: ignore[misc,assignment]

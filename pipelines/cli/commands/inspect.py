@@ -1,0 +1,188 @@
+"""The commands that look and change nothing that is loaded: `status`, `gaps`, `verify`, `plan`, `doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gapless.pipelines.cli import output, render
+from gapless.pipelines.cli.options import (
+    Destination,
+    Json,
+    Sources,
+    configured_sources,
+    initialise,
+    open_target,
+    print_nothing_synced,
+)
+from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, WrongSettings
+from gapless.sources import SOURCES
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.verify.verify import Verified
+
+Sample = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compare N sampled parents of each source.")]
+Seed = Annotated[int | None, typer.Option(help="Repeat an earlier sample: verify prints the seed it used.")]
+Whole = Annotated[bool, typer.Option("--whole", help="Compare the ids of all records.")]
+Repair = Annotated[
+    bool, typer.Option("--repair", help="Compare the ids of all records, and read missing records again.")
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Plan a backfill of records created at or after TIME (ISO 8601).")
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Plan a backfill of records created before TIME (ISO 8601).")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands to `app`."""
+    for command in (status, gaps, verify, plan, doctor):
+        app.command()(command)
+
+
+def status(destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Show what is loaded, how fresh and how complete it is. Reads the destination; sends no request to a vendor."""
+    from gapless.pipelines.ledger.status import statuses
+
+    target = open_target(destination, accept_append=True)
+    found = list(statuses(target))
+    if as_json:
+        sources = {one.source: one.to_json() for one in found}
+        output.print_json({"destination": target.destination, "file": target.file, "sources": sources})
+    elif found:
+        output.print_results(render.status(found), "", render.tables(found))
+    else:
+        print_nothing_synced(target)
+
+
+def gaps(sources: Sources = None, destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """List what is not proven complete, each gap with the command that fills it. Sends no request to a vendor.
+
+    Exit codes: 0 no gaps, 3 there are gaps.
+    """
+    from gapless.pipelines.ledger.gaps import gaps as find_gaps
+    from gapless.pipelines.sync import build
+    from gapless.pipelines.verify.verify import synced
+
+    names = build.known(sources or [])
+    target = open_target(destination, accept_append=True)
+    found = list(find_gaps(target, names))
+    code = PARTIAL if found else COMPLETE
+    if as_json:
+        output.print_json({"exit_code": code, "gaps": [vars(gap) for gap in found]})
+    elif found or synced(target, list(SOURCES)):
+        output.print_results(*render.gaps(found, str(target.file or target.destination)))
+    else:
+        print_nothing_synced(target)
+    raise typer.Exit(code)
+
+
+def verify(
+    sources: Sources = None,
+    sample: Sample = None,
+    seed: Seed = None,
+    whole: Whole = False,
+    repair: Repair = False,
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
+    """Compare the destination with the vendors' own totals and record ids. Loads nothing without --repair.
+
+    Examples: [bold]gapless verify[/bold] · [bold]gapless verify SOURCE --sample 100[/bold] ·
+    [bold]gapless verify SOURCE --whole[/bold] · [bold]gapless verify --repair[/bold]
+
+    By default verify compares the vendor's total where a source has no parents, else the record ids of 20 sampled
+    parents.
+    Exit codes: 0 nothing is missing, 3 records are missing or could not be compared.
+    """
+    from gapless.pipelines.sync import build
+    from gapless.pipelines.verify.verify import exit_code, synced
+
+    if sample and (whole or repair):
+        raise WrongSettings("--whole and --repair compare all records, --sample only some: leave out one of them.")
+    target, names = open_target(destination, accept_append=not repair), build.known(sources or [])
+    names = names or synced(target, configured_sources())
+    if not names:
+        print_nothing_synced(target)
+    seed = _random_seed() if seed is None else seed
+    found = _compare(target, names, sample, seed, whole, repair)
+    code = exit_code(found)
+    if as_json:
+        output.print_json({"exit_code": code, "seed": seed, "sources": [one.to_json() for one in found]})
+    else:
+        output.print_results(*render.verified(found, seed))
+    raise typer.Exit(code)
+
+
+def _random_seed() -> int:
+    from random import randrange
+
+    return randrange(10**6)
+
+
+def _compare(
+    target: Target, names: list[str], sample: int | None, seed: int, whole: bool, repair: bool
+) -> list[Verified]:
+    from gapless.pipelines.verify.verify import SAMPLE
+    from gapless.pipelines.verify.verify import verify as compare
+
+    each = compare(target, names, None if whole or repair else sample or SAMPLE, seed)
+    return [_repair(target, one) if repair and one.absent else one for one in each]
+
+
+def _repair(target: Target, found: Verified) -> Verified:
+    from gapless.pipelines.cli import progress
+    from gapless.pipelines.verify.verify import repaired
+
+    output.print_message(f"{found.source}: {found.missing:,} records are missing and are read again")
+    with progress.displayed(output.err()) as display:
+        outcome, after = repaired(target, found, display.start)
+        display.end(outcome)
+    for line in render.reasons([outcome]):
+        output.print_message(line)
+    return after
+
+
+def plan(sources: Sources = None, since: Since = None, until: Until = None, as_json: Json = False) -> None:
+    """Estimate the cost of a first sync or a backfill: requests, minutes, rows, megabytes. Writes nothing.
+
+    Examples: [bold]gapless plan[/bold] · [bold]gapless plan SOURCE --since 2025-01-01 --until 2026-01-01[/bold]
+
+    It sends a few requests to each vendor to take a sample.
+    """
+    from gapless.pipelines.cli import arguments
+    from gapless.pipelines.sync import build
+    from gapless.pipelines.verify.plan import exit_code
+    from gapless.pipelines.verify.plan import plan as estimate
+
+    initialise()
+    window = arguments.sync_request([], since, until, []).window
+    found = list(estimate(build.known(sources or []) or configured_sources(), window))
+    code = exit_code(found)
+    if as_json:
+        output.print_json({"exit_code": code, "sources": [one.to_json() for one in found]})
+    else:
+        output.print_results(*render.planned(found))
+    raise typer.Exit(code)
+
+
+def doctor(destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Check settings, keys, destination, lock, versions and clock. Sends one cheap request to each vendor.
+
+    Exit codes: 0 a sync should work, 1 a check failed; each failed check says what to do.
+    """
+    from gapless.pipelines.cli.doctor import checks as run_checks
+
+    initialise()
+    checks = []
+    for check in run_checks(destination):
+        checks.append(check)
+        if not as_json:
+            output.print_results(render.check(check))
+    code = FAILED if any(check.result == "fail" for check in checks) else COMPLETE
+    if as_json:
+        output.print_json({"exit_code": code, "checks": [check.to_json() for check in checks]})
+    raise typer.Exit(code)

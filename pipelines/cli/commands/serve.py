@@ -1,0 +1,124 @@
+"""The commands that hand the data on: `views`, `publish`, `copy`, `ui`, and `demo`, which makes its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gapless.pipelines.cli import completion, output, render, report
+from gapless.pipelines.cli.options import (
+    NAMES,
+    Destination,
+    Json,
+    initialise,
+    open_target,
+    print_nothing_synced,
+)
+from gapless.pipelines.outcome import exit_code
+
+CopyPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="File to write; an earlier published copy there is replaced.")
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
+Headless = Annotated[bool, typer.Option("--headless", "--no-browser", help="Do not open a browser.")]
+To = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="The name of a destination in dlt's configuration.", autocompletion=completion.copies
+    ),
+]
+Copied = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SOURCE]...",
+        help=f"{NAMES}. Default: every source in the file.",
+        autocompletion=completion.sources,
+    ),
+]
+DemoFile = Annotated[Path, typer.Option(metavar="PATH", help="File to write; an earlier demo file is replaced.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands to `app`."""
+    for command in (views, publish, copy, ui, demo):
+        app.command()(command)
+
+
+def views(destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Create or update the views of the schema activity, as each sync does, and list them with their row counts."""
+    from gapless.pipelines.views.refresh import listed
+
+    target = open_target(destination)
+    found = listed(target)
+    if as_json:
+        rows = {one.name: {"one_row_per": one.grain, "rows": one.rows} for one in found or []}
+        output.print_json({"destination": target.destination, "file": target.file, "views": rows})
+    elif found is not None:
+        output.print_results(render.views(found))
+    else:
+        print_nothing_synced(target)
+
+
+def publish(path: CopyPath, destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Write a copy of the DuckDB file that can be read at any time, also during a sync. The copy is replaced at once.
+
+    Example: [bold]gapless publish readers.duckdb[/bold] · to do so after every sync, set
+    GAPLESS_PUBLISH=readers.duckdb
+    """
+    from gapless.pipelines.destinations.publish import publish as publish_file
+
+    made = publish_file(open_target(destination), path)
+    if as_json:
+        output.print_json({"published": made.file, "bytes": made.bytes, "seconds": round(made.seconds, 3)})
+    else:
+        output.print_results(f"published: {made.file}, {made.bytes / 1e6:,.1f} MB in {made.seconds:.1f} s")
+
+
+def copy(to: To, sources: Copied = None, as_json: Json = False) -> None:
+    """Copy the DuckDB file to another destination: first everything, later only what is new.
+
+    Example: [bold]gapless copy --to postgres[/bold]
+
+    The copy has the file's tables, ledger and state, so gapless sync --destination NAME can continue from it.
+    Sends no request to a vendor.
+    """
+    from gapless.pipelines.destination_copy import copy as copy_file
+    from gapless.pipelines.sync import build
+
+    source_file, copy_target = open_target("duckdb"), open_target(to)
+    outcomes = copy_file(
+        build.known(sources or []), source_file, copy_target, lambda name: output.print_message(f"{name}: copying")
+    )
+    raise typer.Exit(report.print_outcomes(list(outcomes), as_json))
+
+
+def ui(port: Port = 0, headless: Headless = False, destination: Destination = "duckdb") -> None:
+    """Serve a web page about the data, on this machine only and until Ctrl-C: health, volume, timelines, gaps.
+
+    It reads the copy that GAPLESS_PUBLISH names if there is one, else the DuckDB file. Sends no request to a vendor.
+    """
+    from gapless.pipelines.ui import server
+
+    server.serve(open_target(destination), port, not headless, output.print_message)
+
+
+def demo(file: DemoFile = Path("gapless-demo.duckdb"), as_json: Json = False) -> None:
+    """Sync simulated vendors twice, one simulated hour apart. Needs no keys and no network, changes no settings.
+
+    Examples: [bold]gapless demo[/bold] · [bold]gapless demo --file /tmp/try.duckdb[/bold]
+    """
+    from gapless.pipelines.cli import progress
+    from gapless.pipelines.cli.demo import run, summary, to_json
+
+    initialise()
+    with progress.displayed(output.err()) as display:
+        result = run(file.resolve(), display.message, display.start, display.end)
+    code = exit_code(result.first + result.second)
+    if as_json:
+        output.print_json(to_json(result, code))
+    else:
+        output.print_results(*summary(result))
+    report.print_failures(result.first + result.second)
+    raise typer.Exit(code)

@@ -1,0 +1,92 @@
+"""The commands of `gapless state`: they show what a source remembers, and make it read again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gapless.pipelines import json_logs
+from gapless.pipelines.cli import output, render
+from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, open_target
+from gapless.pipelines.errors import FAILED, WrongSettings
+
+To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records created after TIME (ISO 8601).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the group `state` with its commands to `app`."""
+    group = typer.Typer(help="Show what each source remembers, or make it read again.", no_args_is_help=True)
+    for command in (show, rewind, reset):
+        group.command()(command)
+    app.add_typer(group, name="state")
+
+
+def show(destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Show what each source remembers: watermark, unfinished walks, and up to when it is proven complete."""
+    from gapless.pipelines.ledger import state
+
+    target = open_target(destination, accept_append=True)
+    found = list(state.kept(target))
+    if as_json:
+        output.print_json({one.source: one.to_json() for one in found})
+    elif found:
+        output.print_results(render.state(found))
+    else:
+        where = target.file or target.destination
+        output.print_message(f"nothing synced yet into {where}, so there is no state: run gapless sync")
+
+
+def rewind(
+    source: OneSource, to: To, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False
+) -> None:
+    """Set a source back to a time: the next sync reads again what was created after it. Deletes no row.
+
+    Example: [bold]gapless state rewind SOURCE --to 2026-03-01[/bold]
+    """
+    from gapless.pipelines.cli import arguments
+    from gapless.pipelines.ledger import state
+    from gapless.pipelines.sync import build
+
+    (name,), time = build.known([source]), arguments.time(to, "--to")
+    target = open_target(destination, accept_append=True)
+    _confirm(yes, f"Set {name} back to {time.isoformat()}?")
+    _print_change(name, state.rewind(target, name, time), as_json)
+
+
+def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
+    """Forget what a source has proven: the next sync reads everything again. Deletes no row.
+
+    Example: [bold]gapless state reset SOURCE --yes[/bold]
+    """
+    from gapless.pipelines.ledger import state
+    from gapless.pipelines.sync import build
+
+    (name,) = build.known([source])
+    target = open_target(destination, accept_append=True)
+    _confirm(yes, f"Forget what {name} has proven? The next sync reads everything again.")
+    _print_change(name, state.reset(target, name), as_json)
+
+
+def _confirm(yes: bool, question: str) -> None:
+    """Asks on stderr unless `yes`. Raises WrongSettings if nobody can answer, Exit if the answer is no."""
+    if yes:
+        return
+    try:
+        agreed = typer.confirm(question, err=True) if not json_logs.on() else None
+    except typer.Abort:
+        agreed = None
+    if agreed is None:
+        raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")
+    if not agreed:
+        output.print_message("nothing was changed")
+        raise typer.Exit(FAILED)
+
+
+def _print_change(name: str, proofs: int | None, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"source": name, "changed": proofs})
+    elif proofs is None:
+        output.print_message(f"nothing synced yet from {name}, nothing to change: run gapless sync {name}")
+    else:
+        output.print_message(f"done: the next gapless sync {name} reads again from there; no row was deleted")

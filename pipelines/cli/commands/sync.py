@@ -1,0 +1,173 @@
+"""The commands that read from the vendors: `sync` and `backfill`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gapless.pipelines.cli import completion, output, report
+from gapless.pipelines.cli.options import NAMES, Destination, Json, OneSource, configured_sources, open_target
+from gapless.pipelines.errors import COMPLETE
+from gapless.pipelines.observability import telemetry
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.observability.webhook import Webhook
+    from gapless.pipelines.outcome import Outcome
+    from gapless.pipelines.sync.request import SyncRequest
+    from gapless.sources._incremental.session import Session
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SOURCE]...",
+        help=f"{NAMES}. Default: every source that has credentials.",
+        autocompletion=completion.sources,
+    ),
+]
+Every = Annotated[str | None, typer.Option(metavar="INTERVAL", help="Repeat every 30s, 15m, 2h …, until Ctrl-C.")]
+SyncSince = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Read again the records created at or after TIME (ISO 8601).")
+]
+SyncUntil = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Read again the records created before TIME (ISO 8601).")
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--id",
+        metavar="ID",
+        help="Read again one record, or one parent where records are read by parent. Needs one source; repeatable.",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="K/N", help="Read part K of N of the parents; all N parts may run at the same time."),
+]
+AcceptAppend = Annotated[
+    bool,
+    typer.Option("--accept-append", help="Allow a destination that cannot update rows: each change adds a row."),
+]
+Since = Annotated[str, typer.Option(metavar="TIME", help="Read records created at or after TIME (ISO 8601).")]
+Until = Annotated[str, typer.Option(metavar="TIME", help="Read records created before TIME (ISO 8601).")]
+Again = Annotated[bool, typer.Option("--again", help="Start over, even if this backfill is already finished.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands to `app`."""
+    app.command()(sync)
+    app.command()(backfill)
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """The same sync, once or again and again: what is read, where it goes, who watches, and how it is reported."""
+
+    names: list[str]
+    target: Target
+    request: SyncRequest
+    as_json: bool
+    watcher: telemetry.Watcher
+    hook: Webhook | None
+
+    def run_once(self) -> int:
+        """Syncs every source once, prints the report and returns the exit code."""
+        from gapless.pipelines.observability import webhook
+
+        with webhook.notifying(self.hook, self.target, output.print_message) as outcomes:
+            for outcome in self._outcomes():
+                outcomes.append(outcome)  # one by one: a round that breaks off is reported with what ended before
+            return report.print_outcomes(outcomes, self.as_json)
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        from gapless.pipelines.cli import progress
+        from gapless.pipelines.sync import run
+
+        def start(name: str, session: Session) -> None:
+            display.start(name, session)
+            self.watcher.start(name, session)
+
+        with self.watcher.round(self.names), progress.displayed(output.err()) as display:
+            for outcome in run.sync(self.names, self.target, self.request, start):
+                display.end(outcome)
+                self.watcher.end(outcome)
+                yield outcome
+
+
+def sync(
+    sources: Sources = None,
+    every: Every = None,
+    since: SyncSince = None,
+    until: SyncUntil = None,
+    ids: Ids = None,
+    shard: ShardOption = None,
+    destination: Destination = "duckdb",
+    accept_append: AcceptAppend = False,
+    as_json: Json = False,
+) -> None:
+    """Read what is new or changed from the vendors into the destination, and print what was loaded.
+
+    Examples: [bold]gapless sync[/bold] · [bold]gapless sync SOURCE SOURCE[/bold] ·
+    [bold]gapless sync --every 15m[/bold] · [bold]gapless sync SOURCE --since 2026-01-01 --until 2026-02-01[/bold] ·
+    [bold]gapless sync SOURCE --id 5f1c…[/bold]
+
+    An interrupted sync loses nothing: the next one continues where it stopped. --since and --until read a window
+    again and do not move the watermarks. With --every and --json, each round prints one document on one line.
+    """
+    from gapless.pipelines.cli import arguments
+    from gapless.pipelines.observability import webhook
+    from gapless.pipelines.sync import build, loop
+
+    interval = arguments.seconds(every) if every else None
+    target = open_target(destination, arguments.shard(shard, ids or []), accept_append)
+    names = build.known(sources or [])
+    request = arguments.sync_request(names, since, until, ids or [])
+    names = names or configured_sources()
+    for line in (*arguments.idle(names, target.shard), *arguments.append_only(target)):
+        output.print_message(line)
+    hook = webhook.configured()
+    with telemetry.watching(target, output.print_message) as watcher:
+        rounds = _Rounds(names, target, request, as_json, watcher, hook)
+        if interval is None:
+            raise typer.Exit(rounds.run_once())
+        warn = partial(output.print_message, event="error", level="error")
+        loop.repeat(rounds.run_once, interval, output.print_message, warn)
+
+
+def backfill(
+    source: OneSource,
+    since: Since,
+    until: Until,
+    again: Again = False,
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
+    """Read a window of time again, and remember the progress: after an interruption it continues where it stopped.
+
+    Example: [bold]gapless backfill SOURCE --since 2025-01-01 --until 2026-01-01[/bold]
+
+    A backfill may read much more than its window; gapless plan estimates the cost. It does not move the watermarks.
+    """
+    from gapless.pipelines.cli import arguments
+    from gapless.pipelines.ledger import backfills
+    from gapless.pipelines.observability import webhook
+    from gapless.pipelines.sync import build
+
+    (name,) = build.known([source])
+    request = backfills.job(arguments.time(since, "--since"), arguments.time(until, "--until"))
+    target = open_target(destination)
+    before = backfills.kept(target, name, request.window)
+    if before.done_at and not again:
+        if as_json:
+            output.print_json({"exit_code": COMPLETE, "done_at": before.done_at, "sources": []})
+        finished = f"{before.done_at:%Y-%m-%d %H:%M} UTC"
+        output.print_message(f"{name}: this backfill was finished at {finished}; --again starts it over")
+        return
+    output.print_message(before.told(name) or "")
+    hook = webhook.configured()
+    with telemetry.watching(target, output.print_message) as watcher:
+        raise typer.Exit(_Rounds([name], target, request, as_json, watcher, hook).run_once())
