@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gapless.pipelines.observability.webhook import Webhook
     from gapless.pipelines.outcome import Outcome
     from gapless.pipelines.sync.request import SyncRequest
-    from gapless.sources._incremental.session import Session
+    from gapless.sources._ledger.session import Session
 
 LEVELS = {COMPLETE: "info", PARTIAL: "warning", FAILED: "error"}
 

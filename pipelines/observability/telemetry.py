@@ -20,7 +20,7 @@ from gapless.pipelines.outcome import own_version
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
     from gapless.pipelines.outcome import Outcome
-    from gapless.sources._incremental.session import Session
+    from gapless.sources._ledger.session import Session
 
 Say = Callable[..., None]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.window import Window
 from gapless.sources.omni.fake import START, OmniFake
 from tests.support.world import World
 

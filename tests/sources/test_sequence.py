@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.window import Window
 from gapless.sources.sequence.fake import START, SequenceFake
 from tests.support.world import World
 

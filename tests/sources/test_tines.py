@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.window import Window
 from gapless.sources.tines.fake import START, TinesFake
 from tests.support.world import World
 
