@@ -24,12 +24,12 @@ from gapless.pipelines.ledger.state import restored
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
-from gapless.sources._incremental.dlt_resource import shapes, table_resource
-from gapless.sources._incremental.dlt_tables import LOAD_ID, LOADS, completed_loads
-from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter, Ledger
-from gapless.sources._incremental.package import Package
-from gapless.sources._incremental.session import Failure
-from gapless.sources._incremental.write_strategy import Arrows
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, completed_loads
+from gapless.sources._extract.resource import shapes, table_resource
+from gapless.sources._extract.write_strategy import Arrows
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter, Ledger
+from gapless.sources._ledger.package import Package
+from gapless.sources._ledger.session import Failure
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources._schema.destination_limits import StorageCheck, no_limits, storage_check

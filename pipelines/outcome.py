@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
 
 if TYPE_CHECKING:
-    from gapless.sources._incremental.session import Failure
+    from gapless.sources._ledger.session import Failure
 
 LEDGER_TABLES = ("coverage", "dead_letters", "runs", "status_changes")
 """gapless's own tables in each dataset; their rows are not the vendor's."""

@@ -9,9 +9,9 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources import SOURCES
-from gapless.sources._incremental.dlt_tables import LOADS
-from gapless.sources._incremental.shard import Shard
-from gapless.sources._incremental.window import Window, instant
+from gapless.sources._dlt.tables import LOADS
+from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.window import Window, instant
 
 
 def shard(text: str | None, ids: list[str]) -> Shard:

@@ -16,7 +16,7 @@ from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explai
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.errors import VendorError
-from gapless.sources._incremental.session import Session
+from gapless.sources._ledger.session import Session
 
 PING_SETTINGS = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
 CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx", "pydantic", "pyarrow")

@@ -13,7 +13,7 @@ from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
-    from gapless.sources._incremental.shard import Shard
+    from gapless.sources._ledger.shard import Shard
 
 NAMES = ", ".join(SOURCES)
 

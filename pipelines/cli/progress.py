@@ -16,7 +16,7 @@ from gapless.pipelines import json_logs
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
-    from gapless.sources._incremental.session import Session
+    from gapless.sources._ledger.session import Session
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""

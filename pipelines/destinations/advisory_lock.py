@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from gapless.pipelines.errors import GaplessError, Locked
-from gapless.sources._incremental.shard import MOST, Shard
+from gapless.sources._ledger.shard import MOST, Shard
 
 LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
 """The lock of a whole sync. Each database has its own locks, so this number is the same everywhere."""

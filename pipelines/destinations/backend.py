@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 
 FileFormat = Literal["parquet", "insert_values", "jsonl"]
 Check = Callable[[], None]

@@ -13,7 +13,7 @@ import duckdb
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 
 MEMORY = "100MB"
 """What DuckDB may hold beside Python's own; more goes to its temporary files."""

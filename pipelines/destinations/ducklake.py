@@ -22,7 +22,7 @@ from gapless.pipelines.destinations.postgres import database_lock
 from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.sources import SOURCES
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 
 SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgresql": "postgres_scanner"}
 """Where a catalog may be, and DuckDB's extension for it."""

@@ -8,7 +8,7 @@ from typing import Any
 from gapless.pipelines.destinations.advisory_lock import locked
 from gapless.pipelines.destinations.backend import Backend, Check, staging
 from gapless.pipelines.destinations.keepalive import with_keepalive
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 
 
 class PostgresDatabase(Backend):

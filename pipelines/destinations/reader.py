@@ -83,7 +83,7 @@ class _DltReader:
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         import dlt
 
-        from gapless.sources._incremental.dlt_internals import DestinationUndefinedEntity
+        from gapless.sources._dlt.internals import DestinationUndefinedEntity
 
         pipeline = dlt.pipeline(
             dataset,
@@ -105,6 +105,6 @@ class _DltReader:
             pipeline.deactivate()
 
     def _name(self, client: Any, table: str) -> str:
-        from gapless.sources._incremental.append_only import newest
+        from gapless.sources._dlt.append_only import newest
 
         return newest(client, table) if self._target.appends else str(client.make_qualified_table_name(table))

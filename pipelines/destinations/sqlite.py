@@ -7,7 +7,7 @@ from typing import Any
 
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 
 
 class SqliteDatabase(Backend):

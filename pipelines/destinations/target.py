@@ -18,7 +18,7 @@ from gapless.pipelines.config import apply_dlt_defaults, working_root
 from gapless.pipelines.destinations.backend import Backend, Check, FileFormat
 from gapless.pipelines.destinations.file_lock import locked
 from gapless.pipelines.errors import WrongSettings
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 
 DEFAULT_FILE = "gapless.duckdb"
 

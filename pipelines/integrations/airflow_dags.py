@@ -131,7 +131,7 @@ class Sync(BaseOperator):
 def _request(source: str, context: Context) -> SyncRequest:
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.sync.request import SyncRequest
-    from gapless.sources._incremental.window import Window
+    from gapless.sources._ledger.window import Window
 
     since, until = context["params"]["since"], context["params"]["until"]
     start, end = context.get("data_interval_start"), context.get("data_interval_end")

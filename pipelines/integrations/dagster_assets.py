@@ -27,8 +27,8 @@ from gapless.pipelines.sync.build import known
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES, Source
-from gapless.sources._incremental.shard import Shard
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.window import Window
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources.facts import Cadence
 

@@ -18,8 +18,8 @@ from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.ledger.state import backfills
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources import SOURCES, Source
-from gapless.sources._incremental.backfill_state import window_key
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.backfill_state import window_key
+from gapless.sources._ledger.window import Window
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ledger import backfills
 from gapless.pipelines.ledger.status import BEGINNING, COMPLETED, as_utc
 from gapless.sources import SOURCES, Source
-from gapless.sources._incremental.dlt_tables import LOADS
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._dlt.tables import LOADS
+from gapless.sources._ledger.shard import Shard
 
 
 @dataclass(frozen=True)

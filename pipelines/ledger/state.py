@@ -17,12 +17,12 @@ from gapless.pipelines.errors import GaplessError, explain, interrupted
 from gapless.pipelines.ledger.status import BEGINNING, Coverage, coverage
 from gapless.pipelines.sync.history import forget
 from gapless.sources import SOURCES, Source
-from gapless.sources._incremental.backfill_state import STATE
-from gapless.sources._incremental.dlt_resource import tree_resource
-from gapless.sources._incremental.dlt_tables import LOADS, STATES, newest_state
-from gapless.sources._incremental.ledger import COVERAGE, Ledger
-from gapless.sources._incremental.session import LoadItem, Session
-from gapless.sources._incremental.walk_state import WalkState
+from gapless.sources._dlt.tables import LOADS, STATES, newest_state
+from gapless.sources._extract.resource import tree_resource
+from gapless.sources._ledger.backfill_state import STATE
+from gapless.sources._ledger.ledger import COVERAGE, Ledger
+from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 
 

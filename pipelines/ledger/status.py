@@ -12,7 +12,7 @@ from typing import Any
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES, Source
-from gapless.sources._incremental.dlt_tables import LOADS, is_completed
+from gapless.sources._dlt.tables import LOADS, is_completed
 from gapless.sources._schema.columns import TableSchema
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

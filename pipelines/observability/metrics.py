@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._http.stats import Attempt
-    from gapless.sources._incremental.session import Session
+    from gapless.sources._ledger.session import Session
 
 
 class Metrics:

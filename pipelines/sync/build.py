@@ -9,8 +9,8 @@ from typing import Any
 from gapless.pipelines.errors import MissingSettings, WrongSettings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.errors import SettingError
-from gapless.sources._incremental.session import Session
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.shard import Shard
 
 HOW_TO_START = """\
 no source has its credentials, so there is nothing to sync.

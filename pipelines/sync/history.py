@@ -9,7 +9,7 @@ from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.outcome import own_version
 from gapless.sources import Source
-from gapless.sources._incremental.dlt_tables import (
+from gapless.sources._dlt.tables import (
     LOAD_ID,
     LOADS,
     PREFIX,
@@ -19,7 +19,7 @@ from gapless.sources._incremental.dlt_tables import (
     forget_schemas,
     is_completed,
 )
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -70,9 +70,9 @@ def _load(pipeline: Any, source: Source, row: dict[str, Any]) -> None:
     """A package of one row: dlt knows how JSON and times get there."""
     import dlt
 
-    from gapless.sources._incremental.dlt_resource import tree_resource
-    from gapless.sources._incremental.ledger import RUNS, Run
-    from gapless.sources._incremental.session import LoadItem, Session
+    from gapless.sources._extract.resource import tree_resource
+    from gapless.sources._ledger.ledger import RUNS, Run
+    from gapless.sources._ledger.session import LoadItem, Session
     from gapless.sources._schema.arrow import Batch
 
     def resource() -> Any:
@@ -157,7 +157,7 @@ def forget(pipeline: Any) -> None:
 def _row_counts(client: Any, source: Source) -> dict[str, int]:
     """Rows by table of the vendor's own tables; a missing table is missing here too."""
     from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
-    from gapless.sources._incremental.dlt_resource import shapes
+    from gapless.sources._extract.resource import shapes
 
     held: dict[str, int] = {}
     for shape in shapes(source.tables):

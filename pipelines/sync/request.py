@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gapless.sources._incremental.session import Session
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.window import Window
 
 PACKAGE_RECORDS = 20_000
 """Records that end a load package: memory stays flat, and a crash costs one package."""

@@ -14,9 +14,9 @@ from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, record
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.sources import SOURCES, Source
-from gapless.sources._incremental.dlt_tables import PREFIX
-from gapless.sources._incremental.session import Failure, Session
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._dlt.tables import PREFIX
+from gapless.sources._ledger.session import Failure, Session
+from gapless.sources._ledger.shard import Shard
 
 
 def sync(

@@ -9,8 +9,8 @@ from typing import Any
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.sources import Source
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.session import Session
-from gapless.sources._incremental.window import names
+from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.window import names
 
 
 @contextmanager

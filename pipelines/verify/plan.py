@@ -19,7 +19,7 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Rejected, VendorError
 from gapless.sources._incremental.listing import ListedPage, ListedParent
-from gapless.sources._incremental.window import Window, optional_instant
+from gapless.sources._ledger.window import Window, optional_instant
 from gapless.sources._schema.arrow import to_arrow
 from gapless.sources._schema.parse import parse
 

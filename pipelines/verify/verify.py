@@ -23,10 +23,10 @@ from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.verify.listings import only, open_client
 from gapless.sources import SOURCES, Source
+from gapless.sources._dlt.tables import LOADS
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
-from gapless.sources._incremental.dlt_tables import LOADS
 from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._schema.arrow import digest
 

@@ -120,9 +120,9 @@ def _null(kind: str) -> Node:
 @cache
 def _columns(source: str, table: str) -> dict[str, str]:
     """Column -> dlt's type, as the models have them."""
-    from gapless.sources._incremental.dlt_resource import shapes
-    from gapless.sources._incremental.dlt_tables import LIST_INDEX, LOAD_ID, LOADS, LOADS_COLUMNS
-    from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS
+    from gapless.sources._dlt.tables import LIST_INDEX, LOAD_ID, LOADS, LOADS_COLUMNS
+    from gapless.sources._extract.resource import shapes
+    from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 
     if table == LOADS:
         return LOADS_COLUMNS

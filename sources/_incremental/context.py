@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.ledger import Ledger
-from gapless.sources._incremental.per_parent import ParentSync
-from gapless.sources._incremental.session import Session
-from gapless.sources._incremental.window import Window, chosen
+from gapless.sources._ledger.ledger import Ledger
+from gapless.sources._ledger.per_parent import ParentSync
+from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.window import Window, chosen
 
 
 @dataclass(frozen=True)

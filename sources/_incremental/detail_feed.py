@@ -12,12 +12,12 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.ledger import Coverage, Ledger, instant
 from gapless.sources._incremental.listing import Answer, ListedPage, ListedParent, Parents, RawPage, listed_page
 from gapless.sources._incremental.parent_listing import listed_parents, read_parents
-from gapless.sources._incremental.per_parent import ParentSync
-from gapless.sources._incremental.session import Failure, LoadItem
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.ledger import Coverage, Ledger, instant
+from gapless.sources._ledger.per_parent import ParentSync
+from gapless.sources._ledger.session import Failure, LoadItem
+from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id, record_time

@@ -11,15 +11,15 @@ from typing import Any
 
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, Retryable
-from gapless.sources._incremental.backfill_state import Backfill
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.dead_letters import DeadLetters
-from gapless.sources._incremental.ledger import COVERAGE, Coverage
 from gapless.sources._incremental.listing import Answer, CursorPage, ListedPage, ListedParent, Parents, listed_page
 from gapless.sources._incremental.newest_first import newest_first
-from gapless.sources._incremental.session import Failure, LoadItem
-from gapless.sources._incremental.walk_state import Page, WalkState
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.backfill_state import Backfill
+from gapless.sources._ledger.dead_letters import DeadLetters
+from gapless.sources._ledger.ledger import COVERAGE, Coverage
+from gapless.sources._ledger.session import Failure, LoadItem
+from gapless.sources._ledger.walk_state import Page, WalkState
+from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id

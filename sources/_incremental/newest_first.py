@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from gapless.sources._http.errors import BadRequest, NotFound
 from gapless.sources._incremental.concurrency import prefetch
-from gapless.sources._incremental.walk_state import Page, R, Walk, WalkState, whole_page_older
+from gapless.sources._ledger.walk_state import Page, R, Walk, WalkState, whole_page_older
 
 Pages = Callable[[str | None, datetime | None], Iterable[Page[R]]]
 

@@ -15,9 +15,9 @@ from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, RawPage, listed_page
 from gapless.sources._incremental.newest_first import until_older
 from gapless.sources._incremental.parent_listing import listed_parents, read_parents
-from gapless.sources._incremental.per_parent import ParentSync
-from gapless.sources._incremental.session import LoadItem
-from gapless.sources._incremental.walk_state import Page
+from gapless.sources._ledger.per_parent import ParentSync
+from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id, record_time

@@ -7,10 +7,10 @@ from typing import Any
 
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.dead_letters import DeadLetters
 from gapless.sources._incremental.listing import ListedParent, Parents
-from gapless.sources._incremental.per_parent import filter_shard
-from gapless.sources._incremental.session import LoadItem
+from gapless.sources._ledger.dead_letters import DeadLetters
+from gapless.sources._ledger.per_parent import filter_shard
+from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.parse import parse
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
-from gapless.sources._incremental.session import LoadItem
+from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import Table
 
 

@@ -7,12 +7,12 @@ from functools import partial
 
 import dlt
 
+from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
 from gapless.sources._incremental.detail_feed import DetailFeed
-from gapless.sources._incremental.dlt_source import source
-from gapless.sources._incremental.ledger import MERGE
 from gapless.sources._incremental.listing import Parents
-from gapless.sources._incremental.window import names
+from gapless.sources._ledger.ledger import MERGE
+from gapless.sources._ledger.window import names
 from gapless.sources._schema.arrow import Table
 from gapless.sources.kizen import api
 from gapless.sources.kizen.models import Activity, LoggedActivity, Reference

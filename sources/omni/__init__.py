@@ -8,12 +8,12 @@ from functools import partial
 
 import dlt
 
+from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
-from gapless.sources._incremental.dlt_source import source
-from gapless.sources._incremental.ledger import MERGE, STATUS_CHANGES, StatusChange
 from gapless.sources._incremental.listing import Answer, Parents
 from gapless.sources._incremental.parent_feed import ParentFeed
-from gapless.sources._incremental.window import names
+from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange
+from gapless.sources._ledger.window import names
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources.omni import api
 from gapless.sources.omni.models import ActionLog, Lead

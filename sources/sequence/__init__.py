@@ -6,10 +6,10 @@ from functools import partial
 
 import dlt
 
+from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
-from gapless.sources._incremental.dlt_source import source
 from gapless.sources._incremental.feed import Feed
-from gapless.sources._incremental.ledger import MERGE
+from gapless.sources._ledger.ledger import MERGE
 from gapless.sources._schema.arrow import Table
 from gapless.sources.sequence import api
 from gapless.sources.sequence.models import ActivityLog

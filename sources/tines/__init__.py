@@ -6,11 +6,11 @@ from functools import partial
 
 import dlt
 
+from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
-from gapless.sources._incremental.dlt_source import source
-from gapless.sources._incremental.ledger import MERGE
 from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.parent_feed import ParentFeed
+from gapless.sources._ledger.ledger import MERGE
 from gapless.sources._schema.arrow import Table
 from gapless.sources.tines import api
 from gapless.sources.tines.models import Action, ActionLog

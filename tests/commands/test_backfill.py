@@ -23,8 +23,8 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ledger import backfills
 from gapless.pipelines.outcome import Outcome
 from gapless.sources import SOURCES
-from gapless.sources._incremental.session import Session
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.window import Window
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake

@@ -32,7 +32,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync import loop
 from gapless.sources import SOURCES
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.session import Session
+from gapless.sources._ledger.session import Session
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake

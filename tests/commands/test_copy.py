@@ -24,8 +24,8 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
-from gapless.sources._incremental.dlt_resource import shapes
-from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS
+from gapless.sources._extract.resource import shapes
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 from tests.support.oracle import mismatches
 from tests.support.postgres import Reader, Server, running
 from tests.support.world import World, some

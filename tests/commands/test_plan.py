@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.outcome import LEDGER_TABLES
 from gapless.sources import SOURCES
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.window import Window
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake

@@ -30,7 +30,7 @@ from gapless.pipelines.errors import Locked, WrongSettings
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 from tests.support.oracle import mismatches
 from tests.support.postgres import Reader, Server, running
 from tests.support.world import World, some
@@ -45,7 +45,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources import SOURCES
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 import gapless.pipelines.destinations._dlt.postgres_client
 for source in SOURCES.values():
     source.build

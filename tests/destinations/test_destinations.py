@@ -20,7 +20,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._ledger.shard import Shard
 from tests.support.destinations import PAGE, ROOT, Begin, Land, seeded, snippets
 from tests.support.oracle import CONTRACT, contract, mismatches
 from tests.support.postgres import Server, running

@@ -24,7 +24,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.integrations import dagster_assets
 from gapless.pipelines.integrations.dagster_assets import CHECKS, definitions, defs
 from gapless.sources import SOURCES
-from gapless.sources._incremental.dlt_resource import shapes
+from gapless.sources._extract.resource import shapes
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake

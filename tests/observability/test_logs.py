@@ -20,7 +20,7 @@ from gapless.pipelines.cli import progress
 from gapless.pipelines.cli.output import err
 from gapless.pipelines.outcome import Outcome
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.session import Session
+from gapless.sources._ledger.session import Session
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
 from tests.support.world import World

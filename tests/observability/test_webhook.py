@@ -26,7 +26,7 @@ from gapless.pipelines.observability.webhook import Webhook, document
 from gapless.pipelines.outcome import Outcome
 from gapless.sources._http.errors import BadRequest, Unavailable
 from gapless.sources._http.testing import serve
-from gapless.sources._incremental.session import Failure
+from gapless.sources._ledger.session import Failure
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
 from tests.support.world import World

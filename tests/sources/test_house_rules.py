@@ -24,7 +24,7 @@ from gapless.pipelines.sync.build import build
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
-from gapless.sources._incremental.session import Session
+from gapless.sources._ledger.session import Session
 from tests.support.oracle import CONTRACT, contract
 from tests.support.world import World
 

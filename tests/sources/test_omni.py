@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gapless.sources._http.fake_vendor import START
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.window import Window
 from gapless.sources.omni.fake import OmniFake
 from tests.support.world import World
 

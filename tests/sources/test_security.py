@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations import target
 from gapless.sources import SOURCES
-from gapless.sources._incremental.dlt_resource import shapes
+from gapless.sources._extract.resource import shapes
 from tests.sources.test_house_rules import BAD, add, empty
 from tests.support.world import World
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gapless.sources._http.fake_vendor import START
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.window import Window
 from gapless.sources.tines.fake import TinesFake
 from tests.support.world import World
 

@@ -28,7 +28,7 @@ from gapless.pipelines.sync import run
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources._http import client as rest
 from gapless.sources._incremental.feed import ACCOUNT_CHANGED
-from gapless.sources._incremental.session import Session
+from gapless.sources._ledger.session import Session
 from tests.support.oracle import CONTRACT, KEYS, Truth, instant, mismatches
 
 MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}

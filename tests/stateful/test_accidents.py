@@ -33,7 +33,7 @@ from gapless.pipelines.sync import run
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
-from gapless.sources._incremental.session import Session
+from gapless.sources._ledger.session import Session
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.sequence.fake import SequenceFake
 from tests.sources.test_house_rules import filled

@@ -24,10 +24,10 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from gapless.sources import SOURCES
-from gapless.sources._incremental import package
-from gapless.sources._incremental.ledger import StatusChange
 from gapless.sources._incremental.newest_first import until_older
-from gapless.sources._incremental.walk_state import Page
+from gapless.sources._ledger import package
+from gapless.sources._ledger.ledger import StatusChange
+from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources.tines.fake import TinesFake
 from tests.sources.test_house_rules import filled

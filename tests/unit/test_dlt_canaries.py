@@ -79,9 +79,9 @@ def pipeline(db: duckdb.DuckDBPyConnection, tmp_path: Path, destination: Any = N
 
 def load(one: dlt.Pipeline, **nests: list[str]) -> None:
     """Loads one record per nest, with its eggs as child rows, as a sync does."""
-    from gapless.sources._incremental.dlt_resource import tree_resource
-    from gapless.sources._incremental.ledger import MERGE
-    from gapless.sources._incremental.session import LoadItem, Session
+    from gapless.sources._extract.resource import tree_resource
+    from gapless.sources._ledger.ledger import MERGE
+    from gapless.sources._ledger.session import LoadItem, Session
     from gapless.sources._schema.arrow import Batch, Table
     from gapless.sources._schema.record import Many, Record, Text
 
@@ -108,12 +108,12 @@ EGGS = "select n.id, e.colour from birds.nests as n join birds.nests__eggs as e 
 ALL_EGGS = f"{EGGS} order by n.id, e._dlt_list_idx"
 
 
-# -- sources/_incremental ------------------------------------------------------------------------------------------
+# -- sources/_dlt, sources/_extract ---------------------------------------------------------------------------------
 
 
 @canary(
     "dlt.common.schema.typing.TTableSchema", "dlt.extract.extract.Extract._compute_metrics",
-    breaks="child rows are Arrow tables with hints of ours (dlt_resource.py); they would be doubled or orphaned.",
+    breaks="child rows are Arrow tables with our hints (_extract/resource.py); they would be doubled or orphaned.",
 )  # fmt: skip
 def test_nested_arrow_tables(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """dlt's own merge replaces the children of what came again, and no others, also when none are left."""
@@ -132,7 +132,7 @@ def test_nested_arrow_tables(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> N
 def test_errors_of_a_database(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """A missing table and a refused statement are told apart."""
     from gapless.pipelines.destinations._dlt import runtime
-    from gapless.sources._incremental.dlt_internals import DestinationUndefinedEntity
+    from gapless.sources._dlt.internals import DestinationUndefinedEntity
 
     with pipeline(db, tmp_path).sql_client() as client:
         with pytest.raises(runtime.DatabaseUndefinedRelation) as missing:
@@ -145,10 +145,10 @@ def test_errors_of_a_database(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> 
 
 @canary(
     "dlt.destinations.sql_client.DBApiCursorImpl._get_columns",
-    breaks="each sync reads its ledger by column (dlt_internals.column_names) and would fail at the start.",
+    breaks="each sync reads its ledger by column (_dlt/internals.column_names) and would fail at the start.",
 )
 def test_column_names_of_a_cursor(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    from gapless.sources._incremental.dlt_internals import column_names
+    from gapless.sources._dlt.internals import column_names
 
     with pipeline(db, tmp_path).sql_client() as client, client.execute_query('select 1 as one, 2 as "Two"') as cursor:
         assert column_names(cursor) == ["one", "two"]
@@ -159,9 +159,9 @@ def test_column_names_of_a_cursor(db: duckdb.DuckDBPyConnection, tmp_path: Path)
     breaks="state show, rewind, gaps, backfill and copy read the state that the next sync will restore.",
 )
 def test_system_tables_and_stored_state(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    """dlt's tables have the names and columns of dlt_tables.py; every row has its load's id; states can be read."""
+    """dlt's tables have the names and columns of _dlt/tables.py; every row has its load's id; states can be read."""
     from gapless.pipelines.destinations._dlt.runtime import stored_source_state
-    from gapless.sources._incremental import dlt_tables
+    from gapless.sources._dlt import tables as dlt_tables
 
     load(pipeline(db, tmp_path), robin=["blue"])
     loads, states = f"birds.{dlt_tables.LOADS}", f"birds.{dlt_tables.STATES}"
@@ -179,7 +179,7 @@ def test_system_tables_and_stored_state(db: duckdb.DuckDBPyConnection, tmp_path:
 )
 def test_a_forgotten_schema_brings_tables_back(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """With the stored schema gone, dlt makes the missing table and leaves the others alone."""
-    from gapless.sources._incremental import dlt_tables
+    from gapless.sources._dlt import tables as dlt_tables
 
     load(pipeline(db, tmp_path / "one"), robin=["blue"], wren=["white"])
     db.execute("drop table birds.nests__eggs")
@@ -408,7 +408,7 @@ def test_tables_of_postgres() -> None:
     """A new table gets its index in dlt's own statements; the credentials keep what libpq is to be told."""
     from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination, postgres_credentials
     from gapless.pipelines.destinations.keepalive import SERVER_KEEPALIVE, with_keepalive
-    from gapless.sources._incremental.shard import Shard
+    from gapless.sources._ledger.shard import Shard
 
     credentials = with_keepalive(postgres_credentials("postgresql://me:secret@localhost:1/birds"))
     assert credentials.get_query()["options"] == SERVER_KEEPALIVE

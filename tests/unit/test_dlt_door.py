@@ -11,8 +11,8 @@ import dlt
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([*ROOT.glob("sources/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
-DLT_DOORS = {*ROOT.glob("pipelines/destinations/_dlt/*.py"), ROOT / "sources/_incremental/dlt_internals.py"}
-DLT_TABLES = ROOT / "sources/_incremental/dlt_tables.py"
+DLT_DOORS = {*ROOT.glob("pipelines/destinations/_dlt/*.py"), ROOT / "sources/_dlt/internals.py"}
+DLT_TABLES = ROOT / "sources/_dlt/tables.py"
 HTTPX_DOOR = ROOT / "sources/_http/transport.py"
 DOCUMENTED = {
     "dlt": {*dlt.__all__, "TSecretStrValue"},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gapless.pipelines.observability.webhook import Webhook
     from gapless.pipelines.outcome import Outcome
     from gapless.pipelines.sync.request import SyncRequest
-    from gapless.sources._incremental.session import Session
+    from gapless.sources._ledger.session import Session
 
 Sources = Annotated[
     list[str] | None,

@@ -17,8 +17,8 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient
 
 from gapless.pipelines.destinations._dlt.cached import CachedDestination
 from gapless.pipelines.destinations.advisory_lock import in_turn
-from gapless.sources._incremental.dlt_tables import ROOT_ID
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._dlt.tables import ROOT_ID
+from gapless.sources._ledger.shard import Shard
 
 FEW_VALUES = ("stream", "kind", "status")
 """Columns of keys that have few values: an index on one of them would find half of the table."""

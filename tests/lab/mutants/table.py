@@ -32,16 +32,16 @@ MUTANTS = (
         "number = following", "number = following + 1", "tests/sources/test_tines.py",
     ),
     mutant(
-        "skip the look-back", "sources/_incremental/walk_state.py",
+        "skip the look-back", "sources/_ledger/walk_state.py",
         "self.newest - lag if self.newest", "self.newest if self.newest", WALK,
     ),
     mutant(
-        "compare times as strings", "sources/_incremental/walk_state.py",
+        "compare times as strings", "sources/_ledger/walk_state.py",
         "all(record.created_at < floor for", "all(str(record.created_at) < str(floor) for",
         "tests/stateful/test_state_machine.py -k instants",
     ),
     mutant(
-        "the closed interval made open", "sources/_incremental/walk_state.py",
+        "the closed interval made open", "sources/_ledger/walk_state.py",
         "all(record.created_at < floor for", "all(record.created_at <= floor for", WALK,
     ),
     mutant(
@@ -49,11 +49,11 @@ MUTANTS = (
         "and progress.finish()", "and progress.finish()\n            progress.watermark = walk.top", WALK,
     ),
     mutant(
-        "another account's listing is believed to go on", "sources/_incremental/walk_state.py",
+        "another account's listing is believed to go on", "sources/_ledger/walk_state.py",
         "        if done.known:", "        if False:", WALK,
     ),
     mutant(
-        "a page that is not sorted is believed to be", "sources/_incremental/walk_state.py",
+        "a page that is not sorted is believed to be", "sources/_ledger/walk_state.py",
         "falls = all(one >= other for one, other in pairwise(times)) and", "falls =", WALK,
     ),
     mutant(
@@ -61,11 +61,11 @@ MUTANTS = (
         "credentials, supports_transactions=True, ", "credentials, ", "tests/destinations/test_duckdb_file.py",
     ),
     mutant(
-        "the future moves the watermark", "sources/_incremental/walk_state.py",
+        "the future moves the watermark", "sources/_ledger/walk_state.py",
         "for r in page.records if r.created_at <= now]", "for r in page.records]", WALK,
     ),
     mutant(
-        "the future moves a parent's watermark", "sources/_incremental/per_parent.py",
+        "the future moves a parent's watermark", "sources/_ledger/per_parent.py",
         "if i and i <= self.now]", "if i]",
         "tests/sources/test_tines.py tests/sources/test_omni.py tests/sources/test_kizen.py",
     ),
@@ -79,36 +79,36 @@ MUTANTS = (
         " or known.listed_at + relist_after <= rounds.now", "", "tests/sources/test_kizen.py",
     ),
     mutant(
-        "proofs ignore the initial value", "sources/_incremental/per_parent.py",
+        "proofs ignore the initial value", "sources/_ledger/per_parent.py",
         "return None if _before(self.kept.since, known.covered_from) else known", "return known",
         "tests/sources/test_tines.py tests/sources/test_kizen.py",
     ),
     mutant(
-        "404 of a parent is a failure", "sources/_incremental/per_parent.py",
+        "404 of a parent is a failure", "sources/_ledger/per_parent.py",
         "if isinstance(error, NotFound):", "if False:", "tests/sources/test_omni.py tests/sources/test_tines.py",
     ),
     mutant(
-        "a parent with a bad record is not read whole", "sources/_incremental/per_parent.py",
+        "a parent with a bad record is not read whole", "sources/_ledger/per_parent.py",
         "if known is None or self.window or parent in self._holding_letters:",
         "if known is None or self.window:", "tests/stateful/test_state_machine.py -k heals",
     ),
     # what is loaded
     mutant(
-        "append instead of merge", "sources/_incremental/ledger.py",
+        "append instead of merge", "sources/_ledger/ledger.py",
         'MERGE = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}',
         'MERGE = {"disposition": "append"}', "tests/sources/test_sequence.py",
     ),
     mutant(
-        "no dedupe in a package", "sources/_incremental/package.py",
+        "no dedupe in a package", "sources/_ledger/package.py",
         "stale = seen.intersection(some.ids)", "stale = set[str]()", "tests/stateful/test_state_machine.py -k twice",
     ),
     Mutant(
-        "the first seen wins", "sources/_incremental/package.py",
+        "the first seen wins", "sources/_ledger/package.py",
         (("in reversed(columns):", "in columns:"), ("return kept[::-1]", "return kept")),
         "tests/stateful/test_state_machine.py -k twice",
     ),
     mutant(
-        "children are not replaced", "sources/_incremental/dlt_resource.py",
+        "children are not replaced", "sources/_extract/resource.py",
         '"_dlt_root_id": {"root_key": True},', '"_dlt_root_id": {},',
         "tests/sources/test_kizen.py tests/sources/test_omni.py",
     ),
@@ -118,7 +118,7 @@ MUTANTS = (
     ),
     # the ledger
     mutant(
-        "dead letters are forgotten", "sources/_incremental/ledger.py",
+        "dead letters are forgotten", "sources/_ledger/ledger.py",
         "return [row for row, completed in rows if row.stream == stream and",
         "return [row for row, completed in [] if",
         f"{RULES} -k heals",
@@ -128,7 +128,7 @@ MUTANTS = (
         "where healed_at is not null and {completed}", "where healed_at is not null", f"{RULES} -k heals",
     ),
     mutant(
-        "proofs of loads that broke off are believed", "sources/_incremental/ledger.py",
+        "proofs of loads that broke off are believed", "sources/_ledger/ledger.py",
         "for row, completed in self._rows(COVERAGE) if completed]", "for row, completed in self._rows(COVERAGE)]",
         "tests/stateful/test_state_machine.py -k broke",
     ),
@@ -209,11 +209,11 @@ MUTANTS = (
     ),
     # shards, copies, schedulers
     mutant(
-        "every shard reads every parent", "sources/_incremental/shard.py",
+        "every shard reads every parent", "sources/_ledger/shard.py",
         "% self.of == self.number - 1", "% self.of >= 0", "tests/commands/test_shards.py -k belongs or own",
     ),
     mutant(
-        "each shard takes the whole rate budget", "sources/_incremental/shard.py",
+        "each shard takes the whole rate budget", "sources/_ledger/shard.py",
         "return requests_per_minute // self.of +", "return requests_per_minute +",
         "tests/commands/test_shards.py -k budget",
     ),
@@ -223,7 +223,7 @@ MUTANTS = (
         "tests/commands/test_shards.py -k beside",
     ),
     mutant(
-        "letters of another shard's parents are closed", "sources/_incremental/ledger.py",
+        "letters of another shard's parents are closed", "sources/_ledger/ledger.py",
         'and self._shard.contains(row["parent"] or row["key"])', "and True",
         "tests/commands/test_shards.py -k letter",
     ),

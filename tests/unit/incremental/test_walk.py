@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gapless.sources._http.errors import BadRequest, Loop, NotFound, Unavailable
 from gapless.sources._http.loop_guard import LoopGuard
 from gapless.sources._incremental.newest_first import newest_first, until_older
-from gapless.sources._incremental.walk_state import NEWEST, Page, WalkState
+from gapless.sources._ledger.walk_state import NEWEST, Page, WalkState
 from gapless.sources._schema.parse import Unreadable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Turns a session's load packages into one dlt resource that loads a tree of real nested tables.
 
 dlt 1.31 makes nested tables only of rows that it normalizes itself; the hints of `_hints` and
-`dlt_internals.name_root_resources` are all it takes to make them of Arrow tables.
+`_dlt/internals.py` are all it takes to make them of Arrow tables.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import dlt
 import pyarrow as pa
 from dlt.sources import DltResource
 
-from gapless.sources._incremental.dlt_internals import name_root_resources
-from gapless.sources._incremental.dlt_tables import LOAD_ID, PARENT_ID, ROOT_ID, ROW_ID
-from gapless.sources._incremental.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
-from gapless.sources._incremental.session import LoadItem, Session
-from gapless.sources._incremental.write_strategy import Arrows, WriteStrategy
+from gapless.sources._dlt.internals import name_root_resources
+from gapless.sources._dlt.tables import LOAD_ID, PARENT_ID, ROOT_ID, ROW_ID
+from gapless.sources._extract.write_strategy import Arrows, WriteStrategy
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
+from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources._schema.destination_limits import storage_check

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gapless.sources._incremental.append_only import appends
-from gapless.sources._incremental.ledger import FIRST_SEEN, MERGE, Ledger
+from gapless.sources._dlt.append_only import appends
+from gapless.sources._ledger.ledger import FIRST_SEEN, MERGE, Ledger
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.columns import TableSchema
 

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from gapless.sources._http.errors import NotFound, VendorError
-from gapless.sources._incremental.backfill_state import Backfill
-from gapless.sources._incremental.dead_letters import DeadLetters
-from gapless.sources._incremental.ledger import COVERAGE, Coverage, Ledger
-from gapless.sources._incremental.session import Session
-from gapless.sources._incremental.shard import Shard
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.backfill_state import Backfill
+from gapless.sources._ledger.dead_letters import DeadLetters
+from gapless.sources._ledger.ledger import COVERAGE, Coverage, Ledger
+from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch, digest
 from gapless.sources._schema.parse import Parsed
 from gapless.sources._schema.record import Record

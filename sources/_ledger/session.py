@@ -9,9 +9,9 @@ from time import monotonic
 from typing import Any, Literal
 
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.package import Package
-from gapless.sources._incremental.shard import Shard
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.package import Package
+from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.destination_limits import StorageCheck, no_limits
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gapless.sources._incremental.dlt_tables import LOAD_ID, LOADS, PREFIX, ROOT_ID, ROW_ID, is_completed
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, PREFIX, ROOT_ID, ROW_ID, is_completed
 
 
 def appends(capabilities: Any) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 
 import dlt
 
-from gapless.sources._incremental.append_only import appends, newest
-from gapless.sources._incremental.dlt_internals import DestinationUndefinedEntity, column_names
-from gapless.sources._incremental.dlt_tables import LOADS, is_completed
-from gapless.sources._incremental.shard import Shard
+from gapless.sources._dlt.append_only import appends, newest
+from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
+from gapless.sources._dlt.tables import LOADS, is_completed
+from gapless.sources._ledger.shard import Shard
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.record import Instant, Integer, Json, Number, Record, Text
 

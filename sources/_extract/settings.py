@@ -15,7 +15,7 @@ from typing import Any
 
 import dlt
 
-from gapless.sources._incremental.window import optional_instant
+from gapless.sources._ledger.window import optional_instant
 
 
 @dataclass(frozen=True)

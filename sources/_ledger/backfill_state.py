@@ -13,9 +13,9 @@ from typing import Any
 
 import dlt
 
-from gapless.sources._incremental.session import Counters
-from gapless.sources._incremental.walk_state import WalkState
-from gapless.sources._incremental.window import Window
+from gapless.sources._ledger.session import Counters
+from gapless.sources._ledger.walk_state import WalkState
+from gapless.sources._ledger.window import Window
 
 STATE = "backfills"
 """In the state of a source: progress by window."""

@@ -10,12 +10,12 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource, DltSource
 
+from gapless.sources._extract.resource import shapes, tree_resource
+from gapless.sources._extract.settings import Shared
 from gapless.sources._incremental.context import Connection, SyncContext
-from gapless.sources._incremental.dlt_resource import shapes, tree_resource
-from gapless.sources._incremental.ledger import Ledger
-from gapless.sources._incremental.session import LoadItem, Session
-from gapless.sources._incremental.settings import Shared
 from gapless.sources._incremental.stream import Stream
+from gapless.sources._ledger.ledger import Ledger
+from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._schema.privacy import Privacy
 
 SESSION = Parameter("session", Parameter.KEYWORD_ONLY, default=None, annotation=Session | None)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gapless.sources._http.errors import VendorError
-from gapless.sources._incremental.ledger import DEAD_LETTERS, DeadLetter, Ledger
-from gapless.sources._incremental.session import Failure, FailureKind, Session
+from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter, Ledger
+from gapless.sources._ledger.session import Failure, FailureKind, Session
 from gapless.sources._schema.arrow import Batch, digest
 from gapless.sources._schema.parse import Unreadable
 
