@@ -2,5 +2,5 @@
 
 Documented are `dlt`, `dlt.sources` and `dlt.destinations`. Each file says for each entry what it does, why it is
 needed and what would replace it. tests/test_dlt_canaries.py has one canary for each; tests/test_dlt_door.py keeps
-such imports out of all other files. The door of sources/ is sources/_dlt/internals.py.
+such imports out of all other files. No use without that may enter. The door of sources/ is sources/_dlt/internals.py.
 """
