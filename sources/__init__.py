@@ -1,7 +1,7 @@
-"""The far side of the wire: API -> typed records -> columns. Imports nothing from `pipelines`.
+"""From a vendor's API to typed records and columns. Nothing of `pipelines` may enter.
 
 The register of sources stands here: ours, and those that the configuration names by the dotted path of their package
-(`[gapless] sources = ["acme.okta"]`, or GAPLESS_SOURCES). README.md in this folder says how one is added.
+(`[gapless] sources = ["acme.okta"]`, or GAPLESS_SOURCES). README.md in this folder says how to add one.
 """
 
 from __future__ import annotations

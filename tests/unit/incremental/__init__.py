@@ -1,1 +1,1 @@
-"""The walks and their state by themselves: `sources/_incremental`."""
+"""The walks and their state by themselves: `sources/_incremental` and `sources/_ledger`."""
