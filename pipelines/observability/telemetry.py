@@ -18,11 +18,10 @@ from urllib.parse import urlsplit
 from gapless.pipelines.outcome import own_version
 
 if TYPE_CHECKING:
-    from dlt.common.pipeline import SupportsPipeline
-    from dlt.pipeline.trace import PipelineTrace
     from opentelemetry.sdk.resources import Resource
 
     from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.observability.package_trace import NamedPipeline, PackageTrace
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._http.stats import Attempt
     from gapless.sources._ledger.session import Session
@@ -77,7 +76,7 @@ class Recorder(Protocol):
     def attempt(self, name: str, attempt: Attempt) -> None:
         """Is called after each HTTP request, retries included."""
 
-    def package(self, name: str, trace: PipelineTrace) -> None:
+    def package(self, name: str, trace: PackageTrace) -> None:
         """Is called with dlt's trace of a load package, also of one that failed."""
 
     def end(self, outcome: Outcome) -> None:
@@ -166,7 +165,7 @@ class _Telemetry:
         """Records the end of a source."""
         self._each("end", outcome)
 
-    def on_end_trace(self, trace: PipelineTrace, pipeline: SupportsPipeline, send_state: bool) -> None:
+    def on_end_trace(self, trace: PackageTrace, pipeline: NamedPipeline, send_state: bool) -> None:
         """Is called by dlt after each load package, also one that failed."""
         self._each("package", pipeline.pipeline_name, trace)
 
