@@ -78,6 +78,6 @@ class Metrics:
     def _since(self, which: int) -> Iterator[Observation]:
         """Yields ages that are computed when they are read, so that they grow between two syncs."""
         now = datetime.now(UTC)
-        for name, times in list(self._times.items()):
+        for name, times in list(self._times.items()):  # a copy: the exporter reads in a thread of its own
             if moment := times[which]:
                 yield Observation((now - moment).total_seconds(), {"source": name})

@@ -180,7 +180,7 @@ class _Telemetry:
 
     def _each(self, event: str, *facts: object) -> None:
         for recorder in self._recorders:
-            with suppress(Exception):
+            with suppress(Exception):  # a bug in telemetry must not end a sync
                 getattr(recorder, event)(*facts)
 
 
@@ -208,13 +208,14 @@ class _Collector:
         """Sends what was recorded, and reports what could not be sent."""
         self._late = not _within(FLUSH_TIMEOUT, self.tracers.force_flush, self.meters.force_flush)
         failed = [signal for signal in SIGNALS if self._late or signal in self._failed]
-        self._failed.clear()
+        self._failed.clear()  # each sync reports its own losses
         if failed:
             signals = " and ".join(failed)
             self._report(f"{_collectors()} did not accept all {signals}; the sync is not affected", **_WARNING)
 
     def close(self) -> None:
         """Ends the threads of the providers."""
+        # A collector that hung at the flush hangs again: do not wait for it twice.
         _within(0.0 if self._late else FLUSH_TIMEOUT, self.tracers.shutdown, self.meters.shutdown)
 
     def _watch_export(self, signal: str, exporter: E) -> E:
@@ -232,6 +233,7 @@ class _Collector:
 
 
 def _resource() -> Resource:
+    """Returns the name and version of this service; a name in the environment wins."""
     from opentelemetry.sdk.resources import Resource
 
     named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")

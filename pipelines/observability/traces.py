@@ -49,7 +49,7 @@ class Traces:
 
     def attempt(self, name: str, attempt: Attempt) -> None:
         """Adds a span for a request that has just ended."""
-        ended = time.time_ns()
+        ended = time.time_ns()  # the client reports a request after it, so the span is dated back
         path = template(attempt.path, SOURCES[name].facts.path_words)
         span = self._tracer.start_span(
             f"{attempt.method} {path}",
@@ -112,6 +112,7 @@ def template(path: str, words: Collection[str]) -> str:
 
 
 def _set_error(span: Span, kind: str | None) -> None:
+    """Marks a span as failed, by the class of the error."""
     if kind:
         span.set_attribute("error.type", kind)
         span.set_status(Status(StatusCode.ERROR))
