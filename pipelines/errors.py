@@ -56,6 +56,7 @@ def root_cause(error: BaseException) -> BaseException:
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    # The outermost of ours: it was raised for a person, with what lies below it in mind.
     for cause in chain:
         if isinstance(cause, VendorError | GaplessError):
             return cause

@@ -71,7 +71,7 @@ def guard() -> None:
 def emit(message: str, *, event: str = "note", level: str = "info", **facts: object) -> None:
     """Writes one line to stderr. Threads may call it at the same time."""
     inner = _process.stderr.inner if _process.stderr else sys.stderr
-    with _lock:
+    with _lock:  # two threads must not mix their lines
         inner.write(line(message, event=event, level=level, **facts) + "\n")
         inner.flush()
 
@@ -125,6 +125,7 @@ class _JsonStderr(io.TextIOBase):
         return True
 
     def _emit(self, text: str) -> None:
+        """Writes one line of foreign text as an event of its own kind."""
         if text.strip():
             emit(text.rstrip(), event="stderr")
 

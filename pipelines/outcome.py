@@ -62,7 +62,7 @@ class Outcome:
 def exit_code(outcomes: list[Outcome]) -> int:
     """Returns 0 if all are complete, 1 if all failed, else 3."""
     kinds = {outcome.outcome for outcome in outcomes}
-    if kinds <= {"complete"}:
+    if kinds <= {"complete"}:  # also of no source at all: a shard may have nothing to do
         return COMPLETE
     return FAILED if kinds == {"failed"} else PARTIAL
 

@@ -38,6 +38,7 @@ _known: set[str] = set()
 
 def redact(text: str) -> str:
     """Returns `text` with each secret in it replaced by `***`."""
+    # Longest first: a secret may contain a shorter one, whose stars would leave the rest readable.
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
     return HEADER.sub(r"\1 ***", text)
@@ -88,10 +89,12 @@ def register_secrets() -> None:
     except TomlProviderReadException as error:
         where = ", ".join(path for path in error.full_paths if os.path.exists(path))
         raise WrongSettings(f"{where} is not valid TOML: {str(error).splitlines()[-1]}") from None
+    # Also in the form that they have in a URL, which an HTTP library may quote.
     _known.update(secrets, (quote(value, safe="") for value in secrets))
 
 
 def _configured() -> Iterator[str]:
+    """Yields the secrets in the environment and in dlt's files; some are too short to be one."""
     from gapless.pipelines.destinations._dlt.config import secret_documents
 
     keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}

@@ -16,7 +16,7 @@ app = typer.Typer(
     name="gapless",
     cls=output.Commands,
     invoke_without_command=True,
-    pretty_exceptions_enable=False,
+    pretty_exceptions_enable=False,  # they print local variables, which may hold keys
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -25,11 +25,14 @@ for room in (sync, inspect, serve, state):
 
 
 class LogFormat(StrEnum):
+    """The format of stderr."""
+
     TEXT = "text"
     JSON = "json"
 
 
 def _print_version(wanted: bool) -> None:
+    """Prints the version and ends the command."""
     if wanted:
         version = own_version()
         typer.echo(f"gapless {version}" if version != "0" else "gapless, run from its folder without being installed")

@@ -57,6 +57,7 @@ def time(text: str, option: str) -> datetime:
 
 
 def _ids(names: list[str], ids: list[str], window: str | None) -> tuple[str, ...]:
+    """Returns each id once. Raises WrongSettings if the source has no endpoint for one record."""
     if len(names) != 1:
         raise WrongSettings("--id needs the one source it belongs to: gapless sync SOURCE --id ID")
     source = SOURCES[names[0]]

@@ -61,7 +61,7 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
     """
     target = Target.of_file(file)
     _require_demo_file(file)
-    with target.lock():
+    with target.lock():  # another demo into the same file must not lose its data
         _create_file(file)
     result = DemoResult(file)
     with ExitStack() as stack:
@@ -83,6 +83,7 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
 
 
 def _sync(target: Target, start: Watch, end: Callable[[Outcome], None]) -> list[Outcome]:
+    """Syncs all sources once."""
     outcomes = []
     for outcome in sync(list(SOURCES), target, SyncRequest(), start):
         end(outcome)
@@ -129,6 +130,7 @@ def _require_demo_file(file: Path) -> None:
 
 
 def _create_file(file: Path) -> None:
+    """Replaces `file` by an empty database with the mark in it."""
     for old in (file, file.with_name(file.name + ".wal")):
         old.unlink(missing_ok=True)
     with duckdb.connect(str(file)) as connection:
@@ -136,6 +138,7 @@ def _create_file(file: Path) -> None:
 
 
 def _count_rows(result: DemoResult) -> None:
+    """Adds the current row count of each table to `result.tables`."""
     with duckdb.connect(str(result.file), read_only=True) as connection:
         for name, source in SOURCES.items():
             for table in source.tables:
@@ -145,6 +148,7 @@ def _count_rows(result: DemoResult) -> None:
 
 
 def _run_query(result: DemoResult) -> None:
+    """Puts the answer to QUERY into `result`; times are UTC on every machine."""
     with duckdb.connect(str(result.file), read_only=True) as connection:
         answer = connection.execute("set timezone = 'UTC'").execute(QUERY)
         result.columns = [column[0] for column in answer.description or []]

@@ -56,6 +56,7 @@ def checks(destination: str) -> Iterator[Check]:
 
 
 def _source(source: Source) -> Iterator[Check]:
+    """Checks the settings of a source and, if they are complete, its key."""
     name = source.name
     try:
         missing = missing_settings(name)
@@ -82,6 +83,7 @@ def _settings_origin(source: Source) -> str:
 
 
 def _check_key(source: Source) -> Check:
+    """Sends the vendor's cheapest request with the configured key."""
     session, name = Session(), f"{source.name} key"
     build(source, session, **PING_SETTINGS)
     if session.client is None:
@@ -106,6 +108,7 @@ def _remedy(source: Source, error: VendorError) -> str:
 
 
 def _destination(destination: str) -> Iterator[Check]:
+    """Checks that the destination can be found, locked and opened."""
     try:
         target = Target.find(destination)
     except WrongSettings as error:
@@ -118,7 +121,7 @@ def _destination(destination: str) -> Iterator[Check]:
             with target.opened():
                 if target.file is None:
                     _reachable(target, str(folder))
-            if fresh and target.file:
+            if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
     except Locked:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
@@ -134,6 +137,7 @@ def _destination(destination: str) -> Iterator[Check]:
 
 
 def _reachable(target: Target, folder: str) -> None:
+    """Runs `select 1` on a server. Raises what dlt or the driver raises."""
     import dlt
 
     pipeline = dlt.pipeline(
@@ -147,6 +151,7 @@ def _reachable(target: Target, folder: str) -> None:
 
 
 def _versions() -> Iterator[Check]:
+    """Compares the installed libraries with the versions that gapless declares."""
     from packaging.requirements import Requirement
 
     try:
@@ -163,6 +168,7 @@ def _versions() -> Iterator[Check]:
 
 
 def _clock() -> Check:
+    """Checks the clock, because watermarks never pass the current time: a slow clock would hold them back."""
     now = datetime.now(UTC)
     if now < EARLIEST:
         return Check("clock", "fail", f"{now:%Y-%m-%d %H:%M} UTC is in the past", "Set this machine's clock.")

@@ -46,7 +46,7 @@ def open_target(destination: str, shard: Shard | None = None, accept_append: boo
     """
     from gapless.pipelines.destinations.target import Target
 
-    initialise()
+    initialise()  # first: to find a destination reads dlt's configuration
     return Target.find(destination, shard, accept_append)
 
 
@@ -55,7 +55,7 @@ def initialise() -> None:
     apply_dlt_defaults()
     redaction.register_secrets()
     redaction.guard_logs()
-    json_logs.guard()
+    json_logs.guard()  # last: it replaces the formatter that guard_logs has set
 
 
 def configured_sources() -> list[str]:

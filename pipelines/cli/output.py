@@ -57,6 +57,7 @@ def print_results(*results: RenderableType) -> None:
 
 def print_json(content: Mapping[str, object]) -> None:
     """Writes the one JSON document of a command to stdout, on one line and redacted."""
+    # Not through rich, which would wrap long lines and break the document.
     sys.stdout.write(json.dumps(cleaned(content), ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
@@ -79,6 +80,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Moves the global options to the front and switches JSON lines on before anything can fail."""
+        # Read here, because a document is also due for an error before the option is parsed.
         ctx.meta["gapless.json"] = "--json" in args
         if "--debug" in args:
             args = ["--debug", *(arg for arg in args if arg != "--debug")]
@@ -138,6 +140,7 @@ def _end_wrong_usage(error: UsageError) -> None:
 
 
 def _message_and_code(error: BaseException) -> tuple[str, int]:
+    """Returns the text for a person and the exit code."""
     if isinstance(error, KeyboardInterrupt):
         return "Stopped. What is committed stays; run the same command again to continue.", INTERRUPTED
     if isinstance(error, GaplessError):
@@ -147,5 +150,6 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
 
 
 def _print_error_json(ctx: Context, text: str, code: int) -> None:
+    """Prints the document of a command that failed, if --json was given."""
     if ctx.meta.get("gapless.json"):
         print_json({"error": text, "exit_code": code})

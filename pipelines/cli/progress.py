@@ -52,6 +52,8 @@ def displayed(console: Console, every: float = PLAIN_EVERY) -> Iterator[Display]
 
 
 def _printer(console: Console) -> Callable[..., None]:
+    """Returns a function that prints a line and drops the facts, which only JSON lines show."""
+
     def emit(text: str, **_: object) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -143,6 +145,7 @@ class _Plain:
         self._session = session
         self._emit(f"{name}: started", event="started", source=name)
         self._stop = threading.Event()
+        # A daemon: it must not keep the process alive after an error.
         threading.Thread(target=self._repeat, args=(name, session, self._stop), daemon=True).start()
 
     def end(self, outcome: Outcome) -> None:
@@ -153,10 +156,12 @@ class _Plain:
         self._emit(f"{outcome.source}: {outcome_text(outcome)}", **event, **read, **outcome_facts(outcome))
 
     def stop(self) -> None:
+        """Ends the lines of the current source."""
         if self._stop:
             self._stop.set()
 
     def _repeat(self, name: str, session: Session, stop: threading.Event) -> None:
+        """Writes a line every `every` seconds until the source ends."""
         started = time.monotonic()
         while not stop.wait(self._every):
             elapsed = time.monotonic() - started

@@ -42,6 +42,7 @@ def table(title: str, columns: list[str], rows: Sequence[Sequence[object]]) -> T
 
 
 def _cell(value: object) -> Text:
+    """Returns a cell as plain text: rich must not read markup in a record's text."""
     if isinstance(value, Text):
         return value
     if isinstance(value, int | float):
@@ -56,6 +57,7 @@ def summary(outcomes: list[Outcome]) -> Table:
 
 
 def _row(outcome: Outcome) -> list[object]:
+    """Returns the row of one source; child tables count in `rows` and are not listed."""
     loaded = outcome.vendor_rows()
     roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(loaded.items()) if "__" not in name)
     return [
@@ -94,6 +96,7 @@ def tables(found: list[Status]) -> Table:
 
 
 def _drift(seen: Drift | None) -> str | None:
+    """Returns the unknown fields of a table and how many rows have one."""
     return f"{', '.join(seen.fields)} (in {seen.rows:,} rows)" if seen else None
 
 
@@ -132,6 +135,7 @@ def gaps(found: list[Gap], where: str) -> Iterator[RenderableType]:
     if not found:
         yield f"no gaps: {where} is proven complete up to the time when each vendor was last read"
         return
+    # By kind, as thousands of gaps of one kind would hide the single gap of another.
     by_kind: dict[tuple[str, str], list[Gap]] = {}
     for gap in found:
         by_kind.setdefault((gap.source, gap.kind), []).append(gap)
@@ -144,6 +148,7 @@ def gaps(found: list[Gap], where: str) -> Iterator[RenderableType]:
 
 
 def _span(gap: Gap) -> str:
+    """Returns the interval of a gap, if it has one, and its reason."""
     span = f"{gap.since or 'the beginning'} to {gap.until or 'now'}: " if gap.since or gap.until else ""
     return span + gap.why
 
@@ -163,6 +168,7 @@ def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
 
 
 def _remarks(one: Verified) -> Iterator[str]:
+    """Yields what a reader should know or do about one source."""
     if one.error:
         yield f"{one.source} failed: {one.error}{_next(one)}"
     if one.undecided:
@@ -210,6 +216,7 @@ def check(one: Check) -> Text:
 
 
 def _when(value: datetime | None) -> str:
+    """Returns a time to the second, or "never"."""
     return f"{value:%Y-%m-%d %H:%M:%S}" if value else "never"
 
 

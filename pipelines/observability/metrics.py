@@ -14,9 +14,8 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from gapless.pipelines.outcome import LEDGER_TABLES
 
 if TYPE_CHECKING:
-    from dlt.pipeline.trace import PipelineTrace
-
     from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.observability.package_trace import PackageTrace
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._http.stats import Attempt
     from gapless.sources._ledger.session import Session
@@ -50,7 +49,7 @@ class Metrics:
         if attempt.number > 1:
             self._retries.add(1, {"source": name})
 
-    def package(self, name: str, trace: PipelineTrace) -> None:
+    def package(self, name: str, trace: PackageTrace) -> None:
         """Counts the rows of a load package that was loaded."""
         info = trace.last_normalize_info if trace.last_load_info else None
         for table, rows in (info.row_counts if info else {}).items():
@@ -79,6 +78,6 @@ class Metrics:
     def _since(self, which: int) -> Iterator[Observation]:
         """Yields ages that are computed when they are read, so that they grow between two syncs."""
         now = datetime.now(UTC)
-        for name, times in list(self._times.items()):
+        for name, times in list(self._times.items()):  # a copy: the exporter reads in a thread of its own
             if moment := times[which]:
                 yield Observation((now - moment).total_seconds(), {"source": name})

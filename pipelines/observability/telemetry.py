@@ -18,11 +18,10 @@ from urllib.parse import urlsplit
 from gapless.pipelines.outcome import own_version
 
 if TYPE_CHECKING:
-    from dlt.common.pipeline import SupportsPipeline
-    from dlt.pipeline.trace import PipelineTrace
     from opentelemetry.sdk.resources import Resource
 
     from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.observability.package_trace import NamedPipeline, PackageTrace
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._http.stats import Attempt
     from gapless.sources._ledger.session import Session
@@ -77,7 +76,7 @@ class Recorder(Protocol):
     def attempt(self, name: str, attempt: Attempt) -> None:
         """Is called after each HTTP request, retries included."""
 
-    def package(self, name: str, trace: PipelineTrace) -> None:
+    def package(self, name: str, trace: PackageTrace) -> None:
         """Is called with dlt's trace of a load package, also of one that failed."""
 
     def end(self, outcome: Outcome) -> None:
@@ -166,7 +165,7 @@ class _Telemetry:
         """Records the end of a source."""
         self._each("end", outcome)
 
-    def on_end_trace(self, trace: PipelineTrace, pipeline: SupportsPipeline, send_state: bool) -> None:
+    def on_end_trace(self, trace: PackageTrace, pipeline: NamedPipeline, send_state: bool) -> None:
         """Is called by dlt after each load package, also one that failed."""
         self._each("package", pipeline.pipeline_name, trace)
 
@@ -181,7 +180,7 @@ class _Telemetry:
 
     def _each(self, event: str, *facts: object) -> None:
         for recorder in self._recorders:
-            with suppress(Exception):
+            with suppress(Exception):  # a bug in telemetry must not end a sync
                 getattr(recorder, event)(*facts)
 
 
@@ -209,13 +208,14 @@ class _Collector:
         """Sends what was recorded, and reports what could not be sent."""
         self._late = not _within(FLUSH_TIMEOUT, self.tracers.force_flush, self.meters.force_flush)
         failed = [signal for signal in SIGNALS if self._late or signal in self._failed]
-        self._failed.clear()
+        self._failed.clear()  # each sync reports its own losses
         if failed:
             signals = " and ".join(failed)
             self._report(f"{_collectors()} did not accept all {signals}; the sync is not affected", **_WARNING)
 
     def close(self) -> None:
         """Ends the threads of the providers."""
+        # A collector that hung at the flush hangs again: do not wait for it twice.
         _within(0.0 if self._late else FLUSH_TIMEOUT, self.tracers.shutdown, self.meters.shutdown)
 
     def _watch_export(self, signal: str, exporter: E) -> E:
@@ -233,6 +233,7 @@ class _Collector:
 
 
 def _resource() -> Resource:
+    """Returns the name and version of this service; a name in the environment wins."""
     from opentelemetry.sdk.resources import Resource
 
     named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")

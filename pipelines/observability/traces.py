@@ -17,9 +17,8 @@ from gapless.pipelines.outcome import exit_code
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
-    from dlt.pipeline.trace import PipelineStepTrace, PipelineTrace
-
     from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.observability.package_trace import PackageTrace, StepTrace
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._http.stats import Attempt
     from gapless.sources._ledger.session import Session
@@ -50,7 +49,7 @@ class Traces:
 
     def attempt(self, name: str, attempt: Attempt) -> None:
         """Adds a span for a request that has just ended."""
-        ended = time.time_ns()
+        ended = time.time_ns()  # the client reports a request after it, so the span is dated back
         path = template(attempt.path, SOURCES[name].facts.path_words)
         span = self._tracer.start_span(
             f"{attempt.method} {path}",
@@ -68,7 +67,7 @@ class Traces:
         _set_error(span, attempt.error)
         span.end(ended)
 
-    def package(self, name: str, trace: PipelineTrace) -> None:
+    def package(self, name: str, trace: PackageTrace) -> None:
         """Turns dlt's trace of one load package into spans."""
         steps = [step for step in trace.steps if step.step in STEPS]
         parent = set_span_in_context(self._sources[name])
@@ -113,12 +112,13 @@ def template(path: str, words: Collection[str]) -> str:
 
 
 def _set_error(span: Span, kind: str | None) -> None:
+    """Marks a span as failed, by the class of the error."""
     if kind:
         span.set_attribute("error.type", kind)
         span.set_status(Status(StatusCode.ERROR))
 
 
-def _kind(step: PipelineStepTrace) -> str | None:
+def _kind(step: StepTrace) -> str | None:
     """Returns the class of the error that ended a step, None if it succeeded."""
     if not step.step_exception:
         return None

@@ -88,6 +88,7 @@ def configured() -> Webhook | None:
 
 
 def _setting(name: str) -> str:
+    """Returns a setting from [gapless] or the top of dlt's configuration; a list becomes a text with commas."""
     import dlt
 
     key = name.lower()
@@ -105,7 +106,7 @@ def notifying(webhook: Webhook | None, target: Target, report: Callable[..., Non
     outcomes: list[Outcome] = []
     try:
         yield outcomes
-    except (Locked, WrongSettings):
+    except (Locked, WrongSettings):  # nothing was synced, and the person who started it sees the message
         raise
     except Exception as error:
         _notify(webhook, target, outcomes, report, error)
@@ -130,7 +131,7 @@ def _notify(
             event = "recovered"
         if event in webhook.on:
             deliver(webhook.url, cleaned(document(event, code, target.destination, outcomes, kind)))
-    except Exception as failure:
+    except Exception as failure:  # whatever it is, the sync has ended well or badly without it
         reason = str(failure) if isinstance(failure, VendorError) else type(failure).__name__
         report(f"the webhook did not get the message: {reason}", event="webhook", level="warning")
 
@@ -149,6 +150,7 @@ def document(event: str, code: int, destination: str, outcomes: list[Outcome], e
 
 
 def _source(outcome: Outcome) -> SourceReport:
+    """Returns one source's part of the message: error classes only, as an error's text may quote an id."""
     return {
         "source": outcome.source,
         "outcome": outcome.outcome,
@@ -171,6 +173,7 @@ def _counts(outcome: Outcome) -> dict[str, int]:
 
 
 def _line(outcome: Outcome) -> str:
+    """Returns one source's part of `text`."""
     failures = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome).items())
     reason = ADVICE_OF.get(outcome.error_kind or "") or outcome.error_kind or (failures and f"failed: {failures}")
     rows = f"{sum(outcome.vendor_rows().values()):,} rows"

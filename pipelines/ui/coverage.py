@@ -56,6 +56,7 @@ def _missing(value: str | list[list[str | None]] | None) -> list[list[str | None
 
 
 def _gaps(source: str, now: datetime) -> str:
+    """Returns the table of gaps, or that there are none."""
     from gapless.pipelines.ledger.gaps import gaps
 
     file = current().readable
@@ -68,6 +69,7 @@ def _gaps(source: str, now: datetime) -> str:
 
 
 def _line(row: tuple[Any, ...], start: datetime, now: datetime) -> str:
+    """Returns the name and the bars of one line of coverage."""
     source, stream, parent, *_, error, failures = row
     name = f"{source}.{stream} {parent}".strip()
     bars = [

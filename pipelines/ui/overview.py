@@ -120,11 +120,13 @@ def volume(db: Database, period: str, source: str) -> str:
 
 
 def _size(first: date, last: date) -> str:
+    """Returns the bucket of a chart, so that it has at most about 130 columns."""
     days = (last - first).days
     return "day" if days <= 120 else "week" if days <= 900 else "month"
 
 
 def _start(day: date, size: str) -> date:
+    """Returns the first day of the bucket that `day` is in."""
     if size == "month":
         return day.replace(day=1)
     return day - timedelta(days=day.weekday()) if size == "week" else day
@@ -135,6 +137,7 @@ def _drawn(rows: list[tuple[Any, ...]], names: list[str], size: str, value: int,
     while at <= last:
         buckets.append(at)
         at = _start(at + timedelta(days={"day": 1, "week": 7, "month": 32}[size]), size)
+    # Buckets without a record are drawn, too: a day without data is worth seeing.
     sums = {(bucket, name): 0 for bucket in buckets for name in names}
     for row in rows:
         sums[_start(row[0], size), row[1]] += row[value]

@@ -90,6 +90,7 @@ def connected(ui_target: UiTarget | None = None) -> Iterator[Database]:
     if not file.exists():
         raise QueryUnavailable("Nothing synced yet.", _first_steps(file))
     with _open(file) as connection:
+        # Else DuckDB prints times in the zone of the machine.
         connection.execute("set timezone = 'UTC'")
         views = "select count(*) from duckdb_views() where schema_name = ? and view_name = 'timeline'"
         if connection.execute(views, [SCHEMA]).fetchone() == (0,):

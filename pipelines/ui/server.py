@@ -53,6 +53,7 @@ def serve(target: Target, port: int, browser: bool, message: Callable[[str], Non
 
 
 def _listening(port: int) -> socket.socket:
+    """Returns a listening socket. Raises GaplessError if the port is in use."""
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
@@ -60,6 +61,7 @@ def _listening(port: int) -> socket.socket:
 
 
 def _app(token: str) -> ASGIApplication:
+    """Returns the notebook as a web application that asks for the token."""
     import marimo
 
     builder = marimo.create_asgi_app(quiet=True, include_code=False, token=token)

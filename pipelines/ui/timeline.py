@@ -121,6 +121,7 @@ def timeline(db: Database, /, page: int, **chosen: str) -> str:
 
 
 def _line(row: tuple[Any, ...]) -> list[object]:
+    """Returns the cells of one event."""
     at, source, actor, action, kind, key, status, summary, error, row_table, row_id = row
     mark = badge(status, "bad" if error or status in HARD else "") if status else None
     summary_text = markup.plain(summary) if summary else error

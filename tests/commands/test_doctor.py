@@ -120,7 +120,7 @@ def test_the_vendor_is_not_there(omni: Any, monkeypatch: pytest.MonkeyPatch) -> 
     check = found()["omni key"]
     assert check["result"] == "fail"
     assert "the retry budget of 0.05 s" in check["found"]
-    assert "OMNI_BASE_URL and this machine's way to the network" in check["mends"]
+    assert "OMNI_BASE_URL and this machine's network" in check["mends"]
 
 
 def test_another_sync_holds_the_lock(omni: Any) -> None:

@@ -101,12 +101,14 @@ def verify(
     from gapless.pipelines.sync import build
     from gapless.pipelines.verify.verify import exit_code, synced
 
+    # A repair needs the complete comparison: a sample would leave records missing and still say "repaired".
     if sample and (whole or repair):
         raise WrongSettings("--whole and --repair compare all records, --sample only some: leave out one of them.")
     target, names = open_target(destination, accept_append=not repair), build.known(sources or [])
     names = names or synced(target, configured_sources())
     if not names:
         print_nothing_synced(target)
+    # Printed with the result, so that a sample can be repeated after a repair.
     seed = _random_seed() if seed is None else seed
     found = _compare(target, names, sample, seed, whole, repair)
     code = exit_code(found)
@@ -118,6 +120,7 @@ def verify(
 
 
 def _random_seed() -> int:
+    """Returns a number of six digits, short enough to type."""
     from random import randrange
 
     return randrange(10**6)
@@ -126,6 +129,7 @@ def _random_seed() -> int:
 def _compare(
     target: Target, names: list[str], sample: int | None, seed: int, whole: bool, repair: bool
 ) -> list[Verified]:
+    """Compares each source in turn and repairs it before the next one is compared."""
     from gapless.pipelines.verify.verify import SAMPLE
     from gapless.pipelines.verify.verify import verify as compare
 
@@ -134,6 +138,7 @@ def _compare(
 
 
 def _repair(target: Target, found: Verified) -> Verified:
+    """Reads the missing records again. Returns the comparison after that."""
     from gapless.pipelines.cli import progress
     from gapless.pipelines.verify.verify import repaired
 
@@ -180,7 +185,7 @@ def doctor(destination: Destination = "duckdb", as_json: Json = False) -> None:
     checks = []
     for check in run_checks(destination):
         checks.append(check)
-        if not as_json:
+        if not as_json:  # at once, as a vendor that does not answer takes seconds
             output.print_results(render.check(check))
     code = FAILED if any(check.result == "fail" for check in checks) else COMPLETE
     if as_json:

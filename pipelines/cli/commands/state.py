@@ -73,8 +73,9 @@ def _confirm(yes: bool, question: str) -> None:
     if yes:
         return
     try:
+        # A prompt is not a JSON line, and a log collector cannot answer it.
         agreed = typer.confirm(question, err=True) if not json_logs.on() else None
-    except typer.Abort:
+    except typer.Abort:  # stdin is closed, as under cron
         agreed = None
     if agreed is None:
         raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")
@@ -84,6 +85,7 @@ def _confirm(yes: bool, question: str) -> None:
 
 
 def _print_change(name: str, proofs: int | None, as_json: bool) -> None:
+    """Prints how many proofs were changed; None: the source was never synced."""
     if as_json:
         output.print_json({"source": name, "changed": proofs})
     elif proofs is None:

@@ -84,6 +84,7 @@ class _Rounds:
             return report.print_outcomes(outcomes, self.as_json)
 
     def _outcomes(self) -> Iterator[Outcome]:
+        """Yields each outcome as soon as its source has ended; display and telemetry follow along."""
         from gapless.pipelines.cli import progress
         from gapless.pipelines.sync import run
 
@@ -124,11 +125,13 @@ def sync(
 
     interval = arguments.seconds(every) if every else None
     target = open_target(destination, arguments.shard(shard, ids or []), accept_append)
+    # Names are checked before credentials, so that a misspelt source is not reported as one without keys.
     names = build.known(sources or [])
     request = arguments.sync_request(names, since, until, ids or [])
     names = names or configured_sources()
     for line in (*arguments.idle(names, target.shard), *arguments.append_only(target)):
         output.print_message(line)
+    # Before the first request: a wrong webhook setting must not show only when a sync has failed.
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
         rounds = _Rounds(names, target, request, as_json, watcher, hook)
