@@ -41,8 +41,10 @@ def initialise() -> None:
     """Settings and the net under the keys, before anything is asked."""
     from gapless.pipelines import redaction
     from gapless.pipelines.config import apply_dlt_defaults
+    from gapless.pipelines.sync.build import check_register
 
     apply_dlt_defaults()
+    check_register()
     redaction.register_secrets()
     redaction.guard_logs()
     json_logs.guard()

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from gapless.pipelines.errors import MissingSettings, WrongSettings
-from gapless.sources import SOURCES, Source
+from gapless.sources import SOURCES, Source, register_problems
 from gapless.sources._incremental.session import Session
 from gapless.sources._incremental.shard import Shard
 
@@ -36,6 +36,13 @@ def _named(source: Source, told: str) -> str:
     own = "|".join(("base_url", "requests_per_minute", "workers", "lag", "relist_after"))
     named = re.sub(rf"\b(?:{source.name}_)?({own})\b", lambda found: f"{source.name}_{found[1]}".upper(), told)
     return f"{named.rstrip('.')}. sources/{source.name}/README.md explains its settings."
+
+
+def check_register() -> None:
+    """Raises WrongSettings, naming each registered source that is none, and the setting that mends it."""
+    if problems := list(register_problems()):
+        where = "GAPLESS_SOURCES" if os.environ.get("GAPLESS_SOURCES") else "[gapless] sources in .dlt/config.toml"
+        raise WrongSettings("\n".join([*problems, f"Correct {where}; sources/README.md says how a source is made."]))
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:
