@@ -6,126 +6,24 @@ The register of sources stands here: ours, and those that the configuration name
 
 from __future__ import annotations
 
-import inspect
-import os
-import tomllib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
 
-from gapless.sources.facts import Facts
-
-if TYPE_CHECKING:
-    from gapless.sources._incremental.stream import Stream
-    from gapless.sources._schema.arrow import Table
+from gapless.sources.register import configured_packages, package_problem, register
+from gapless.sources.source import Source
 
 OURS = ("omni", "sequence", "kizen", "tines")
+OUR_PACKAGES = [f"{__name__}.{name}" for name in OURS]
+
+SOURCES, _PROBLEMS = register([*OUR_PACKAGES, *configured_packages()])
 
 
-@dataclass(frozen=True)
-class Source:
-    """A vendor by name: its config section, dataset and, in capitals, the prefix of its settings.
-
-    Its package is imported when it is first asked for something: dlt takes most of a second, `--help` must not.
-    """
-
-    name: str
-    package: str
-    """Dotted path."""
-
-    @classmethod
-    def at(cls, package: str) -> Source:
-        """Returns the source whose package has this dotted path; the last part is its name."""
-        return cls(package.rpartition(".")[2], package)
-
-    @property
-    def module(self) -> Any:
-        return import_module(self.package)
-
-    @property
-    def api(self) -> Any:
-        return import_module(f"{self.package}.api")
-
-    @property
-    def fake(self) -> Any:
-        """The class of the simulated vendor."""
-        return import_module(f"{self.package}.fake").Fake
-
-    @property
-    def build(self) -> Any:
-        """The `@dlt.source` function."""
-        return getattr(self.module, self.name)
-
-    @property
-    def stream(self) -> Stream:
-        """How its records are listed and synced."""
-        found: Stream = self.module.STREAM
-        return found
-
-    @cached_property
-    def facts(self) -> Facts:
-        """What is known of it besides how it is read; does not import it."""
-        return Facts.read(self.folder / "facts.toml")
-
-    @property
-    def folder(self) -> Path:
-        """Where its files are. Raises ModuleNotFoundError if there is no such package; does not import it."""
-        found = find_spec(self.package)
-        if found is None or not found.submodule_search_locations:
-            raise ModuleNotFoundError(f"the source {self.package} is registered, and there is no such package")
-        return Path(next(iter(found.submodule_search_locations)))
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """Every root table: the records', then the parents', then others."""
-        return self.stream.tables
-
-    @property
-    def main(self) -> Table:
-        """The records' table."""
-        return self.stream.table
-
-    @property
-    def split_by(self) -> str | None:
-        """What it reads one by one, so that a sync of it can be split into shards."""
-        parents = self.stream.parents
-        return parents.noun if parents else None
-
-    @cached_property
-    def needs(self) -> tuple[str, ...]:
-        """Settings without which it cannot run."""
-        import dlt
-
-        required = (dlt.secrets.value, dlt.config.value)
-        parameters = inspect.signature(self.build).parameters.values()
-        return tuple(one.name for one in parameters if any(one.default is mark for mark in required))
-
-    @property
-    def views(self) -> list[Path]:
-        """The files of the views that are about this source alone; `timeline.sql` is its part of the timeline."""
-        return sorted((self.folder / "views").glob("*.sql"))
+def register_problems() -> Iterator[str]:
+    """Yields what is wrong with the sources that the configuration names; imports their packages."""
+    yield from _PROBLEMS
+    for source in SOURCES.values():
+        problem = None if source.package in OUR_PACKAGES else package_problem(source)
+        if problem:
+            yield f"{source.package}: {problem}"
 
 
-def _configured() -> Iterator[str]:
-    """Dotted paths of the configuration, read without dlt, for `--help` and TAB to be instant."""
-    if given := os.environ.get("GAPLESS_SOURCES"):
-        yield from given.replace(",", " ").split()
-        return
-    file = Path(os.environ.get("DLT_PROJECT_DIR", ".")) / ".dlt" / "config.toml"
-    try:
-        found = tomllib.loads(file.read_text(encoding="utf-8")).get("gapless", {}).get("sources", [])
-    except (OSError, ValueError, AttributeError):
-        return  # a sync reads the file again, with dlt, and says what is wrong with it
-    yield from found if isinstance(found, list) else []
-
-
-def _registered(packages: Iterable[str]) -> dict[str, Source]:
-    sources = [Source.at(package) for package in packages]
-    return {source.name: source for source in sources}
-
-
-SOURCES = _registered([*(f"gapless.sources.{name}" for name in OURS), *_configured()])
+__all__ = ["OURS", "SOURCES", "Source", "register_problems"]

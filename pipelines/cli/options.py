@@ -51,8 +51,11 @@ def open_target(destination: str, shard: Shard | None = None, accept_append: boo
 
 
 def initialise() -> None:
-    """Sets dlt's defaults and starts redaction. Raises WrongSettings for a TOML file that cannot be parsed."""
+    """Sets dlt's defaults and starts redaction. Raises WrongSettings for a TOML file or a register that is wrong."""
+    from gapless.pipelines.sync.build import check_register
+
     apply_dlt_defaults()
+    check_register()
     redaction.register_secrets()
     redaction.guard_logs()
     json_logs.guard()  # last: it replaces the formatter that guard_logs has set

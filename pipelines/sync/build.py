@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from gapless.pipelines.errors import MissingSettings, WrongSettings
-from gapless.sources import SOURCES, Source
+from gapless.sources import SOURCES, Source, register_problems
 from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.shard import Shard
@@ -43,6 +43,13 @@ def build(source: Source, session: Session, **settings: Any) -> Any:
 def _wrong_setting(source: Source, problem: str) -> WrongSettings:
     page = f"sources/{source.name}/README.md"
     return WrongSettings(f"{source.name}: {problem.rstrip('.')}. {page} explains its settings.")
+
+
+def check_register() -> None:
+    """Raises WrongSettings, naming each registered source that is none, and the setting that mends it."""
+    if problems := list(register_problems()):
+        where = "GAPLESS_SOURCES" if os.environ.get("GAPLESS_SOURCES") else "[gapless] sources in .dlt/config.toml"
+        raise WrongSettings("\n".join([*problems, f"Correct {where}; sources/README.md says how a source is made."]))
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:

@@ -85,7 +85,7 @@ def _walk(source: Source, client: Client, asked: Window, found: Plan) -> None:
     """A listing that is walked from its newest page: down to the oldest, or to where the span begins."""
     window = _window(source, asked)
     stream = source.stream
-    page = next(stream.listed_pages(client, ListedParent("")), None)
+    page = next(stream.listed_pages(client, ListedParent(""), window), None)
     if page is None or not page.times:
         found.requests = found.at_most = 1
         return
@@ -95,7 +95,7 @@ def _walk(source: Source, client: Client, asked: Window, found: Plan) -> None:
     total, size = max(page.total or 0, len(page.times)), len(page.raws)
     found.requests = found.at_most = ceil(total / size)
     found.records = total
-    if window:
+    if window and not stream.by_time:
         newest = max(filter(None, page.times.values()), default=None)
         oldest = stream.oldest_record(client) if total > size else None
         first = min(filter(None, (oldest or page).times.values()), default=None)

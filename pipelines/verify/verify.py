@@ -28,6 +28,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
 
 SAMPLE = 20
@@ -158,7 +159,10 @@ class _Comparison:
         chosen = self._chosen(client)
         self._found.parents = len(chosen)
         counted = self._stream.column is None and self._sample is not None
-        pages: Callable[[ListedParent], Iterator[ListedPage]] = partial(self._stream.listed_pages, client)
+
+        def pages(parent: ListedParent) -> Iterator[ListedPage]:
+            return self._stream.listed_pages(client, parent, Window(since=self._proofs[parent.id][0]))
+
         read = partial(self._newest, pages) if counted else pages
         total, ended = None, list[str]()
         ping = partial(self._source.api.ping, client)
@@ -238,12 +242,15 @@ class _Comparison:
     def _count(self, total: int | None) -> None:
         """A listing without parents: its total beside what is here."""
         found, (start, _) = self._found, self._proofs[""]
-        found.by, found.here = "count", self._held.get("", 0)
-        if total is None or start:
-            why = (
-                "the vendor tells no total" if total is None else "the vendor's total holds older ones than are kept"
+        if total is None:
+            found.undecided = (
+                f"the vendor tells no total, so the ids of the newest {found.served:,} were compared, and"
+                f" {self._held.get('', 0):,} are here: gapless verify {found.source} --whole compares all"
             )
-            found.undecided = f"{why}: --whole compares ids"
+            return
+        found.by, found.here = "count", self._held.get("", 0)
+        if start:
+            found.undecided = "the vendor's total holds older ones than are kept: --whole compares ids"
             return
         found.served = total
         fewer = total - found.newer - found.here

@@ -17,7 +17,7 @@ from gapless.sources._incremental.parent_listing import listed_parents, read_par
 from gapless.sources._ledger.ledger import Coverage, Ledger, instant
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.session import Failure, LoadItem
-from gapless.sources._ledger.window import Window
+from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id, record_time
@@ -47,6 +47,7 @@ class DetailFeed:
 
     by_id: str | None = "record"
     walks: bool = False
+    by_time: bool = False
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -60,7 +61,7 @@ class DetailFeed:
         """Yields the vendor's parents, page by page."""
         return listed_parents(self.parents, client)
 
-    def listed_pages(self, client: Client, parent: ListedParent) -> Iterator[ListedPage]:
+    def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's listing with its ids and times."""
         for page in self.pages(client, parent.id):
             yield listed_page(self.listing, Answer(page.records, parent.count))

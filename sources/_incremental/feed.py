@@ -19,7 +19,7 @@ from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import COVERAGE, Coverage
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page, WalkState
-from gapless.sources._ledger.window import Window
+from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id
@@ -28,6 +28,10 @@ ACCOUNT_CHANGED = (
     "{stream}: not one of the newest records of the last sync is there any more, so all were read again. If the"
     " keys are another account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
 )
+UNREADABLE = (
+    "could not be read before, and the vendor has no endpoint for one record:"
+    " `gapless gaps` says how to read it again"
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Feed:
     """A listing that serves its newest records first.
 
     `pages(client, after)` reads on from a cursor. With `by_time` it is `pages(client, after, since, until)`, and the
-    vendor itself leaves out what was not created in [since, until); either may be None.
+    vendor itself leaves out what was not created in [since, until); either may be None. A cursor that is read on from
+    carries its filter. The filter may let more through (whole days, say), never less.
     """
 
     table: Table
@@ -70,8 +75,12 @@ class Feed:
         elif sync.window:
             yield from self._window(sync, letters)
         else:
-            yield from self._by_id(sync, [letter.key for letter in letters.records()], letters)
+            if self.record:
+                yield from self._by_id(sync, [letter.key for letter in letters.records()], letters)
             yield from self._newest(sync, letters)
+            if not self.record:
+                for letter in letters.unmet():
+                    sync.session.failures.append(Failure(UNREADABLE, self.table.name, "record", letter.key))
 
     def _newest(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
         """What is new since the last sync, and what an interrupted one left."""
@@ -138,11 +147,7 @@ class Feed:
 
         When the vendor cannot answer for one, the others wait for the next sync: each may cost a whole retry budget.
         """
-        if self.record is None:
-            sync.session.failures += [
-                Failure("cannot be read again by its id", self.table.name, "record", key) for key in ids
-            ]
-            return
+        assert self.record is not None, "--id is refused for a source without it"
         for key in ids:
             try:
                 raw = self.record(sync.client, key)
@@ -162,9 +167,9 @@ class Feed:
         """Yields the one parent that stands for the whole listing; asks nobody."""
         yield [ListedParent("")]
 
-    def listed_pages(self, client: Client, parent: ListedParent) -> Iterator[ListedPage]:
-        """Yields every page of the listing, newest first, with its ids and times."""
-        span = (None, None) if self.by_time else ()
+    def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
+        """Yields every page of the listing, newest first, with its ids and times; `by_time` those of the window."""
+        span = (window.since, window.until) if self.by_time else ()
         for page in self.pages(client, None, *span):
             yield listed_page(self.table, page)
 

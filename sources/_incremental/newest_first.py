@@ -39,7 +39,7 @@ def newest_first(
         for page in _restarting(pages, walk):
             finished = walk.take(page, now) and progress.finish(filtered)
             yield page
-            if finished:
+            if finished or walk.after is None:  # a walk that goes on without its filter begins at the newest page
                 break
 
 

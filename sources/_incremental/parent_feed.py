@@ -18,6 +18,7 @@ from gapless.sources._incremental.parent_listing import listed_parents, read_par
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.walk_state import Page
+from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id, record_time
@@ -57,6 +58,7 @@ class ParentFeed:
     """Whether a parent can be read without the listing: then `--id` takes parents."""
 
     walks: bool = False
+    by_time: bool = False
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -180,7 +182,7 @@ class ParentFeed:
     def oldest_record(self, client: Client) -> None:
         """Returns none: only whole parents can be asked for."""
 
-    def listed_pages(self, client: Client, parent: ListedParent) -> Iterator[ListedPage]:
+    def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's records with its ids and times."""
         for page in self.pages(client, parent.record):
             yield listed_page(self.table, page, parent.given)

@@ -9,6 +9,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Table
 
 
@@ -40,6 +41,10 @@ class Stream(Protocol):
         """What `--id` reads: "record", "parent", or None."""
 
     @property
+    def by_time(self) -> bool:
+        """Whether the vendor itself leaves out what was not created in a window."""
+
+    @property
     def only(self) -> str | None:
         """The setting that names ids to read instead of all that is listed: of records, else of parents."""
 
@@ -53,8 +58,8 @@ class Stream(Protocol):
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the vendor's parents, page by page."""
 
-    def listed_pages(self, client: Client, parent: ListedParent) -> Iterator[ListedPage]:
-        """Yields every page of a parent's records."""
+    def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
+        """Yields every page of a parent's records; with `by_time` only of those created in the window."""
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns the parents of these ids; asks nobody."""

@@ -28,6 +28,10 @@ class DeadLetters:
         letters = [letter for letter in self._open.values() if letter.kind == "record"]
         return sorted(letters, key=lambda letter: letter.last_seen_at)[:RETRIED_AT_ONCE]
 
+    def unmet(self) -> list[DeadLetter]:
+        """Returns the open letters of records that this sync has not met again."""
+        return [letter for letter in self.records() if (letter.kind, letter.key) not in self._noted]
+
     def parents(self) -> set[str]:
         """Parents that failed, or hold a record that did: they are read whole, whatever their digest says."""
         return {letter.key if letter.kind == "parent" else letter.parent or "" for letter in self._open.values()}

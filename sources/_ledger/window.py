@@ -24,6 +24,9 @@ class Window:
         return (self.since is None or instant >= self.since) and (self.until is None or instant < self.until)
 
 
+EVERYTHING = Window()
+
+
 def instant(text: str, setting: str) -> datetime:
     """An ISO 8601 date or time; without an offset it is UTC. Raises ValueError, naming the setting."""
     try:

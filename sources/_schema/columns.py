@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -144,15 +144,24 @@ def _json_cells(values: list[object]) -> list[object]:
 
 
 @cache
-def table_schema(model: type[Record], name: str, parent: str | None = None, attribute: str = "") -> TableSchema:
+def table_schema(
+    model: type[Record], name: str, parent: str | None = None, path: tuple[str, ...] = ()
+) -> TableSchema:
     """Returns the tables of `model`: the root with this `name`, and `name__<field>` for each nested list.
 
-    `attribute` is where a row of the `parent` table holds the rows of this one.
+    A list in a flattened object is the table `name__<object>__<list>`. `path` leads from a row of the `parent` table
+    to the rows of this one.
     """
-    items: Callable[[object], list[object] | None] = attrgetter(attribute) if attribute else lambda record: [record]
     columns = tuple(_columns(model, (), ""))
     keys = frozenset({model.id_field}) | model.parent_columns
-    return TableSchema(name, parent, columns, tuple(_children(model, name)), items, keys)
+    return TableSchema(name, parent, columns, tuple(_children(model, name)), _items(path), keys)
+
+
+def _items(path: tuple[str, ...]) -> Callable[[object], list[object] | None]:
+    if not path:
+        return lambda record: [record]
+    reads: Callable[[object], Any] = attrgetter(path[0]) if len(path) == 1 else partial(_cell, path=path)
+    return reads
 
 
 def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterator[Column]:
@@ -169,13 +178,14 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterato
         yield Column("_extra", "json", True, ("extra",))
 
 
-def _children(model: type[Record], table: str) -> Iterator[TableSchema]:
+def _children(model: type[Record], table: str, path: tuple[str, ...] = (), prefix: str = "") -> Iterator[TableSchema]:
     for name, field in model.model_fields.items():
-        type_ = field_type(field)
-        if not type_.many:
-            continue
-        if type_.model:
-            yield table_schema(type_.model, f"{table}__{name}", table, name)
-        elif type_.scalar:
+        type_, here = field_type(field), (*path, name)
+        child = f"{table}__{prefix}{name}"
+        if type_.many and type_.model:
+            yield table_schema(type_.model, child, table, here)
+        elif type_.many and type_.scalar:
             value = Column("value", type_.scalar, False, ())
-            yield TableSchema(f"{table}__{name}", table, (value,), (), attrgetter(name))
+            yield TableSchema(child, table, (value,), (), _items(here))
+        elif type_.model:
+            yield from _children(type_.model, table, here, f"{prefix}{name}__")

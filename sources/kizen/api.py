@@ -15,7 +15,7 @@ from gapless.sources._http.auth import HeaderAuth
 from gapless.sources._http.client import Client, segment
 from gapless.sources._http.decoding import OneRecord
 from gapless.sources._http.errors import BadEnvelope
-from gapless.sources._http.loop_guard import LoopGuard
+from gapless.sources._http.paging import LoopGuard
 
 DEFAULT_BASE_URL = "https://app.go.kizen.com"
 PAGE_SIZE = 1000

@@ -9,7 +9,7 @@ import msgspec
 
 from gapless.sources._http.auth import HeaderAuth
 from gapless.sources._http.client import Client, segment
-from gapless.sources._http.loop_guard import LoopGuard
+from gapless.sources._http.paging import LoopGuard
 
 DEFAULT_BASE_URL = "https://api-v2.getomni.ai"
 

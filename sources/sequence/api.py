@@ -10,7 +10,7 @@ import msgspec
 from gapless.sources._http.auth import basic
 from gapless.sources._http.client import Client, segment
 from gapless.sources._http.decoding import OneRecord
-from gapless.sources._http.loop_guard import LoopGuard
+from gapless.sources._http.paging import LoopGuard
 
 DEFAULT_BASE_URL = "https://eu.sequencehq.com"
 PAGE_SIZE = 100

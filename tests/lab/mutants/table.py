@@ -73,7 +73,7 @@ MUTANTS = (
         "an unsorted listing is believed sorted", "sources/_incremental/newest_first.py",
         "proven = sorted_so_far and descended and not", "proven = not", WALK,
     ),
-    mutant("no loop guard", "sources/_http/loop_guard.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
+    mutant("no loop guard", "sources/_http/paging.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
     mutant(
         "a count is believed for ever", "sources/kizen/__init__.py",
         " or known.listed_at + relist_after <= rounds.now", "", "tests/sources/test_kizen.py",

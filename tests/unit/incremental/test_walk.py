@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from json import dumps, loads
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.sources._http.errors import BadRequest, Loop, NotFound, Unavailable
-from gapless.sources._http.loop_guard import LoopGuard
+from gapless.sources._http.paging import LoopGuard
 from gapless.sources._incremental.newest_first import newest_first, until_older
 from gapless.sources._ledger.walk_state import NEWEST, Page, WalkState
 from gapless.sources._schema.parse import Unreadable
@@ -75,6 +75,43 @@ class Listing:
 
 
 @dataclass
+class FilteredListing(Listing):
+    """Leaves out what is older than the floor; its cursors carry the filter that they were made with."""
+
+    grain: timedelta = timedelta(0)
+    """The filter is as coarse as this: it lets more through."""
+    floors: list[datetime | None] = field(default_factory=list)
+    """Of each request."""
+
+    def pages(self, after: str | None, floor: datetime | None = None) -> Iterator[Page[Entry]]:
+        cursor, _, own = (after or "").partition("|")
+        floor = floor if after is None else datetime.fromisoformat(own) if own else None
+        everything = self.entries
+        least = floor - self.grain if floor else None
+        guard, place = LoopGuard("listing"), cursor or None
+        while True:
+            if place is not None:
+                guard.pass_on(place)
+            self.floors.append(floor)
+            self.entries = [entry for entry in everything if least is None or entry.created_at >= least]
+            try:
+                page = self.page(place)
+            finally:
+                self.entries = everything
+            place = page.after
+            yield replace(page, after=f"{place}|{floor.isoformat() if floor else ''}" if place else None)
+            if place is None:
+                return
+
+
+@dataclass
+class CoarselyFilteredListing(FilteredListing):
+    """A filter by the day, say: pages of records below the floor come before the end."""
+
+    grain: timedelta = timedelta(hours=3)
+
+
+@dataclass
 class Sync:
     """What a destination would have after so many syncs: entries, and the state as JSON."""
 
@@ -85,7 +122,8 @@ class Sync:
     def run(self, pages: int | None = None, *, now: datetime = NOON, initial: datetime | None = None) -> list[Entry]:
         """One sync, killed after so many pages; what it read."""
         progress, read = WalkState.from_json(loads(dumps(self.state))).back_to(initial), []
-        walk = newest_first(self.listing.pages, progress, lag=LAG, now=now)
+        filtered = isinstance(self.listing, FilteredListing)
+        walk = newest_first(self.listing.pages, progress, lag=LAG, now=now, filtered=filtered)
         for page in islice(walk, pages):
             read += page.records
             self.kept.update(page.records)
@@ -101,9 +139,9 @@ class Sync:
         return self.kept == set(self.listing.entries)
 
 
-def filled(count: int = 9, size: int = 2, step: float = 40) -> Listing:
+def filled(count: int = 9, size: int = 2, step: float = 40, kind: type[Listing] = Listing) -> Any:
     """Entries `step` minutes apart, the newest at noon."""
-    listing = Listing(size)
+    listing = kind(size)
     for index in range(count):
         listing.add(NOON - minutes(step) * index)
     return listing
@@ -126,16 +164,48 @@ def test_an_idle_walk_ends_at_the_first_page_older_than_the_look_back() -> None:
     assert sync.listing.reads == 2
 
 
+def test_a_filter_is_asked_for_what_is_new_alone() -> None:
+    """The floor goes to the vendor: an idle walk is as many pages as the look-back has, whatever came before it."""
+    sync = Sync(filled(20, kind=FilteredListing))
+    sync.run()
+    sync.listing.floors.clear()
+    assert len(sync.run()) == 2
+    assert sync.listing.floors == [NOON - LAG]
+
+
+def test_a_resumed_walk_keeps_the_filter_that_its_cursor_was_made_with() -> None:
+    """The newer walk above it has a floor of its own; after a refused cursor the walk's own floor is asked for."""
+    sync = Sync(filled(20, kind=FilteredListing))
+    sync.run(initial=NOON - minutes(500))
+    for later in range(1, 6):
+        sync.listing.add(NOON + minutes(40) * later)
+    evening = NOON + minutes(200)
+    sync.run(1, now=evening, initial=NOON - minutes(500))
+    for refused in (False, True):
+        sync.listing.floors.clear()
+        sync.listing.generation += refused
+        sync.run(1 + refused, now=evening, initial=NOON - minutes(500))
+        assert sync.listing.floors[0] == evening - LAG
+    sync.run(now=evening, initial=NOON - minutes(500))
+    assert set(sync.listing.floors) == {evening - LAG, NOON - LAG}
+    assert (sync.watermark, sync.state["walks"]) == (evening.isoformat(), [])
+    assert {e for e in sync.listing.entries if e.created_at >= NOON - minutes(500)} == sync.kept
+
+
 READ_AHEAD = 2
 """Pages, of a walk that is read to the end."""
 
 
+KINDS = pytest.mark.parametrize("kind", [Listing, FilteredListing])
+
+
+@KINDS
 @pytest.mark.parametrize("killed_at", range(1, 6))
-def test_interrupted_at_any_page_and_resumed(killed_at: int) -> None:
+def test_interrupted_at_any_page_and_resumed(killed_at: int, kind: type[Listing]) -> None:
     """As if it had not been: same entries, same state; the newest page is read twice, and what was read ahead."""
-    once = Sync(filled(11))
+    once = Sync(filled(11, kind=kind))
     once.run()
-    sync = Sync(filled(11))
+    sync = Sync(filled(11, kind=kind))
     sync.run(killed_at)
     assert sync.watermark is None
     sync.run()
@@ -164,15 +234,19 @@ def test_only_a_sorted_page_ends_a_walk_before_it_is_older_as_a_whole(first: lis
     assert len(read) == (1 if first in ([0, 10, 200], [200, 200]) else 3)
 
 
+@pytest.mark.parametrize("kind", [Listing, FilteredListing, CoarselyFilteredListing])
 @pytest.mark.parametrize("killed_at", [None, 1, 2, 3])
-def test_another_listing_is_read_whole(killed_at: int | None) -> None:
-    """As with another account's key: what was read before proves nothing, wherever it was left; alternately, too."""
-    one, other = filled(9, step=40), filled(7, step=30)
+def test_another_listing_is_read_whole(killed_at: int | None, kind: type[Listing]) -> None:
+    """As with another account's key: what was read before proves nothing, wherever it was left; alternately, too.
+
+    A filter has left out what is older than the floor: then the listing is read once more without it.
+    """
+    one, other = filled(9, step=40, kind=kind), filled(17, step=30, kind=kind)
     other.entries = [Entry(e.created_at - minutes(5), e.id + 100) for e in other.entries]
     sync = Sync(one)
     sync.run(killed_at)
     sync.listing = other
-    assert sync.run() == sorted(other.entries, reverse=True)
+    assert list(dict.fromkeys(sync.run())) == sorted(other.entries, reverse=True)
     sync.listing = one
     sync.run()
     assert sync.whole or sync.kept >= set(one.entries)
@@ -378,10 +452,13 @@ events = st.lists(
 )
 
 
+@pytest.mark.parametrize("kind", [Listing, FilteredListing, CoarselyFilteredListing])
 @given(events=events, size=st.integers(1, 4), past=st.integers(0, 12))
-def test_random_interruptions_never_lose_an_entry(events: list[tuple[str, int]], size: int, past: int) -> None:
+def test_random_interruptions_never_lose_an_entry(
+    kind: type[Listing], events: list[tuple[str, int]], size: int, past: int
+) -> None:
     """Entries up to the look-back late, between and during syncs that die anywhere: the next one has them all."""
-    sync, now = Sync(filled(past, size, step=25)), NOON
+    sync, now = Sync(filled(past, size, step=25, kind=kind)), NOON
     for what, amount in events:
         if what == "new":
             sync.listing.add(now - minutes(amount))

@@ -1,0 +1,1 @@
+"""A fifth source, made by the recipe of sources/README.md alone, and the proof that nothing else need know of it."""
