@@ -1,4 +1,4 @@
-"""A sync that is broken off, at any request or by kill -9, costs nothing but time; a bad record that heals is there."""
+"""A sync that is broken off, or killed, costs nothing but time; a bad record that heals is there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ for line in sys.stdin:
 
 
 def test_broken_off(subject: Subject, world: Begin) -> None:
-    """In the middle of a first sync: what is here is kept, the next one is exact and the one after it changes none."""
+    """In the middle of a first sync: what is here is kept, and the next one is exact."""
     here = world(subject.filled())
     here.fail_after(4, status=401)
     assert here.sync(package_records=PACKAGE).outcome == "failed"

@@ -87,7 +87,7 @@ def test_gaps(subject: Subject, world: Begin) -> None:
     """A sync that was broken off, or a parent that failed, leaves a gap with the command that fills it."""
     here = world(subject.filled())
     if subject.parents_table:
-        failing, *_, never = (str(parent) for parent in _read(subject, here.fake))
+        failing, *_ = _read(subject, here.fake)
         here.fake.failing[subject.part_of_path(failing)] = 403
         assert here.sync().outcome == "partial"
         told = gaps()
@@ -137,7 +137,7 @@ def test_plan(subject: Subject, synced: World) -> None:
 
 
 def test_backfill(subject: Subject, synced: World) -> None:
-    """Broken off it keeps what it has; the next one reads the rest; done once it is not done again; it proves none."""
+    """Broken off it keeps what it has; the next one reads the rest; done once, it is not done again."""
     whole = _prepared[subject.name].requests
     (synced.folder / "gapless.duckdb").unlink()
     synced.set(**({f"{subject.prefix}_WORKERS": "1"} if subject.has("workers") else {}))

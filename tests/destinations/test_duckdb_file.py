@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
+from filelock import FileLock, Timeout
 
 from gapless.pipelines.destinations._dlt.duckdb_client import DuckdbDestination
+from gapless.pipelines.destinations.target import Target
 from gapless.sources.sequence.fake import SequenceFake
 from tests.support.world import World
 

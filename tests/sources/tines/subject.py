@@ -12,7 +12,7 @@ def _fill(fake: Any, actions: int, logs: int) -> None:
     """The fake's own `seed` spreads them over the time that the vendor keeps logs, which is longer."""
     ids = [fake.add_action(at=fake.now - timedelta(days=90))["id"] for _ in range(actions)]
     for index in range(logs):
-        fake.add_log(ids[index % max(1, actions - 1)], at=fake._before(fake.now, timedelta(days=5)))
+        fake.add_log(ids[index % max(1, actions - 1)], at=fake._before(fake.now, 5 * 24 * 60))
 
 
 def _standing(fake: Any) -> list[Row]:
