@@ -14,6 +14,7 @@ from hypothesis import settings
 from gapless.pipelines.config import DLT_SETTINGS
 from gapless.sources._http.testing import serve
 from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS, World
+from tests.support.world import settings as settings_of
 
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same every time")
@@ -37,7 +38,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
         def begin(fake: Any) -> World:
             name = type(fake).__module__.split(".")[-2]
-            here = World(name, fake, tmp_path, monkeypatch).set(**CREDENTIALS, **IN_A_HURRY)
+            here = World(name, fake, tmp_path, monkeypatch).set(
+                **{**CREDENTIALS, **IN_A_HURRY, **settings_of([name])}
+            )
             return here.set(**{f"{name.upper()}_BASE_URL": stack.enter_context(serve(here.handle))})
 
         yield begin

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
 
 
-def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int], shard: Shard) -> None:
+def record(
+    pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int], shard: Shard, *, by_id: bool = False
+) -> None:
     """After the last package and outside of any: the row of `runs` tells the end, and healed letters go.
 
     A letter goes only when the load that healed it was completed, so that no crash loses the record it speaks of.
-    What was `lost` counts as held, so that it is missed again until it is read again. Of shards the first alone tells
-    what is held, of the roots: while it counts, others write.
+    What was `lost` counts as held, so that it is missed again until it is read again; `by_id` some of it just was. Of
+    shards the first alone tells what is held, of the roots: while it counts, others write.
     """
     if _backend(pipeline).appends:
         return _load(pipeline, source, {**_row(outcome, shard), "held": None})
@@ -40,7 +42,11 @@ def record(pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int]
             row = {**_row(outcome, shard), "held": None}
             if shard.number == 1:
                 held = _row_counts(client, source)
-                held |= {table: held.get(table, 0) + rows for table, rows in lost.items()}
+                if by_id:
+                    before = _told(client) or {}
+                    held |= {table: max(rows, held.get(table, 0)) for table, rows in before.items()}
+                else:
+                    held |= {table: held.get(table, 0) + rows for table, rows in lost.items()}
                 in_place = shard.whole and _backend(pipeline).updates_rows
                 row["held"] = json.dumps(held if in_place else _roots(held))
             _add(pipeline, source, client, runs, row)

@@ -63,7 +63,8 @@ def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest,
     try:
         if session.shard.number == 1:
             lost |= find_lost_rows(pipeline, source)
-            session.failures += map(Failure, describe_lost_rows(source, lost))
+            if not session.ids:  # which may be what is lost; what stays so, the next sync and `gaps` tell
+                session.failures += map(Failure, describe_lost_rows(source, lost))
         while not session.done:
             target.check()
             pipeline.run(built, loader_file_format=target.file_format)
@@ -77,7 +78,7 @@ def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest,
             raise
     finally:
         _close(outcome, session)
-        record(pipeline, source, outcome, lost, session.shard)
+        record(pipeline, source, outcome, lost, session.shard, by_id=bool(session.ids))
         pipeline.deactivate()
     return outcome
 

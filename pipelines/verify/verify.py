@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, explain
 from gapless.pipelines.ledger import state
-from gapless.pipelines.ledger.status import COMPLETED, as_utc
+from gapless.pipelines.ledger.status import BEGINNING, COMPLETED, as_utc
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
@@ -37,6 +37,8 @@ TOGETHER = 2_000
 """Ids that the destination is asked for at once."""
 BY_ID = 1_000
 """So many lost records of one listing are read one by one; of more a walk is cheaper."""
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
+"""In the place of a proof that was set back: what is not here may not be left to the next sync."""
 HIDDEN = "a count may hide that others are missing: --whole compares ids"
 
 
@@ -108,7 +110,6 @@ def _asked_again(target: Target, name: str, absent: dict[str, dict[str, datetime
     stream = SOURCES[name].stream
     times = [at for ids in absent.values() for at in ids.values()]
     if stream.by_id == "record" and (not stream.walks or len(times) <= BY_ID or None in times):
-        state.mark_unproven(target, name, ())
         return tuple(record for ids in absent.values() for record in ids)
     if stream.walks:
         dated = [at for at in times if at]
@@ -116,6 +117,11 @@ def _asked_again(target: Target, name: str, absent: dict[str, dict[str, datetime
         return ()
     state.mark_unproven(target, name, absent)
     return tuple(absent) if stream.by_id == "parent" else ()
+
+
+def _proven(to: datetime | None, checked: datetime | None) -> datetime | None:
+    """Up to when a record that is not here is missing: one that is newer is left to the next sync."""
+    return FOR_EVER if to and (to == BEGINNING or checked is None) else to
 
 
 class _Comparison:
@@ -147,11 +153,15 @@ class _Comparison:
         """Reads the proofs and counts what is here; the file is not kept open while vendors are asked."""
         column = self._stream.column or "''"
         group = f" group by {column}" if self._stream.column else ""
-        proofs = f"select parent, covered_from, covered_to from {{0}} where stream = '{self._main}' and {COMPLETED}"
+        columns = "parent, covered_from, covered_to, last_checked_at"
+        proofs = f"select {columns} from {{0}} where stream = '{self._main}' and {COMPLETED}"
         with reading(self._target) as reader:
             found = reader.rows(self._source.name, proofs, "coverage", LOADS)
             held = reader.rows(self._source.name, f"select {column}, count(*) from {{0}}{group}", self._main)
-        self._proofs = {p: (as_utc(start), as_utc(to)) for p, start, to in found or []}
+        self._proofs = {
+            p: (as_utc(start), as_utc(to) if checked or to is None else FOR_EVER)
+            for p, start, to, checked in found or []
+        }
         self._held = {str(parent): int(count) for parent, count in held or []}
         return found is not None
 

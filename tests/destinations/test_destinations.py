@@ -21,8 +21,9 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
+from tests.contract.subject import subject
 from tests.support.destinations import PAGE, ROOT, Begin, Land, seeded, snippets
-from tests.support.oracle import CONTRACT, contract, mismatches
+from tests.support.oracle import contract, mismatches
 from tests.support.postgres import Server, running
 from tests.support.world import some
 
@@ -81,9 +82,9 @@ def test_rows_are_added_and_the_newest_count(name: str, folder: Callable[[str], 
     with newest(here) as db:
         assert mismatches(db, name, here.fake.truth()) == []
     count = f"select count(*) from read_parquet('{bucket}/%s/*.parquet')"
-    before = [duckdb.execute(count % table).fetchall() for table in CONTRACT[name]]
+    before = [duckdb.execute(count % table).fetchall() for table in subject(name).tables]
     here.complete()
-    assert [duckdb.execute(count % table).fetchall() for table in CONTRACT[name]] == before
+    assert [duckdb.execute(count % table).fetchall() for table in subject(name).tables] == before
     here.fake.advance(45)
     here.complete()
     with newest(here) as db:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
+from filelock import FileLock, Timeout
 
 from gapless.pipelines.destinations._dlt.duckdb_client import DuckdbDestination
+from gapless.pipelines.destinations.target import Target
 from gapless.sources.sequence.fake import SequenceFake
 from tests.support.world import World
 
@@ -74,3 +77,24 @@ def test_nothing_is_staged(world: Begin) -> None:
     here = world(fake)
     here.complete()
     assert here.sql("select schema_name from duckdb_schemas() where schema_name like '%staging%'") == []
+
+
+def test_working_files_are_deleted_under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleted after it is released, they may be those of the sync that took it meanwhile."""
+    place, held = Target.find("duckdb"), []
+    real = shutil.rmtree
+
+    def rmtree(*args: Any, **kwargs: Any) -> None:
+        other = FileLock(place.lock_file)
+        try:
+            other.acquire(timeout=0)
+            other.release()
+            held.append(False)
+        except Timeout:
+            held.append(True)
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with place.locked():
+        pass
+    assert held == [True, True]

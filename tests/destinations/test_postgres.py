@@ -29,7 +29,8 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
-from tests.support.oracle import CONTRACT, _rows, contract, mismatches
+from tests.contract.subject import subject
+from tests.support.oracle import _rows, contract, mismatches
 from tests.support.postgres import Reader, Server, running
 from tests.support.postgres_wire import Wire
 from tests.support.world import CREDENTIALS, World
@@ -186,7 +187,7 @@ def test_what_it_can_hold_and_what_not(name: str, warehouse: Callable[[str], War
     _typed_as_the_contract_says(here)
     here.world.complete()
     with here.world._open() as one, closing(psycopg2.connect(here.url)) as other:
-        for each in CONTRACT[name]:
+        for each in subject(name).tables:
             assert _values(Reader(other), name, each) == _values(one, name, each), each
 
 

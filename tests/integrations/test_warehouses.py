@@ -22,8 +22,9 @@ from gapless.pipelines.sync.build import build
 from gapless.sources import SOURCES
 from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import Session
+from tests.contract.subject import FLAG, JSON, NUMBER, REAL, TEXT, TIME
 from tests.support.destinations import Begin, seeded, snippets
-from tests.support.oracle import FLAG, JSON, NUMBER, REAL, TEXT, TIME, contract
+from tests.support.oracle import contract
 
 RUN_FOR_REAL = ("duckdb", "postgres", "ducklake", "sqlalchemy", "filesystem")
 SETTINGS = {

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hmac
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from base64 import b64encode
@@ -26,10 +24,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.destinations import target
 from gapless.sources import SOURCES
 from gapless.sources._extract.resource import shapes
-from tests.sources.test_house_rules import BAD, add, empty
+from tests.contract.subject import subject
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -151,9 +148,7 @@ def _runs() -> list[tuple[str, str]]:
 
 def _with_keys(name: str) -> Any:
     own = {key.lower().removeprefix(f"{name}_"): value for key, value in KEYS.items() if key.startswith(name.upper())}
-    fake = empty(name, page_cap=4, **own)
-    fake.seed(2, **({} if name == "sequence" else {"logged" if name == "kizen" else "logs": 5}))
-    return fake
+    return subject(name).filled(2, 5, **own)
 
 
 def _talkative(folder: Path) -> subprocess.Popen[str]:
@@ -194,81 +189,12 @@ def written(folder: Path) -> Iterator[tuple[str, str]]:
                     yield f"{name} {schema}.{table}", str(rows)
 
 
-# -- personal data -----------------------------------------------------------------------------------
-
-PERSON = "Jane-Zyxomma-4711"
-TIMES = re.compile(r"\d{4}-\d\d-\d\dT.*")
-NO_TEXT = re.compile(r"id|.*(Id|_id)|after|before|nextToken|mentions|(next|previous|current)(_page)?")
-"""Names of ids and page marks."""
-
-
-def personal(value: Any, name: str = "") -> Any:
-    """The same answer with the person in every text that is no id, time or page mark, and in unknown fields."""
-    if isinstance(value, dict):
-        more = {"nickname": PERSON} if {"id", "leadId"} & value.keys() else {}
-        return {key: personal(inner, key) for key, inner in value.items()} | more
-    if isinstance(value, list):
-        return [personal(inner, name) for inner in value]
-    kept = not isinstance(value, str) or NO_TEXT.fullmatch(name) or TIMES.fullmatch(value)
-    return value if kept else f"{value} {PERSON}"
-
-
-def policy(name: str) -> dict[str, str]:
-    """What is not a key or a time: hashed and dropped in turn; what cannot be null is hashed."""
-    rules = {}
-    for shape in shapes(SOURCES[name].tables):
-        for index, column in enumerate(shape.columns):
-            if column.data_type not in ("text", "json") or re.search(r"(^|_)id$", column.name):
-                continue
-            if shape.name.endswith("mentions"):
-                continue
-            rules[f"{shape.name}.{column.name}"] = "drop" if column.nullable and index % 2 else "hash"
-    return rules
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where working files are copied to before they go."""
-    real, numbers = shutil.rmtree, iter(range(99))
-
-    def rmtree(folder: Path, **how: Any) -> None:
-        if Path(folder).exists():
-            shutil.copytree(folder, tmp_path / "kept" / str(next(numbers)))
-        real(folder, **how)
-
-    monkeypatch.setattr(target.shutil, "rmtree", rmtree)
-    return tmp_path / "kept"
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_personal_data_reaches_no_file(name: str, world: Begin, kept: Path, tmp_path: Path) -> None:
-    """In every text, in unknown fields, in a record that cannot be read: no file has it in clear, no line says it."""
-    fake = _with_keys(name)
-    bad = add(fake, name, **{field: [PERSON] for field in BAD[name]})
-    here = world(fake).set(**KEYS, GAPLESS_HASH_KEY="pepper")
-    rules = policy(name)
-    here.set(**{f"{name.upper()}_PRIVACY": ", ".join(f"{where}={action}" for where, action in rules.items())})
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        served = fake.handle(request)
-        return httpx.Response(served.status_code, json=personal(served.json()))
-
-    here.intercept = answer
-    result = CliRunner().invoke(app, ["--debug", "sync", name])
-    assert result.exit_code == 3, result.output
-    texts = {"output": result.output + result.stderr, **dict(written(tmp_path))}
-    assert any("parquet (rows)" in where for where in texts), "no working file was seen"
-    assert [where for where, text in texts.items() if PERSON in text] == []
-    assert here.sql("select key, raw_json from dead_letters") == [(str(bad), None)]
-    for where, action in rules.items():
-        table, _, column = where.rpartition(".")
-        cells = [str(cell).strip('"') for (cell,) in here.sql(f'select "{column}" from {table}') if cell is not None]
-        assert [cell for cell in cells if action == "drop" or not re.fullmatch("[0-9a-f]{64}", cell)] == []
+# -- personal data: tests/contract/test_personal_data.py has what holds for every source ----------------
 
 
 def test_hashes_are_equal_for_equal_values_under_one_key(world: Begin, tmp_path: Path) -> None:
     """HMAC-SHA256, so that joins and counts still work, and another key gives others."""
-    fake = empty("sequence")
+    fake = subject("sequence").empty()
     for origin in ("API", "API", "DASHBOARD"):
         fake.add_log(origin=origin)
     here = world(fake).set(SEQUENCE_PRIVACY="activity_logs.origin=hash")
@@ -300,7 +226,7 @@ def test_hashes_are_equal_for_equal_values_under_one_key(world: Begin, tmp_path:
 )
 def test_a_policy_that_cannot_be_kept(rules: str, key: str, world: Begin) -> None:
     """Wrong usage, before any request: the setting and the rule are named."""
-    here = world(empty("sequence")).set(SEQUENCE_PRIVACY=rules, GAPLESS_HASH_KEY=key)
+    here = world(subject("sequence").empty()).set(SEQUENCE_PRIVACY=rules, GAPLESS_HASH_KEY=key)
     result = CliRunner().invoke(app, ["sync", "sequence"])
     assert (result.exit_code, here.asked()) == (2, 0)
     assert "SEQUENCE_PRIVACY" in result.stderr

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,9 @@ from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources._http import client as rest
 from gapless.sources._incremental.feed import ACCOUNT_CHANGED
 from gapless.sources._ledger.session import Session
-from tests.support.oracle import CONTRACT, KEYS, Truth, instant, mismatches
+from tests.contract.subject import Row, Subject
+from tests.support.oracle import Truth, instant, mismatches
 
-MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
-TIME = {"omni": "createdAt", "sequence": "createdAt", "kizen": "logged_at", "tines": "created_at"}
-TEXT = {"omni": "summary", "sequence": "origin", "kizen": "notes", "tines": "message"}
 LOOK_BACK = timedelta(minutes=58)
 """Of 60: whole seconds, and rounding, must not decide."""
 COUNTED: Counter[str] = Counter()
@@ -42,7 +39,7 @@ COUNTED: Counter[str] = Counter()
 class Model(RuleBasedStateMachine):
     """One vendor, the file that is to hold what it has, and what may be expected of it."""
 
-    name: str
+    subject: Subject
     folder: Path
     monkeypatch: pytest.MonkeyPatch
     told = 0
@@ -50,12 +47,12 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         Model.told += 1
+        self.name = self.subject.name
         work = self.folder / f"{self.name}{Model.told}"
         work.mkdir()
         self.file = work / "gapless.duckdb"
         self.place = Target.of_file(self.file)
-        fakes = import_module(f"gapless.sources.{self.name}.fake")
-        self.fake = getattr(fakes, f"{self.name.capitalize()}Fake")(page_cap=3)
+        self.fake = self.subject.empty(page_cap=3)
         self.intercept: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self.stirred = 0
         self.skew = timedelta(0)
@@ -80,7 +77,7 @@ class Model(RuleBasedStateMachine):
         said = [
             failure
             for failure in outcome.failures
-            if not (self.deleted and failure.reason == ACCOUNT_CHANGED.format(stream="activity_logs"))
+            if not (self.deleted and failure.reason == ACCOUNT_CHANGED.format(stream=self.subject.main))
         ]
         assert (outcome.error, bool(said)) == (None, bool(self.bad)), outcome.failures
         assert outcome.outcome == ("partial" if outcome.failures else "complete")
@@ -97,8 +94,8 @@ class Model(RuleBasedStateMachine):
         served, wanted, choices = self.fake.truth(), {}, []
         standing = self._standing_truth()
         for table, rows in served.items():
-            key = KEYS.get(table, "id")
-            name = "leadId" if key == "lead_id" else "id"
+            key = self.subject.keys[table]
+            name = self.subject.id if table == self.subject.main else self.subject.parent_id
             known = {row[name]: row for row in rows if row[name] not in self.bad}
             there = {value for (value,) in db.execute(f"select {key} from {self.name}.{table}").fetchall()}
             gone = known.keys() - standing[table]
@@ -117,23 +114,22 @@ class Model(RuleBasedStateMachine):
 
     def _of_parent(self, other: Any, shown: Any) -> Any:
         """An earlier form of a row with what its vendor tells only beside it."""
-        return {**{name: shown[name] for name in ("action_id", "story_id") if name in shown}, **other}
+        return {**{name: shown[name] for name in self.subject.given if name in shown}, **other}
 
     def _against(self, db: duckdb.DuckDBPyConnection, wanted: dict[str, dict[Any, Any]]) -> list[str]:
         truth: Truth = {table: list(rows.values()) for table, rows in wanted.items()}
         return mismatches(db, self.name, truth)
 
     def _standing_truth(self) -> dict[str, set[Any]]:
-        parents = {"omni": "leads", "kizen": "activities", "tines": "actions"}
-        standing: dict[str, set[Any]] = {MAIN[self.name]: set(self._standing())}
-        if self.name in parents:
-            standing[parents[self.name]] = set(self._parents())
+        standing: dict[str, set[Any]] = {self.subject.main: set(self._standing())}
+        if self.subject.parents_table:
+            standing[self.subject.parents_table] = set(self._parents())
         return standing
 
     def _everything(self) -> dict[str, list[tuple[Any, ...]]]:
         columns = "columns(name -> name <> '_dlt_load_id')"
         with duckdb.connect(str(self.file), read_only=True) as db:
-            tables = CONTRACT[self.name]
+            tables = self.subject.tables
             return {t: db.execute(f"select {columns} from {self.name}.{t} order by all").fetchall() for t in tables}
 
     # -- the vendor, whichever it is ---------------------------------------------------------------
@@ -154,38 +150,32 @@ class Model(RuleBasedStateMachine):
         return self.seen_to - hours * LOOK_BACK if self.seen_to.year > 1 else self.seen_to
 
     def _parents(self) -> list[Any]:
-        of = {"omni": "_leads", "kizen": "_types", "tines": "_actions"}
-        return sorted(getattr(self.fake, of[self.name])) if self.name in of else [None]
+        return sorted(self.subject.parents(self.fake), key=str)
 
-    def _standing(self) -> dict[Any, Any]:
-        if self.name == "sequence":
-            return dict(self.fake._rows)
-        groups = (self.fake._logged if self.name == "kizen" else self.fake._logs).values()
-        return {row["id"]: row for group in groups for row in (group.values() if isinstance(group, dict) else group)}
+    def _standing(self) -> dict[Any, Row]:
+        return {row[self.subject.id]: row for row in self.subject.records(self.fake)}
 
     def _times(self) -> dict[Any, datetime]:
         start = datetime(1970, 1, 1, tzinfo=UTC)
         rows = {key: row for key, row in self._standing().items() if key not in self.bad}
-        return {k: start + timedelta(microseconds=instant(row[TIME[self.name]])) for k, row in rows.items()}
+        return {k: start + timedelta(microseconds=instant(row[self.subject.time])) for k, row in rows.items()}
 
     def _add(self, where: int, at: datetime, **fields: Any) -> Any:
         parents = self._parents()
-        return self._add_to(parents[where % len(parents)], at, **fields) if parents else None
-
-    def _add_to(self, parent: Any, at: datetime, **fields: Any) -> Any:
-        if self.name == "sequence":
-            return self.fake.add_log(at=at, **fields)
-        return (self.fake.add_logged if self.name == "kizen" else self.fake.add_log)(parent, at=at, **fields)
+        return self.subject.add(self.fake, parents[where % len(parents)], at=at, **fields) if parents else None
 
     def _delete(self, key: Any) -> None:
-        """Kizen's count tells not of one that goes and one that comes: then its ids are listed once a day."""
+        """A count tells not of one that goes and one that comes: then a parent's ids are listed once a day."""
         self.bad.discard(key)
         self.deleted = True
         self.fake.delete(key)
-        self.monkeypatch.setenv("KIZEN_RELIST_AFTER", "0")
+        self._relist_after("0")
 
     def _believe_counts(self) -> None:
-        self.monkeypatch.setenv("KIZEN_RELIST_AFTER", "86400")
+        self._relist_after("86400")
+
+    def _relist_after(self, seconds: str) -> None:
+        self.monkeypatch.setenv(f"{self.subject.prefix}_RELIST_AFTER", seconds)
 
 
 _connect = rest.connect

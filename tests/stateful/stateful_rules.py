@@ -20,7 +20,7 @@ from hypothesis.stateful import initialize, precondition, rule
 from gapless.pipelines.errors import Locked
 from gapless.pipelines.sync import run
 from gapless.pipelines.sync.request import SyncRequest
-from tests.stateful.stateful_model import COUNTED, TEXT, Model, dying
+from tests.stateful.stateful_model import COUNTED, Model, dying
 
 SYNC_AFTER = 8
 """So much must have happened at the vendor since the last sync: nearly all the time goes into syncs."""
@@ -81,7 +81,7 @@ class Machine(Model):
     def late(self, where: int, ago: int) -> None:
         """As late as the look-back admits; to vendors whose ids are compared, any time."""
         base = min(self.seen_to, self.fake.now) if self.seen_to.year > 1 else self.fake.now
-        hours = 24 if self.name in ("omni", "kizen") else 1
+        hours = 24 if self.subject.whole or self.subject.one_by_one else 1
         self._add(where, max(base - hours * timedelta(minutes=ago), self._look_back(hours)))
 
     @event(where=which, of=which)
@@ -98,12 +98,11 @@ class Machine(Model):
     @event(of=which, text=st.sampled_from(["changed", "", "naïve €", None]))
     def change(self, of: int, text: str | None) -> None:
         times = self._times()
-        keys = [k for k in times if self.name == "omni" or times[k] >= self._look_back()]
+        keys = [k for k in times if self.subject.whole or times[k] >= self._look_back()]
         if keys:
             key = sorted(keys, key=str)[of % len(keys)]
-            row = self._standing()[key] | ({"leadId": self.fake._lead_of(key)} if self.name == "omni" else {})
-            self.before.setdefault(key, []).append(row)
-            self.fake.change(key, **{TEXT[self.name]: text})
+            self.before.setdefault(key, []).append(self._standing()[key])
+            self.fake.change(key, **{self.subject.text: text})
 
     @event(of=which)
     def delete(self, of: int) -> None:
@@ -114,18 +113,17 @@ class Machine(Model):
     @event(history=st.integers(0, 4), days=st.integers(0, 5))
     def new_parent(self, history: int, days: int) -> None:
         """With a past."""
-        if self.name == "sequence":
+        if not self.subject.add_parent:
             return
-        add = {"omni": "add_lead", "kizen": "add_type", "tines": "add_action"}[self.name]
-        row = getattr(self.fake, add)()
+        parent = self.subject.add_parent(self.fake)[self.subject.parent_id]
         for index in range(history):
             at = self.fake.now - timedelta(days=days, hours=index)
-            self._add_to(row["leadId" if self.name == "omni" else "id"], at)
+            self.subject.add(self.fake, parent, at=at)
 
     @event(passed=st.sampled_from([1, 20, 61, 600, 3000]))
     def time_passes(self, passed: int) -> None:
-        """Tines' retention takes what is older than a week."""
-        if self.name == "tines":
+        """Where the vendor keeps records for a while only, what is older goes."""
+        if self.subject.source.facts.keeps:
             self.fake.advance(passed, newcomers=False)
             self.bad &= set(self._standing())
         else:
@@ -142,8 +140,8 @@ class Machine(Model):
     @event(of=which, status=st.sampled_from([403, 404, 500]))
     def a_parent_fails(self, of: int, status: int) -> None:
         parents = self._parents()
-        if self.name != "sequence" and parents:
-            self.fake.failing[f"/{parents[of % len(parents)]}/"] = status
+        if self.subject.parents_table and parents:
+            self.fake.failing[self.subject.part_of_path(parents[of % len(parents)])] = status
 
     @precondition(lambda self: self.fake.failing)
     @event()
@@ -152,16 +150,16 @@ class Machine(Model):
 
     @event(where=which)
     def a_bad_record(self, where: int) -> None:
-        row = self._add(where, max(self.fake.now, self._look_back()), **{TEXT[self.name]: []})
+        row = self._add(where, max(self.fake.now, self._look_back()), **{self.subject.text: []})
         if row:
-            self.bad.add(row["id"])
+            self.bad.add(row[self.subject.id])
 
     @precondition(lambda self: self.bad)
     @event(of=which)
     def a_bad_record_is_mended(self, of: int) -> None:
         key = sorted(self.bad, key=str)[of % len(self.bad)]
         self.bad.discard(key)
-        self.fake.change(key, **{TEXT[self.name]: "mended"})
+        self.fake.change(key, **{self.subject.text: "mended"})
 
     # -- what happens here -------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ from gapless.sources import SOURCES
 from gapless.sources._ledger.session import Session
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.sequence.fake import SequenceFake
-from tests.sources.test_house_rules import filled
+from tests.contract.subject import filled
 from tests.support.world import World
 
 Begin = Callable[[Any], World]

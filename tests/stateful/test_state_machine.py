@@ -30,7 +30,7 @@ from gapless.sources._ledger.ledger import StatusChange
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources.tines.fake import TinesFake
-from tests.sources.test_house_rules import filled
+from tests.contract.subject import filled, subject
 from tests.stateful.stateful_model import COUNTED
 from tests.stateful.stateful_rules import Machine
 from tests.support.world import CREDENTIALS, IN_A_HURRY, World
@@ -127,7 +127,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     for name, value in {**CREDENTIALS, **IN_A_HURRY, "TINES_BASE_URL": "http://tines.example"}.items():
         monkeypatch.setenv(name, value)
     given = {"folder": tmp_path, "monkeypatch": monkeypatch}
-    return lambda name: type(f"Machine of {name}", (Machine,), {"name": name, **given})
+    return lambda name: type(f"Machine of {name}", (Machine,), {"subject": subject(name), **given})
 
 
 @pytest.mark.parametrize("name", SOURCES)

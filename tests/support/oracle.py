@@ -1,7 +1,8 @@
 """The oracle: what a database must hold, worked out from vendors' own records and the table contract alone.
 
 Nothing of `sources` may enter: names, nesting, times and JSON are worked out here a second time, so that a
-misreading in the code meets a second opinion. `CONTRACT` is the contract of tables and columns, written out.
+misreading in the code meets a second opinion. The contract of tables and columns is written out in each source's
+subject.py; here is what all of them have.
 """
 
 from __future__ import annotations
@@ -16,19 +17,10 @@ from typing import Any
 
 import duckdb
 
+from tests.contract.subject import JSON, TIME, columns, subject
+
 Row = dict[str, Any]
 Truth = dict[str, list[Row]]
-
-TEXT, NUMBER, REAL, TIME, JSON, FLAG = (
-    "VARCHAR", "BIGINT", "DOUBLE", "TIMESTAMP WITH TIME ZONE", "JSON", "BOOLEAN",
-)  # fmt: skip
-
-
-def columns(**kinds: str) -> dict[str, str]:
-    """Column -> type in DuckDB, from `TYPE="name name …"`."""
-    known = {"text": TEXT, "number": NUMBER, "real": REAL, "time": TIME, "json": JSON, "flag": FLAG}
-    return {name: known[kind] for kind, names in kinds.items() for name in names.split()}
-
 
 EVERYWHERE = {
     "coverage": columns(
@@ -44,71 +36,10 @@ EVERYWHERE = {
     ),
 }  # fmt: skip
 
-CONTRACT: dict[str, dict[str, dict[str, str]]] = {
-    "omni": {
-        "action_logs": columns(
-            text="id lead_id type status summary error parent_action_id tool__id tool__name tool__description",
-            time="scheduled_at created_at completed_at", json="input output _extra",
-        ),
-        "action_logs__messages": columns(text="id channel direction subject body", json="_extra"),
-        "action_logs__messages__documents": columns(text="id filename mime_type", number="size", json="_extra"),
-        "leads": columns(
-            text="lead_id first_name last_name email phone_number",
-            time="created_at completed_at opted_out_at last_inbound_at last_outbound_at",
-            number="total_messages inbound_messages outbound_messages",
-            json="channels completion interventions checklist _extra",
-        ),
-    },
-    "sequence": {
-        "activity_logs": columns(
-            text="id sequence_account_id activity_type api_version origin trace_id", time="created_at", json="_extra",
-        ),
-        "activity_logs__activity_log_items": columns(
-            text="id activity_log_id verb name summary reason"
-            " activity_log_actor__id activity_log_actor__entity_type activity_log_actor__entity_id"
-            " activity_log_actor__email"
-            " activity_log_object__id activity_log_object__entity_type activity_log_object__entity_id"
-            " activity_log_target__id activity_log_target__entity_type activity_log_target__entity_id",
-            json="metadata _extra",
-        ),
-    },
-    "kizen": {
-        "activities": columns(text="id name api_name association_mode", number="n_submissions", json="_extra"),
-        "logged_activities": columns(
-            text="id notes scheduled_activity_id"
-            " activity_object__id activity_object__name activity_object__api_name activity_object__association_mode"
-            " logged_by__id logged_by__display_name logged_by__email"
-            " completed_by__id completed_by__display_name completed_by__email",
-            time="logged_at completed_at", json="_extra",
-        ),
-        "logged_activities__fields": columns(
-            text="id name display_name field_type custom_field_type", json="value _extra",
-        ),
-        "logged_activities__associated_entities": columns(
-            text="object_api_name entity_id display_name name", json="_extra",
-        ),
-        "logged_activities__mentions": columns(text="value"),
-    },
-    "tines": {
-        "actions": columns(
-            number="id story_id team_id group_id user_id logs_count", text="type name description guid",
-            flag="disabled", json="schedule sources receivers position _extra",
-            time="created_at updated_at last_event_at last_error_log_at last_check_at last_receive_at",
-        ),
-        "action_logs": columns(
-            number="id action_id story_id level", text="message", time="created_at", json="inbound_event _extra",
-        ),
-    },
-}  # fmt: skip
-STATUS_CHANGES = {"status_changes": columns(text="record_id status", time="seen_at")}
-KEYS = {"leads": "lead_id"}
-"""Primary keys that are not `id`."""
-NEVER_KEPT = {("tines", "actions"): {"options"}}
-
 
 def contract(source: str) -> dict[str, dict[str, str]]:
     """Every table of a source's dataset with its columns."""
-    return CONTRACT[source] | EVERYWHERE | (STATUS_CHANGES if source == "omni" else {})
+    return {**subject(source).tables, **EVERYWHERE, **subject(source).derived}
 
 
 @dataclass
@@ -123,8 +54,8 @@ def mismatches(db: duckdb.DuckDBPyConnection, source: str, truth: Truth) -> list
     """Everything in which the dataset differs from the vendor's records: none, and it is exact."""
     found: list[str] = []
     for table, records in truth.items():
-        wanted = _by_key(table, [expected(source, table, record) for record in records], found)
-        held = _by_key(table, _read(db, source, table, found), found)
+        wanted = _by_key(source, table, [expected(source, table, record) for record in records], found)
+        held = _by_key(source, table, _read(db, source, table, found), found)
         found += [f"{source}.{table} {key}: missing" for key in wanted if key not in held]
         found += [f"{source}.{table} {key}: not the vendor's" for key in held if key not in wanted]
         for key in wanted.keys() & held.keys():
@@ -142,8 +73,8 @@ def assert_exact(db: duckdb.DuckDBPyConnection, source: str, truth: Truth) -> No
 
 def expected(source: str, table: str, record: Row) -> Node:
     """One record as the row it must become."""
-    kept = {k: v for k, v in record.items() if k not in NEVER_KEPT.get((source, table), ())}
-    node = Node(dict.fromkeys(CONTRACT[source][table]))
+    kept = {k: v for k, v in record.items() if k not in subject(source).never_kept.get(table, ())}
+    node = Node(dict.fromkeys(subject(source).tables[table]))
     node.children = {child: [] for child in _children(source, table)}
     extra = _spread(source, table, kept, "", node)
     if extra:
@@ -157,10 +88,10 @@ def _spread(source: str, table: str, values: Row, prefix: str, node: Node) -> Ro
     for name, value in values.items():
         column = prefix + _snake_case(source, name)
         child = f"{table}__{column}"
-        known = CONTRACT[source][table]
+        known = subject(source).tables[table]
         if column in known and column != "_extra":
             node.cells[column] = _cell(known[column], value)
-        elif child in CONTRACT[source]:
+        elif child in subject(source).tables:
             node.children[child] = [_item(source, child, item) for item in value or []]
         elif any(other.startswith(f"{column}__") for other in known):
             inner = _spread(source, table, value or {}, f"{column}__", node)
@@ -172,7 +103,7 @@ def _spread(source: str, table: str, values: Row, prefix: str, node: Node) -> Ro
 
 def _snake_case(source: str, name: str) -> str:
     """The column for a field; a field that the vendor would not spell like this has none (`?`)."""
-    if source in ("omni", "sequence"):
+    if subject(source).camel:
         return re.sub(r"([A-Z])", r"_\1", name).lower() if re.fullmatch("[a-z]+([A-Z][a-z]+)*", name) else "?"
     return name
 
@@ -238,7 +169,7 @@ def _hang(db: duckdb.DuckDBPyConnection, source: str, table: str, parents: dict[
 def _rows(
     db: duckdb.DuckDBPyConnection, source: str, table: str, *, child: bool
 ) -> Iterator[tuple[Any, Any, Any, Node]]:
-    kinds = CONTRACT[source][table]
+    kinds = subject(source).tables[table]
     place = "_dlt_parent_id, _dlt_list_idx, _dlt_id" if child else "null, null, _dlt_id"
     wanted = ", ".join(_select(name, kind) for name, kind in kinds.items())
     order = "_dlt_parent_id, _dlt_list_idx" if child else "_dlt_id"
@@ -255,14 +186,14 @@ def _select(name: str, kind: str) -> str:
 
 
 def _children(source: str, table: str) -> list[str]:
-    return [t for t in CONTRACT[source] if t.startswith(f"{table}__") and "__" not in t[len(table) + 2 :]]
+    return [t for t in subject(source).tables if t.startswith(f"{table}__") and "__" not in t[len(table) + 2 :]]
 
 
 # -- side by side ----------------------------------------------------------------------------------
 
 
-def _by_key(table: str, nodes: list[Node], found: list[str]) -> dict[Any, Node]:
-    key = KEYS.get(table, "id")
+def _by_key(source: str, table: str, nodes: list[Node], found: list[str]) -> dict[Any, Node]:
+    key = subject(source).keys[table]
     counts = Counter(node.cells[key] for node in nodes)
     found += [f"{table} {value}: {count} times" for value, count in counts.items() if count > 1]
     return {node.cells[key]: node for node in nodes}

@@ -20,7 +20,7 @@ def mutant(name: str, file: str, old: str, new: str, tests: str) -> Mutant:
 
 
 WALK, REST = "tests/unit/incremental/test_walk.py", "tests/unit/http/test_client.py"
-RULES = "tests/sources/test_house_rules.py"
+RULES = "tests/contract"
 LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
 PAGE = "msgspec.field(default_factory=Pagination)"
 WIPE = "                shutil.rmtree(self.working_folder, ignore_errors=True)\n"
@@ -205,7 +205,7 @@ MUTANTS = (
             ),
             (f"            finally:\n{WIPE}", "            finally:\n                pass\n"),
         ),
-        f"{RULES} tests/stateful/test_accidents.py -k working",
+        "tests/destinations/test_duckdb_file.py tests/stateful/test_accidents.py -k working",
     ),
     # shards, copies, schedulers
     mutant(

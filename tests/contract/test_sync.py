@@ -1,0 +1,101 @@
+"""A sync: the first one, one with nothing to do, one with changes, of single records, of a span."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from json import loads
+
+import dlt
+
+from tests.contract.commands import everything, gapless
+from tests.contract.conftest import Begin
+from tests.contract.subject import Subject
+from tests.support.oracle import contract
+from tests.support.world import World
+
+
+def test_first(subject: Subject, synced: World) -> None:
+    """All that the vendor has, each record once with all below it."""
+    synced.assert_exact()
+    assert synced.sql(f"select count(*) from {subject.main}") == [(24,)]
+
+
+def test_idle(subject: Subject, synced: World) -> None:
+    """Nothing changed there, so no row changes here."""
+    before = everything(synced, subject.tables)
+    synced.complete()
+    assert everything(synced, subject.tables) == before
+
+
+def test_changed(subject: Subject, synced: World) -> None:
+    """New, late, edited and deleted records, new parents; what was deleted there is kept."""
+    fake = synced.fake
+    fake.advance(60)
+    newest = max(subject.records(fake), key=lambda row: row[subject.time])
+    fake.change(newest[subject.id], **{subject.text: "edited"})
+    subject.add_one(fake, at=fake.now - timedelta(minutes=50))
+    gone = subject.records(fake)[0]
+    if not subject.one_by_one:  # a count that stays the same is believed for a while
+        fake.delete(gone[subject.id])
+    synced.complete()
+    synced.assert_exact()
+    ((edited,),) = synced.sql(f"select count(*) from {subject.main} where {_column(subject)} = 'edited'")
+    assert edited == 1
+
+
+def _column(subject: Subject) -> str:
+    return subject._column(subject.text)
+
+
+def test_by_id(subject: Subject, synced: World) -> None:
+    """What is named is read again, however old; a vendor that has no endpoint for it is not asked."""
+    oldest = min(subject.records(synced.fake), key=lambda row: row[subject.time])
+    synced.fake.change(oldest[subject.id], **{subject.text: "edited"})
+    by_id = subject.source.stream.by_id
+    key = subject.of_parent(oldest) if by_id == "parent" else str(oldest[subject.id])
+    synced.fake.requests.clear()
+    result = gapless("sync", subject.name, "--id", key)
+    if by_id is None:
+        assert (result.exit_code, synced.asked()) == (2, 0)
+        assert subject.source.facts.not_by_id in " ".join(result.stderr.split())
+        return
+    assert (result.exit_code, synced.asked()) == (0, 1), result.output
+    synced.assert_exact()
+
+
+def test_a_window(subject: Subject, synced: World) -> None:
+    """A span of creation times is read again, and nothing else."""
+    now = synced.fake.now
+    inside = subject.add_one(synced.fake, at=now - timedelta(days=3))
+    outside = subject.add_one(synced.fake, at=now - timedelta(days=1))
+    since, until = now - timedelta(days=4), now - timedelta(days=2)
+    before = synced.sql("select * from coverage order by all")
+    result = gapless("sync", subject.name, "--since", since.isoformat(), "--until", until.isoformat())
+    assert result.exit_code == 0, result.output
+    held = {key for (key,) in synced.sql(f"select {subject.id_column} from {subject.main}")}
+    assert (inside in held, outside in held) == (True, False)
+    assert synced.sql("select * from coverage order by all") == before
+
+
+def test_a_schema_from_the_first_day(subject: Subject, world: Begin) -> None:
+    """A vendor without a record: every table and column stands, with its type, key and disposition."""
+    here = world(subject.empty())
+    here.complete()
+    name = subject.name
+    for table, columns in contract(name).items():
+        query = f"select column_name, data_type from information_schema.columns where table_name = '{table}'"
+        held = dict(here.sql(f"{query} and table_schema = '{name}'"))
+        assert {column: held.get(column) for column in columns} == columns, table
+        assert {"_dlt_id", "_dlt_load_id"} & held.keys(), table
+        if "__" in table:
+            assert held["_dlt_parent_id"] == "VARCHAR", table
+            assert held["_dlt_list_idx"] == "BIGINT", table
+    extra = here.sql(f"select distinct table_name from information_schema.tables where table_schema = '{name}'")
+    assert {t for (t,) in extra if not t.startswith("_dlt")} == contract(name).keys()
+    ((schema,),) = here.sql("select schema from _dlt_version order by inserted_at desc limit 1")
+    tables = dlt.Schema.from_stored_schema(loads(schema)).tables
+    for table in subject.source.tables:
+        assert tables[table.name]["write_disposition"] == "merge"
+        keys = [c for c, hints in tables[table.name]["columns"].items() if hints.get("primary_key")]
+        assert keys == list(table.key)
+        assert table.name in subject.derived or keys == [subject.keys[table.name]]
