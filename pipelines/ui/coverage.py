@@ -37,7 +37,7 @@ def coverage(db: Database, source: str, now: datetime | None = None) -> str:
     start = _first(rows, oldest, now)
     lines = "".join(_line(row, start, now) for row in rows) + f"<div></div>{markup.scale(start, now)}"
     keys = {"proven complete": GREEN, "read, nothing newer was there": PALE, "not read since": GREY, "gap": RED}
-    hint = f"{open_:,} of {whole:,} have gaps; the chart shows {len(rows):,}, those with gaps first"
+    hint = f"{open_:,} of {whole:,} with gaps; the chart shows {len(rows):,}, those with gaps first"
     return section("Coverage", markup.legend(keys), f'<div class="covered">{lines}</div>', hint=hint) + section(
         "Gaps", _gaps(source, now), hint="the same as gapless gaps, each with the command that fills it"
     )

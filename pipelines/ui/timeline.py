@@ -109,7 +109,7 @@ def timeline(db: Database, /, page: int, **chosen: str) -> str:
         *values,
     )
     head = ["when", "source", "actor", "action", "of", "status", "what"]
-    about = chosen.get("item", "").replace(":", " ", 1) or "Everyitem"
+    about = chosen.get("item", "").replace(":", " ", 1) or "Everything"
     first, here = PAGE_SIZE * (page - 1), len(rows[:PAGE_SIZE])
     count = f"of {first + here:,}"
     if len(rows) > PAGE_SIZE:  # counting the matches of a search would read the whole table
@@ -144,5 +144,5 @@ def conversation(db: Database, lead: str) -> str:
         more = [f"{documents} documents" if documents else "", "" if status == "COMPLETED" else str(status or "")]
         head = " · ".join(filter(None, [markup.when(at), channel, *more]))
         messages.append(markup.speech(direction == "INBOUND", head, subject, body))
-    back = linked("lead", lead, "everyitem about this lead")
+    back = linked("lead", lead, "everything about this lead")
     return section(f"Conversation with {lead}", f'{back}<div class="talk">{"".join(messages)}</div>')
