@@ -1,6 +1,6 @@
-"""What is known of a source besides how it is read: the lines of `facts.toml` in its folder.
+"""Reads `facts.toml` in a source's folder: what is known of the source besides how it is read.
 
-They are no Python, so that a scheduler can read them without importing the source, and dlt with it.
+The facts are not in Python, so that a scheduler can read them without importing the source and dlt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often a source is best synced, and how old its newest check may become."""
+    """How often a source should be synced, and how old its newest check may become."""
 
     cron: str
     """Five fields, UTC."""
@@ -27,7 +27,7 @@ class Facts:
     """The lines of a `facts.toml`; each has a default, so that an empty file will do."""
 
     cron: str = "0 * * * *"
-    """How often it is best synced: five fields, UTC."""
+    """How often it should be synced: five fields, UTC."""
     warn_after_hours: float = 24
     """The newest check is late when it is older than this, and failed when older than `fail_after_hours`."""
     fail_after_hours: float = 72
@@ -36,11 +36,11 @@ class Facts:
     not_by_id: str = "the vendor has no endpoint for one record"
     """Why `--id` does not work, where it does not."""
     colour: str = "#8c8c8c"
-    """Of the page's pictures."""
+    """Its colour in the page's pictures."""
     path_words: tuple[str, ...] = ()
     """The vendor's own words in paths; whatever else stands in a path may be an id, and is not shown in a trace."""
     demo: Mapping[str, str] = field(default_factory=dict)
-    """Settings that the simulated vendor accepts, without the base URL."""
+    """Settings for the simulated vendor, without the base URL."""
 
     @classmethod
     def read(cls, file: Path) -> Facts:
@@ -55,8 +55,10 @@ class Facts:
 
     @property
     def cadence(self) -> Cadence:
+        """Returns how often it should be synced, and when its newest check is late."""
         return Cadence(self.cron, timedelta(hours=self.warn_after_hours), timedelta(hours=self.fail_after_hours))
 
     @property
     def keeps(self) -> timedelta | None:
+        """Returns how long the vendor keeps records; None: not documented."""
         return None if self.keeps_days is None else timedelta(days=self.keeps_days)

@@ -1,4 +1,4 @@
-"""One source as everybody sees it: what stands in its package, asked for by name. Knows no vendor and no register."""
+"""A source by name, and what its package says about it. Knows no vendor and no register."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gapless.sources.facts import Facts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dlt.sources import DltSource
+
     from gapless.sources._incremental.stream import Stream
     from gapless.sources._schema.arrow import Table
 
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 class Source:
     """A vendor by name: its config section, dataset and, in capitals, the prefix of its settings.
 
-    Its package is imported when it is first asked for something: dlt takes most of a second, `--help` must not.
+    Its package is imported on first use, because importing dlt takes most of a second and `--help` must not.
     """
 
     name: str
@@ -34,37 +39,40 @@ class Source:
         return cls(package.rpartition(".")[2], package)
 
     @property
-    def module(self) -> Any:
+    def module(self) -> ModuleType:
+        """Returns the imported package. Raises ImportError."""
         return import_module(self.package)
 
     @property
-    def api(self) -> Any:
+    def api(self) -> ModuleType:
+        """Returns the imported module `api`. Raises ImportError."""
         return import_module(f"{self.package}.api")
 
     @property
     def fake(self) -> Any:
-        """The class of the simulated vendor."""
+        """Returns the class of the simulated vendor."""
         return import_module(f"{self.package}.fake").Fake
 
     @property
-    def build(self) -> Any:
-        """The `@dlt.source` function."""
-        return getattr(self.module, self.name)
+    def build(self) -> Callable[..., DltSource]:
+        """Returns the `@dlt.source` function."""
+        build: Callable[..., DltSource] = getattr(self.module, self.name)
+        return build
 
     @property
     def stream(self) -> Stream:
-        """How its records are listed and synced."""
+        """Returns how its records are listed and synced."""
         found: Stream = self.module.STREAM
         return found
 
     @cached_property
     def facts(self) -> Facts:
-        """What is known of it besides how it is read; does not import it."""
+        """Returns what its `facts.toml` says; does not import it."""
         return Facts.read(self.folder / "facts.toml")
 
     @property
     def folder(self) -> Path:
-        """Where its files are. Raises ModuleNotFoundError if there is no such package; does not import it."""
+        """Returns the folder of its files; does not import it. Raises ModuleNotFoundError if it is not there."""
         found = find_spec(self.package)
         if found is None or not found.submodule_search_locations:
             problem = f"the source {self.package} is registered, and there is no such package"
@@ -73,23 +81,23 @@ class Source:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Every root table: the records', then the parents', then others."""
+        """Returns every root table: the records', then the parents', then others."""
         return self.stream.tables
 
     @property
     def main(self) -> Table:
-        """The records' table."""
+        """Returns the records' table."""
         return self.stream.table
 
     @property
     def split_by(self) -> str | None:
-        """What it reads one by one, so that a sync of it can be split into shards."""
+        """Returns what people call its parents, by which a sync can be split into shards; None: it cannot."""
         parents = self.stream.parents
         return parents.noun if parents else None
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """Settings without which it cannot run."""
+        """Returns the settings without which it cannot run."""
         import dlt
 
         required = (dlt.secrets.value, dlt.config.value)
@@ -98,5 +106,5 @@ class Source:
 
     @property
     def views(self) -> list[Path]:
-        """The files of the views that are about this source alone; `timeline.sql` is its part of the timeline."""
+        """Returns the files of the views about this source alone; `timeline.sql` is its part of the timeline."""
         return sorted((self.folder / "views").glob("*.sql"))

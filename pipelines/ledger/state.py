@@ -1,7 +1,7 @@
-"""What a source remembers, and how to make it forget: no row of data is touched.
+"""Shows and sets back the state of a source; no record is changed.
 
-A change is a load like any other, with a coverage ledger and a state and no records, so that every later sync
-restores it from the destination.
+A change is a load package with coverage and state and without records, so that every later sync restores it from the
+destination.
 """
 
 from __future__ import annotations
@@ -9,60 +9,67 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, explain, interrupted
-from gapless.pipelines.ledger.status import BEGINNING, Coverage, coverage
-from gapless.pipelines.sync.history import forget
+from gapless.pipelines.ledger.status import Coverage, coverage
+from gapless.pipelines.sync.history import forget_row_counts
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS, STATES, newest_state
+from gapless.sources._dlt.types import State
 from gapless.sources._extract.resource import tree_resource
 from gapless.sources._ledger.backfill_state import STATE
-from gapless.sources._ledger.ledger import COVERAGE, Ledger
+from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
+from gapless.sources._ledger.ledger import Coverage as ProofRow
 from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 
+if TYPE_CHECKING:
+    from dlt.sources import DltResource
+
 
 @dataclass
 class SourceState:
-    """What one source keeps: the walk's state (empty for sources with parents) and its coverage by stream."""
+    """The state of one source: of its walk (empty for sources with parents), and its coverage by stream."""
 
     source: str
-    state: dict[str, Any] = field(default_factory=dict)
+    state: State = field(default_factory=dict)
     coverage: dict[str, Coverage] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> State:
+        """Returns state and coverage as values; times stay times."""
         return {"state": self.state, "coverage": {name: stream.to_json() for name, stream in self.coverage.items()}}
 
 
-def kept(target: Target) -> Iterator[SourceState]:
-    """Of every source that has been synced to `place`. Raises Locked while a sync writes."""
+def source_states(target: Target) -> Iterator[SourceState]:
+    """Yields the state of every source that was synced to `target`. Raises Locked while a sync writes."""
     with reading(target) as reader:
         for source in SOURCES.values():
-            state = restored(reader, source)
+            state = resource_state(reader, source)
             if state is not None:
                 yield SourceState(source.name, _without_cursors(state), coverage(reader, source.name))
 
 
-def restored(reader: Reader, source: Source) -> dict[str, Any] | None:
-    """The state of the source's one resource as the next sync will restore it; None before the first load."""
-    found = of_source(reader, source)
+def resource_state(reader: Reader, source: Source) -> State | None:
+    """Returns the state of the source's one resource as the next sync restores it; None before the first load."""
+    found = source_state(reader, source)
     if found is None:
         return None
-    state: dict[str, Any] = found.get("resources", {}).get(source.main.name, {})
+    state: State = found.get("resources", {}).get(source.main.name, {})
     return state
 
 
-def backfills(reader: Reader, source: Source) -> dict[str, dict[str, Any]]:
-    """Progress by window, as `backfill_state.mark` writes it; a finished one has `done`."""
-    found: dict[str, dict[str, Any]] = (of_source(reader, source) or {}).get(STATE, {})
-    return found
+def backfills(reader: Reader, source: Source) -> dict[str, State]:
+    """Returns the progress of backfills by window key; a finished one has `done`."""
+    progress: dict[str, State] = (source_state(reader, source) or {}).get(STATE, {})
+    return progress
 
 
-def of_source(reader: Reader, source: Source) -> dict[str, Any] | None:
+def source_state(reader: Reader, source: Source) -> State | None:
+    """Returns the whole state of a source as the next sync restores it; None before the first load."""
     from gapless.pipelines.destinations._dlt.runtime import stored_source_state
 
     found = reader.rows(source.name, newest_state("{0}", "{1}", source.name), STATES, LOADS)
@@ -72,7 +79,7 @@ def of_source(reader: Reader, source: Source) -> dict[str, Any] | None:
     return stored_source_state(state, source.name)
 
 
-def _without_cursors(state: dict[str, Any]) -> dict[str, Any]:
+def _without_cursors(state: State) -> State:
     walks = [{**walk, "after": _short(walk.get("after"))} for walk in state.get("walks", ())]
     return {**state, "walks": walks} if state else {}
 
@@ -82,12 +89,12 @@ def _short(cursor: str | None) -> str | None:
 
 
 def rewind(target: Target, name: str, to: datetime) -> int | None:
-    """What is newer than `to`, less the look-back, is read again by the next sync.
+    """Makes the next sync read again what was created after `to`, less the look-back.
 
-    Returns how many proofs were changed; None when nothing was synced yet. Raises Locked.
+    Returns how many proofs were changed; None if nothing was synced yet. Raises Locked, GaplessError.
     """
 
-    def back(state: dict[str, Any]) -> dict[str, Any]:
+    def back(state: State) -> State:
         before = WalkState.from_json(state)
         watermark = min(before.watermark, to) if before.watermark else None
         return WalkState(watermark, initial_value=before.initial_value).to_json()
@@ -96,16 +103,17 @@ def rewind(target: Target, name: str, to: datetime) -> int | None:
 
 
 def reset(target: Target, name: str) -> int | None:
-    """Everything is read again by the next sync, backfills are forgotten. Returns and raises as `rewind`."""
-    return _change(target, SOURCES[name], BEGINNING, lambda state: WalkState().to_json())
+    """Makes the next sync read everything again, and deletes backfills' progress. Returns and raises as `rewind`."""
+    return _change(target, SOURCES[name], RESET, lambda state: WalkState().to_json())
 
 
 def mark_unproven(target: Target, name: str, parents: Collection[str]) -> int | None:
-    """The next sync reads just these parents again, whole. Returns and raises as `rewind`."""
-    return _change(target, SOURCES[name], BEGINNING, lambda state: state, parents)
+    """Makes the next sync read these parents again, whole. Returns and raises as `rewind`."""
+    return _change(target, SOURCES[name], RESET, lambda state: state, parents)
 
 
-Walk = Callable[[dict[str, Any]], dict[str, Any]]
+Walk = Callable[[State], State]
+"""Returns the changed state of a walk."""
 
 
 def _change(
@@ -115,21 +123,21 @@ def _change(
 
     changed = 0
 
-    def steps(ledger: Ledger, state: dict[str, Any]) -> Iterator[LoadItem]:
+    def steps(ledger: Ledger, state: State) -> Iterator[LoadItem]:
         nonlocal changed
-        if only is None and to == BEGINNING:
+        if only is None and is_reset(to):
             dlt.current.source_state().pop(STATE, None)
         for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()
-            rows = [_earlier(row, to) for row in proofs if only is None or row.parent in only]
+            rows = [_set_back(row, to) for row in proofs if only is None or row.parent in only]
             changed += len(rows)
             yield LoadItem([Batch(COVERAGE, rows)], walk(state) if state else None)
 
-    def resource() -> Any:
+    def resource() -> DltResource:
         return tree_resource(source.tables, steps, Session())
 
     with target.locked() as folder:
-        if all(one.source != source.name for one in kept(target)):
+        if all(one.source != source.name for one in source_states(target)):
             return None
         pipeline = dlt.pipeline(
             source.name,
@@ -139,7 +147,7 @@ def _change(
         )
         try:
             pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
-            forget(pipeline)
+            forget_row_counts(pipeline)
         except Exception as error:
             if interrupted(error):
                 raise KeyboardInterrupt from None
@@ -149,10 +157,11 @@ def _change(
     return changed
 
 
-def _earlier(row: Any, to: datetime) -> Any:
-    """The proof of one parent, up to `to` at most; without a digest it is asked again whatever it answers.
+def _set_back(row: ProofRow, to: datetime) -> ProofRow:
+    """Returns a proof that ends at `to` at the latest.
 
-    That nobody has checked it since is what `gapless gaps` tells it by.
+    It has no digest, so that the parent is read even if its answer is unchanged, and no time of a check, by which
+    `gapless gaps` finds it.
     """
     covered = min(row.covered_to, to) if row.covered_to else None
     set_back = {"covered_to": covered, "digest": None, "missing": None, "last_checked_at": None}

@@ -1,4 +1,4 @@
-"""Is it well: what the destination itself says about each source. Asks no vendor and changes nothing."""
+"""Summarises what the destination knows about each source. Sends no request to a vendor and changes nothing."""
 
 from __future__ import annotations
 
@@ -6,47 +6,48 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from gapless.pipelines.destinations.reader import Reader, reading
+from gapless.pipelines.destinations.reader import Reader, Rows, reading
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.ledger.proofs import Interval, as_utc, read_proofs
 from gapless.sources import SOURCES, Source
-from gapless.sources._dlt.tables import LOADS, is_completed
 from gapless.sources._schema.columns import TableSchema
 
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-"""What a reset proof is covered to: before every record; not null, which would mean that it was never asked."""
-COMPLETED = is_completed("{1}")
-"""The ledger's rows that count: a load that broke off proves nothing."""
+JsonObject = dict[str, Any]
 
 
 @dataclass
 class Coverage:
-    """One stream's proof, over all of its parents (a stream without parents counts as one)."""
+    """The proofs of one stream, summed over its parents; a listing without parents counts as one parent."""
 
     parents: int = 0
     failed: int = 0
     gone: int = 0
+    """Parents that the vendor does not have any more."""
     covered_from: datetime | None = None
     covered_to: datetime | None = None
+    """The newest watermark of a parent."""
     unproven: int = 0
-    """Parents that were reset, so that the next sync reads all of them again."""
-    missing: list[list[str | None]] = field(default_factory=list)
+    """Parents that were reset: the next sync reads all of them again."""
+    missing: list[Interval] = field(default_factory=list)
     """Intervals not read yet."""
     last_checked_at: datetime | None = None
 
     @property
     def complete(self) -> bool:
+        """Returns whether nothing is known to be missing."""
         return not (self.failed or self.unproven or self.missing)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
+        """Returns the fields as values; times stay times."""
         return {**asdict(self), "complete": self.complete}
 
 
 @dataclass
 class Drift:
-    """Fields the vendor sends and the model does not know; they are kept in `_extra`."""
+    """Fields that the vendor sends and the model does not declare; they are stored in `_extra`."""
 
     rows: int
     fields: list[str]
@@ -54,28 +55,33 @@ class Drift:
 
 @dataclass
 class Status:
+    """What a destination holds of one source; times are in UTC."""
+
     source: str
     newest: datetime | None = None
+    """Creation time of the newest record."""
     rows: dict[str, int] = field(default_factory=dict)
+    """Row counts by table."""
     coverage: dict[str, Coverage] = field(default_factory=dict)
     dead_letters: dict[str, int] = field(default_factory=dict)
-    """Open ones, by kind."""
-    last_run: dict[str, Any] | None = None
+    """Numbers of open dead letters, by kind."""
+    last_run: JsonObject | None = None
     drift: dict[str, Drift] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        """Nothing is known to be missing."""
+        """Returns whether nothing is known to be missing."""
         return not self.dead_letters and all(stream.complete for stream in self.coverage.values())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
+        """Returns the fields without the source's name; times stay times."""
         content = {**asdict(self), "complete": self.complete}
         del content["source"]
         return {**content, "coverage": {name: stream.to_json() for name, stream in self.coverage.items()}}
 
 
 def statuses(target: Target) -> Iterator[Status]:
-    """Of every source that has been synced to `place`. Raises Locked while a sync writes."""
+    """Yields the status of every source that was synced to `target`. Raises Locked while a sync writes."""
     with reading(target) as reader:
         for source in SOURCES.values():
             status = _status(reader, source)
@@ -91,12 +97,8 @@ def _status(reader: Reader, source: Source) -> Status:
     if status.rows:
         status.newest = _newest(reader, source)
         status.coverage = coverage(reader, source.name)
-        kinds = (
-            reader.rows(
-                source.name, "select kind, count(*) from {0} where healed_at is null group by kind", "dead_letters"
-            )
-            or []
-        )
+        open_letters = "select kind, count(*) from {0} where healed_at is null group by kind"
+        kinds = reader.rows(source.name, open_letters, "dead_letters") or []
         status.dead_letters = dict(sorted((kind, int(count)) for kind, count in kinds))
         status.last_run = _last_run(reader, source.name)
     return status
@@ -115,7 +117,7 @@ def _table(reader: Reader, status: Status, shape: TableSchema) -> None:
         status.drift[shape.name] = Drift(int(drifted), _fields(texts or []))
 
 
-def _fields(texts: list[tuple[Any, ...]]) -> list[str]:
+def _fields(texts: Rows) -> list[str]:
     names: Counter[str] = Counter()
     for (text,) in texts:
         names.update(list(json.loads(text) if isinstance(text, str) else text))
@@ -129,7 +131,7 @@ def _newest(reader: Reader, source: Source) -> datetime | None:
 
 
 def freshness(target: Target, names: list[str]) -> dict[str, tuple[datetime | None, datetime | None]]:
-    """Of each source the time of its newest record, and when its vendor was last asked. Raises as `statuses`."""
+    """Returns by source the times of the newest record and of the last check. Raises as `statuses`."""
     found = {}
     with reading(target) as reader:
         for name in names:
@@ -139,25 +141,22 @@ def freshness(target: Target, names: list[str]) -> dict[str, tuple[datetime | No
 
 
 def coverage(reader: Reader, dataset: str) -> dict[str, Coverage]:
-    columns = "stream, covered_from, covered_to, missing, last_checked_at, error, failures"
-    select = f"select {columns} from {{0}} where {COMPLETED}"
+    """Returns the coverage of a dataset by stream."""
     streams: dict[str, Coverage] = {}
-    for stream, start, end, missing, checked, error, failures in (
-        reader.rows(dataset, select, "coverage", LOADS) or []
-    ):
-        seen = streams.setdefault(stream, Coverage())
-        seen.parents += 1
-        seen.failed += failures > 0
-        seen.gone += bool(error) and not failures
-        seen.covered_from = _later(seen.covered_from, start)
-        seen.unproven += end is not None and as_utc(end) == BEGINNING
-        seen.covered_to = _later(seen.covered_to, end if as_utc(end) != BEGINNING else None)
-        seen.last_checked_at = _later(seen.last_checked_at, checked)
-        seen.missing += (json.loads(missing) if isinstance(missing, str) else missing) or []
+    for proof in read_proofs(reader, dataset) or []:
+        stream = streams.setdefault(proof.stream, Coverage())
+        stream.parents += 1
+        stream.failed += proof.failures > 0
+        stream.gone += proof.gone
+        stream.unproven += proof.reset
+        stream.covered_from = _later(stream.covered_from, proof.covered_from)
+        stream.covered_to = _later(stream.covered_to, proof.proven_to)
+        stream.last_checked_at = _later(stream.last_checked_at, proof.last_checked_at)
+        stream.missing += proof.missing
     return streams
 
 
-def _last_run(reader: Reader, dataset: str) -> dict[str, Any] | None:
+def _last_run(reader: Reader, dataset: str) -> JsonObject | None:
     columns = ("started_at", "finished_at", "outcome", "rows", "requests", "failures", "error")
     quoted = ", ".join(f'"{column}"' for column in columns)
     found = reader.rows(dataset, f"select {quoted} from {{0}} order by started_at desc limit 1", "runs")
@@ -167,14 +166,5 @@ def _last_run(reader: Reader, dataset: str) -> dict[str, Any] | None:
     return run | {name: as_utc(run[name]) for name in columns[:2]}
 
 
-def _later(one: datetime | None, other: datetime | str | None) -> datetime | None:
-    return max(filter(None, (one, as_utc(other))), default=None)
-
-
-def as_utc(value: datetime | str | None) -> datetime | None:
-    """SQLite has no times, only their texts."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)

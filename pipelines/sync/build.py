@@ -1,16 +1,19 @@
-"""Sources by name, with their settings from dlt's configuration. Asks no vendor."""
+"""Builds sources with their settings from dlt's configuration. Sends no request."""
 
 from __future__ import annotations
 
 import os
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import MissingSettings, WrongSettings
 from gapless.sources import SOURCES, Source, register_problems
 from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    from dlt.sources import DltSource
 
 HOW_TO_START = """\
 no source has its credentials, so there is nothing to sync.
@@ -19,7 +22,7 @@ no source has its credentials, so there is nothing to sync.
   to start with one source, set its variables in the environment or in .dlt/secrets.toml:"""
 
 
-def build(source: Source, session: Session, **settings: Any) -> Any:
+def build(source: Source, session: Session, **settings: object) -> DltSource:
     """Returns the dlt source. Raises WrongSettings, naming what is missing or wrong."""
     from gapless.pipelines.destinations._dlt.config import (
         ConfigFieldMissingException,
@@ -53,7 +56,7 @@ def check_register() -> None:
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:
-    """Builds `source` and lets it go. Raises WrongSettings as a sync would."""
+    """Builds `source` and closes it. Raises WrongSettings as a sync would."""
     session = Session(shard=shard or Shard())
     build(source, session)
     if session.client:

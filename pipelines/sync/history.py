@@ -1,4 +1,4 @@
-"""The table `runs`: how each sync ended, and what the tables held then, to see later what is gone."""
+"""Writes the table `runs`: how each sync ended, and how many rows the tables had then, to detect lost rows later."""
 
 from __future__ import annotations
 
@@ -22,48 +22,57 @@ from gapless.sources._dlt.tables import (
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
+    import dlt
+    from dlt.sources import DltResource
+
     from gapless.pipelines.outcome import Outcome
+    from gapless.sources._dlt.types import SqlClient
+
+RowCounts = dict[str, int]
+"""Rows by table."""
 
 
-def record(
-    pipeline: Any, source: Source, outcome: Outcome, lost: dict[str, int], shard: Shard, *, by_id: bool = False
+def write_run(
+    pipeline: dlt.Pipeline, source: Source, outcome: Outcome, lost: RowCounts, shard: Shard, *, by_id: bool = False
 ) -> None:
-    """After the last package and outside of any: the row of `runs` tells the end, and healed letters go.
+    """Writes the row of `runs` after the last load package, and deletes resolved dead letters.
 
-    A letter goes only when the load that healed it was completed, so that no crash loses the record it speaks of.
-    What was `lost` counts as held, so that it is missed again until it is read again; `by_id` some of it just was. Of
-    shards the first alone tells what is held, of the roots: while it counts, others write.
+    A dead letter is deleted only after the load that resolved it was completed, so that no crash loses its record.
+    Rows that are `lost` are counted as present, so that they are missed until they are read again; a sync `by_id` has
+    read some of them. Of shards only the first writes counts, and only of root tables, because the others write rows
+    while it counts. Raises the database's error, except when the sync itself failed: before a first load there is no
+    table yet.
     """
     if _backend(pipeline).appends:
-        return _load(pipeline, source, {**_row(outcome, shard), "held": None})
+        return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
     try:
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))
-            row = {**_row(outcome, shard), "held": None}
+            row = {**_run_row(outcome, shard), "held": None}
             if shard.number == 1:
-                held = _row_counts(client, source)
+                counts = _row_counts(client, source)
                 if by_id:
-                    before = _told(client) or {}
-                    held |= {table: max(rows, held.get(table, 0)) for table, rows in before.items()}
+                    before = _counts_after_last_sync(client) or {}
+                    counts |= {table: max(rows, counts.get(table, 0)) for table, rows in before.items()}
                 else:
-                    held |= {table: held.get(table, 0) + rows for table, rows in lost.items()}
-                in_place = shard.whole and _backend(pipeline).updates_rows
-                row["held"] = json.dumps(held if in_place else _roots(held))
-            _add(pipeline, source, client, runs, row)
+                    counts |= {table: counts.get(table, 0) + rows for table, rows in lost.items()}
+                whole = shard.whole and _backend(pipeline).updates_rows
+                row["held"] = json.dumps(counts if whole else _of_roots(source, counts))
+            _insert_row(pipeline, source, client, runs, row)
             client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
     except Exception:
-        if outcome.error is None:  # without a first load there is no table yet, and the error is told anyway
+        if outcome.error is None:
             raise
 
 
-def _backend(pipeline: Any) -> type[Backend]:
+def _backend(pipeline: dlt.Pipeline) -> type[Backend]:
     return backend_class(pipeline.destination.destination_type)
 
 
-def _add(pipeline: Any, source: Source, client: Any, runs: str, row: dict[str, Any]) -> None:
+def _insert_row(pipeline: dlt.Pipeline, source: Source, client: SqlClient, runs: str, row: dict[str, Any]) -> None:
     if not _backend(pipeline).updates_rows:
-        return _load(pipeline, source, row)
-    if row["held"] is not None:
+        return _load_row(pipeline, source, row)
+    if row["held"] is not None:  # only the newest run has counts
         client.execute_sql(f"update {runs} set held = null where held is not null")
     if not client.capabilities.supports_tz_aware_datetime:
         row |= {name: row[name].strftime("%Y-%m-%d %H:%M:%S.%f") for name in ("started_at", "finished_at")}
@@ -72,8 +81,8 @@ def _add(pipeline: Any, source: Source, client: Any, runs: str, row: dict[str, A
     client.execute_sql(f"insert into {runs} ({columns}) values ({marks})", *row.values())
 
 
-def _load(pipeline: Any, source: Source, row: dict[str, Any]) -> None:
-    """A package of one row: dlt knows how JSON and times get there."""
+def _load_row(pipeline: dlt.Pipeline, source: Source, row: dict[str, Any]) -> None:
+    """Loads one row of `runs` as a package, because dlt knows how each destination stores JSON and times."""
     import dlt
 
     from gapless.sources._extract.resource import tree_resource
@@ -81,25 +90,25 @@ def _load(pipeline: Any, source: Source, row: dict[str, Any]) -> None:
     from gapless.sources._ledger.session import LoadItem, Session
     from gapless.sources._schema.arrow import Batch
 
-    def resource() -> Any:
-        told = Run.model_validate({name: value for name, value in row.items() if not name.startswith(PREFIX)})
-        steps = [LoadItem([Batch(RUNS, [told])])]
-        return tree_resource(source.tables, lambda ledger, state: iter(steps), Session())
+    def resource() -> DltResource:
+        run = Run.model_validate({name: value for name, value in row.items() if not name.startswith(PREFIX)})
+        items = [LoadItem([Batch(RUNS, [run])])]
+        return tree_resource(source.tables, lambda ledger, state: iter(items), Session())
 
     pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=_backend(pipeline).file_format)
 
 
-def find_lost_rows(pipeline: Any, source: Source) -> dict[str, int]:
-    """Rows by table that somebody deleted since the last sync. A missing table is made anew, orphans go.
+def find_lost_rows(pipeline: dlt.Pipeline, source: Source) -> RowCounts:
+    """Returns rows by table that were deleted since the last sync; prepares the tables to be filled again.
 
-    A sync never leaves fewer root rows than it tells, so whatever is fewer now was taken by others. Rows below a
-    record that changed may be fewer, also when that sync is killed before it can tell: they are not counted on then.
-    Where rows are only appended nobody counts them.
+    A sync never removes root rows, so somebody else deleted what is missing. Child rows of a changed record may
+    become fewer, also if that sync is killed before it writes its counts: so their counts are removed here first.
+    Returns nothing for append-only destinations.
     """
     if _backend(pipeline).appends:
         return {}
     with pipeline.sql_client() as client:
-        before = _told(client)
+        before = _counts_after_last_sync(client)
         if before is None:
             return {}
         now = _row_counts(client, source)
@@ -107,19 +116,20 @@ def find_lost_rows(pipeline: Any, source: Source) -> dict[str, int]:
             client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
         lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
         if lost or not before:
-            _without_orphans(client, source, now)
+            _delete_orphans(client, source, now)
         if _backend(pipeline).updates_rows:
-            runs = client.make_qualified_table_name("runs")
-            client.execute_sql(f"update {runs} set held = %s where held is not null", json.dumps(_roots(before)))
+            runs, counts = client.make_qualified_table_name("runs"), json.dumps(_of_roots(source, before))
+            client.execute_sql(f"update {runs} set held = %s where held is not null", counts)
     return lost
 
 
-def _roots(held: dict[str, int]) -> dict[str, int]:
-    return {table: rows for table, rows in held.items() if "__" not in table}
+def _of_roots(source: Source, counts: RowCounts) -> RowCounts:
+    roots = {table.name for table in source.tables}
+    return {table: rows for table, rows in counts.items() if table in roots}
 
 
-def describe_lost_rows(source: Source, lost: dict[str, int]) -> list[str]:
-    """What is gone, each with what brings it back."""
+def describe_lost_rows(source: Source, lost: RowCounts) -> list[str]:
+    """Returns a message for each table with lost rows: how many, and the command that brings them back."""
     return [
         f"{source.name}.{table}: {rows:,} rows that were there after the last sync are gone;"
         f" `gapless state reset {source.name}` makes the next sync read all again"
@@ -127,32 +137,37 @@ def describe_lost_rows(source: Source, lost: dict[str, int]) -> list[str]:
     ]
 
 
-def _told(client: Any) -> dict[str, int] | None:
-    """What the tables held when the last sync ended; None before the first one."""
+def _counts_after_last_sync(client: SqlClient) -> RowCounts | None:
+    """Returns the row counts when the last sync ended; None before the first sync."""
     from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
 
     runs = client.make_qualified_table_name("runs")
+    newest = f"select held from {runs} where held is not null order by finished_at desc limit 1"
     try:
-        told = client.execute_sql(f"select held from {runs} where held is not null order by finished_at desc limit 1")
+        rows = client.execute_sql(newest)
     except DatabaseUndefinedRelation:
         return None
-    held = told[0][0] if told else {}
-    before: dict[str, int] = json.loads(held) if isinstance(held, str) else held
-    return before
+    return row_counts(rows[0][0]) if rows else {}
 
 
-def _without_orphans(client: Any, source: Source, held: dict[str, int]) -> None:
-    """Deletes rows below a root that is not there: a merge would not find them and put its own beside them."""
+def row_counts(cell: str | RowCounts) -> RowCounts:
+    """Returns a cell of `runs.held` as row counts: some engines return JSON as text, others decoded."""
+    counts: RowCounts = json.loads(cell) if isinstance(cell, str) else cell
+    return counts
+
+
+def _delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
+    """Deletes child rows whose root row is missing, otherwise a merge would insert duplicates of them."""
     for table in source.tables:
         root = client.make_qualified_table_name(table.name)
-        for shape in table.schema.tree():
-            if shape.parent and shape.name in held:
-                rooted = f"{ROOT_ID} not in (select {ROW_ID} from {root})" if table.name in held else "1 = 1"
-                client.execute_sql(f"delete from {client.make_qualified_table_name(shape.name)} where {rooted}")
+        for schema in table.schema.tree():
+            if schema.parent and schema.name in counts:
+                orphaned = f"{ROOT_ID} not in (select {ROW_ID} from {root})" if table.name in counts else "1 = 1"
+                client.execute_sql(f"delete from {client.make_qualified_table_name(schema.name)} where {orphaned}")
 
 
-def forget(pipeline: Any) -> None:
-    """What the tables held: nothing is missed that the next sync is told to read again anyway."""
+def forget_row_counts(pipeline: dlt.Pipeline) -> None:
+    """Deletes the stored row counts: after a reset the next sync reads all again, so no row counts as lost."""
     if _backend(pipeline).appends:
         return
     with pipeline.sql_client() as client:
@@ -160,22 +175,23 @@ def forget(pipeline: Any) -> None:
         client.execute_sql(f"update {runs} set held = null where held is not null")
 
 
-def _row_counts(client: Any, source: Source) -> dict[str, int]:
-    """Rows by table of the vendor's own tables; a missing table is missing here too."""
+def _row_counts(client: SqlClient, source: Source) -> RowCounts:
+    """Returns the row counts of the vendor's own tables, without tables that are missing."""
     from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
     from gapless.sources._extract.resource import shapes
 
-    held: dict[str, int] = {}
-    for shape in shapes(source.tables):
+    counts: RowCounts = {}
+    for schema in shapes(source.tables):
+        name = client.make_qualified_table_name(schema.name)
         try:
-            name = client.make_qualified_table_name(shape.name)
-            held[shape.name] = client.execute_sql(f"select count(*) from {name}")[0][0]
+            rows = client.execute_sql(f"select count(*) from {name}")
         except DatabaseUndefinedRelation:
             continue
-    return held
+        counts[schema.name] = int(rows[0][0]) if rows else 0
+    return counts
 
 
-def _row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
+def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
     return {
         "run_id": outcome.run_id,
         "started_at": outcome.started_at,

@@ -1,4 +1,4 @@
-"""What a sync is asked to read, and who watches it. Values only."""
+"""Values that describe what a sync reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class SyncRequest:
-    """What to read: all that is new, a window of creation times, or single records by id."""
+    """What a sync reads: all that is new, a window of creation times, or single records by id."""
 
     window: Window = field(default_factory=Window)
     ids: tuple[str, ...] = ()

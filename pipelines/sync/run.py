@@ -1,22 +1,25 @@
-"""One sync: sources one after the other, each a loop of small load packages that commit rows and state together."""
+"""Runs a sync: one source after the other, each a loop of small load packages that commit rows and state together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.build import build, check_settings
-from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, record
+from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, write_run
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import PREFIX
 from gapless.sources._ledger.session import Failure, Session
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    import dlt
 
 
 def sync(
@@ -24,7 +27,8 @@ def sync(
 ) -> Iterator[Outcome]:
     """Syncs `names` in turn and yields each outcome. Raises Locked or WrongSettings before any request.
 
-    Of a source that cannot be split the first shard reads all; the others have nothing to do.
+    `watch` is called with the name and the session of each source when its sync begins. If a source cannot be split,
+    the first shard reads all of it and the other shards skip it.
     """
     names = [name for name in names if SOURCES[name].split_by or target.shard.number == 1]
     for name in names:
@@ -72,13 +76,13 @@ def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest,
     except BaseException as error:
         outcome.error = "interrupted" if interrupted(error) else explain(error)
         outcome.error_kind = type(root_cause(error)).__name__
-        if interrupted(error):  # dlt wraps one that comes while it loads
+        if interrupted(error):  # dlt wraps Ctrl-C in an error of its own while it loads
             raise KeyboardInterrupt from None
-        if not isinstance(error, Exception):  # as a scheduler ends its tasks
+        if not isinstance(error, Exception):  # a scheduler ends its tasks by SystemExit
             raise
     finally:
         _close(outcome, session)
-        record(pipeline, source, outcome, lost, session.shard, by_id=bool(session.ids))
+        write_run(pipeline, source, outcome, lost, session.shard, by_id=bool(session.ids))
         pipeline.deactivate()
     return outcome
 
@@ -87,9 +91,11 @@ def _shard_of(source: Source, target: Target) -> Shard:
     return target.shard if source.split_by else Shard()
 
 
-def count(outcome: Outcome, pipeline: Any) -> None:
+def count(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
+    """Adds the rows of the pipeline's last load package to the outcome."""
     outcome.packages += 1
-    for table, rows in pipeline.last_trace.last_normalize_info.row_counts.items():
+    trace = pipeline.last_trace
+    for table, rows in trace.last_normalize_info.row_counts.items() if trace and trace.last_normalize_info else ():
         if rows and not table.startswith(PREFIX):
             outcome.rows[table] = outcome.rows.get(table, 0) + rows
 

@@ -1,16 +1,15 @@
-"""A source's client and settings, for whoever counts and compares what the vendor serves. Loads nothing."""
+"""Opens a source's client and reads its settings, for `plan` and `verify`. Loads nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._ledger.session import Session
-from gapless.sources._ledger.window import names
+from gapless.sources._ledger.window import parse_ids
 
 
 @contextmanager
@@ -25,7 +24,7 @@ def open_client(source: Source) -> Iterator[Client]:
         session.client.close()
 
 
-def settings(source: Source, *wanted: str) -> dict[str, Any]:
+def settings(source: Source, *wanted: str) -> dict[str, str]:
     """Returns those of these settings that are set, as dlt finds them."""
     from gapless.pipelines.destinations._dlt.config import resolved_settings
 
@@ -33,7 +32,7 @@ def settings(source: Source, *wanted: str) -> dict[str, Any]:
     return {setting.key: setting.value for setting in found if setting.key in wanted and setting.value}
 
 
-def only(source: Source) -> list[str]:
+def configured_ids(source: Source) -> list[str]:
     """Returns the ids that a setting names to be read instead of all that is listed."""
     setting = source.stream.only
-    return names(settings(source, setting).get(setting)) if setting else []
+    return parse_ids(settings(source, setting).get(setting)) if setting else []

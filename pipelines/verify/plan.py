@@ -1,7 +1,7 @@
-"""What a first sync, or a backfill, will cost: requests, minutes, rows and megabytes. Nothing is written.
+"""Estimates what a first sync, or a backfill, will cost: requests, minutes, rows and megabytes. Writes nothing.
 
-Worked out of what the vendors tell for a few requests: listings of parents, totals, and a sample of records that is
-measured. What can be counted is a bound; what is multiplied up from the sample is an estimate, and says so.
+A few requests are enough: listings of parents, totals, and a sample of records. Numbers that are counted are bounds;
+numbers scaled up from the sample are estimates, and are marked as such.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import ceil
 from typing import Any
 
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, explain
-from gapless.pipelines.verify.listings import only, open_client, settings
+from gapless.pipelines.verify.listings import configured_ids, open_client, settings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Rejected, VendorError
@@ -24,43 +24,46 @@ from gapless.sources._schema.arrow import to_arrow
 from gapless.sources._schema.parse import parse
 
 SAMPLE = 5
-"""Parents whose first page is read, and records that are read one by one where pages tell ids only."""
+"""Parents whose first page is read, and records that are read by id where pages hold only ids."""
 
 
 @dataclass
 class Plan:
-    """Of one source; what is here already is not asked about."""
+    """The estimate for one source. It does not consider what was synced already."""
 
     source: str
     requests: int | None = 0
-    """None, here and below: unknown, as the vendor does not say how many records it has."""
+    """None, here and below: unknown, because the vendor does not say how many records it has."""
     at_most: int | None = 0
-    """A bound, as long as nothing new comes meanwhile and nothing must be asked twice."""
+    """A bound, if nothing new is created meanwhile and no request is retried."""
     minutes: float | None = 0.0
-    """At the rate budget; the first minute's requests may come in a burst."""
+    """Duration at the rate budget; the first minute's requests may be sent in a burst."""
     parents: int = 0
     records: int | None = 0
     rows: int | None = 0
-    """Of records and all below them, and of parents."""
+    """Rows of records with their child tables, and of parents."""
     megabytes: float | None = 0.0
-    """Of JSON, as the vendor sends the records."""
+    """Size of the records' JSON."""
     estimated: list[str] = field(default_factory=list)
-    """Which of these numbers are multiplied up; the others are counted."""
+    """The numbers that are scaled up from a sample; the others are counted."""
     asked: int = 0
-    """Requests that planning cost."""
+    """Requests sent for the estimate."""
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
         return asdict(self)
 
 
 def exit_code(found: list[Plan]) -> int:
+    """Returns 0 without errors, 1 if all sources failed, else 3."""
     if not any(one.error for one in found):
         return COMPLETE
     return FAILED if all(one.error for one in found) else PARTIAL
 
 
 def plan(chosen: list[str], window: Window) -> Iterator[Plan]:
+    """Yields the estimate for each source; a vendor's error is in its `error`. Raises WrongSettings."""
     for name in chosen:
         source = SOURCES[name]
         found = Plan(name)
@@ -82,7 +85,7 @@ def _window(source: Source, asked: Window) -> Window:
 
 
 def _walk(source: Source, client: Client, asked: Window, found: Plan) -> None:
-    """A listing that is walked from its newest page: down to the oldest, or to where the span begins."""
+    """Estimates a listing that is read from its newest page down to the oldest, or to the start of the window."""
     window = _window(source, asked)
     stream = source.stream
     page = next(stream.listed_pages(client, ListedParent(""), window), None)
@@ -107,7 +110,7 @@ def _walk(source: Source, client: Client, asked: Window, found: Plan) -> None:
 
 
 def _shares(window: Window, oldest: datetime | None, newest: datetime | None) -> tuple[float, float]:
-    """How much of the records lies in the window, and how much from its beginning on, if they come evenly."""
+    """Returns the share of records in the window, and the share since its start, for an even distribution."""
     if oldest is None or newest is None or oldest >= newest:
         return 1.0, 1.0
     length = newest - oldest
@@ -117,12 +120,12 @@ def _shares(window: Window, oldest: datetime | None, newest: datetime | None) ->
 
 
 class _Parents:
-    """Parents are listed, and each is read by itself."""
+    """Estimates a source whose records are read by parent."""
 
     def __init__(self, source: Source, client: Client, asked: Window, found: Plan) -> None:
         self._source, self._client, self._found = source, client, found
         self._stream, self._window = source.stream, _window(source, asked)
-        ids = only(source)
+        ids = configured_ids(source)
         if ids and self._stream.by_id == "record":
             self._single(ids)
             return
@@ -142,7 +145,7 @@ class _Parents:
         self._measure_details(ids[:SAMPLE])
 
     def _sample(self, parents: list[ListedParent]) -> Iterator[tuple[ListedParent, ListedPage]]:
-        """The first page of each; who may not be read, or is gone by now, tells nothing."""
+        """Yields the first page of each parent; skips parents that are forbidden or deleted."""
         for parent in parents:
             try:
                 page = next(self._stream.listed_pages(self._client, parent), None)
@@ -181,12 +184,12 @@ class _Parents:
         return parent.count if parent.count is not None else page.total or len(page.raws)
 
     def _per_page(self) -> int | None:
-        """The vendor may serve shorter pages than the most it documents."""
+        """Returns the size of a full page, which may be smaller than the vendor documents."""
         full = [len(page.raws) for parent, page in self._sampled if len(page.raws) < self._size(parent, page)]
         return max(full, default=self._stream.per_page or 0) or None
 
     def _share(self) -> float:
-        """How many of the sampled records lie in the window."""
+        """Returns the share of the sampled records in the window."""
         times = [at for _, page in self._sampled for at in page.times.values()]
         if not self._window or not times:
             return 1.0
@@ -204,7 +207,7 @@ class _Parents:
 
 
 def _measured(source: Source, sample: list[tuple[Any, Any]], found: Plan) -> None:
-    """Bytes of a record, and rows it becomes with all below it, multiplied up."""
+    """Adds rows and megabytes, scaled up from a sample of records."""
     main, count, size, rows = source.main, 0, 0, 0
     for raws, given in sample:
         count += len(raws)

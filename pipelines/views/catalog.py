@@ -1,6 +1,6 @@
-"""What tables and views a destination has, and the making of views there: the DuckDB file, or anything else by dlt.
+"""Finds tables and views in a destination and creates views there: in the DuckDB file, or by dlt's client.
 
-Knows no view by name; what they say stands in pipelines/views/sql, how an engine spells it in dialect.py.
+No view may be named here: their SQL is in pipelines/views/sql, and dialect.py translates it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ SCHEMA = "activity"
 
 
 class Catalog(Protocol):
-    dialect: str
-    """As sqlglot calls it."""
+    """The tables and views of a destination."""
 
-    def there(self, wanted: Collection[str]) -> set[str]:
-        """Which of these tables and views (`dataset.name`) exist."""
+    dialect: str
+    """The engine's name in sqlglot."""
+
+    def existing(self, wanted: Collection[str]) -> set[str]:
+        """Returns which of these tables and views (`dataset.name`) exist."""
 
     def value(self, view: str, what: str) -> Any:
-        """`select what from view`, one row."""
+        """Returns the one cell of `select what from view`."""
 
-    def make(self, views: Mapping[str, str], missing: Collection[str]) -> None:
-        """Makes the views (name -> query), each after those that it needs; all or none where the engine can."""
+    def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
+        """Creates views (name -> query) in this order; all or none if the engine has transactions for that."""
 
 
 @contextmanager
 def opened(target: Target, folder: Path) -> Iterator[Catalog]:
-    """Of a place that is locked. Raises WrongSettings when there a view cannot see every dataset."""
+    """Opens the catalog of a locked target. Raises WrongSettings if views cannot read every dataset there."""
     if target.file:
         with target.connection as connection:
             yield _DuckdbCatalog(connection)
@@ -47,12 +49,15 @@ def opened(target: Target, folder: Path) -> Iterator[Catalog]:
 
 
 class _DuckdbCatalog:
+    """The catalog of an open DuckDB file."""
+
     dialect = "duckdb"
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    def there(self, wanted: Collection[str]) -> set[str]:
+    def existing(self, wanted: Collection[str]) -> set[str]:
+        """Returns which of these tables and views exist."""
         names = (
             "select schema_name, table_name from duckdb_tables()"
             " union all select schema_name, view_name from duckdb_views() where not internal"
@@ -62,7 +67,7 @@ class _DuckdbCatalog:
     def value(self, view: str, what: str) -> Any:
         return self._connection.execute(f"select {what} from {SCHEMA}.{view}").fetchone()[0]
 
-    def make(self, views: Mapping[str, str], missing: Collection[str]) -> None:
+    def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         statements = [_duckdb_ddl(name, query, missing) for name, query in views.items()]
         self._connection.execute("begin")
         try:
@@ -75,60 +80,61 @@ class _DuckdbCatalog:
 
 
 def _duckdb_ddl(name: str, query: str, missing: Collection[str]) -> str:
-    """Nothing is to be changed in a query for DuckDB when all its tables are there."""
+    """Returns the statement; a query for DuckDB stays as it is if all its tables exist."""
     if not any(re.search(rf"\b{table}\b", query) for table in missing):
         return f"create or replace view {SCHEMA}.{name} as\n{query}"
-    from gapless.pipelines.views.dialect import created
+    from gapless.pipelines.views.dialect import create_view
 
-    return created(name, query, "duckdb", missing, lambda dataset, table: [dataset, table])
+    return create_view(name, query, "duckdb", missing, lambda dataset, table: [dataset, table])
 
 
 class _DltCatalog:
-    """By dlt's client for the dataset of the views, which is connected."""
+    """The catalog of any other destination, by dlt's connected client for the dataset of the views."""
 
     def __init__(self, client: Any) -> None:
         self._client, self._sql = client, client.sql_client
-        self._called = {dataset: _called(client, dataset) for dataset in (*SOURCES, SCHEMA)}
+        self._dataset_names = {dataset: _dataset_names(client, dataset) for dataset in (*SOURCES, SCHEMA)}
         self.dialect: str = self._sql.capabilities.sqlglot_dialect
 
-    def there(self, wanted: Collection[str]) -> set[str]:
+    def existing(self, wanted: Collection[str]) -> set[str]:
+        """Returns which of these tables and views exist."""
         found = set()
-        for dataset in self._called:
+        for dataset in self._dataset_names:
             names = [name.partition(".")[2] for name in wanted if name.startswith(f"{dataset}.")]
-            found |= {f"{dataset}.{name}" for name in self._those(dataset, names)}
+            found |= {f"{dataset}.{name}" for name in self._existing_in(dataset, names)}
         return found
 
-    def _those(self, dataset: str, names: list[str]) -> list[str]:
+    def _existing_in(self, dataset: str, names: list[str]) -> list[str]:
         from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
 
-        with self._sql.with_alternative_dataset_name(self._called[dataset]):
+        with self._sql.with_alternative_dataset_name(self._dataset_names[dataset]):
             try:
                 tables = self._client.get_storage_tables(names)
                 return [name for name, columns in tables if columns]
-            except DatabaseUndefinedRelation:  # no such dataset, say some
+            except DatabaseUndefinedRelation:  # some engines raise for a missing dataset
                 return []
 
     def value(self, view: str, what: str) -> Any:
         return self._sql.execute_sql(f"select {what} from {self._sql.make_qualified_table_name(view)}")[0][0]
 
-    def make(self, views: Mapping[str, str], missing: Collection[str]) -> None:
+    def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         from gapless.pipelines.destinations._dlt.runtime import DatabaseException
-        from gapless.pipelines.views.dialect import created
+        from gapless.pipelines.views.dialect import create_view
 
         if not self._sql.has_dataset():
             self._sql.create_dataset()
         fold = self._sql.capabilities.casefold_identifier
-        made = [created(name, query, self.dialect, missing, self._path, fold) for name, query in views.items()]
+        made = [create_view(name, query, self.dialect, missing, self._path, fold) for name, query in views.items()]
         try:
             self._run(made)
-        except DatabaseException:  # Postgres replaces a view only by one that has the same columns
+        except DatabaseException:  # Postgres replaces a view only by one with the same columns
             names = map(self._sql.make_qualified_table_name, reversed([*views]))
             dropped = [f"drop view if exists {name}" for name in names]
             self._run([*dropped, *made])
 
     def _path(self, dataset: str, table: str) -> list[str]:
         path: list[str] = self._sql.make_qualified_table_name_path(
-            table, quote=False, dataset_name=self._called[dataset]
+            table, quote=False, dataset_name=self._dataset_names[dataset]
         )
         return path
 
@@ -155,8 +161,8 @@ def _client(target: Target, folder: Path) -> Any:
         pipeline.deactivate()
 
 
-def _called(client: Any, dataset: str) -> str:
-    """The dataset's name there, which dlt's configuration may change."""
+def _dataset_names(client: Any, dataset: str) -> str:
+    """Returns the dataset's name in the destination, which dlt's configuration may change."""
     config = copy(client.config)
     config.dataset_name = dataset
     return str(config.normalize_dataset_name(client.schema))

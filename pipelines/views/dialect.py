@@ -1,7 +1,7 @@
-"""A view's SQL, which is DuckDB's, for another engine and for the tables that are there. Asks no database.
+"""Translates a view's SQL from DuckDB to another engine, without missing tables. Opens no connection.
 
-sqlglot carries nearly all of it; the few things that it leaves as they are, or carries to something that depends on
-the reader's time zone, are spelled out here.
+sqlglot translates nearly all of it. Functions that it leaves unchanged, or translates to something that depends on
+the session's time zone, are translated here.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from sqlglot import exp
 from gapless.sources import SOURCES
 
 Node = Any
-"""An expression of sqlglot's, whose types are not the same in every version."""
+"""An expression of sqlglot, whose types differ between versions."""
 Path = Callable[[str, str], list[str]]
-"""Dataset and table -> the parts of the table's name on the engine, the last one its own."""
+"""Dataset and table -> the parts of the table's name in the engine, from the outermost."""
 Fold = Callable[[str], str]
-"""What an engine makes of a name that is not quoted."""
+"""How an engine changes the case of a name without quotes."""
 
 DAY = {
     "clickhouse": "toDate({}, 'UTC')",
     "databricks": "cast(to_utc_timestamp({}, current_timezone()) as date)",
     "bigquery": "date({}, 'UTC')",
 }
-"""The day in UTC of an instant."""
+"""SQL for the day of a time, in UTC."""
 SECONDS = {
     "postgres": "cast(floor(extract(epoch from {1})) - floor(extract(epoch from {0})) as bigint)",
     "bigquery": "unix_seconds({1}) - unix_seconds({0})",
     "databricks": "unix_seconds({1}) - unix_seconds({0})",
 }
-"""Between two instants, each taken down to its whole second."""
+"""SQL for the seconds between two times, each rounded down to a whole second."""
 TYPES = {
     "text": "varchar", "bigint": "bigint", "double": "double", "bool": "boolean", "json": "json",
     "timestamp": "timestamptz",
 }  # fmt: skip
 
 
-def created(name: str, text: str, dialect: str, missing: Collection[str], path: Path, fold: Fold = str) -> str:
-    """The statement that makes the view `activity.<name>` of the query `text`, without what is `missing`."""
+def create_view(name: str, text: str, dialect: str, missing: Collection[str], path: Path, fold: Fold = str) -> str:
+    """Returns the statement that creates the view `activity.<name>` from `text`, without the `missing` tables."""
     query = _parsed(text).copy()
     if missing:
-        query = _of_what_is_there(query, frozenset(missing))
-    query = _spelled(query, dialect)
+        query = _without_missing(query, frozenset(missing))
+    query = _translate_functions(query, dialect)
     for table in list(query.find_all(exp.Table)):
         if table.db:
             table.replace(_table(path(table.db, table.name), table.alias or table.name))
@@ -54,7 +54,7 @@ def created(name: str, text: str, dialect: str, missing: Collection[str], path: 
             identifier.replace(exp.to_identifier(fold(identifier.name), quoted=True))
     view = exp.Create(this=_table(path("activity", name)), kind="VIEW", replace=True, expression=query)
     sql = view.sql(dialect, comments=False)
-    # Without it a row that found no partner has empty texts where there should be nulls.
+    # Without it ClickHouse fills the columns of an unmatched row with empty texts instead of nulls.
     return f"{sql} SETTINGS join_use_nulls = 1" if dialect == "clickhouse" and query.find(exp.Join) else sql
 
 
@@ -71,21 +71,21 @@ def _table(parts: list[str], alias: str = "") -> Node:
     return exp.alias_(table, alias, table=True) if alias else table
 
 
-def _of_what_is_there(query: Node, missing: frozenset[str]) -> Node:
-    """Branches of unions that need a missing table are left out. A query of which nothing is left has no rows."""
+def _without_missing(query: Node, missing: frozenset[str]) -> Node:
+    """Removes the branches of unions that need a missing table; a query without any branch has no rows."""
     own = {name for name in _tables(query) if not name.startswith("activity.")}
     if own and own <= missing:
-        return exp.select("*").from_(_emptied(query, missing).subquery("nothing")).where("1 = 0")
+        return exp.select("*").from_(_replace_missing(query, missing).subquery("nothing")).where("1 = 0")
     for union in reversed(list(query.find_all(exp.Union))):  # from the inside
         left, right = union.left, union.right
         if _tables(right) & missing:
-            query = _put(query, union, left)
+            query = _replace(query, union, left)
         elif _tables(left) & missing:
-            query = _put(query, union, right)
-    return _emptied(query, missing)
+            query = _replace(query, union, right)
+    return _replace_missing(query, missing)
 
 
-def _put(query: Node, old: Node, new: Node) -> Node:
+def _replace(query: Node, old: Node, new: Node) -> Node:
     if old is query:
         new.pop()
         return new
@@ -93,8 +93,8 @@ def _put(query: Node, old: Node, new: Node) -> Node:
     return query
 
 
-def _emptied(query: Node, missing: frozenset[str]) -> Node:
-    """For each missing table one with its columns and no rows."""
+def _replace_missing(query: Node, missing: frozenset[str]) -> Node:
+    """Replaces each missing table by one with its columns and no rows."""
     used = {column.name for column in query.find_all(exp.Column)}
     for table in list(query.find_all(exp.Table)):
         if _name(table) in missing:
@@ -119,7 +119,7 @@ def _null(kind: str) -> Node:
 
 @cache
 def _columns(source: str, table: str) -> dict[str, str]:
-    """Column -> dlt's type, as the models have them."""
+    """Returns dlt's type by column, from the models."""
     from gapless.sources._dlt.tables import LIST_INDEX, LOAD_ID, LOADS, LOADS_COLUMNS
     from gapless.sources._extract.resource import shapes
     from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
@@ -132,18 +132,18 @@ def _columns(source: str, table: str) -> dict[str, str]:
     return {**keys, LOAD_ID: "text", **{column.name: column.data_type for column in shape.columns}}
 
 
-def _spelled(query: Node, dialect: str) -> Node:
-    """Days and durations as the engine has them."""
+def _translate_functions(query: Node, dialect: str) -> Node:
+    """Replaces days and durations by the engine's own functions."""
 
     def own(node: Node) -> Any:
         if dialect in SECONDS and isinstance(node, exp.DateDiff):
-            return _filled(SECONDS[dialect], dialect, node.expression, node.this)
+            return _fill(SECONDS[dialect], dialect, node.expression, node.this)
         if dialect in DAY and isinstance(node, exp.Cast) and isinstance(node.this, exp.AtTimeZone):
-            return _filled(DAY[dialect], dialect, node.this.this)
+            return _fill(DAY[dialect], dialect, node.this.this)
         return node
 
     return query.transform(own)
 
 
-def _filled(pattern: str, dialect: str, *arguments: Node) -> Node:
+def _fill(pattern: str, dialect: str, *arguments: Node) -> Node:
     return sqlglot.parse_one(pattern.format(*(arg.sql("duckdb") for arg in arguments)), dialect=dialect)

@@ -1,4 +1,4 @@
-"""A view's SQL that says the same of every source: written once in its file, repeated here for each of them."""
+"""Repeats the parts of a view's SQL that are the same for every source, which its file holds once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PART = re.compile(r"^( *)-- for each (source|stream), union all\n(.*?)^ *-- end\
 NO_TIME = "cast(null as timestamp with time zone)"
 
 
-def expanded(text: str, sources: Sequence[Source]) -> str:
+def expand(text: str, sources: Sequence[Source]) -> str:
     """Returns the SQL with each part between `-- for each source` (or `stream`) and `-- end` once for each of them.
 
     A stream is a table of records or of parents; `{time}` is its column of creation times.

@@ -1,8 +1,7 @@
-"""The schema `activity`: views over all sources that are there, made of the files in sql/ and in
-each source's own folder views/, one each.
+"""Creates the views of the schema `activity`, from the files in sql/ and in each source's folder views/.
 
-After a sync they are made anew only when they must be: another file, another rule of dialect.py, a table that
-came or went, a view that is not there. No data depend on them, so that a sync whose views fail has not failed.
+After a sync they are created again only if a file, a rule of dialect.py or the set of tables changed, or if a view is
+missing. A sync does not fail if its views fail, because no data depends on them.
 """
 
 from __future__ import annotations
@@ -19,42 +18,47 @@ from pathlib import Path
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
-from gapless.pipelines.views.expand import expanded, timeline_of
+from gapless.pipelines.views.expand import expand, timeline_of
 from gapless.sources import SOURCES, Source
 
 FILES = Path(__file__).parent / "sql"
 DEFAULT_TIMELINE = Path(__file__).with_name("default_timeline.sql")
 RULES = Path(__file__).with_name("dialect.py")
 MARK = "_made"
-"""A view that tells of what the others were made."""
+"""A view that holds a digest of what the others were made from."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class View:
+    """One view of the schema `activity`."""
+
     name: str
     query: str
     """In DuckDB's SQL, with the header."""
 
     @property
     def grain(self) -> str:
-        """What it has one row for, as its header says."""
-        (said,) = re.findall(r"^-- One row per (.*)\.$", self.query, re.MULTILINE)
-        return str(said)
+        """Returns what it has one row for, from its header."""
+        (line,) = re.findall(r"^-- One row per (.*)\.$", self.query, re.MULTILINE)
+        return str(line)
 
     @property
     def key(self) -> list[str]:
-        (said,) = re.findall(r"^-- Key: (.*)\.$", self.query, re.MULTILINE)
-        return str(said).split(", ")
+        """Returns the columns that identify a row, from its header."""
+        (line,) = re.findall(r"^-- Key: (.*)\.$", self.query, re.MULTILINE)
+        return str(line).split(", ")
 
     @property
     def reads(self) -> set[str]:
-        """Tables and views (`dataset.name`)."""
+        """Returns the tables and views that it reads, as `dataset.name`."""
         return set(re.findall(r"\b(?:from|join) (\w+\.\w+)", self.query))
 
 
 @dataclass(frozen=True)
 class ViewCount:
+    """How many rows a view has."""
+
     name: str
     grain: str
     rows: int
@@ -67,7 +71,7 @@ def views() -> tuple[View, ...]:
 
 @cache
 def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
-    texts = {file.stem: expanded(file.read_text(encoding="utf-8"), sources) for file in sorted(FILES.glob("*.sql"))}
+    texts = {file.stem: expand(file.read_text(encoding="utf-8"), sources) for file in sorted(FILES.glob("*.sql"))}
     for source in sources:
         texts[f"stg_{source.name}"] = timeline_of(source, DEFAULT_TIMELINE.read_text(encoding="utf-8"))
         for file in source.views:
@@ -79,7 +83,7 @@ def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
 
 
 def refresh(target: Target, folder: Path) -> None:
-    """After a sync, with the lock held. Raises nothing: what fails is a line on stderr."""
+    """Creates outdated views after a sync, while the lock is held. Logs an error instead of raising it."""
     try:
         with opened(target, folder) as catalog:
             make(catalog)
@@ -90,14 +94,14 @@ def refresh(target: Target, folder: Path) -> None:
 
 
 def listed(target: Target) -> list[ViewCount] | None:
-    """Makes all of them and counts their rows; None when nothing was synced yet. Raises Locked, GaplessError."""
+    """Creates all views and counts their rows; None if nothing was synced yet. Raises Locked, GaplessError."""
     if target.file and not target.file.exists():
         return None
     with target.locked() as folder:
         try:
             with opened(target, folder) as catalog:
                 make(catalog, anew=True)
-                return list(_counted(catalog))
+                return list(_count_rows(catalog))
         except GaplessError:
             raise
         except Exception as error:
@@ -105,26 +109,26 @@ def listed(target: Target) -> list[ViewCount] | None:
 
 
 def make(catalog: Catalog, anew: bool = False) -> None:
-    """Of the tables that are there, if that has not been done."""
+    """Creates the views over existing tables, unless they are up to date; `anew` creates them anyway."""
     names = [view.name for view in views()]
     reads = set[str]().union(*(view.reads for view in views()))
     own = {f"{SCHEMA}.{name}" for name in (*names, MARK)}
-    there = catalog.there(reads | own)
-    missing = reads - there - own
+    existing = catalog.existing(reads | own)
+    missing = reads - existing - own
     mark = _mark(missing)
-    if anew or not own <= there or catalog.value(MARK, "mark") != mark:
-        told = {MARK: f"select '{mark}' as mark"}
-        catalog.make({**{view.name: view.query for view in views()}, **told}, missing)
+    if anew or not own <= existing or catalog.value(MARK, "mark") != mark:
+        made_from = {MARK: f"select '{mark}' as mark"}
+        catalog.create({**{view.name: view.query for view in views()}, **made_from}, missing)
 
 
 def _mark(missing: set[str]) -> str:
-    seen = blake2b(RULES.read_bytes(), digest_size=16)
+    hashed = blake2b(RULES.read_bytes(), digest_size=16)
     for text in (*(view.name + view.query for view in views()), *sorted(missing)):
-        seen.update(text.encode() + b"\0")
-    return seen.hexdigest()
+        hashed.update(text.encode() + b"\0")
+    return hashed.hexdigest()
 
 
-def _counted(catalog: Catalog) -> Iterator[ViewCount]:
+def _count_rows(catalog: Catalog) -> Iterator[ViewCount]:
     for view in sorted(views(), key=lambda view: view.name):
         yield ViewCount(view.name, view.grain, int(catalog.value(view.name, "count(*)")))
 

@@ -1,28 +1,27 @@
-"""Where rows are only appended (plain parquet in a bucket or a folder): which of the rows with one key counts.
+"""Says which row of a key counts in an append-only destination (parquet files in a bucket or a folder).
 
-The newest one of a completed load, and below a root row just what was loaded together with it.
+The newest row of a completed load counts, with the child rows that were loaded together with it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, PREFIX, ROOT_ID, ROW_ID, is_completed, root_table
+from gapless.sources._dlt.types import Capabilities, SqlClient
 
-from gapless.sources._dlt.tables import LOAD_ID, LOADS, PREFIX, ROOT_ID, ROW_ID, is_completed
 
-
-def appends(capabilities: Any) -> bool:
-    """Whether a destination of these capabilities, as dlt knows them, can replace nothing."""
+def appends(capabilities: Capabilities) -> bool:
+    """Returns whether a destination with these capabilities can only append rows, never replace one."""
     return "delete-insert" not in (capabilities.supported_merge_strategies or ())
 
 
-def newest(client: Any, table: str) -> str:
-    """What counts of a table, as a subquery in the SQL of DuckDB, which reads files for dlt."""
+def newest(client: SqlClient, table: str) -> str:
+    """Returns a subquery with the rows of a table that count, in DuckDB's SQL, because DuckDB reads files for dlt."""
     own, loads = client.make_qualified_table_name(table), client.make_qualified_table_name(LOADS)
     if table.startswith(PREFIX):
         return str(own)
     completed = f"where {is_completed(loads)}"
-    root, _, below = table.partition("__")
-    if not below:
+    root = root_table(table)
+    if root == table:
         one = f"qualify row_number() over (partition by {ROW_ID} order by {LOAD_ID} desc) = 1"
         return f"(select * from {own} {completed} {one})"
     roots = f"select {ROW_ID}, max({LOAD_ID}) from {client.make_qualified_table_name(root)} {completed} group by 1"

@@ -21,6 +21,11 @@ ROW_ID, LOAD_ID = "_dlt_id", "_dlt_load_id"
 PARENT_ID, ROOT_ID, LIST_INDEX = "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"
 
 
+def root_table(table: str) -> str:
+    """Returns the root table of a table: a nested one is named after its parent and the field, as `logs__items`."""
+    return table.partition("__")[0]
+
+
 def completed_loads(loads: str) -> str:
     """Returns a query of one column: the ids of completed loads. `loads` is the table's qualified name."""
     return f"select load_id from {loads} where status = 0"

@@ -15,7 +15,8 @@ from dlt.sources import DltResource
 
 from gapless.sources._dlt.internals import name_root_resources
 from gapless.sources._dlt.tables import LOAD_ID, PARENT_ID, ROOT_ID, ROW_ID
-from gapless.sources._extract.write_strategy import Arrows, WriteStrategy
+from gapless.sources._dlt.types import State
+from gapless.sources._extract.write_strategy import Arrows, Disposition, WriteStrategy
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
 from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._schema.arrow import Table
@@ -32,56 +33,56 @@ DLT_COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def shapes(tables: Sequence[Table]) -> list[TableSchema]:
-    """Every table of these trees."""
+    """Returns every table of these trees: each root table and the tables below it."""
     return [shape for table in tables for shape in table.schema.tree()]
 
 
 def tree_resource(
     tables: Sequence[Table],
-    read: Callable[[Ledger, dict[str, Any]], Iterator[LoadItem]],
+    read: Callable[[Ledger, State], Iterator[LoadItem]],
     session: Session,
     privacy: Privacy = NOTHING_PRIVATE,
 ) -> DltResource:
-    """A resource named after the first of `tables`; each extraction yields the next chunk of `session`.
+    """Returns a resource named after the first of `tables`; each extraction yields the session's next load package.
 
-    `read` gets the ledger and the resource's state and generates the steps of a whole sync. The ledger's own tables
-    come with it.
+    `read` receives the ledger and the resource's state and yields the load items of a whole sync. The ledger's own
+    tables are loaded with it.
     """
 
-    def bring(state: dict[str, Any]) -> Iterator[tuple[Table, Arrows]]:
+    def read_trees(state: State) -> Iterator[tuple[Table, Arrows]]:
         session.refuse = storage_check(dlt.current.pipeline().destination.destination_type)
-        chunk = session.next_package(lambda: read(Ledger(session.shard), dict(state)), state)
+        package = session.next_package(lambda: read(Ledger(session.shard), dict(state)), state)
         for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
-            yield table, ((shape, privacy.apply(shape, arrow)) for shape, arrow in chunk.tables(table))
+            yield table, ((shape, privacy.apply(shape, arrow)) for shape, arrow in package.tables(table))
 
-    return table_resource(tables[0], bring)
+    return table_resource(tables[0], read_trees)
 
 
-def table_resource(main: Table, bring: Callable[[dict[str, Any]], Iterator[tuple[Table, Arrows]]]) -> DltResource:
-    """A resource named after `main`; each extraction yields the trees of columns that `bring` brings.
+def table_resource(main: Table, read_trees: Callable[[State], Iterator[tuple[Table, Arrows]]]) -> DltResource:
+    """Returns a resource named after `main`; each extraction yields the trees of columns from `read_trees`.
 
-    `bring` gets the resource's state and changes it to what it will be once they are loaded.
+    `read_trees` receives the resource's state and changes it to what it is once they are loaded.
     """
 
     def rows() -> Iterator[Any]:
         name_root_resources()
         load_id = dlt.current.load_package_state()["load_id"]
-        way = WriteStrategy(dlt.current.pipeline().destination.capabilities())
-        for table, brought in bring(dlt.current.resource_state()):
-            for shape, arrow in way.new(table, brought):
-                hints = _hints(table, shape, way.disposition(table))
+        strategy = WriteStrategy(dlt.current.pipeline().destination.capabilities())
+        for table, trees in read_trees(dlt.current.resource_state()):
+            for shape, arrow in strategy.rows_to_load(table, trees):
+                hints = _hints(table, shape, strategy.disposition(table))
                 yield dlt.mark.with_hints(_of_load(arrow, load_id), hints, create_table_variant=True)
 
     return dlt.resource(rows, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
 
 
 def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
-    """With `_dlt_load_id`, which dlt adds to Arrow tables only when configured; the ledger rests on it."""
+    """Adds `_dlt_load_id`: dlt adds it to Arrow tables only if configured, and the ledger depends on it."""
     ids = pa.repeat(pa.scalar(load_id), arrow.num_rows)
     return arrow.append_column(pa.field(LOAD_ID, pa.string(), nullable=False), ids)
 
 
-def _hints(table: Table, shape: TableSchema, write_disposition: Any) -> Any:
+def _hints(table: Table, shape: TableSchema, write_disposition: Disposition) -> Any:
     columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
     keys = [name for name in (*shape.arrow_schema.names, LOAD_ID) if name not in columns]
     columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}

@@ -1,4 +1,4 @@
-"""The settings that all sources share, declared once, with their bounds. A source's own stand in its function.
+"""Declares once the settings that all sources share, with their bounds. A source's own settings are in its function.
 
 A setting's full name carries the source's name (`tines_lag`, in the environment `TINES_LAG`); the `gapless_` ones
 hold for all sources alike.
@@ -20,7 +20,7 @@ from gapless.sources._ledger.window import optional_instant
 
 @dataclass(frozen=True)
 class Setting:
-    """One shared setting; numbers have bounds, both included."""
+    """One shared setting; numbers have bounds, which are both allowed."""
 
     name: str
     kind: Any
@@ -57,7 +57,7 @@ class Shared:
     source: str
     requests_per_minute: int
     lag: float | None = None
-    """Seconds; None: the source needs no look-back."""
+    """Look-back in seconds; None: the source needs none."""
     workers: int | None = None
     """None: the source is one listing."""
 

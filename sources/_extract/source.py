@@ -1,8 +1,8 @@
-"""The decorator that makes a dlt source of a vendor's own settings and a declared stream of records."""
+"""The decorator that makes a dlt source of a vendor's own settings and a declared stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource, DltSource
 
+from gapless.sources._dlt.types import State
 from gapless.sources._extract.resource import shapes, tree_resource
 from gapless.sources._extract.settings import Shared
 from gapless.sources._incremental.context import Connection, SyncContext
@@ -31,8 +32,9 @@ def source(
 ) -> Callable[[Callable[..., Connection]], Callable[..., DltSource]]:
     """Makes a dlt source of a function that has the vendor's own settings and returns how to reach it.
 
-    The dlt source has these settings and, after them, those that all sources share: dlt reads all of them from its
-    configuration. `lag` is seconds. Building it asks nobody; it raises ValueError for a setting that is wrong.
+    The dlt source has the function's settings and then those that all sources share; dlt reads them from its
+    configuration. `lag` is in seconds. Building the source sends no request; it raises SettingError or ValueError for
+    a setting that is wrong.
     """
     shared = Shared(name, requests_per_minute, lag, workers)
 
@@ -55,7 +57,7 @@ def source(
     return decorator
 
 
-def _resource(stream: Stream, shared: Shared, given: dict[str, Any], connection: Connection) -> DltResource:
+def _resource(stream: Stream, shared: Shared, given: Mapping[str, Any], connection: Connection) -> DltResource:
     values, session = shared.values(given), given.get("session") or Session()
     privacy = Privacy.parse(
         values.privacy, values.hash_key, shapes(stream.tables), f"{shared.source}_privacy".upper()
@@ -67,7 +69,7 @@ def _resource(stream: Stream, shared: Shared, given: dict[str, Any], connection:
         retry_budget=values.retry_budget,
     )
 
-    def read(ledger: Ledger, state: dict[str, Any]) -> Iterator[LoadItem]:
+    def read(ledger: Ledger, state: State) -> Iterator[LoadItem]:
         context = SyncContext(
             client,
             session,

@@ -1,7 +1,7 @@
-"""Many parents read side by side, by threads that share one client: the pages come as they come.
+"""Reads many parents in parallel, by threads that share one client; pages are yielded as they arrive.
 
-Threads, because many of them with a synchronous client measured faster than asyncio (11.7 s against 30.7 s for 32
-side by side at 50 ms). The queue between is bounded, so a slow reader holds the threads back.
+Threads with a synchronous client were faster than asyncio (11.7 s against 30.7 s for 32 in parallel at 50 ms a
+request). The queue between them is bounded, so a slow consumer slows the threads down.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from gapless.sources._http.errors import Retryable, Stop, VendorError
 P = TypeVar("P")
 Q = TypeVar("Q")
 
-DOUBT_AFTER = 5
-"""Parents in a row that the vendor could not answer for: then it is asked whether it is there at all."""
+PING_AFTER = 5
+"""Consecutive parents without an answer after which `ping` checks whether the vendor works at all."""
 
-PATIENCE = 2.0
-"""Seconds."""
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds to wait for threads at the end."""
 
 
 @dataclass(frozen=True)
-class Read(Generic[P, Q]):
-    """One page of one parent; or its end: no page, and the error if it failed."""
+class ParentPage(Generic[P, Q]):
+    """One page of one parent; or the parent's end, with no page, and with the error if it failed."""
 
     parent: P
     page: Q | None
@@ -36,32 +36,32 @@ class Read(Generic[P, Q]):
 
 def map_concurrently(
     parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int, ping: Callable[[], None]
-) -> Iterator[Read[P, Q]]:
-    """The pages of every parent as they come, `workers` parents at a time, and an end for each.
+) -> Iterator[ParentPage[P, Q]]:
+    """Yields the pages of every parent as they arrive, `workers` parents at a time, and an end for each parent.
 
-    Raises what stops the source: a `Stop`, any bug in `read`, and what `ping` raises when it is asked because
-    `DOUBT_AFTER` parents in a row went unanswered.
+    Raises what stops the source: a `Stop`, any bug in `read`, and what `ping` raises after `PING_AFTER` consecutive
+    parents without an answer.
     """
     unanswered = 0
-    crew = _WorkerPool(parents, read, workers)
+    pool = _WorkerPool(parents, read, workers)
     try:
-        for item in crew.reads():
+        for item in pool.results():
             if item.page is None:
                 unanswered = unanswered + 1 if isinstance(item.error, Retryable) else 0
             yield item
             if isinstance(item.error, Stop):
                 raise item.error
-            if unanswered >= DOUBT_AFTER:
+            if unanswered >= PING_AFTER:
                 ping()
                 unanswered = 0
     finally:
-        crew.shutdown()
+        pool.shutdown()
 
 
 def prefetch(pages: Iterable[Q]) -> Iterator[Q]:
-    """The same pages, the next two asked for while one is decoded or a package is loaded.
+    """Yields the same pages, and requests the next two while one is decoded or a package is loaded.
 
-    For a listing that is read to its end; where reading may stop before, requests would be wasted.
+    Use it for a listing that is read to its end: if reading may stop earlier, requests would be wasted.
     """
     for item in map_concurrently(["all"], lambda _: pages, 1, ping=lambda: None):
         if item.error:
@@ -76,25 +76,26 @@ class _WorkerPool(Generic[P, Q]):
         self._size = max(1, min(workers, len(parents)))
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._size)]
         self._read, self._todo, self._lock = read, iter(parents), threading.Lock()
-        self._pages: queue.Queue[Read[P, Q] | BaseException | None] = queue.Queue(self._size)
+        self._pages: queue.Queue[ParentPage[P, Q] | BaseException | None] = queue.Queue(self._size)
 
-    def reads(self) -> Iterator[Read[P, Q]]:
+    def results(self) -> Iterator[ParentPage[P, Q]]:
+        """Starts the threads and yields what they read. Raises what a thread raised."""
         for thread in self._threads:
             thread.start()
-        at_work = self._size
-        while at_work:
+        running = self._size
+        while running:
             item = self._pages.get()
             if isinstance(item, BaseException):
                 raise item
             if item is None:
-                at_work -= 1
+                running -= 1
             else:
                 yield item
 
     def shutdown(self) -> None:
-        """Nothing more is read. Who is asleep or waits for an answer is not waited for longer than `PATIENCE`."""
+        """Stops reading, and waits up to `SHUTDOWN_TIMEOUT` for threads that sleep or wait for an answer."""
         self._stop.set()
-        until = monotonic() + PATIENCE
+        until = monotonic() + SHUTDOWN_TIMEOUT
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, until - monotonic()))
@@ -106,23 +107,23 @@ class _WorkerPool(Generic[P, Q]):
                     parent = next(self._todo, None)
                 if parent is None:
                     break
-                self._one(parent)
+                self._read_parent(parent)
             self._put(None)
-        except BaseException as bug:  # a thread must never die unheard: its reader would wait for ever
+        except BaseException as bug:  # else the consumer would wait for ever
             self._put(bug)
 
-    def _one(self, parent: P) -> None:
+    def _read_parent(self, parent: P) -> None:
         error: VendorError | None = None
         try:
             for page in self._read(parent):
-                self._put(Read(parent, page))
+                self._put(ParentPage(parent, page))
                 if self._stop.is_set():
                     return
         except VendorError as failed:
             error = failed
-        self._put(Read(parent, None, error))
+        self._put(ParentPage(parent, None, error))
 
-    def _put(self, item: Read[P, Q] | BaseException | None) -> None:
+    def _put(self, item: ParentPage[P, Q] | BaseException | None) -> None:
         while not self._stop.is_set():
             try:
                 return self._pages.put(item, timeout=0.1)

@@ -1,4 +1,4 @@
-"""A source that lists ids parent by parent and serves each record by its id: new ids and recent records are read."""
+"""DetailFeed: a stream that lists ids by parent and serves each record by its id."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id, record_time
 
 BATCH_RECORDS = 200
-"""Details that become columns at once."""
+"""Records converted to columns at once."""
 
 
 @dataclass(frozen=True)
 class DetailFeed:
-    """Records that are listed by id, parent by parent, and read one by one."""
+    """Records that are listed by id, by parent, and read one by one: new ids, and records within the look-back."""
 
     table: Table
     parents: Parents
     listing: Table
-    """The lines of a parent's listing: an id, and a time where it has one."""
+    """The lines of a parent's listing: an id, and a time if there is one."""
     pages: Callable[[Client, str], Iterator[RawPage]]
     """Yields a parent's listing, by the parent's id."""
     record: Callable[[Client, str], bytes]
     """Reads one record by its id, as JSON."""
     column: str
-    """Of `table`: the id of a record's parent."""
+    """The column of `table` with the id of a record's parent."""
     ping: Callable[[Client], None]
+    """Sends one cheap request that needs the key."""
     only: str | None = None
     """The setting that names records to read; then nothing is listed."""
     per_page: int | None = None
@@ -51,6 +52,7 @@ class DetailFeed:
 
     @property
     def tables(self) -> tuple[Table, ...]:
+        """Returns the root tables: the records' and the parents'."""
         return (self.table, self.parents.table)
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
@@ -84,9 +86,9 @@ class _Parent:
 
     id: str
     count: str | None
-    """How many records the vendor says it has; an edit does not move it, nor do one deleted and one new."""
+    """Records according to the vendor, as text. An edit does not change it, nor do one deleted and one new."""
     before: Coverage | None
-    held: dict[str, datetime | None]
+    stored: dict[str, datetime | None]
     """Records in the destination, of all parents."""
     own: dict[str, datetime | None]
     """Records in the destination, of this parent."""
@@ -97,33 +99,33 @@ class _Parent:
     """Records still to be read."""
 
     def must_be_listed(self, per: ParentSync, relist_after: timedelta) -> bool:
-        """Returns whether its ids must be listed: unless an unchanged count, believed for a while, says no."""
-        known = per.known(self.id)
+        """Returns whether its ids must be listed; an unchanged count is trusted for a while."""
+        known = per.proof(self.id)
         if known is None or known.failures or known.digest is None or known.listed_at is None:
             return True
         return known.digest != self.count or known.listed_at + relist_after <= per.now
 
     def wanted(self, lag: timedelta, per: ParentSync) -> list[str]:
-        """Returns ids to read: in a window all of it, else the new ones and those held within the look-back."""
+        """Returns ids to read: in a window all of it, else the new ones and those stored within the look-back."""
         times = self.own if self.listed is None else self.listed
-        kept = [key for key, at in times.items() if per.kept.contains(at)]
+        in_window = [key for key, at in times.items() if per.to_load.contains(at)]
         if per.window:
-            return kept
+            return in_window
         watermark = self.before.covered_to if self.before else max(filter(None, self.own.values()), default=None)
         recent = Window(watermark - lag) if watermark else None
-        return [key for key in kept if key not in self.held or (recent and recent.contains(self.held[key]))]
+        return [key for key in in_window if key not in self.stored or (recent and recent.contains(self.stored[key]))]
 
     def covered(self, per: ParentSync) -> list[Batch]:
-        """Returns its proof, once its last record was read."""
-        facts: dict[str, Any] = {"digest": self.count, "covered_to": per.newest(self.id, self.newest)}
+        """Returns its coverage, after its last record was read."""
+        facts: dict[str, Any] = {"digest": self.count, "covered_to": per.watermark(self.id, self.newest)}
         if self.listed is not None:
             facts |= {"records": len(self.listed), "listed_at": per.now}
         elif self.before:
             facts |= {"records": self.before.records, "listed_at": self.before.listed_at}
-        return per.read(self.id, **facts)
+        return per.complete(self.id, **facts)
 
-    def mark(self, record: str) -> str:
-        """Returns what a backfill remembers one of its records by."""
+    def backfill_key(self, record: str) -> str:
+        """Returns the key of one of its records in a backfill."""
         return f"{self.id} {record}"
 
 
@@ -140,6 +142,7 @@ class _DetailSync:
         self._ping = partial(feed.ping, sync.client)
 
     def steps(self) -> Iterator[LoadItem]:
+        """Yields the load items of the sync: single records first, then listings, then the records of each parent."""
         per = self._per
         first = self._first()
         yield from self._details([(key, None) for key in first])
@@ -154,17 +157,17 @@ class _DetailSync:
         per.finish()
 
     def _first(self) -> list[str]:
-        """Ids that are read before anything is listed: those asked for, or those that failed before."""
+        """Returns ids to read before anything is listed: the requested ones, or those that failed before."""
         if self._sync.reads_ids:
             return self._sync.ids
-        # One whose parent is not known may be read by the shard of its parent at this moment, too.
-        letters = [one for one in self._per.letters.records() if one.parent or self._session.shard.whole]
+        # Another shard may own a record without a known parent, and read it at this moment.
+        letters = [one for one in self._per.dead_letters.records() if one.parent or self._session.shard.whole]
         return [letter.key for letter in letters if not self._per.backfill]
 
     def _todo(self, parents: list[_Parent], first: list[str]) -> list[Detail]:
         lag, per = self._sync.lag, self._per
-        wanted = {p.mark(key): (key, p) for p in parents for key in p.wanted(lag, per) if key not in first}
-        todo: list[Detail] = [wanted[mark] for mark in (per.backfill.left(wanted) if per.backfill else wanted)]
+        wanted = {p.backfill_key(key): (key, p) for p in parents for key in p.wanted(lag, per) if key not in first}
+        todo: list[Detail] = [wanted[one] for one in (per.backfill.remaining(wanted) if per.backfill else wanted)]
         for _, parent in todo:
             if parent:
                 parent.open += 1
@@ -185,32 +188,34 @@ class _DetailSync:
             if read.page is not None:
                 yield LoadItem([self._lines(read.parent, read.page)])
             elif read.error:
-                yield LoadItem(per.failed(read.parent.id, read.error))
+                yield LoadItem(per.fail(read.parent.id, read.error))
             else:
                 readable.append(read.parent)
 
     def _parents(self, records: Sequence[Any]) -> list[_Parent]:
         ids, counts = self._feed.parents.id, self._feed.parents.count
-        by_parent = _held(self._sync.ledger, self._feed)
-        held = {key: at for own in by_parent.values() for key, at in own.items()}
+        by_parent = _stored_times(self._sync.ledger, self._feed)
+        stored = {key: at for own in by_parent.values() for key, at in own.items()}
 
         def parent(record: Any) -> _Parent:
             count = getattr(record, counts) if counts else None
             key = ids(record)
             known = self._per.coverage.get(key)
-            return _Parent(key, None if count is None else str(count), known, held, by_parent.get(key, {}))
+            return _Parent(key, None if count is None else str(count), known, stored, by_parent.get(key, {}))
 
         return [parent(record) for record in records]
 
     def _lines(self, parent: _Parent, page: RawPage) -> Batch:
-        """One page of a parent's listing."""
+        """Adds one page of a parent's listing; returns the dead letters of lines without a readable id."""
         self._session.counters.pages += 1
         listing = self._feed.listing
         lines = parse(listing.model, page.records, refuse=self._session.refuse)
         parent.listed = parent.listed or {}
         parent.listed |= {record_id(line): record_time(line) for line in lines.records}
-        parent.listed |= {line.key: None for line in lines.unreadable if line.key}  # the record itself will tell
-        return self._per.letters.unreadable([line for line in lines.unreadable if not line.key], parent=parent.id)
+        parent.listed |= {line.key: None for line in lines.unreadable if line.key}  # reading the record shows why
+        return self._per.dead_letters.unreadable(
+            [line for line in lines.unreadable if not line.key], parent=parent.id
+        )
 
     def _details(self, todo: Sequence[Detail]) -> Iterator[LoadItem]:
         """Reads records by id. A parent is covered when the last of its own is read."""
@@ -221,7 +226,7 @@ class _DetailSync:
             if answer.page is not None:
                 read.append((key, answer.page, parent))
                 continue
-            batches = [self._refused(key, parent, answer.error)] if answer.error else []
+            batches = [self._failed_batch(key, parent, answer.error)] if answer.error else []
             if parent:
                 parent.open -= 1
             covered = parent is not None and parent.open == 0
@@ -234,18 +239,18 @@ class _DetailSync:
                 yield LoadItem(batches)
         yield LoadItem(self._loaded(read))
 
-    def _refused(self, key: str, parent: _Parent | None, error: VendorError) -> Batch:
+    def _failed_batch(self, key: str, parent: _Parent | None, error: VendorError) -> Batch:
         """A 404 after the listing means deleted; other errors become dead letters."""
         per = self._per
         if isinstance(error, NotFound):
             if parent is None and key in self._session.ids:
                 self._session.failures.append(Failure(str(error)))
             if parent and per.backfill:
-                per.backfill.done(parent.mark(key))
-            return per.letters.resolve("record", [key])
+                per.backfill.done(parent.backfill_key(key))
+            return per.dead_letters.resolve("record", [key])
         if parent and per.backfill:
-            per.backfill.failed(parent.mark(key))
-        return per.letters.failed("record", key, error, parent=parent.id if parent else None)
+            per.backfill.failed(parent.backfill_key(key))
+        return per.dead_letters.failed("record", key, error, parent=parent.id if parent else None)
 
     def _loaded(self, read: Sequence[tuple[str, bytes, _Parent | None]]) -> list[Batch]:
         """The listing named the ids, so a record whose own id cannot be read is not a nameless letter."""
@@ -255,24 +260,24 @@ class _DetailSync:
         batches: list[Batch] = []
         for key, raw, parent in read:
             found = parse(table.model, [raw], refuse=self._session.refuse)
-            loaded += [one for one in found.records if not parent or per.kept.contains(record_time(one))]
+            loaded += [one for one in found.records if not parent or per.to_load.contains(record_time(one))]
             bad = [replace(record, key=key) for record in found.unreadable]
-            batches.append(per.letters.unreadable(bad, parent=parent.id if parent else None))
+            batches.append(per.dead_letters.unreadable(bad, parent=parent.id if parent else None))
             if parent:
                 parent.newest += [record_time(record) for record in found.records]
                 if per.backfill:
-                    per.backfill.done(parent.mark(key))
-        resolved = per.letters.resolve("record", [record_id(record) for record in loaded])
+                    per.backfill.done(parent.backfill_key(key))
+        resolved = per.dead_letters.resolve("record", [record_id(record) for record in loaded])
         return [Batch(table, loaded), *batches, resolved]
 
 
-def _held(ledger: Ledger, feed: DetailFeed) -> dict[str, dict[str, datetime | None]]:
-    """What the destination has: time by id, by parent."""
-    held: dict[str, dict[str, datetime | None]] = {}
+def _stored_times(ledger: Ledger, feed: DetailFeed) -> dict[str, dict[str, datetime | None]]:
+    """Returns the times of the records in the destination, by parent and id."""
+    stored: dict[str, dict[str, datetime | None]] = {}
     table = feed.table
     columns = [feed.column, table.id_column, *([table.time_column] if table.time_column else [])]
     for parent, key, *rest in ledger.select(table.name, columns):
         *time, completed = rest
         if completed:
-            held.setdefault(str(parent), {})[str(key)] = instant(time[0]) if time else None
-    return held
+            stored.setdefault(str(parent), {})[str(key)] = instant(time[0]) if time else None
+    return stored

@@ -1,4 +1,4 @@
-"""A source that is one listing, newest records first, paged by cursors: declared by the vendor, synced here."""
+"""Feed: a stream that is one listing, newest records first, paged by cursors. A vendor declares it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page, WalkState
 from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table
-from gapless.sources._schema.parse import parse
-from gapless.sources._schema.record import record_id
+from gapless.sources._schema.parse import Parsed, parse
+from gapless.sources._schema.record import Record, record_id
 
 ACCOUNT_CHANGED = (
     "{stream}: not one of the newest records of the last sync is there any more, so all were read again. If the"
@@ -60,11 +60,12 @@ class Feed:
 
     @property
     def tables(self) -> tuple[Table, ...]:
+        """Returns the one root table."""
         return (self.table,)
 
     @property
     def by_id(self) -> str | None:
-        """What `--id` reads: "record", or None if the vendor has no such endpoint."""
+        """Returns what `--id` reads: "record", or None if the vendor has no such endpoint."""
         return "record" if self.record else None
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
@@ -83,7 +84,7 @@ class Feed:
                     sync.session.failures.append(Failure(UNREADABLE, self.table.name, "record", letter.key))
 
     def _newest(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
-        """What is new since the last sync, and what an interrupted one left."""
+        """Yields what is new since the last sync, then what an interrupted sync did not reach."""
         session, initial = sync.session, sync.initial
         progress = WalkState.from_json(sync.state).back_to(initial)
         from_nothing = progress.newest is None
@@ -92,38 +93,39 @@ class Feed:
             batches = self._loaded(page, Window(since=initial), letters)
             coverage = self._coverage(progress, page.total, initial, session.now())
             yield LoadItem([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
-        if progress.another:
+        if progress.listing_changed:
             session.failures.append(Failure(ACCOUNT_CHANGED.format(stream=self.table.name)))
         if from_nothing:
             yield LoadItem([letters.resolve_rest(None)])
 
     def _window(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
-        """A span of creation times, which proves nothing about what is outside of it."""
+        """Yields the records of a window, which proves nothing about those outside of it."""
         session, window = sync.session, sync.window
         backfill = Backfill(window, session.counters) if session.backfill else None
         walk = backfill.walk() if backfill else WalkState(initial_value=window.since)
         pages = partial(self._pages, sync, window.until)
         for page in newest_first(pages, walk, lag=timedelta(0), now=session.now(), filtered=self.by_time):
             if backfill:
-                backfill.walked(walk)
+                backfill.save_walk(walk)
             yield LoadItem(self._loaded(page, window, letters))
         if backfill:
             backfill.finish()
 
     def _pages(
         self, sync: SyncContext, until: datetime | None, after: str | None, floor: datetime | None
-    ) -> Iterator[Page[Any]]:
+    ) -> Iterator[Page[Record]]:
         session, span = sync.session, (floor, until) if self.by_time else ()
         for page in self.pages(sync.client, after, *span):
             session.counters.pages += 1
             session.counters.records += len(page.records)
             found = parse(self.table.model, page.records, refuse=session.refuse)
-            yield self._page(found.records, found.unreadable, page.after, page.total)
+            yield self._page(found, page.after, page.total)
 
-    def _page(self, records: Any, unreadable: Any, after: str | None = None, total: int | None = None) -> Page[Any]:
+    def _page(self, found: Parsed[Record], after: str | None = None, total: int | None = None) -> Page[Record]:
+        records, unreadable = found.records, found.unreadable
         return Page(records, unreadable, after, total, id=self.table.id_column, time=self.table.time_column or "")
 
-    def _loaded(self, page: Page[Any], window: Window, letters: DeadLetters) -> list[Batch]:
+    def _loaded(self, page: Page[Record], window: Window, letters: DeadLetters) -> list[Batch]:
         records = [r for r, at in zip(page.records, page.times, strict=True) if window.contains(at)]
         return [
             Batch(self.table, records),
@@ -143,9 +145,9 @@ class Feed:
         )
 
     def _by_id(self, sync: SyncContext, ids: Iterable[str], letters: DeadLetters) -> Iterator[LoadItem]:
-        """Single records: those asked for, and those that failed before, which may be gone by now.
+        """Yields single records: the requested ones, or those that failed before and may be deleted by now.
 
-        When the vendor cannot answer for one, the others wait for the next sync: each may cost a whole retry budget.
+        If a request fails, the others wait for the next sync, because each may cost a whole retry budget.
         """
         assert self.record is not None, "--id is refused for a source without it"
         for key in ids:
@@ -161,10 +163,10 @@ class Feed:
                 if isinstance(error, Retryable):
                     return
             else:
-                yield LoadItem(self._loaded(self._page(found.records, found.unreadable), Window(), letters))
+                yield LoadItem(self._loaded(self._page(found), Window(), letters))
 
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
-        """Yields the one parent that stands for the whole listing; asks nobody."""
+        """Yields the one parent that stands for the whole listing; sends no request."""
         yield [ListedParent("")]
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:

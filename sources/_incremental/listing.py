@@ -1,4 +1,4 @@
-"""What a vendor lists, as its `api.py` yields it: pages of raw records, parents, and what `verify` compares of both.
+"""Values for what a vendor lists: pages of raw records, parents, and what `verify` compares of both.
 
 Shapes only: no request is made here and nothing is loaded.
 """
@@ -46,33 +46,33 @@ class Answer:
 
 @dataclass(frozen=True)
 class Parents:
-    """What a vendor's records hang on and are read by: leads, actions, types of activity."""
+    """What a vendor's records belong to and are read by, such as leads, actions or types of activity."""
 
     table: Table
     noun: str
-    """What a person calls them, in the plural; a sync can be split by them."""
+    """What people call them, in the plural; a sync can be split by them."""
     pages: Callable[[Client], Iterator[RawPage]]
     count: str | None = None
-    """Attribute (and column) that says how many records a parent has."""
+    """Attribute and column with the number of a parent's records."""
     reads_empty: bool = True
-    """Whether a parent is read whose count is 0."""
+    """Whether a parent with a count of 0 is read."""
     label: str | None = None
-    """SQL over the table's columns: what a person calls one of them."""
+    """SQL over the table's columns: what people call one of them."""
 
     def id(self, parent: Any) -> str:
         """Returns the id of a parent as text."""
         return record_id(parent)
 
     def named(self, key: str) -> Any:
-        """Returns a parent of which only the id is known. Raises ValueError for an id that cannot be one."""
+        """Returns a parent with only its id set. Raises ValueError for an invalid id."""
         return self.table.model.model_validate({id_name(self.table.model): _number(self.table, key)})
 
     def is_read(self, parent: Any) -> bool:
-        """Returns whether its records are asked for: not if the vendor says that it has none."""
+        """Returns whether a parent's records are read: not if the vendor says that it has none."""
         return self.reads_empty or self.count is None or getattr(parent, self.count) != 0
 
     def condition(self) -> str:
-        """Returns `is_read` as SQL over the parents' table."""
+        """Returns `is_read` as an SQL condition on the parents' table."""
         return "1 = 1" if self.reads_empty or self.count is None else f"coalesce({self.count}, 1) <> 0"
 
 
@@ -87,7 +87,7 @@ class ListedParent:
 
     id: str
     count: int | None = None
-    """How many records it has, as the listing of parents says."""
+    """How many records it has, according to the listing of parents."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Fields that its records do not carry, by JSON name."""
     record: Any = None
@@ -98,14 +98,14 @@ class ListedPage:
     """One page of a parent's records as `verify` and `plan` see it."""
 
     times: dict[str, datetime | None]
-    """Creation time by id."""
+    """Creation time by id, in UTC; None: unknown."""
     raws: Sequence[bytes]
     nameless: int = 0
     """Records whose id cannot be read."""
     total: int | None = None
     """How many records all pages have; None: the vendor does not say."""
     last: bool = True
-    """Whether no page comes after it, as far as the page itself says."""
+    """Whether it is the last page, as far as the page itself says."""
 
 
 def listed_page(table: Table, page: RawPage, given: Mapping[str, Any] | None = None) -> ListedPage:

@@ -1,11 +1,11 @@
-"""The resumable walk over a listing that serves its newest records first and is paged by opaque cursors.
+"""Walks over a listing that serves its newest records first and is paged by opaque cursors; it can be resumed.
 
 State, as JSON: `watermark` (all records created up to it are loaded) and `walks`, the unfinished ones, newest
 first. Each has read from `top` down to `reached`, resumes at the cursor `after`, and is finished when a page that is
 sorted goes below `floor`, or a whole page is older. A sync first walks down to where the newest unfinished walk
 began, then resumes that one: so the newest data come first, nothing is read twice, and the watermark moves only once
 its walk has met its floor.
-dlt's `incremental` would move it after the first page and lose the tail of an interrupted sync.
+dlt's `incremental` would move it after the first page and lose the rest of an interrupted sync.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def newest_first(
     now: datetime,
     filtered: bool = False,
 ) -> Iterator[Page[R]]:
-    """Yields every page that may hold something new; `progress` is up to date whenever one is yielded.
+    """Yields every page that may hold something new; `progress` is updated before each page is yielded.
 
-    `pages(after, floor)` reads on from a cursor; `filtered` says that it leaves out what is older than `floor`.
+    `pages(after, floor)` continues at a cursor. `filtered` says that it leaves out records older than `floor`.
     A cursor that the vendor refuses restarts its walk at the newest page.
     """
     progress.begin(lag, now)
@@ -44,7 +44,7 @@ def newest_first(
 
 
 def _restarting(pages: Pages[R], walk: Walk) -> Iterator[Page[R]]:
-    """The walk's pages; after a refused cursor once more from the newest, as long as that leads deeper."""
+    """Yields the walk's pages; after a refused cursor again from the newest, while that reaches older records."""
     deepest: datetime | None = None
     while True:
         try:
@@ -59,9 +59,9 @@ def _restarting(pages: Pages[R], walk: Walk) -> Iterator[Page[R]]:
 
 
 def until_older(pages: Iterable[Page[R]], floor: datetime | None) -> Iterator[Page[R]]:
-    """Pages of a listing whose order is not documented, up to the first that is older than `floor` as a whole.
+    """Yields pages of a listing without a documented order, up to the first whose records are all older than `floor`.
 
-    That is believed only while all that was read proves to be sorted newest first; else every page is read.
+    It stops there only if all records so far were sorted newest first; otherwise it yields every page.
     """
     last: datetime | None = None
     sorted_so_far, descended = True, False

@@ -1,4 +1,4 @@
-"""A source whose records are read parent by parent: each one's records in one answer, or page by page."""
+"""ParentFeed: a stream whose records are read by parent, each parent's in one answer or page by page."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from gapless.sources._ledger.walk_state import Page
 from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
-from gapless.sources._schema.record import record_id, record_time
+from gapless.sources._schema.record import Record, record_id, record_time
 
 RESTARTS = 5
-"""So often the pages of one parent are read from the first when they shift; then the next sync reads them."""
+"""How often one parent's pages are read again from the first after they shifted; then the next sync reads them."""
 Derive = Callable[[Sequence[Any], datetime], list[Batch]]
 
 
 @dataclass(frozen=True)
 class ParentFeed:
-    """Records that are read parent by parent, side by side.
+    """Records that are read by parent, several parents in parallel.
 
-    With `whole` a parent's one answer holds all of its records: the same digest means that nothing changed. Without,
-    its pages are read newest first, down to the look-back, where their order proves to be that.
+    With `whole` a parent's one answer holds all of its records: the same digest means that nothing changed. Without
+    it, pages are read down to the look-back if their order proves to be newest first, else to the end.
     """
 
     table: Table
@@ -41,32 +41,33 @@ class ParentFeed:
     pages: Callable[[Client, Any], Iterator[RawPage]]
     """Called with the client and one of the parents."""
     column: str
-    """Of `table`: the id of a record's parent."""
+    """The column of `table` with the id of a record's parent."""
     given: Callable[[Any], Mapping[str, Any]]
     """Fields that a parent's records do not carry, by JSON name."""
     ping: Callable[[Client], None]
-    """One cheap request that needs the key; made when many parents in a row go unanswered."""
+    """Sends one cheap request that needs the key, after many consecutive parents without an answer."""
     whole: bool = False
     only: str | None = None
     """The setting that names parents to read instead of all that are listed."""
     per_page: int | None = None
-    """Most records of a page; None: all are in one answer."""
+    """The most records of a page; None: all are in one answer."""
     derived: tuple[Table, ...] = ()
-    """Further tables, made of the records by `derive`."""
+    """Further tables, made from the records by `derive`."""
     derive: Derive = field(default=lambda records, now: [])
     alone: bool = False
-    """Whether a parent can be read without the listing: then `--id` takes parents."""
+    """Whether a parent can be read without the listing: then `--id` takes ids of parents."""
 
     walks: bool = False
     by_time: bool = False
 
     @property
     def tables(self) -> tuple[Table, ...]:
+        """Returns the root tables: the records', the parents' and the derived ones."""
         return (self.table, self.parents.table, *self.derived)
 
     @property
     def by_id(self) -> str | None:
-        """What `--id` reads: "parent", or None if a parent cannot be read without the listing."""
+        """Returns what `--id` reads: "parent", or None if a parent cannot be read without the listing."""
         return "parent" if self.alone else None
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
@@ -84,7 +85,7 @@ class ParentFeed:
         for answer in map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client)):
             key = self.parents.id(answer.parent)
             if answer.error:
-                yield LoadItem(per.failed(key, answer.error))
+                yield LoadItem(per.fail(key, answer.error))
             elif answer.page is None and not self.whole:
                 yield LoadItem(self._end(answer.parent, per, newest.pop(key, None)))
             elif answer.page is not None:
@@ -95,14 +96,14 @@ class ParentFeed:
     def _answer(self, sync: SyncContext, per: ParentSync, parent: Any) -> Iterator[RawPage]:
         return self.pages(sync.client, parent)
 
-    def _newest(self, sync: SyncContext, per: ParentSync, parent: Any) -> Iterator[Page[Any]]:
-        known = per.known(self.parents.id(parent))
+    def _newest(self, sync: SyncContext, per: ParentSync, parent: Any) -> Iterator[Page[Record]]:
+        known = per.proof(self.parents.id(parent))
         watermark = known.covered_to if known else None
-        floor = watermark - sync.lag if watermark else per.kept.since
+        floor = watermark - sync.lag if watermark else per.to_load.since
         return until_older(self._restarting(sync, parent), floor)
 
-    def _restarting(self, sync: SyncContext, parent: Any) -> Iterator[Page[Any]]:
-        """All pages; from the first one again when records vanished meanwhile, as then others moved up unread."""
+    def _restarting(self, sync: SyncContext, parent: Any) -> Iterator[Page[Record]]:
+        """Yields all pages; again from the first if records vanished meanwhile, as others then moved up unread."""
         table = self.table
         for _ in range(RESTARTS):
             left: int | None = None
@@ -127,52 +128,52 @@ class ParentFeed:
         raise Unavailable(method="GET", path=path, detail=detail)
 
     def _history(self, parent: Any, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
-        """A parent's one answer: nothing to load when it is the one we know, else all of it."""
+        """Returns the batches of a parent's one answer: all its records, or none if the digest is unchanged."""
         key, records, table = self.parents.id(parent), list(page.records), self.table
         per.session.counters.pages += 1
         per.session.counters.records += len(records)
-        seen, known = digest(per.kept.since, *map(bytes, records)), per.known(key)
-        if known and known.digest == seen:
-            return per.read(key, digest=seen, covered_to=known.covered_to, records=known.records)
+        answer, known = digest(per.to_load.since, *map(bytes, records)), per.proof(key)
+        if known and known.digest == answer:
+            return per.complete(key, digest=answer, covered_to=known.covered_to, records=known.records)
         found = parse(table.model, records, self.given(parent), refuse=per.session.refuse)
-        kept = [record for record in found.records if per.kept.contains(record_time(record))]
-        covered_to = per.newest(key, (record_time(record) for record in kept))
+        to_load = [record for record in found.records if per.to_load.contains(record_time(record))]
+        covered_to = per.watermark(key, (record_time(record) for record in to_load))
         return [
-            Batch(table, kept),
-            *self.derive(kept, per.now),
-            per.letters.unreadable(found.unreadable, parent=key),
-            per.letters.resolve("record", [record_id(record) for record in found.records]),
-            per.letters.resolve_rest(key),
-            *per.read(key, covered_to=covered_to, digest=seen, records=len(records)),
+            Batch(table, to_load),
+            *self.derive(to_load, per.now),
+            per.dead_letters.unreadable(found.unreadable, parent=key),
+            per.dead_letters.resolve("record", [record_id(record) for record in found.records]),
+            per.dead_letters.resolve_rest(key),
+            *per.complete(key, covered_to=covered_to, digest=answer, records=len(records)),
         ]
 
     def _loaded(self, parent: Any, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
-        """One page of a parent; `newest` holds the watermarks of those whose end has not come yet."""
+        """Returns the batches of one page of a parent; `newest` holds the watermarks of parents that go on."""
         key, table = self.parents.id(parent), self.table
         per.session.counters.pages += 1
         per.session.counters.records += len(page.records) + len(page.unreadable)
-        kept = [record for record, at in zip(page.records, page.times, strict=True) if per.kept.contains(at)]
-        newest[key] = per.newest(key, [newest.get(key), *map(record_time, kept)])
+        to_load = [record for record, at in zip(page.records, page.times, strict=True) if per.to_load.contains(at)]
+        newest[key] = per.watermark(key, [newest.get(key), *map(record_time, to_load)])
         return [
-            Batch(table, kept),
-            *self.derive(kept, per.now),
-            per.letters.unreadable(page.unreadable, parent=key),
-            per.letters.resolve("record", [record_id(record) for record in page.records]),
+            Batch(table, to_load),
+            *self.derive(to_load, per.now),
+            per.dead_letters.unreadable(page.unreadable, parent=key),
+            per.dead_letters.resolve("record", [record_id(record) for record in page.records]),
         ]
 
     def _end(self, parent: Any, per: ParentSync, newest: datetime | None) -> list[Batch]:
-        """The last page of a parent was read."""
+        """Returns the batches after the last page of a parent."""
         key = self.parents.id(parent)
-        rest = [] if per.known(key) else [per.letters.resolve_rest(key)]
+        rest = [] if per.proof(key) else [per.dead_letters.resolve_rest(key)]
         records = getattr(parent, self.parents.count) if self.parents.count else None
-        return [*rest, *per.read(key, covered_to=per.newest(key, [newest]), records=records)]
+        return [*rest, *per.complete(key, covered_to=per.watermark(key, [newest]), records=records)]
 
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the vendor's parents, page by page."""
         return listed_parents(self.parents, client, self.given)
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
-        """Returns the parents of these ids; asks nobody."""
+        """Returns the parents with these ids; sends no request."""
         parents = [self.parents.named(key) for key in ids]
         return [ListedParent(self.parents.id(parent), None, self.given(parent), parent) for parent in parents]
 
@@ -180,7 +181,7 @@ class ParentFeed:
         """Returns none: pages hold whole records."""
 
     def oldest_record(self, client: Client) -> None:
-        """Returns none: only whole parents can be asked for."""
+        """Returns none: only whole parents can be requested."""
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's records with its ids and times."""

@@ -1,4 +1,4 @@
-"""The listing of parents, read to its end: its rows are loaded, and the parents themselves are handed on."""
+"""Reads the listing of parents to its end: loads its rows and collects the parents for the feeds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gapless.sources._schema.parse import parse
 
 
 def read_parents(parents: Parents, sync: SyncContext, found: list[Any]) -> Iterator[LoadItem]:
-    """Yields what each page brings; puts this shard's parents into `found`.
+    """Yields a load item for each page; appends this shard's parents to `found`.
 
-    A parent whose row cannot be read, but whose id can, is put there too: its records are read all the same.
+    A parent whose row is invalid but whose id is readable is appended, too: its records are read all the same.
     """
     session, table = sync.session, parents.table
     letters = DeadLetters(table.name, sync.ledger, session)
@@ -41,7 +41,7 @@ def _named(parents: Parents, key: str) -> Any:
 
 
 def listed_parents(parents: Parents, client: Client, given: Any = None) -> Iterator[list[ListedParent]]:
-    """Yields each page's parents as `verify` and `plan` see them; `given(parent)`: what records do not carry."""
+    """Yields each page's parents for `verify` and `plan`; `given` returns the fields that records do not carry."""
     table = parents.table
     for page in parents.pages(client):
         listed = parse(table.model, page.records)

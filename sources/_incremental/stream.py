@@ -1,4 +1,4 @@
-"""What the near side asks of a source's stream of records, whatever kind of stream it is."""
+"""The interface of a source's stream of records, for all that is not about one kind of stream."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ class Stream(Protocol):
 
     @property
     def table(self) -> Table:
-        """The records."""
+        """Returns the table of the records."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Every root table: the records', then the parents', then others."""
+        """Returns every root table: the records', then the parents', then others."""
 
     @property
     def parents(self) -> Parents | None:
-        """What the records are read by; None: they are one listing."""
+        """Returns what the records are read by; None: they are one listing."""
 
     @property
     def column(self) -> str | None:
-        """The column of `table` that holds a record's parent."""
+        """Returns the column of `table` with the id of a record's parent."""
 
     @property
     def walks(self) -> bool:
-        """Whether its proof is one watermark for the whole listing."""
+        """Returns whether its proof is one watermark for the whole listing."""
 
     @property
     def by_id(self) -> str | None:
-        """What `--id` reads: "record", "parent", or None."""
+        """Returns what `--id` reads: "record", "parent", or None."""
 
     @property
     def by_time(self) -> bool:
@@ -46,11 +46,11 @@ class Stream(Protocol):
 
     @property
     def only(self) -> str | None:
-        """The setting that names ids to read instead of all that is listed: of records, else of parents."""
+        """Returns the setting that names the only ids to read: of records if `by_id` is "record", else of parents."""
 
     @property
     def per_page(self) -> int | None:
-        """Most records of a page; None: all are in one answer."""
+        """Returns the most records of a page; None: all are in one answer."""
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
@@ -62,10 +62,10 @@ class Stream(Protocol):
         """Yields every page of a parent's records; with `by_time` only of those created in the window."""
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
-        """Returns the parents of these ids; asks nobody."""
+        """Returns the parents with these ids; sends no request."""
 
     def listed_record(self, client: Client, key: str) -> ListedPage | None:
-        """Returns one record by its id; None where pages hold whole records, so that nobody needs to ask for one."""
+        """Returns one record by its id; None if pages hold whole records already."""
 
     def oldest_record(self, client: Client) -> ListedPage | None:
-        """Returns the oldest record that is served, if the vendor can be asked for it."""
+        """Returns the oldest record that the vendor serves; None if there is no request for it."""

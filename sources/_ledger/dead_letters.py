@@ -1,4 +1,4 @@
-"""Dead letters of one stream: what failed is kept, tried first next time, and closed when it heals.
+"""Keeps the dead letters of one stream: what failed is stored, tried first next time, and closed when it succeeds.
 
 Kinds: a `record`, by its id; a `nameless` record, without a readable id, by a digest of its text; a `parent`.
 """
@@ -13,61 +13,70 @@ from gapless.sources._ledger.session import Failure, FailureKind, Session
 from gapless.sources._schema.arrow import Batch, digest
 from gapless.sources._schema.parse import Unreadable
 
-RETRIED_AT_ONCE = 100
-"""So many records are asked for again by id at the start of a sync, the longest untried first."""
+MAX_RETRIED = 100
+"""Records requested again by id at the start of a sync, oldest attempt first; each may cost a retry budget."""
+NOT_COPIED = "not copied: "
+"""How the reason begins in a copy for a record that the copy's destination could not store."""
+
+
+def was_not_copied(reason: str) -> bool:
+    """Returns whether a dead letter's reason says that only a copy lacks the record: `gapless copy` wrote it."""
+    return reason.startswith(NOT_COPIED)
 
 
 class DeadLetters:
+    """The open dead letters of one stream in this shard. Each method returns the batch to load."""
+
     def __init__(self, stream: str, ledger: Ledger, session: Session) -> None:
         self._stream, self._session, self._now = stream, session, session.now()
         self._open = {(letter.kind, letter.key): letter for letter in ledger.dead_letters(stream)}
-        self._noted: set[tuple[str, str]] = set()
+        self._added: set[tuple[str, str]] = set()
 
     def records(self) -> list[DeadLetter]:
-        """The records to ask for again."""
+        """Returns the records to request again by id, oldest attempt first; at most MAX_RETRIED."""
         letters = [letter for letter in self._open.values() if letter.kind == "record"]
-        return sorted(letters, key=lambda letter: letter.last_seen_at)[:RETRIED_AT_ONCE]
+        return sorted(letters, key=lambda letter: letter.last_seen_at)[:MAX_RETRIED]
 
     def unmet(self) -> list[DeadLetter]:
         """Returns the open letters of records that this sync has not met again."""
-        return [letter for letter in self.records() if (letter.kind, letter.key) not in self._noted]
+        return [letter for letter in self.records() if (letter.kind, letter.key) not in self._added]
 
     def parents(self) -> set[str]:
-        """Parents that failed, or hold a record that did: they are read whole, whatever their digest says."""
+        """Returns the parents that failed or hold a record that did: they are read whole, even if nothing changed."""
         return {letter.key if letter.kind == "parent" else letter.parent or "" for letter in self._open.values()}
 
     def unreadable(self, records: Iterable[Unreadable], parent: str | None = None) -> Batch:
-        """Letters for records that do not fit their model."""
+        """Returns dead letters for records that do not fit their model."""
         return Batch(
             DEAD_LETTERS,
             [
-                self._note("record" if r.key else "nameless", r.key or digest(r.raw), r.reason, parent, r.raw)
+                self._add("record" if r.key else "nameless", r.key or digest(r.raw), r.reason, parent, r.raw)
                 for r in records
             ],
         )
 
     def failed(self, kind: FailureKind, key: str, error: VendorError, parent: str | None = None) -> Batch:
-        """A letter for a parent, or for a record that is asked for by id."""
-        return Batch(DEAD_LETTERS, [self._note(kind, key, str(error), parent, None)])
+        """Returns the dead letter for a parent, or for a record that is requested by id."""
+        return Batch(DEAD_LETTERS, [self._add(kind, key, str(error), parent, None)])
 
     def resolve(self, kind: str, keys: Iterable[str]) -> Batch:
-        """Closes the letters of `keys`, as far as there are any."""
-        gone = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
-        return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in gone])
+        """Closes the dead letters of `keys`, if there are any."""
+        closed = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
+        return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in closed])
 
     def resolve_rest(self, parent: str | None) -> Batch:
-        """Closes the letters of records below a parent that was just read whole, but for those noted again.
+        """Closes the dead letters of a parent's records after it was read whole, except those added in this sync.
 
-        Without a parent: of a listing that was.
+        `parent` is None for a listing without parents.
         """
-        keys = [key for key, letter in self._open.items() if letter.parent == parent and key not in self._noted]
-        gone = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
-        return Batch(DEAD_LETTERS, gone)
+        keys = [key for key, letter in self._open.items() if letter.parent == parent and key not in self._added]
+        closed = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
+        return Batch(DEAD_LETTERS, closed)
 
-    def _note(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
+    def _add(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
         before = self._open.get((kind, key))
-        if (kind, key) not in self._noted:
-            self._noted.add((kind, key))
+        if (kind, key) not in self._added:
+            self._added.add((kind, key))
             self._session.failures.append(Failure(reason, self._stream, kind, key))
         return DeadLetter(
             stream=self._stream,

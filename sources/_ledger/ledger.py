@@ -1,7 +1,7 @@
-"""What is proven and what failed: the tables `coverage`, `dead_letters`, `status_changes`, and their way back.
+"""The ledger's tables (`coverage`, `dead_letters`, `status_changes`, `runs`) and how a sync reads them back.
 
-They are loaded in the same package as the rows they speak of. A row counts only when its load was completed
-(it stands in dlt's table of loads), so a crash between rows and ledger can only lead to reading again.
+They are loaded in the same package as the records. A row counts only if its load was completed, so a crash between
+records and ledger can only cause reading again.
 """
 
 from __future__ import annotations
@@ -16,15 +16,23 @@ import dlt
 from gapless.sources._dlt.append_only import appends, newest
 from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
 from gapless.sources._dlt.tables import LOADS, is_completed
+from gapless.sources._dlt.types import SqlClient
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.record import Instant, Integer, Json, Number, Record, Text
 
 MERGE = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}
-"""delete-insert heals whatever a crash left; a chunk holds each key once, so dlt need not look for doubles."""
+"""delete-insert replaces what a crash left. A package holds each key once, so dlt need not deduplicate."""
 FIRST_SEEN = {"disposition": "merge", "strategy": "insert-only"}
-AT_ONCE = 10_000
-"""Rows that are Python's at a time: a ledger of a million parents is not."""
+FETCH_SIZE = 10_000
+"""Rows fetched per batch, so that a ledger of a million parents is not held in memory."""
+RESET = datetime(1970, 1, 1, tzinfo=UTC)
+"""`covered_to` of a proof that was reset: earlier than any record. Null would mean that it was never read."""
+
+
+def is_reset(covered_to: datetime | None) -> bool:
+    """Returns whether a proof was reset by `gapless state`, so that the next sync reads all of it again."""
+    return covered_to == RESET
 
 
 class Coverage(Record):
@@ -33,25 +41,25 @@ class Coverage(Record):
     stream: Text
     parent: Text
     covered_from: Instant | None = None
-    """Nothing older was asked for; null: from the beginning."""
+    """Nothing older was requested; null: from the beginning."""
     covered_to: Instant | None = None
     """The watermark: the newest creation time seen when all before it was read."""
     missing: Json | None = None
     """Intervals between the two that are not read yet: [[from, to], …]; from null: from the beginning."""
     digest: Text | None = None
-    """Of the vendor's answer (or its count), to see that nothing changed."""
+    """Digest of the vendor's answer, or its count: the same one means that nothing changed."""
     records: Integer | None = None
-    """How many the vendor says there are."""
+    """Records according to the vendor."""
     listed_at: Instant | None = None
-    """When its records were last listed whole, where a hint can save the listing."""
+    """When all its records were last listed, if a source may skip the listing while a count is unchanged."""
     last_checked_at: Instant | None = None
     error: Text | None = None
     failures: Integer = 0
-    """In a row, up to now."""
+    """Consecutive failures up to now."""
 
 
 class DeadLetter(Record):
-    """A record that could not be read, or a parent that could not be asked."""
+    """A record that could not be read, or a parent whose requests failed."""
 
     stream: Text
     kind: Text
@@ -64,11 +72,11 @@ class DeadLetter(Record):
     first_seen_at: Instant
     last_seen_at: Instant
     healed_at: Instant | None = None
-    """Null: open. What a completed load healed may be deleted at any time."""
+    """When it succeeded; null: still open. A row whose load is completed may be deleted at any time."""
 
 
 class StatusChange(Record):
-    """The first time a record was seen in a status."""
+    """The first time a record had a status."""
 
     record_id: Text
     status: Text
@@ -84,18 +92,18 @@ class Run(Record):
     outcome: Text
     """complete, partial or failed"""
     rows: Integer
-    """Loaded, child rows and ledger included."""
+    """Rows loaded, including child rows and the ledger's."""
     packages: Integer
     requests: Integer
     retries: Integer
     seconds_waited: Number
-    """Asleep for the rate budget or before a retry, summed over all workers."""
+    """Time spent waiting for the rate budget or before a retry, summed over all workers."""
     failures: Integer
     error: Text | None = None
     held: Json | None = None
-    """Rows by table when it ended."""
+    """Row counts by table when it ended; only the newest run has them."""
     shard: Text | None = None
-    """Which part it read, as 3/8; null: all."""
+    """The shard, as 3/8; null: the whole source."""
     version: Text
 
 
@@ -106,27 +114,27 @@ STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), 
 
 
 class Ledger:
-    """What the destination of the current pipeline already holds of a shard's parents."""
+    """Reads the ledger of one shard's parents from the destination of the current pipeline."""
 
     def __init__(self, shard: Shard | None = None) -> None:
         self._shard = shard or Shard()
 
     def coverage(self, stream: str) -> dict[str, Coverage]:
-        """By parent, of completed loads: whose row is of another one must be read again."""
+        """Returns coverage by parent; a parent whose row is of an incomplete load is left out and read again."""
         rows = self._rows(COVERAGE, lambda row: row["stream"] == stream and self._shard.contains(row["parent"]))
         return {row["parent"]: Coverage.model_validate(row) for row, completed in rows if completed}
 
     def dead_letters(self, stream: str) -> list[DeadLetter]:
-        """The open ones: whatever load wrote them last, and those that a load healed which was not completed."""
+        """Returns the open dead letters, including those that an incomplete load closed."""
         rows = self._rows(
             DEAD_LETTERS, lambda row: row["stream"] == stream and self._shard.contains(row["parent"] or row["key"])
         )
         return [DeadLetter.model_validate(row) for row, completed in rows if not (row["healed_at"] and completed)]
 
     def _rows(self, table: Table, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[dict[str, Any], bool]]:
-        """Rows by column, each with whether its load was completed; without columns that a later version added."""
+        """Yields rows as dicts, each with whether its load was completed, without columns of a later version."""
         known = {column.name for column in table.schema.columns if column.name != "_extra"}
-        for names, cells in self._asked(table.name, "*"):
+        for names, cells in self._query(table.name, "*"):
             row = {name: cell for name, cell in zip(names, cells, strict=True) if name in known}
             if wanted(row):
                 yield {name: _text(cell) for name, cell in row.items()}, cells[-1]
@@ -134,16 +142,16 @@ class Ledger:
     def select(
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
     ) -> Iterator[tuple[Any, ...]]:
-        """Rows of a table, and last in each whether its load was completed; none if there is no such table yet.
+        """Yields rows of a table, each followed by whether its load was completed; nothing if the table is missing.
 
-        `within`: a column and our own ids, to which the rows are narrowed.
+        `within` filters the rows by a column and a list of ids that we made ourselves: they are not escaped.
         """
-        return (cells for _, cells in self._asked(table, columns, within))
+        return (cells for _, cells in self._query(table, columns, within))
 
-    def _asked(
+    def _query(
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
     ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
-        """As `select`, each row with the names of its cells; columns may be "*"."""
+        """Yields as `select` does, each row with the names of its columns; `columns` may be "*"."""
         pipeline = dlt.current.pipeline()
         which = newest if appends(pipeline.destination.capabilities()) else _whole
         with pipeline.sql_client() as client:
@@ -156,21 +164,21 @@ class Ledger:
             try:
                 with client.execute_query(query) as cursor:
                     names = column_names(cursor)
-                    while rows := cursor.fetchmany(AT_ONCE):
+                    while rows := cursor.fetchmany(FETCH_SIZE):
                         yield from ((names, row) for row in rows)
             except DestinationUndefinedEntity:
                 return
 
 
-def _whole(client: Any, table: str) -> str:
+def _whole(client: SqlClient, table: str) -> str:
     return str(client.make_qualified_table_name(table))
 
 
-def instant(value: Any) -> datetime | None:
-    """A time as `select` hands it out: SQLite has none, only texts, in UTC."""
+def instant(value: datetime | str | None) -> datetime | None:
+    """Returns a cell of `select` as a time in UTC; SQLite stores times as texts."""
     return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
 
 
 def _text(value: Any) -> Any:
-    """A JSON cell as its text: Postgres hands it out decoded."""
+    """Returns a JSON cell as its text; Postgres returns it decoded."""
     return json.dumps(value) if isinstance(value, dict | list) else value

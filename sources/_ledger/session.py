@@ -1,4 +1,7 @@
-"""One sync of one source, over as many load packages as it takes: what to read, how far it got, what failed."""
+"""The state of one sync of one source in memory: what to read, how far it got, what failed.
+
+A sync is a loop over load packages; `Session.next_package` fills the next one.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
+from gapless.sources._dlt.types import State
 from gapless.sources._http.client import Client
 from gapless.sources._ledger.package import Package
 from gapless.sources._ledger.shard import Shard
@@ -18,17 +22,17 @@ from gapless.sources._schema.destination_limits import StorageCheck, no_limits
 
 @dataclass
 class Counters:
-    """What was read so far; the client counts the requests."""
+    """Counts what was read so far; the client counts the requests."""
 
     pages: int = 0
     records: int = 0
-    """Read from the vendor, before the window and de-duplication."""
+    """Records received from the vendor, before the window and deduplication."""
     parents: int = 0
     parents_total: int | None = None
     part: float | None = None
-    """Of a backfill, how much is done: 0 to 1."""
+    """Share of a backfill that is done, 0 to 1; None without a backfill."""
     part_before: float = 0.0
-    """How much was when this session began."""
+    """Share that was done when this session began."""
 
 
 FailureKind = Literal["record", "nameless", "parent", "other"]
@@ -52,10 +56,11 @@ class Failure:
 
 @dataclass
 class LoadItem:
-    """What one page (or the end of a parent) brings: columns to load, and the state once they are loaded."""
+    """What one page, or the end of a parent, adds to a load package."""
 
     batches: list[Batch] = field(default_factory=list)
-    state: dict[str, Any] | None = None
+    state: State | None = None
+    """The resource's state once the batches are loaded; None: unchanged."""
 
 
 def _now() -> datetime:
@@ -64,63 +69,64 @@ def _now() -> datetime:
 
 @dataclass
 class Session:
-    """`max_records` and `max_seconds` bound one load package; without them one package holds the whole sync."""
+    """One sync. `max_records` and `max_seconds` limit a load package; without them one package holds the sync."""
 
     max_records: int | None = None
     max_seconds: float | None = None
     window: Window = field(default_factory=Window)
-    """Read just this span, now; coverage and watermarks stay as they are."""
+    """Reads only this time span; coverage and watermarks stay unchanged."""
     backfill: bool = False
-    """The window's progress is kept, so that the next session goes on with it."""
+    """Saves the window's progress, so that the next session resumes it."""
     ids: tuple[str, ...] = ()
-    """Read just these records again."""
+    """Reads only these records again."""
     shard: Shard = field(default_factory=Shard)
-    """Read just these parents; the rate budget is shared alike."""
+    """Reads only the parents of this shard, with its part of the rate budget."""
     now: Callable[[], datetime] = _now
     refuse: StorageCheck = no_limits
-    """What the destination cannot store; set when extraction begins."""
+    """Checks what the destination cannot store; set when extraction begins."""
     client: Client | None = None
     """Set by the source when it is built."""
     counters: Counters = field(default_factory=Counters)
     failures: list[Failure] = field(default_factory=list)
     """What failed and was recorded."""
-    warnings: list[str] = field(default_factory=list)
     done: bool = False
+    """Whether the last package was returned."""
     _steps: Iterator[LoadItem] | None = None
     _error: Exception | None = None
 
-    def next_package(self, start: Callable[[], Iterator[LoadItem]], state: dict[str, Any]) -> Package:
-        """The next chunk of the sync; `start` begins it, `state` is brought to where the chunk ends.
+    def next_package(self, start: Callable[[], Iterator[LoadItem]], state: State) -> Package:
+        """Returns the next load package; `start` begins the sync, `state` is updated to the end of the package.
 
-        In a session of many packages an error waits until what was read before it is committed.
+        If `max_records` is set, an error is raised by the next call, so that what was read before it is committed
+        first. Raises what stops the source.
         """
         if self._error:
             error, self._error, self._steps = self._error, None, None
             raise error
         if self._steps is None or self.done:
             self._steps, self.done = start(), False
-        chunk, began, read = Package(), monotonic(), self.counters.records
+        package, began, read = Package(), monotonic(), self.counters.records
         try:
             for step in self._steps:
                 for batch in step.batches:
-                    chunk.add(batch)
+                    package.add(batch)
                 if step.state is not None:
                     state.clear()
                     state.update(step.state)
-                if self._is_full(chunk, monotonic() - began, self.counters.records - read):
-                    return chunk
+                if self._is_full(package, monotonic() - began, self.counters.records - read):
+                    return package
         except Exception as failed:
-            if self.max_records is None or not chunk.records:
+            if self.max_records is None or not package.records:
                 self._steps = None
                 raise
             self._error = failed
-            return chunk
+            return package
         self.done = True
-        return chunk
+        return package
 
-    def _is_full(self, chunk: Package, seconds: float, read: int) -> bool:
-        """Of a backfill, what was read and belongs not to its window is progress, too."""
-        records = max(chunk.records, read) if self.backfill else chunk.records
+    def _is_full(self, package: Package, seconds: float, read: int) -> bool:
+        # A backfill also counts records outside of its window: reading them is progress that must be committed.
+        records = max(package.records, read) if self.backfill else package.records
         too_many = self.max_records is not None and records >= self.max_records
         too_long = self.max_seconds is not None and seconds >= self.max_seconds and records > 0
         return too_many or too_long

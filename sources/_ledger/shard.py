@@ -1,7 +1,7 @@
-"""One part of a split sync: parents are dealt out by a hash of their ids, the same on every machine and in every run.
+"""A shard: one part of a split sync. Parents are assigned by a hash of their ids, the same on every machine.
 
-What a shard reads of a parent it alone writes, so that shards can write the same tables at once. Nothing of a shard
-is remembered but by parent: a sync split into 8 goes on where one of 4, or a whole one, left off.
+Only one shard writes the rows of a parent, so that shards can write the same tables at once. State is stored by
+parent, not by shard: a sync split into 8 resumes where one split into 4, or a whole one, stopped.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ MOST = 1_000
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `number` (from 1) of `of`; the default is all of it."""
+    """Part `number` (counted from 1) of `of` parts; the default is the whole sync."""
 
     number: int = 1
     of: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Of "3/8". Raises ValueError."""
+        """Parses a text such as "3/8". Raises ValueError for any other."""
         found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
         number, of = (int(found[1]), int(found[2])) if found else (0, 0)
         if not 1 <= number <= of <= MOST:
@@ -33,17 +33,21 @@ class Shard:
 
     @property
     def whole(self) -> bool:
+        """Returns whether the sync is not split."""
         return self.of == 1
 
     def contains(self, parent: str) -> bool:
-        """Whether this shard reads the parent of that id. Every id belongs to exactly one of `of`."""
+        """Returns whether this shard reads the parent with this id. Every id belongs to exactly one shard."""
         if self.whole:
             return True
-        mark = blake2b(parent.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(mark) % self.of == self.number - 1
+        hashed = blake2b(parent.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(hashed) % self.of == self.number - 1
 
     def split_budget(self, requests_per_minute: int) -> int:
-        """Of a rate budget: all shares together are the whole. Raises SettingError for more shards than requests."""
+        """Returns this shard's part of a rate budget, in requests per minute; all parts add up to the whole.
+
+        Raises SettingError if there are more shards than requests.
+        """
         if self.whole:
             return requests_per_minute
         if requests_per_minute < self.of:

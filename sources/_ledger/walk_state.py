@@ -1,4 +1,4 @@
-"""How far a listing was read that serves its newest records first: the state of the walk in walk.py."""
+"""State of the walk in newest_first.py: how far a listing was read that serves its newest records first."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from gapless.sources._dlt.types import State
 from gapless.sources._schema.parse import Unreadable
 
 R = TypeVar("R")
 
-NEWEST = 5
-"""So many ids are kept of the first records, one from further down: what the vendor deleted, or does not serve yet
-from another of its machines, proves nothing."""
+KNOWN_IDS = 5
+"""Ids remembered of a walk's first records, one of them from further down. Several, because one may be
+deleted, or not be served yet by another machine of the vendor: its absence proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,41 +26,47 @@ class Page(Generic[R]):
     unreadable: Sequence[Unreadable] = ()
     after: str | None = None
     total: int | None = None
-    """How many the vendor says there are in all."""
+    """Records of the whole listing according to the vendor."""
     shifted: bool = False
-    """It does not follow on the page before it, so it says nothing about what comes after it."""
+    """Records moved between this page and the one before it, so its times prove nothing about later pages."""
     id: str = "id"
+    """Attribute of a record that holds its id."""
     time: str = "created_at"
-    """Attributes of a record."""
+    """Attribute of a record that holds its creation time."""
 
     @property
     def times(self) -> list[datetime]:
-        """Creation times, in the page's order."""
+        """Returns the creation times, in the page's order."""
         return [getattr(record, self.time) for record in self.records]
 
     def ids(self, until: datetime) -> list[str]:
-        """Returns the ids of its records, but of those created later than `until`; unreadable ones last."""
+        """Returns the ids of the records, without those created after `until`; ids of unreadable records last."""
         dated = [str(getattr(r, self.id)) for r, at in zip(self.records, self.times, strict=True) if at <= until]
         return [*dated, *(record.key for record in self.unreadable if record.key)]
 
 
 @dataclass
 class Walk:
-    top: datetime | None = None
-    reached: datetime | None = None
-    floor: datetime | None = None
-    after: str | None = None
-    """None: it begins at the newest page."""
-    newest: list[str] = field(default_factory=list)
-    """Ids of the first records it came upon."""
-    known: list[str] = field(default_factory=list)
-    """Ids of which it must meet one, if this still is the listing that was read before; empty: met, or no matter."""
+    """One pass over the listing, from newer to older records."""
 
-    def take(self, page: Page[Any], now: datetime) -> bool:
-        """Note what `page` brought; whether the walk is finished. A time yet to come moves nothing."""
+    top: datetime | None = None
+    """The newest creation time read."""
+    reached: datetime | None = None
+    """The oldest creation time read."""
+    floor: datetime | None = None
+    """Where it may stop; None: at the end of the listing."""
+    after: str | None = None
+    """The cursor to resume at; None: the newest page."""
+    newest: list[str] = field(default_factory=list)
+    """Ids of the first records it read."""
+    known: list[str] = field(default_factory=list)
+    """Ids of which one must appear if this is still the listing read before; empty: found, or not needed."""
+
+    def take(self, page: Page[R], now: datetime) -> bool:
+        """Updates the walk with a page; returns whether it is finished. Times after now are ignored."""
         past, ids = [at for at in page.times if at <= now], page.ids(now)
-        if len(self.newest) < NEWEST:
-            self.newest = list(dict.fromkeys([*self.newest, *ids[: NEWEST - 1], *ids[-1:]]))[:NEWEST]
+        if len(self.newest) < KNOWN_IDS:
+            self.newest = list(dict.fromkeys([*self.newest, *ids[: KNOWN_IDS - 1], *ids[-1:]]))[:KNOWN_IDS]
         if set(self.known).intersection(ids):
             self.known = []
         below = self.floor is not None and (whole_page_older(page, self.floor) or self._goes_below(page, self.floor))
@@ -68,8 +75,8 @@ class Walk:
         self.after = page.after
         return self.after is None or below
 
-    def _goes_below(self, page: Page[Any], floor: datetime) -> bool:
-        """Whether it is sorted newest first, in itself and after what came before, and ends below the floor."""
+    def _goes_below(self, page: Page[R], floor: datetime) -> bool:
+        """Returns whether the page continues the walk newest first and ends below the floor."""
         times = page.times
         falls = all(one >= other for one, other in pairwise(times)) and len(set(times)) > 1 and not page.unreadable
         return falls and times[-1] < floor and (self.reached is None or times[0] <= self.reached)
@@ -77,18 +84,21 @@ class Walk:
 
 @dataclass
 class WalkState:
-    """The state of the listing; `walks` newest first. Nothing older than `initial_value` was ever asked for."""
+    """All walks of a listing that are not finished, newest first, and the watermark below them."""
 
     watermark: datetime | None = None
+    """All records created up to it are loaded."""
     walks: list[Walk] = field(default_factory=list)
     initial_value: datetime | None = None
+    """Nothing older was ever requested."""
     known: list[str] = field(default_factory=list)
     """Ids of the newest records when the last walk was finished."""
-    another: bool = False
-    """This sync met none of what was known: it is another listing than before."""
+    listing_changed: bool = False
+    """This sync found none of the known ids: it is another listing than before, of another account perhaps."""
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> WalkState:
+    def from_json(cls, state: State) -> WalkState:
+        """Reads the state as `to_json` wrote it; an empty state is a new one."""
         walks = [
             Walk(
                 _instant(w["top"]), _instant(w["reached"]), _instant(w["floor"]), w["after"], w["newest"], w["known"]
@@ -98,7 +108,8 @@ class WalkState:
         watermark, initial_value = _instant(state.get("watermark")), _instant(state.get("initial_value"))
         return cls(watermark, walks, initial_value, state.get("known", []))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> State:
+        """Returns the state as JSON values, times as ISO 8601 texts."""
         walks = [
             {
                 **{name: _text(getattr(walk, name)) for name in ("top", "reached", "floor")},
@@ -112,7 +123,7 @@ class WalkState:
         }  # fmt: skip
 
     def back_to(self, initial_value: datetime | None) -> WalkState:
-        """To read from `initial_value` on: all over again if that is further back than was asked for so far."""
+        """Returns the state for reading from `initial_value` on: a new one if that is further back than before."""
         before = self.initial_value
         if before and (initial_value is None or initial_value < before):
             return WalkState(initial_value=initial_value)
@@ -120,17 +131,17 @@ class WalkState:
 
     @property
     def newest(self) -> datetime | None:
-        """Up to here the newest walk, or the last finished one, has read."""
+        """Returns the newest creation time that was read, in UTC; None before the first record."""
         return next((walk.top for walk in self.walks if walk.top), self.watermark)
 
     def missing(self) -> list[list[str | None]]:
-        """The intervals not read yet, newest first, as [from, to]; from None: from the beginning."""
+        """Returns the intervals not read yet, newest first, as [from, to]; a from of None is the beginning."""
         return [[_text(walk.floor), _text(walk.reached)] for walk in self.walks]
 
     def begin(self, lag: timedelta, now: datetime) -> None:
-        """Put a new walk on top, down to where reading began last time, less the look-back.
+        """Starts a new walk, down to where the last one started, less the look-back `lag`.
 
-        What was read up to a time yet to come was read while our clock was wrong. It proves nothing: all is read.
+        A state with a time after now was written while our clock was wrong. It proves nothing, so all is read again.
         """
         if self.newest and self.newest > now:
             self.watermark, self.walks = None, []
@@ -141,16 +152,16 @@ class WalkState:
         self.walks.insert(0, Walk(floor=floor, known=known if down_to_it else []))
 
     def finish(self, filtered: bool = False) -> bool:
-        """The newest walk met its floor: it joins the one below it, or is the new watermark. Whether it may end.
+        """Joins the newest walk, at its floor, to the walk below, or sets the watermark; returns whether it ended.
 
-        If it met nothing known, what was read before was another listing, another account's maybe. That proves
-        nothing here, so this walk goes on to the end, or to the initial value, and then stands alone.
+        If it found none of the known ids, an earlier sync read another listing, of another account perhaps. That
+        proves nothing about this one, so the walk continues to the end, or to the initial value.
         """
         done = self.walks[0]
         if done.known:
-            self.another, self.watermark, self.walks = True, None, [done]
+            self.listing_changed, self.watermark, self.walks = True, None, [done]
             done.known, done.floor = [], self.initial_value
-            if filtered:  # what is older than the floor was left out: all is read, from the newest page on
+            if filtered:  # the vendor left out what is older than the floor, so read again from the newest page
                 done.after = None
             if filtered or done.after is not None:
                 return False
@@ -163,7 +174,8 @@ class WalkState:
         return True
 
 
-def whole_page_older(page: Page[Any], floor: datetime) -> bool:
+def whole_page_older(page: Page[R], floor: datetime) -> bool:
+    """Returns whether every record of a page was created before `floor`; False for a page without records."""
     return bool(page.records) and all(at < floor for at in page.times)
 
 

@@ -1,4 +1,4 @@
-"""A span of creation times, half open as everywhere in dlt: `since` belongs to it, `until` does not."""
+"""Time spans of creation times, and the settings that name them. Spans are half open, as in dlt."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import dlt
 
 @dataclass(frozen=True)
 class Window:
+    """Creation times from `since` (included) to `until` (excluded), in UTC; None: no limit on that side."""
+
     since: datetime | None = None
     until: datetime | None = None
 
@@ -18,7 +20,7 @@ class Window:
         return self.since is not None or self.until is not None
 
     def contains(self, instant: datetime | None) -> bool:
-        """Whether a record created at `instant` belongs here; one without a creation time always does."""
+        """Returns whether a record created at `instant` is in the window; one without a creation time always is."""
         if instant is None:
             return True
         return (self.since is None or instant >= self.since) and (self.until is None or instant < self.until)
@@ -28,7 +30,7 @@ EVERYTHING = Window()
 
 
 def instant(text: str, setting: str) -> datetime:
-    """An ISO 8601 date or time; without an offset it is UTC. Raises ValueError, naming the setting."""
+    """Parses an ISO 8601 date or time into UTC; without an offset it is UTC. Raises ValueError naming the setting."""
     try:
         value = datetime.fromisoformat(str(text).strip())
     except ValueError:
@@ -37,24 +39,25 @@ def instant(text: str, setting: str) -> datetime:
 
 
 def optional_instant(text: str | None, setting: str) -> datetime | None:
+    """Parses a setting that may be empty. Returns and raises as `instant`; None for an empty setting."""
     return instant(text, setting) if text else None
 
 
-def chosen(asked: Window, initial_value: datetime | None, end_value: datetime | None) -> Window:
-    """The span to read instead of what is new: asked for, configured by `end_value`, or an outer scheduler's.
+def effective_window(requested: Window, initial_value: datetime | None, end_value: datetime | None) -> Window:
+    """Returns the window to read: the requested one, the one configured by `end_value`, or an outer scheduler's.
 
-    Empty: none of them, so read what is new.
+    Returns an empty window if there is none of them: then the sync reads what is new.
     """
-    if asked:
-        return asked
+    if requested:
+        return requested
     if end_value:
         return Window(initial_value, end_value)
     interval = dlt.current.interval()
     return Window(*(bound.astimezone(UTC) for bound in interval)) if interval else Window()
 
 
-def names(value: str | list[str] | None) -> list[str]:
-    """A list of ids as TOML, JSON or the environment write it ("a, b"); each once, in its order."""
-    found = loads(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
-    parts = found.replace(",", " ").split() if isinstance(found, str) else found or []
+def parse_ids(value: str | list[str] | None) -> list[str]:
+    """Returns the ids of a setting written in TOML, in JSON or as "a, b"; each once, in order."""
+    ids = loads(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
+    parts = ids.replace(",", " ").split() if isinstance(ids, str) else ids or []
     return list(dict.fromkeys(str(part) for part in parts))

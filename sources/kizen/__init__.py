@@ -1,4 +1,4 @@
-"""What we keep of Kizen: every logged activity with its fields, associations and mentions, and the types."""
+"""Stores from Kizen every logged activity with its fields, associations and mentions, and the activity types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gapless.sources._incremental.context import Connection
 from gapless.sources._incremental.detail_feed import DetailFeed
 from gapless.sources._incremental.listing import Parents
 from gapless.sources._ledger.ledger import MERGE
-from gapless.sources._ledger.window import names
+from gapless.sources._ledger.window import parse_ids
 from gapless.sources._schema.arrow import Table
 from gapless.sources.kizen import api
 from gapless.sources.kizen.models import Activity, LoggedActivity, Reference
@@ -47,11 +47,11 @@ def kizen(
 ) -> Connection:
     """Types and logged activities. `kizen_activity_ids` reads just these logged activities and lists nothing.
 
-    `kizen_relist_after` is how many seconds a type's unchanged count is believed; then its ids are listed anyway.
+    `kizen_relist_after` is for how many seconds a type's unchanged count is trusted; then its ids are listed again.
     """
     keys = (kizen_api_key, kizen_business_id, kizen_user_id)
     return Connection(
         partial(api.client, *keys, kizen_base_url),
-        only=tuple(names(kizen_activity_ids)),
+        only=tuple(parse_ids(kizen_activity_ids)),
         relist_after=timedelta(seconds=kizen_relist_after),
     )

@@ -1,7 +1,7 @@
-"""How Kizen speaks. https://developer.kizen.com/api/activities
+"""Kizen's endpoints, one function each. https://developer.kizen.com/api/activities
 
-Documented is the detail of one logged activity. The two listings are what the vendor's own code calls; that they
-answer with a page or with a bare list is checked at run time. No path may end in a slash.
+Only the request for one logged activity is documented. The two listings are those that the vendor's own code calls;
+they may answer with a page or with a bare list. No path may end in a slash.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRIES = 3
 
 
 class Listing(msgspec.Struct):
-    """A page of Django REST framework; `next` is null on the last one. It or `count` must tell the end."""
+    """A page of Django REST framework; `next` is null on the last one. `next` or `count` must be there."""
 
     results: list[msgspec.Raw]
     next: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -36,10 +36,12 @@ class Listing(msgspec.Struct):
 
     @property
     def records(self) -> list[msgspec.Raw]:
+        """Returns the records' JSON."""
         return self.results
 
     @property
     def total(self) -> int | None:
+        """Returns how many records the whole listing has; None: unknown."""
         return self.count
 
 
@@ -47,17 +49,18 @@ Answer = Listing | list[msgspec.Raw]
 
 
 def client(api_key: str, business_id: str, user_id: str, base_url: str = DEFAULT_BASE_URL, **http: Any) -> Client:
+    """Returns a client with the keys; `http` are the settings that all sources share."""
     keys = {"X-API-KEY": api_key, "X-BUSINESS-ID": business_id, "X-USER-ID": user_id}
     return Client(base_url, prefix="api", auth=HeaderAuth(keys, base_url), **http)
 
 
 def activities(client: Client) -> Iterator[Listing]:
-    """The types of activity."""
+    """Yields the pages of activity types."""
     yield from _listed(client, "activities", lambda path: client.get(path, Answer))
 
 
 def responses(client: Client, activity_id: str) -> Iterator[Listing]:
-    """Ids (and times) of a type's logged activities; a POST for reading, also for the pages that follow."""
+    """Yields pages with ids and times of a type's logged activities. Every page is read by POST."""
     path = f"activities/{segment(activity_id)}/responses?page_size={PAGE_SIZE}"
     yield from _listed(client, path, lambda path: client.post(path, Answer, json={}))
 
@@ -77,7 +80,7 @@ def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator
 
 
 def _telling_its_end(ask: Callable[[str], Answer], path: str, seen: int) -> Answer:
-    """A page without `next` is the last only when all that `count` tells of has come; else it is asked for again."""
+    """Returns a page; requests it again if it has no `next` and fewer records came than `count` says."""
     came, count = 0, 0
     for _ in range(TRIES):
         answer = ask(path)
@@ -91,10 +94,10 @@ def _telling_its_end(ask: Callable[[str], Answer], path: str, seen: int) -> Answ
 
 
 def logged_activity(client: Client, activity_id: str) -> bytes:
-    """One logged activity, as JSON. Raises `NotFound` for one that is missing or not visible to this user."""
+    """Returns one logged activity as JSON. Raises NotFound for one that is missing or not visible to this user."""
     return client.get(f"activities/logged/{segment(activity_id)}", OneRecord)
 
 
 def ping(client: Client) -> None:
-    """One cheap request that needs the keys."""
+    """Sends one cheap request that needs the keys. Raises VendorError."""
     next(activities(client))

@@ -1,4 +1,4 @@
-"""What Kizen says: activity types, and logged activities with their fields, associations and mentions.
+"""Kizen's records: activity types, and logged activities with their fields, associations and mentions.
 
 https://developer.kizen.com/api/activities (LogActivityRead). The listings of types and ids are not documented;
 they are what the vendor's own code uses.
@@ -19,7 +19,7 @@ class Activity(Record):
     api_name: Text | None = None
     association_mode: Text | None = None
     n_submissions: Integer | None = None
-    """How many were logged; an edit does not move it."""
+    """How many were logged; an edit does not change it."""
 
 
 class Reference(Record):

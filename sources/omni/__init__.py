@@ -1,4 +1,4 @@
-"""What we keep of Omni: every lead's action logs, whole whenever its answer changed, and the leads themselves."""
+"""Stores from Omni every lead, and all of a lead's action logs whenever its answer changed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gapless.sources._incremental.context import Connection
 from gapless.sources._incremental.listing import Answer, Parents
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange
-from gapless.sources._ledger.window import names
+from gapless.sources._ledger.window import parse_ids
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources.omni import api
 from gapless.sources.omni.models import ActionLog, Lead
 
 
 def _status_changes(logs: Sequence[ActionLog], now: datetime) -> list[Batch]:
-    """A log changes in silence, so the time at which each status was first seen is noted."""
+    """Returns when each status was first seen, because Omni changes a log without telling when."""
     changes = [StatusChange(record_id=log.id, status=log.status, seen_at=now) for log in logs if log.status]
     return [Batch(STATUS_CHANGES, changes)]
 
@@ -60,4 +60,4 @@ def omni(
     omni_lead_ids: str | list[str] | None = None,
 ) -> Connection:
     """Leads and their action logs. `omni_lead_ids` reads just these leads instead of all that analytics names."""
-    return Connection(partial(api.client, omni_api_key, omni_base_url), only=tuple(names(omni_lead_ids)))
+    return Connection(partial(api.client, omni_api_key, omni_base_url), only=tuple(parse_ids(omni_lead_ids)))

@@ -1,4 +1,4 @@
-"""How Omni speaks. https://docs.getomni.ai/api-reference"""
+"""Omni's endpoints, one function each. https://docs.getomni.ai/api-reference"""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ DEFAULT_BASE_URL = "https://api-v2.getomni.ai"
 
 
 class Analytics(msgspec.Struct):
-    """Up to 500 leads; `nextToken` is null on the last page, and never absent: that would end the listing unheard."""
+    """Up to 500 leads. `nextToken` is null on the last page and required: a missing one must be an error."""
 
     breakdown: list[msgspec.Raw]
     next_token: str | None = msgspec.field(name="nextToken")
 
     @property
     def records(self) -> list[msgspec.Raw]:
+        """Returns the leads' JSON."""
         return self.breakdown
 
     @property
     def total(self) -> None:
-        """The vendor does not say how many leads there are."""
+        """Returns none: the vendor does not say how many leads there are."""
 
 
 class ActionLogs(msgspec.Struct):
-    """The documented envelope; the vendor's own sample is a bare array, so both are taken."""
+    """The documented envelope; the vendor's own sample is a bare array, so both are accepted."""
 
     action_logs: list[msgspec.Raw] = msgspec.field(name="actionLogs")
 
 
 def client(api_key: str, base_url: str = DEFAULT_BASE_URL, **http: Any) -> Client:
+    """Returns a client with the key; `http` are the settings that all sources share."""
     return Client(base_url, prefix="api", auth=HeaderAuth({"x-api-key": api_key}, base_url), **http)
 
 
 def leads(client: Client) -> Iterator[Analytics]:
-    """All leads but deleted and test ones. There is no endpoint that lists leads: the analytics name them.
+    """Yields all leads except deleted and test ones, from the analytics, because no endpoint lists leads.
 
-    `start` and `end` would choose by a lead's creation, not by what happened to it, so they are never sent.
+    `start` and `end` filter by a lead's creation, not by what happened to it, so they are never sent.
     """
     guard = LoopGuard("v0/analytics")
     token: str | None = None
@@ -55,12 +57,12 @@ def leads(client: Client) -> Iterator[Analytics]:
 
 
 def action_logs(client: Client, lead_id: str) -> list[bytes]:
-    """A lead's whole history in one answer, as JSON records; no paging, no filter, no documented order."""
+    """Returns a lead's whole history, as JSON records; there is no paging, no filter and no documented order."""
     answer = client.get(f"v1/leads/{segment(lead_id)}/action-logs", ActionLogs | list[msgspec.Raw])
     logs = answer.action_logs if isinstance(answer, ActionLogs) else answer
     return [bytes(log) for log in logs]
 
 
 def ping(client: Client) -> None:
-    """One cheap request that needs the key."""
+    """Sends one cheap request that needs the key. Raises VendorError."""
     next(leads(client))

@@ -1,4 +1,4 @@
-"""What Omni says: leads, and the action logs of a lead with their messages and documents.
+"""Omni's records: leads, and the action logs of a lead with their messages and documents.
 
 https://docs.getomni.ai (Get Lead Action Logs, Get Analytics). Every field but an id may be absent.
 """
@@ -11,7 +11,7 @@ from gapless.sources._schema.record import CamelRecord, Instant, Integer, Json, 
 
 
 class Lead(CamelRecord):
-    """One line of the analytics' breakdown."""
+    """A lead: one line of the analytics' breakdown."""
 
     id_field: ClassVar[str] = "lead_id"
 
@@ -62,7 +62,7 @@ class ActionLog(CamelRecord):
 
     id: Text
     lead_id: Text
-    """Not in the vendor's row: whose history it stands in."""
+    """The lead whose history holds it; not in the vendor's row."""
     type: Text | None = None
     status: Text | None = None
     summary: Text | None = None

@@ -1,4 +1,4 @@
-"""What we keep of Sequence: its activity logs with their items, newest first, resumable to the oldest."""
+"""Stores from Sequence its activity logs with their items, newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Sequence speaks. https://docs.sequencehq.com/reference, version 2024-07-30."""
+"""Sequence's endpoints, one function each. https://docs.sequencehq.com/reference, version 2024-07-30."""
 
 from __future__ import annotations
 
@@ -18,31 +18,39 @@ PAGE_SIZE = 100
 
 
 class Pagination(msgspec.Struct):
+    """The paging fields; the cursor `after` leads to the next page."""
+
     after: str | None = None
     total_result_size: int | None = msgspec.field(default=None, name="totalResultSize")
 
 
 class ActivityLogsPage(msgspec.Struct):
+    """One page of activity logs."""
+
     items: list[msgspec.Raw]
     pagination: Pagination
 
     @property
     def after(self) -> str | None:
-        """The next page's cursor. Null, absent and empty mean that there is none, and so does an empty page."""
+        """Returns the next page's cursor; None if it is null, absent or empty, and after an empty page."""
         return (self.pagination.after or None) if self.items else None
 
     @property
     def records(self) -> list[msgspec.Raw]:
+        """Returns the records' JSON."""
         return self.items
 
     @property
     def total(self) -> int | None:
+        """Returns how many records the whole listing has; None: unknown."""
         return self.pagination.total_result_size
 
 
 def client(client_id: str, client_secret: str, base_url: str = DEFAULT_BASE_URL, **http: Any) -> Client:
-    """Activity logs exist only in this version of the API; the vendor's page lists the path without `/api`,
-    every example on it has it."""
+    """Returns a client with the keys, for the only version of the API that has activity logs.
+
+    The vendor's page lists the path without `/api`, but every example on it has it.
+    """
     return Client(
         base_url,
         prefix="api",
@@ -53,9 +61,9 @@ def client(client_id: str, client_secret: str, base_url: str = DEFAULT_BASE_URL,
 
 
 def activity_logs(client: Client, after: str | None = None, limit: int = PAGE_SIZE) -> Iterator[ActivityLogsPage]:
-    """The pages from a cursor on, newest first. There is no filter by time.
+    """Yields the pages from a cursor on, newest first. There is no filter by time.
 
-    A cursor is bound to its sort order. Raises `Loop` when one comes again, `BadRequest` when one is refused.
+    A cursor is bound to its sort order. Raises Loop when one is repeated, BadRequest when one is refused.
     """
     guard = LoopGuard("activity-logs")
     while True:
@@ -70,15 +78,15 @@ def activity_logs(client: Client, after: str | None = None, limit: int = PAGE_SI
 
 
 def oldest(client: Client) -> list[msgspec.Raw]:
-    """The oldest log that is served, or none."""
+    """Returns the oldest log that is served, or none."""
     return client.get("activity-logs", ActivityLogsPage, {"limit": 1, "sortOrder": "ASC"}).items
 
 
 def activity_log(client: Client, log_id: str) -> bytes:
-    """One log, as JSON."""
+    """Returns one log as JSON. Raises NotFound."""
     return client.get(f"activity-logs/{segment(log_id)}", OneRecord)
 
 
 def ping(client: Client) -> None:
-    """One cheap request that needs the key."""
+    """Sends one cheap request that needs the key. Raises VendorError."""
     next(activity_logs(client, limit=1))

@@ -1,4 +1,4 @@
-"""What Sequence says: an activity log, its items, and who did what to what.
+"""Sequence's records: an activity log, its items, and who did what to what.
 
 https://docs.sequencehq.com/reference (Activity Logs, version 2024-07-30). Beyond ids and the creation time nothing
 is required here, although the vendor requires more: a record is too good to lose over a missing name.

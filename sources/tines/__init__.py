@@ -1,4 +1,4 @@
-"""What we keep of Tines: the logs of every action, and the actions. The vendor keeps them 7 days by default."""
+"""Stores from Tines the actions and the logs of every action. The vendor keeps logs for 7 days by default."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTIONS = Parents(
     Table("actions", Action, ("id",), MERGE),
     noun="actions",
     pages=api.actions,
-    count="logs_count",  # what the action still stores; without one, it is asked
+    count="logs_count",  # what the action still stores; without a count it is read
     reads_empty=False,
 )
 ACTION_LOGS = ParentFeed(

@@ -1,4 +1,4 @@
-"""How Tines speaks. https://www.tines.com/docs/api"""
+"""Tines' endpoints, one function each. https://www.tines.com/docs/api"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE_SIZE = 500
 
 
 class Meta(msgspec.Struct):
-    """Numbers of pages count from 1; null as the next one: the last. `count` is over all pages."""
+    """The paging fields. Pages are counted from 1; a next page of null is the end. `count` is over all pages."""
 
     next_page_number: int | msgspec.UnsetType | None = msgspec.UNSET
     next_page: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -27,7 +27,7 @@ class Meta(msgspec.Struct):
             raise ValueError("neither `next_page_number` nor `next_page` is there, not even as null")
 
     def following(self, number: int) -> int | None:
-        """The page after `number`; not every tenant sends its number."""
+        """Returns the number of the page after `number`, None after the last; not every tenant sends the number."""
         return self.next_page_number or (number + 1 if self.next_page else None)
 
 
@@ -44,23 +44,29 @@ class ActionsPage(msgspec.Struct):
 
     @property
     def records(self) -> list[msgspec.Raw]:
+        """Returns the records' JSON."""
         return self.agents if self.agents is not None else self.actions or []
 
     @property
     def total(self) -> int | None:
+        """Returns how many records the whole listing has; None: unknown."""
         return self.meta.count
 
 
 class ActionLogsPage(msgspec.Struct):
+    """One page of an action's logs."""
+
     action_logs: list[msgspec.Raw]
     meta: Meta
 
     @property
     def records(self) -> list[msgspec.Raw]:
+        """Returns the records' JSON."""
         return self.action_logs
 
     @property
     def total(self) -> int | None:
+        """Returns how many records the whole listing has; None: unknown."""
         return self.meta.count
 
 
@@ -68,17 +74,18 @@ P = TypeVar("P", ActionsPage, ActionLogsPage)
 
 
 def client(api_key: str, base_url: str, **http: Any) -> Client:
-    """There is no default host: every tenant has its own domain."""
+    """Returns a client with the key. There is no default host: every tenant has its own domain."""
     auth = HeaderAuth({"Authorization": f"Bearer {api_key}"}, base_url)
     return Client(base_url, prefix="api/v1", auth=auth, **http)
 
 
 def actions(client: Client, per_page: int = PAGE_SIZE) -> Iterator[ActionsPage]:
+    """Yields the pages of actions."""
     yield from _numbered(client, "actions", ActionsPage, per_page)
 
 
 def action_logs(client: Client, action_id: int) -> Iterator[ActionLogsPage]:
-    """All that retention has left of one action's logs; neither a filter by time nor an order is documented."""
+    """Yields the pages of one action's logs; neither a filter by time nor an order is documented."""
     yield from _numbered(client, f"actions/{segment(action_id)}/logs", ActionLogsPage, PAGE_SIZE)
 
 
@@ -95,5 +102,5 @@ def _numbered(client: Client, path: str, shape: type[P], per_page: int) -> Itera
 
 
 def ping(client: Client) -> None:
-    """One cheap request that needs the key."""
+    """Sends one cheap request that needs the key. Raises VendorError."""
     next(actions(client, per_page=1))

@@ -1,4 +1,4 @@
-"""What Tines says: actions, and the logs of an action.
+"""Tines' records: actions, and the logs of an action.
 
 https://www.tines.com/docs/api/stories/actions/list-logs/ and https://www.tines.com/api/actions/list/.
 """
@@ -34,7 +34,7 @@ class Action(Record):
     position: Json | None = None
 
     excluded_fields: ClassVar[frozenset[str]] = frozenset({"options"})
-    """May hold secrets: it is dropped before anything else sees it."""
+    """`options` may hold secrets, so it is dropped first of all."""
 
 
 class ActionLog(Record):
@@ -42,7 +42,7 @@ class ActionLog(Record):
 
     id: Integer
     action_id: Integer
-    """Not in the vendor's row, and neither is the story."""
+    """The action is not in the vendor's row, and neither is the story."""
     story_id: Integer | None = None
     level: Integer | None = None
     """2 warning, 3 info, 4 error."""

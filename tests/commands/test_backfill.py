@@ -44,7 +44,7 @@ from dataclasses import replace
 from gapless.sources._incremental import detail_feed
 detail_feed.BATCH_RECORDS = 5  # a package may be as small as these tests'
 name, since, until = sys.argv[1:]
-job = backfills.job(datetime.fromisoformat(since), datetime.fromisoformat(until))
+job = backfills.sync_request(datetime.fromisoformat(since), datetime.fromisoformat(until))
 list(sync([name], Target.find("duckdb"), replace(job, package_records=30)))
 """
 
@@ -89,7 +89,7 @@ def gapless(since: datetime, until: datetime, name: str, *more: str) -> Result:
 
 
 def sync(here: World, since: datetime, until: datetime) -> Outcome:
-    return here.sync(**{**vars(backfills.job(since, until)), "package_records": 30})
+    return here.sync(**{**vars(backfills.sync_request(since, until)), "package_records": 30})
 
 
 @pytest.mark.parametrize("name", some(SOURCES, "sequence", "kizen"))
@@ -171,7 +171,7 @@ def test_once_more(before: Before) -> None:
     assert here.asked() >= 12
     assert here.sql("select * from coverage") == kept
     assert CliRunner().invoke(app, ["state", "reset", "sequence", "--yes"]).exit_code == 0
-    assert backfills.kept(Target.find("duckdb"), "sequence", Window(since, until)).done_at is None
+    assert backfills.saved_progress(Target.find("duckdb"), "sequence", Window(since, until)).done_at is None
 
 
 @pytest.mark.parametrize(
@@ -212,5 +212,5 @@ def test_who_failed_and_is_gone_holds_up_nothing(before: Before) -> None:
     here.mend()
     here.fake.delete_lead(lead)
     assert sync(here, since, until).outcome == "complete"
-    kept = backfills.kept(Target.find("duckdb"), "omni", backfills.job(since, until).window)
+    kept = backfills.saved_progress(Target.find("duckdb"), "omni", backfills.sync_request(since, until).window)
     assert kept.done_at

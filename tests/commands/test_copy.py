@@ -16,8 +16,8 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from gapless.pipelines import destination_copy
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.destination_copy import copy_sources, dataset
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked
 from gapless.pipelines.outcome import Outcome
@@ -50,7 +50,7 @@ class Copied:
 
     def copy(self) -> Outcome:
         self.fake.requests.clear()
-        (outcome,) = destination_copy.copy([], Target.find("duckdb"), Target.find("postgres"), lambda name: None)
+        (outcome,) = copy_sources.copy([], Target.find("duckdb"), Target.find("postgres"), lambda name: None)
         assert self.fake.requests == []
         return outcome
 
@@ -151,7 +151,7 @@ def test_packages_are_bounded(copied: Callable[..., Copied], monkeypatch: pytest
     """Loads of the file go together until a package is full, and no load is left out."""
     here = copied("sequence")
     here.world.complete(package_records=8)
-    monkeypatch.setattr(destination_copy, "TOGETHER", 60)
+    monkeypatch.setattr(dataset, "PACKAGE_ROWS", 60)
     packages = here.complete().packages
     (loads,) = here.world.sql("select count(*) from _dlt_loads")
     assert 2 < packages < loads[0]
@@ -228,7 +228,7 @@ def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch:
     """What is committed stays; the next copy brings the rest."""
     here = copied("sequence")
     here.world.complete(package_records=8)
-    monkeypatch.setattr(destination_copy, "TOGETHER", 25)
+    monkeypatch.setattr(dataset, "PACKAGE_ROWS", 25)
     lives = iter(range(3))
 
     def check(place: Target) -> None:
@@ -271,7 +271,7 @@ def test_nobody_syncs_meanwhile(copied: Callable[..., Copied]) -> None:
             with pytest.raises(Locked), Target.find(destination).locked():
                 pass
 
-    (outcome,) = destination_copy.copy([], Target.find("duckdb"), Target.find("postgres"), meanwhile)
+    (outcome,) = copy_sources.copy([], Target.find("duckdb"), Target.find("postgres"), meanwhile)
     assert outcome.outcome == "complete"
 
 

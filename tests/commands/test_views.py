@@ -34,7 +34,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.views import catalog, refresh
-from gapless.pipelines.views.dialect import created
+from gapless.pipelines.views.dialect import create_view
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.support.oracle import instant
@@ -441,9 +441,9 @@ def test_a_source_that_comes_later(destination: str, here: Path, server: Server,
 def test_made_anew_only_when_they_must_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done when nothing changed; a view that was taken away, or is of another text, is made again."""
     made: list[set[str]] = []
-    make = catalog._DuckdbCatalog.make
+    make = catalog._DuckdbCatalog.create
     monkeypatch.setattr(
-        catalog._DuckdbCatalog, "make", lambda self, *args: made.append({*args[0]}) or make(self, *args)
+        catalog._DuckdbCatalog, "create", lambda self, *args: made.append({*args[0]}) or make(self, *args)
     )
     synced("tines")
     synced("tines")
@@ -519,7 +519,7 @@ def test_every_view_is_sql_in_every_dialect(dialect: str, missing: str) -> None:
     gone = {"none": set(), "tines": {t for t in TABLES if t.startswith("tines.")}, "all": TABLES}[missing]
     fold = str.upper if dialect == "snowflake" else str
     for name, view in VIEWS.items():
-        sql = created(name, view.query, dialect, gone, lambda d, t: ["warehouse", fold(f"{d}___{t}")], fold)
+        sql = create_view(name, view.query, dialect, gone, lambda d, t: ["warehouse", fold(f"{d}___{t}")], fold)
         again = sqlglot.parse_one(sql, dialect=dialect, error_level=sqlglot.ErrorLevel.RAISE)
         assert isinstance(again, exp.Create), sql
         unknown = {node.name.upper() for node in again.find_all(exp.Anonymous)}
@@ -543,7 +543,7 @@ def test_every_view_is_sql_in_every_dialect(dialect: str, missing: str) -> None:
 def test_days_and_durations_in_each_dialect(dialect: str, day: str, seconds: str) -> None:
     """Nothing that depends on the reader's time zone, where the engine would take that."""
     for name, part in (("daily_volume", day), ("status_durations", seconds)):
-        assert part in created(name, VIEWS[name].query, dialect, (), lambda d, t: [d, t])
+        assert part in create_view(name, VIEWS[name].query, dialect, (), lambda d, t: [d, t])
 
 
 def test_sql_that_reaches_every_engine() -> None:

@@ -111,7 +111,7 @@ def test_instants_are_compared() -> None:
 
 def test_a_key_that_comes_twice_in_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes there once, as it was seen last, also when its two forms became columns apart."""
-    monkeypatch.setattr(package, "TOGETHER", 1)
+    monkeypatch.setattr(package, "BATCH_ROWS", 1)
     chunk = package.Package()
     for status in ("first", "last"):
         chunk.add(

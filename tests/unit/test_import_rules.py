@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "sources._schema": "",
     "sources._dlt": "",
     "sources._ledger": "_http _schema _dlt",
-    "sources._incremental": "_http _schema _ledger",
+    "sources._incremental": "_http _schema _dlt _ledger",
     "sources._extract": "_http _schema _dlt _ledger _incremental",
     "sources": "_schema _incremental",  # for its types only
     "vendor": "_http _schema _ledger _incremental _extract",  # and itself

@@ -84,7 +84,7 @@ def copy(to: To, sources: Copied = None, as_json: Json = False) -> None:
     The copy has the file's tables, ledger and state, so gapless sync --destination NAME can continue from it.
     Sends no request to a vendor.
     """
-    from gapless.pipelines.destination_copy import copy as copy_file
+    from gapless.pipelines.destination_copy.copy_sources import copy as copy_file
     from gapless.pipelines.sync import build
 
     source_file, copy_target = open_target("duckdb"), open_target(to)

@@ -27,7 +27,7 @@ def show(destination: Destination = "duckdb", as_json: Json = False) -> None:
     from gapless.pipelines.ledger import state
 
     target = open_target(destination, accept_append=True)
-    found = list(state.kept(target))
+    found = list(state.source_states(target))
     if as_json:
         output.print_json({one.source: one.to_json() for one in found})
     elif found:

@@ -161,16 +161,16 @@ def backfill(
     from gapless.pipelines.sync import build
 
     (name,) = build.known([source])
-    request = backfills.job(arguments.time(since, "--since"), arguments.time(until, "--until"))
+    request = backfills.sync_request(arguments.time(since, "--since"), arguments.time(until, "--until"))
     target = open_target(destination)
-    before = backfills.kept(target, name, request.window)
+    before = backfills.saved_progress(target, name, request.window)
     if before.done_at and not again:
         if as_json:
             output.print_json({"exit_code": COMPLETE, "done_at": before.done_at, "sources": []})
         finished = f"{before.done_at:%Y-%m-%d %H:%M} UTC"
         output.print_message(f"{name}: this backfill was finished at {finished}; --again starts it over")
         return
-    output.print_message(before.told(name) or "")
+    output.print_message(before.resume_message(name) or "")
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
         raise typer.Exit(_Rounds([name], target, request, as_json, watcher, hook).run_once())

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from gapless.sources._http.errors import Forbidden, NotFound, Unauthorized, Unavailable, VendorError
-from gapless.sources._incremental.concurrency import DOUBT_AFTER, Read, map_concurrently
+from gapless.sources._incremental.concurrency import PING_AFTER, ParentPage, map_concurrently
 
 
 def here() -> None:
@@ -56,7 +56,7 @@ def test_what_stops_the_source_is_raised() -> None:
         asked.append(parent)
         raise failing(Unauthorized)
 
-    seen: list[Read[int, int]] = []
+    seen: list[ParentPage[int, int]] = []
     with pytest.raises(Unauthorized):
         seen.extend(map_concurrently(range(500), read, 2, here))
     assert len(asked) < 20
@@ -75,7 +75,7 @@ def test_a_vendor_that_is_down_is_left_alone() -> None:
 
     with pytest.raises(Unavailable):
         list(map_concurrently(range(500), read, 2, gone))
-    assert DOUBT_AFTER <= len(asked) < DOUBT_AFTER + 20
+    assert PING_AFTER <= len(asked) < PING_AFTER + 20
 
 
 def test_many_unanswered_parents_do_not_stop_the_rest() -> None:
@@ -89,7 +89,7 @@ def test_many_unanswered_parents_do_not_stop_the_rest() -> None:
 
     reads = list(map_concurrently(range(30), read, 2, lambda: pings.append(1)))
     assert sorted(r.parent for r in reads if r.page is not None) == list(range(17, 30))
-    assert 1 <= len(pings) <= 17 // DOUBT_AFTER
+    assert 1 <= len(pings) <= 17 // PING_AFTER
 
 
 def test_gone_parents_are_no_sign_of_a_vendor_that_is_down() -> None:

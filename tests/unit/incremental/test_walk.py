@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gapless.sources._http.errors import BadRequest, Loop, NotFound, Unavailable
 from gapless.sources._http.paging import LoopGuard
 from gapless.sources._incremental.newest_first import newest_first, until_older
-from gapless.sources._ledger.walk_state import NEWEST, Page, WalkState
+from gapless.sources._ledger.walk_state import KNOWN_IDS, Page, WalkState
 from gapless.sources._schema.parse import Unreadable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -256,7 +256,7 @@ def test_some_of_the_newest_records_may_be_deleted() -> None:
     """All but one of them: it still is the listing that was read before."""
     sync = Sync(filled(20))
     sync.run()
-    del sync.listing.entries[: NEWEST - 1]
+    del sync.listing.entries[: KNOWN_IDS - 1]
     sync.listing.reads = 0
     sync.run()
     assert sync.listing.reads < 10 / 2

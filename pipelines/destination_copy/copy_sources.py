@@ -1,0 +1,91 @@
+"""Copies the datasets of the DuckDB file to another destination: all of it once, then what is new.
+
+A load of the file is the unit. Its rows are copied as columns, with the ledger's rows and, at the end, the source's
+state, so that a sync into the copy continues where the file stands. The copy's state holds the last copied load and
+is committed with its rows. Rows of incomplete loads are not copied: the next sync reads them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import dlt
+import duckdb
+
+from gapless.pipelines.destination_copy.dataset import FileDataset
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
+from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.run import count
+from gapless.sources import SOURCES, Source
+from gapless.sources._dlt.tables import LOADS
+from gapless.sources._extract.resource import shapes
+from gapless.sources._schema.privacy import Privacy
+
+
+def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], None]) -> Iterator[Outcome]:
+    """Copies `names`, or all sources in the file, and yields each outcome; calls `begin` with each name first.
+
+    Raises WrongSettings if `here` is no DuckDB file or the same as `there`, Locked while a sync writes to either.
+    """
+    if here.file is None:
+        raise WrongSettings(f"gapless copy reads a DuckDB file, and {here.destination!r} is none.")
+    if here.identity == there.identity:
+        raise WrongSettings(f"{here.file} cannot be copied to itself; name another destination with --to.")
+    if not here.file.exists():
+        raise WrongSettings(f"there is no {here.file} to copy: gapless sync makes it.")
+    with here.lock(), here.queried() as db, there.locked() as folder:
+        for name in names or [name for name in SOURCES if _holds(db, name)]:
+            begin(name)
+            yield _copied(SOURCES[name], db, there, str(folder))
+        from gapless.pipelines.views import refresh
+
+        refresh.refresh(there, folder)
+
+
+def _holds(db: duckdb.DuckDBPyConnection, dataset: str) -> bool:
+    """Returns whether a source was ever synced into the file."""
+    found = "select 1 from duckdb_tables() where schema_name = ? and table_name = ?"
+    return bool(db.execute(found, [dataset, LOADS]).fetchone())
+
+
+def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
+    outcome = Outcome(source.name, started_at=datetime.now(UTC))
+    dataset = FileDataset(source, db, _policy(source))
+    pipeline = dlt.pipeline(
+        source.name, pipelines_dir=folder, destination=there.dlt_destination, dataset_name=source.name
+    )
+    try:
+        if not _holds(db, source.name):
+            raise GaplessError(
+                f"{source.name} was never synced into the file, so there is nothing to copy:"
+                f" gapless sync {source.name}"
+            )
+        while not dataset.done:
+            there.check()
+            pipeline.run(dataset.dlt_source(), loader_file_format=there.file_format)
+            count(outcome, pipeline)
+        dataset.delete_resolved(pipeline)
+        outcome.failures = dataset.failures
+        outcome.outcome = "partial" if dataset.failures else "complete"
+    except Exception as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from None
+        outcome.error, outcome.error_kind = explain(error), type(root_cause(error)).__name__
+    finally:
+        outcome.finished_at = datetime.now(UTC)
+        pipeline.deactivate()
+    return outcome
+
+
+def _policy(source: Source) -> Privacy:
+    """Returns the privacy policy of today's settings, which dlt looks up in three sections."""
+    name, setting = source.name, f"{source.name}_privacy"
+    sections = (f"sources.{name}.", "sources.", "")
+    text = next(filter(None, (dlt.config.get(f"{section}{setting}") for section in sections)), None)
+    key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in sections)), None)
+    try:
+        return Privacy.parse(text, key, [*shapes(source.tables)], setting.upper())
+    except ValueError as error:
+        raise WrongSettings(f"{name}: {error}") from None

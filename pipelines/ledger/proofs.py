@@ -1,0 +1,75 @@
+"""Reads the coverage ledger of a dataset: one proof per stream and parent, of completed loads only."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from gapless.pipelines.destinations.reader import Reader
+from gapless.sources._dlt.tables import LOADS, is_completed
+from gapless.sources._ledger.ledger import COVERAGE, is_reset
+
+Interval = list[str | None]
+"""[from, to] as ISO 8601 texts; a from of None is the beginning of history."""
+
+
+class Proof(NamedTuple):
+    """How far one parent of a stream is proven complete, as the table `coverage` says; times are in UTC."""
+
+    stream: str
+    parent: str
+    """Empty for a listing without parents."""
+    covered_from: datetime | None
+    covered_to: datetime | None
+    last_checked_at: datetime | None
+    """None: set back by `gapless state`, and not read since."""
+    missing: list[Interval]
+    """Intervals not read yet."""
+    error: str | None
+    failures: int
+    """Consecutive failures."""
+
+    @property
+    def reset(self) -> bool:
+        """Returns whether the next sync reads all of it again."""
+        return is_reset(self.covered_to)
+
+    @property
+    def proven_to(self) -> datetime | None:
+        """Returns up to when it is proven; None: nothing is proven."""
+        return None if self.reset else self.covered_to
+
+    @property
+    def gone(self) -> bool:
+        """Returns whether the vendor does not have the parent any more."""
+        return bool(self.error) and not self.failures
+
+
+def read_proofs(reader: Reader, dataset: str, stream: str | None = None) -> list[Proof] | None:
+    """Returns the proofs of a dataset, or of one of its streams; None if there is no ledger yet."""
+    of_stream = f" and stream = '{stream}'" if stream else ""
+    columns = "stream, parent, covered_from, covered_to, last_checked_at, missing, error, failures"
+    select = f"select {columns} from {{0}} where {is_completed('{1}')}{of_stream}"
+    rows = reader.rows(dataset, select, COVERAGE.name, LOADS)
+    if rows is None:
+        return None
+    return [
+        Proof(of, parent, as_utc(start), as_utc(end), as_utc(checked), _intervals(missing), error, int(failures))
+        for of, parent, start, end, checked, missing, error, failures in rows
+    ]
+
+
+def _intervals(cell: str | list[Interval] | None) -> list[Interval]:
+    """Returns a JSON cell as intervals: some engines return it as text, others decoded."""
+    intervals: list[Interval] = (json.loads(cell) if isinstance(cell, str) else cell) or []
+    return intervals
+
+
+def as_utc(value: datetime | str | None) -> datetime | None:
+    """Returns a cell as a time in UTC; SQLite stores times as texts."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
