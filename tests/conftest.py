@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,11 +14,41 @@ from hypothesis import settings
 
 from gapless.pipelines.config import DLT_SETTINGS
 from gapless.sources._http.testing import serve
+from tests.support import postgres, shared
+from tests.support.scheduler import Scheduler
 from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS, World
 from tests.support.world import settings as settings_of
 
+os.environ["TZ"] = "America/St_Johns"  # half an hour off, and west: whoever forgets the zone is found out
+time.tzset()
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same every time")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    shared.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shared.end()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sweeps may take long."""
+    for item in items:
+        if item.get_closest_marker("sweep"):
+            item.add_marker(pytest.mark.timeout(1200), append=False)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `-n auto`: one more than there are cores, as some tests wait."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
+    return Scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +65,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], World]]:
     """`world(fake)` puts the fake on the loopback interface and the settings that reach it into place."""
+    begun: list[World] = []
     with ExitStack() as stack:
 
         def begin(fake: Any) -> World:
@@ -41,6 +73,21 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             here = World(name, fake, tmp_path, monkeypatch).set(
                 **{**CREDENTIALS, **IN_A_HURRY, **settings_of([name])}
             )
+            begun.append(here)
             return here.set(**{f"{name.upper()}_BASE_URL": stack.enter_context(serve(here.handle))})
 
         yield begin
+    assert sum(here.never_fired() for here in begun) == 0, "an interception met no request: see World.intercept"
+
+
+@pytest.fixture(scope="session")
+def server() -> postgres.Server:
+    """A Postgres for the whole run: take a `database()` of it, and leave the server itself alone."""
+    return postgres.shared()
+
+
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[postgres.OwnServer]:
+    """A Postgres that a test may crash."""
+    with postgres.running() as started:
+        yield started

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,7 +27,8 @@ from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake
-from tests.support.world import World, some
+from tests.support import warm
+from tests.support.world import LET_THROUGH, World, some
 
 Begin = Callable[[Any], World]
 MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
@@ -126,13 +125,14 @@ def test_killed(name: str, before: Before) -> None:
     here, since, until = before(name)
     whole = backfill_requests(here, name)
     command = [sys.executable, "-c", SCRIPT, name, since.isoformat(), until.isoformat()]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     here.fake.requests.clear()
-    with subprocess.Popen(command, cwd=here.folder, env=environment) as process:
+    with warm.Popen(command, cwd=here.folder) as process:
 
-        def kill(request: httpx.Request) -> None:
-            if len(here.fake.requests) >= whole * 3 // 4:
-                process.kill()
+        def kill(request: httpx.Request) -> httpx.Response | None:
+            if len(here.fake.requests) < whole * 3 // 4:
+                return None
+            process.kill()
+            return LET_THROUGH
 
         here.intercept = kill
         assert process.wait(60) == -signal.SIGKILL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,11 +27,9 @@ from gapless.sources import SOURCES
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 from tests.support.oracle import mismatches
-from tests.support.postgres import Reader, Server, running
+from tests.support.postgres import Reader, Server
 from tests.support.world import World, some
 
-pytestmark = pytest.mark.xdist_group("copy")
-"""What it sets up is dear: one worker has it."""
 SIZES = {"omni": (4, {"logs": 12}), "sequence": (40, {}), "kizen": (3, {"logged": 10}), "tines": (4, {"logs": 12})}
 TEXT = {"omni": "summary", "sequence": "origin", "kizen": "notes", "tines": "message"}
 MESSAGE = {"id": "m", "channel": "SMS", "direction": "INBOUND", "body": "\0"}
@@ -91,12 +89,6 @@ def values(rows: list[tuple[Any, ...]], names: list[str], is_json: set[str]) -> 
         return json.loads(cell) if cell and name in is_json else cell
 
     return sorted(json.dumps([value(*pair) for pair in zip(names, row, strict=True)], sort_keys=True) for row in rows)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture

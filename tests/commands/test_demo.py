@@ -53,7 +53,7 @@ def test_demo(tmp_path: Path) -> None:
         env={**os.environ, **ELSEWHERE, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr

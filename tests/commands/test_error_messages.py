@@ -22,6 +22,7 @@ from gapless.pipelines.ui import server
 from gapless.sources import SOURCES
 from gapless.sources.tines.fake import TinesFake
 from tests.docs.test_readme import CONFIG, README, SECRETS, SETTINGS_PAGE
+from tests.support import warm
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -138,7 +139,7 @@ def synced(world: Begin) -> World:
     fake = TinesFake()
     fake.seed(1, logs=2)
     here = world(fake)
-    here.complete()
+    here.synced()
     for name in KEYS - set(SOURCES["tines"].needs):
         here.monkeypatch.delenv(name.upper())
     return here
@@ -161,7 +162,7 @@ def test_somebody_else_is_writing(synced: World) -> None:
             assert re.search("another sync is writing.*(Try again when|Wait until) it has ended", told(line))
     script = "import duckdb; db = duckdb.connect('gapless.duckdb'); print(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", script], **pipes) as writer:  # type: ignore[call-overload]
+    with warm.Popen([sys.executable, "-c", script], **pipes) as writer:
         try:
             writer.stdout.readline()
             for line in ("status", "gaps"):

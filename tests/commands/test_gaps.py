@@ -134,7 +134,7 @@ def test_state_set_back(name: str, world: Begin) -> None:
     """After `state rewind` and `state reset` every parent is a gap until the next sync; also one that the vendor
     lists no longer, or without a record that is left."""
     here = world(fakes(name))
-    here.complete()
+    here.synced()
     ((parents,),) = here.sql("select count(*) from coverage")
     to = (here.fake.now - timedelta(days=3)).isoformat()
     for command in (["rewind", name, "--to", to], ["reset", name]):
@@ -210,7 +210,7 @@ def test_lost_rows(world: Begin) -> None:
     fake = SequenceFake()
     fake.seed(12)
     here = world(fake)
-    here.complete()
+    here.synced()
     change(here, "delete from activity_logs__activity_log_items where _dlt_list_idx = 0")
     (gap,) = found()
     assert (gap["kind"], gap["stream"]) == ("lost", "activity_logs__activity_log_items")
@@ -222,7 +222,7 @@ def test_what_the_ledger_says_counts(world: Begin) -> None:
     """Tines keeps logs for 7 days: who asks more rarely loses some, and is told. A proof of a load that was never
     completed is none."""
     here = world(fakes("tines"))
-    here.complete()
+    here.synced()
     place, now = Target.find("duckdb"), datetime.now(UTC)
     assert list(seeking.gaps(place, [], now + timedelta(days=6.9))) == []
     (gap,) = seeking.gaps(place, [], now + timedelta(days=7.1))
@@ -234,7 +234,7 @@ def test_what_the_ledger_says_counts(world: Begin) -> None:
 def test_a_shard_that_never_ran(world: Begin) -> None:
     """Its parents are not even listed: it is named, until it has run, or all was read at once."""
     here = world(OmniFake())
-    here.complete()
+    here.synced()
     with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
         for number in (1, 2, 4):
             db.execute(

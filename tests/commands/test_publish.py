@@ -20,6 +20,7 @@ from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.views import refresh
 from gapless.sources.tines.fake import TinesFake
+from tests.support import warm
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -42,14 +43,7 @@ def gapless(*args: str) -> Result:
 
 def process(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A Python process of its own, in the working folder."""
-    return subprocess.run(
-        [sys.executable, *args],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return warm.run([sys.executable, *args], env={**os.environ, **environment})
 
 
 def asked(file: Path | str, query: str = COUNTS) -> list[tuple[Any, ...]]:
@@ -113,7 +107,7 @@ def test_the_setting_may_stand_in_the_file(world: Begin, tmp_path: Path) -> None
 def reading(file: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that asks the file again and again; at the end, `stdout` has all that it saw."""
     command, seen = [sys.executable, "-c", READER, file], folder / "seen"
-    with seen.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as reader:
+    with seen.open("w") as out, warm.Popen(command, stdout=out, stderr=subprocess.PIPE) as reader:
         try:
             yield reader
         finally:

@@ -1,15 +1,11 @@
-"""A sync split into shards: real processes, which write the same tables of a real Postgres at once.
-
-The processes are forked from one that has everything imported, because that takes longer than a sync.
-"""
+"""A sync split into shards: real processes, which write the same tables of a real Postgres at once."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -31,39 +27,22 @@ from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
+from tests.support import warm
 from tests.support.oracle import mismatches
-from tests.support.postgres import Reader, Server, running
+from tests.support.postgres import OwnServer, Reader, Server
 from tests.support.world import World, some
 
-pytestmark = pytest.mark.xdist_group("shards")
-"""What it sets up is dear: one worker has it."""
 SPLIT = [name for name, source in SOURCES.items() if source.split_by]
-SYNCER = """
-import json, os, signal, sys, time
-import dlt, psycopg2
+SYNC = """
+import sys
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.sync.request import SyncRequest
-from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
-import gapless.pipelines.destinations._dlt.postgres_client
-for source in SOURCES.values():
-    source.build
-print("ready", flush=True)
-for line in sys.stdin:
-    name, chunk, shards, kill_after = json.loads(line)
-    children, began = [], time.monotonic()
-    for shard in shards:
-        child = os.fork()
-        if not child:
-            (outcome,) = sync([name], Target.find("postgres", Shard.parse(shard)), SyncRequest(package_records=chunk))
-            print(outcome.error, outcome.failures, file=sys.stderr)
-            os._exit({"complete": 0, "partial": 3}.get(outcome.outcome, 1))
-        children.append(child)
-    for child, seconds in sorted(zip(children, kill_after or []), key=lambda pair: pair[1]):
-        time.sleep(max(0, began + seconds - time.monotonic()))
-        os.kill(child, signal.SIGKILL)  # nobody has waited for it yet, so the number is still its own
-    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children], flush=True)
+name, chunk, shard = sys.argv[1:]
+(outcome,) = sync([name], Target.find("postgres", Shard.parse(shard)), SyncRequest(package_records=int(chunk)))
+print(outcome.error, outcome.failures, file=sys.stderr)
+sys.exit({"complete": 0, "partial": 3}.get(outcome.outcome, 1))
 """
 
 
@@ -73,7 +52,6 @@ class Fleet:
 
     world: World
     url: str
-    process: subprocess.Popen[str]
 
     @property
     def fake(self) -> Any:
@@ -81,13 +59,14 @@ class Fleet:
 
     def sync(self, of: int, chunk: int = 40, kill_after: list[float] | None = None) -> list[int]:
         """All shards at once; their exit codes. `kill_after` so many seconds, each."""
-        shards = [f"{number}/{of}" for number in range(1, of + 1)]
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps([self.world.name, chunk, shards, kill_after]) + "\n")
-        self.process.stdin.flush()
-        codes: list[int] = json.loads(self.process.stdout.readline())
-        return codes
+        began = time.monotonic()
+        with (self.world.folder / "syncer.log").open("a") as log:
+            run = [sys.executable, "-c", SYNC, self.world.name, str(chunk)]
+            shards = [warm.Popen([*run, f"{number}/{of}"], stderr=log) for number in range(1, of + 1)]
+        for shard, seconds in sorted(zip(shards, kill_after or [], strict=False), key=lambda pair: pair[1]):
+            time.sleep(max(0, began + seconds - time.monotonic()))
+            shard.kill()
+        return [shard.wait(60) for shard in shards]
 
     def mismatches(self) -> list[str]:
         with closing(psycopg2.connect(self.url)) as db:
@@ -98,45 +77,15 @@ class Fleet:
             return list(Reader(db).execute(query).fetchall())
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
-
-
 @pytest.fixture
-def fleet(server: Server, world: Callable[[Any], World]) -> Iterator[Callable[..., Fleet]]:
-    begun: list[subprocess.Popen[str]] = []
-
+def fleet(server: Server, world: Callable[[Any], World]) -> Callable[..., Fleet]:
     def begin(name: str, parents: int = 12, **settings: str) -> Fleet:
         fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
         fake.seed(parents, **({"logged": 6} if name == "kizen" else {"logs": 9}))
         url = server.database()
-        here = world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url, **settings)
-        begun.append(_syncer(here.folder))
-        return Fleet(here, url, begun[-1])
+        return Fleet(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url, **settings), url)
 
-    yield begin
-    for process in begun:
-        process.kill()
-        process.communicate()
-
-
-def _syncer(folder: Path) -> subprocess.Popen[str]:
-    root = Path(__file__).resolve().parents[2]
-    with (folder / "syncer.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SYNCER],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(root)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n", (folder / "syncer.log").read_text()
-    return process
+    return begin
 
 
 def test_every_parent_belongs_to_one_shard() -> None:
@@ -272,12 +221,12 @@ def test_who_may_write_beside_whom(
             assert entered == welcome
 
 
-def test_the_lock_of_a_shard_is_watched(server: Server) -> None:
+def test_the_lock_of_a_shard_is_watched(own_server: OwnServer) -> None:
     """As that of a whole sync: when the server has restarted, the next package is not written."""
-    url = server.database()
+    url = own_server.database()
     with advisory_lock.locked(url, "postgres", shard=Shard(1, 2)) as check:
         check()
-        server.restart()
+        own_server.restart()
         with pytest.raises(Exception, match="the lock on this database"):
             check()
 

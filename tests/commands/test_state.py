@@ -57,7 +57,7 @@ def lose(source: str, folder: Path, where: str = "true") -> None:
 def test_reset(source: str, world: Callable[[Any], Any], tmp_path: Path) -> None:
     """After a reset the next sync reads everything again, which brings back rows that were lost."""
     here = world(vendor(source))
-    here.complete()
+    here.synced()
     lose(source, tmp_path)
     here.sync()  # says what is gone
     result = gapless("state", "reset", source, "--yes")
@@ -70,7 +70,7 @@ def test_reset(source: str, world: Callable[[Any], Any], tmp_path: Path) -> None
 def test_rewind(source: str, days: int, fewest: int, most: int, world: Callable[[Any], Any], tmp_path: Path) -> None:
     """Set back to a time, the next sync reads down to there, and no deeper; without that it does not."""
     here = world(vendor(source))
-    here.complete()
+    here.synced()
     to = here.fake.now - timedelta(days=days)
     lose(source, tmp_path, f"created_at > '{to.isoformat()}'")
     here.sync()  # says what is gone
@@ -98,7 +98,7 @@ def test_what_was_never_asked_for_stays_so(world: Callable[[Any], Any]) -> None:
 def test_it_asks_first_and_touches_no_row(world: Callable[[Any], Any]) -> None:
     """Without --yes it asks, and without a yes nothing changes; what changes is the ledger, never a row of data."""
     here = world(vendor("omni"))
-    here.complete()
+    here.synced()
     rows, proofs = here.sql("select * from action_logs order by id"), here.sql("select * from coverage order by all")
     unanswered = gapless("state", "reset", "omni")
     assert (unanswered.exit_code, "--yes" in unanswered.stderr) == (2, True)

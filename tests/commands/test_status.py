@@ -18,6 +18,7 @@ from gapless.pipelines.cli.app import app
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake
+from tests.support import warm
 
 
 def gapless(*args: str) -> Result:
@@ -45,7 +46,7 @@ def test_after_a_sync(world: Callable[[Any], Any]) -> None:
     fake = SequenceFake()
     fake.seed(5)
     here = world(fake)
-    here.complete()
+    here.synced()
     here.fake.requests.clear()
     found = status("sequence")
     ((newest,),) = here.sql("select max(created_at) from activity_logs")
@@ -95,7 +96,7 @@ def test_drift(world: Callable[[Any], Any]) -> None:
     fake.add_log(action["id"], mood="calm", colour=None)
     fake.add_log(action["id"], mood="wild")
     fake.add_log(action["id"])
-    world(fake).complete()
+    world(fake).synced()
     assert status("tines")["drift"]["action_logs"] == {"rows": 2, "fields": ["mood", "colour"]}
     assert "mood, colour (in 2 rows)" in gapless("status").stdout
 
@@ -104,7 +105,7 @@ def test_proof_of_a_broken_load(world: Callable[[Any], Any], tmp_path: Path) -> 
     """A row of the ledger counts only when its load was completed, as for the next sync."""
     fake = OmniFake()
     fake.seed(2, logs=2)
-    world(fake).complete()
+    world(fake).synced()
     with duckdb.connect(str(tmp_path / "gapless.duckdb")) as db:
         db.execute(
             "update omni.coverage set _dlt_load_id = 'broken' where parent = (select min(parent) from omni.coverage)"
@@ -117,7 +118,7 @@ def test_while_a_sync_writes(tmp_path: Path) -> None:
     file = tmp_path / "gapless.duckdb"
     script = f"import duckdb, sys; db = duckdb.connect({str(file)!r}); print('open', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+    with warm.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
         assert writer.stdout
         assert writer.stdin
         assert writer.stdout.readline() == "open\n"

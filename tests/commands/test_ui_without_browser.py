@@ -66,7 +66,7 @@ def test_one_source_is_enough(world: Begin) -> None:
 def test_counts_are_the_views(world: Begin) -> None:
     """Columns of the chart and lines of the timeline are what the views hold."""
     here = world(TinesFake.demo())
-    here.complete()
+    here.synced()
     ((records,),) = here.sql("select sum(records) from activity.daily_volume")
     drawn = re.findall(r"<title>[\d-]+: tines ([\d,]+)</title>", overview.volume("all time", "all"))
     assert sum(int(one.replace(",", "")) for one in drawn) == records
@@ -87,7 +87,7 @@ def test_no_record_falls_between_two_buckets(size: int) -> None:
 def test_what_vendors_say_is_text(world: Begin, file: Path) -> None:
     """HTML in a message, a summary or an id does nothing, and a key that got into a record is not shown."""
     here = world(OmniFake.demo())
-    here.complete()
+    here.synced()
     changed(
         file,
         f"update omni.action_logs set summary = 'a {SCRIPT} {KEY}', error = '{SCRIPT}'",
@@ -116,7 +116,7 @@ def test_raw_json_only_when_asked_for(world: Begin) -> None:
 def test_the_picture_of_coverage(world: Begin, file: Path) -> None:
     """Gaps in red, above what is proven; a reset parent is all red; what was asked without news is none."""
     here = world(TinesFake.demo())
-    here.complete()
+    here.synced()
     assert 'class="gap"' not in coverage.coverage("all", NOW)
     first, second, third = (row[0] for row in here.sql("select parent from coverage order by parent limit 3"))
     changed(

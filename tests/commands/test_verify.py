@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -19,7 +20,7 @@ from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake
 from tests.commands.test_state import lose
-from tests.support.world import World, some
+from tests.support.world import LET_THROUGH, World, some
 
 Begin = Callable[[Any], World]
 MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
@@ -58,7 +59,7 @@ def test_what_was_deleted_here_is_found_and_brought_back(name: str, world: Begin
     """Behind gapless' back: `gaps` tells what fills it, --repair brings it back, exactly. What the vendor deleted is
     kept and no error."""
     here = world(vendor(name))
-    here.complete()
+    here.synced()
     code, found = verify("--whole")
     truth = here.fake.truth()[MAIN[name]]
     assert (code, found["served"], found["here"], numbers(found)) == (0, len(truth), len(truth), {})
@@ -79,7 +80,7 @@ def test_what_was_deleted_here_is_found_and_brought_back(name: str, world: Begin
 def test_sequence_by_its_total(world: Begin) -> None:
     """One request; fewer here than there is a loss, more is none but may hide one, which only ids tell."""
     here = world(vendor("sequence"))
-    here.complete()
+    here.synced()
     here.fake.requests.clear()
     code, found = verify()
     assert (code, found["by"], found["served"], found["here"], len(here.fake.requests)) == (0, "count", 40, 40, 1)
@@ -101,7 +102,7 @@ def test_a_sample(world: Begin) -> None:
     """So many parents, the same with the same seed; those of which the vendor counts more than is here come first.
     No lock is taken, and the file is not open while the vendor is asked: a sync may write meanwhile."""
     here = world(vendor("tines"))
-    here.complete()
+    here.synced()
 
     def asked(seed: int) -> list[str]:
         here.fake.requests.clear()
@@ -115,9 +116,9 @@ def test_a_sample(world: Begin) -> None:
 
     one_by_one = threading.Lock()
 
-    def writes(request: Any) -> None:
+    def writes(request: httpx.Request) -> httpx.Response:
         with one_by_one, Target.find("duckdb").opened():
-            pass
+            return LET_THROUGH
 
     here.intercept = writes
     with Target.find("duckdb").lock():
@@ -135,7 +136,7 @@ def test_a_sample(world: Begin) -> None:
 def test_parents_that_are_new_or_fail(world: Begin) -> None:
     """A new one is the next sync's; one that is not answered for is told (3); a refused key fails."""
     here = world(vendor("omni"))
-    here.complete()
+    here.synced()
     known = here.fake.truth()["leads"][0]["leadId"]
     here.fake.add_log(here.fake.add_lead()["leadId"])
     here.fake.add_log(known, at=here.fake.now + timedelta(days=1))

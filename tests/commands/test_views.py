@@ -38,11 +38,9 @@ from gapless.pipelines.views.dialect import create_view
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.support.oracle import instant
-from tests.support.postgres import Server, running
+from tests.support.postgres import Server
 from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS
 
-pytestmark = pytest.mark.xdist_group("postgres")
-"""What it sets up is dear: one worker has it."""
 VIEWS = {view.name: view for view in refresh.views()}
 every_view = pytest.mark.parametrize("name", VIEWS)
 SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
@@ -85,12 +83,6 @@ class Both:
     vendors: Vendors
     file: Path
     url: str
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import IO, cast
 
 import httpx
 import pytest
@@ -18,37 +13,27 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.sources import SOURCES
 from tests.contract.commands import everything
-from tests.contract.conftest import NAMES, ROOT, Begin, of
+from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
-from tests.support.world import World
+from tests.support import warm
+from tests.support.world import LET_THROUGH, World
 
 PACKAGE = 6
 """Records of one load package."""
 LATENCY = 0.004
 KILLS = 2
 """Of each source; the fault laboratory kills by the hundred."""
-SYNCER = """
-import json, os, signal, sys, time
-import duckdb, dlt, pyarrow.parquet
+SYNC = """
+import os, sys
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.sync.request import SyncRequest
-from gapless.sources import SOURCES
-for source in SOURCES.values():
-    source.build
-print("ready", flush=True)
-for line in sys.stdin:
-    name, chunk, kill_after, folder, environment = json.loads(line)
-    child = os.fork()
-    if not child:
-        os.chdir(folder)
-        os.environ.update(environment)
-        (outcome,) = sync([name], Target.find("duckdb"), SyncRequest(package_records=chunk))
-        os._exit(0 if outcome.outcome == "complete" else 3)
-    if kill_after:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)  # nobody has waited for it yet, so the number is still its own
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+from gapless.sources import SOURCES, Source
+for package in filter(None, os.environ["GAPLESS_SOURCES"].split(",")):
+    source = Source.at(package)
+    SOURCES[source.name] = source
+(outcome,) = sync([sys.argv[1]], Target.find("duckdb"), SyncRequest(package_records=int(sys.argv[2])))
+sys.exit(0 if outcome.outcome == "complete" else 3)
 """
 
 
@@ -120,43 +105,18 @@ def test_a_crash_while_a_record_heals(subject: Subject, synced: World, monkeypat
     assert synced.letters() == []
 
 
-class Syncer:
-    """Syncs in a process of their own each, forked from one that has everything imported."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", SYNCER],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / ".ci" / "import")])},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._read() == "ready"
-
-    def run(self, here: World, chunk: int, kill_after: float | None = None) -> int:
-        """The exit code of one sync: minus nine when it was killed, so many seconds after it began."""
-        to = cast("IO[str]", self._process.stdin)
-        to.write(json.dumps([here.name, chunk, kill_after, str(here.folder), dict(os.environ)]) + "\n")
-        to.flush()
-        return int(self._read())
-
-    def end(self) -> None:
-        with self._process:
-            cast("IO[str]", self._process.stdin).close()
-
-    def _read(self) -> str:
-        return cast("IO[str]", self._process.stdout).readline().strip()
-
-
-@pytest.fixture
-def syncer(_registered: None) -> Iterator[Syncer]:
-    begun = Syncer()
-    yield begun
-    begun.end()
+def run(here: World, chunk: int, kill_after: float | None = None) -> int:
+    """The exit code of one sync in a process of its own: minus nine when it was killed, so many seconds after it
+    began."""
+    with warm.Popen([sys.executable, "-c", SYNC, here.name, str(chunk)], cwd=here.folder) as process:
+        if kill_after:
+            time.sleep(kill_after)
+            process.kill()
+        return process.wait(60)
 
 
 @of(NAMES[0], NAMES[-1])
-def test_killed(subject: Subject, world: Begin, syncer: Syncer) -> None:
+def test_killed(subject: Subject, world: Begin) -> None:
     """kill -9 at random moments, while it asks, writes, merges or notes its state: the next sync ends exact."""
     here = world(subject.filled(6, 40, page_cap=8))
     here.intercept = _slowly
@@ -164,17 +124,18 @@ def test_killed(subject: Subject, world: Begin, syncer: Syncer) -> None:
     killed, usual = 0, 1.0
     for _ in range(KILLS):
         after = chance.uniform(0.02, 1) * usual
-        killed += syncer.run(here, chunk=chance.choice([10, 40, 1000]), kill_after=after) != 0
+        killed += run(here, chunk=chance.choice([10, 40, 1000]), kill_after=after) != 0
         began = time.monotonic()
-        assert syncer.run(here, chunk=1000) == 0
+        assert run(here, chunk=1000) == 0
         usual = time.monotonic() - began
         here.assert_exact()
         here.fake.advance(30)
     assert killed >= KILLS - 1
 
 
-def _slowly(request: httpx.Request) -> None:
+def _slowly(request: httpx.Request) -> httpx.Response:
     time.sleep(LATENCY)
+    return LET_THROUGH
 
 
 def test_every_source_is_here() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,19 +24,11 @@ from gapless.sources._ledger.shard import Shard
 from tests.contract.subject import subject
 from tests.support.destinations import PAGE, ROOT, Begin, Land, seeded, snippets
 from tests.support.oracle import contract, mismatches
-from tests.support.postgres import Server, running
+from tests.support.postgres import Server
 from tests.support.world import some
 
-pytestmark = pytest.mark.xdist_group("postgres")
-"""What it sets up is dear: one worker has it."""
 OWN = {"_dlt_load_id", "held", "started_at", "finished_at", "seconds_waited", "run_id", "_dlt_id"}
 """What a row of `runs` says of its own run."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 def command(*args: str) -> tuple[int, Any]:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.sources.tines.fake import TinesFake
-from tests.support.postgres import Server, running
+from tests.support import warm
+from tests.support.postgres import Server
 from tests.support.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,12 +49,6 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
-
-
 def gapless(*args: str) -> int:
     return CliRunner().invoke(app, list(args)).exit_code
 
@@ -74,7 +69,7 @@ def test_dlt_in_python_as_on_the_page(world: Begin, tmp_path: Path, monkeypatch:
     here.complete()
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(tmp_path / "gapless.duckdb"))
     (script,) = blocks("python", TOOLS)
-    done = run(tmp_path, sys.executable, "-c", script)
+    done = warm.run([sys.executable, "-c", script], cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "'action_logs'" in done.stdout
     assert "complete" in done.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -16,16 +16,8 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.sources.tines.fake import TinesFake
 from tests.support.oracle import mismatches
-from tests.support.postgres import Reader, Server, running
+from tests.support.postgres import Reader, Server
 from tests.support.world import World
-
-pytestmark = pytest.mark.xdist_group("proofs")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 def gapless(*arguments: str) -> tuple[int, Any]:

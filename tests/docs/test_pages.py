@@ -38,10 +38,8 @@ from tests.docs.test_readme import (
     tables,
     vendors,
 )
-from tests.support.postgres import running
+from tests.support.postgres import Server
 
-pytestmark = pytest.mark.xdist_group("demo")
-"""What it sets up is dear: one worker has it."""
 __all__ = ["demo", "vendors"]
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [["state"], *(list(path) for path in all_commands(typer.main.get_command(app)))]
@@ -368,7 +366,9 @@ def test_the_query_of_the_page_of_tables_answers(demo: Path) -> None:
 # -- moving to a warehouse -------------------------------------------------------------------------
 
 
-def test_moving_to_a_warehouse(vendors: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moving_to_a_warehouse(
+    vendors: dict[str, str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The page's commands in their order, from a file with one source into a real Postgres: the same rows are there,
     and the file stays as it is."""
     for name, value in vendors.items():
@@ -377,16 +377,15 @@ def test_moving_to_a_warehouse(vendors: dict[str, str], tmp_path: Path, monkeypa
     gapless("sync")
     file = tmp_path / "gapless.duckdb"
     before = file.read_bytes()
-    with running() as server:
-        monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url := server.database())
-        ran = [arguments for _, block in blocks(MOVING, "sh") for program, *arguments in lines(block)]
-        for arguments in ran[1:]:  # after the setting
-            gapless(*arguments)
-        count = "select source, action, count(*) from activity.timeline group by 1, 2 order by 1, 2"
-        with duckdb.connect(str(file), read_only=True) as here, closing(psycopg2.connect(url)) as there:
-            cursor = there.cursor()
-            cursor.execute(count)
-            assert sorted(here.execute(count).fetchall()) == sorted(cursor.fetchall())
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url := server.database())
+    ran = [arguments for _, block in blocks(MOVING, "sh") for program, *arguments in lines(block)]
+    for arguments in ran[1:]:  # after the setting
+        gapless(*arguments)
+    count = "select source, action, count(*) from activity.timeline group by 1, 2 order by 1, 2"
+    with duckdb.connect(str(file), read_only=True) as here, closing(psycopg2.connect(url)) as there:
+        cursor = there.cursor()
+        cursor.execute(count)
+        assert sorted(here.execute(count).fetchall()) == sorted(cursor.fetchall())
     assert [arguments[0] for arguments in ran[1:]] == ["doctor", "copy", "copy", "verify", "gaps", "sync", "status"]
     assert file.read_bytes() == before
 
@@ -435,7 +434,7 @@ def test_the_shell_completes(line: str, offered: list[str], tmp_path: Path) -> N
 def test_a_tab_is_instant(tmp_path: Path) -> None:
     """dlt, which takes most of a second, is not imported for it."""
     asked = {"_GAPLESS_COMPLETE": "complete_bash", "COMP_WORDS": "gapless copy --to ", "COMP_CWORD": "3"}
-    done = run(tmp_path, asked | {"DESTINATION__POSTGRES__CREDENTIALS": "canary"}, "-c", DLT)
+    done = run(tmp_path, asked | {"DESTINATION__POSTGRES__CREDENTIALS": "canary"}, "-c", DLT, fresh=True)
     assert (done.stdout.split(), done.stderr.strip()) == (["postgres"], "set()")
 
 

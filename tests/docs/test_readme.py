@@ -26,9 +26,9 @@ from gapless.pipelines.cli import output
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
+from tests.support import warm
+from tests.support.shared import once
 
-pytestmark = pytest.mark.xdist_group("demo")
-"""What it sets up is dear: one worker has it."""
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 DOCS = ROOT / "pipelines" / "docs"
@@ -129,21 +129,22 @@ def parse(command: Any, arguments: list[str], parent: Any = None) -> None:
         parse(child, rest, context)
 
 
-def run(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A Python process such as a newcomer's: in an empty folder, with none of this machine's settings."""
+def run(
+    folder: Path, environment: dict[str, str], *arguments: str, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """A Python process such as a newcomer's: in an empty folder, with none of this machine's settings.
+
+    `fresh`: with nothing imported yet.
+    """
     ours = re.compile(r"(OMNI|SEQUENCE|KIZEN|TINES|GAPLESS|DESTINATION|SOURCES|NORMALIZE|RUNTIME|DLT)_")
     clean = {name: value for name, value in os.environ.items() if not ours.match(name)}
-    clean |= {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "DLT_DATA_DIR": str(folder / "dlt")}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=clean | environment,
-        input="y\n",  # to the question of a command that asks first
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    clean |= {"NO_PROXY": "127.0.0.1", "DLT_DATA_DIR": str(folder / "dlt")}
+    yes = "y\n"  # to the question of a command that asks first
+    if fresh:
+        command, clean = [sys.executable, *arguments], clean | {"PYTHONPATH": str(ROOT)}
+        how: dict[str, Any] = {"cwd": folder, "env": clean | environment, "capture_output": True, "text": True}
+        return subprocess.run(command, **how, input=yes, timeout=60, check=False)
+    return warm.run([sys.executable, *arguments], cwd=folder, env=clean | environment, input=yes)
 
 
 def as_written(value: object) -> str:
@@ -188,16 +189,17 @@ def secrets(source: Any) -> set[str]:
     return {parameter.name for parameter in parameters if parameter.default is dlt.secrets.value}
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database that `gapless demo` leaves in an empty folder; test_pages reads the same one."""
-    folder = tmp_path_factory.getbasetemp() / "demo"
-    if not folder.exists():
-        folder.mkdir()
-        done = run(folder, {}, "-m", "gapless.pipelines", "demo")
-        assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="session")
+def demo() -> Path:
+    """The database that `gapless demo` leaves in an empty folder; every worker reads the same one."""
+    return Path(once("demo", _demo))
+
+
+def _demo(folder: Path) -> str:
+    done = run(folder, {}, "-m", "gapless.pipelines", "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
     (database,) = folder.glob("*.duckdb")
-    return database
+    return str(database)
 
 
 @pytest.fixture(scope="module")

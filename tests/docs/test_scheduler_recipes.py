@@ -24,7 +24,7 @@ from croniter import croniter
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.support.oracle import assert_exact
-from tests.support.postgres import running
+from tests.support.postgres import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text() + (ROOT / "pipelines" / "docs" / "SCHEDULING.md").read_text()
@@ -32,7 +32,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 HOME = "/srv/gapless"
 KEYS = "/etc/gapless.env"
 CRON_PATH = "/usr/bin:/bin"
-GAPLESS = f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m pipelines "$@"\n'
+IMPORTS = shlex.quote(str(ROOT / ".ci" / "import"))
+GAPLESS = f'#!/bin/sh\nPYTHONPATH={IMPORTS} exec {shlex.quote(sys.executable)} -m gapless.pipelines "$@"\n'
 VENV = """\
 #!/bin/sh
 # In place of python3: its environments have no package index.
@@ -213,24 +214,28 @@ def runner(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.sweep
 def test_the_workflow_runs(
-    workflow: dict[Any, Any], runner: dict[str, str], vendors: tuple[dict[str, str], dict[str, Any]], tmp_path: Path
+    workflow: dict[Any, Any],
+    runner: dict[str, str],
+    vendors: tuple[dict[str, str], dict[str, Any]],
+    server: Server,
+    tmp_path: Path,
 ) -> None:
     """In an empty folder, into Postgres, a source without its secrets left out; so again on the next runner."""
     environment, fakes = vendors
     keys = environment | {name: "" for name in environment if name.startswith("KIZEN_") and "MINUTE" not in name}
-    with running() as server:
-        for folder in (tmp_path / "one", tmp_path / "another"):
-            folder.mkdir()
-            url = {"DESTINATION__POSTGRES__CREDENTIALS": server.url("postgres")}
-            install, sync, status = steps(workflow, folder, **keys, **runner, **url)
-            assert [done.returncode for done in (install, sync, status)] == [0, 0, 0], sync.stdout + status.stdout
-            assert "kizen: skipped" in sync.stdout
-            assert "tines.action_logs" in status.stdout
-        with psycopg2.connect(server.url("postgres")) as database, database.cursor() as cursor:
-            cursor.execute("select count(*) from omni.runs")
-            assert cursor.fetchone() == (2,)
-            cursor.execute("select count(*) from tines.action_logs")
-            assert cursor.fetchone() == (len(fakes["tines"].truth()["action_logs"]),)
+    database = server.database()
+    for folder in (tmp_path / "one", tmp_path / "another"):
+        folder.mkdir()
+        url = {"DESTINATION__POSTGRES__CREDENTIALS": database}
+        install, sync, status = steps(workflow, folder, **keys, **runner, **url)
+        assert [done.returncode for done in (install, sync, status)] == [0, 0, 0], sync.stdout + status.stdout
+        assert "kizen: skipped" in sync.stdout
+        assert "tines.action_logs" in status.stdout
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("select count(*) from omni.runs")
+        assert cursor.fetchone() == (2,)
+        cursor.execute("select count(*) from tines.action_logs")
+        assert cursor.fetchone() == (len(fakes["tines"].truth()["action_logs"]),)
     asked = shlex.split((tmp_path / "one" / "pip.log").read_text())
     assert asked[asked.index("-c") + 1] == "constraints.txt"
     assert asked[-1] == ".[postgres]"

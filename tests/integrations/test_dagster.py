@@ -29,8 +29,8 @@ from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake
 from tests.support.oracle import assert_exact
-from tests.support.postgres import Reader, Server, running
-from tests.support.world import World
+from tests.support.postgres import Reader, Server
+from tests.support.world import LET_THROUGH, World
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "pipelines" / "docs" / "SCHEDULING.md").read_text()
@@ -162,12 +162,6 @@ def test_another_destination_by_config(world: Begin, instance: dg.DagsterInstanc
 def assert_in_postgres(here: World, url: str) -> None:
     with closing(psycopg2.connect(url)) as connection:
         assert_exact(Reader(connection), here.name, here.fake.truth())  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
@@ -388,9 +382,10 @@ def test_two_jobs_at_once_wait_for_each_other(world: Begin, user: Callable[..., 
     tines, omni = world(small(TinesFake)), world(small())
     asked, waits = threading.Event(), threading.Event()
 
-    def hold(request: httpx.Request) -> None:
+    def hold(request: httpx.Request) -> httpx.Response:
         asked.set()
         assert waits.wait(60)
+        return LET_THROUGH
 
     omni.intercept = hold
     first = user("job", "execute", "-m", "gapless.pipelines.integrations.dagster_assets", "-j", "omni_sync")

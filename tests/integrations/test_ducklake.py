@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,11 @@ from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
 from tests.support.destinations import Begin, Land, seeded, snippets
 from tests.support.oracle import contract, mismatches
-from tests.support.postgres import Server, running
+from tests.support.postgres import Server
 
 CLIENT = "gapless.pipelines.destinations._dlt.ducklake_client:SessionSqlClient"
 CATALOG = "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG"
 FILES = "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture

@@ -23,8 +23,6 @@ from tests.lab.faultlab.verdict import Expect, forms, judge
 from tests.lab.faultlab.wire import plain
 from tests.lab.faultlab.world import PHASES, Lab, Trial
 
-pytestmark = pytest.mark.xdist_group("laboratory")
-"""What it sets up is dear: one worker has it."""
 SEED = 20
 KILLS, CASES = 4, 4
 """So many of each; a trial is two processes, about 1.5 s of CPU. The sweep takes as many as one has time for."""

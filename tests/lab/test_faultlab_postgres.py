@@ -16,21 +16,18 @@ from tests.lab.faultlab.postgres import Postgres
 from tests.lab.faultlab.runs import Zygote
 from tests.lab.faultlab.wire_faults import Fault
 from tests.lab.faultlab.world import Lab
-from tests.support.postgres import running
+from tests.support.postgres import Server
 from tests.support.postgres_wire import Wire
 
-pytestmark = pytest.mark.xdist_group("postgres laboratory")
-"""What it sets up is dear: one worker has it."""
 SEED = 3
 PLACE = ("sequence", "backfill")
 """The shortest."""
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     zygote = Zygote()
-    with running() as server:
-        yield Lab(tmp_path_factory.mktemp("faultlab"), zygote, Postgres(server))
+    yield Lab(tmp_path_factory.mktemp("faultlab"), zygote, Postgres(server))
     zygote.end()
 
 

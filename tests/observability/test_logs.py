@@ -23,6 +23,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._ledger.session import Session
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
+from tests.support import warm
 from tests.support.world import World
 
 COUNTS = "select (select count(*) from leads), (select count(*) from action_logs)"
@@ -37,15 +38,7 @@ def small() -> OmniFake:
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        input="",
-    )
+    return warm.run([sys.executable, *arguments], env={**os.environ, **environment})
 
 
 def gapless(*arguments: str, **environment: str) -> tuple[int, str, list[dict[str, Any]]]:

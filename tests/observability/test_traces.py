@@ -31,6 +31,7 @@ from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake
+from tests.support import warm
 from tests.support.world import World, some
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,13 +136,9 @@ def texts(span: Span) -> list[str]:
 
 @contextmanager
 def process(*args: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "gapless.pipelines", *args],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    command = [sys.executable, "-m", "gapless.pipelines", *args]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with warm.Popen(command, env={**os.environ, **environment}, **pipes) as running:
         try:
             yield running
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from gapless.sources._http.testing import serve
 from gapless.sources._ledger.session import Failure
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
+from tests.support import warm
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -177,14 +177,7 @@ def test_from_the_files(world: Begin, chat: Chat, tmp_path: Path, monkeypatch: p
     (tmp_path / ".dlt" / "config.toml").write_text('[gapless]\ngapless_webhook_on = ["failed"]\n')
     here = world(TinesFake.demo())
     here.fake.failing["/api/v1"] = 401
-    done = subprocess.run(
-        [sys.executable, "-m", "gapless.pipelines", "sync", "tines"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = warm.run([sys.executable, "-m", "gapless.pipelines", "sync", "tines"])
     assert done.returncode == 1, done.stderr
     assert [told["event"] for told in chat.taken] == ["failed"]
     assert TOKEN not in done.stderr

@@ -27,7 +27,7 @@ def filled(types: int = 3, logged: int = 15, **how: Any) -> KizenFake:
 @pytest.mark.parametrize(
     "how",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.sweep),
         {"order": "oldest", "page_cap": 2, "envelope": "uncounted", "stamp": "mixed"},
         {"envelope": "bare", "stamp": "+02:00"},
     ],

@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
 from tests.contract.subject import subject
+from tests.support import warm
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -154,11 +155,8 @@ def _talkative(folder: Path) -> subprocess.Popen[str]:
     """A process in which gapless runs with every log at its loudest, and working files are copied before they go."""
     (folder / "temp").mkdir()
     loud = {"RUNTIME__LOG_LEVEL": "DEBUG", "GAPLESS_DEBUG": "1", "TMPDIR": str(folder / "temp")}
-    return subprocess.Popen(
-        [sys.executable, "-c", TALKATIVE],
-        env={**os.environ, **KEYS, **loud, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return warm.Popen([sys.executable, "-c", TALKATIVE], env={**os.environ, **KEYS, **loud}, **pipes)
 
 
 def _told(running: subprocess.Popen[str], command: str) -> str:

@@ -18,9 +18,17 @@ Begin = Callable[[Any], World]
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
+PLAIN = pytest.param({}, marks=pytest.mark.sweep)
+"""What the other ones have, too."""
+
+
 @pytest.mark.parametrize(
     "how",
-    [{}, {"end": "null", "stamp": "+02:00", "page_cap": 9}, {"end": "empty", "stamp": "mixed", "page_cap": 100}],
+    [
+        pytest.param({}, marks=pytest.mark.sweep),
+        {"end": "null", "stamp": "+02:00", "page_cap": 9},
+        {"end": "empty", "stamp": "mixed", "page_cap": 100},
+    ],
     ids=["plain", "short pages", "mixed"],
 )
 def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from gapless.sources._http.fake_vendor import START
 from gapless.sources._ledger.window import Window
 from gapless.sources.tines.fake import TinesFake
-from tests.support.world import World
+from tests.support.world import LET_THROUGH, World
 
 Begin = Callable[[Any], World]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -24,9 +24,17 @@ def filled(actions: int = 5, logs: int = 40, **how: Any) -> TinesFake:
     return fake
 
 
+PLAIN = pytest.param({}, marks=pytest.mark.sweep)
+"""What the other ones have, too."""
+
+
 @pytest.mark.parametrize(
     "how",
-    [{}, {"order": "oldest", "page_cap": 3, "list_key": "actions", "stamp": "mixed"}, {"page_cap": 3}],
+    [
+        pytest.param({}, marks=pytest.mark.sweep),
+        {"order": "oldest", "page_cap": 3, "list_key": "actions", "stamp": "mixed"},
+        {"page_cap": 3},
+    ],
     ids=["plain", "oldest first, short pages, mixed", "newest first, short pages"],
 )
 def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
@@ -140,11 +148,13 @@ def test_pages_that_shift_under_us(world: Begin, order: str) -> None:
         fake.add_log(action, at=START - 2 * hours * HOUR)
     here = world(fake)
 
-    def vanish(request: httpx.Request) -> None:
+    def vanish(request: httpx.Request) -> httpx.Response | None:
         if request.url.params.get("page") == "3" and "/logs" in request.url.path:
             served = [row["id"] for row in fake.truth()["action_logs"]]
             fake.delete(served[0] if order == "newest" else served[-1])
             here.mend()
+            return LET_THROUGH
+        return None
 
     here.intercept = vanish
     here.sync()
@@ -163,11 +173,13 @@ def test_pages_that_shift_before_an_early_end(world: Begin) -> None:
     fake.now += DAY
     newest = [fake.add_log(action, at=fake.now - hours * 3 * HOUR)["id"] for hours in range(7)]
 
-    def vanish(request: httpx.Request) -> None:
+    def vanish(request: httpx.Request) -> httpx.Response | None:
         if request.url.params.get("page") == "3" and "/logs" in request.url.path:
             fake.delete(newest[0])  # of page 1, which was read: the seventh moves up to page 2
             fake.delete(old[0])  # the watermark's own, else it would stand on page 3
             here.mend()
+            return LET_THROUGH
+        return None
 
     here.intercept = vanish
     here.sync()

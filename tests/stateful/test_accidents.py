@@ -11,7 +11,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -37,7 +36,8 @@ from gapless.sources._ledger.session import Session
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.sequence.fake import SequenceFake
 from tests.contract.subject import filled
-from tests.support.world import World
+from tests.support import warm
+from tests.support.world import LET_THROUGH, World
 
 Begin = Callable[[Any], World]
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,7 @@ def test_what_was_taken_is_said_and_brought_back(name: str, taken: str, world: B
     if table is None:
         return
     here = world(filled(name))
-    here.complete()
+    here.synced()
     here.fake.now += timedelta(days=1)
     change(here, f"drop table {table}" if "table" in taken else f"delete from {table}")
     outcome = here.sync()
@@ -104,7 +104,7 @@ def test_what_was_taken_is_said_and_brought_back(name: str, taken: str, world: B
 def test_what_is_gone_is_said_until_it_is_repaired(name: str, world: Begin) -> None:
     """Not just once: a sync that was not read by anybody, or broke off, must not end it."""
     here = world(filled(name))
-    here.complete()
+    here.synced()
     oldest = f"select id from {MAIN[name]} order by created_at limit 2"
     change(here, f"delete from {MAIN[name]} where id in ({oldest})")
     for _ in range(2):
@@ -119,7 +119,7 @@ def test_what_is_gone_is_said_until_it_is_repaired(name: str, world: Begin) -> N
 def test_a_dropped_schema(name: str, world: Begin) -> None:
     """As if it had never been synced: read again, whole."""
     here = world(filled(name))
-    here.complete()
+    here.synced()
     change(here, "use main", f"drop schema {name} cascade")
     here.sync()
     here.complete()
@@ -137,7 +137,7 @@ EMPTIED = [("tines", "_dlt_loads"), ("sequence", "_dlt_pipeline_state"), ("kizen
 def test_a_ledger_that_was_emptied(name: str, table: str, world: Begin) -> None:
     """State and proof are gone: what they spoke of is read again, exact, and nothing stands twice."""
     here = world(filled(name))
-    here.complete()
+    here.synced()
     change(here, f"delete from {table}")
     here.fake.advance(30)
     here.sync()
@@ -152,7 +152,7 @@ def test_the_keys_of_another_account(world: Begin, monkeypatch: pytest.MonkeyPat
     for number in range(17):
         other.add_log(at=one.now - timedelta(hours=number), id=f"other-{number}")
     here = world(one)
-    here.complete()
+    here.synced()
     for fake in (other, one):
         monkeypatch.setattr(here, "fake", fake)
         ended = gapless("sync", "sequence")
@@ -166,7 +166,7 @@ def test_the_keys_of_another_account(world: Begin, monkeypatch: pytest.MonkeyPat
 def test_the_file_was_deleted(name: str, world: Begin) -> None:
     """Read again, whole."""
     here = world(filled(name))
-    here.complete()
+    here.synced()
     (here.folder / "gapless.duckdb").unlink()
     here.complete()
     here.assert_exact()
@@ -176,7 +176,7 @@ def test_the_file_was_deleted(name: str, world: Begin) -> None:
 def test_an_older_copy_of_the_file(name: str, world: Begin) -> None:
     """State comes with the rows, so a backup is an earlier moment and nothing else: exact, nothing twice."""
     here = world(filled(name))
-    here.complete()
+    here.synced()
     file = here.folder / "gapless.duckdb"
     shutil.copy(file, "backup")
     for _ in range(2):
@@ -195,7 +195,7 @@ def test_fewer_rows_below_a_changed_record_are_no_loss(world: Begin, monkeypatch
     for each in logged:
         fake.change(each, mentions=["a", "b"])
     here = world(fake)
-    here.complete()
+    here.synced()
     fake.change(logged[0], mentions=[])
     with monkeypatch.context() as patch:
         patch.setattr(run, "write_run", lambda *_: None)  # as a kill would
@@ -224,7 +224,7 @@ def full_disk(size: int) -> Iterator[None]:
 def test_a_full_disk(more: int, world: Begin) -> None:
     """Loud, and no half package is believed: with space again, one sync is exact."""
     here = world(filled("sequence"))
-    here.complete()
+    here.synced()
     for index in range(20):
         here.fake.add_log(at=here.fake.now + timedelta(minutes=index), origin=os.urandom(150_000).hex())
     here.fake.now += timedelta(hours=1)
@@ -243,25 +243,25 @@ def test_a_reader_holds_the_file(world: Begin, monkeypatch: pytest.MonkeyPatch) 
     """Another process reads and reads: said before any request, exit 1; exact when it has ended."""
     monkeypatch.setattr("gapless.pipelines.destinations.duckdb_file.READERS_TIME", 0.2)
     here = world(filled("tines"))
-    here.complete()
+    here.synced()
     code = "import duckdb, sys; db = duckdb.connect('gapless.duckdb', read_only=True); print(1, flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as reader:
+    with warm.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as reader:
         assert reader.stdout
         reader.stdout.readline()
         here.fake.requests.clear()
         result = gapless("sync", "tines")
         assert (result.exit_code, here.asked()) == (1, 0)
         assert "close it there" in result.stderr
-        reader.communicate(b"\n")
+        reader.communicate("\n")
     here.complete()
     here.assert_exact()
 
 
 def test_a_short_look_at_the_file_is_waited_for(world: Begin) -> None:
     here = world(filled("tines"))
-    here.complete()
+    here.synced()
     code = "import duckdb, time; db = duckdb.connect('gapless.duckdb', read_only=True); print(1, flush=True)"
-    with subprocess.Popen([sys.executable, "-c", f"{code}; time.sleep(1)"], stdout=-1) as reader:
+    with warm.Popen([sys.executable, "-c", f"{code}; time.sleep(1)"], stdout=-1) as reader:
         assert reader.stdout
         reader.stdout.readline()
         here.complete()
@@ -280,15 +280,12 @@ app(["sync", "tines"])
 def test_not_writable(what: str, world: Begin, tmp_path: Path) -> None:
     """Said before any request, with the path, exit 1; nothing is harmed."""
     here = world(filled("tines"))
-    here.complete()
+    here.synced()
     (tmp_path / "temp" / f"gapless-{os.getuid()}").mkdir(parents=True)
     (tmp_path / "gapless.duckdb.lock").unlink(missing_ok=True)
     here.fake.requests.clear()
     (tmp_path / what).chmod(0o500)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temp")}
-    ended = subprocess.run(
-        [sys.executable, "-c", HUMBLE], env=environment, capture_output=True, text=True, check=False
-    )
+    ended = warm.run([sys.executable, "-c", HUMBLE], env={**os.environ, "TMPDIR": str(tmp_path / "temp")})
     (tmp_path / what).chmod(0o700)
     assert (ended.returncode, here.asked()) == (1, 0), ended.stderr
     assert str(tmp_path / what) in ended.stderr
@@ -300,7 +297,7 @@ def test_not_writable(what: str, world: Begin, tmp_path: Path) -> None:
 def test_foreign_files_in_the_working_folder(world: Begin) -> None:
     """Whatever lies there, of a dead sync or of strangers, is not believed and goes."""
     here = world(filled("omni"))
-    here.complete()
+    here.synced()
     folder = Target.find("duckdb").working_folder
     old = folder / "omni" / "load" / "normalized" / "1.1"
     old.mkdir(parents=True)
@@ -318,7 +315,7 @@ def test_the_lock_of_a_dead_process(world: Begin) -> None:
     here = world(filled("tines"))
     lock = Target.find("duckdb").lock_file
     code = "import sys, os, filelock; filelock.FileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", code, str(lock)], check=False)
+    warm.run([sys.executable, "-c", code, str(lock)])
     assert lock.exists()
     here.complete()
     here.assert_exact()
@@ -330,7 +327,7 @@ def test_the_lock_of_a_dead_process(world: Begin) -> None:
 def test_a_database_of_an_older_version(world: Begin) -> None:
     """Columns that a later version added are missing in the ledger: it is read all the same, then they are there."""
     here = world(filled("tines"))
-    here.complete()
+    here.synced()
     with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
         for table, column in (("coverage", "listed_at"), ("coverage", "digest"), ("dead_letters", "healed_at")):
             db.execute(f"alter table tines.{table} drop column {column}")
@@ -368,12 +365,13 @@ def test_two_syncs_into_one_file(world: Begin) -> None:
     here = world(filled("sequence"))
     refused = []
 
-    def second(_: httpx.Request) -> None:
-        here.intercept = lambda request: None
+    def second(_: httpx.Request) -> httpx.Response:
+        here.mend()
         asked = here.asked()
         with pytest.raises(Locked):
             list(sync(["sequence"], Target.find("duckdb"), SyncRequest()))
         refused.append(here.asked() == asked)
+        return LET_THROUGH
 
     here.intercept = second
     here.complete()
@@ -388,17 +386,15 @@ def test_two_syncs_into_two_files(world: Begin) -> None:
     ready = threading.Barrier(2, timeout=10)
     left = iter(range(2))
 
-    def meet(_: httpx.Request) -> None:
+    def meet(_: httpx.Request) -> httpx.Response:
         if next(left, None) is not None:
             ready.wait()
+        return LET_THROUGH
 
     here.intercept = meet
     code = "import sys; from gapless.pipelines.cli.app import app; app(['sync', 'tines'])"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], env={**environment, "DESTINATION__DUCKDB__CREDENTIALS": str(file)}
-        )
+        warm.Popen([sys.executable, "-c", code], env={**os.environ, "DESTINATION__DUCKDB__CREDENTIALS": str(file)})
         for file in files
     ]
     assert [each.wait(60) for each in both] == [0, 0]

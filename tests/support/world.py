@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import pickle
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +21,7 @@ from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
 from tests.support.oracle import Truth, assert_exact, mismatches
+from tests.support.shared import once
 
 
 def settings(names: Iterable[str]) -> dict[str, str]:
@@ -30,12 +35,32 @@ IN_A_HURRY = {
     **{f"{name.upper()}_REQUESTS_PER_MINUTE": "1000000" for name in SOURCES},
     "GAPLESS_RETRY_BUDGET": "0.05",
 }
+OTHER_EACH_TIME = {"DLT_PROJECT_DIR", "DLT_DATA_DIR"}
+"""Folders."""
 OURS = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
 
 
 def some(values: Iterable[Any], *always: Any) -> list[Any]:
     """`values` as parameters of a test that is dear: those that are not `always` run with the sweeps."""
     return [pytest.param(value, marks=[] if value in always else pytest.mark.sweep) for value in values]
+
+
+LET_THROUGH = httpx.Response(200, text="never sent")
+"""What an interception returns that did something, and lets the vendor answer."""
+Intercept = Callable[[httpx.Request], httpx.Response | None]
+
+
+@dataclass
+class Interception:
+    """What meets a request before the vendor, and whether it has met one."""
+
+    answer: Intercept
+    fired: bool = False
+
+    def meet(self, request: httpx.Request) -> httpx.Response | None:
+        answer = self.answer(request)
+        self.fired = self.fired or answer is not None
+        return None if answer is LET_THROUGH else answer
 
 
 @dataclass
@@ -46,11 +71,34 @@ class World:
     fake: Any
     folder: Path
     monkeypatch: pytest.MonkeyPatch
-    intercept: Callable[[httpx.Request], httpx.Response | None] = field(default=lambda request: None)
-    """Answers in the vendor's place, or lets it answer."""
+    _interceptions: list[Interception] = field(default_factory=list)
+    """Those that were set so far; the last one counts, unless it was taken back."""
+    _now: Interception | None = None
+
+    @property
+    def intercept(self) -> Intercept | None:
+        """Answers in the vendor's place, lets it answer (None), or does something and lets it answer (LET_THROUGH).
+
+        The test fails at its end when none of its requests was met so, unless `may_not_fire` was called.
+        """
+        return self._now and self._now.answer
+
+    @intercept.setter
+    def intercept(self, answer: Intercept) -> None:
+        self._now = Interception(answer)
+        self._interceptions.append(self._now)
+
+    def may_not_fire(self) -> None:
+        """The interception that counts now is there in case of a request that need not come."""
+        assert self._now
+        self._now.fired = True
+
+    def never_fired(self) -> int:
+        """How many interceptions met no request."""
+        return sum(not interception.fired for interception in self._interceptions)
 
     def handle(self, request: httpx.Request) -> httpx.Response:
-        answer = self.intercept(request)
+        answer = self._now.meet(request) if self._now else None
         return self.fake.handle(request) if answer is None else answer
 
     def fail_after(self, requests: int, status: int = 500) -> None:
@@ -59,7 +107,8 @@ class World:
         self.intercept = lambda request: None if next(left, None) is not None else httpx.Response(status)
 
     def mend(self) -> None:
-        self.intercept = lambda request: None
+        """The vendor answers again, and to everything."""
+        self._now = None
         self.fake.failing.clear()
 
     def set(self, **settings: str) -> World:
@@ -79,10 +128,40 @@ class World:
         assert (outcome.outcome, outcome.error, outcome.failures) == ("complete", None, [])
         return outcome
 
+    def synced(self) -> None:
+        """As after `complete()` of a first sync; vendors with equal memories share one, so it takes a fraction.
+
+        For tests of what comes later; whoever tests a first sync makes one.
+        """
+        assert not self._file.exists()
+        state = pickle.dumps((self.name, self._memory(), self._settings()))
+        mine = once(f"synced-{hashlib.sha256(state).hexdigest()[:24]}", self._first_sync)
+        if not self._file.exists():
+            shutil.copy(Path(mine, "shared.duckdb"), self._file)
+            vars(self.fake).update(pickle.loads(Path(mine, "memory").read_bytes()))
+
+    def _first_sync(self, folder: Path) -> str:
+        self.complete()
+        shutil.copy(self._file, folder / "shared.duckdb")
+        (folder / "memory").write_bytes(pickle.dumps(self._memory()))
+        return str(folder)
+
+    def _memory(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self.fake).items() if name != "_lock"}
+
+    def _settings(self) -> dict[str, str]:
+        """Those that tell one sync from another."""
+        ours = {name for name in os.environ if name.startswith(OURS)} - OTHER_EACH_TIME
+        return {name: os.environ[name] for name in sorted(ours) if not name.endswith("_BASE_URL")}
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "gapless.duckdb"
+
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of a query; tables are looked for in the vendor's dataset first."""
         with self._open() as db:
-            db.execute(f"use {self.name}")
+            db.execute(f"use {self.name}; set timezone = 'UTC'")
             return db.execute(query).fetchall()
 
     def letters(self) -> list[tuple[Any, ...]]:
@@ -102,4 +181,4 @@ class World:
         return sum(part in path for _, path, _ in self.fake.requests)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(str(self.folder / "gapless.duckdb"), read_only=True)
+        return duckdb.connect(str(self._file), read_only=True)

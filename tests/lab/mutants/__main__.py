@@ -63,7 +63,12 @@ def main(names: list[str]) -> int:
 def _copy() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder) / "project"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*", "*.duckdb*"))
+        shutil.copytree(
+            ROOT,
+            copy,
+            symlinks=True,
+            ignore=shutil.ignore_patterns(".git", ".venv", ".*cache*", "__pycache__", "*.duckdb*"),
+        )
         yield copy
 
 

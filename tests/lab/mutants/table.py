@@ -134,14 +134,16 @@ MUTANTS = (
     ),
     mutant(
         "the lock is not taken", "pipelines/destinations/file_lock.py",
-        "lock.acquire(timeout=0)", "pass", f"{RULES} -k lock"),
+        "held.enter_context(FileLock(own).acquire(timeout=0))", "pass", f"{RULES} -k lock",
+    ),
     mutant(
         "rows below nothing stay", "pipelines/sync/history.py",
         "_without_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
     ),
     mutant(
         "a loss is said once", "pipelines/sync/history.py",
-        "for table, rows in lost.items()}\n            row", "for table, rows in ()}\n            row",
+        "for table, rows in lost.items()}\n                in_place",
+        "for table, rows in ()}\n                in_place",
         "tests/stateful/test_accidents.py -k until",
     ),
     # HTTP
@@ -248,6 +250,7 @@ MUTANTS = (
     ),
     mutant(
         "no index for what a merge looks up", "pipelines/destinations/postgres.py",
-        "if key and not generate_alter and", "if False and", "tests/destinations/test_postgres.py -k index",
+        "for c in columns} and not generate_alter and", "for c in columns} and False and",
+        "tests/destinations/test_postgres.py -k index",
     ),
 )  # fmt: skip
