@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gapless.pipelines.destinations import target
-from gapless.sources._incremental.dlt_resource import shapes
+from gapless.sources._extract.resource import shapes
 from tests.contract.commands import gapless
 from tests.contract.conftest import Begin
 from tests.contract.subject import Subject

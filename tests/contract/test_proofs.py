@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gapless.pipelines.outcome import LEDGER_TABLES
-from gapless.sources._incremental.window import instant
+from gapless.sources._ledger.window import instant
 from tests.contract.commands import document, fill, gapless, gaps, lose
 from tests.contract.conftest import Begin, _prepared
 from tests.contract.subject import Row, Subject

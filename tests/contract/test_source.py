@@ -14,7 +14,7 @@ from gapless.pipelines.sync.build import build
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
-from gapless.sources._incremental.session import Session
+from gapless.sources._ledger.session import Session
 from tests.contract.conftest import Begin
 from tests.contract.subject import Subject
 from tests.support.world import World

@@ -25,7 +25,6 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
-from gapless.sources._extract.resource import shapes
 from tests.contract.subject import subject
 from tests.support.world import World
 
