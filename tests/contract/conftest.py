@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
-from tests.contract.subject import Subject
+from tests.contract.subject import Subject, copied
 from tests.support.world import World, some
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,14 +73,3 @@ def synced(subject: Subject, world: Begin) -> World:
         here.complete()
         _prepared[subject.name] = Prepared(copied(here.fake), file.read_bytes(), len(here.fake.requests))
     return here
-
-
-def copied(fake: Any) -> Any:
-    """Returns a vendor of its own with the same memory."""
-    other = object.__new__(type(fake))
-    locks = {
-        name: threading.RLock() for name, value in vars(fake).items() if isinstance(value, type(threading.RLock()))
-    }
-    rest = {name: value for name, value in vars(fake).items() if name not in locks}
-    other.__dict__.update({**copy.deepcopy(rest), **locks})
-    return other

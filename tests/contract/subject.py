@@ -5,6 +5,8 @@ It stands in `tests/sources/NAME/subject.py`; a package of its own brings it as 
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -195,3 +197,14 @@ def subject(name: str) -> Subject:
 def filled(name: str) -> Any:
     """Returns the fake of a source with 4 parents and 24 records, four to a page."""
     return subject(name).filled()
+
+
+def copied(fake: Any) -> Any:
+    """Returns a vendor of its own with the same memory."""
+    other = object.__new__(type(fake))
+    locks = {
+        name: threading.RLock() for name, value in vars(fake).items() if isinstance(value, type(threading.RLock()))
+    }
+    rest = {name: value for name, value in vars(fake).items() if name not in locks}
+    other.__dict__.update({**copy.deepcopy(rest), **locks})
+    return other

@@ -94,9 +94,9 @@ def test_a_crowd_has_every_kind_in_every_source_and_phase() -> None:
 
 def test_a_key_is_found_in_other_forms() -> None:
     """In base64 wherever it begins, in a URL, in JSON that escapes slashes."""
-    key = "canary/omni+K1x9="
+    key = "canary/vendor+K1x9="
     hidden = [b64encode(before + key.encode() + b":!").decode() for before in (b"", b"i", b"id", b"id:")]
-    for text in (*hidden, "?key=canary%2Fomni%2BK1x9%3D", "canary%2fomni%2bk1x9%3d", r"canary\/omni+K1x9="):
+    for text in (*hidden, "?key=canary%2Fvendor%2BK1x9%3D", "canary%2fvendor%2bk1x9%3d", r"canary\/vendor+K1x9="):
         assert any(form in text for form in forms(key)), text
 
 
@@ -124,7 +124,7 @@ def test_what_it_must_notice(lab: Lab) -> None:
         assert _judged(trial, Expect(requests=3), truth, healed, healed) == "COSTLY"
         assert _judged(trial, Expect(), truth, replace(healed, code="hang"), healed) == "HANG"
         assert _judged(trial, Expect(), truth, replace(healed, code=1), replace(healed, code=1)) == "BROKEN"
-        (trial.folder / "a.log").write_text("x-key: canary%2Fsequence%2BK2x9%3D")
+        (trial.folder / "a.log").write_text("x-key: canary%2Fsequence_client_secret%2BK1x9%3D")
         assert _judged(trial, Expect(), truth, healed, healed) == "LEAK"
         changed = {"activity_logs": [row | {"origin": "elsewhere"} for row in truth["activity_logs"]]}
         assert _judged(trial, Expect(), changed, healed, healed) == "SILENT"

@@ -219,3 +219,18 @@ def test_windows(world: Begin) -> None:
     here.monkeypatch.delenv("TINES_INITIAL_VALUE")
     here.complete()
     here.assert_exact()
+
+
+def test_a_bad_record_older_than_the_look_back_heals(world: Callable[[Any], World]) -> None:
+    """Its parent is read whole as long as the letter is open, far below the watermark."""
+    fake = TinesFake(page_cap=2)
+    action = fake.add_action()["id"]
+    for days in range(6):
+        fake.add_log(action, at=fake.now - timedelta(days=days))
+    bad = fake.add_log(action, at=fake.now - timedelta(days=6), message=[])["id"]
+    here = world(fake)
+    assert here.sync().outcome == "partial"
+    fake.change(bad, message="mended")
+    here.complete()
+    here.assert_exact()
+    assert here.letters() == []

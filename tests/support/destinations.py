@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
+from tests.contract.subject import subject
 from tests.support import warm
 from tests.support.world import World
 
-SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import importlib, os, signal, sys
@@ -79,10 +78,8 @@ def snippets() -> list[Snippet]:
 
 
 def seeded(name: str) -> Any:
-    fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
-    number, more = SIZES[name]
-    fake.seed(number, **more)
-    return fake
+    """The vendor with 4 parents and 20 records, eight to a page."""
+    return subject(name).filled(4, 20, page_cap=8)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from datetime import timedelta
 from itertools import product
 
 from gapless.sources import SOURCES
+from tests.contract.subject import subject
 from tests.lab.faultlab.verdict import Verdict
 from tests.lab.faultlab.world import PHASES, Trial
 
@@ -21,8 +22,8 @@ SPREADS = (0.6, 0.6, 0.6, 1.5)
 """Seconds within which all begin; in the longest one ends while another begins."""
 HELD = 0.4
 """Seconds for which a foreign reader holds the destination."""
-NAMED = {"omni": ("leads", "leadId"), "sequence": ("activity_logs", "id"), "kizen": ("logged_activities", "id")}
-"""What `--id` takes: table and field of the vendor's truth."""
+NAMED = tuple(name for name, source in SOURCES.items() if source.stream.by_id)
+"""Where `--id` is."""
 
 
 def _sync(trial: Trial) -> list[str]:
@@ -35,9 +36,13 @@ def _window(trial: Trial) -> list[str]:
 
 
 def _ids(trial: Trial) -> list[str]:
-    table, field = NAMED[trial.source]
-    rows = trial.fake.truth()[table]
-    return [*_plain(trial), *(word for row in (rows[0], rows[-1]) for word in ("--id", str(row[field])))]
+    one = subject(trial.source)
+    ids = (
+        one.parents(trial.fake)
+        if one.source.stream.by_id == "parent"
+        else [r[one.id] for r in one.records(trial.fake)]
+    )
+    return [*_plain(trial), *(word for key in (ids[0], ids[-1]) for word in ("--id", str(key)))]
 
 
 def _rewind(trial: Trial) -> list[str]:
@@ -75,7 +80,7 @@ BESIDE = {
     "a sync of another source": SYNC,
     "a sync that is killed": Beside(exits=(-9, 0, 75), syncs=True),
     "a window": Beside(_window),
-    "single records": Beside(_ids, sources=tuple(NAMED)),
+    "single records": Beside(_ids, sources=NAMED),
     "state reset": Beside(lambda trial: ["state", "reset", trial.source, "--yes", *_into(trial)]),
     "state rewind": Beside(_rewind),
     "state show": Beside(lambda trial: ["state", "show", *_into(trial)], reads=True),

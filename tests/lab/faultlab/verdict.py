@@ -110,8 +110,7 @@ def canaries(trial: Trial) -> Iterator[str]:
     settings = " ".join(trial.destination.settings(trial.folder).values())
     keys = [value for value in KEYS[trial.source].values() if "canary" in value]
     keys += re.findall(r"canary-\w+", settings)
-    if trial.source == "sequence":
-        keys.append(b64encode(":".join(KEYS["sequence"].values()).encode()).decode())
+    keys.append(b64encode(":".join(KEYS[trial.source].values()).encode()).decode())
     needles = {form: key for key in keys for form in forms(key)}
     for path in _files(trial.folder):
         content = path.read_bytes()

@@ -5,19 +5,19 @@ What a phase begins with (the destination's files and the vendor's memory) is ma
 
 from __future__ import annotations
 
-import copy
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from gapless.sources import SOURCES
+from tests.contract.subject import copied, subject
 from tests.lab.faultlab.destinations import Destination, Duckdb
 from tests.lab.faultlab.runs import Run, Zygote
 from tests.lab.faultlab.wire import Acts, Answer, plain, served
@@ -26,21 +26,16 @@ PHASES = ("first", "incremental", "backfill")
 CHUNK = 16
 """Records of one load package."""
 WORKERS = 2
-KEYS = {
-    "omni": {"api_key": "canary/omni+K1x9="},
-    "sequence": {"client_id": "lab-client", "client_secret": "canary/sequence+K2x9="},
-    "kizen": {"api_key": "canary/kizen+K3x9=", "business_id": "canary-business-K4x9", "user_id": "canary-user-K5x9"},
-    "tines": {"api_key": "canary/tines+K6x9="},
-}
+KEYS = {name: subject(name).keys_of(lambda setting: f"canary/{setting}+K1x9=") for name in SOURCES}
 """With characters that look different in URLs."""
 LEVELS = ("CRITICAL", "INFO", "DEBUG")
 """Of dlt's logs."""
 FLAGS: tuple[list[str], ...] = ([], ["--debug"], ["--json"], ["--json", "--debug"])
-SIZES: dict[str, tuple[dict[str, Any], tuple[int, dict[str, int]]]] = {
-    "omni": ({"page_cap": 3}, (6, {"logs": 30})),
-    "sequence": ({"page_cap": 5}, (32, {})),
-    "kizen": ({"page_cap": 4}, (3, {"logged": 18})),
-    "tines": ({"page_cap": 4}, (5, {"logs": 24})),
+SIZES: dict[str, tuple[dict[str, int], tuple[int, int]]] = {
+    "omni": ({"page_cap": 3}, (6, 30)),
+    "sequence": ({"page_cap": 5}, (0, 32)),
+    "kizen": ({"page_cap": 4}, (3, 18)),
+    "tines": ({"page_cap": 4}, (5, 24)),
 }
 PATCH = {"package_records": CHUNK, "deadline": 1.0, "read": 0.6, "first_wait": 0.04}
 """What has no setting; see zygote.py."""
@@ -108,7 +103,7 @@ class Trial:
 
 def _settings(source: str, url: str, folder: Path) -> dict[str, str]:
     keys = {f"{source}_{name}".upper(): value for name, value in KEYS[source].items()}
-    workers = {} if source == "sequence" else {f"{source.upper()}_WORKERS": str(WORKERS)}
+    workers = {f"{source.upper()}_WORKERS": str(WORKERS)} if subject(source).has("workers") else {}
     return {
         **keys,
         **workers,
@@ -137,7 +132,7 @@ class Lab:
     def trial(self, source: str, phase: str) -> Iterator[Trial]:
         """A trial at the beginning of `phase`; its folder is gone at the end."""
         kept, fake = self._begun(source, phase)
-        trial = self._trial(source, phase, _copied(fake))
+        trial = self._trial(source, phase, copied(fake))
         self.destination.restore(kept, trial.folder)
         try:
             yield trial
@@ -180,12 +175,11 @@ class Lab:
 
 def filled(source: str, account: int = 0) -> Any:
     """The vendor with some weeks of records; no id is the same in another account."""
-    how, (number, more) = SIZES[source]
-    module = import_module(f"gapless.sources.{source}.fake")
-    fake = getattr(module, f"{source.capitalize()}Fake")(**how, **KEYS[source], seed=account)
-    if source == "tines":
+    how, (number, records) = SIZES[source]
+    fake = subject(source).empty(**how, **KEYS[source], seed=account)
+    if subject(source).numbered:
         fake._last_id += 10_000 * account
-    fake.seed(number, **more)
+    fake.fill(number, records)
     return fake
 
 
@@ -198,21 +192,6 @@ def _span(phase: str, fake: Any) -> list[str]:
 
 def _late(source: str, fake: Any) -> None:
     """Three records that came days late, within the span of the backfill and long before any look-back."""
-    truth = fake.truth()
+    parents = subject(source).parents(fake)
     for day in (3, 4, 5):
-        at = fake.now - timedelta(days=day)
-        if source == "sequence":
-            fake.add_log(at=at)
-        elif source == "kizen":
-            fake.add_logged(truth["activities"][day % 3]["id"], at=at)
-        else:
-            parent = truth["leads" if source == "omni" else "actions"][day % 4]
-            fake.add_log(parent["leadId" if source == "omni" else "id"], at=at)
-
-
-def _copied(fake: Any) -> Any:
-    """A vendor of its own with the same memory."""
-    other = object.__new__(type(fake))
-    other.__dict__.update({name: copy.deepcopy(value) for name, value in vars(fake).items() if name != "_lock"})
-    other._lock = threading.RLock()
-    return other
+        subject(source).add(fake, parents[day % min(4, len(parents))], at=fake.now - timedelta(days=day))

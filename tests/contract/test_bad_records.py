@@ -7,38 +7,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 import httpx
-import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
-from gapless.sources import SOURCES
-from tests.support.bad_records import KINDS, LOADED, OF_20_MB, PARENTS, VENDORS, Kind, Row, dumped
-from tests.support.world import World, some
+from tests.contract.conftest import NAMES, Begin, of
+from tests.contract.subject import Subject
+from tests.support.bad_records import KINDS, LOADED, OF_20_MB, PARENTS, Kind, Row, dumped
 
-Begin = Callable[[Any], World]
-CHILDREN = {
-    "omni": {"messages": [{"id": "m", "channel": "SMS", "direction": "INBOUND", "body": "b"}], "output": {}},
-    "kizen": {"fields": [{"id": "f", "name": "n", "value": 1}]},
-}
-PARENT_TABLES = {"omni": "leads", "kizen": "activities", "tines": "actions"}
 LEFT_OUT = '"not a JSON object; left out, because it may hold an excluded field"'
-"""Of Tines' actions, whose options may hold secrets."""
-GIVEN = ("leadId", "action_id", "story_id")
-"""Fields that a record gets from its parent."""
+"""Of a table with fields that are never kept."""
 
 
 class Misbehaving:
     """A vendor of whom some records are bad, until he mends them."""
 
-    def __init__(self, name: str, world: Begin, kinds: dict[str, Kind]) -> None:
-        self.name, self.vendor = name, VENDORS[name]
-        self.fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=40)
+    def __init__(self, subject: Subject, world: Begin, kinds: dict[str, Kind]) -> None:
+        self.subject = subject
+        self.fake = subject.empty(page_cap=40)
+        self.never_kept = frozenset().union(*subject.never_kept.values())
         self.here = world(self.fake)
         self.here.intercept = self._answer
         self.mended = False
@@ -47,29 +37,30 @@ class Misbehaving:
         self._fill()
 
     def outcome(self, label: str) -> str:
-        return dict(self.kinds[label].but).get(self.name, self.kinds[label].outcome)
+        if label in self.subject.not_served:
+            return "skip"
+        return self.kinds[label].but(self.subject) or self.kinds[label].outcome
 
     def _fill(self) -> None:
-        parent = None if self.name == "sequence" else self._parent()
+        parent = self._parent()[self.subject.parent_id] if self.subject.add_parent else None
         for number in range(20):
             self._add(parent, number)
         for number, (label, kind) in enumerate(self.kinds.items()):
             row = self._parent(__kind__=label) if label in PARENTS else self._add(parent, number, __kind__=label)
-            raw = kind.bad(_clean(row), self.vendor)
+            raw = kind.bad(self._clean(row), self.subject)
             if raw is not None and self.outcome(label) != "skip":
                 self.raw[label] = raw
 
     def _parent(self, **fields: Any) -> Row:
-        add = {"omni": "add_lead", "kizen": "add_type", "tines": "add_action"}[self.name]
-        row: Row = getattr(self.fake, add)(**fields)
-        return row
+        assert self.subject.add_parent
+        return self.subject.add_parent(self.fake, **fields)
 
-    def _add(self, parent: Row | None, number: int, **fields: Any) -> Row:
-        fields |= {"at": self.fake.now - timedelta(seconds=number), **CHILDREN.get(self.name, {})}
-        if parent is None:
-            return self.fake.add_log(**fields)
-        add = self.fake.add_logged if self.name == "kizen" else self.fake.add_log
-        return add(parent["leadId" if self.name == "omni" else "id"], **fields)
+    def _add(self, parent: Any, number: int, **fields: Any) -> Row:
+        at = self.fake.now - timedelta(seconds=number)
+        return self.subject.add(self.fake, parent, **{**fields, "at": at, **self.subject.with_children})
+
+    def _clean(self, row: Row) -> Row:
+        return {key: value for key, value in row.items() if key != "__kind__" and key not in self.never_kept}
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = self.fake.handle(request)
@@ -87,7 +78,7 @@ class Misbehaving:
         if value.get("__kind__") in self._served():
             labels.append(value["__kind__"])
             return f"@@{len(labels) - 1}@@"
-        return {key: self._marked(item, labels) for key, item in _clean(value).items()}
+        return {key: self._marked(item, labels) for key, item in self._clean(value).items()}
 
     def _served(self) -> set[str]:
         """Mending is for those that were letters."""
@@ -99,16 +90,16 @@ class Misbehaving:
         for table, rows in self.fake.truth().items():
             truth[table] = []
             for row in rows:
-                label, given = row.get("__kind__"), {k: row[k] for k in GIVEN if k in row}
+                label, given = row.get("__kind__"), {k: row[k] for k in self.subject.given if k in row}
                 if label not in self._served():
-                    truth[table].append(_clean(row))
+                    truth[table].append(self._clean(row))
                 elif self.outcome(label) == LOADED:
                     truth[table].append(self._read(label, row) | given)
         return truth
 
     def _read(self, label: str, row: Row) -> Row:
         read = self.kinds[label].truth
-        found: Row = read(_clean(row), self.vendor) if read else json.loads(self.raw[label])
+        found: Row = read(self._clean(row), self.subject) if read else json.loads(self.raw[label])
         return found
 
     def letters(self) -> dict[tuple[str, str], str]:
@@ -126,23 +117,18 @@ class Misbehaving:
         return letters
 
     def _letter(self, label: str, raw: bytes) -> tuple[str, str]:
-        stream = PARENT_TABLES[self.name] if label in PARENTS else self.vendor.table
+        stream = str(self.subject.parents_table if label in PARENTS else self.subject.main)
         if self.outcome(label) == "expected":  # no detail that one could read; the listing told its id
             rows = next(rows for rows in self.fake.truth().values() if any(r.get("__kind__") == label for r in rows))
-            return stream, str(next(row["id"] for row in rows if row.get("__kind__") == label))
-        if stream == "actions" and (b"NaN" in raw or not raw.startswith(b"{")):
+            return stream, str(next(row[self.subject.id] for row in rows if row.get("__kind__") == label))
+        if stream in self.subject.never_kept and (b"NaN" in raw or not raw.startswith(b"{")):
             return stream, LEFT_OUT
         return stream, raw.decode(errors="backslashreplace").replace("\0", "\\x00")
 
 
-def _clean(row: Row) -> Row:
-    return {key: value for key, value in row.items() if key not in ("__kind__", "options")}
-
-
-@pytest.mark.parametrize("name", some(SOURCES, "omni", "kizen"))
-def test_all_good_ones_and_a_letter_for_each_bad_one(name: str, world: Begin) -> None:
+def test_all_good_ones_and_a_letter_for_each_bad_one(subject: Subject, world: Begin) -> None:
     """In one sync; again in the next; and none when the vendor has mended them."""
-    it = Misbehaving(name, world, KINDS | ({} if name == "sequence" else PARENTS))
+    it = Misbehaving(subject, world, KINDS | (PARENTS if subject.parents_table else {}))
     assert len(it.raw) >= 40
     for _ in range(2):
         assert it.here.sync().outcome == "partial"
@@ -154,26 +140,26 @@ def test_all_good_ones_and_a_letter_for_each_bad_one(name: str, world: Begin) ->
     it.mended = True
     it.here.complete()
     it.here.assert_exact(it.truth())
-    if name == "sequence":  # nobody can tell which record a nameless letter was, short of reading all again
-        CliRunner().invoke(app, ["state", "reset", name, "--yes"])
+    if subject.source.stream.walks:  # nobody can tell which record a nameless letter was, short of reading all again
+        CliRunner().invoke(app, ["state", "reset", subject.name, "--yes"])
         it.here.complete()
     assert it.letters() == {}
 
 
-def test_a_body_of_20_mb(world: Begin) -> None:
+@of(NAMES[-1])
+def test_a_body_of_20_mb(subject: Subject, world: Begin) -> None:
     """One long text is no reason to fail."""
-    it = Misbehaving("sequence", world, OF_20_MB)
+    it = Misbehaving(subject, world, OF_20_MB)
     it.here.complete()
     it.here.assert_exact(it.truth())
 
 
-@pytest.mark.parametrize("name", some(SOURCES, "kizen"))
-def test_drift_is_told(name: str, world: Begin) -> None:
+def test_drift_is_told(subject: Subject, world: Begin) -> None:
     """Fields that no model knows stand in `_extra`, and `status` names them and counts their rows."""
     labels = ("keys of ours", "keys that normalise alike")
-    it = Misbehaving(name, world, {label: KINDS[label] for label in labels})
+    it = Misbehaving(subject, world, {label: KINDS[label] for label in labels})
     it.here.complete()
-    table, twin = it.vendor.table, it.vendor.twin
-    told = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["sources"][name]["drift"][table]
+    table, twin = it.subject.main, it.subject.twin
+    told = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["sources"][subject.name]["drift"][table]
     ours = {"_dlt_id", "_dlt_load_id", "_extra", "_dlt_list_idx", "_dlt_parent_id"}
     assert (told["rows"], set(told["fields"])) == (2, ours | {twin})
