@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gapless.sources._http.auth import HeaderAuth
@@ -37,7 +37,8 @@ def log_events(
     Both are always sent: only then the request is a bounded one, whose order is guaranteed and whose pages end.
     https://developer.okta.com/docs/reference/system-log-query/#bounded-requests
     """
-    span = {"since": _text(since or BEGINNING), "until": _text(until or datetime.now(UTC))}
+    earlier = (since or BEGINNING) - timedelta(milliseconds=1)  # whether `since` is included is not documented
+    span = {"since": _text(earlier), "until": _text(until or datetime.now(UTC))}
     yield from linked_pages(client, "logs", {**span, "sortOrder": "DESCENDING", "limit": limit}, after)
 
 
