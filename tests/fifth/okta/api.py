@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gapless.sources._http.auth import HeaderAuth
@@ -13,6 +13,8 @@ from gapless.sources._http.paging import LinkedPage, linked_pages
 PAGE_SIZE = 1000
 """The most the vendor allows."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+INCLUDED = timedelta(milliseconds=1)
+"""So much earlier than `since` is asked for, as it is not documented whether an event of that very time is served."""
 
 
 def client(api_token: str, base_url: str, **http: Any) -> Client:
@@ -37,7 +39,7 @@ def log_events(
     Both are always sent: only then the request is a bounded one, whose order is guaranteed and whose pages end.
     https://developer.okta.com/docs/reference/system-log-query/#bounded-requests
     """
-    span = {"since": _text(since or BEGINNING), "until": _text(until or datetime.now(UTC))}
+    span = {"since": _text(since - INCLUDED if since else BEGINNING), "until": _text(until or datetime.now(UTC))}
     yield from linked_pages(client, "logs", {**span, "sortOrder": "DESCENDING", "limit": limit}, after)
 
 
