@@ -40,8 +40,8 @@ from gapless.pipelines.ledger import backfills
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from dataclasses import replace
-from gapless.sources._incremental import detail_feed
-detail_feed.BATCH_RECORDS = 5  # a package may be as small as these tests'
+from gapless.sources._incremental import detail_sync
+detail_sync.BATCH_RECORDS = 5  # a package may be as small as these tests'
 name, since, until = sys.argv[1:]
 job = backfills.sync_request(datetime.fromisoformat(since), datetime.fromisoformat(until))
 list(sync([name], Target.find("duckdb"), replace(job, package_records=30)))
