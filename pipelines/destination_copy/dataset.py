@@ -89,6 +89,7 @@ class FileDataset:
         completed = completed_loads(f"{self.source.name}.{LOADS}") + " order by rowid"
         loads = [load for (load,) in self.db.execute(completed).fetchall()]
         todo = loads[loads.index(last) + 1 :] if last in loads else loads
+        # Only a sync writes a run without a load id; rows of both would overwrite each other.
         if any(not load for _, load, _ in Ledger().select(RUNS.name, ["run_id", LOAD_ID])):
             raise GaplessError(
                 "the copy has been synced by itself since, and knows more than the file: go on with gapless sync"
@@ -114,6 +115,7 @@ class FileDataset:
         described = f"select column_name from (describe {self.source.name}.{shape.name})"
         existing = {name for (name,) in self.db.execute(described).fetchall()}
         cells = {name: f'"{name}"' if name in existing else "null" for name in shape.arrow_schema.names}
+        # Destinations take JSON as text; DuckDB would hand out its own type.
         cells |= {c.name: f"{cells[c.name]}::varchar" for c in shape.columns if c.data_type == "json"}
         select = ", ".join(f'{cell} as "{name}"' for name, cell in cells.items())
         query = f"select {select} from {self.source.name}.{shape.name} where {condition}"
@@ -161,6 +163,7 @@ class FileDataset:
         known = [run for run, _ in Ledger().select(RUNS.name, ["run_id"])]
         runs = self._rows(RUNS.schema, "not list_contains(?::varchar[], run_id)", known)
         runs = runs if self.done else runs.slice(0, 0)
+        # With the counts of the file a sync into the copy would report lost rows.
         at = runs.schema.get_field_index("held")
         return [(RUNS.schema, runs.set_column(at, runs.schema.field(at), pa.nulls(runs.num_rows, pa.string())))]
 

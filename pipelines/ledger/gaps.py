@@ -152,6 +152,7 @@ class _GapFinder:
         for table, rows in (row_counts(newest[0][0]) if newest else {}).items():
             found = self._rows("select count(*) from {0}", table)
             lost[table] = rows - (int(found[0][0]) if found else 0)
+        # verify compares records, so it does not see lost child rows: then everything is read again.
         roots = any(lost.get(table.name, 0) > 0 for table in self._source.tables)
         name = self._source.name
         fill = f"verify {name} --repair" if roots else f"state reset {name} --yes && sync {name}"
@@ -176,6 +177,7 @@ class _GapFinder:
 
     def _shards(self) -> Iterator[Gap]:
         """Yields the shards of the newest split that never ran, unless the whole source was synced since."""
+        # Only the newest split counts: an older one with other numbers was replaced by it.
         runs = self._rows("select shard, finished_at from {0} order by finished_at desc", "runs")
         newest = next((shard for shard, _ in runs), None)
         if newest is None:

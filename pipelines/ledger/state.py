@@ -129,6 +129,7 @@ def _change(
             dlt.current.source_state().pop(STATE, None)
         for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()
+            # Only proofs of completed loads are changed; the others do not count anyway.
             rows = [_set_back(row, to) for row in proofs if only is None or row.parent in only]
             changed += len(rows)
             yield LoadItem([Batch(COVERAGE, rows)], walk(state) if state else None)
@@ -137,6 +138,7 @@ def _change(
         return tree_resource(source.tables, steps, Session())
 
     with target.locked() as folder:
+        # Without a first load there is no schema to load into.
         if all(one.source != source.name for one in source_states(target)):
             return None
         pipeline = dlt.pipeline(

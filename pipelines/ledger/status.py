@@ -105,6 +105,7 @@ def _status(reader: Reader, source: Source) -> Status:
 
 
 def _table(reader: Reader, status: Status, shape: TableSchema) -> None:
+    # Child tables of plain values have no `_extra`.
     knows_drift = any(column.name == "_extra" for column in shape.columns)
     extra = "count(_extra)" if knows_drift else "0"
     found = reader.rows(status.source, f"select count(*), {extra} from {{0}}", shape.name)

@@ -87,6 +87,7 @@ def configured() -> tuple[list[str], dict[str, list[str]]]:
 
 def missing_settings(name: str) -> list[str]:
     """Returns the environment variables that a source needs and does not find; an empty one counts as not set."""
+    # dlt takes an empty variable for a value, and the vendor would answer 401.
     empty = [need.upper() for need in SOURCES[name].needs if os.environ.get(need.upper()) == ""]
     try:
         check_settings(SOURCES[name])

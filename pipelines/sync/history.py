@@ -70,10 +70,12 @@ def _backend(pipeline: dlt.Pipeline) -> type[Backend]:
 
 
 def _insert_row(pipeline: dlt.Pipeline, source: Source, client: SqlClient, runs: str, row: dict[str, Any]) -> None:
+    """Inserts a row of `runs` by plain SQL where the destination allows it, else by a load package."""
     if not _backend(pipeline).updates_rows:
         return _load_row(pipeline, source, row)
     if row["held"] is not None:  # only the newest run has counts
         client.execute_sql(f"update {runs} set held = null where held is not null")
+    # SQLite stores times as texts, in UTC and without an offset, as dlt does.
     if not client.capabilities.supports_tz_aware_datetime:
         row |= {name: row[name].strftime("%Y-%m-%d %H:%M:%S.%f") for name in ("started_at", "finished_at")}
     columns = ", ".join(map(client.escape_column_name, row))
@@ -115,6 +117,7 @@ def find_lost_rows(pipeline: dlt.Pipeline, source: Source) -> RowCounts:
         if before.keys() - now.keys():  # dlt looks for missing tables only when it does not know the schema
             client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
         lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
+        # Orphans are only possible where rows were deleted, and searching them costs a scan.
         if lost or not before:
             _delete_orphans(client, source, now)
         if _backend(pipeline).updates_rows:
@@ -124,6 +127,7 @@ def find_lost_rows(pipeline: dlt.Pipeline, source: Source) -> RowCounts:
 
 
 def _of_roots(source: Source, counts: RowCounts) -> RowCounts:
+    """Returns the counts of root tables: a changed record may have fewer child rows, but it stays."""
     roots = {table.name for table in source.tables}
     return {table: rows for table, rows in counts.items() if table in roots}
 
@@ -192,6 +196,7 @@ def _row_counts(client: SqlClient, source: Source) -> RowCounts:
 
 
 def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
+    """Returns the row of `runs` by column, without row counts."""
     return {
         "run_id": outcome.run_id,
         "started_at": outcome.started_at,

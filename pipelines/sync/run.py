@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def sync(
-    names: list[str], target: Target, job: SyncRequest, watch: Watch = lambda name, session: None
+    names: list[str], target: Target, request: SyncRequest, watch: Watch = lambda name, session: None
 ) -> Iterator[Outcome]:
     """Syncs `names` in turn and yields each outcome. Raises Locked or WrongSettings before any request.
 
@@ -35,24 +35,25 @@ def sync(
         check_settings(SOURCES[name], _shard_of(SOURCES[name], target))
     with target.locked() as folder:
         for name in names:
-            yield _sync_source(SOURCES[name], target, folder, job, watch)
+            yield _sync_source(SOURCES[name], target, folder, request, watch)
         if target.shard.number == 1:
             from gapless.pipelines.destinations import publish
             from gapless.pipelines.views import refresh
 
+            # Views and the published copy show the whole sync, so they are made once, at its end.
             refresh.refresh(target, folder)
             publish.refresh(target)
 
 
-def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest, watch: Watch) -> Outcome:
+def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequest, watch: Watch) -> Outcome:
     import dlt
 
     session = Session(
-        max_records=job.package_records,
-        max_seconds=job.package_seconds,
-        window=job.window,
-        ids=job.ids,
-        backfill=job.backfill,
+        max_records=request.package_records,
+        max_seconds=request.package_seconds,
+        window=request.window,
+        ids=request.ids,
+        backfill=request.backfill,
         shard=_shard_of(source, target),
     )
     outcome = Outcome(source.name, started_at=_now())
@@ -70,6 +71,7 @@ def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest,
             if not session.ids:  # which may be what is lost; what stays so, the next sync and `gaps` tell
                 session.failures += map(Failure, describe_lost_rows(source, lost))
         while not session.done:
+            # Another writer may have taken over a lock that was lost, as after a restart of the database.
             target.check()
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
@@ -82,12 +84,14 @@ def _sync_source(source: Source, target: Target, folder: Path, job: SyncRequest,
             raise
     finally:
         _close(outcome, session)
+        # Also after an error: a run that failed must be in the table.
         write_run(pipeline, source, outcome, lost, session.shard, by_id=bool(session.ids))
         pipeline.deactivate()
     return outcome
 
 
 def _shard_of(source: Source, target: Target) -> Shard:
+    """Returns the shard to read; a source that cannot be split is read whole."""
     return target.shard if source.split_by else Shard()
 
 
@@ -101,6 +105,7 @@ def count(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
 
 
 def _close(outcome: Outcome, session: Session) -> None:
+    """Completes the outcome with the session's counters, and closes the client."""
     outcome.finished_at, outcome.failures = _now(), session.failures
     if session.client:
         stats = session.client.stats

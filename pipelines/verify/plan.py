@@ -133,6 +133,7 @@ class _Parents:
         listing = client.stats.requests
         reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
         todo = [parent for parent in parents if reads_empty or parent.count != 0]
+        # A fixed seed: the same plan twice shows the same numbers.
         chance = random.Random(0)
         self._sampled = list(self._sample(chance.sample(todo, min(SAMPLE, len(todo)))))
         self._counted(parents, todo, listing, chance)

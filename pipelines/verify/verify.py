@@ -202,6 +202,7 @@ class _Comparison:
         self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
             return known
+        # Such parents are most likely to miss records, so a sample must not leave them out.
         fewer = [p for p in known if p.count is not None and p.count > self._row_counts.get(p.id, 0)][: self._sample]
         others = [p for p in known if p not in fewer]
         return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
@@ -231,6 +232,7 @@ class _Comparison:
 
     def _query_waiting(self) -> None:
         """Looks up waiting ids here, by `_dlt_id`: a digest of the id, so that no vendor's text is in a query."""
+        # The file is opened for each query only, so that a sync may write between them.
         while self._waiting:
             some, self._waiting = self._waiting[:IN_LIST_MAX], self._waiting[IN_LIST_MAX:]
             ids = ", ".join(f"'{digest(i)}'" for _, i, _ in some)

@@ -65,9 +65,11 @@ class _DuckdbCatalog:
         return {f"{schema}.{name}" for schema, name in self._connection.execute(names).fetchall()} & set(wanted)
 
     def value(self, view: str, what: str) -> Any:
+        """Returns the one cell of `select what from view`."""
         return self._connection.execute(f"select {what} from {SCHEMA}.{view}").fetchone()[0]
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
+        """Creates views in one transaction."""
         statements = [_duckdb_ddl(name, query, missing) for name, query in views.items()]
         self._connection.execute("begin")
         try:
@@ -115,9 +117,11 @@ class _DltCatalog:
                 return []
 
     def value(self, view: str, what: str) -> Any:
+        """Returns the one cell of `select what from view`."""
         return self._sql.execute_sql(f"select {what} from {self._sql.make_qualified_table_name(view)}")[0][0]
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
+        """Creates views, in one transaction if the engine has transactions for that."""
         from gapless.pipelines.destinations._dlt.runtime import DatabaseException
         from gapless.pipelines.views.dialect import create_view
 
@@ -139,8 +143,10 @@ class _DltCatalog:
         return path
 
     def _run(self, statements: list[str]) -> None:
+        """Runs statements, together if the engine can."""
         whole = self._sql.capabilities.supports_ddl_transactions
         with self._sql.begin_transaction() if whole else nullcontext():
+            # Two shards that replace a view at once would fail with "tuple concurrently updated".
             if self.dialect == "postgres":
                 from gapless.pipelines.destinations.advisory_lock import TABLES
 
@@ -150,6 +156,7 @@ class _DltCatalog:
 
 
 def _client(target: Target, folder: Path) -> Any:
+    """Returns dlt's client for the dataset of the views."""
     import dlt
 
     pipeline = dlt.pipeline(
@@ -169,6 +176,7 @@ def _dataset_names(client: Any, dataset: str) -> str:
 
 
 def _check(target: Target, client: Any) -> None:
+    """Raises WrongSettings if views cannot read every dataset."""
     if target.appends or not hasattr(client, "sql_client"):
         raise WrongSettings(f"destination {target.destination!r} is no database, so it cannot have views")
     if client.capabilities.sqlglot_dialect == "sqlite":

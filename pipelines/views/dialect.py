@@ -86,6 +86,7 @@ def _without_missing(query: Node, missing: frozenset[str]) -> Node:
 
 
 def _replace(query: Node, old: Node, new: Node) -> Node:
+    """Returns the query with `new` in the place of `old`, which may be the whole query."""
     if old is query:
         new.pop()
         return new
@@ -106,6 +107,7 @@ def _replace_missing(query: Node, missing: frozenset[str]) -> Node:
 
 
 def _tables(query: Node) -> set[str]:
+    """Returns the tables that a query reads, as `dataset.name`."""
     return {_name(table) for table in query.find_all(exp.Table) if table.db}
 
 
@@ -114,6 +116,7 @@ def _name(table: exp.Table) -> str:
 
 
 def _null(kind: str) -> Node:
+    """Returns a null of one of dlt's types."""
     return exp.cast(exp.null(), exp.DataType.build(TYPES[kind]))
 
 

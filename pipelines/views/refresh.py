@@ -122,6 +122,7 @@ def make(catalog: Catalog, anew: bool = False) -> None:
 
 
 def _mark(missing: set[str]) -> str:
+    """Returns a digest of all that the views are made from."""
     hashed = blake2b(RULES.read_bytes(), digest_size=16)
     for text in (*(view.name + view.query for view in views()), *sorted(missing)):
         hashed.update(text.encode() + b"\0")
@@ -134,6 +135,7 @@ def _count_rows(catalog: Catalog) -> Iterator[ViewCount]:
 
 
 def _failed(error: Exception) -> str:
+    """Returns the message for views that could not be created."""
     from gapless.pipelines.errors import explain
 
     return (

@@ -52,6 +52,7 @@ def tree_resource(
     def read_trees(state: State) -> Iterator[tuple[Table, Arrows]]:
         session.refuse = storage_check(dlt.current.pipeline().destination.destination_type)
         package = session.next_package(lambda: read(Ledger(session.shard), dict(state)), state)
+        # The ledger is in the same package as the records, so that a crash leaves both or neither.
         for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
             yield table, ((shape, privacy.apply(shape, arrow)) for shape, arrow in package.tables(table))
 
@@ -84,6 +85,7 @@ def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
 
 def _hints(table: Table, shape: TableSchema, write_disposition: Disposition) -> Any:
     columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
+    # Arrow tables skip dlt's normalizer, which would add these columns.
     keys = [name for name in (*shape.arrow_schema.names, LOAD_ID) if name not in columns]
     columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}
     if shape.parent:

@@ -39,6 +39,7 @@ def source(
     shared = Shared(name, requests_per_minute, lag, workers)
 
     def decorator(connect: Callable[..., Connection]) -> Callable[..., DltSource]:
+        # dlt finds settings by the names in the signature, so the shared ones must appear there.
         own = list(signature(connect).parameters.values())
         whole = signature(connect).replace(
             parameters=[*own, *shared.parameters(), SESSION], return_annotation=DltResource

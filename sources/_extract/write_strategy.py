@@ -51,6 +51,7 @@ class WriteStrategy:
 
 
 def _new_rows(table: Table, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
+    # The first time a status is seen is a fact that a later sync must not replace.
     for shape, arrow in tables:
         ids = arrow.column(ROW_ID).to_pylist()
         slices = [ids[at : at + IN_LIST_MAX] for at in range(0, len(ids), IN_LIST_MAX)]
@@ -72,6 +73,7 @@ def _changed(tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
             at = names.index(root)
             now.update((row[at], shape.name, row) for row in zip(*arrow.to_pydict().values(), strict=True))
             stored = (row[:-1] for row in Ledger().select(shape.name, names, (root, ids)))
+            # Child rows are part of the comparison: a changed item must bring its whole record.
             before.update((row[at], shape.name, row) for row in stored)
         differ = pa.array({root for root, *_ in (now - before) + (before - now)}, pa.string())
         trees = [(s, arrow.filter(pc.is_in(arrow.column(_root(s)), value_set=differ))) for s, arrow in trees]

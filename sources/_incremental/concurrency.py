@@ -73,9 +73,11 @@ def prefetch(pages: Iterable[Q]) -> Iterator[Q]:
 class _WorkerPool(Generic[P, Q]):
     def __init__(self, parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int) -> None:
         self._stop = threading.Event()
+        # More threads than parents would only wait.
         self._size = max(1, min(workers, len(parents)))
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._size)]
         self._read, self._todo, self._lock = read, iter(parents), threading.Lock()
+        # Bounded, so that a slow load does not fill the memory with pages.
         self._pages: queue.Queue[ParentPage[P, Q] | BaseException | None] = queue.Queue(self._size)
 
     def results(self) -> Iterator[ParentPage[P, Q]]:
@@ -127,5 +129,6 @@ class _WorkerPool(Generic[P, Q]):
         while not self._stop.is_set():
             try:
                 return self._pages.put(item, timeout=0.1)
+            # Wakes up to see whether the consumer has stopped.
             except queue.Full:
                 continue

@@ -44,6 +44,7 @@ class DetailParent:
         if per.window:
             return in_window
         watermark = self.before.covered_to if self.before else max(filter(None, self.own.values()), default=None)
+        # A record may be edited shortly after its creation, so the look-back is read again.
         recent = Window(watermark - lag) if watermark else None
         return [key for key in in_window if key not in self.stored or (recent and recent.contains(self.stored[key]))]
 

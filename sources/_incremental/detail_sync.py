@@ -78,6 +78,7 @@ class DetailSync:
             parents: list[DetailParent] = []
             yield from self._listed(parents)
             todo = self._todo(parents, first)
+            # A parent without records to read is covered at once.
             for parent in parents:
                 if not parent.open:
                     yield LoadItem(parent.covered(per))

@@ -77,6 +77,7 @@ class Feed:
             yield from self._window(sync, letters)
         else:
             if self.record:
+                # Failed records may be older than the look-back, where the walk would not meet them.
                 yield from self._by_id(sync, [letter.key for letter in letters.records()], letters)
             yield from self._newest(sync, letters)
             if not self.record:

@@ -52,6 +52,7 @@ def _restarting(pages: Pages[R], walk: Walk) -> Iterator[Page[R]]:
             yield from read if walk.floor else prefetch(read)
             return
         except (BadRequest, NotFound):
+            # A cursor that is refused again without progress would restart for ever.
             no_deeper = deepest is not None and (walk.reached is None or walk.reached >= deepest)
             if walk.after is None or no_deeper:
                 raise
@@ -72,6 +73,7 @@ def until_older(pages: Iterable[Page[R]], floor: datetime | None) -> Iterator[Pa
                 sorted_so_far &= at <= last
                 descended |= at < last
             last = at
+        # Equal times prove no order, and a shifted page may hide an unsorted one.
         proven = sorted_so_far and descended and not page.shifted
         if floor is not None and proven and whole_page_older(page, floor):
             return

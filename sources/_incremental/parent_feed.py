@@ -77,6 +77,7 @@ class ParentFeed:
         if not sync.reads_ids:
             yield from read_parents(self.parents, sync, parents)
             parents = [parent for parent in parents if self.parents.is_read(parent)]
+            # Only a listing that was read to its end says that a parent is gone.
             yield LoadItem(per.close_vanished(map(self.parents.id, parents)))
         todo = per.todo(parents, key=self.parents.id)
         sync.session.counters.parents_total = len(todo)
@@ -118,6 +119,7 @@ class ParentFeed:
                     id=table.id_column,
                     time=table.time_column or "",
                 )
+                # Later records moved up by one place, so one of them was skipped.
                 if shifted:
                     break
                 left = page.total

@@ -35,6 +35,7 @@ class Backfill:
     def __init__(self, window: Window, counters: Counters) -> None:
         self._key, self._window, self._counters = window_key(window), window, counters
         saved = self._all().get(self._key, {})
+        # A finished backfill starts again, because a user who repeats it wants the records read again.
         self._progress: State = {} if "done" in saved else saved
         self._failed: dict[str, None] = dict.fromkeys(self._progress.get("failed", ()))
         self._todo: list[str] = []
@@ -85,6 +86,7 @@ class Backfill:
 
     def _advance(self, key: str) -> None:
         self._done.add(key)
+        # Parents end in any order; `after` may only pass an id when all ids before it are done.
         while self._passed < len(self._todo) and self._todo[self._passed] in self._done:
             self._done.remove(self._todo[self._passed])
             self._passed += 1

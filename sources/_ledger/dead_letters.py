@@ -75,6 +75,7 @@ class DeadLetters:
 
     def _add(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
         before = self._open.get((kind, key))
+        # A record may be tried by id and then come again in a page: it is reported once.
         if (kind, key) not in self._added:
             self._added.add((kind, key))
             self._session.failures.append(Failure(reason, self._stream, kind, key))

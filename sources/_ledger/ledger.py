@@ -159,6 +159,7 @@ class Ledger:
             completed = is_completed(client.make_qualified_table_name(LOADS))
             query = f"select {wanted}, {completed} from {which(client, table)}"
             if within:
+                # Parameters of a statement differ between engines, and digests need no escaping.
                 ids = ", ".join(f"'{one}'" for one in within[1])
                 query += f" where {client.escape_column_name(within[0])} in ({ids})"
             try:
@@ -166,6 +167,7 @@ class Ledger:
                     names = column_names(cursor)
                     while rows := cursor.fetchmany(FETCH_SIZE):
                         yield from ((names, row) for row in rows)
+            # Before the first load there is no table: nothing is proven yet.
             except DestinationUndefinedEntity:
                 return
 

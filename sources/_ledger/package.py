@@ -60,6 +60,7 @@ def _each_key_once(root: str, columns: list[ArrowRows]) -> list[dict[str, pa.Rec
 
 
 def _without(root: str, columns: ArrowRows, stale: set[str]) -> dict[str, pa.RecordBatch]:
+    # Child rows are found by the digest of their root row, which is the same in every load.
     ids = pa.array(sorted(stale))
 
     def fresh(name: str, rows: pa.RecordBatch) -> pa.RecordBatch:

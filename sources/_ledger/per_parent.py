@@ -81,6 +81,7 @@ class ParentSync:
     def watermark(self, parent: str, instants: Iterable[datetime | None]) -> datetime | None:
         """Returns a parent's watermark once records created at `instants` are loaded; times after now are ignored."""
         before = self.coverage.get(parent)
+        # A record with a future time would hide all that is created until then.
         past = [i for i in (*instants, before.covered_to if before else None) if i and i <= self.now]
         return max(past, default=None)
 
@@ -96,6 +97,7 @@ class ParentSync:
         self._count(parent, error)
         before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
         if isinstance(error, NotFound):
+            # The digest stays, so that a parent that comes back unchanged costs no load.
             gone = {"error": "gone: the vendor does not have it (any more)", "failures": 0}
             row = before.model_copy(update={**gone, "last_checked_at": self.now})
             return [self.dead_letters.resolve("parent", [parent]), *self._coverage_batch(row)]
@@ -122,6 +124,7 @@ class ParentSync:
         """
         if self.window:
             return []
+        # An open failure of a parent that is not listed any more could never be closed by reading it.
         vanished = (self.coverage.keys() | self._parents_with_dead_letters) - set(listed)
         rows = [row for row in map(self.coverage.get, vanished) if row and (row.failures or not row.last_checked_at)]
         gone = {"error": "gone: the vendor serves nothing of it (any more)", "failures": 0}

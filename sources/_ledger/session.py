@@ -100,6 +100,7 @@ class Session:
         If `max_records` is set, an error is raised by the next call, so that what was read before it is committed
         first. Raises what stops the source.
         """
+        # dlt commits a package only after its extraction ended, so an error must wait for the next call.
         if self._error:
             error, self._error, self._steps = self._error, None, None
             raise error
@@ -110,12 +111,14 @@ class Session:
             for step in self._steps:
                 for batch in step.batches:
                     package.add(batch)
+                # dlt keeps a reference to this dictionary, so it is changed in place.
                 if step.state is not None:
                     state.clear()
                     state.update(step.state)
                 if self._is_full(package, monotonic() - began, self.counters.records - read):
                     return package
         except Exception as failed:
+            # Without a record there is nothing to save, and a sync in one package is all or nothing.
             if self.max_records is None or not package.records:
                 self._steps = None
                 raise
@@ -128,5 +131,6 @@ class Session:
         # A backfill also counts records outside of its window: reading them is progress that must be committed.
         records = max(package.records, read) if self.backfill else package.records
         too_many = self.max_records is not None and records >= self.max_records
+        # A slow vendor must not end a package without a record: an empty load would only cost time.
         too_long = self.max_seconds is not None and seconds >= self.max_seconds and records > 0
         return too_many or too_long

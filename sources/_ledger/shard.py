@@ -40,6 +40,7 @@ class Shard:
         """Returns whether this shard reads the parent with this id. Every id belongs to exactly one shard."""
         if self.whole:
             return True
+        # Python's own hash of a text differs in each process.
         hashed = blake2b(parent.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(hashed) % self.of == self.number - 1
 

@@ -64,6 +64,7 @@ class Walk:
 
     def take(self, page: Page[R], now: datetime) -> bool:
         """Updates the walk with a page; returns whether it is finished. Times after now are ignored."""
+        # A time in the future is a vendor's clock or a planned record: it must not move the watermark.
         past, ids = [at for at in page.times if at <= now], page.ids(now)
         if len(self.newest) < KNOWN_IDS:
             self.newest = list(dict.fromkeys([*self.newest, *ids[: KNOWN_IDS - 1], *ids[-1:]]))[:KNOWN_IDS]
@@ -78,6 +79,7 @@ class Walk:
     def _goes_below(self, page: Page[R], floor: datetime) -> bool:
         """Returns whether the page continues the walk newest first and ends below the floor."""
         times = page.times
+        # Records that all have one time prove no order.
         falls = all(one >= other for one, other in pairwise(times)) and len(set(times)) > 1 and not page.unreadable
         return falls and times[-1] < floor and (self.reached is None or times[0] <= self.reached)
 
@@ -125,6 +127,7 @@ class WalkState:
     def back_to(self, initial_value: datetime | None) -> WalkState:
         """Returns the state for reading from `initial_value` on: a new one if that is further back than before."""
         before = self.initial_value
+        # What is older than the old initial value was never requested, so the watermark proves nothing about it.
         if before and (initial_value is None or initial_value < before):
             return WalkState(initial_value=initial_value)
         return replace(self, initial_value=initial_value)
@@ -147,6 +150,7 @@ class WalkState:
             self.watermark, self.walks = None, []
         floors = [self.newest - lag if self.newest else None, self.initial_value]
         floor = max(filter(None, floors), default=None)
+        # Below the floor no known record can be met, so then none is expected.
         known = next((walk.newest for walk in self.walks if walk.top), self.known)
         down_to_it = floor is not None and self.newest is not None and floor <= self.newest
         self.walks.insert(0, Walk(floor=floor, known=known if down_to_it else []))
@@ -167,6 +171,7 @@ class WalkState:
                 return False
         self.walks.pop(0)
         if self.walks:
+            # The new walk met the one below it, so together they reach up to the newer top.
             self.walks[0].top = max(filter(None, (done.top, self.walks[0].top)), default=None)
             self.walks[0].newest = done.newest or self.walks[0].newest
         elif done.top:

@@ -50,6 +50,7 @@ def effective_window(requested: Window, initial_value: datetime | None, end_valu
     """
     if requested:
         return requested
+    # A fixed end would stop the watermark there for ever, so it is read as a window.
     if end_value:
         return Window(initial_value, end_value)
     interval = dlt.current.interval()

@@ -76,6 +76,7 @@ def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator
         seen += len(answer.results)
         if not answer.next:
             return
+        # `next` is an absolute URL: only one on the vendor's own host is followed.
         following = client.follow(answer.next)
 
 

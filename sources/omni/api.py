@@ -51,6 +51,7 @@ def leads(client: Client) -> Iterator[Analytics]:
     while True:
         page = client.get("v0/analytics", Analytics, {"token": guard.pass_on(token)} if token else None)
         yield page
+        # The vendor documents no order, so every page is read.
         token = page.next_token
         if not token:
             return

@@ -67,6 +67,7 @@ def activity_logs(client: Client, after: str | None = None, limit: int = PAGE_SI
     """
     guard = LoopGuard("activity-logs")
     while True:
+        # The order is part of the cursor, so it is sent with each page.
         params: dict[str, str | int] = {"limit": limit, "sortOrder": "DESC"}
         if after:
             params["after"] = guard.pass_on(after)

@@ -92,6 +92,7 @@ def action_logs(client: Client, action_id: int) -> Iterator[ActionLogsPage]:
 def _numbered(client: Client, path: str, shape: type[P], per_page: int) -> Iterator[P]:
     guard, number = LoopGuard(path), 1
     while True:
+        # A vendor that repeats a page number would be read for ever.
         guard.pass_on(str(number))
         page = client.get(path, shape, {"per_page": per_page, "page": number})
         yield page
