@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from gapless.sources._ledger.ledger import Coverage
 from gapless.sources._ledger.per_parent import ParentSync
@@ -50,7 +49,7 @@ class DetailParent:
 
     def covered(self, per: ParentSync) -> list[Batch]:
         """Returns its coverage, after its last record was read."""
-        facts: dict[str, Any] = {"digest": self.count, "covered_to": per.watermark(self.id, self.newest)}
+        facts: dict[str, object] = {"digest": self.count, "covered_to": per.watermark(self.id, self.newest)}
         if self.listed is not None:
             facts |= {"records": len(self.listed), "listed_at": per.now}
         elif self.before:

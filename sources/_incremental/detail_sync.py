@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, VendorError
@@ -19,7 +19,7 @@ from gapless.sources._ledger.ledger import Ledger, instant
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
-from gapless.sources._schema.record import record_id, record_time
+from gapless.sources._schema.record import Record, record_id, record_time
 
 BATCH_RECORDS = 200
 """Records converted to columns at once."""
@@ -104,7 +104,7 @@ class DetailSync:
 
     def _listed(self, readable: list[DetailParent]) -> Iterator[LoadItem]:
         """Lists the ids of parents that may have new ones; puts all but those that failed into `readable`."""
-        per, records = self._per, list[Any]()
+        per, records = self._per, list[Record]()
         yield from read_parents(self._feed.parents, self._sync, records)
         yield LoadItem(per.close_vanished(map(self._feed.parents.id, records)))
         self._session.counters.parents_total = len(records)
@@ -121,12 +121,12 @@ class DetailSync:
             else:
                 readable.append(read.parent)
 
-    def _parents(self, records: Sequence[Any]) -> list[DetailParent]:
+    def _parents(self, records: Sequence[Record]) -> list[DetailParent]:
         ids, counts = self._feed.parents.id, self._feed.parents.count
         by_parent = _stored_times(self._sync.ledger, self._feed)
         stored = {key: at for own in by_parent.values() for key, at in own.items()}
 
-        def parent(record: Any) -> DetailParent:
+        def parent(record: Record) -> DetailParent:
             count = getattr(record, counts) if counts else None
             key = ids(record)
             known = self._per.coverage.get(key)
@@ -185,7 +185,7 @@ class DetailSync:
         """The listing named the ids, so a record whose own id cannot be read is not a nameless letter."""
         table, per = self._feed.table, self._per
         self._session.counters.records += len(read)
-        loaded: list[Any] = []
+        loaded: list[Record] = []
         batches: list[Batch] = []
         for key, raw, parent in read:
             found = parse(table.model, [raw], refuse=self._session.refuse)

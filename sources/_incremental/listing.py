@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from gapless.sources._http.client import Client
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.parse import id_name, parse
-from gapless.sources._schema.record import record_id, record_time
+from gapless.sources._schema.record import Record, record_id, record_time
 
 
 class RawPage(Protocol):
@@ -59,15 +59,15 @@ class Parents:
     label: str | None = None
     """SQL over the table's columns: what people call one of them."""
 
-    def id(self, parent: Any) -> str:
+    def id(self, parent: Record) -> str:
         """Returns the id of a parent as text."""
         return record_id(parent)
 
-    def named(self, key: str) -> Any:
+    def named(self, key: str) -> Record:
         """Returns a parent with only its id set. Raises ValueError for an invalid id."""
         return self.table.model.model_validate({id_name(self.table.model): _number(self.table, key)})
 
-    def is_read(self, parent: Any) -> bool:
+    def is_read(self, parent: Record) -> bool:
         """Returns whether a parent's records are read: not if the vendor says that it has none."""
         return self.reads_empty or self.count is None or getattr(parent, self.count) != 0
 
@@ -90,7 +90,7 @@ class ListedParent:
     """How many records it has, according to the listing of parents."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Fields that its records do not carry, by JSON name."""
-    record: Any = None
+    record: Record | None = None
 
 
 @dataclass(frozen=True)

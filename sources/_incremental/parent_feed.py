@@ -94,16 +94,16 @@ class ParentFeed:
                 yield LoadItem(load(answer.parent, answer.page, per, newest))
         per.finish()
 
-    def _answer(self, sync: SyncContext, per: ParentSync, parent: Any) -> Iterator[RawPage]:
+    def _answer(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[RawPage]:
         return self.pages(sync.client, parent)
 
-    def _newest(self, sync: SyncContext, per: ParentSync, parent: Any) -> Iterator[Page[Record]]:
+    def _newest(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[Page[Record]]:
         known = per.proof(self.parents.id(parent))
         watermark = known.covered_to if known else None
         floor = watermark - sync.lag if watermark else per.to_load.since
         return until_older(self._restarting(sync, parent), floor)
 
-    def _restarting(self, sync: SyncContext, parent: Any) -> Iterator[Page[Record]]:
+    def _restarting(self, sync: SyncContext, parent: Record) -> Iterator[Page[Record]]:
         """Yields all pages; again from the first if records vanished meanwhile, as others then moved up unread."""
         table = self.table
         for _ in range(RESTARTS):
@@ -129,7 +129,7 @@ class ParentFeed:
         path = f"{self.parents.noun}/{self.parents.id(parent)}/{table.name}"
         raise Unavailable(method="GET", path=path, detail=detail)
 
-    def _history(self, parent: Any, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
+    def _history(self, parent: Record, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
         """Returns the batches of a parent's one answer: all its records, or none if the digest is unchanged."""
         key, records, table = self.parents.id(parent), list(page.records), self.table
         per.session.counters.pages += 1
@@ -149,7 +149,7 @@ class ParentFeed:
             *per.complete(key, covered_to=covered_to, digest=answer, records=len(records)),
         ]
 
-    def _loaded(self, parent: Any, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
+    def _loaded(self, parent: Record, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
         """Returns the batches of one page of a parent; `newest` holds the watermarks of parents that go on."""
         key, table = self.parents.id(parent), self.table
         per.session.counters.pages += 1
@@ -163,7 +163,7 @@ class ParentFeed:
             per.dead_letters.resolve("record", [record_id(record) for record in page.records]),
         ]
 
-    def _end(self, parent: Any, per: ParentSync, newest: datetime | None) -> list[Batch]:
+    def _end(self, parent: Record, per: ParentSync, newest: datetime | None) -> list[Batch]:
         """Returns the batches after the last page of a parent."""
         key = self.parents.id(parent)
         rest = [] if per.proof(key) else [per.dead_letters.resolve_rest(key)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gapless.sources._http.client import Client
@@ -13,9 +13,13 @@ from gapless.sources._ledger.per_parent import filter_shard
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.parse import parse
+from gapless.sources._schema.record import Record
+
+Given = Callable[[Record], Mapping[str, Any]]
+"""Returns the fields that a parent's records do not carry, by JSON name."""
 
 
-def read_parents(parents: Parents, sync: SyncContext, found: list[Any]) -> Iterator[LoadItem]:
+def read_parents(parents: Parents, sync: SyncContext, found: list[Record]) -> Iterator[LoadItem]:
     """Yields a load item for each page; appends this shard's parents to `found`.
 
     A parent whose row is invalid but whose id is readable is appended, too: its records are read all the same.
@@ -33,14 +37,14 @@ def read_parents(parents: Parents, sync: SyncContext, found: list[Any]) -> Itera
     yield LoadItem([letters.resolve_rest(None)])
 
 
-def _named(parents: Parents, key: str) -> Any:
+def _named(parents: Parents, key: str) -> Record | None:
     try:
         return parents.named(key)
     except ValueError:  # a text where the id is a number: no path can be made of it
         return None
 
 
-def listed_parents(parents: Parents, client: Client, given: Any = None) -> Iterator[list[ListedParent]]:
+def listed_parents(parents: Parents, client: Client, given: Given | None = None) -> Iterator[list[ListedParent]]:
     """Yields each page's parents for `verify` and `plan`; `given` returns the fields that records do not carry."""
     table = parents.table
     for page in parents.pages(client):
