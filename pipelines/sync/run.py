@@ -48,15 +48,7 @@ def sync(
 def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequest, watch: Watch) -> Outcome:
     import dlt
 
-    session = Session(
-        max_records=request.package_records,
-        max_seconds=request.package_seconds,
-        window=request.window,
-        ids=request.ids,
-        backfill=request.backfill,
-        shard=_shard_of(source, target),
-    )
-    outcome = Outcome(source.name, started_at=_now())
+    session, outcome = _session(request, _shard_of(source, target)), Outcome(source.name, started_at=_now())
     pipeline = dlt.pipeline(
         source.name,
         pipelines_dir=str(folder),
@@ -68,7 +60,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     try:
         if session.shard.number == 1:
             lost |= find_lost_rows(pipeline, source)
-            if not session.ids:  # which may be what is lost; what stays so, the next sync and `gaps` tell
+            if not session.ids:  # the ids may be what is lost; the next sync and `gaps` report the rest
                 session.failures += map(Failure, describe_lost_rows(source, lost))
         while not session.done:
             # Another writer may have taken over a lock that was lost, as after a restart of the database.
@@ -76,18 +68,35 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
     except BaseException as error:
-        outcome.error = "interrupted" if interrupted(error) else explain(error)
-        outcome.error_kind = type(root_cause(error)).__name__
-        if interrupted(error):  # dlt wraps Ctrl-C in an error of its own while it loads
-            raise KeyboardInterrupt from None
-        if not isinstance(error, Exception):  # a scheduler ends its tasks by SystemExit
-            raise
+        _fail(outcome, error)
     finally:
         _close(outcome, session)
         # Also after an error: a run that failed must be in the table.
         write_run(pipeline, source, outcome, lost, session.shard, by_id=bool(session.ids))
         pipeline.deactivate()
     return outcome
+
+
+def _session(request: SyncRequest, shard: Shard) -> Session:
+    """Returns a session that reads what is requested."""
+    return Session(
+        max_records=request.package_records,
+        max_seconds=request.package_seconds,
+        window=request.window,
+        ids=request.ids,
+        backfill=request.backfill,
+        shard=shard,
+    )
+
+
+def _fail(outcome: Outcome, error: BaseException) -> None:
+    """Adds the error to the outcome. Raises it again if it must end the process."""
+    outcome.error = "interrupted" if interrupted(error) else explain(error)
+    outcome.error_kind = type(root_cause(error)).__name__
+    if interrupted(error):  # dlt wraps Ctrl-C in an error of its own while it loads
+        raise KeyboardInterrupt from None
+    if not isinstance(error, Exception):  # a scheduler ends its tasks by SystemExit
+        raise error
 
 
 def _shard_of(source: Source, target: Target) -> Shard:

@@ -1,6 +1,6 @@
 """One canary for each private part of dlt in use: it fails with a sentence that says what changed and what breaks.
 
-The parts stand behind two doors: sources/_incremental/dlt_*.py and pipelines/destinations/_dlt. `.ci/newest` runs
+The parts stand behind two doors: sources/_dlt/internals.py and pipelines/destinations/_dlt. `.ci/newest` runs
 this file on the newest dlt, so each canary imports what it watches by itself and uses nothing of conftest.py.
 """
 
@@ -503,7 +503,7 @@ def test_the_client_of_a_destination(db: duckdb.DuckDBPyConnection, tmp_path: Pa
 
 
 def doors() -> list[Path]:
-    return [*ROOT.glob("pipelines/destinations/_dlt/*.py"), *ROOT.glob("sources/_incremental/dlt_*.py")]
+    return [*ROOT.glob("pipelines/destinations/_dlt/*.py"), ROOT / "sources/_dlt/internals.py"]
 
 
 def test_every_import_of_a_door_has_a_canary() -> None:
