@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.reader import Reader, reading
@@ -141,22 +142,29 @@ def _change(
         # Without a first load there is no schema to load into.
         if all(one.source != source.name for one in source_states(target)):
             return None
-        pipeline = dlt.pipeline(
-            source.name,
-            pipelines_dir=str(folder),
-            destination=target.dlt_destination,
-            dataset_name=source.name,
-        )
-        try:
-            pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
-            forget_row_counts(pipeline)
-        except Exception as error:
-            if interrupted(error):
-                raise KeyboardInterrupt from None
-            raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
-        finally:
-            pipeline.deactivate()
+        _load(target, source, folder, resource)
     return changed
+
+
+def _load(target: Target, source: Source, folder: Path, resource: Callable[[], DltResource]) -> None:
+    """Loads one package of proofs and state. Raises GaplessError."""
+    import dlt
+
+    pipeline = dlt.pipeline(
+        source.name,
+        pipelines_dir=str(folder),
+        destination=target.dlt_destination,
+        dataset_name=source.name,
+    )
+    try:
+        pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
+        forget_row_counts(pipeline)
+    except Exception as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from None
+        raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
+    finally:
+        pipeline.deactivate()
 
 
 def _set_back(row: ProofRow, to: datetime) -> ProofRow:
