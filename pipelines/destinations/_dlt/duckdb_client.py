@@ -70,9 +70,9 @@ class MergeFromFiles(DuckDbClient):
 
 
 def _literal(path: str) -> str:
-    """Returns a path as SQL text. dlt cuts statements at `;` and DuckDB takes a path for a pattern, so every unusual
-    byte becomes a wildcard."""
-    return "'" + re.sub(rb"[^/.a-zA-Z0-9_-]", b"?", path.encode()).decode() + "'"
+    """Returns a path as SQL text. dlt cuts statements at `;` and DuckDB takes a path for a pattern, so unusual
+    characters become wildcards: `*` beyond ASCII, where `?` is a byte in DuckDB 1 and a character in DuckDB 2."""
+    return "'" + re.sub(r"[^\x00-\x7f]+", "*", re.sub(r"[^/.a-zA-Z0-9_\x80-\U0010ffff-]", "?", path)) + "'"
 
 
 def _is_merged(table: PreparedTableSchema) -> bool:
