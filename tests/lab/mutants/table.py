@@ -37,16 +37,17 @@ MUTANTS = (
     ),
     mutant(
         "compare times as strings", "sources/_ledger/walk_state.py",
-        "all(record.created_at < floor for", "all(str(record.created_at) < str(floor) for",
+        "all(at < floor for", "all(str(at) < str(floor) for",
         "tests/stateful/test_state_machine.py -k instants",
     ),
     mutant(
         "the closed interval made open", "sources/_ledger/walk_state.py",
-        "all(record.created_at < floor for", "all(record.created_at <= floor for", WALK,
+        "all(at < floor for", "all(at <= floor for", WALK,
     ),
     mutant(
         "the watermark moves at the first page", "sources/_incremental/newest_first.py",
-        "and progress.finish()", "and progress.finish()\n            progress.watermark = walk.top", WALK,
+        "and progress.finish(filtered)",
+        "and progress.finish(filtered)\n            progress.watermark = walk.top", WALK,
     ),
     mutant(
         "another account's listing is believed to go on", "sources/_ledger/walk_state.py",
@@ -62,7 +63,7 @@ MUTANTS = (
     ),
     mutant(
         "the future moves the watermark", "sources/_ledger/walk_state.py",
-        "for r in page.records if r.created_at <= now]", "for r in page.records]", WALK,
+        "[at for at in page.times if at <= now],", "[at for at in page.times],", WALK,
     ),
     mutant(
         "the future moves a parent's watermark", "sources/_ledger/per_parent.py",
@@ -75,12 +76,12 @@ MUTANTS = (
     ),
     mutant("no loop guard", "sources/_http/paging.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
     mutant(
-        "a count is believed for ever", "sources/kizen/__init__.py",
-        " or known.listed_at + relist_after <= rounds.now", "", "tests/sources/test_kizen.py",
+        "a count is believed for ever", "sources/_incremental/detail_feed.py",
+        " or known.listed_at + relist_after <= per.now", "", "tests/sources/test_kizen.py",
     ),
     mutant(
         "proofs ignore the initial value", "sources/_ledger/per_parent.py",
-        "return None if _before(self.kept.since, known.covered_from) else known", "return known",
+        "return None if _before(self.to_load.since, known.covered_from) else known", "return known",
         "tests/sources/test_tines.py tests/sources/test_kizen.py",
     ),
     mutant(
@@ -89,7 +90,7 @@ MUTANTS = (
     ),
     mutant(
         "a parent with a bad record is not read whole", "sources/_ledger/per_parent.py",
-        "if known is None or self.window or parent in self._holding_letters:",
+        "if known is None or self.window or parent in self._parents_with_dead_letters:",
         "if known is None or self.window:", "tests/stateful/test_state_machine.py -k heals",
     ),
     # what is loaded
@@ -100,16 +101,16 @@ MUTANTS = (
     ),
     mutant(
         "no dedupe in a package", "sources/_ledger/package.py",
-        "stale = seen.intersection(some.ids)", "stale = set[str]()", "tests/stateful/test_state_machine.py -k twice",
+        "stale = seen.intersection(rows.ids)", "stale = set[str]()", "tests/stateful/test_state_machine.py -k twice",
     ),
     Mutant(
         "the first seen wins", "sources/_ledger/package.py",
-        (("in reversed(columns):", "in columns:"), ("return kept[::-1]", "return kept")),
+        (("in reversed(columns):", "in columns:"), ("return batches[::-1]", "return batches")),
         "tests/stateful/test_state_machine.py -k twice",
     ),
     mutant(
         "children are not replaced", "sources/_extract/resource.py",
-        '"_dlt_root_id": {"root_key": True},', '"_dlt_root_id": {},',
+        'ROOT_ID: {"root_key": True},', "ROOT_ID: {},",
         "tests/sources/test_kizen.py tests/sources/test_omni.py",
     ),
     mutant(
@@ -119,17 +120,18 @@ MUTANTS = (
     # the ledger
     mutant(
         "dead letters are forgotten", "sources/_ledger/ledger.py",
-        "return [row for row, completed in rows if row.stream == stream and",
-        "return [row for row, completed in [] if",
+        'for row, completed in rows if not (row["healed_at"]',
+        'for row, completed in [] if not (row["healed_at"]',
         f"{RULES} -k heals",
     ),
     mutant(
         "healed before it is committed", "pipelines/sync/history.py",
-        "where healed_at is not null and {completed}", "where healed_at is not null", f"{RULES} -k heals",
+        "where healed_at is not null and {is_completed(loads)}", "where healed_at is not null", f"{RULES} -k heals",
     ),
     mutant(
         "proofs of loads that broke off are believed", "sources/_ledger/ledger.py",
-        "for row, completed in self._rows(COVERAGE) if completed]", "for row, completed in self._rows(COVERAGE)]",
+        "Coverage.model_validate(row) for row, completed in rows if completed}",
+        "Coverage.model_validate(row) for row, _ in rows}",
         "tests/stateful/test_state_machine.py -k broke",
     ),
     mutant(
@@ -138,12 +140,12 @@ MUTANTS = (
     ),
     mutant(
         "rows below nothing stay", "pipelines/sync/history.py",
-        "_without_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
+        "_delete_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
     ),
     mutant(
         "a loss is said once", "pipelines/sync/history.py",
-        "for table, rows in lost.items()}\n                in_place",
-        "for table, rows in ()}\n                in_place",
+        "+ rows for table, rows in lost.items()}",
+        "+ rows for table, rows in ()}",
         "tests/stateful/test_accidents.py -k until",
     ),
     # HTTP
@@ -230,16 +232,16 @@ MUTANTS = (
         "tests/commands/test_shards.py -k letter",
     ),
     mutant(
-        "a copy begins anew each time", "pipelines/destination_copy.py",
+        "a copy begins anew each time", "pipelines/destination_copy/dataset.py",
         'copied["load"] = loads[-1]', "pass", "tests/commands/test_copy.py -k is_the_file or interrupted",
     ),
     mutant(
-        "a copy forgets the file's healed letters", "pipelines/destination_copy.py",
-        'client.execute_sql(f"delete from {letters} where _dlt_id = %s", letter)', "pass",
+        "a copy forgets the file's healed letters", "pipelines/destination_copy/dataset.py",
+        'client.execute_sql(f"delete from {letters} where {ROW_ID} = %s", letter)', "pass",
         "tests/commands/test_copy.py",
     ),
     mutant(
-        "a copy leaves out what the destination cannot store in silence", "pipelines/destination_copy.py",
+        "a copy leaves out what the destination cannot store in silence", "pipelines/destination_copy/dataset.py",
         "        refused.add(Batch(DEAD_LETTERS, [letter]))\n", "        return\n",
         "tests/commands/test_copy.py -k store",
     ),
@@ -249,7 +251,7 @@ MUTANTS = (
         "tests/stateful/test_accidents.py -k scheduler",
     ),
     mutant(
-        "no index for what a merge looks up", "pipelines/destinations/postgres.py",
+        "no index for what a merge looks up", "pipelines/destinations/_dlt/postgres_client.py",
         "for c in columns} and not generate_alter and", "for c in columns} and False and",
         "tests/destinations/test_postgres.py -k index",
     ),
