@@ -91,7 +91,7 @@ MUTANTS = (
     mutant(
         "a parent with a bad record is not read whole", "sources/_ledger/per_parent.py",
         "if known is None or self.window or parent in self._parents_with_dead_letters:",
-        "if known is None or self.window:", "tests/stateful/test_state_machine.py -k heals",
+        "if known is None or self.window:", "tests/sources/test_tines.py -k heals",
     ),
     # what is loaded
     mutant(
