@@ -109,7 +109,7 @@ def test_appending_must_be_accepted(folder: Callable[[str], Land]) -> None:
     done = CliRunner().invoke(app, ["sync", "tines", "--destination", "filesystem"])
     assert (done.exit_code, "--accept-append" in done.stderr, here.world.asked()) == (2, True, 0)
     done = CliRunner().invoke(app, ["sync", "tines", "--destination", "filesystem", "--accept-append"])
-    assert (done.exit_code, "the newest _dlt_load_id" in done.stderr) == (0, True)
+    assert (done.exit_code, "the newest completed _dlt_load_id" in done.stderr) == (0, True)
     with pytest.raises(WrongSettings, match="one writer at a time"):
         Target.find("filesystem", Shard.parse("1/2"), True)
 

@@ -149,7 +149,7 @@ def test_the_tutorial_from_keys_to_a_chart(
 
     The demo has its fixture, and the page is served in tests/integrations/test_ui.py: here it says where.
     """
-    for part, instead in {"find_spec": True, "_app": None, "_serve": None}.items():
+    for part, instead in {"find_spec": True, "_app": None, "_run": None}.items():
         monkeypatch.setattr(server, part, lambda *_, instead=instead: instead)
     said, ran = "", list[str]()
     for language, block in blocks(TUTORIAL, "sh", "text"):

@@ -180,7 +180,16 @@ Dying()
 raise RuntimeError("the end canary-key")
 """
     for locale in ("C.UTF-8", "C"):
-        done = python("-c", script, LC_ALL=locale, PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
+        # A process of its own: the locale is read when Python starts.
+        c_locale = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, **c_locale},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         events = [json.loads(line) for line in done.stderr.splitlines()]
         assert "canary" not in done.stderr
         assert {"warning", "log", "stderr", "error"} == {event["event"] for event in events}

@@ -18,10 +18,6 @@ Begin = Callable[[Any], World]
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-PLAIN = pytest.param({}, marks=pytest.mark.sweep)
-"""What the other ones have, too."""
-
-
 @pytest.mark.parametrize(
     "how",
     [

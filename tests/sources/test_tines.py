@@ -24,10 +24,6 @@ def filled(actions: int = 5, logs: int = 40, **how: Any) -> TinesFake:
     return fake
 
 
-PLAIN = pytest.param({}, marks=pytest.mark.sweep)
-"""What the other ones have, too."""
-
-
 @pytest.mark.parametrize(
     "how",
     [

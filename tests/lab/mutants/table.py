@@ -91,7 +91,7 @@ MUTANTS = (
     mutant(
         "a parent with a bad record is not read whole", "sources/_ledger/per_parent.py",
         "if known is None or self.window or parent in self._parents_with_dead_letters:",
-        "if known is None or self.window:", "tests/stateful/test_state_machine.py -k heals",
+        "if known is None or self.window:", "tests/sources/test_tines.py -k heals",
     ),
     # what is loaded
     mutant(
@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     mutant(
         "children are not replaced", "sources/_extract/resource.py",
-        'ROOT_ID: {"root_key": True},', 'ROOT_ID: {},',
+        'ROOT_ID: {"root_key": True},', "ROOT_ID: {},",
         "tests/sources/test_kizen.py tests/sources/test_omni.py",
     ),
     mutant(
@@ -120,8 +120,8 @@ MUTANTS = (
     # the ledger
     mutant(
         "dead letters are forgotten", "sources/_ledger/ledger.py",
-        "for row, completed in rows if not (row",
-        "for row, completed in [] if not (row",
+        'for row, completed in rows if not (row["healed_at"]',
+        'for row, completed in [] if not (row["healed_at"]',
         f"{RULES} -k heals",
     ),
     mutant(
@@ -130,7 +130,8 @@ MUTANTS = (
     ),
     mutant(
         "proofs of loads that broke off are believed", "sources/_ledger/ledger.py",
-        "for row, completed in rows if completed}", "for row, completed in rows}",
+        "Coverage.model_validate(row) for row, completed in rows if completed}",
+        "Coverage.model_validate(row) for row, _ in rows}",
         "tests/stateful/test_state_machine.py -k broke",
     ),
     mutant(
@@ -143,7 +144,8 @@ MUTANTS = (
     ),
     mutant(
         "a loss is said once", "pipelines/sync/history.py",
-        "+ rows for table, rows in lost.items()}", "+ rows for table, rows in ()}",
+        "+ rows for table, rows in lost.items()}",
+        "+ rows for table, rows in ()}",
         "tests/stateful/test_accidents.py -k until",
     ),
     # HTTP
@@ -249,7 +251,7 @@ MUTANTS = (
         "tests/stateful/test_accidents.py -k scheduler",
     ),
     mutant(
-        "no index for what a merge looks up", "pipelines/destinations/postgres.py",
+        "no index for what a merge looks up", "pipelines/destinations/_dlt/postgres_client.py",
         "for c in columns} and not generate_alter and", "for c in columns} and False and",
         "tests/destinations/test_postgres.py -k index",
     ),
