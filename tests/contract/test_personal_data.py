@@ -14,7 +14,7 @@ from gapless.pipelines.destinations import target
 from gapless.sources._extract.resource import shapes
 from gapless.sources._schema.privacy import Privacy
 from tests.contract.commands import gapless
-from tests.contract.conftest import Begin
+from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.sources.test_security import written
 
@@ -60,6 +60,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
+@of(NAMES[2], NAMES[-1])
 def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Path, tmp_path: Path) -> None:
     """In every text, in unknown fields, in a record that cannot be read: no file has it in clear, no line says it."""
     fake = subject.filled(2, 5)

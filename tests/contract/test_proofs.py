@@ -67,6 +67,7 @@ def _repair_broken_off(subject: Subject, here: World, after: int) -> bool:
     return ended == 0
 
 
+@of(NAMES[0], NAMES[-1])
 def test_a_repair_that_is_broken_off(subject: Subject, synced: World) -> None:
     """While it reads what is missing: `gaps` still says so, and the next one goes to the end."""
     synced.fake.requests.clear()
@@ -136,6 +137,7 @@ def test_plan(subject: Subject, synced: World) -> None:
     assert not set(LEDGER_TABLES) & told.keys()
 
 
+@of(NAMES[1], NAMES[-1])
 def test_backfill(subject: Subject, synced: World) -> None:
     """Broken off it keeps what it has; the next one reads the rest; done once, it is not done again."""
     whole = _prepared[subject.name].requests
