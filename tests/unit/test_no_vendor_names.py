@@ -25,6 +25,7 @@ MAY_NAME = {
     "tests/lab/faultlab/paging_faults.py": "declared data: how each vendor pages",
     "tests/lab/faultlab/kills.py": "declared data: statements of a sync",
     "tests/lab/faultlab/plain_dlt.py": "the same vendor by dlt's own means",
+    "tests/unit/test_support.py": "one vendor, for the tests' own means",
     "tests/unit/test_dlt_canaries.py": "a setting in a sentence",
     "tests/docs/test_import_name.py": "as the pages",
     "tests/integrations/million.py": "makes a million rows by hand, to be looked at",
