@@ -1,6 +1,6 @@
 """Declares once the settings that all sources share, with their bounds. A source's own settings are in its function.
 
-A setting's full name carries the source's name (`tines_lag`, in the environment `TINES_LAG`); the `gapless_` ones
+A setting's full name carries the source's name (`acme_lag`, in the environment `ACME_LAG`); the `gapless_` ones
 hold for all sources alike.
 """
 

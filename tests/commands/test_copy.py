@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
 from typing import Any
 
 import dlt
@@ -26,12 +25,12 @@ from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+from tests.contract.subject import subject
 from tests.support.oracle import mismatches
 from tests.support.postgres import Reader, Server
 from tests.support.world import World, some
 
-SIZES = {"omni": (4, {"logs": 12}), "sequence": (40, {}), "kizen": (3, {"logged": 10}), "tines": (4, {"logs": 12})}
-TEXT = {"omni": "summary", "sequence": "origin", "kizen": "notes", "tines": "message"}
+TEXT = {name: subject(name).text for name in SOURCES}
 MESSAGE = {"id": "m", "channel": "SMS", "direction": "INBOUND", "body": "\0"}
 
 
@@ -94,9 +93,8 @@ def values(rows: list[tuple[Any, ...]], names: list[str], is_json: set[str]) -> 
 @pytest.fixture
 def copied(server: Server, world: Callable[[Any], World]) -> Callable[..., Copied]:
     def begin(name: str) -> Copied:
-        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=4)
-        number, more = SIZES[name]
-        fake.seed(number, **more)
+        fake = subject(name).empty(page_cap=4)
+        fake.fill(4, 12)
         url = server.database()
         return Copied(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url), url)
 

@@ -17,10 +17,9 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ledger import gaps as seeking
 from gapless.sources import SOURCES
-from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
-from gapless.sources.tines.fake import TinesFake
+from tests.contract.subject import subject
 from tests.support.world import World, some
 
 Begin = Callable[[Any], World]
@@ -57,12 +56,9 @@ def change(here: World, statement: str) -> None:
 
 
 def fakes(name: str) -> Any:
-    made: dict[str, Any] = {
-        "omni": OmniFake(), "sequence": SequenceFake(), "kizen": KizenFake(), "tines": TinesFake(),
-    }  # fmt: skip
-    more = {"sequence": {}, "kizen": {"logged": 12}}
-    made[name].seed(4, **more.get(name, {"logs": 12}))
-    return made[name]
+    fake = subject(name).empty()
+    fake.fill(4, 12)
+    return fake
 
 
 def test_before_anything(world: Begin) -> None:
@@ -93,12 +89,11 @@ def test_an_interrupted_walk(world: Begin) -> None:
     assert "no gaps" in CliRunner().invoke(app, ["gaps"]).stdout
 
 
-@pytest.mark.parametrize("name", some(["omni", "kizen", "tines"], "tines"))
+@pytest.mark.parametrize("name", some([name for name in SOURCES if SOURCES[name].split_by], "tines"))
 def test_parents(name: str, world: Begin) -> None:
     """One that fails, one that was never asked, one whose proof was taken back; an action without logs is none."""
     here = world(fakes(name))
-    table = here.fake.truth()[{"omni": "leads", "kizen": "activities", "tines": "actions"}[name]]
-    ids = [str(row["leadId" if name == "omni" else "id"]) for row in table]
+    ids = [str(parent) for parent in subject(name).parents(here.fake)]
     here.fake.failing[f"/{ids[0]}/"] = 403
     assert here.sync().outcome == "partial"
     change(here, f"delete from coverage where parent = '{ids[1]}'")
@@ -129,10 +124,10 @@ def test_a_lead_is_asked_for_alone(world: Begin) -> None:
     here.assert_exact()
 
 
-@pytest.mark.parametrize("name", some(SOURCES, "tines"))
-def test_state_set_back(name: str, world: Begin) -> None:
+def test_state_set_back(world: Begin) -> None:
     """After `state rewind` and `state reset` every parent is a gap until the next sync; also one that the vendor
     lists no longer, or without a record that is left."""
+    name = "tines"
     here = world(fakes(name))
     here.synced()
     ((parents,),) = here.sql("select count(*) from coverage")
@@ -141,11 +136,10 @@ def test_state_set_back(name: str, world: Begin) -> None:
         assert CliRunner().invoke(app, ["state", *command, "--yes"]).exit_code == 0
         gaps = found()
         assert kinds(gaps) == {"set back": parents}
-    if name == "tines":
-        first, second, *_ = here.fake.truth()["actions"]
-        here.fake.delete_action(first["id"])
-        for log in [log for log in here.fake.truth()["action_logs"] if log["action_id"] == second["id"]]:
-            here.fake.delete(log["id"])
+    first, second, *_ = here.fake.truth()["actions"]
+    here.fake.delete_action(first["id"])
+    for log in [log for log in here.fake.truth()["action_logs"] if log["action_id"] == second["id"]]:
+        here.fake.delete(log["id"])
     fill(gaps)
 
 
@@ -161,23 +155,6 @@ def test_a_parent_that_failed_and_went(world: Begin) -> None:
     here.fake.delete_type(kind)
     fill(gaps)
     assert here.sql("select count(*) from coverage where error like 'gone:%'") == [(1,)]
-
-
-@pytest.mark.sweep
-@pytest.mark.parametrize("name", ["kizen", "tines"])
-def test_dead_letters(name: str, world: Begin) -> None:
-    """A record that cannot be read is asked for first by the next sync."""
-    here = world(fakes(name))
-    if name == "kizen":
-        bad, field = here.fake.add_logged(here.fake.add_type()["id"], notes=[]), "notes"
-    else:
-        bad, field = here.fake.add_log(here.fake.add_action()["id"], message=[]), "message"
-    assert here.sync().outcome == "partial"
-    (gap,) = found()
-    assert (gap["kind"], str(bad["id"]) in gap["why"]) == ("dead letter", True)
-    here.fake.change(bad["id"], **{field: "mended"})
-    fill([gap])
-    here.assert_exact()
 
 
 @pytest.mark.sweep

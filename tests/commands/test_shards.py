@@ -27,6 +27,7 @@ from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
+from tests.contract.subject import subject
 from tests.support import warm
 from tests.support.oracle import mismatches
 from tests.support.postgres import OwnServer, Reader, Server
@@ -116,7 +117,7 @@ def test_shards_that_start_at_once_are_one_sync(name: str, fleet: Callable[..., 
     """Four on an empty database, which all of them find without tables; a record nobody can read is one's alone; then
     what is new, by a whole sync and by three: exact each time."""
     here = fleet(name)
-    text = {"omni": "summary", "kizen": "notes", "tines": "message"}[name]
+    text = subject(name).text
     bad = _add(here.fake, name, **{text: []})["id"]
     codes = here.sync(4)
     assert sorted(codes) == [0, 0, 0, 3], (here.world.folder / "syncer.log").read_text()

@@ -15,10 +15,8 @@ from typer.testing import CliRunner, Result
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES
-from gapless.sources.kizen.fake import KizenFake
-from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
-from gapless.sources.tines.fake import TinesFake
+from tests.contract.subject import subject
 from tests.support.world import some
 
 TREES = {source: SOURCES[source].main for source in SOURCES}
@@ -31,17 +29,9 @@ def gapless(*args: str, **kwargs: Any) -> Result:
 
 def vendor(source: str) -> Any:
     """A vendor with more than one sync needs to ask again for what it has."""
-    fakes: dict[str, Any] = {
-        "omni": OmniFake(),
-        "sequence": SequenceFake(),
-        "kizen": KizenFake(),
-        "tines": TinesFake(page_cap=4, order="newest"),
-    }
-    seeds: dict[str, Any] = {"omni": (2, 8), "sequence": (600, None), "kizen": (1, 8), "tines": (2, 24)}
-    first, second = seeds[source]
-    word = "logged" if source == "kizen" else "logs"
-    fakes[source].seed(first, **({word: second} if second else {}))
-    return fakes[source]
+    fake = subject(source).empty(page_cap=100 if SOURCES[source].stream.walks else 4)
+    fake.fill(2, 600 if SOURCES[source].stream.walks else 24)
+    return fake
 
 
 def lose(source: str, folder: Path, where: str = "true") -> None:

@@ -14,16 +14,11 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
-from gapless.sources import SOURCES
-from gapless.sources.kizen.fake import KizenFake
-from gapless.sources.omni.fake import OmniFake
-from gapless.sources.sequence.fake import SequenceFake
-from gapless.sources.tines.fake import TinesFake
 from tests.commands.test_state import lose
-from tests.support.world import LET_THROUGH, World, some
+from tests.contract.subject import subject
+from tests.support.world import LET_THROUGH, World
 
 Begin = Callable[[Any], World]
-MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
 
 
 def verify(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -42,39 +37,9 @@ def numbers(found: dict[str, Any]) -> dict[str, int]:
 
 
 def vendor(name: str) -> Any:
-    fakes: dict[str, Any] = {
-        "omni": OmniFake(),
-        "sequence": SequenceFake(page_cap=10),
-        "kizen": KizenFake(page_cap=10),
-        "tines": TinesFake(page_cap=5),
-    }
-    seeds: dict[str, Any] = {"omni": (5, {"logs": 24}), "sequence": (40, {}), "kizen": (3, {"logged": 30})}
-    number, more = seeds.get(name, (5, {"logs": 40}))
-    fakes[name].seed(number, **more)
-    return fakes[name]
-
-
-@pytest.mark.parametrize("name", some(SOURCES, "omni", "sequence"))  # of Tines: test_proofs_postgres
-def test_what_was_deleted_here_is_found_and_brought_back(name: str, world: Begin) -> None:
-    """Behind gapless' back: `gaps` tells what fills it, --repair brings it back, exactly. What the vendor deleted is
-    kept and no error."""
-    here = world(vendor(name))
-    here.synced()
-    code, found = verify("--whole")
-    truth = here.fake.truth()[MAIN[name]]
-    assert (code, found["served"], found["here"], numbers(found)) == (0, len(truth), len(truth), {})
-    here.fake.delete(truth[0]["id"])
-    lost = [str(row["id"]) for row in truth[1:8]]
-    lose(name, here.folder, f"id in ({', '.join(map(repr, lost))})")
-    code, found = verify("--whole")
-    assert (code, found["by"], numbers(found)) == (3, "ids", {"missing": 7, "kept": 1})
-    assert sorted(record for ids in found["absent"].values() for record in ids) == sorted(lost)
-    gaps = json.loads(CliRunner().invoke(app, ["gaps", "--json"]).stdout)["gaps"]
-    assert {gap["fill"] for gap in gaps} == {f"gapless verify {name} --repair"}
-    result = CliRunner().invoke(app, ["verify", "--repair"])
-    assert (result.exit_code, "7 records were brought back" in result.stdout) == (0, True), result.output
-    here.assert_exact({MAIN[name]: here.fake.truth()[MAIN[name]]})
-    assert CliRunner().invoke(app, ["gaps"]).exit_code == 0
+    fake = subject(name).empty(page_cap=10)
+    fake.fill(5, 40)
+    return fake
 
 
 def test_sequence_by_its_total(world: Begin) -> None:

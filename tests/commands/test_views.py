@@ -43,7 +43,6 @@ from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS
 
 VIEWS = {view.name: view for view in refresh.views()}
 every_view = pytest.mark.parametrize("name", VIEWS)
-SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
 ALIEN = "America/New_York"
 """The reader's time zone must not matter; Postgres has another one."""
 EDGES = [
@@ -89,9 +88,9 @@ class Both:
 def vendors() -> Iterator[Vendors]:
     with ExitStack() as stack:
         found = Vendors({}, {**CREDENTIALS, **IN_A_HURRY})
-        for name, (number, more) in SIZES.items():
+        for name in SOURCES:
             fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
-            fake.seed(number, **more)
+            fake.fill(4, 20)
             found.fakes[name] = fake
             found.settings[f"{name.upper()}_BASE_URL"] = stack.enter_context(serve(fake.handle))
         yield found

@@ -12,8 +12,9 @@ import pytest
 
 from gapless.pipelines.destinations import target
 from gapless.sources._extract.resource import shapes
+from gapless.sources._schema.privacy import Privacy
 from tests.contract.commands import gapless
-from tests.contract.conftest import Begin
+from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.sources.test_security import written
 
@@ -59,6 +60,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
+@of(NAMES[2], NAMES[-1])
 def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Path, tmp_path: Path) -> None:
     """In every text, in unknown fields, in a record that cannot be read: no file has it in clear, no line says it."""
     fake = subject.filled(2, 5)
@@ -83,3 +85,13 @@ def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Pat
         table, _, column = where.rpartition(".")
         cells = [str(cell).strip('"') for (cell,) in here.sql(f'select "{column}" from {table}') if cell is not None]
         assert [cell for cell in cells if action == "drop" or not re.fullmatch("[0-9a-f]{64}", cell)] == []
+
+
+def test_ids_cannot_be_hashed(subject: Subject) -> None:
+    """Every id by which rows are joined is refused, as joins would break."""
+    source = subject.source
+    schemas = [shape for table in source.tables for shape in table.schema.tree()]
+    joined = {f"{subject.main}.{source.stream.column}"} if source.stream.column else set()
+    for column in joined | {f"{table.name}.{key}" for table in source.tables for key in table.key if "id" in key}:
+        with pytest.raises(ValueError, match="cannot be hashed"):
+            Privacy.parse(f"{column}=hash", "key", schemas, "X_PRIVACY")

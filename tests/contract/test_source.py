@@ -15,7 +15,7 @@ from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
 from gapless.sources._ledger.session import Session
-from tests.contract.conftest import Begin
+from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.support.world import World
 
@@ -45,6 +45,7 @@ def _pipeline(here: World) -> dlt.Pipeline:
     )
 
 
+@of(NAMES[1], NAMES[-1])
 def test_plain_dlt(subject: Subject, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source is an ordinary dlt source, with no setting and nothing else of `pipelines`: after an error the same
     object begins anew, instead of bringing nothing and calling it done; run once more it sees what changed."""

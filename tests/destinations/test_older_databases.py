@@ -27,7 +27,7 @@ from tests.support.world import World
 SAMPLES = Path(__file__).parents[1] / "samples" / "databases"
 WRITTEN = ("omni", "sequence", "kizen", "tines")
 """Whose datasets the file of 0.1.0 holds."""
-MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
+MAIN = {name: source.main.name for name, source in SOURCES.items()}
 LISTINGS_ONLY = "kizen"
 """Whose backfill broke off before it had read a record."""
 RUNS = "select run_id, started_at, finished_at, outcome, rows, requests, error, version from runs"

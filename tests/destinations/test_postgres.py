@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ from tests.support.world import CREDENTIALS, World, some
 
 Begin = Callable[[Any], World]
 TYPES = {"VARCHAR": "character varying", "DOUBLE": "double precision", "JSON": "jsonb"}
-SIZES = {"omni": (4, {"logs": 16}), "sequence": (30, {}), "kizen": (3, {"logged": 12}), "tines": (4, {"logs": 20})}
 NUL = "holds the character U+0000, which Postgres cannot store"
 HUGE = "holds a number of 10,000 digits or more, which Postgres cannot store"
 UNSTORABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
@@ -69,11 +67,8 @@ UNSTORABLE: dict[str, list[tuple[dict[str, Any], str]]] = {
 }
 """What sound JSON Postgres cannot store, at every level, and the reason it must be given. HUGE is on the wire
 1e200000."""
-LOGS = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
-LOOKS_ALIKE = {
-    "omni": {"summary": "\\u0000 12e123456"}, "sequence": {"origin": "\\u0000 12e123456"},
-    "kizen": {"notes": "\\u0000 12e123456"}, "tines": {"message": "\\u0000 12e123456"},
-}  # fmt: skip
+LOGS = {name: source.main.name for name, source in SOURCES.items()}
+LOOKS_ALIKE = {name: {subject(name).text: "\\u0000 12e123456"} for name in SOURCES}
 """Just text: a backslash and letters."""
 WAITS = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
 KILLED = """
@@ -125,9 +120,8 @@ class Warehouse:
 @pytest.fixture
 def warehouse(server: Server, world: Begin) -> Callable[..., Warehouse]:
     def begin(name: str, server: Server = server) -> Warehouse:
-        fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
-        number, more = SIZES[name]
-        fake.seed(number, **more)
+        fake = subject(name).empty(page_cap=8)
+        fake.fill(4, 20)
         url = server.database()
         return Warehouse(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url), url)
 
@@ -136,12 +130,7 @@ def warehouse(server: Server, world: Begin) -> Callable[..., Warehouse]:
 
 def add(fake: Any, name: str, **fields: Any) -> Any:
     """One record, of the first parent; its id."""
-    if name == "sequence":
-        return fake.add_log(**fields)["id"]
-    if name == "kizen":
-        return fake.add_logged(fake.truth()["activities"][0]["id"], **fields)["id"]
-    parent = fake.truth()["leads" if name == "omni" else "actions"][0]
-    return fake.add_log(parent["leadId" if name == "omni" else "id"], **fields)["id"]
+    return subject(name).add_one(fake, **fields)
 
 
 @pytest.mark.parametrize("name", some(SOURCES, "omni", "sequence"))

@@ -35,18 +35,18 @@ from gapless.sources import SOURCES
 from gapless.sources._ledger.session import Session
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.sequence.fake import SequenceFake
-from tests.contract.subject import filled
+from tests.contract.subject import filled, subject
 from tests.support import warm
 from tests.support.world import LET_THROUGH, World
 
 Begin = Callable[[Any], World]
 ROOT = Path(__file__).resolve().parents[2]
-MAIN = {"omni": "action_logs", "sequence": "activity_logs", "kizen": "logged_activities", "tines": "action_logs"}
+MAIN = {name: source.main.name for name, source in SOURCES.items()}
 CHILD = {
-    "omni": "action_logs__messages",
-    "sequence": "activity_logs__activity_log_items",
-    "kizen": "logged_activities__fields",
+    name: next((table for table in subject(name).tables if table.startswith(f"{MAIN[name]}__")), None)
+    for name in SOURCES
 }
+"""A table below the records."""
 
 
 def of(*usual: str) -> Any:

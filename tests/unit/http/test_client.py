@@ -139,7 +139,7 @@ def test_own_headers_are_sent() -> None:
     [
         (BASE, "", "x", "/x"),
         (BASE + "/", "/api/", "/x", "/api/x"),
-        (BASE + "/proxy/omni/", "api/v1", "x", "/proxy/omni/api/v1/x"),
+        (BASE + "/proxy/acme/", "api/v1", "x", "/proxy/acme/api/v1/x"),
         (f" {BASE}\n", "api", "", "/api"),
         (BASE, "api", "//evil.test/x", "/api/evil.test/x"),
     ],

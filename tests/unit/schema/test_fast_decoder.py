@@ -182,20 +182,3 @@ def test_ids_cannot_be_hashed(column: str, allowed: bool) -> None:
     else:
         with pytest.raises(ValueError, match=f"X_PRIVACY: events.{column} cannot be hashed"):
             Privacy.parse(rule, "key", [EVENTS.schema], "X_PRIVACY")
-
-
-@pytest.mark.parametrize(
-    ("name", "columns"),
-    [
-        ("omni", "leads.lead_id action_logs.id action_logs.lead_id action_logs__messages.id"),
-        ("sequence", "activity_logs.id activity_logs__activity_log_items.id"),
-        ("kizen", "activities.id logged_activities.id logged_activities.activity_object__id"),
-        ("tines", "actions.id action_logs.id action_logs.action_id action_logs.story_id"),
-    ],
-)
-def test_the_vendors_ids_cannot_be_hashed(name: str, columns: str) -> None:
-    """Every id by which their rows are joined is refused."""
-    schemas = [schema for table in SOURCES[name].tables for schema in table.schema.tree()]
-    for column in columns.split():
-        with pytest.raises(ValueError, match="cannot be hashed"):
-            Privacy.parse(f"{column}=hash", "key", schemas, "X_PRIVACY")
