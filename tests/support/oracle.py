@@ -93,7 +93,7 @@ def _spread(source: str, table: str, values: Row, prefix: str, node: Node) -> Ro
             node.cells[column] = _cell(known[column], value)
         elif child in subject(source).tables:
             node.children[child] = [_item(source, child, item) for item in value or []]
-        elif any(other.startswith(f"{column}__") for other in known):
+        elif any(other.startswith(f"{column}__") for other in known) or _lists(source, child):
             inner = _spread(source, table, value or {}, f"{column}__", node)
             extra |= {name: inner} if inner else {}
         else:
@@ -186,7 +186,13 @@ def _select(name: str, kind: str) -> str:
 
 
 def _children(source: str, table: str) -> list[str]:
-    return [t for t in subject(source).tables if t.startswith(f"{table}__") and "__" not in t[len(table) + 2 :]]
+    """The tables right below; what is below an object's list stands below that one, `table__object__list`."""
+    below = _lists(source, table)
+    return [child for child in below if not any(child.startswith(f"{other}__") for other in below)]
+
+
+def _lists(source: str, table: str) -> list[str]:
+    return [child for child in subject(source).tables if child.startswith(f"{table}__")]
 
 
 # -- side by side ----------------------------------------------------------------------------------
