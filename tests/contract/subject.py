@@ -82,7 +82,7 @@ class Subject:
     json: str = ""
     """A field of any JSON, of the record or of its children."""
     number: tuple[str, ...] = ()
-    """Keys down to a whole number, each but the last to a list of objects."""
+    """Keys down to a whole number, each but the last to an object or a list of objects."""
     marks: frozenset[str] = frozenset()
     """Fields of answers that hold page marks, or ids without being called so."""
     twin: str = ""

@@ -67,7 +67,8 @@ class Misbehaving:
         labels: list[str] = []
         content = dumped(self._marked(json.loads(answer.content), labels))
         content = re.sub(rb'"@@(\d+)@@"', lambda mark: self.raw[labels[int(mark[1])]], content)
-        return httpx.Response(answer.status_code, content=content, headers={"content-type": "application/json"})
+        headers = [(name, value) for name, value in answer.headers.multi_items() if name != "content-length"]
+        return httpx.Response(answer.status_code, content=content, headers=headers)
 
     def _marked(self, value: Any, labels: list[str]) -> Any:
         """With a mark in the place of each bad record."""

@@ -73,7 +73,7 @@ def _put(row: Row, vendor: Subject, role: str, value: Any) -> bool:
         place: Any = row
         for key in vendor.number[:-1]:
             place[key] = place.get(key) or [{"id": "x", "channel": "SMS", "direction": "INBOUND"}]
-            place = place[key][0]
+            place = place[key][0] if isinstance(place[key], list) else place[key]
         if vendor.number:
             place[vendor.number[-1]] = value
         return bool(vendor.number)
