@@ -42,7 +42,7 @@ class ParentFeed:
     """Called with the client and one of the parents."""
     column: str
     """The column of `table` with the id of a record's parent."""
-    given: Callable[[Any], Mapping[str, Any]]
+    given: Callable[[Any], Mapping[str, Any]] = field(default=lambda parent: {}, kw_only=True)
     """Fields that a parent's records do not carry, by JSON name."""
     ping: Callable[[Client], None]
     """Sends one cheap request that needs the key, after many consecutive parents without an answer."""

@@ -67,7 +67,7 @@ class Misbehaving:
         labels: list[str] = []
         content = dumped(self._marked(json.loads(answer.content), labels))
         content = re.sub(rb'"@@(\d+)@@"', lambda mark: self.raw[labels[int(mark[1])]], content)
-        headers = {name: value for name, value in answer.headers.items() if name in ("content-type", "link")}
+        headers = [(name, value) for name, value in answer.headers.multi_items() if name != "content-length"]
         return httpx.Response(answer.status_code, content=content, headers=headers)
 
     def _marked(self, value: Any, labels: list[str]) -> Any:

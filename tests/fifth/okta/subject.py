@@ -40,6 +40,10 @@ SUBJECT = Subject(
     standing=lambda fake: list(fake._rows.values()),
     id="uuid",
     camel=True,
+    with_children={
+        "target": [{"id": "0oa1", "type": "AppInstance", "displayName": "Café intranet"}],
+        "securityContext": {"isProxy": False},
+    },
     child="target",
     child_text="displayName",
     object="actor",
