@@ -135,8 +135,11 @@ class _Parents:
         todo = [parent for parent in parents if reads_empty or parent.count != 0]
         # A fixed seed: the same plan twice shows the same numbers.
         chance = random.Random(0)
+        self._unknown = False
         self._sampled = list(self._sample(chance.sample(todo, min(SAMPLE, len(todo)))))
         self._counted(parents, todo, listing, chance)
+        if self._unknown:
+            found.requests = found.at_most = found.records = found.rows = found.megabytes = None
 
     def _listed(self) -> list[ListedParent]:
         return [parent for page in self._stream.listed_parents(self._client) for parent in page]
@@ -149,7 +152,11 @@ class _Parents:
         """Yields the first page of each parent; skips parents that are forbidden or deleted."""
         for parent in parents:
             try:
-                page = next(self._stream.listed_pages(self._client, parent), None)
+                pages = self._stream.listed_pages(self._client, parent)
+                page = next(pages, None)
+                uncounted = page is not None and page.total is None and parent.count is None
+                # Where nothing says how many a parent has, only a second page shows that the first is not all.
+                self._unknown |= uncounted and self._stream.per_page is not None and next(pages, None) is not None
             except Rejected:
                 continue
             if page:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -104,6 +106,20 @@ def test_an_empty_vendor(world: Begin) -> None:
     """Costs the one request that finds it empty."""
     for name in SOURCES:
         assert plan(world(subject(name).empty()))[1]["requests"] == 1
+
+
+def test_parents_without_any_count(world: Begin) -> None:
+    """Where neither parents nor pages say how many records there are, and there are more pages: unknown, no bound."""
+    here = world(vendor("tines"))
+
+    def uncounted(request: httpx.Request) -> httpx.Response:
+        answer = here.fake.handle(request)
+        text = re.sub(rb'"(logs_count|count)": \d+', rb'"\1": null', answer.content)
+        return httpx.Response(answer.status_code, content=text, headers={"content-type": "application/json"})
+
+    here.intercept = uncounted
+    _, told = plan(here)
+    assert [told[name] for name in ("requests", "at_most", "records", "rows", "megabytes")] == [None] * 5
 
 
 @pytest.mark.parametrize("arguments", [["--since", "then"], ["--since", "2026-02-01", "--until", "2026-01-01"]])
