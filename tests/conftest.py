@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +18,6 @@ from tests.support.scheduler import Scheduler
 from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS, World
 from tests.support.world import settings as settings_of
 
-os.environ["TZ"] = "America/St_Johns"  # half an hour off, and west: whoever forgets the zone is found out
-time.tzset()
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same every time")
 

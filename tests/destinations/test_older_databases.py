@@ -92,7 +92,11 @@ def test_it_is_read(name: str, old: Callable[[str], Old]) -> None:
     assert status["rows"][MAIN[name]] == here.world.sql(f"select count(*) from {MAIN[name]}")[0][0] > 25
     assert status["dead_letters"]["record"] >= 1
     assert coverage["missing"] if name == "sequence" else coverage["failed"] >= 4
-    kinds = [gap["kind"] for gap in told("gaps", name, code=3)["gaps"]]
+    gaps = told("gaps", name, code=3)["gaps"]
+    times = [gap[bound] for gap in gaps for bound in ("since", "until") if gap[bound]]
+    assert times
+    assert [time for time in times if not time.endswith("+00:00")] == []
+    kinds = [gap["kind"] for gap in gaps]
     assert kinds.count("interval" if name == "sequence" else "failing") >= 2
     assert kinds.count("backfill") == 1
     assert here.world.fake.requests == []
