@@ -12,7 +12,7 @@ import pytest
 from gapless.pipelines.outcome import LEDGER_TABLES
 from gapless.sources._ledger.window import instant
 from tests.contract.commands import document, fill, gapless, gaps, lose
-from tests.contract.conftest import Begin, _prepared
+from tests.contract.conftest import NAMES, Begin, _prepared, of
 from tests.contract.subject import Row, Subject
 from tests.support.world import World
 
