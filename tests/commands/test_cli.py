@@ -307,9 +307,7 @@ def test_every(only: Callable[[Any], Any], tmp_path: Path) -> None:
         documents.append(json.loads(running.stdout.readline()))
         _until(lambda: _written_to(tmp_path / "gapless.duckdb"))  # between two rounds nobody else has it open
         here.fake.advance(60)
-        documents += [
-            json.loads(running.stdout.readline()) for _ in range(2)
-        ]  # one may have begun
+        documents += [json.loads(running.stdout.readline()) for _ in range(2)]  # one may have begun
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=30)
     assert [document["exit_code"] for document in documents] == [0, 0, 0]

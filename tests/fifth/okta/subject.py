@@ -40,10 +40,7 @@ SUBJECT = Subject(
     standing=lambda fake: list(fake._rows.values()),
     id="uuid",
     camel=True,
-    with_children={
-        "target": [{"id": "0oa1", "type": "AppInstance", "displayName": "Café intranet"}],
-        "securityContext": {"isProxy": False},
-    },
+    with_children={"target": [{"id": "t"}], "securityContext": {"asNumber": 1}, "actor": {"id": "a"}},
     child="target",
     child_text="displayName",
     object="actor",
