@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import dlt
 
@@ -77,6 +77,8 @@ class DeadLetter(Record):
 
 class StatusChange(Record):
     """The first time a record had a status."""
+
+    parent_columns: ClassVar[frozenset[str]] = frozenset({"record_id"})
 
     record_id: Text
     status: Text

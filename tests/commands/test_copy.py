@@ -94,7 +94,7 @@ def values(rows: list[tuple[Any, ...]], names: list[str], is_json: set[str]) -> 
 def copied(server: Server, world: Callable[[Any], World]) -> Callable[..., Copied]:
     def begin(name: str) -> Copied:
         fake = subject(name).empty(page_cap=4)
-        fake.fill(4, 12)
+        fake.fill(4, 12 if subject(name).parents_table else 40)
         url = server.database()
         return Copied(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url), url)
 

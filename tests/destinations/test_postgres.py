@@ -121,7 +121,7 @@ class Warehouse:
 def warehouse(server: Server, world: Begin) -> Callable[..., Warehouse]:
     def begin(name: str, server: Server = server) -> Warehouse:
         fake = subject(name).empty(page_cap=8)
-        fake.fill(4, 20)
+        fake.fill(4, 20 if subject(name).parents_table else 30)
         url = server.database()
         return Warehouse(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url), url)
 
