@@ -133,7 +133,7 @@ def test_the_commands(land: Any, tmp_path: Path) -> None:
     here.fake.add_log(brandNew={"a": 1})
     assert command("sync", "sequence")[0] == 3
     told = command("status")[1]["sources"]["sequence"]
-    assert told["rows"]["activity_logs"] == 31
+    assert told["rows"]["activity_logs"] == 21
     assert told["dead_letters"] == {"record": 1}
     assert told["drift"] == {"activity_logs": {"rows": 1, "fields": ["brandNew"]}}
     assert told["coverage"]["activity_logs"]["covered_to"].startswith(here.fake.now.isoformat()[:16])
