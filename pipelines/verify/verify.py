@@ -27,6 +27,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
 
@@ -126,8 +127,12 @@ def _ids_to_repair(target: Target, name: str, absent: dict[str, dict[str, dateti
 
 
 def _lost_before(proof: Proof) -> datetime | None:
-    """Returns up to when an absent record is a loss; a newer one is left to the next sync."""
-    return FOR_EVER if proof.covered_to and proof.last_checked_at is None else proof.covered_to
+    """Returns up to when an absent record is a loss; a newer one is left to the next sync.
+
+    A proof that was set back says nothing of what is new: a repair that broke off must not hide what it did not read.
+    """
+    set_back = is_reset(proof.covered_to) or (proof.covered_to and proof.last_checked_at is None)
+    return FOR_EVER if set_back else proof.covered_to
 
 
 class _Comparison:
