@@ -19,13 +19,21 @@ from typing import Any
 from filelock import FileLock
 
 FOLDER = "TESTS_SHARED_FOLDER"
+PREFIX, OWNER = "gapless-tests-", "owner"
 
 
 def begin() -> None:
     """Makes the folder, unless this is a worker of a run that has one."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        os.environ[FOLDER] = tempfile.mkdtemp(prefix="gapless-tests-")
-        Path(os.environ[FOLDER]).chmod(0o755)  # Postgres runs as somebody else
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):  # by runs that were killed
+        with suppress(FileNotFoundError):  # somebody else removes it
+            if not Path("/proc", left.read_text()).exists():
+                _remove(left.parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder.chmod(0o755)  # Postgres runs as somebody else
+    (folder / OWNER).write_text(str(os.getpid()))
+    os.environ[FOLDER] = str(folder)
 
 
 def once(name: str, make: Callable[[Path], Any]) -> Any:
@@ -42,16 +50,26 @@ def once(name: str, make: Callable[[Path], Any]) -> Any:
 
 def end() -> None:
     """Stops what was started, by its number, and removes the folder."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        return
-    folder = Path(os.environ.pop(FOLDER))
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _remove(Path(os.environ.pop(FOLDER)))
+
+
+def _remove(folder: Path) -> None:
     for made in folder.glob("*/made.json"):
         process = json.loads(made.read_text())
-        if isinstance(process, dict) and (pid := process.get("pid")):
+        if isinstance(process, dict) and _works_in(made.parent, pid := process.get("pid", 0)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGQUIT)
                 _wait(pid)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _works_in(folder: Path, pid: int) -> bool:
+    """Whether there is such a process and it is ours: its number may have become somebody else's."""
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def _wait(pid: int, seconds: float = 10) -> None:

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support.shared import FOLDER
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -82,13 +84,13 @@ def run(
 
 @cache
 def _server() -> str:
-    """The address of this process's warm one, which ends with it."""
-    folder = tempfile.TemporaryDirectory(prefix="gapless-warm-")
-    address = f"{folder.name}/socket"
+    """Returns the address of this process's warm one, which ends with it."""
+    folder = tempfile.mkdtemp(prefix="warm-", dir=os.environ.get(FOLDER))  # removed with what all workers share
+    address = f"{folder}/socket"
     paths = [str(ROOT), str(ROOT / ".ci" / "import")]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.warm_server", address],
-        cwd=folder.name,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -99,11 +101,5 @@ def _server() -> str:
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
 
-    def end(inputs: Any = process.stdin) -> None:
-        inputs.close()
-        process.wait(10)
-        process.stdout.close()  # type: ignore[union-attr]
-        folder.cleanup()
-
-    atexit.register(end)
+    atexit.register(process.communicate)  # its stdin ends, and so does it
     return address
