@@ -1,8 +1,8 @@
 """The door to dlt's insides for sources/: all that is imported from below dlt's documented surface.
 
 Documented are `dlt`, `dlt.sources` and `dlt.destinations`. Each entry says what it does, why it is needed and what
-would replace it. tests/test_dlt_canaries.py has one canary for each; tests/test_dlt_door.py keeps such imports out of
-all other files. The door of pipelines/ is pipelines/destinations/_dlt.
+would replace it. tests/unit/test_dlt_canaries.py has one canary for each; test_dlt_door.py beside it keeps such
+imports out of all other files. The door of pipelines/ is pipelines/destinations/_dlt.
 """
 
 from __future__ import annotations

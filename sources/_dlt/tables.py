@@ -1,7 +1,7 @@
 """dlt's own tables and columns in a destination, by name, and the SQL that asks them. Nothing else may name them.
 
-dlt documents them (Destination tables and lineage), but not that they stay as they are: tests/test_dlt_canaries.py
-holds a real load to every name here.
+dlt documents them (Destination tables and lineage), but not that they stay as they are: test_dlt_canaries.py in
+tests/unit compares a real load with every name here.
 """
 
 from __future__ import annotations
