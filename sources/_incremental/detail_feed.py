@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.detail_sync import DetailSync
-from gapless.sources._incremental.listing import Answer, ListedPage, ListedParent, Parents, RawPage, listed_page
+from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, PlainPage, RawPage, listed_page
 from gapless.sources._incremental.parent_listing import listed_parents
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.window import EVERYTHING, Window
@@ -55,7 +55,7 @@ class DetailFeed:
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's listing with its ids and times."""
         for page in self.pages(client, parent.id):
-            yield listed_page(self.listing, Answer(page.records, parent.count))
+            yield listed_page(self.listing, PlainPage(page.records, parent.count))
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns none: the setting `only` names records."""
@@ -66,4 +66,4 @@ class DetailFeed:
 
     def listed_record(self, client: Client, key: str) -> ListedPage:
         """Returns one record by its id."""
-        return listed_page(self.table, Answer([self.record(client, key)]))
+        return listed_page(self.table, PlainPage([self.record(client, key)]))

@@ -12,7 +12,7 @@ from typing import Any
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, Retryable
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.listing import Answer, CursorPage, ListedPage, ListedParent, Parents, listed_page
+from gapless.sources._incremental.listing import CursorPage, ListedPage, ListedParent, Parents, PlainPage, listed_page
 from gapless.sources._incremental.newest_first import newest_first
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
@@ -185,4 +185,4 @@ class Feed:
 
     def oldest_record(self, client: Client) -> ListedPage | None:
         """Returns the oldest record that is served, if the vendor can be asked for it."""
-        return listed_page(self.table, Answer(self.oldest(client))) if self.oldest else None
+        return listed_page(self.table, PlainPage(self.oldest(client))) if self.oldest else None

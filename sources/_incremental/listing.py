@@ -37,7 +37,7 @@ class CursorPage(RawPage, Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class PlainPage:
     """A `RawPage` for an `api.py` whose answer is a plain list."""
 
     records: Sequence[bytes]

@@ -34,7 +34,8 @@ def instant(text: str, setting: str) -> datetime:
     try:
         value = datetime.fromisoformat(str(text).strip())
     except ValueError:
-        raise ValueError(f"{setting}: {text!r} is no ISO 8601 time such as 2026-01-31 or 2026-01-31T08:00Z") from None
+        example = "2026-01-31 or 2026-01-31T08:00Z"
+        raise ValueError(f"{setting}: {text!r} is not an ISO 8601 time such as {example}") from None
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 

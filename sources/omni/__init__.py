@@ -10,7 +10,7 @@ import dlt
 
 from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
-from gapless.sources._incremental.listing import Answer, Parents
+from gapless.sources._incremental.listing import Parents, PlainPage
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange
 from gapless.sources._ledger.window import parse_ids
@@ -46,8 +46,8 @@ ACTION_LOGS = ParentFeed(
 )
 
 
-def _all(logs: list[bytes]) -> Answer:
-    return Answer(logs, len(logs))
+def _all(logs: list[bytes]) -> PlainPage:
+    return PlainPage(logs, len(logs))
 
 
 STREAM = ACTION_LOGS

@@ -136,7 +136,7 @@ def test_once_more(before: Before) -> None:
     [
         (["sequence", "--since", "2026-02-01"], "--until"),
         (["sequence", "--since", "2026-02-01", "--until", "2026-02-01"], "nothing can lie between"),
-        (["sequence", "--since", "then", "--until", "2026-02-01"], "--since: 'then' is no ISO 8601 time"),
+        (["sequence", "--since", "then", "--until", "2026-02-01"], "--since: 'then' is not an ISO 8601 time"),
         (["sequenec", "--since", "2026-01-01", "--until", "2026-02-01"], "Did you mean sequence?"),
         (["sequence", "--since", "2026-01-01", "--until", "2026-02-01"], "SEQUENCE_CLIENT_ID"),
     ],

@@ -115,7 +115,7 @@ def test_version() -> None:
             "there is no source 'sequenec'; there are omni, sequence, kizen, tines. Did you mean sequence?",
         ),
         (["omni", "--since", "2026-02-01", "--until", "2026-01-01"], "--since 2026-02-01 is not before --until"),
-        (["omni", "--since", "yesterday"], "--since: 'yesterday' is no ISO 8601 time"),
+        (["omni", "--since", "yesterday"], "--since: 'yesterday' is not an ISO 8601 time"),
         (["--id", "1"], "--id needs the one source it belongs to"),
         (["omni", "kizen", "--id", "1"], "--id needs the one source it belongs to"),
         (["tines", "--id", "1"], "--id does not work for tines: Tines has no endpoint for one log"),

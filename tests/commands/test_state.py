@@ -104,7 +104,7 @@ def test_wrong_usage() -> None:
     """An unknown source and a time that is none end with 2."""
     assert gapless("state", "reset", "omno", "-y").exit_code == 2
     result = gapless("state", "rewind", "omni", "--to", "then", "-y")
-    assert (result.exit_code, "--to: 'then' is no ISO 8601 time" in result.stderr) == (2, True)
+    assert (result.exit_code, "--to: 'then' is not an ISO 8601 time" in result.stderr) == (2, True)
 
 
 def test_nothing_to_change(tmp_path: Path) -> None:

@@ -680,7 +680,7 @@ def test_records_can_be_added_changed_and_deleted_alike(kind: type[Fake]) -> Non
     assert fake.change(added, note="changed")["note"] == rows()[added]["note"] == "changed"
     fake.delete(added)
     assert added not in rows()
-    assert same_rows(fake)  # type: ignore[arg-type]
+    assert same_rows(fake)
 
 
 @pytest.mark.parametrize("kind", FAKES)

@@ -48,7 +48,7 @@ def main(path: str) -> None:
 
 def _import() -> None:
     """What a sync imports only when it comes to it, so that no child has to; opens nothing, starts nothing."""
-    import duckdb  # noqa: F401, PLC0415
+    import duckdb  # noqa: F401, PLC0415 - here and below: only this process needs them loaded
     import psycopg2  # noqa: F401, PLC0415
 
     from gapless.sources import SOURCES  # noqa: PLC0415
