@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import pytest
 
@@ -27,8 +26,11 @@ Begin = Callable[[Any], World]
 
 everywhere = pytest.mark.everywhere
 """A test that is cheap: every source on every destination."""
-elsewhere = pytest.mark.elsewhere
-"""A test that is dear: every source on DuckDB and on one more destination; on which, differs from test to test."""
+
+
+def elsewhere(first: int) -> pytest.MarkDecorator:
+    """A test that is dear: every source on DuckDB, and on each other destination one, from the `first` on in turn."""
+    return pytest.mark.elsewhere(first)
 
 
 def of(*names: str) -> pytest.MarkDecorator:
@@ -46,8 +48,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "everywhere" in marks:
         items += [_on(*pair) for pair in product(NAMES, others)]
     if "elsewhere" in marks:
-        turn = crc32(metafunc.function.__name__.encode())
-        items += [_on(name, others[(turn + number) % len(others)]) for number, name in enumerate(NAMES)]
+        names = islice(cycle(NAMES), *marks["elsewhere"].args, None)
+        items += [_on(next(names), each) for each in others]
     at_hand = [item for item in items if DATABASES[item.values[-1]].at_hand()]
     if "destination" in metafunc.fixturenames:
         metafunc.parametrize(("name", "destination"), at_hand)

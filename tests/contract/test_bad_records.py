@@ -39,8 +39,7 @@ class Misbehaving:
         if label in self.subject.not_served:
             return "skip"
         outcome = self.kinds[label].but(self.subject) or self.kinds[label].outcome
-        refused = self.here.database.cannot_store(self.raw.get(label, b"")) if outcome == LOADED else None
-        return refused or outcome
+        return self.here.database.cannot_store(self.raw.get(label, b"")) or outcome
 
     def _fill(self) -> None:
         parent = self._parent()[self.subject.parent_id] if self.subject.add_parent else None
@@ -128,7 +127,7 @@ class Misbehaving:
         return stream, raw.decode(errors="backslashreplace").replace("\0", "\\x00")
 
 
-@elsewhere
+@elsewhere(1)
 @of(NAMES[2], NAMES[-1])
 def test_all_good_ones_and_a_letter_for_each_bad_one(subject: Subject, world: Begin) -> None:
     """In one sync; again in the next; and none when the vendor has mended them."""

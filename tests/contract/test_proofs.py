@@ -28,10 +28,11 @@ def lost(subject: Subject, here: World, number: int = 7) -> list[str]:
     """Takes so many records from the database, of all but the first in the vendor's truth; their ids."""
     ids = [str(row[subject.id]) for row in subject.records(here.fake)[1 : number + 1]]
     lose(here, f"{subject.id_column} in ({', '.join(map(repr, ids))})")
+    assert len(here.mismatches()) == number
     return ids
 
 
-@elsewhere
+@elsewhere(2)
 def test_verify(subject: Subject, synced: World) -> None:
     """All is here; what was deleted behind our back is named; what the vendor deleted is kept and no error."""
     name = subject.name
@@ -47,7 +48,7 @@ def test_verify(subject: Subject, synced: World) -> None:
     assert {gap["fill"] for gap in gaps(synced)} == {command}
 
 
-@elsewhere
+@elsewhere(3)
 def test_repair(subject: Subject, synced: World) -> None:
     """What is missing is read again, exactly; then nothing is missing and there is no gap."""
     lost(subject, synced)
@@ -73,7 +74,7 @@ def _repair_broken_off(subject: Subject, here: World, after: int) -> bool:
     return ended == 0
 
 
-@elsewhere
+@elsewhere(4)
 @of(NAMES[0], NAMES[-1])
 def test_a_repair_that_is_broken_off(subject: Subject, synced: World) -> None:
     """While it reads what is missing: `gaps` still says so, and the next one goes to the end."""
@@ -91,7 +92,7 @@ def test_a_repair_that_is_broken_off_at_any_request(subject: Subject, synced: Wo
     assert requests > 6
 
 
-@elsewhere
+@elsewhere(0)
 def test_gaps(subject: Subject, world: Begin) -> None:
     """A sync that was broken off, or a parent that failed, leaves a gap with the command that fills it."""
     here = world(subject.filled())
@@ -146,7 +147,7 @@ def test_plan(subject: Subject, synced: World) -> None:
     assert not set(LEDGER_TABLES) & told.keys()
 
 
-@elsewhere
+@elsewhere(1)
 @of(NAMES[1], NAMES[-1])
 def test_backfill(subject: Subject, synced: World) -> None:
     """Broken off it keeps what it has; the next one reads the rest; done once, it is not done again."""

@@ -50,7 +50,7 @@ def _column(subject: Subject) -> str:
     return subject._column(subject.text)
 
 
-@elsewhere
+@elsewhere(0)
 def test_by_id(subject: Subject, synced: World) -> None:
     """What is named is read again, however old; a vendor that has no endpoint for it is not asked."""
     oldest = min(subject.records(synced.fake), key=lambda row: row[subject.time])
@@ -67,7 +67,7 @@ def test_by_id(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
-@elsewhere
+@elsewhere(1)
 def test_a_window(subject: Subject, synced: World) -> None:
     """A span of creation times is read again, and nothing else."""
     now = synced.fake.now

@@ -228,9 +228,7 @@ class Postgres(Database):
             self._server.execute("postgres", statement)
 
     def cannot_store(self, raw: bytes) -> str | None:
-        if re.search(rb"(?<!\\)\\u0000", raw):
-            return NUL
-        return HUGE if re.search(rb"[eE]\d{6}(?!\d*\")", raw) else None
+        return NUL if re.search(rb"(?<!\\)\\u0000", raw) else None
 
 
 DATABASES: dict[str, type[Database]] = {each.name: each for each in (DuckDB, Postgres, SQLite, DuckLake)}
