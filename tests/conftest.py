@@ -14,6 +14,7 @@ from hypothesis import settings
 from gapless.pipelines.config import DLT_SETTINGS
 from gapless.sources._http.testing import serve
 from tests.support import postgres, shared
+from tests.support.databases import DATABASES, DuckDB
 from tests.support.scheduler import Scheduler
 from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS, World
 from tests.support.world import settings as settings_of
@@ -60,15 +61,22 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], World]]:
+def destination() -> str:
+    """Where the tests' data goes; tests/contract has more."""
+    return DuckDB.name
+
+
+@pytest.fixture
+def world(destination: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], World]]:
     """`world(fake)` puts the fake on the loopback interface and the settings that reach it into place."""
     begun: list[World] = []
     with ExitStack() as stack:
 
         def begin(fake: Any) -> World:
             name = type(fake).__module__.split(".")[-2]
-            here = World(name, fake, tmp_path, monkeypatch).set(
-                **{**CREDENTIALS, **IN_A_HURRY, **settings_of([name])}
+            database = DATABASES[destination](tmp_path)
+            here = World(name, fake, tmp_path, monkeypatch, database).set(
+                **{**CREDENTIALS, **IN_A_HURRY, **settings_of([name]), **database.settings}
             )
             begun.append(here)
             return here.set(**{f"{name.upper()}_BASE_URL": stack.enter_context(serve(here.handle))})

@@ -1,4 +1,4 @@
-"""Postgres: an advisory lock that every machine sees, connections that notice a dead network, shards."""
+"""Postgres: an advisory lock that every machine sees, connections that notice a dead network, UTC, shards."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from gapless.pipelines.destinations.advisory_lock import locked
 from gapless.pipelines.destinations.backend import Backend, Check, staging
 from gapless.pipelines.destinations.keepalive import with_keepalive
 from gapless.sources._ledger.shard import Shard
+
+IN_UTC = "-ctimezone=UTC"
+"""A server in another time zone sends the last hours of 9999 as the year 10000, of which Python has no datetime."""
 
 
 class PostgresDatabase(Backend):
@@ -29,7 +32,11 @@ class PostgresDatabase(Backend):
 
     @property
     def _credentials(self) -> Any:
-        return with_keepalive(self.config.credentials)
+        credentials = with_keepalive(self.config.credentials)
+        options = str(credentials.query["options"])
+        if not options.endswith(IN_UTC):  # after the user's, as the last one counts
+            credentials.query = {**credentials.query, "options": f"{options} {IN_UTC}"}
+        return credentials
 
 
 def database_lock(credentials: Any, name: str, shard: Shard) -> AbstractContextManager[Check]:

@@ -6,7 +6,6 @@ import json
 import shlex
 from typing import Any
 
-import duckdb
 from typer.testing import CliRunner, Result
 
 from gapless.pipelines.cli.app import app
@@ -14,39 +13,37 @@ from gapless.sources import SOURCES
 from tests.support.world import World
 
 
-def gapless(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
+def gapless(here: World, *arguments: str) -> Result:
+    """Runs a command on the test's destination."""
+    return run(*arguments, *here.database.option)
 
 
-def document(*arguments: str) -> dict[str, Any]:
+def run(*arguments: str) -> Result:
+    """Runs a command as it stands."""
+    return CliRunner().invoke(app, arguments)
+
+
+def document(here: World, *arguments: str) -> dict[str, Any]:
     """What a command says with --json; its exit code is the one that it says."""
-    result = gapless(*arguments, "--json")
+    result = gapless(here, *arguments, "--json")
     found: dict[str, Any] = json.loads(result.stdout)
     assert result.exit_code == found["exit_code"], result.output
     return found
 
 
-def gaps(*names: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = document("gaps", *names)["gaps"]
+def gaps(here: World, *names: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = document(here, "gaps", *names)["gaps"]
     return found
 
 
-def fill(found: list[dict[str, Any]]) -> None:
+def fill(here: World, found: list[dict[str, Any]]) -> None:
     """Runs what was printed, each command once; then there must be no gap any more."""
     for line in dict.fromkeys(gap["fill"] for gap in found):
         for command in line.split(" && "):
             program, *arguments = shlex.split(command)
-            done = gapless(*arguments)
+            done = run(*arguments)
             assert (program, done.exit_code) == ("gapless", 0), done.output
-    assert gaps() == []
-
-
-def change(here: World, *statements: str) -> None:
-    """Behind everyone's back."""
-    with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
-        db.execute(f"use {here.name}")
-        for statement in statements:
-            db.execute(statement)
+    assert gaps(here) == []
 
 
 def lose(here: World, where: str = "true") -> None:
@@ -54,12 +51,12 @@ def lose(here: World, where: str = "true") -> None:
     table = SOURCES[here.name].main
     roots = f"select _dlt_id from {table.name} where {where}"
     trees = reversed(list(table.schema.tree()))
-    change(
-        here, *(f"delete from {t.name} where {'_dlt_root_id' if t.parent else '_dlt_id'} in ({roots})" for t in trees)
+    here.database.change(
+        here.name,
+        *(f"delete from {t.name} where {'_dlt_root_id' if t.parent else '_dlt_id'} in ({roots})" for t in trees),
     )
 
 
 def everything(here: World, tables: Any) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of the vendor's own tables, but for dlt's note of the load that brought them."""
-    columns = "columns(lambda name: name <> '_dlt_load_id')"
-    return {table: here.sql(f"select {columns} from {table} order by all") for table in tables}
+    """All rows of the vendor's own tables."""
+    return {table: here.rows(table) for table in tables}

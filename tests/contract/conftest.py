@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import pytest
 
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
-from tests.contract.subject import Subject, copied
+from tests.contract.subject import Subject
+from tests.support.databases import DATABASES
 from tests.support.world import World, some
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,15 +24,42 @@ NAMES = [*SOURCES, *(name for name in FIFTH if name not in SOURCES)]
 Begin = Callable[[Any], World]
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "subject" in metafunc.fixturenames:
-        chosen = next(metafunc.definition.iter_markers("usual"), None)
-        metafunc.parametrize("name", some(NAMES, *(chosen.args if chosen else NAMES)))
+everywhere = pytest.mark.everywhere
+"""A test that is cheap: every source on every destination."""
+
+
+def elsewhere(first: int) -> pytest.MarkDecorator:
+    """A test that is dear: every source on DuckDB, and on each other destination one, from the `first` on in turn."""
+    return pytest.mark.elsewhere(first)
 
 
 def of(*names: str) -> pytest.MarkDecorator:
-    """A test that is dear: for other sources it runs with the sweeps."""
+    """A test that is dear on DuckDB, too: for other sources it runs with the sweeps."""
     return pytest.mark.usual(*names)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "subject" not in metafunc.fixturenames:
+        return
+    marks = {mark.name: mark for mark in metafunc.definition.iter_markers()}
+    default, *others = DATABASES
+    usual = marks["usual"].args if "usual" in marks else NAMES
+    items = [pytest.param(*each.values, default, marks=each.marks, id=each.values[0]) for each in some(NAMES, *usual)]
+    if "everywhere" in marks:
+        items += [_on(*pair) for pair in product(NAMES, others)]
+    if "elsewhere" in marks:
+        names = islice(cycle(NAMES), *marks["elsewhere"].args, None)
+        items += [_on(next(names), each) for each in others]
+    at_hand = [item for item in items if DATABASES[item.values[-1]].at_hand()]
+    if "destination" in metafunc.fixturenames:
+        metafunc.parametrize(("name", "destination"), at_hand)
+    else:
+        metafunc.parametrize("name", NAMES)
+
+
+def _on(name: str, destination: str) -> Any:
+    marks = [pytest.mark.sweep, *DATABASES[destination].marks]
+    return pytest.param(name, destination, marks=marks, id=f"{name}-{destination}")
 
 
 @pytest.fixture(autouse=True)
@@ -48,28 +76,9 @@ def subject(name: str, _registered: None) -> Subject:
     return subjects.subject(name)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What a first sync left, made once a process."""
-
-    fake: Any
-    file: bytes
-    requests: int
-
-
-_prepared: dict[str, Prepared] = {}
-
-
 @pytest.fixture
 def synced(subject: Subject, world: Begin) -> World:
     """A vendor with 4 parents and 24 records, and the database after the first sync of it."""
-    known = _prepared.get(subject.name)
-    here = world(copied(known.fake) if known else subject.filled())
-    file = here.folder / "gapless.duckdb"
-    if known:
-        file.write_bytes(known.file)
-        here.fake.requests[:] = known.fake.requests
-    else:
-        here.complete()
-        _prepared[subject.name] = Prepared(copied(here.fake), file.read_bytes(), len(here.fake.requests))
+    here = world(subject.filled())
+    here.synced()
     return here

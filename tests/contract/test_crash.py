@@ -13,7 +13,7 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.sources import SOURCES
 from tests.contract.commands import everything
-from tests.contract.conftest import NAMES, Begin, of
+from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import Subject
 from tests.support import warm
 from tests.support.world import LET_THROUGH, World
@@ -32,11 +32,12 @@ from gapless.sources import SOURCES, Source
 for package in filter(None, os.environ["GAPLESS_SOURCES"].split(",")):
     source = Source.at(package)
     SOURCES[source.name] = source
-(outcome,) = sync([sys.argv[1]], Target.find("duckdb"), SyncRequest(package_records=int(sys.argv[2])))
+(outcome,) = sync([sys.argv[1]], Target.find(sys.argv[2]), SyncRequest(package_records=int(sys.argv[3])))
 sys.exit(0 if outcome.outcome == "complete" else 3)
 """
 
 
+@elsewhere(2)
 def test_broken_off(subject: Subject, world: Begin) -> None:
     """In the middle of a first sync: what is here is kept, and the next one is exact."""
     here = world(subject.filled())
@@ -58,7 +59,7 @@ def test_broken_off_at_any_request(subject: Subject, world: Begin) -> None:
     here.complete()
     requests = here.asked()
     for number in range(requests):
-        (here.folder / "gapless.duckdb").unlink()
+        here.database.remove()
         here.fail_after(number, status=401)
         assert here.sync(package_records=3).outcome == "failed", number
         here.mend()
@@ -69,6 +70,7 @@ def test_broken_off_at_any_request(subject: Subject, world: Begin) -> None:
     assert everything(here, subject.tables) == before
 
 
+@elsewhere(3)
 def test_heals(subject: Subject, synced: World) -> None:
     """A record that cannot be read is a letter that says why; mended at the vendor it is here, and no letter is."""
     bad = subject.add_one(synced.fake, **{subject.text: []})
@@ -108,13 +110,16 @@ def test_a_crash_while_a_record_heals(subject: Subject, synced: World, monkeypat
 def run(here: World, chunk: int, kill_after: float | None = None) -> int:
     """The exit code of one sync in a process of its own: minus nine when it was killed, so many seconds after it
     began."""
-    with warm.Popen([sys.executable, "-c", SYNC, here.name, str(chunk)], cwd=here.folder) as process:
+    with warm.Popen(
+        [sys.executable, "-c", SYNC, here.name, here.database.name, str(chunk)], cwd=here.folder
+    ) as process:
         if kill_after:
             time.sleep(kill_after)
             process.kill()
         return process.wait(60)
 
 
+@elsewhere(4)
 @of(NAMES[0], NAMES[-1])
 def test_killed(subject: Subject, world: Begin) -> None:
     """kill -9 at random moments, while it asks, writes, merges or notes its state: the next sync ends exact."""

@@ -12,7 +12,7 @@ import pytest
 from gapless.pipelines.ui import coverage, overview, queries, timeline
 from gapless.pipelines.views import refresh
 from gapless.sources import SOURCES
-from tests.contract.commands import document, gapless
+from tests.contract.commands import gapless, run
 from tests.contract.subject import Subject
 from tests.support.world import World
 
@@ -37,7 +37,7 @@ def test_views(subject: Subject, synced: World) -> None:
 
 def test_status(subject: Subject, synced: World) -> None:
     """It is told, complete, with when its vendor was asked last."""
-    (found,) = json.loads(gapless("status", "--json").stdout)["sources"].items()
+    (found,) = json.loads(gapless(synced, "status", "--json").stdout)["sources"].items()
     assert (found[0], found[1]["complete"]) == (subject.name, True), found
 
 
@@ -64,7 +64,7 @@ def test_page(subject: Subject, page: World) -> None:
 
 def test_demo() -> None:
     """Each source's fake is served and synced twice, in each of its tables something stands, and time brings more."""
-    shown: dict[str, Any] = document("demo")
+    shown: dict[str, Any] = json.loads(run("demo", "--json").stdout)
     assert shown["exit_code"] == 0
     for step in ("first", "second"):
         assert [(one["source"], one["outcome"]) for one in shown[step]] == [(name, "complete") for name in SOURCES]

@@ -75,7 +75,7 @@ def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Pat
         return httpx.Response(served.status_code, json=personal(subject, served.json()), headers=links)
 
     here.intercept = answer
-    result = gapless("--debug", "sync", subject.name)
+    result = gapless(here, "--debug", "sync", subject.name)
     assert result.exit_code == 3, result.output
     texts = {"output": result.output + result.stderr, **dict(written(tmp_path))}
     assert any("parquet (rows)" in where for where in texts), "no working file was seen"

@@ -8,18 +8,20 @@ from json import loads
 import dlt
 
 from tests.contract.commands import everything, gapless
-from tests.contract.conftest import Begin
+from tests.contract.conftest import Begin, elsewhere, everywhere
 from tests.contract.subject import Subject
 from tests.support.oracle import contract
 from tests.support.world import World
 
 
+@everywhere
 def test_first(subject: Subject, synced: World) -> None:
     """All that the vendor has, each record once with all below it."""
     synced.assert_exact()
     assert synced.sql(f"select count(*) from {subject.main}") == [(24,)]
 
 
+@everywhere
 def test_idle(subject: Subject, synced: World) -> None:
     """Nothing changed there, so no row changes here."""
     before = everything(synced, subject.tables)
@@ -27,6 +29,7 @@ def test_idle(subject: Subject, synced: World) -> None:
     assert everything(synced, subject.tables) == before
 
 
+@everywhere
 def test_changed(subject: Subject, synced: World) -> None:
     """New, late, edited and deleted records, new parents; what was deleted there is kept."""
     fake = synced.fake
@@ -47,6 +50,7 @@ def _column(subject: Subject) -> str:
     return subject._column(subject.text)
 
 
+@elsewhere(0)
 def test_by_id(subject: Subject, synced: World) -> None:
     """What is named is read again, however old; a vendor that has no endpoint for it is not asked."""
     oldest = min(subject.records(synced.fake), key=lambda row: row[subject.time])
@@ -54,7 +58,7 @@ def test_by_id(subject: Subject, synced: World) -> None:
     by_id = subject.source.stream.by_id
     key = subject.of_parent(oldest) if by_id == "parent" else str(oldest[subject.id])
     synced.fake.requests.clear()
-    result = gapless("sync", subject.name, "--id", key)
+    result = gapless(synced, "sync", subject.name, "--id", key)
     if by_id is None:
         assert (result.exit_code, synced.asked()) == (2, 0)
         assert subject.source.facts.not_by_id in " ".join(result.stderr.split())
@@ -63,18 +67,19 @@ def test_by_id(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
+@elsewhere(1)
 def test_a_window(subject: Subject, synced: World) -> None:
     """A span of creation times is read again, and nothing else."""
     now = synced.fake.now
     inside = subject.add_one(synced.fake, at=now - timedelta(days=3))
     outside = subject.add_one(synced.fake, at=now - timedelta(days=1))
     since, until = now - timedelta(days=4), now - timedelta(days=2)
-    before = synced.sql("select * from coverage order by all")
-    result = gapless("sync", subject.name, "--since", since.isoformat(), "--until", until.isoformat())
+    before = synced.rows("coverage")
+    result = gapless(synced, "sync", subject.name, "--since", since.isoformat(), "--until", until.isoformat())
     assert result.exit_code == 0, result.output
     held = {key for (key,) in synced.sql(f"select {subject.id_column} from {subject.main}")}
     assert (inside in held, outside in held) == (True, False)
-    assert synced.sql("select * from coverage order by all") == before
+    assert synced.rows("coverage") == before
 
 
 def test_a_schema_from_the_first_day(subject: Subject, world: Begin) -> None:

@@ -15,9 +15,10 @@ from gapless.pipelines.destinations import ducklake
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
-from tests.support.destinations import Begin, Land, seeded, snippets
+from tests.support.destinations import Begin, killed, seeded, snippets
 from tests.support.oracle import contract, mismatches
 from tests.support.postgres import Server
+from tests.support.world import World
 
 CLIENT = "gapless.pipelines.destinations._dlt.ducklake_client:SessionSqlClient"
 CATALOG = "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG"
@@ -25,20 +26,15 @@ FILES = "DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL"
 
 
 @pytest.fixture
-def land(world: Begin) -> Callable[[str], Land]:
-    return lambda name: Land(world(seeded(name)), "ducklake")
+def destination() -> str:
+    """Where `world` has its data."""
+    return "ducklake"
 
 
-def differences(here: Land) -> list[str]:
-    place = here.place
-    with place.opened():
-        return mismatches(place.connection, here.world.name, here.fake.truth())
-
-
-def ask(here: Land, query: str) -> list[tuple[Any, ...]]:
-    place = here.place
-    with place.opened():
-        return list(place.connection.execute(query).fetchall())
+@pytest.fixture
+def land(world: Begin) -> Callable[[str], World]:
+    """A vendor and no lake."""
+    return lambda name: world(seeded(name))
 
 
 def command(*args: str) -> tuple[int, Any]:
@@ -47,30 +43,37 @@ def command(*args: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_lake_with_its_catalog_in_sqlite(name: str, land: Callable[[str], Land]) -> None:
+def test_a_lake_with_its_catalog_in_sqlite(name: str, land: Callable[[str], World]) -> None:
     """First, idle and changed: exact, with the contract's types; nothing is staged, each row is written once."""
     here = land(name)
     here.complete(package_records=12)
-    assert differences(here) == []
+    here.assert_exact()
     here.complete()
-    assert differences(here) == []
+    here.assert_exact()
     here.fake.advance(45)
     here.complete()
-    assert differences(here) == []
+    here.assert_exact()
     for table, columns in contract(name).items():
         query = f"select column_name, data_type from information_schema.columns where table_name = '{table}'"
-        held = dict(ask(here, f"{query} and table_schema = '{name}'"))
+        held = dict(here.sql(f"{query} and table_schema = '{name}'"))
         assert {column: held.get(column) for column in columns} == columns, table
-    assert ask(here, f"select outcome from {name}.runs") == [("complete",)] * 3
-    assert ask(here, "select schema_name from duckdb_schemas() where schema_name like '%staging%'") == []
+    assert here.sql("select outcome from runs") == [("complete",)] * 3
+    assert here.sql("select schema_name from duckdb_schemas() where schema_name like '%staging%'") == []
+
+
+def differences(here: World) -> list[str]:
+    """Of a lake whose catalog is in Postgres."""
+    target = Target.find("ducklake")
+    with target.opened():
+        return mismatches(target.connection, here.name, here.fake.truth())
 
 
 def test_a_lake_with_its_catalog_in_postgres(
-    land: Callable[[str], Land], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    land: Callable[[str], World], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same, with one writer from whatever machine, and no password in an error."""
     here, url = land("kizen"), server.database()
-    here.world.set(**{CATALOG: url, FILES: str(tmp_path / "files")})
+    here.set(**{CATALOG: url, FILES: str(tmp_path / "files")})
     here.complete(package_records=12)
     assert differences(here) == []
     here.complete()
@@ -78,24 +81,24 @@ def test_a_lake_with_its_catalog_in_postgres(
     here.complete()
     assert differences(here) == []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # another machine has other files
-    with here.place.locked():
+    with Target.find("ducklake").locked():
         monkeypatch.setattr("tempfile.tempdir", None)
         with pytest.raises(Locked, match="another machine"):
             here.sync()
-        assert here.world.asked() == 0
-    here.world.set(**{CATALOG: url.replace(str(server.port), "1")})
+        assert here.asked() == 0
+    here.set(**{CATALOG: url.replace(str(server.port), "1")})
     with pytest.raises(GaplessError) as failed:
         here.sync()
     assert "canary-password" not in str(failed.value)
 
 
-def test_commands_on_a_lake(land: Callable[[str], Land]) -> None:
+def test_commands_on_a_lake(land: Callable[[str], World]) -> None:
     """Sync, status, state and doctor as on DuckDB; to look writes nothing; a letter outlives syncs until it heals."""
     here = land("sequence")
     for name in (n for n in ("OMNI_API_KEY", "KIZEN_API_KEY", "TINES_API_KEY")):
-        here.world.monkeypatch.delenv(name)
+        here.monkeypatch.delenv(name)
     assert command("status", "--destination", "ducklake")[1]["sources"] == {}
-    assert list(here.world.folder.iterdir()) == []
+    assert list(here.folder.iterdir()) == []
     bad = here.fake.add_log(origin=[], brandNew=1)["id"]
     assert command("sync", "sequence", "--destination", "ducklake")[0] == 3
     told = command("status", "--destination", "ducklake")[1]["sources"]["sequence"]
@@ -107,21 +110,21 @@ def test_commands_on_a_lake(land: Callable[[str], Land]) -> None:
     assert (checks["destination"], checks["lock"]) == ("ok", "ok")
     here.fake.change(bad, origin="fine")
     here.complete()
-    assert ask(here, "select * from sequence.dead_letters") == []
-    assert differences(here) == []
+    assert here.sql("select * from dead_letters") == []
+    here.assert_exact()
 
 
 @pytest.mark.parametrize("statement", [30])
-def test_a_lake_killed(statement: int, land: Callable[[str], Land]) -> None:
+def test_a_lake_killed(statement: int, land: Callable[[str], World]) -> None:
     """kill -9 at a counted statement: the next sync ends exact, and no letter is lost."""
     here = land("sequence")
     here.fake.add_log(origin=[])
     assert here.sync().outcome == "partial"
     here.fake.advance(45)
-    assert here.killed(CLIENT, statement)
+    assert killed(here, CLIENT, statement)
     assert here.sync().outcome == "partial"
-    assert len(differences(here)) == 1
-    assert len(ask(here, "select key from sequence.dead_letters")) == 1
+    assert len(here.mismatches()) == 1
+    assert len(here.sql("select key from dead_letters")) == 1
 
 
 def test_a_lake_without_extensions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,12 +108,12 @@ class Land:
         assert (outcome.outcome, outcome.error, outcome.failures) == ("complete", None, [])
         return outcome
 
-    def killed(self, client: str, statement: int) -> bool:
-        """A sync in a process of its own, killed before a counted statement of dlt's `client`; whether it was."""
-        command = [sys.executable, "-c", KILLED, self.world.name, self.destination, client, str(statement)]
-        done = warm.run(command)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        return done.returncode != 0
+
+def killed(here: World, client: str, statement: int) -> bool:
+    """A sync in a process of its own, killed before a counted statement of dlt's `client`; whether it was."""
+    done = warm.run([sys.executable, "-c", KILLED, here.name, here.database.name, client, str(statement)])
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
 
 
 Begin = Callable[[Any], World]

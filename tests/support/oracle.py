@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -132,7 +133,10 @@ def instant(value: str | float) -> int:
 
 
 def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    """JSON with 1e+300 written out, as Postgres has it."""
+    return re.sub(
+        r"\d[\d.]*e\+\d{1,3}\b", lambda number: f"{Decimal(number[0]):f}", json.dumps(value, sort_keys=True)
+    )
 
 
 # -- from the database -----------------------------------------------------------------------------

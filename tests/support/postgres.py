@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -44,10 +45,11 @@ class Server:
     def __init__(self, port: int) -> None:
         self.port, self._numbers = port, count()
 
-    def database(self) -> str:
-        """The URL of a new, empty database."""
+    def database(self, like: str | None = None) -> str:
+        """The URL of a new database: empty, or a copy of one to which nobody is connected."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
-        self.execute("postgres", f"create database {name}")
+        template = f" template {like.rpartition('/')[2]}" if like else ""
+        self.execute("postgres", f"create database {name}{template}")
         return self.url(name)
 
     def url(self, database: str, port: int | None = None) -> str:
@@ -137,6 +139,7 @@ def running() -> Iterator[OwnServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@cache
 def shared() -> Server:
     """The server of all workers, which nobody may stop."""
     return Server(once("postgres", _started)["port"])

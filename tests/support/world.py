@@ -1,17 +1,16 @@
-"""A vendor on the loopback interface, a DuckDB file in an empty folder, and the way between them."""
+"""A vendor on the loopback interface, a database of the test's own, and the way between them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import httpx
 import pytest
 
@@ -20,6 +19,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
+from tests.support.databases import Database
 from tests.support.oracle import Truth, assert_exact, mismatches
 from tests.support.shared import once
 
@@ -71,6 +71,8 @@ class World:
     fake: Any
     folder: Path
     monkeypatch: pytest.MonkeyPatch
+    database: Database
+    """What is to hold it: a DuckDB file in the folder, unless a test is for another."""
     _interceptions: list[Interception] = field(default_factory=list)
     """Those that were set so far; the last one counts, unless it was taken back."""
     _now: Interception | None = None
@@ -119,7 +121,7 @@ class World:
     def sync(self, **job: Any) -> Outcome:
         """One sync; the vendor's notes of requests begin anew."""
         self.fake.requests.clear()
-        (outcome,) = sync([self.name], Target.find("duckdb"), SyncRequest(**job))
+        (outcome,) = sync([self.name], Target.find(self.database.name), SyncRequest(**job))
         return outcome
 
     def complete(self, **job: Any) -> Outcome:
@@ -133,39 +135,42 @@ class World:
 
         For tests of what comes later; whoever tests a first sync makes one.
         """
-        assert not self._file.exists()
-        state = pickle.dumps((self.name, self._memory(), self._settings()))
-        mine = once(f"synced-{hashlib.sha256(state).hexdigest()[:24]}", self._first_sync)
-        if not self._file.exists():
-            shutil.copy(Path(mine, "shared.duckdb"), self._file)
-            vars(self.fake).update(pickle.loads(Path(mine, "memory").read_bytes()))
+        state = pickle.dumps((self.name, self.database.name, self._memory(), self._settings()))
+        made = once(f"synced-{hashlib.sha256(state).hexdigest()[:24]}", self._first_sync)
+        self.database.load(made["database"])
+        vars(self.fake).update(pickle.loads(Path(made["memory"]).read_bytes()))
 
-    def _first_sync(self, folder: Path) -> str:
+    def _first_sync(self, folder: Path) -> dict[str, str]:
         self.complete()
-        shutil.copy(self._file, folder / "shared.duckdb")
-        (folder / "memory").write_bytes(pickle.dumps(self._memory()))
-        return str(folder)
+        memory = folder / "memory"
+        memory.write_bytes(pickle.dumps(self._memory()))
+        saved = self.database.save(folder)
+        self.database.remove()
+        return {"database": saved, "memory": str(memory)}
 
     def _memory(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self.fake).items() if name != "_lock"}
 
     def _settings(self) -> dict[str, str]:
         """Those that tell one sync from another."""
-        ours = {name for name in os.environ if name.startswith(OURS)} - OTHER_EACH_TIME
+        other_each_time = OTHER_EACH_TIME | self.database.settings.keys()
+        ours = {name for name in os.environ if name.startswith(OURS)} - other_each_time
         return {name: os.environ[name] for name in sorted(ours) if not name.endswith("_BASE_URL")}
-
-    @property
-    def _file(self) -> Path:
-        return self.folder / "gapless.duckdb"
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of a query; tables are looked for in the vendor's dataset first."""
         with self._open() as db:
-            db.execute(f"use {self.name}; set timezone = 'UTC'")
-            return db.execute(query).fetchall()
+            return list(db.execute(query).fetchall())
+
+    def rows(self, table: str) -> list[tuple[Any, ...]]:
+        """All rows of a table in some order, but for dlt's note of the load that brought each."""
+        with self._open() as db:
+            found = db.execute(f"select * from {table}")
+            wanted = [number for number, column in enumerate(found.description) if column[0] != "_dlt_load_id"]
+            return sorted((tuple(row[number] for number in wanted) for row in found.fetchall()), key=repr)
 
     def letters(self) -> list[tuple[Any, ...]]:
-        return self.sql("select kind, key, attempts from dead_letters order by all")
+        return sorted(self.sql("select kind, key, attempts from dead_letters"))
 
     def assert_exact(self, truth: Truth | None = None) -> None:
         """The dataset holds the vendor's records, all and nothing else."""
@@ -180,5 +185,5 @@ class World:
         """How many requests of the last sync had `part` in their path."""
         return sum(part in path for _, path, _ in self.fake.requests)
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(str(self._file), read_only=True)
+    def _open(self) -> AbstractContextManager[Any]:
+        return self.database.opened(self.name)

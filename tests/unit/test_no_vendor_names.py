@@ -31,8 +31,6 @@ MAY_NAME = {
     "tests/integrations/million.py": "makes a million rows by hand, to be looked at",
 }
 """Files that name vendors for good, and why."""
-STILL_A_TABLE = {"tests/destinations/test_postgres.py"}
-"""What Postgres cannot store, at every level of each vendor's records."""
 EXAMPLES = re.compile(r"tests/(commands|observability|integrations|destinations|lab|stateful)/test_\w+\.py")
 """Tests of something else than a source, which take one for an example: a name there says which, and no more. Tables
 by vendor are looked for there, too."""
@@ -79,7 +77,7 @@ def test_no_test_has_a_table_by_vendor() -> None:
     tables = re.compile(rf"{key}[^\n]*?\n?[^\n]*?{key}")
     texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files(*TESTS)}
     shared = {name: text for name, text in texts.items() if not name.startswith(OF_ONE_VENDOR)}
-    assert {name for name, text in shared.items() if tables.search(text)} - MAY_NAME.keys() == STILL_A_TABLE
+    assert {name for name, text in shared.items() if tables.search(text)} - MAY_NAME.keys() == set()
 
 
 @pytest.mark.parametrize(
