@@ -76,7 +76,8 @@ def guard_logs() -> None:
         for handler in logger.handlers:
             if not isinstance(handler.formatter, Redacting):
                 handler.setFormatter(Redacting(handler.formatter))
-    for name in ("httpx", "httpcore", "urllib3"):  # below warnings they log queries and headers
+    # Below warnings they log queries and headers; the first two are ours, the others come with dlt and Airflow.
+    for name in ("httpx2", "httpcore2", "httpx", "httpcore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

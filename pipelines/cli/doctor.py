@@ -19,7 +19,7 @@ from gapless.sources._http.errors import VendorError
 from gapless.sources._ledger.session import Session
 
 PING_SETTINGS = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
-CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx", "pydantic", "pyarrow")
+CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx2", "pydantic", "pyarrow")
 """Libraries whose newer versions are known to break something, or change much."""
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """A clock before this is wrong, as this program is newer."""

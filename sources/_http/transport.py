@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-# The only place that imports the HTTP library: `import httpx2 as httpx` here moves to its fork.
-import httpx
+# The only place that imports the HTTP library. httpx2 is the maintained fork of httpx, with the same names.
+import httpx2 as httpx
 
 __all__ = ["Deadline", "DeadlinePassed", "connect", "httpx"]
 
 _log = logging.getLogger(__name__)
 
-for _name in (httpx.__name__, "httpcore", "httpcore2"):
+for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # at lower levels they log queries and headers
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import httpx
+import httpx2 as httpx
 import psycopg2
 import pytest
 from filelock import FileLock

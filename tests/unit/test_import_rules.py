@@ -200,7 +200,7 @@ def out_of_place(own: str, file: Path) -> Iterator[str]:
         if not (room(own) in USE_DLT or (vendor and file.name == "__init__.py")):
             yield from (name for name in names if within(name, "dlt"))
     if not (within(own, "sources._http", "pipelines.observability.post") or (vendor and file.name == "fake.py")):
-        yield from (name for name in names if within(name, "httpx", "gapless.sources._http.transport"))
+        yield from (name for name in names if within(name, "httpx2", "httpx", "gapless.sources._http.transport"))
     if not within(own, "sources._http") and own not in WAITS:
         yield from calls & {"time.sleep", "sleep"}
 
