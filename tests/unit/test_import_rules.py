@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "sources._ledger": "_http _schema _dlt",
     "sources._incremental": "_http _schema _dlt _ledger",
     "sources._extract": "_http _schema _dlt _ledger _incremental",
-    "sources": "_schema _incremental",  # for its types only
+    "sources": "_http _schema _incremental",  # for its types only
     "vendor": "_http _schema _ledger _incremental _extract",  # and itself
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
     "pipelines.config": "|",
