@@ -72,6 +72,7 @@ def guard_logs() -> None:
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
+    # dlt's logger has a handler of its own, which the root's does not replace.
     for logger in (root, logging.getLogger("dlt")):
         for handler in logger.handlers:
             if not isinstance(handler.formatter, Redacting):
@@ -98,6 +99,7 @@ def _configured() -> Iterator[str]:
     """Yields the secrets in the environment and in dlt's files; some are too short to be one."""
     from gapless.pipelines.destinations._dlt.config import secret_documents
 
+    # A base URL is required by some sources and no secret: hidden, it would be missing in messages.
     keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
     for name, value in os.environ.items():
         if name.rsplit("__", 1)[-1] in keys or (

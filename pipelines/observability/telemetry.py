@@ -92,6 +92,7 @@ def watching(target: Target, report: Report) -> Iterator[Watcher]:
     signals = [signal for signal in SIGNALS if _wanted(signal, report)]
     try:
         collector = _Collector(signals, report) if signals else None
+    # OpenTelemetry is an extra; a variable that other programs need must not end a sync here.
     except ImportError:
         report(
             "an OTEL_… variable asks for OpenTelemetry, which is not installed: pip install -e '.[otel]'", **_WARNING
@@ -122,10 +123,12 @@ def _wanted(signal: str, report: Report) -> bool:
     off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if off or exporter == "none" or not (exporter or endpoint):
         return False
+    # The variable may name several exporters, and we are one of them.
     if exporter and "otlp" not in exporter.split(","):
         report(f"OTEL_{own}_EXPORTER={exporter}: gapless supports otlp and none; no {signal} are sent", **_WARNING)
         return False
     protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{own}_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    # gRPC would need another package of OpenTelemetry's, and a compiled library.
     if protocol and protocol != "http/protobuf":
         report(f"OTLP protocol {protocol}: gapless supports http/protobuf; no {signal} are sent", **_WARNING)
         return False
@@ -146,6 +149,7 @@ class _Telemetry:
         error: BaseException | None = None
         self._each("begin", names)
         try:
+            # dlt keeps trackers in a list of the whole process, so ours stays no longer than the round.
             with tracked(self):
                 yield
         except BaseException as raised:
@@ -153,6 +157,7 @@ class _Telemetry:
             raise
         finally:
             self._each("finish", error)
+            # At the end of each round, as a process that ends or waits for hours sends nothing by itself.
             self._collector.flush()
 
     def start(self, name: str, session: Session) -> None:
@@ -199,6 +204,7 @@ class _Collector:
         self._report, self._failed, self._late = report, set[str](), False
         resource = _resource()
         readers = [PeriodicExportingMetricReader(self._watch_export("metrics", OTLPMetricExporter()))]
+        # Both exist in any case, so that no caller asks; one without an exporter sends nothing.
         self.meters = MeterProvider(readers if "metrics" in signals else [], resource, shutdown_on_exit=False)
         self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         if "traces" in signals:
@@ -258,5 +264,6 @@ def _within(seconds: float, *tasks: Callable[[], object]) -> bool:
 
 
 def _quietly(task: Callable[[], object]) -> None:
+    """Runs a task in a thread, where an error would be printed and could not be handled."""
     with suppress(Exception):
         task()

@@ -79,6 +79,7 @@ class Database:
 
         try:
             return self.rows(query, *values)
+        # A view cannot be read either while one of its columns is missing.
         except (duckdb.CatalogException, duckdb.BinderException):
             return []
 
@@ -99,6 +100,7 @@ def connected(ui_target: UiTarget | None = None) -> Iterator[Database]:
 
 
 def _first_steps(file: Path) -> str:
+    """Returns the commands that fill a file."""
     return f"gapless sync loads data into {file.name}; gapless demo needs no keys; gapless views creates the views."
 
 

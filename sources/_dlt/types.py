@@ -34,6 +34,14 @@ class Capabilities(Protocol):
     def supports_tz_aware_datetime(self) -> bool:
         """Returns whether a time can be a parameter of a statement."""
 
+    @property
+    def supports_transactions(self) -> bool | None:
+        """Returns whether statements can be rolled back; None where dlt does not say."""
+
+    @property
+    def supports_ddl_transactions(self) -> bool:
+        """Returns whether that holds for `create` and `drop`, too."""
+
 
 class SqlClient(Protocol):
     """An open connection to a dataset, as `pipeline.sql_client()` returns it."""

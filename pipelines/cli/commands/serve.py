@@ -42,6 +42,7 @@ DemoFile = Annotated[Path, typer.Option(metavar="PATH", help="File to write; an 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
+    # In this order the commands stand in the help.
     for command in (views, publish, copy, ui, demo):
         app.command()(command)
 
@@ -101,6 +102,7 @@ def ui(port: Port = 0, headless: Headless = False, destination: Destination = "d
     """
     from gapless.pipelines.ui import server
 
+    # The browser is opened by default, as a person types this command and no scheduler.
     server.serve(open_target(destination), port, not headless, output.print_message)
 
 

@@ -6,7 +6,7 @@ what looks like a number for one and rounds it. Replaced by: text columns for JS
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from dlt.common.destination import PreparedTableSchema
@@ -14,11 +14,14 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import sqlalchemy as destination
 from dlt.destinations.impl.sqlalchemy.type_mapper import SqlalchemyTypeMapper
 
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations._dlt.types import Credentials
+
 
 class JsonAsText(SqlalchemyTypeMapper):
     """Maps dlt's type `json` to text, all others as dlt does."""
 
-    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> Any:
+    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> sa.types.TypeEngine:
         """Returns the type of a column that holds JSON."""
         return sa.Text()
 
@@ -32,7 +35,8 @@ class _SqliteDestination(destination):
         return "dlt.destinations.sqlalchemy"
 
 
-def sqlite_destination(name: str, credentials: Any) -> destination:
+def sqlite_destination(name: str, credentials: Credentials) -> destination:
     """Returns dlt's destination `name` for a SQLite database."""
-    own: dict[str, Any] = {} if name == "sqlalchemy" else {"destination_name": name}
-    return _SqliteDestination(credentials, type_mapper=JsonAsText, **own)
+    if name == "sqlalchemy":
+        return _SqliteDestination(credentials, type_mapper=JsonAsText)
+    return _SqliteDestination(credentials, type_mapper=JsonAsText, destination_name=name)
