@@ -52,6 +52,12 @@ def _holds(db: duckdb.DuckDBPyConnection, dataset: str) -> bool:
     return bool(db.execute(found, [dataset, LOADS]).fetchone())
 
 
+def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Raises GaplessError for a source that was never synced into the file."""
+    if not _holds(db, name):
+        raise GaplessError(f"{name} was never synced into the file, so there is nothing to copy: gapless sync {name}")
+
+
 def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
     """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC))
@@ -60,11 +66,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         source.name, pipelines_dir=folder, destination=there.dlt_destination, dataset_name=source.name
     )
     try:
-        if not _holds(db, source.name):
-            raise GaplessError(
-                f"{source.name} was never synced into the file, so there is nothing to copy:"
-                f" gapless sync {source.name}"
-            )
+        _require_synced(db, source.name)
         # Package by package, so that a copy that breaks off continues after the last one.
         while not dataset.done:
             there.check()

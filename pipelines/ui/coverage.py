@@ -19,7 +19,9 @@ PARENTS = 60
 LINES = 200
 """Rows of a table."""
 GAP = "(missing is not null or failures > 0 or coalesce(extract(year from covered_to) <= 1970, false))"
+"""SQL condition on a line of coverage that has gaps; the reasons are those of `_intervals`."""
 KINDS = {GREEN: "proven", PALE: "asked", GREY: "after", RED: "gap"}
+"""Class of page.css by colour of a bar."""
 
 
 @view
@@ -91,6 +93,7 @@ def _line(row: tuple[Any, ...], start: datetime, now: datetime) -> str:
 
 
 Interval = tuple[datetime, datetime, str, str]
+"""Start, end, colour and meaning of a bar."""
 
 
 def _intervals(row: tuple[Any, ...], start: datetime, now: datetime) -> Iterator[Interval]:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from gapless.pipelines.redaction import redact
 
 GREY, GREEN, PALE, RED = "#d3d8df", "#6fb07c", "#c3e2c9", "#d43d3d"
+"""Not read, proven, read and empty, missing or failed."""
 WIDTH = 1180.0
 """Units of a chart's view box; the browser scales it."""
 CELL_LENGTH = 300
@@ -33,7 +34,9 @@ class Bar:
     end: float
     colour: str
     title: str
+    """The text of its tooltip."""
     kind: str = ""
+    """Its class of page.css."""
 
 
 def text(value: object, longest: int = 0) -> Markup:

@@ -47,7 +47,7 @@ def view(render: Callable[Concatenate[Database, P], str]) -> Callable[P, str]:
 
 
 def since(period: str, column: str = "occurred_at", table: str = "activity.timeline") -> str:
-    """Returns the SQL condition for a period of PERIODS."""
+    """Returns the SQL condition for a period of PERIODS, counted back from the newest time in `column`."""
     days = PERIODS[period]
     # Before the newest record and not before today: a file that is not synced any more still shows something.
     return f"{column} >= (select max({column}) from {table}) - interval {days} day" if days else "true"

@@ -22,7 +22,9 @@ from gapless.pipelines.ui.queries import UiTarget, select
 ASGIApplication = Callable[..., Awaitable[None]]
 
 HOST = "127.0.0.1"
+"""The page has no passwords, so it is for this machine alone."""
 APP = Path(__file__).parent / "app.py"
+"""The notebook."""
 BROWSER_AFTER = 1.0
 """Seconds for the server to start."""
 

@@ -15,13 +15,13 @@ from dlt.destinations import sqlalchemy as destination
 from dlt.destinations.impl.sqlalchemy.type_mapper import SqlalchemyTypeMapper
 
 if TYPE_CHECKING:
-    from gapless.pipelines.destinations._dlt.types import Credentials
+    from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
 
 
 class JsonAsText(SqlalchemyTypeMapper):
     """Maps dlt's type `json` to text, all others as dlt does."""
 
-    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> sa.types.TypeEngine:
+    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> sa.Text:
         """Returns the type of a column that holds JSON."""
         return sa.Text()
 
@@ -35,7 +35,7 @@ class _SqliteDestination(destination):
         return "dlt.destinations.sqlalchemy"
 
 
-def sqlite_destination(name: str, credentials: Credentials) -> destination:
+def sqlite_destination(name: str, credentials: SqlalchemyCredentials) -> destination:
     """Returns dlt's destination `name` for a SQLite database."""
     if name == "sqlalchemy":
         return _SqliteDestination(credentials, type_mapper=JsonAsText)
