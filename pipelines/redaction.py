@@ -99,7 +99,7 @@ def _configured() -> Iterator[str]:
     """Yields the secrets in the environment and in dlt's files; some are too short to be one."""
     from gapless.pipelines.destinations._dlt.config import secret_documents
 
-    # A base URL is required by some sources and no secret: hidden, it would be missing in messages.
+    # Some sources need a base URL, which is not secret and helps in messages.
     keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
     for name, value in os.environ.items():
         if name.rsplit("__", 1)[-1] in keys or (

@@ -18,7 +18,7 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._http.errors import VendorError
 from gapless.sources._ledger.session import Session
 
-# Seconds: a person waits for the answer, and an hour of retries would tell no more.
+# Seconds. A person waits for the answer, and longer retries would not change it.
 PING_SETTINGS = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
 CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx2", "pydantic", "pyarrow")
 """Libraries whose newer versions are known to break something, or change much."""

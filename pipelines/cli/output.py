@@ -145,7 +145,7 @@ def _end_wrong_usage(error: UsageError) -> None:
 
 def _message_and_code(error: BaseException) -> tuple[str, int]:
     """Returns the text for a person and the exit code."""
-    # Ctrl-C is an order and no fault: what is committed is safe, which is worth saying.
+    # Ctrl-C is no error; people want to know whether it has lost anything.
     if isinstance(error, KeyboardInterrupt):
         return "Stopped. What is committed stays; run the same command again to continue.", INTERRUPTED
     if isinstance(error, GaplessError):

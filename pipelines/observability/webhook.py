@@ -93,7 +93,7 @@ def _setting(name: str) -> str:
     import dlt
 
     key = name.lower()
-    # The address holds a token, so it may stand among the secrets only.
+    # The address holds a token, so it is looked up among the secrets.
     holder = dlt.secrets if name == URL else dlt.config
     found: object = holder.get(f"gapless.{key}") or holder.get(key)
     return ",".join(map(str, found)) if isinstance(found, list | tuple) else str(found or "")

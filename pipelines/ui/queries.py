@@ -80,7 +80,6 @@ class Database:
 
         try:
             return self.rows(query, *values)
-        # A view cannot be read either while one of its columns is missing.
         except (duckdb.CatalogException, duckdb.BinderException):
             return []
 

@@ -102,7 +102,6 @@ def ui(port: Port = 0, headless: Headless = False, destination: Destination = "d
     """
     from gapless.pipelines.ui import server
 
-    # The browser is opened by default, as a person types this command and no scheduler.
     server.serve(open_target(destination), port, not headless, output.print_message)
 
 

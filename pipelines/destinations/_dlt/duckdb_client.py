@@ -57,8 +57,7 @@ class MergeFromFiles(DuckDbClient):
         """Returns dlt's jobs, in whose SQL files the names of staging tables are replaced by the package's files."""
         jobs = super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
         if _is_merged(table_chain[0]):
-            # dlt has written the statements to a file of the package already, and a resumed load reads them from
-            # there.
+            # dlt runs the statements from a file that it has just written into the package.
             for job in jobs:
                 path = Path(job.new_file_path())
                 path.write_text(self._from_files(path.read_text(), table_chain, completed_table_chain_jobs or ()))
