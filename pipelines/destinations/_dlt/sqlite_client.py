@@ -6,16 +6,13 @@ what looks like a number for one and rounds it. Replaced by: text columns for JS
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import sqlalchemy as sa
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import sqlalchemy as destination
 from dlt.destinations.impl.sqlalchemy.type_mapper import SqlalchemyTypeMapper
-
-if TYPE_CHECKING:
-    from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
 
 
 class JsonAsText(SqlalchemyTypeMapper):
@@ -35,7 +32,7 @@ class _SqliteDestination(destination):
         return "dlt.destinations.sqlalchemy"
 
 
-def sqlite_destination(name: str, credentials: SqlalchemyCredentials) -> destination:
+def sqlite_destination(name: str, credentials: Any) -> destination:
     """Returns dlt's destination `name` for a SQLite database."""
     if name == "sqlalchemy":
         return _SqliteDestination(credentials, type_mapper=JsonAsText)

@@ -6,15 +6,15 @@ Each kind of destination has classes of its own for these in dlt, and dlt docume
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from dlt.common.destination import TDestinationReferenceArg as DestinationArgument
+    from dlt.common.destination import Destination
 
     from gapless.sources._dlt.types import Capabilities
 
-__all__ = ["Configuration", "Credentials", "DestinationArgument", "JobClient"]
-"""DestinationArgument: what `dlt.pipeline(destination=)` takes."""
+DestinationArgument: TypeAlias = "str | Destination[Any, Any]"
+"""What `dlt.pipeline(destination=)` takes: a name of dlt's configuration, or a destination."""
 
 
 class Credentials(Protocol):
