@@ -21,6 +21,7 @@ def apply_dlt_defaults() -> None:
     for name, value in DLT_SETTINGS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("DLT_DATA_DIR", str(working_root() / "dlt"))  # as root, dlt would use a system-wide folder
+    # Started from a folder without settings of its own, a checkout still finds those that stand in it.
     checkout = Path(__file__).resolve().parents[1]
     if not Path(".dlt").is_dir() and (checkout / ".dlt").is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(checkout))

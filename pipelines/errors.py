@@ -53,8 +53,10 @@ def root_cause(error: BaseException) -> BaseException:
 
     chain: list[BaseException] = []
     cause: BaseException | None = error
+    # A chain can be a circle: an error that is raised again from itself.
     while cause is not None and cause not in chain:
         chain.append(cause)
+        # `raise … from None` hides the context from people; here it still says what dlt has wrapped.
         cause = cause.__cause__ or cause.__context__
     # The outermost of ours: it was raised for a person, with what lies below it in mind.
     for cause in chain:

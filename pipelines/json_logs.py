@@ -48,6 +48,7 @@ def switch(as_json: bool) -> None:
         (sys, "stderr", stderr),
         (sys, "excepthook", _log_exception),
         (sys, "unraisablehook", lambda args: _log_exception(args.exc_type, args.exc_value, args.exc_traceback)),
+        # A thread has a hook of its own; else its traceback would go to stderr line by line.
         (threading, "excepthook", lambda args: _log_exception(args.exc_type, args.exc_value, args.exc_traceback)),
         (warnings, "showwarning", _log_warning),
     )
@@ -94,6 +95,8 @@ def _log_exception(kind: type[BaseException], error: BaseException | None, trace
 
 
 class _JsonFormatter(logging.Formatter):
+    """Formats a log record as one line, with its traceback inside."""
+
     def format(self, record: logging.LogRecord) -> str:
         trace = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
         level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()

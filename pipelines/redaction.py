@@ -72,11 +72,13 @@ def guard_logs() -> None:
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
+    # dlt's logger has a handler of its own, which the root's does not replace.
     for logger in (root, logging.getLogger("dlt")):
         for handler in logger.handlers:
             if not isinstance(handler.formatter, Redacting):
                 handler.setFormatter(Redacting(handler.formatter))
-    for name in ("httpx", "httpcore", "urllib3"):  # below warnings they log queries and headers
+    # Below warnings they log queries and headers; the first two are ours, the others come with dlt and Airflow.
+    for name in ("httpx2", "httpcore2", "httpx", "httpcore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -97,6 +99,7 @@ def _configured() -> Iterator[str]:
     """Yields the secrets in the environment and in dlt's files; some are too short to be one."""
     from gapless.pipelines.destinations._dlt.config import secret_documents
 
+    # Some sources need a base URL, which is not secret and helps in messages.
     keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
     for name, value in os.environ.items():
         if name.rsplit("__", 1)[-1] in keys or (

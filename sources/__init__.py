@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from gapless.sources.register import configured_packages, package_problem, register
 from gapless.sources.source import Source
 
+# In this order they are synced and listed when no name is given.
 OURS = ("omni", "sequence", "kizen", "tines")
 OUR_PACKAGES = [f"{__name__}.{name}" for name in OURS]
 
+# At import, because options, help texts and views are made from the register. It imports none of the packages.
 SOURCES, _PROBLEMS = register([*OUR_PACKAGES, *configured_packages()])
 
 

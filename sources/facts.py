@@ -46,6 +46,7 @@ class Facts:
     def read(cls, file: Path) -> Facts:
         """Reads a `facts.toml`. Raises ValueError for a line that is not one of the above."""
         found = tomllib.loads(file.read_text(encoding="utf-8"))
+        # A misspelt line would else be ignored, and a default used in its place without a word.
         known = {one.name for one in fields(cls)}
         if unknown := found.keys() - known:
             raise ValueError(

@@ -23,6 +23,7 @@ TAKEN = ("activity", "information_schema", "main", "pg_catalog", "public", "temp
 
 def configured_packages() -> Iterator[object]:
     """Yields the dotted paths of the configuration, read without dlt; what is no text is yielded as it is found."""
+    # The environment replaces the file, as it does for the settings that dlt reads.
     if given := os.environ.get("GAPLESS_SOURCES"):
         yield from given.replace(",", " ").split()
         return
@@ -45,6 +46,7 @@ def register(packages: Iterable[object]) -> tuple[dict[str, Source], list[str]]:
         elif not NAME.fullmatch(source.name) or source.name in TAKEN:
             expected = f"small letters, digits and single underscores, but none of {', '.join(TAKEN)}"
             problems.append(f"{package}: {source.name!r} cannot be a dataset's name; expected {expected}")
+        # The same package twice is harmless; two packages of one name would write to one dataset.
         elif found.setdefault(source.name, source) != source:
             other = found[source.name].package
             problems.append(
@@ -61,9 +63,11 @@ def package_problem(source: Source) -> str | None:
         if stream is not None:
             Facts.read(source.folder / "facts.toml")
     except ModuleNotFoundError as error:
+        # The package itself is missing, and not something that it imports: the remedies differ.
         if error.name and f"{source.package}.".startswith(f"{error.name}."):
             return "there is no such package; install it, or put the folder that holds it into PYTHONPATH"
         return f"it cannot be imported: {error}"
+    # An import runs code of the user, which may raise anything; `gapless doctor` must still end.
     except Exception as error:
         return f"it cannot be read: {type(error).__name__}: {error}"
     if stream is None:

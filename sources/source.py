@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gapless.sources.facts import Facts
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dlt.sources import DltSource
 
+    from gapless.sources._http.fake_vendor import FakeVendor
     from gapless.sources._incremental.stream import Stream
     from gapless.sources._schema.arrow import Table
 
@@ -49,9 +50,10 @@ class Source:
         return import_module(f"{self.package}.api")
 
     @property
-    def fake(self) -> Any:
+    def fake(self) -> type[FakeVendor]:
         """Returns the class of the simulated vendor."""
-        return import_module(f"{self.package}.fake").Fake
+        fake: type[FakeVendor] = import_module(f"{self.package}.fake").Fake
+        return fake
 
     @property
     def build(self) -> Callable[..., DltSource]:
@@ -73,6 +75,7 @@ class Source:
     @property
     def folder(self) -> Path:
         """Returns the folder of its files; does not import it. Raises ModuleNotFoundError if it is not there."""
+        # It imports the packages above, but not this one, which would import dlt.
         found = find_spec(self.package)
         if found is None or not found.submodule_search_locations:
             problem = f"the source {self.package} is registered, and there is no such package"
@@ -100,6 +103,7 @@ class Source:
         """Returns the settings without which it cannot run."""
         import dlt
 
+        # dlt marks a required setting by one of these two objects as the default, and compares by identity itself.
         required = (dlt.secrets.value, dlt.config.value)
         parameters = inspect.signature(self.build).parameters.values()
         return tuple(one.name for one in parameters if any(one.default is mark for mark in required))

@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+# In this order the commands stand in the help.
 for room in (sync, inspect, serve, state):
     room.register(app)
 

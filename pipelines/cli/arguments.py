@@ -26,6 +26,7 @@ def shard(text: str | None, ids: list[str]) -> Shard:
 
 def idle(names: list[str], part: Shard) -> list[str]:
     """Returns a message for each source that this shard does not read, because it cannot be split."""
+    # The first shard reads such a source whole, so that N shards together read everything once.
     unsplit = [name for name in names if not SOURCES[name].split_by] if part.number > 1 else []
     return [f"{name}: cannot be split; shard 1/{part.of} reads all of it, this one nothing" for name in unsplit]
 
@@ -65,6 +66,7 @@ def _ids(names: list[str], ids: list[str], window: str | None) -> tuple[str, ...
         raise WrongSettings(f"--id does not work for {source.name}: {source.facts.not_by_id}.")
     if window:
         raise WrongSettings("--id reads single records whatever their time; leave out --since and --until.")
+    # Each once, in the given order: a repeated id would be a repeated request.
     return tuple(dict.fromkeys(ids))
 
 

@@ -44,10 +44,12 @@ def _in_environment() -> Iterator[str]:
 def _in_files() -> Iterator[str]:
     """Yields the destinations in dlt's files. A broken file yields none: a sync reports it, TAB must not."""
     here = Path(os.environ.get("DLT_PROJECT_DIR", ""))
+    # The same choice as in config.py, made without dlt.
     folder = next((root / ".dlt" for root in (here, CHECKOUT) if (root / ".dlt").is_dir()), here)
     for name in ("config.toml", "secrets.toml"):
         try:
             section = tomllib.loads((folder / name).read_text()).get("destination")
+        # ValueError is a file that is not valid TOML, or not text.
         except (OSError, ValueError):
             continue
         if isinstance(section, dict):

@@ -60,6 +60,7 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
     Raises WrongSettings if another program made `file`, GaplessError if it is in use.
     """
     target = Target.of_file(file)
+    # Before the lock, which makes a file of its own beside this one.
     _require_demo_file(file)
     with target.lock():  # another demo into the same file must not lose its data
         _create_file(file)
@@ -101,9 +102,11 @@ def configuration(urls: dict[str, str]) -> Iterator[None]:
     }
     for name, source in SOURCES.items():
         own = {**source.facts.demo, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": NO_RATE_LIMIT}
+        # Under the source's own section, where dlt looks first.
         values |= {("sources", name, key): value for key, value in own.items()}
     proxies = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
     with config.configuration(values):
+        # A proxy of the company cannot reach this machine's loopback.
         os.environ.update(dict.fromkeys(proxies, "127.0.0.1"))
         try:
             yield
@@ -131,6 +134,7 @@ def _require_demo_file(file: Path) -> None:
 
 def _create_file(file: Path) -> None:
     """Replaces `file` by an empty database with the mark in it."""
+    # A write-ahead log that is left over would be replayed into the new file.
     for old in (file, file.with_name(file.name + ".wal")):
         old.unlink(missing_ok=True)
     with duckdb.connect(str(file)) as connection:
@@ -164,6 +168,7 @@ def summary(result: DemoResult) -> Iterator[RenderableType]:
     yield f"\nEverything is in {result.file}. To look at it:\n"
     yield f"  duckdb {shlex.quote(str(result.file))}"
     script = f"import duckdb; print(duckdb.connect({str(result.file)!r}).sql('from activity.timeline limit 5'))"
+    # Only where the path needs no quoting in any shell: a wrong command is worse than none.
     yield f'  python -c "{script}"' if script.isprintable() and not set(script) & set('"$`\\!') else ""
     yield "\nWith your own keys: set those of one source in the environment or in .dlt/secrets.toml,\n"
     yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in SOURCES.values())

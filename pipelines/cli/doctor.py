@@ -18,8 +18,9 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._http.errors import VendorError
 from gapless.sources._ledger.session import Session
 
+# Seconds. A person waits for the answer, and longer retries would not change it.
 PING_SETTINGS = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
-CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx", "pydantic", "pyarrow")
+CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx2", "pydantic", "pyarrow")
 """Libraries whose newer versions are known to break something, or change much."""
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """A clock before this is wrong, as this program is newer."""
@@ -85,6 +86,7 @@ def _settings_origin(source: Source) -> str:
 def _check_key(source: Source) -> Check:
     """Sends the vendor's cheapest request with the configured key."""
     session, name = Session(), f"{source.name} key"
+    # Building a source sends nothing; it makes the client with the settings of a sync.
     build(source, session, **PING_SETTINGS)
     if session.client is None:
         raise AssertionError("a source sets its client when it is built")
@@ -129,6 +131,7 @@ def _destination(destination: str) -> Iterator[Check]:
     except GaplessError as error:
         yield Check("destination", "fail", str(error), "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH.")
         return
+    # Drivers and dlt raise errors of many classes, and a check reports all of them.
     except Exception as error:
         yield Check("destination", "fail", f"{where}: {explain(error)}", "Check its credentials and rights.")
         return
@@ -159,6 +162,7 @@ def _versions() -> Iterator[Check]:
     except importlib.metadata.PackageNotFoundError:
         yield Check("versions", "-", "gapless is not installed, so nothing says which versions it needs")
         return
+    # A marker belongs to an extra, which need not be installed.
     needed = [need for need in map(Requirement, lines) if need.name in CHECKED_LIBRARIES and not need.marker]
     for need in needed:
         found = importlib.metadata.version(need.name)

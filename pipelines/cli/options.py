@@ -54,6 +54,7 @@ def initialise() -> None:
     """Sets dlt's defaults and starts redaction. Raises WrongSettings for a TOML file or a register that is wrong."""
     from gapless.pipelines.sync.build import check_register
 
+    # Before anything reads dlt's configuration, which these variables are a part of.
     apply_dlt_defaults()
     check_register()
     redaction.register_secrets()
@@ -69,6 +70,7 @@ def configured_sources() -> list[str]:
     if not ready:
         raise build.nothing_configured()
     for name, missing in lacking.items():
+        # On stderr, so that a key that got lost is noticed although the sync ends well.
         output.print_message(f"{name}: skipped, {', '.join(missing)} not set", event="left_out", source=name)
     return ready
 

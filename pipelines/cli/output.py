@@ -72,7 +72,8 @@ class Context(Protocol):
 class UsageError(Protocol):
     """What is used of click's UsageError."""
 
-    def format_message(self) -> str: ...
+    def format_message(self) -> str:
+        """Returns what is wrong, for a person."""
 
 
 class Commands(TyperGroup):
@@ -96,6 +97,7 @@ class Commands(TyperGroup):
         """Runs the command. Every error ends in one line, with --json also a document, and its exit code."""
         try:
             return super().invoke(ctx)
+        # A command that ends itself has said all already.
         except (typer.Exit, typer.Abort):
             raise
         except USAGE_ERROR as error:
@@ -103,6 +105,7 @@ class Commands(TyperGroup):
             _end_wrong_usage(error)
             raise
         except (Exception, KeyboardInterrupt) as error:
+            # Everything, so that a scheduler sees an exit code of ours and never a bare traceback.
             raise typer.Exit(_report(ctx, error)) from None
 
 
@@ -124,6 +127,7 @@ def _formats_first(args: list[str]) -> list[str]:
     options: list[str] = []
     rest: list[str] = []
     remaining = iter(args)
+    # typer takes global options before the command alone; people add them at the end.
     for arg in remaining:
         if arg == json_logs.OPTION:
             options.append(f"{arg}={next(remaining, '')}")
@@ -141,6 +145,7 @@ def _end_wrong_usage(error: UsageError) -> None:
 
 def _message_and_code(error: BaseException) -> tuple[str, int]:
     """Returns the text for a person and the exit code."""
+    # Ctrl-C is no error; people want to know whether it has lost anything.
     if isinstance(error, KeyboardInterrupt):
         return "Stopped. What is committed stays; run the same command again to continue.", INTERRUPTED
     if isinstance(error, GaplessError):

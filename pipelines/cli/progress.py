@@ -39,6 +39,7 @@ class Display(Protocol):
 @contextmanager
 def displayed(console: Console, every: float = PLAIN_EVERY) -> Iterator[Display]:
     """Yields the display that fits `console`; without a terminal it writes a line every `every` seconds."""
+    # Lines that refresh themselves would fill a log with control characters.
     if console.is_terminal and not json_logs.on():
         columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), _LiveText(), TimeElapsedColumn())
         with Progress(*columns, console=console) as progress:
@@ -63,6 +64,7 @@ def _printer(console: Console) -> Callable[..., None]:
 def progress_text(session: Session, elapsed: float) -> str:
     """Returns how far a source is after `elapsed` seconds, such as "12 pages · 1,204 records · 14 requests"."""
     counters, stats = session.counters, session.client.stats if session.client else None
+    # In the first second the pace is mostly the time of the start.
     pace = f" ({counters.records / elapsed:,.0f}/s)" if elapsed >= 1 and counters.records else ""
     parts = [f"{counters.pages:,} pages", f"{counters.records:,} records{pace}"]
     if counters.parents_total:
@@ -80,6 +82,7 @@ def _time_left(part: float, before: float, elapsed: float) -> str:
     """Returns an estimate from the pace so far; empty when there is no pace yet."""
     if elapsed < 1 or part <= before:
         return ""
+    # `before` was done by an earlier sync, so it says nothing about the pace of this one.
     seconds = (1 - part) * elapsed / (part - before)
     return f", about {seconds / 60:,.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
 
@@ -110,6 +113,7 @@ class _LiveText(ProgressColumn):
     """Reads the session each time that the display refreshes itself."""
 
     def render(self, task: Task) -> Text:
+        """Returns the text of one line as it is now."""
         ended: str | None = task.fields.get("ended")
         return Text(ended or progress_text(task.fields["session"], task.elapsed or 0.0))
 
@@ -122,13 +126,16 @@ class _Live:
         self._tasks: dict[str, TaskID] = {}
 
     def start(self, name: str, session: Session) -> None:
+        """Adds a line."""
         self._tasks[name] = self._progress.add_task(name, total=None, session=session)
 
     def message(self, text: str) -> None:
+        """Adds a line that does not change any more."""
         # rich puts messages above all lines; a line that has already ended stays between those of two syncs.
         self._progress.add_task("", total=1, completed=1, ended=text)
 
     def end(self, outcome: Outcome) -> None:
+        """Leaves the outcome in the line."""
         self._progress.update(self._tasks[outcome.source], total=1, completed=1, ended=outcome_text(outcome))
 
 
@@ -141,6 +148,7 @@ class _Plain:
         self._session: Session | None = None
 
     def start(self, name: str, session: Session) -> None:
+        """Writes that a source starts, and how far it is until it ends."""
         self.stop()
         self._session = session
         self._emit(f"{name}: started", event="started", source=name)
@@ -149,6 +157,7 @@ class _Plain:
         threading.Thread(target=self._repeat, args=(name, session, self._stop), daemon=True).start()
 
     def end(self, outcome: Outcome) -> None:
+        """Writes the outcome, with its numbers as facts."""
         self.stop()
         event = {"event": "finished", "level": LEVELS[outcome.outcome], "source": outcome.source}
         counters = self._session.counters if self._session else None
@@ -169,4 +178,5 @@ class _Plain:
             self._emit(text, event="progress", source=name, **progress_facts(session, elapsed))
 
     def message(self, text: str) -> None:
+        """Writes the line."""
         self._emit(text)

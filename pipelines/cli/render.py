@@ -32,9 +32,11 @@ STYLE = {"complete": "green", "partial": "yellow", "failed": "red"}
 
 def table(title: str, columns: list[str], rows: Sequence[Sequence[object]]) -> Table:
     """Returns a table with the columns of numbers aligned right."""
+    # Without borders, so that rows can be copied and searched.
     made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        # Folded and never cut off: an id that is not whole cannot be used.
         made.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(_cell, row))
@@ -59,6 +61,7 @@ def summary(outcomes: list[Outcome]) -> Table:
 def _row(outcome: Outcome) -> list[object]:
     """Returns the row of one source; child tables count in `rows` and are not listed."""
     loaded = outcome.vendor_rows()
+    # A child table is recognised by the double underscore in its name.
     roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(loaded.items()) if "__" not in name)
     return [
         outcome.source,
@@ -163,6 +166,7 @@ def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
     yield table("", columns, rows)
     for one in found:
         yield from _remarks(one)
+    # Parents that were never synced are no part of a sample.
     if any(one.parents < one.of - one.not_asked for one in found):
         yield f"this was a sample: --seed {seed} repeats it, --whole compares all records"
 
@@ -185,6 +189,7 @@ def _remarks(one: Verified) -> Iterator[str]:
 
 def _next(one: Plan | Verified) -> str:
     """Returns the next step for an error whose text does not name one."""
+    # Most messages of ours end with a command already.
     return "" if one.error is None or "gapless " in one.error else "; gapless doctor checks for the cause"
 
 

@@ -21,6 +21,7 @@ def print_outcomes(outcomes: list[Outcome], as_json: bool) -> int:
         output.print_json({"exit_code": code, "sources": [outcome.to_json() for outcome in outcomes]})
     else:
         output.print_results(render.summary(outcomes))
+    # Also with --json: stdout holds the document alone, and stderr is for people.
     print_failures(outcomes)
     output.print_message(render.advice(code), event="ended", level=LEVELS[code], exit_code=code)
     return code

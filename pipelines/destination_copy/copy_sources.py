@@ -35,7 +35,9 @@ def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], N
         raise WrongSettings(f"{here.file} cannot be copied to itself; name another destination with --to.")
     if not here.file.exists():
         raise WrongSettings(f"there is no {here.file} to copy: gapless sync makes it.")
+    # The file first: a sync that has begun would else change it while it is read.
     with here.lock(), here.queried() as db, there.locked() as folder:
+        assert db is not None  # a DuckDB file is read by DuckDB itself
         for name in names or [name for name in SOURCES if _holds(db, name)]:
             begin(name)
             yield _copied(SOURCES[name], db, there, str(folder))
@@ -50,22 +52,27 @@ def _holds(db: duckdb.DuckDBPyConnection, dataset: str) -> bool:
     return bool(db.execute(found, [dataset, LOADS]).fetchone())
 
 
+def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Raises GaplessError for a source that was never synced into the file."""
+    if not _holds(db, name):
+        raise GaplessError(f"{name} was never synced into the file, so there is nothing to copy: gapless sync {name}")
+
+
 def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
+    """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC))
     dataset = FileDataset(source, db, _policy(source))
     pipeline = dlt.pipeline(
         source.name, pipelines_dir=folder, destination=there.dlt_destination, dataset_name=source.name
     )
     try:
-        if not _holds(db, source.name):
-            raise GaplessError(
-                f"{source.name} was never synced into the file, so there is nothing to copy:"
-                f" gapless sync {source.name}"
-            )
+        _require_synced(db, source.name)
+        # Package by package, so that a copy that breaks off continues after the last one.
         while not dataset.done:
             there.check()
             pipeline.run(dataset.dlt_source(), loader_file_format=there.file_format)
             count(outcome, pipeline)
+        # After the rows: a letter may go only when its record is there.
         dataset.delete_resolved(pipeline)
         outcome.failures = dataset.failures
         outcome.outcome = "partial" if dataset.failures else "complete"
@@ -82,6 +89,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
 def _policy(source: Source) -> Privacy:
     """Returns the privacy policy of today's settings, which dlt looks up in three sections."""
     name, setting = source.name, f"{source.name}_privacy"
+    # The order in which dlt itself looks, from the most specific section on.
     sections = (f"sources.{name}.", "sources.", "")
     text = next(filter(None, (dlt.config.get(f"{section}{setting}") for section in sections)), None)
     key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in sections)), None)

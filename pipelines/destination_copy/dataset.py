@@ -61,6 +61,7 @@ class FileDataset:
         return dlt.source(resource, name=self.source.name)()
 
     def _next_package(self, state: State) -> Iterator[tuple[Table, Arrows]]:
+        """Yields the next package as Arrow rows by table, the ledger's at the end."""
         copied = dlt.current.source_state().setdefault("copied", {})
         if self._todo is None:
             self._begin(copied.get("load"))
@@ -76,6 +77,7 @@ class FileDataset:
         yield RUNS, self._runs()
         if loads:  # dlt commits this state together with the rows
             copied["load"] = loads[-1]
+        # Last, because until then the copy lacks rows that the state says are there.
         if self.done:
             state.clear()
             state.update(resource_state(DuckdbReader(self.db), self.source) or {})
@@ -88,6 +90,7 @@ class FileDataset:
         """Finds the completed loads after `last`, in order; all of them if `last` is not of this file."""
         completed = completed_loads(f"{self.source.name}.{LOADS}") + " order by rowid"
         loads = [load for (load,) in self.db.execute(completed).fetchall()]
+        # In the order in which they were written; a load id is a time, and clocks go back.
         todo = loads[loads.index(last) + 1 :] if last in loads else loads
         # Only a sync writes a run without a load id; rows of both would overwrite each other.
         if any(not load for _, load, _ in Ledger().select(RUNS.name, ["run_id", LOAD_ID])):
@@ -107,6 +110,7 @@ class FileDataset:
         return dict(self.db.execute(f"select load, count(*) from ({every}) group by load").fetchall())
 
     def _tree(self, table: Table, loads: list[str]) -> Iterator[tuple[TableSchema, pa.Table]]:
+        """Yields a table and those below it, with the rows of some loads."""
         for shape in table.schema.tree():
             yield shape, self._rows(shape, f"{LOAD_ID} in (select unnest(?::varchar[]))", loads)
 
@@ -182,6 +186,7 @@ def _packages(loads: list[str], sizes: dict[str, int]) -> Iterator[list[str]]:
     package: list[str] = []
     rows = 0
     for load in loads:
+        # A load is copied whole, as its id is where a copy continues.
         if package and rows + sizes.get(load, 0) > PACKAGE_ROWS:
             yield package
             package, rows = [], 0

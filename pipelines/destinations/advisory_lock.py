@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources._ledger.shard import MOST, Shard
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
 
 LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
 """The lock of a whole sync. Each database has its own locks, so this number is the same everywhere."""
@@ -52,6 +55,7 @@ def locked(
             f"cannot reach {name}: {first}. Nothing was asked. gapless doctor --destination {name} tries it again."
         ) from None
     with closing(connection):
+        # Else it would be idle in a transaction, which a server may end (idle_in_transaction_session_timeout).
         connection.autocommit = True
         if not _taken(connection, shard or Shard()):
             raise Locked(
@@ -74,11 +78,12 @@ def in_turn(credentials: str, options: str | None = None) -> Iterator[None]:
         yield
 
 
-def _check(connection: Any, name: str, taken: int) -> None:
+def _check(connection: Connection, name: str, taken: int) -> None:
     import psycopg2
 
     try:
         held = _held(connection)
+    # A connection that is gone has no locks.
     except psycopg2.Error:
         held = 0
     if held < taken:
@@ -88,13 +93,13 @@ def _check(connection: Any, name: str, taken: int) -> None:
         )
 
 
-def _held(connection: Any) -> int:
+def _held(connection: Connection) -> int:
     with connection.cursor() as cursor:
         cursor.execute(HELD)
         return int(cursor.fetchone()[0])
 
 
-def _taken(connection: Any, shard: Shard) -> bool:
+def _taken(connection: Connection, shard: Shard) -> bool:
     """Returns whether the lock is ours. Two splits that begin at once may both be refused, but never both be let in:
     each looks for others after it has taken its own."""
     with connection.cursor() as cursor:
@@ -103,6 +108,7 @@ def _taken(connection: Any, shard: Shard) -> bool:
             cursor.execute(query, values)
             return int(cursor.fetchone()[0])
 
+        # The connection is idle for the whole sync; a server with a limit would end it, and the lock with it.
         cursor.execute(NO_LIMIT)
         if shard.whole:
             return bool(answer("select pg_try_advisory_lock(%s)::int", LOCK))

@@ -10,9 +10,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from gapless.pipelines.destinations._dlt.types import Configuration, DestinationArgument
 
 FileFormat = Literal["parquet", "insert_values", "jsonl"]
 Check = Callable[[], None]
@@ -29,7 +34,7 @@ class Backend:
     """Tells two destinations apart, without a secret."""
     config: Any = field(default=None, compare=False, repr=False)
     """dlt's resolved configuration, with the credentials."""
-    settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    settings: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
     """What dlt's class of the destination must be told beside its configuration."""
 
     file_format: ClassVar[FileFormat] = "parquet"
@@ -42,7 +47,7 @@ class Backend:
     """Plain SQL inserts and updates a row of `runs`; in warehouses JSON and times have ways of their own."""
 
     @classmethod
-    def of(cls, name: str, identity: str, config: Any, settings: Mapping[str, Any]) -> Backend:
+    def of(cls, name: str, identity: str, config: Configuration, settings: Mapping[str, object]) -> Backend:
         """Returns the destination that dlt's resolved configuration describes."""
         return cls(name, identity, config, settings)
 
@@ -63,18 +68,18 @@ class Backend:
         """Returns False when nothing was ever synced here; True when only a query can tell."""
         return True
 
-    def opened(self) -> AbstractContextManager[Any]:
+    def opened(self) -> AbstractContextManager[DuckDBPyConnection | None]:
         """Opens what stays open for a whole sync, before any request; yields its connection, or None.
 
         Raises GaplessError when it cannot be opened.
         """
         return nullcontext()
 
-    def session(self, connection: Any) -> Any:
+    def session(self, connection: DuckDBPyConnection) -> DuckDBPyConnection:
         """Returns another connection to what `opened` has open."""
         return connection.cursor()
 
-    def queried(self, connection: Any) -> AbstractContextManager[Any]:
+    def queried(self, connection: DuckDBPyConnection | None) -> AbstractContextManager[DuckDBPyConnection | None]:
         """Yields a DuckDB connection for readers, or None when dlt must be asked; `connection` is what is open.
 
         Raises Locked while another process writes, GaplessError when the data cannot be read.
@@ -85,15 +90,15 @@ class Backend:
         """Holds a lock that other machines see, too; yields what checks it. Raises Locked, GaplessError."""
         return nullcontext(_nothing_to_check)
 
-    def dlt_destination(self, shard: Shard, connection: Any) -> Any:
+    def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:
         """Returns what `dlt.pipeline(destination=)` takes; `connection` is what `opened` has open."""
         import dlt
 
-        settings = {**self.settings, **staging(shard)}
+        settings: dict[str, Any] = {**self.settings, **staging(shard)}
         return dlt.destination(self.name, **settings) if settings else self.name
 
 
-def staging(shard: Shard) -> dict[str, Any]:
+def staging(shard: Shard) -> dict[str, str]:
     """Returns dlt's setting that gives each shard a staging dataset of its own; a whole sync has dlt's default."""
     return {} if shard.whole else {"staging_dataset_name_layout": f"%s_staging_{shard.number}_of_{shard.of}"}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -14,6 +14,9 @@ from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations._dlt.types import Configuration, DestinationArgument
 
 MEMORY = "100MB"
 """What DuckDB may hold beside Python's own; more goes to its temporary files."""
@@ -58,6 +61,7 @@ def first_line(error: BaseException) -> str:
 def schema_of_that_name(file: Path) -> str | None:
     """Returns the schema of ours that DuckDB would take a file of this name for: it goes by what is before the first
     dot. None: the name will do."""
+    # An open file is a catalog of that name, which hides a schema of the same name.
     name = file.name.lstrip(".").split(".")[0].lower()
     return name if name in (*SOURCES, "activity") else None
 
@@ -68,7 +72,7 @@ class DuckdbFile(Backend):
     one_writer = updates_rows = True
 
     @classmethod
-    def of(cls, name: str, identity: str, config: Any, settings: Mapping[str, Any]) -> Backend:
+    def of(cls, name: str, identity: str, config: Configuration, settings: Mapping[str, object]) -> Backend:
         """Returns the file that the configuration names; a database in memory is left to dlt."""
         path = getattr(config.credentials, "database", None)
         if not isinstance(path, str) or path == ":memory:":
@@ -108,14 +112,16 @@ class DuckdbFile(Backend):
                 " DESTINATION__DUCKDB__CREDENTIALS=PATH."
             ) from None
         with connection:
+            # global: dlt, the views and the ledger each work on a cursor of their own.
             connection.execute(f"set global memory_limit = '{MEMORY}'")
             yield connection
 
     @contextmanager
-    def queried(self, connection: Any) -> Iterator[duckdb.DuckDBPyConnection]:
+    def queried(self, connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yields a connection in UTC, of the open file or for reading only. Raises Locked while a sync writes."""
         connection = connection.cursor() if connection else self._read_only()
         try:
+            # Else times are printed in the zone of the machine.
             connection.execute("set timezone = 'UTC'")
             yield connection
         finally:
@@ -138,7 +144,7 @@ class DuckdbFile(Backend):
             " Try again when it has ended, or keep a copy for readers: gapless publish PATH."
         ) from None
 
-    def dlt_destination(self, shard: Shard, connection: Any) -> Any:
+    def dlt_destination(self, shard: Shard, connection: duckdb.DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination for the open file, or for its path."""
         from gapless.pipelines.destinations._dlt.duckdb_client import DuckdbDestination
 

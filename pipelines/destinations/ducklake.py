@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
@@ -23,6 +23,9 @@ from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations._dlt.types import DestinationArgument
 
 SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgresql": "postgres_scanner"}
 """Where a catalog may be, and DuckDB's extension for it."""
@@ -82,7 +85,7 @@ class DuckLake(Backend):
         return other
 
     @contextmanager
-    def queried(self, connection: Any) -> Iterator[duckdb.DuckDBPyConnection]:
+    def queried(self, connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yields a session of the open lake, or opens it for as long as it is read."""
         if connection:
             yield self.session(connection)
@@ -100,11 +103,13 @@ class DuckLake(Backend):
             with self._catalog_lock(shard) as check:
                 yield check
 
-    def dlt_destination(self, shard: Shard, connection: Any) -> Any:
+    def dlt_destination(self, shard: Shard, connection: duckdb.DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination for the lake that is open."""
         from gapless.pipelines.destinations._dlt.ducklake_client import DuckLakeDestination
 
-        return DuckLakeDestination(self.name, self.config, partial(self.session, connection))
+        return DuckLakeDestination(
+            self.name, self.config, partial(self.session, cast("duckdb.DuckDBPyConnection", connection))
+        )
 
     @property
     def _catalog(self) -> Any:
@@ -113,6 +118,7 @@ class DuckLake(Backend):
     def _catalog_lock(self, shard: Shard) -> AbstractContextManager[Check]:
         from gapless.pipelines.destinations._dlt.postgres_client import postgres_credentials
 
+        # The catalog may be spelt postgres:// as well (SCANNERS).
         url = self._catalog.to_url().set(drivername="postgresql").render_as_string(hide_password=False)
         return database_lock(with_keepalive(postgres_credentials(url)), self.name, shard)
 
@@ -130,6 +136,7 @@ class DuckLake(Backend):
         parts = {"host": database.host, "port": database.port, "dbname": database.database, "user": database.username}
         parts |= database.get_query()
         dsn = " ".join(f"{name}={_in_dsn(str(value))}" for name, value in parts.items() if value)
+        # What dlt's own statement says, apart from the password.
         options = {
             "DATA_PATH": _quoted(credentials.storage_url),
             "METADATA_SCHEMA": _quoted(credentials.metadata_schema or credentials.ducklake_name),

@@ -26,6 +26,7 @@ def locked(own: Path, whole: Path, name: str) -> Iterator[None]:
         try:
             if own != whole:
                 held.enter_context(_shared(whole))
+            # Without waiting: the next sync reads the same, so a queue of them would be of no use.
             held.enter_context(FileLock(own).acquire(timeout=0))
         except (Timeout, BlockingIOError):
             raise Locked(

@@ -6,7 +6,12 @@ stands still is not noticed: that looks like a statement that takes long.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations._dlt.types import Credentials
+
+C = TypeVar("C", bound="Credentials")
 
 CLIENT_KEEPALIVE = {
     "keepalives_idle": "30",  # seconds
@@ -22,7 +27,7 @@ SERVER_KEEPALIVE = (
 the next sync would wait."""
 
 
-def with_keepalive(credentials: Any) -> Any:
+def with_keepalive(credentials: C) -> C:
     """Adds both to dlt's credentials and returns them; what their query says already stays as it is.
 
     Adding it twice changes nothing.

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 
@@ -43,7 +43,7 @@ def configured() -> Path | None:
     import dlt
 
     key = SETTING.lower()
-    found: Any = dlt.config.get(f"gapless.{key}") or dlt.config.get(key)
+    found: object = dlt.config.get(f"gapless.{key}") or dlt.config.get(key)
     return Path(str(found)).expanduser() if found else None
 
 
@@ -55,6 +55,7 @@ def refresh(target: Target) -> None:
     try:
         to = checked(target.file, path)
         with target.connection as connection:
+            # Else the newest rows are in the write-ahead log, which the copy would have to replay.
             connection.execute("checkpoint")
             _publish(target.file, to)
     except Exception as error:
@@ -91,6 +92,7 @@ def checked(file: Path, path: Path) -> Path:
     from gapless.pipelines.destinations.duckdb_file import schema_of_that_name
 
     to = path.expanduser().resolve()
+    # Hard links and file systems without case: two paths may be one file.
     if to == file.resolve() or (to.exists() and file.exists() and to.samefile(file)):
         raise WrongSettings(f"{path} is the file that is to be published. Choose another path for the copy.")
     if to.is_dir() or not to.parent.is_dir():
@@ -112,9 +114,11 @@ def _publish(file: Path, to: Path) -> None:
         try:
             _copied(file, new)
             _marked(new)
+            # For reading alone: a write into the copy would be lost with the next one.
             new.chmod(file.stat().st_mode & 0o444)
             _synced(new)
             os.replace(new, to)
+            # The rename itself is in the folder, which must reach the disk as well.
             _synced(to.parent)
         finally:
             _removed(new)

@@ -8,11 +8,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gapless.pipelines.destinations.target import Target
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from gapless.sources._dlt.types import SqlClient
+
 Rows = list[tuple[Any, ...]]
+"""Any, as a cell has the type of its column, which the query decides."""
 
 
 class Reader(Protocol):
@@ -59,7 +65,7 @@ class _EmptyReader:
 class DuckdbReader:
     """Of a DuckDB file or a DuckLake, by a connection of DuckDB's."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
 
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
@@ -69,6 +75,7 @@ class DuckdbReader:
         names = [f'"{dataset}"."{table}"' for table in tables]
         try:
             found: Rows = self._connection.execute(select.format(*names)).fetchall()
+        # A table that is not there yet is no error: its source was never synced.
         except duckdb.CatalogException:
             return None
         return found
@@ -95,6 +102,7 @@ class _DltReader:
             if self._target.appends and not pipeline.schemas:  # without one dlt finds no table in a folder
                 pipeline.sync_destination()
             with pipeline.sql_client() as client:
+                # Names are quoted in DuckDB's way in our SQL, and each engine has its own.
                 names = [self._name(client, table) for table in tables]
                 query = re.sub('"([a-z_]+)"', lambda name: client.escape_column_name(name[1]), select).format(*names)
                 with client.execute_query(query) as cursor:
@@ -102,9 +110,10 @@ class _DltReader:
         except DestinationUndefinedEntity:
             return None
         finally:
+            # dlt keeps the pipeline that was made last as the active one, for every later call in this process.
             pipeline.deactivate()
 
-    def _name(self, client: Any, table: str) -> str:
+    def _name(self, client: SqlClient, table: str) -> str:
         from gapless.sources._dlt.append_only import newest
 
         return newest(client, table) if self._target.appends else str(client.make_qualified_table_name(table))

@@ -6,10 +6,14 @@ import tempfile
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations._dlt.types import Configuration, JobClient
+    from gapless.sources._dlt.types import Capabilities
 
 BACKENDS = {
     "bigquery": "backend:BigQuery",
@@ -31,6 +35,7 @@ KNOWN = (*BACKENDS, "motherduck", "snowflake", "databricks", "clickhouse")
 def backend_class(kind: str) -> type[Backend]:
     """Returns our class for a kind of destination as dlt names it: `postgres` or `dlt.destinations.postgres`."""
     file, _, name = BACKENDS.get(kind.rsplit(".", 1)[-1], "backend:Backend").partition(":")
+    # Imported when it is used, so that no command waits for the libraries of other destinations.
     found: type[Backend] = getattr(import_module(f"gapless.pipelines.destinations.{file}"), name)
     return found
 
@@ -43,6 +48,7 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
     """
     from gapless.pipelines.destinations.duckdb_file import duckdb_file
 
+    # Asked of dlt alone it would be a file named after the pipeline, one for each source.
     if name == "duckdb" and not _is_set("destination.duckdb.credentials"):
         return duckdb_file(default)
     client = _configured_client(name)
@@ -56,7 +62,7 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
     return backend
 
 
-def _merges(kind: str, capabilities: Any) -> bool:
+def _merges(kind: str, capabilities: Capabilities) -> bool:
     """Returns whether a record is replaced together with its child rows."""
     # dlt merges in Athena into Iceberg tables alone, and would append to all others in silence.
     return "delete-insert" in (capabilities.supported_merge_strategies or ()) and kind != "athena"
@@ -76,14 +82,14 @@ def _check_append(name: str, own: type[Backend], accepted: bool) -> None:
         )
 
 
-def _settings(capabilities: Any) -> dict[str, Any]:
+def _settings(capabilities: Capabilities) -> dict[str, bool]:
     """Returns what dlt's class must be told. Where dlt does not say whether a database has transactions, it deletes
     and inserts in two of them when a table has no children: a dead letter could be lost in between."""
     unsaid = capabilities.supports_ddl_transactions and capabilities.supports_transactions is None
     return {"supports_transactions": True} if unsaid else {}
 
 
-def _configured_client(name: str) -> Any:
+def _configured_client(name: str) -> JobClient:
     from gapless.pipelines.destinations._dlt.config import (
         ConfigurationException,
         MissingDependencyException,
@@ -102,13 +108,14 @@ def _configured_client(name: str) -> Any:
         install = " ".join(EXTRAS.get(name, f'"{name}"') for name in error.dependencies)
         raise WrongSettings(f"destination {name!r} needs: pip install {install}") from None
     except (ConfigurationException, ValueError, ImportError) as error:
+        # dlt's further lines list every place where it looked, for each missing field.
         reason = str(error).strip().split("\n", 1)[0][:300].rstrip(".:")
         raise WrongSettings(
             f"destination {name!r}: {reason}. Set DESTINATION__{name.upper()}__… as {PAGE} shows."
         ) from None
 
 
-def _client(name: str) -> Any:
+def _client(name: str) -> JobClient:
     """Returns dlt's client, configured but not connected. Its working files are in a folder of its own: this is
     before any lock."""
     import dlt
@@ -117,10 +124,10 @@ def _client(name: str) -> Any:
         probe = dlt.pipeline("gapless_probe", pipelines_dir=folder, destination=name, dataset_name="gapless_probe")
         client = probe.destination_client()
         probe.deactivate()
-        return client
+        return cast("JobClient", client)
 
 
-def _location(config: Any) -> str:
+def _location(config: Configuration) -> str:
     """Returns host and database where dlt knows them, else what it makes of the host."""
     from gapless.pipelines.destinations._dlt.config import ConfigurationException
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from gapless.pipelines.destinations._dlt.types import Credentials, DestinationArgument
 
 
 class SqliteDatabase(Backend):
@@ -17,6 +22,7 @@ class SqliteDatabase(Backend):
 
     def check(self) -> None:
         """Raises WrongSettings when it is another engine of SQLAlchemy's, or no file."""
+        # No other was held to the tests, and each has types of its own for JSON, times and numbers.
         if not is_sqlite(self.config.credentials):
             raise WrongSettings(
                 "of SQLAlchemy's databases SQLite alone is known to get every value right: sqlite:///…"
@@ -28,19 +34,19 @@ class SqliteDatabase(Backend):
         """Returns the file that the configuration names."""
         return sqlite_path(self.config.credentials)
 
-    def dlt_destination(self, shard: Shard, connection: Any) -> Any:
+    def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination with JSON as text."""
         from gapless.pipelines.destinations._dlt.sqlite_client import sqlite_destination
 
         return sqlite_destination(self.name, self.config.credentials)
 
 
-def is_sqlite(credentials: Any) -> bool:
+def is_sqlite(credentials: Credentials) -> bool:
     """Returns whether dlt's credentials lead to SQLite."""
     return bool(credentials.drivername.startswith("sqlite"))
 
 
-def sqlite_path(credentials: Any) -> Path:
+def sqlite_path(credentials: Credentials) -> Path:
     """Returns the file of a SQLite database. Raises WrongSettings when it is in memory."""
     if not credentials.database or credentials.database == ":memory:":
         raise WrongSettings("a SQLite database must be a file: sqlite:///gapless.sqlite, or sqlite:////var/lib/…")

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.config import apply_dlt_defaults, working_root
 from gapless.pipelines.destinations.backend import Backend, Check, FileFormat
 from gapless.pipelines.destinations.file_lock import locked
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from gapless.pipelines.destinations._dlt.types import DestinationArgument
 
 DEFAULT_FILE = "gapless.duckdb"
 
@@ -27,7 +32,7 @@ DEFAULT_FILE = "gapless.duckdb"
 class _Open:
     """What is open while a target is locked."""
 
-    connection: Any = None
+    connection: DuckDBPyConnection | None = None
     """To the DuckDB file, or to the DuckDB with the DuckLake."""
     check: Check | None = None
     """Raises GaplessError when the lock of the database server is lost."""
@@ -92,14 +97,16 @@ class Target:
         return self.backend.file_format
 
     @property
-    def dlt_destination(self) -> Any:
+    def dlt_destination(self) -> DestinationArgument:
         """Returns what `dlt.pipeline(destination=)` takes."""
         return self.backend.dlt_destination(self.shard, self._open.connection)
 
     @property
-    def connection(self) -> Any:
-        """Returns a new connection to the DuckDB file or the DuckLake while it is open here, else None."""
-        return self.backend.session(self._open.connection) if self._open.connection else None
+    def connection(self) -> DuckDBPyConnection:
+        """Returns a new connection to the DuckDB file or the DuckLake, which must be open here."""
+        if self._open.connection is None:
+            raise AssertionError("only an open DuckDB file or DuckLake has a connection")
+        return self.backend.session(self._open.connection)
 
     @property
     def working_folder(self) -> Path:
@@ -115,7 +122,7 @@ class Target:
             return file.with_name(file.name + ".lock")
         return self.working_folder.with_suffix(".lock")
 
-    def queried(self) -> Any:
+    def queried(self) -> AbstractContextManager[DuckDBPyConnection | None]:
         """Yields a DuckDB connection for readers, or None where dlt must be asked. See `Backend.queried`."""
         return self.backend.queried(self._open.connection)
 
@@ -130,6 +137,7 @@ class Target:
 
         Raises Locked when another sync is writing, GaplessError when something cannot be opened or written.
         """
+        # In this order: the lock in a file costs nothing, and an open DuckDB file is in the way of readers.
         with self.lock() as folder, self.opened(), self.backend.guarded(self.shard) as check:
             self._open.check = check
             try:
@@ -140,6 +148,7 @@ class Target:
     @contextmanager
     def lock(self) -> Iterator[Path]:
         """Holds the lock in a file; yields the empty working folder. Raises Locked, GaplessError."""
+        # A shard shares the lock of the whole, so that a sync of everything cannot run beside it.
         whole = replace(self, shard=Shard()).lock_file
         working_root().mkdir(mode=0o700, exist_ok=True)
         with locked(self.lock_file, whole, str(self.file or self.destination)):

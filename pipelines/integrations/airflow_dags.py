@@ -58,7 +58,9 @@ def dags(
             f"gapless_{name}",
             schedule=CronDataIntervalTimetable(crons.get(name, SOURCES[name].facts.cron), timezone="UTC"),
             start_date=start_date,
+            # A sync reads everything since the last one, so runs that were missed need no run of their own.
             catchup=False,
+            # Two runs of one source would only wait for each other's lock.
             max_active_runs=1,
             params={"since": _time("at or after"), "until": _time("before")},
             tags=["gapless"],
@@ -68,6 +70,7 @@ def dags(
 
 
 def _time(relation: str) -> Param:
+    """Returns a parameter of a run that takes a time; none by default."""
     description = f"Read again the records created {relation} this time (ISO 8601)."
     return Param(None, type=["null", "string"], description=description)
 
@@ -79,6 +82,7 @@ class Sync(BaseOperator):
         super().__init__(
             task_id="sync",
             outlets=[Asset(f"gapless_{source}")],
+            # For the lock alone: a failed sync has retried its requests already and ends without a retry.
             retries=LOCK_RETRIES,
             retry_delay=LOCK_WAIT,
             **options,  # Airflow's own, passed through
@@ -95,6 +99,7 @@ class Sync(BaseOperator):
             _log.warning(line)
         if outcome.outcome == "failed" or (outcome.outcome == "partial" and self.fail_on_partial):
             raise AirflowFailException(f"{self.source}: {outcome.outcome}, see above")
+        # Airflow shows an XCom to everybody who may see the DAG.
         document: dict[str, object] = json.loads(redaction.redact(json.dumps(outcome.to_json())))
         return document
 
@@ -129,6 +134,7 @@ class Sync(BaseOperator):
 
 
 def _request(source: str, context: Context) -> SyncRequest:
+    """Returns what a run reads: the times of its configuration, else a data interval, else what is new."""
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.sync.request import SyncRequest
     from gapless.sources._ledger.window import Window
@@ -137,6 +143,7 @@ def _request(source: str, context: Context) -> SyncRequest:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if since or until:
         return arguments.sync_request([source], since, until, [])
+    # A manual run without a date has an interval of no length.
     if context["dag_run"].run_type in ONE_INTERVAL and start and start < end:
         return SyncRequest(window=Window(start.astimezone(UTC), end.astimezone(UTC)))
     return SyncRequest()

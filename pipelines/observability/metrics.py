@@ -33,6 +33,7 @@ class Metrics:
         self._rows = meter.create_counter("gapless.rows", "{row}", "Rows loaded, by table")
         self._syncs = meter.create_counter("gapless.syncs", "{sync}", "Syncs of a source, by outcome")
         self._duration = meter.create_histogram("gapless.sync.duration", "s", "Duration of the sync of a source")
+        # Observed, not set: an age grows by itself while no sync runs.
         meter.create_observable_gauge("gapless.freshness", [self._fresh], "s", "Age of the newest record")
         meter.create_observable_gauge("gapless.checked", [self._checked], "s", "Time since the vendor was last read")
 
@@ -51,8 +52,10 @@ class Metrics:
 
     def package(self, name: str, trace: PackageTrace) -> None:
         """Counts the rows of a load package that was loaded."""
+        # Rows that were not loaded are read again, and counted then.
         info = trace.last_normalize_info if trace.last_load_info else None
         for table, rows in (info.row_counts if info else {}).items():
+            # dlt counts its own tables as well.
             if rows and table not in LEDGER_TABLES and not table.startswith("_dlt"):
                 self._rows.add(rows, {"source": name, "table": table})
 
@@ -70,9 +73,11 @@ class Metrics:
         self._times |= freshness(self._target, self._names)
 
     def _fresh(self, _: CallbackOptions) -> Iterator[Observation]:
+        """Yields the ages of the newest records."""
         yield from self._since(0)
 
     def _checked(self, _: CallbackOptions) -> Iterator[Observation]:
+        """Yields the times since each vendor was last read."""
         yield from self._since(1)
 
     def _since(self, which: int) -> Iterator[Observation]:

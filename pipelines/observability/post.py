@@ -30,6 +30,7 @@ def deliver(url: str, document: object, seconds: float = 10.0) -> None:
 
     The request runs in a thread of its own, because the look-up of a host name has no timeout.
     """
+    # The list is how the thread answers: empty is success, and it begins with what is true if it never ends.
     errors: list[VendorError] = [_timed_out(url, seconds)]
     thread = threading.Thread(target=_post, args=(url, document, seconds, errors), daemon=True)
     thread.start()
@@ -55,8 +56,10 @@ def _post(url: str, document: object, seconds: float, errors: list[VendorError])
         if not response.is_success:
             raise _error(url, response.status_code)
 
+    # No authentication: the token is in the URL itself.
     with connect(deadline, None, 1) as http:
         try:
+            # Room for a few tries within the time, as nobody waits longer for a message.
             policy = Policy(budget=seconds, max_wait=seconds / 4)
             retrying(policy, send, slot=lambda: 0.0, clock=time.monotonic, sleep=time.sleep)
             errors.clear()
@@ -65,6 +68,7 @@ def _post(url: str, document: object, seconds: float, errors: list[VendorError])
 
 
 def _error(url: str, status: int) -> VendorError:
+    """Returns the error of an answer without success."""
     if status < 400:
         return BadRequest(method="POST", path=site(url), status=status, detail="redirects are not followed")
     return error_class(status)(method="POST", path=site(url), status=status, detail="the message was not accepted")

@@ -95,7 +95,9 @@ class Traces:
 
     def finish(self, error: BaseException | None) -> None:
         """Ends the span of the sync; `error` has also interrupted the sources that are still open."""
+        # A lock that is held is the normal case of two schedules, not an error to be woken by.
         kind = type(error).__name__ if error and not isinstance(error, Locked) else None
+        # A source that was interrupted has no outcome, and a span that never ends is never sent.
         for name in list(self._sources):
             span = self._sources.pop(name)
             _set_error(span, kind)
@@ -123,6 +125,7 @@ def _kind(step: StepTrace) -> str | None:
     if not step.step_exception:
         return None
     traces = step.exception_traces or []
+    # The last one is the innermost: dlt wraps what happened several times.
     return str(traces[-1]["exception_type"]).rpartition(".")[2] if traces else "failed"
 
 

@@ -74,6 +74,7 @@ def configured() -> Webhook | None:
 
     Raises WrongSettings for an invalid URL, which the message does not repeat, and for an unknown event.
     """
+    # Checked also without a URL, so that a misspelt event shows before it is needed.
     url, on = _setting(URL), _setting(ON) or DEFAULT
     wanted = {word.strip().lower() for word in re.split(r"[,\s]+", on) if word.strip()}
     if unknown := wanted - set(KINDS):
@@ -92,6 +93,7 @@ def _setting(name: str) -> str:
     import dlt
 
     key = name.lower()
+    # The address holds a token, so it is looked up among the secrets.
     holder = dlt.secrets if name == URL else dlt.config
     found: object = holder.get(f"gapless.{key}") or holder.get(key)
     return ",".join(map(str, found)) if isinstance(found, list | tuple) else str(found or "")
@@ -127,6 +129,7 @@ def _notify(
     kind = type(root_cause(error)).__name__ if error else None
     try:
         event = "failed" if code == FAILED else "partial" if code else "complete"
+        # Asked of the database only if somebody wants to know, as it takes a query.
         if event == "complete" and "recovered" in webhook.on and _recovered(target, outcomes):
             event = "recovered"
         if event in webhook.on:
@@ -187,6 +190,7 @@ def _recovered(target: Target, outcomes: list[Outcome]) -> bool:
     select = "select outcome from {0} order by started_at desc limit 2"
     try:
         with reading(target) as reader:
+            # The newest run is this one.
             before = [(reader.rows(outcome.source, select, "runs") or [])[1:] for outcome in outcomes]
     except GaplessError:  # another sync has begun since, and sends its own message
         return False

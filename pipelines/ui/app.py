@@ -19,6 +19,7 @@ app = marimo.App(width="full", app_title="gapless", css_file="page.css")
 def _() -> tuple[object, ...]:
     import marimo as mo
 
+    # Passed on as values: a cell of marimo has no names but those that other cells return.
     from gapless.pipelines.ui import coverage, overview, timeline
     from gapless.sources import SOURCES
 
@@ -30,6 +31,7 @@ def _(mo: ModuleType) -> tuple[object, ...]:
     refresh = mo.ui.refresh(options=["30s", "5m"], label="refresh")
     at = mo.query_params()
     names = ["Health", "Volume", "Failures", "Timeline", "Conversations", "Coverage", "Dead letters", "Runs"]
+    # A link to an object leads to its timeline, whatever tab it was on.
     wanted = "Timeline" if at.get("object") else str(at.get("view") or "Health")
     tabs = mo.ui.tabs(dict.fromkeys(names, ""), value=wanted if wanted in names else "Health")
     return refresh, at, tabs
@@ -70,8 +72,10 @@ def _(
     tabs: Control[str],
     timeline: ModuleType,
 ) -> tuple[object, ...]:
+    # Only for the tab that is shown: each of these menus is a query over all events.
     options = timeline.objects(source.value, kind.value) if tabs.value == "Timeline" else {}
     given = str(at.get("object") or "")
+    # The object of a link may be none of the most frequent ones.
     if given and given not in options.values():
         options = {given.replace(":", " ", 1): given, **options}
     first = next((label for label, one in options.items() if given and one == given), None)
@@ -93,6 +97,7 @@ def _(
 ) -> tuple[object, ...]:
     chosen = {"source": source.value, "kind": kind.value, "status": status.value, "period": period.value}
     chosen |= {"search": search.value, "item": item.value or ""}
+    # Made anew when a choice changes, so that it starts at the first page again.
     page = mo.ui.number(start=1, value=1, label="page")
     return chosen, page
 
@@ -119,6 +124,7 @@ def _(
     _ = refresh.value
     views = {
         "Health": ([], overview.health),
+        # As functions, because only the chosen one is to run.
         "Volume": ([source, period], lambda: overview.volume(period.value, source.value)),
         "Failures": ([source, period], lambda: overview.states(period.value, source.value)),
         "Timeline": (

@@ -19,7 +19,9 @@ PARENTS = 60
 LINES = 200
 """Rows of a table."""
 GAP = "(missing is not null or failures > 0 or coalesce(extract(year from covered_to) <= 1970, false))"
+"""SQL condition on a line of coverage that has gaps; the reasons are those of `_intervals`."""
 KINDS = {GREEN: "proven", PALE: "asked", GREY: "after", RED: "gap"}
+"""Class of page.css by colour of a bar."""
 
 
 @view
@@ -33,6 +35,7 @@ def coverage(db: Database, source: str, now: datetime | None = None) -> str:
     ((whole, open_),) = db.rows(f"select count(*), count(*) filter ({GAP}) {query}", *values)
     if not rows:
         return section("Coverage", markup.notice("Nothing is proven complete yet."))
+    # The chart starts at the oldest record, as a stream may be proven from the beginning of time on.
     ((oldest,),) = db.rows(f"select min(occurred_at) from activity.timeline where {chosen}", *values)
     start = _first(rows, oldest, now)
     lines = "".join(_line(row, start, now) for row in rows) + f"<div></div>{markup.scale(start, now)}"
@@ -81,6 +84,7 @@ def _line(row: tuple[Any, ...], start: datetime, now: datetime) -> str:
             KINDS[colour],
         )
         for a, b, colour, meaning in _intervals(row, start, now)
+        # An interval before the chart begins, or of no length, has no bar.
         if b > a
     ]
     mark = badge(f"failed {failures:,} times", "bad") if failures else ""
@@ -89,14 +93,17 @@ def _line(row: tuple[Any, ...], start: datetime, now: datetime) -> str:
 
 
 Interval = tuple[datetime, datetime, str, str]
+"""Start, end, colour and meaning of a bar."""
 
 
 def _intervals(row: tuple[Any, ...], start: datetime, now: datetime) -> Iterator[Interval]:
     """Yields the bars of a line of coverage: start, end, colour, meaning. Later bars cover earlier ones."""
     _, _, _, since, until, missing, checked, error, failures = row
+    # gapless state reset sets the proof back to 1970.
     if until and until.year <= 1970:
         yield start, now, RED, "reset: the next sync reads all of it again"
         return
+    # Of a first walk that is not finished nothing is proven yet.
     known, checked = until or since or start, checked or until or start
     if until:
         yield (
@@ -115,6 +122,7 @@ def _intervals(row: tuple[Any, ...], start: datetime, now: datetime) -> Iterator
 
 
 def _time(text: str | None, default: datetime) -> datetime:
+    """Returns a time of a JSON column in UTC; `default` for an open end."""
     if text is None:
         return default
     time = datetime.fromisoformat(text)
@@ -135,6 +143,7 @@ def dead_letters(db: Database, source: str, raw: bool) -> str:
         return section("Dead letters", markup.notice("None: everything that was read is loaded."))
     if not raw:
         return section("Dead letters", table(head, [row[:8] for row in rows]), hint="every sync retries them")
+    # From each source's own table: the view leaves the JSON out, as it may be large.
     raw_json = dict[str, str | None]()
     for name in {row[0] for row in rows}:
         query = f"select _dlt_id, raw_json from {name}.dead_letters where list_contains(?, _dlt_id)"

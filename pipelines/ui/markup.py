@@ -15,6 +15,7 @@ from urllib.parse import quote
 from gapless.pipelines.redaction import redact
 
 GREY, GREEN, PALE, RED = "#d3d8df", "#6fb07c", "#c3e2c9", "#d43d3d"
+"""Not read, proven, read and empty, missing or failed."""
 WIDTH = 1180.0
 """Units of a chart's view box; the browser scales it."""
 CELL_LENGTH = 300
@@ -33,7 +34,9 @@ class Bar:
     end: float
     colour: str
     title: str
+    """The text of its tooltip."""
     kind: str = ""
+    """Its class of page.css."""
 
 
 def text(value: object, longest: int = 0) -> Markup:
@@ -46,6 +49,7 @@ def text(value: object, longest: int = 0) -> Markup:
         when(value) if isinstance(value, datetime) else f"{value:,}" if isinstance(value, int) else str(value)
     )
     if longest and len(shown) > longest:
+        # The tooltip is cut as well: a record may hold megabytes, and a browser reads all of it.
         return titled(shown[:longest] + "…", shown[:4000])
     return Markup(html.escape(shown))
 
@@ -68,6 +72,7 @@ def ago(value: datetime | None, now: datetime) -> str:
 
 def plain(body: str) -> str:
     """Returns the text of a message that may be HTML."""
+    # A break between lines must not join two words.
     lines = re.sub(r"(?i)<br\s*/?>|</p>|</div>|</li>", "\n", body)
     return html.unescape(re.sub(r"<[^<>]*>", "", lines)).strip()
 
@@ -145,13 +150,16 @@ def columns(buckets: Sequence[str], series: dict[str, Sequence[int]], colours: d
             base -= tall
             if values[index]:
                 title = f"{bucket}: {name} {values[index]:,}"
+                # At least 0.8 units high, or a day with a few records would vanish beside a busy one.
                 marks.append(_rect(left + index * step, base, max(1, step - 1), max(0.8, tall), colours[name], title))
+        # About eight dates, so that they do not run into each other.
         if index % max(1, len(buckets) // 8) == 0:
             marks.append(f'<text x="{left + index * step:.1f}" y="{height + 16}">{html.escape(bucket)}</text>')
     return _svg("columns", height + foot, marks)
 
 
 def _level(height: float, top: int, part: float, left: float) -> str:
+    """Returns a line across the chart at a `part` of its height, with the number that it stands for."""
     y = height - part * (height - 10)
     line = f'<line x1="{left}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e6e9ee"/>'
     return f'{line}<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{round(top * part):,}</text>'
@@ -160,6 +168,7 @@ def _level(height: float, top: int, part: float, left: float) -> str:
 def strip(bars: Iterable[Bar], height: float = 16) -> Markup:
     """Returns a chart of one line with the bars on it."""
     marks = [
+        # At least 3 units wide: a gap of minutes in a year must be seen.
         _rect(bar.start * WIDTH, 0, max(3.0, (bar.end - bar.start) * WIDTH), height, bar.colour, bar.title, bar.kind)
         for bar in bars
     ]
@@ -176,11 +185,13 @@ def shares(parts: Sequence[tuple[str, int, str]]) -> Markup:
 
 
 def _rect(x: float, y: float, wide: float, tall: float, colour: str, title: str, kind: str = "") -> str:
+    """Returns a rectangle with a tooltip; units of the view box."""
     placed = f'x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
     return f'<rect class="{kind}" {placed} fill="{colour}"><title>{html.escape(redact(title))}</title></rect>'
 
 
 def _svg(kind: str, height: float, marks: Iterable[str], more: str = "") -> Markup:
+    """Returns a chart of the full width, `height` units high."""
     box = f'viewBox="0 0 {WIDTH:.0f} {height:.0f}"{more}'
     return Markup(f'<svg class="{kind}" {box} role="img">{"".join(marks)}</svg>')
 

@@ -21,8 +21,11 @@ P = ParamSpec("P")
 PERIODS = {"all time": None, "90 days": 90, "30 days": 30, "7 days": 7, "24 hours": 1}
 """Days before the newest record."""
 KIND = {"complete": "good", "partial": "some", "failed": "bad"}
+"""Class of page.css by outcome of a sync."""
 STATES = ("#4c78a8", "#e8903a", "#5aa469", "#a97bb5", "#8f9bab", "#c7b04c", "#6fb7b7")
+"""Colours of statuses; failures are red."""
 HARD = {"FAILED", "error", "failed"}
+"""Statuses that are failures."""
 
 
 def view(render: Callable[Concatenate[Database, P], str]) -> Callable[P, str]:
@@ -44,8 +47,9 @@ def view(render: Callable[Concatenate[Database, P], str]) -> Callable[P, str]:
 
 
 def since(period: str, column: str = "occurred_at", table: str = "activity.timeline") -> str:
-    """Returns the SQL condition for a period of PERIODS."""
+    """Returns the SQL condition for a period of PERIODS, counted back from the newest time in `column`."""
     days = PERIODS[period]
+    # Before the newest record and not before today: a file that is not synced any more still shows something.
     return f"{column} >= (select max({column}) from {table}) - interval {days} day" if days else "true"
 
 
@@ -74,6 +78,7 @@ def health(db: Database, now: datetime | None = None) -> str:
 
 
 def _card(name: str, rows: list[tuple[Any, ...]], now: datetime) -> str:
+    """Returns the card of one source: its outcome, how fresh it is and what is known to be missing."""
     newest, checked, ran = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4, 11))
     problems = {
         what: sum(row[i] for row in rows)
@@ -81,6 +86,7 @@ def _card(name: str, rows: list[tuple[Any, ...]], now: datetime) -> str:
     }
     found = ", ".join(f"{count:,} {what}" for what, count in problems.items() if count)
     outcome = rows[0][10] if rows and rows[0][10] else "never synced"
+    # A sync can be complete while older gaps are still open.
     kind = "some" if found and outcome == "complete" else KIND.get(outcome, "")
     mark = badge("needs a look" if kind == "some" and outcome == "complete" else outcome, kind)
     facts = [
@@ -99,6 +105,7 @@ def volume(db: Database, period: str, source: str) -> str:
     """Returns charts of the records per day, week or month, and of those that failed."""
     chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
     rows = db.rows(
+        # Once: the view is read for the newest day, and again for the rows.
         "with daily as materialized (select * from activity.daily_volume where day is not null)"
         " select day, source, records, events, failed from daily"
         f" where {since(period, 'day', 'daily')} and {chosen} order by day",
@@ -133,9 +140,11 @@ def _start(day: date, size: str) -> date:
 
 
 def _drawn(rows: list[tuple[Any, ...]], names: list[str], size: str, value: int, colours: dict[str, str]) -> Markup:
+    """Returns a chart of the column `value` of `rows` (day, name, …), summed by bucket and name."""
     at, last, buckets = _start(rows[0][0], size), rows[-1][0], list[date]()
     while at <= last:
         buckets.append(at)
+        # 32 days on is always in the next month, whose first day is taken.
         at = _start(at + timedelta(days={"day": 1, "week": 7, "month": 32}[size]), size)
     # Buckets without a record are drawn, too: a day without data is worth seeing.
     sums = {(bucket, name): 0 for bucket in buckets for name in names}
@@ -174,8 +183,10 @@ def states(db: Database, period: str, source: str) -> str:
 
 
 def _mix(rows: list[tuple[Any, ...]]) -> str:
+    """Returns a line per source, divided by status."""
     made = ""
     for name in dict.fromkeys(row[0] for row in rows):
+        # As often as a vendor may have statuses; each source begins with the same colour.
         soft = iter(STATES * 9)
         parts = [(state, n, RED if state in HARD else next(soft)) for one, state, n in rows if one == name]
         keys = markup.legend({f"{state} {n:,}": colour for state, n, colour in parts})
@@ -192,6 +203,7 @@ def title() -> str:
             with connected() as db:
                 ((at,),) = db.rows_if_exists("select published_at from activity._published") or [(None,)]
             state += f", published {when(at)} UTC"
+        # The view below says so already.
         except QueryUnavailable:
             pass
     return markup.page(f'<div class="title"><b>gapless</b>{markup.titled(state, str(about.readable))}</div>')

@@ -19,6 +19,7 @@ Rows = list[tuple[Any, ...]]
 LOCK_TIMEOUT = 2.0
 """Seconds to wait for a sync to end; a sync that finds nothing new mostly takes less."""
 SCHEMA = "activity"
+"""Of the views."""
 BUSY = (
     "A sync is writing, and DuckDB allows no readers meanwhile.",
     "gapless publish makes a copy that can always be read; this page uses it if GAPLESS_PUBLISH names it.",
@@ -99,6 +100,7 @@ def connected(ui_target: UiTarget | None = None) -> Iterator[Database]:
 
 
 def _first_steps(file: Path) -> str:
+    """Returns the commands that fill a file."""
     return f"gapless sync loads data into {file.name}; gapless demo needs no keys; gapless views creates the views."
 
 

@@ -22,7 +22,9 @@ from gapless.pipelines.ui.queries import UiTarget, select
 ASGIApplication = Callable[..., Awaitable[None]]
 
 HOST = "127.0.0.1"
+"""The page has no passwords, so it is for this machine alone."""
 APP = Path(__file__).parent / "app.py"
+"""The notebook."""
 BROWSER_AFTER = 1.0
 """Seconds for the server to start."""
 
@@ -42,11 +44,13 @@ def serve(target: Target, port: int, browser: bool, message: Callable[[str], Non
         raise WrongSettings("gapless ui needs the extra ui: pip install -e '.[ui]'")
     select(UiTarget(target.file, configured()))
     with _listening(port) as listening:
+        # New for each start: an address in a browser's history opens nothing later.
         token = secrets.token_urlsafe(16)
         url = f"http://{HOST}:{listening.getsockname()[1]}/?access_token={token}"
         message(f"the page is at {url}\nPress Ctrl-C to stop it.")
         if browser:
             opening = Timer(BROWSER_AFTER, webbrowser.open, [url])
+            # Else Ctrl-C in the first second would wait for the browser.
             opening.daemon = True
             opening.start()
         _run(_app(token), listening)
@@ -55,6 +59,7 @@ def serve(target: Target, port: int, browser: bool, message: Callable[[str], Non
 def _listening(port: int) -> socket.socket:
     """Returns a listening socket. Raises GaplessError if the port is in use."""
     try:
+        # Opened here and handed over, so that the port is ours before its address is printed.
         return socket.create_server((HOST, port))
     except OSError as error:
         raise GaplessError(f"port {port}: {error.strerror}. Leave out --port to use a free one.") from None
@@ -70,8 +75,10 @@ def _app(token: str) -> ASGIApplication:
 
 
 def _run(app: ASGIApplication, listening: socket.socket) -> None:
+    """Runs the server until Ctrl-C, which ends the process."""
     import uvicorn
 
+    # Requests are not logged: their address holds the token.
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     try:
         server.run(sockets=[listening])

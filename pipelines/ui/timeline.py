@@ -17,6 +17,7 @@ PAGE_SIZE = 100
 CHOICES = 300
 """Objects in the menu, those with the most events first; the search finds the others."""
 SEARCHED = ("object_id", "record_id", "parent_id", "actor", "action", "summary", "error")
+"""Columns in which the search looks."""
 
 
 def choices(source: str) -> tuple[list[str], list[str]]:
@@ -62,7 +63,9 @@ def _labels() -> dict[str, str | None]:
 def _rows(query: str, values: list[str]) -> Rows:
     """Returns the rows from a cache as long as the file does not change; none if it cannot be read."""
     try:
+        # A published copy is another file each time, and a sync changes time and size.
         stat = current().readable.stat()
+        # Menus are built again at each click, and their queries read all events.
         return _cached_rows((stat.st_ino, stat.st_mtime_ns, stat.st_size), query, *values)
     except (OSError, QueryUnavailable):
         return []
@@ -70,6 +73,7 @@ def _rows(query: str, values: list[str]) -> Rows:
 
 @lru_cache(maxsize=64)
 def _cached_rows(file_state: tuple[int, ...], query: str, *values: str) -> Rows:
+    """Returns the rows; `file_state` is part of the key of the cache alone."""
     with connected() as db:
         return db.rows_if_exists(query, *values)
 
@@ -90,8 +94,10 @@ def _where(
             values.append(value)
     if item:
         parts.append("object_type = ? and object_id = ?")
+        # An id may hold a colon, a type cannot.
         values += item.split(":", 1) if ":" in item else ["", item]
     if search.strip():
+        # contains() takes % and _ for what they are, `like` would not.
         parts.append("(" + " or ".join(f"contains(lower({column}), lower(?))" for column in SEARCHED) + ")")
         values += [search.strip()] * len(SEARCHED)
     return " and ".join(parts), values
@@ -105,6 +111,7 @@ def timeline(db: Database, /, page: int, **chosen: str) -> str:
         "select occurred_at, source, actor, action, object_type, object_id, status, summary, error, row_table,"
         " row_dlt_id"
         f" from activity.timeline where {where} order by occurred_at desc nulls last, source, record_id, part"
+        # One more than a page, to know whether there is another.
         f" limit {PAGE_SIZE + 1} offset {PAGE_SIZE * (page - 1)}",
         *values,
     )
@@ -136,6 +143,7 @@ def conversation(db: Database, lead: str) -> str:
         return section("Conversation", markup.notice("No lead has messages."))
     rows = db.rows(
         "select sent_at, channel, direction, subject, body, documents, status from activity.conversations"
+        # The newest ones, which are then shown from the oldest on.
         f" where lead_id = ? order by position desc limit {PAGE_SIZE * 3}",
         lead,
     )

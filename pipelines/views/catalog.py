@@ -10,11 +10,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 SCHEMA = "activity"
 
@@ -28,7 +31,7 @@ class Catalog(Protocol):
     def existing(self, wanted: Collection[str]) -> set[str]:
         """Returns which of these tables and views (`dataset.name`) exist."""
 
-    def value(self, view: str, what: str) -> Any:
+    def value(self, view: str, what: str) -> object:
         """Returns the one cell of `select what from view`."""
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
@@ -53,7 +56,7 @@ class _DuckdbCatalog:
 
     dialect = "duckdb"
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
 
     def existing(self, wanted: Collection[str]) -> set[str]:
@@ -64,13 +67,15 @@ class _DuckdbCatalog:
         )
         return {f"{schema}.{name}" for schema, name in self._connection.execute(names).fetchall()} & set(wanted)
 
-    def value(self, view: str, what: str) -> Any:
+    def value(self, view: str, what: str) -> object:
         """Returns the one cell of `select what from view`."""
-        return self._connection.execute(f"select {what} from {SCHEMA}.{view}").fetchone()[0]
+        row = self._connection.execute(f"select {what} from {SCHEMA}.{view}").fetchone()
+        return row[0] if row else None
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         """Creates views in one transaction."""
         statements = [_duckdb_ddl(name, query, missing) for name, query in views.items()]
+        # Readers see all old views or all new ones, and a view that fails leaves the others as they were.
         self._connection.execute("begin")
         try:
             for statement in (f"create schema if not exists {SCHEMA}", *statements):
@@ -83,6 +88,7 @@ class _DuckdbCatalog:
 
 def _duckdb_ddl(name: str, query: str, missing: Collection[str]) -> str:
     """Returns the statement; a query for DuckDB stays as it is if all its tables exist."""
+    # As it is written, so that sqlglot, which takes long to import, is not needed after most syncs.
     if not any(re.search(rf"\b{table}\b", query) for table in missing):
         return f"create or replace view {SCHEMA}.{name} as\n{query}"
     from gapless.pipelines.views.dialect import create_view
@@ -116,15 +122,17 @@ class _DltCatalog:
             except DatabaseUndefinedRelation:  # some engines raise for a missing dataset
                 return []
 
-    def value(self, view: str, what: str) -> Any:
+    def value(self, view: str, what: str) -> object:
         """Returns the one cell of `select what from view`."""
-        return self._sql.execute_sql(f"select {what} from {self._sql.make_qualified_table_name(view)}")[0][0]
+        cell: object = self._sql.execute_sql(f"select {what} from {self._sql.make_qualified_table_name(view)}")[0][0]
+        return cell
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         """Creates views, in one transaction if the engine has transactions for that."""
         from gapless.pipelines.destinations._dlt.runtime import DatabaseException
         from gapless.pipelines.views.dialect import create_view
 
+        # No load ever writes to this dataset, so nothing else creates it.
         if not self._sql.has_dataset():
             self._sql.create_dataset()
         fold = self._sql.capabilities.casefold_identifier
@@ -132,6 +140,7 @@ class _DltCatalog:
         try:
             self._run(made)
         except DatabaseException:  # Postgres replaces a view only by one with the same columns
+            # From the last to the first: a view that others read cannot be dropped before them.
             names = map(self._sql.make_qualified_table_name, reversed([*views]))
             dropped = [f"drop view if exists {name}" for name in names]
             self._run([*dropped, *made])
@@ -165,11 +174,13 @@ def _client(target: Target, folder: Path) -> Any:
     try:
         return pipeline.destination_client()
     finally:
+        # dlt keeps the pipeline that was made last as the active one, for every later call in this process.
         pipeline.deactivate()
 
 
 def _dataset_names(client: Any, dataset: str) -> str:
     """Returns the dataset's name in the destination, which dlt's configuration may change."""
+    # A copy: the configuration belongs to the client, whose dataset is another one.
     config = copy(client.config)
     config.dataset_name = dataset
     return str(config.normalize_dataset_name(client.schema))

@@ -79,6 +79,7 @@ def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
             texts[name] = file.read_text(encoding="utf-8")
     named = {name: View(name, text) for name, text in texts.items()}
     needs = {name: sorted(read.removeprefix(f"{SCHEMA}.") for read in view.reads) for name, view in named.items()}
+    # In this order each view is created after those that it reads.
     return tuple(named[name] for name in TopologicalSorter(needs).static_order() if name in named)
 
 
@@ -87,6 +88,7 @@ def refresh(target: Target, folder: Path) -> None:
     try:
         with opened(target, folder) as catalog:
             make(catalog)
+    # The destination can have no views, which is no fault of this sync.
     except WrongSettings as error:
         _log.info("%s", error)
     except Exception as error:
@@ -97,6 +99,7 @@ def listed(target: Target) -> list[ViewCount] | None:
     """Creates all views and counts their rows; None if nothing was synced yet. Raises Locked, GaplessError."""
     if target.file and not target.file.exists():
         return None
+    # Under the lock: DuckDB has one writer, and two that replace a view at once fail in Postgres.
     with target.locked() as folder:
         try:
             with opened(target, folder) as catalog:
@@ -123,6 +126,7 @@ def make(catalog: Catalog, anew: bool = False) -> None:
 
 def _mark(missing: set[str]) -> str:
     """Returns a digest of all that the views are made from."""
+    # With the missing tables: a view is made without them, and anew as soon as one is there.
     hashed = blake2b(RULES.read_bytes(), digest_size=16)
     for text in (*(view.name + view.query for view in views()), *sorted(missing)):
         hashed.update(text.encode() + b"\0")
@@ -131,7 +135,7 @@ def _mark(missing: set[str]) -> str:
 
 def _count_rows(catalog: Catalog) -> Iterator[ViewCount]:
     for view in sorted(views(), key=lambda view: view.name):
-        yield ViewCount(view.name, view.grain, int(catalog.value(view.name, "count(*)")))
+        yield ViewCount(view.name, view.grain, int(str(catalog.value(view.name, "count(*)"))))
 
 
 def _failed(error: Exception) -> str:

@@ -19,10 +19,12 @@ def newest(client: SqlClient, table: str) -> str:
     own, loads = client.make_qualified_table_name(table), client.make_qualified_table_name(LOADS)
     if table.startswith(PREFIX):
         return str(own)
+    # A load that was killed leaves its files behind; only the table of loads says which ones count.
     completed = f"where {is_completed(loads)}"
     root = root_table(table)
     if root == table:
         one = f"qualify row_number() over (partition by {ROW_ID} order by {LOAD_ID} desc) = 1"
         return f"(select * from {own} {completed} {one})"
+    # Child rows have no key of their own, so they count or not together with the root row they were loaded with.
     roots = f"select {ROW_ID}, max({LOAD_ID}) from {client.make_qualified_table_name(root)} {completed} group by 1"
     return f"(select * from {own} where ({ROOT_ID}, {LOAD_ID}) in ({roots}))"

@@ -28,6 +28,7 @@ def root_table(table: str) -> str:
 
 def completed_loads(loads: str) -> str:
     """Returns a query of one column: the ids of completed loads. `loads` is the table's qualified name."""
+    # 0 is what dlt documents as completed.
     return f"select load_id from {loads} where status = 0"
 
 
@@ -50,4 +51,5 @@ def forget_schemas(schemas: str) -> str:
     Why: while the newest schema is stored, dlt takes it for granted that the tables are there. Replaced by: a
     documented refresh that creates missing tables and drops none.
     """
+    # Some engines, BigQuery for one, refuse a `delete` without a condition.
     return f"delete from {schemas} where 1 = 1"

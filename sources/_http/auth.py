@@ -35,6 +35,7 @@ def checked_base_url(url: str) -> str:
         found = httpx.URL(url.strip())
     except httpx.InvalidURL:
         found = httpx.URL("")
+    # A user name, a query or a fragment would be dropped, or carried into every request.
     if found.scheme not in ("http", "https") or not found.host or set("@?#") & set(url):
         raise SettingError(
             "base_url",
@@ -63,6 +64,7 @@ class HeaderAuth(httpx.Auth):
         return frozenset(whole | {value.split(" ", 1)[-1] for value in whole} | self._hidden)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Yields the request with the headers, if it goes to their origin; httpx calls it for each request."""
         # Checked for each request, so that no redirect or link can carry the key to another host.
         if origin(request.url) == self._origin:
             request.headers.update(self._headers)
@@ -75,6 +77,7 @@ class HeaderAuth(httpx.Auth):
 def basic(client_id: str, client_secret: str, base_url: str) -> HeaderAuth:
     """Returns HTTP Basic authentication (RFC 7617) for the origin of `base_url`; ValueError for an empty part."""
     client_id, client_secret = client_id.strip(), client_secret.strip()
+    # A colon ends the user name (RFC 7617, section 2), so the vendor would read another id.
     if not client_id or not client_secret or ":" in client_id:
         raise ValueError("client id and client secret must both be set, and the id has no colon")
     token = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypedDict, TypeVar
 from urllib.parse import quote
 
 from gapless.sources._http.auth import checked_base_url, origin, path_of, site
@@ -35,7 +35,7 @@ from gapless.sources._http.errors import (
 from gapless.sources._http.rate_limit import RateBudget
 from gapless.sources._http.retry import Policy, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
-from gapless.sources._http.transport import Deadline, connect, httpx
+from gapless.sources._http.transport import Deadline, connect, error_body, fault, httpx
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -44,8 +44,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 Params = Mapping[str, str | int]
 
-ERROR_BODY_BYTES = 65_536
-"""How much of an error's body is read: enough for a message, and an endless one ends."""
+
+class Where(TypedDict):
+    """Which request failed: arguments of every class in errors.py."""
+
+    method: str
+    path: str
 
 
 class Client:
@@ -133,12 +137,13 @@ class Client:
         path: str,
         params: Params | None,
         read: Callable[[httpx.Response, bytes], R],
-        **body: Any,
+        json: object = None,
     ) -> R:
         """Sends a request until it succeeds or the retry budget is spent; `read` decodes the answer."""
         try:
             url = httpx.URL(self._url(path)).copy_merge_params(params or {})
         except (httpx.InvalidURL, ValueError):
+            # The path may come from a vendor's answer: cut short and escaped, as it is printed.
             detail = "its path and parameters are not a valid URL"
             raise BadRequest(method=method, path=ascii(path[:100]), detail=detail) from None
 
@@ -147,7 +152,7 @@ class Client:
         def send() -> R:
             self.stats.add(requests=1)
             with self._watched(Attempt(method, url.host, path_of(url), next(numbers))) as attempt:
-                return self._attempt(self._http.build_request(method, url, **body), read, attempt)
+                return self._attempt(self._http.build_request(method, url, json=json), read, attempt)
 
         def sleep(seconds: float) -> None:
             self._wait(seconds)
@@ -166,6 +171,7 @@ class Client:
         began = self._clock()
         try:
             yield attempt
+        # Also Ctrl-C: the attempt was made, so it belongs in the trace.
         except BaseException as error:
             attempt.error = type(error).__name__
             raise
@@ -174,7 +180,7 @@ class Client:
             self.watch(attempt)
 
     def _attempt(self, request: httpx.Request, read: Callable[[httpx.Response, bytes], R], attempt: Attempt) -> R:
-        facts: dict[str, Any] = {"method": request.method, "path": path_of(request.url)}
+        where: Where = {"method": request.method, "path": path_of(request.url)}
         self._deadline.start()
         try:
             # Streamed, so that the deadline is checked between chunks and an endless error body is cut.
@@ -182,59 +188,51 @@ class Client:
             attempt.status = response.status_code
             try:
                 if not response.is_success:
-                    raise self._error(response, facts)
+                    raise self._error(response, where)
                 body = b"".join(self._deadline.check(response.iter_bytes()))
             finally:
                 response.close()
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Without the cause: the frames below hold the request's headers, which some loggers print.
-            raise Unavailable(detail=redact(_fault(error), self._secrets), **facts) from None
+            raise Unavailable(detail=redact(fault(error), self._secrets), **where) from None
         try:
             return read(response, body)
         except Malformed as error:
             detail = redact(str(error), self._secrets)
-        raise BadEnvelope(status=response.status_code, detail=detail, **facts)
+        raise BadEnvelope(status=response.status_code, detail=detail, **where)
 
-    def _error(self, response: httpx.Response, facts: dict[str, Any]) -> VendorError:
+    def _error(self, response: httpx.Response, where: Where) -> VendorError:
         """Returns the error for an answer without success, and pauses all workers when the vendor asks for it."""
-        facts["status"] = status = response.status_code
+        status = response.status_code
         if status < 400:
-            return self._redirect(response, facts)
+            return self._redirect(response, where)
         error = error_class(status)
-        message = vendor_message(self._error_body(response), _media(response), self._secrets)
-        facts["detail"] = f"{ADVICE[error]}; the vendor says: {message}" if message else ADVICE[error]
+        message = vendor_message(error_body(response, self._deadline), _media(response), self._secrets)
+        detail = f"{ADVICE[error]}; the vendor says: {message}" if message else ADVICE[error]
         if not issubclass(error, Retryable):
-            return error(**facts)
+            return error(status=status, detail=detail, **where)
         seconds = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+        # Only a 429 is about the key, which all workers share. After a 503 this request alone waits.
         if error is Throttled and seconds is not None:
             self._rate.pause(min(seconds, self._policy.max_wait))
-        return error(retry_after=seconds, **facts)
+        return error(retry_after=seconds, status=status, detail=detail, **where)
 
-    def _redirect(self, response: httpx.Response, facts: dict[str, Any]) -> VendorError:
+    def _redirect(self, response: httpx.Response, where: Where) -> VendorError:
         try:
             target: httpx.URL | None = response.url.join(response.headers.get("Location", ""))
         except (httpx.InvalidURL, ValueError):
             target = None
         if target is None or origin(target) != origin(self._home):
-            return ForeignHost(detail=self._foreign("redirect", target), **facts)
+            return ForeignHost(status=response.status_code, detail=self._foreign("redirect", target), **where)
+        # Not even on the same host: it means that the base URL is out of date, and httpx would turn a POST into a
+        # GET.
         detail = f"redirects are not followed (to {path_of(target)[:100]}); check the source's base_url setting"
-        return BadRequest(detail=redact(detail, self._secrets), **facts)
+        return BadRequest(status=response.status_code, detail=redact(detail, self._secrets), **where)
 
     def _foreign(self, what: str, found: httpx.URL | None) -> str:
         there = "no valid URL" if found is None else site(found)
         detail = f"the {what} points to {there}, but the key is for {site(self._home)}"
         return redact(f"{detail}; if the vendor has moved, change the source's base_url setting", self._secrets)
-
-    def _error_body(self, response: httpx.Response) -> bytes:
-        body = b""
-        try:
-            for chunk in self._deadline.check(response.iter_bytes()):
-                body += chunk
-                if len(body) > ERROR_BODY_BYTES:
-                    break
-        except (httpx.TransportError, httpx.DecodingError):
-            pass  # the status alone says what happened
-        return body
 
     @property
     def _secrets(self) -> frozenset[str]:
@@ -253,6 +251,7 @@ def segment(value: object) -> str:
         quoted = quote(text, safe="")
     except UnicodeEncodeError:
         quoted = ""
+    # quote() leaves dots alone, and httpx or a proxy would resolve them to another path.
     if quoted in ("", ".", ".."):
         detail = "this id is empty, dots or invalid text, so it cannot be part of a URL path"
         raise BadRequest(method="GET", path=ascii(text), detail=detail)
@@ -273,20 +272,13 @@ def _page(shape: TypeForm[T], response: httpx.Response, body: bytes) -> Answer[T
     return Answer(_body(shape, response, body), str(url), found)
 
 
+def _media(response: httpx.Response) -> str:
+    return media_type(response.headers.get("Content-Type", ""))
+
+
 @functools.cache
 def _version() -> str:
     try:
         return importlib.metadata.version("gapless")
     except importlib.metadata.PackageNotFoundError:
         return "0"
-
-
-def _media(response: httpx.Response) -> str:
-    return media_type(response.headers.get("Content-Type", ""))
-
-
-def _fault(error: httpx.RequestError) -> str:
-    """Names what went wrong on the connection; a library's text is quoted only where it cannot hold our data."""
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
-    text = isinstance(error, httpx.NetworkError | httpx.TimeoutException) and str(error)
-    return f"{name}: {text}" if text else name

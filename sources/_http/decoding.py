@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeGuard, TypeVar, cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ T = TypeVar("T")
 _TARGET = re.compile(r"<([^<>]*)>")
 _TOKEN, _QUOTED = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", r'"(?:[^"\\]|\\.)*"'
 _PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*(?:=\s*({_QUOTED}|[^\s";,]*))?)?')
+# A list may have empty elements, as in `<a>; rel=next,,` (RFC 9110, section 5.6.1).
 _END_OF_LINK = re.compile(r"\s*(?:,[\s,]*|$)")
 
 
@@ -52,7 +53,7 @@ class OneRecord(bytes):
     """The JSON name of the id, without which the answer is taken for an error body."""
 
 
-_OBJECT = dict[str, msgspec.Raw]
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
@@ -70,9 +71,10 @@ def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
     raise Malformed(f"expected {expected} as the vendor documents it, found {found}")
 
 
-def _decoded(body: bytes, shape: Any) -> Any:
+def _decoded(body: bytes, shape: object) -> object:
     try:
         return _decoder(shape).decode(body)
+    # Valid JSON of another shape: no single record is at fault, so there is nothing to make readable.
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -82,19 +84,19 @@ def _decoded(body: bytes, shape: Any) -> Any:
         return _decoder(shape).decode(readable)
 
 
-def _is_one_record(shape: Any) -> bool:
+def _is_one_record(shape: object) -> TypeGuard[type[OneRecord]]:
     return isinstance(shape, type) and issubclass(shape, OneRecord)
 
 
-def _one_record(body: bytes, shape: Any) -> OneRecord:
-    name: str = shape.id_name
+def _one_record(body: bytes, shape: type[OneRecord]) -> OneRecord:
+    name = shape.id_name
+    # Invalid UTF-8 must survive until the record is quoted as a text.
     text = body.decode("utf-8", errors="surrogateescape")
     whole = quote_if_invalid(text)
-    found = name in _decoder(_OBJECT).decode(body) if whole is text else _has_id(text, name)
+    found = name in _object.decode(body) if whole is text else _has_id(text, name)
     if not found:
         raise msgspec.ValidationError(f"Object missing required field `{name}`")
-    one: OneRecord = shape(body if whole is text else whole.encode())
-    return one
+    return shape(body if whole is text else whole.encode())
 
 
 def _has_id(text: str, name: str) -> bool:
@@ -150,8 +152,9 @@ def media_type(content_type: str) -> str:
 
 
 @functools.cache
-def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(shape)
+def _decoder(shape: object) -> msgspec.json.Decoder[object]:
+    # Made once for each type: msgspec looks at all of a type's fields when it makes a decoder.
+    return msgspec.json.Decoder(cast("type[object]", shape))
 
 
 def _first(body: bytes) -> str:

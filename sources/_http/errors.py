@@ -127,6 +127,7 @@ ADVICE: dict[type[VendorError], str] = {
 
 def error_class(status: int) -> type[VendorError]:
     """Returns the class of error for a status of 400 or more."""
+    # 408 and 425 say themselves that the request may be sent again (RFC 9110, 15.5.9; RFC 8470, 5.2).
     if status in (408, 425) or status >= 500:
         return Unavailable
     named: dict[int, type[VendorError]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 410: NotFound}
@@ -152,6 +153,7 @@ def _messages(found: object, depth: int = 3) -> list[str]:
     if isinstance(found, str):
         return [found]
     if isinstance(found, list) and found and depth:
+        # One line has room for one message; the further ones of a list are of the same kind.
         return _messages(found[0], depth - 1)
     if not isinstance(found, dict) or not depth:
         return []

@@ -11,7 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, ClassVar, Literal, Self, TypedDict
+from typing import Any, ClassVar, Literal, Self, TypedDict, cast
 from uuid import UUID
 
 from gapless.sources._http.transport import httpx
@@ -51,6 +51,7 @@ class FakeVendor(ABC):
         self.failing: dict[str, int] = {}
         self.requests: list[tuple[str, str, tuple[tuple[str, str], ...]]] = []
         self._random = random.Random(seed)
+        # Re-entrant: `advance` calls `add_…`, and both take it.
         self._lock = threading.RLock()
 
     @classmethod
@@ -63,7 +64,7 @@ class FakeVendor(ABC):
         """Adds `parents`, and `records` of the recent past to them; a vendor without parents ignores the first."""
 
     @abstractmethod
-    def add(self, *, at: datetime | None = None, **fields: Any) -> Any:
+    def add(self, *, at: datetime | None = None, **fields: object) -> str | int:
         """Adds one record of the first parent, created `at` (default: now), and returns its id.
 
         `fields`, by the vendor's JSON names, replace what is made up; they may be invalid. Without any parent one is
@@ -71,7 +72,7 @@ class FakeVendor(ABC):
         """
 
     @abstractmethod
-    def change(self, record_id: Any, **fields: Any) -> Row:
+    def change(self, record_id: Any, **fields: object) -> Row:
         """Gives a record other values in place, also where the vendor has no such edit; returns all of it."""
 
     @abstractmethod
@@ -91,6 +92,7 @@ class FakeVendor(ABC):
         with self._lock:
             path = request.url.path
             self.requests.append((request.method, path, tuple(sorted(request.url.params.multi_items()))))
+            # Before the key is checked, so that a test can let any request fail.
             for part, status in self.failing.items():
                 if part in path:
                     return self._refusal(status, request)
@@ -128,6 +130,7 @@ class FakeVendor(ABC):
         return "seconds" if whole else self.precision
 
     def _uuid(self) -> str:
+        # Not uuid4(): with one seed a fake has the same records in every run.
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
     def _before(self, at: datetime, minutes: float) -> datetime:
@@ -145,10 +148,10 @@ def positive(text: str | None, default: int) -> int:
     return int(text) if text and text.isdecimal() and int(text) > 0 else default
 
 
-def instant(value: Any) -> datetime:
+def instant(value: object) -> datetime:
     """Returns a time of a row; START for a test's invalid one, which must sort somewhere."""
     try:
-        at = datetime.fromisoformat(value)
+        at = datetime.fromisoformat(cast(str, value))
     except (TypeError, ValueError):
         return START
     return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 
 import msgspec
 
+# Raw: the syntax of the whole text is checked, and nothing is built from it.
 _strict = msgspec.json.Decoder(msgspec.Raw)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _SPACE = " \t\n\r"
@@ -105,6 +106,7 @@ def quote_if_invalid(text: str) -> str:
     try:
         _strict.decode(text.encode())
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        # The quoted text must itself be valid UTF-8, or the page would stay unreadable.
         return json.dumps(text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace"))
     return text
 

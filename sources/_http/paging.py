@@ -55,6 +55,7 @@ def linked_pages(client: Client, path: str, params: Params, after: str | None = 
     guard = LoopGuard(path)
     while True:
         url = client.follow(guard.pass_on(after)) if after else path
+        # A next link holds the parameters already; sent again they might change the listing.
         answer = client.get_page(url, list[msgspec.Raw], None if after else params)
         following = answer.links.get("next")
         after = httpx.URL(client.follow(following)).raw_path.decode("ascii") if following else None

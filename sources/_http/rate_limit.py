@@ -24,6 +24,7 @@ class RateBudget:
     def __init__(self, per_minute: int, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         if per_minute < 1:
             raise SettingError("requests_per_minute", f"is {per_minute}; it must be at least 1")
+        # The times of the last `per_minute` requests say when the next one may go.
         self._sent: deque[float] = deque(maxlen=per_minute)
         self._paused_until = float("-inf")
         self._clock, self._sleep = clock, sleep
@@ -32,6 +33,7 @@ class RateBudget:
     def take(self) -> float:
         """Waits until a request may be sent, and counts it; returns the seconds waited."""
         started = now = self._clock()
+        # Claimed anew after each sleep: another worker may have taken the slot, or a 429 may have paused all.
         while (free_at := self._claim(now)) > now:
             self._sleep(free_at - now)
             now = max(free_at, self._clock())  # a sleep that ends early must not spin

@@ -33,6 +33,7 @@ class Policy:
     def wait(self, attempt: int, retry_after: float | None) -> float:
         """Returns the seconds to wait after failed attempt 1, 2, …: `retry_after`, or backoff with full jitter."""
         if retry_after is None:
+            # 60, as 2.0 ** 1024 overflows when a budget without an end allows that many attempts.
             ceiling = self.first_wait * 2.0 ** min(attempt - 1, 60)
             return self.jitter() * min(ceiling, self.max_wait)
         # A vendor that always says "Retry-After: 0" would be asked without any pause.

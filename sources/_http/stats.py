@@ -33,6 +33,7 @@ class Stats:
         self.add(waiting=1)
         try:
             yield
+        # Also after Ctrl-C, or the progress line would show a worker that waits for ever.
         finally:
             self.add(waiting=-1, waited=seconds)
 

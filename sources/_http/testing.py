@@ -44,6 +44,7 @@ def serve(handle: Handle) -> Iterator[str]:
     """Serves `handle` over HTTP/1.1 on a free loopback port until the block ends; yields the base URL."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.handle = handle
+    # Python's default is to look every 0.5 s whether to stop, which each test would wait for.
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -57,6 +58,7 @@ def serve(handle: Handle) -> Iterator[str]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # Python's default of 5 refuses connections when more workers connect at once.
     request_queue_size = 128
     handle: Handle
 

@@ -9,25 +9,31 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
-# The only place that imports the HTTP library: `import httpx2 as httpx` here moves to its fork.
-import httpx
+# The only place that imports the HTTP library. httpx2 is the maintained fork of httpx, with the same names.
+import httpx2 as httpx
 
-__all__ = ["Deadline", "DeadlinePassed", "connect", "httpx"]
+if TYPE_CHECKING:
+    from httpcore2 import SOCKET_OPTION, ConnectionPool, NetworkBackend, NetworkStream
+
+__all__ = ["Deadline", "DeadlinePassed", "connect", "error_body", "fault", "httpx"]
 
 _log = logging.getLogger(__name__)
 
-for _name in (httpx.__name__, "httpcore", "httpcore2"):
+for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # at lower levels they log queries and headers
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection stays open."""
+ERROR_BODY_BYTES = 65_536
+"""How much of an error's body is read: enough for a message, and an endless one ends."""
 
 
 class DeadlinePassed(httpx.ReadTimeout):
@@ -64,7 +70,9 @@ class Deadline:
             yield chunk
 
 
-def connect(deadline: Deadline, transport: httpx.BaseTransport | None, workers: int, **settings: Any) -> httpx.Client:
+def connect(
+    deadline: Deadline, transport: httpx.BaseTransport | None, workers: int, headers: Mapping[str, str] | None = None
+) -> httpx.Client:
     """Returns an httpx client with at most `workers` connections, under the deadline, that follows no redirect.
 
     Without a transport httpx chooses one, so that proxies from the environment work.
@@ -78,7 +86,7 @@ def connect(deadline: Deadline, transport: httpx.BaseTransport | None, workers: 
             max_connections=workers, max_keepalive_connections=workers, keepalive_expiry=KEEPALIVE_SECONDS
         ),
         follow_redirects=False,
-        **settings,
+        headers=headers,
     )
     _limit_sockets(client, deadline)
     return client
@@ -88,6 +96,26 @@ def connect(deadline: Deadline, transport: httpx.BaseTransport | None, workers: 
 def _tls_context(*_: str | None) -> ssl.SSLContext:
     """Returns httpx's own TLS context, once for all clients: reading the certificates takes longer than a request."""
     return httpx.create_ssl_context()
+
+
+def error_body(response: httpx.Response, deadline: Deadline) -> bytes:
+    """Returns the beginning of an error's body, up to about ERROR_BODY_BYTES or to where the connection broke."""
+    body = b""
+    try:
+        for chunk in deadline.check(response.iter_bytes()):
+            body += chunk
+            if len(body) > ERROR_BODY_BYTES:
+                break
+    except (httpx.TransportError, httpx.DecodingError):
+        pass  # the status alone says what happened
+    return body
+
+
+def fault(error: httpx.RequestError) -> str:
+    """Names what went wrong on the connection; a library's text is quoted only where it cannot hold our data."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
+    text = isinstance(error, httpx.NetworkError | httpx.TimeoutException) and str(error)
+    return f"{name}: {text}" if text else name
 
 
 def _limit_sockets(client: httpx.Client, deadline: Deadline) -> None:
@@ -106,11 +134,19 @@ def _limit_sockets(client: httpx.Client, deadline: Deadline) -> None:
 class _Backend:
     """httpcore's network backend, with streams that obey the deadline."""
 
-    def __init__(self, inner: Any, deadline: Deadline, pool: Any) -> None:
+    def __init__(self, inner: NetworkBackend, deadline: Deadline, pool: ConnectionPool) -> None:
         self._inner, self._deadline, self._pool = inner, deadline, pool
 
-    def connect_tcp(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> _Stream:
-        stream = self._inner.connect_tcp(*args, timeout=self._deadline.cap(timeout), **kwargs)
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> _Stream:
+        """Returns a connected stream under the deadline."""
+        stream = self._inner.connect_tcp(host, port, self._deadline.cap(timeout), local_address, socket_options)
         return _Stream(stream, self._deadline, self._pool)
 
     def sleep(self, seconds: float) -> None:
@@ -120,29 +156,33 @@ class _Backend:
 class _Stream:
     """httpcore's network stream, under the deadline of the thread that reads it, which made the request."""
 
-    def __init__(self, inner: Any, deadline: Deadline, pool: Any) -> None:
+    def __init__(self, inner: NetworkStream, deadline: Deadline, pool: ConnectionPool) -> None:
         self._inner, self._deadline, self._pool = inner, deadline, pool
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = self._inner.read(max_bytes, timeout=self._deadline.cap(timeout))
-        return data
+        return self._inner.read(max_bytes, self._deadline.cap(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._has_leftover():
             raise httpx.RemoteProtocolError("the server sent more than its last answer, so this connection is closed")
-        self._inner.write(buffer, timeout=self._deadline.cap(timeout))
+        self._inner.write(buffer, self._deadline.cap(timeout))
 
-    def start_tls(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> _Stream:
-        inner = self._inner.start_tls(*args, timeout=self._deadline.cap(timeout), **kwargs)
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Stream:
+        """Returns the encrypted stream; the handshake counts to the deadline."""
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._deadline.cap(timeout))
         return _Stream(inner, self._deadline, self._pool)
 
     def _has_leftover(self) -> bool:
         """Returns whether bytes came after the last answer; httpcore would take them for the next answer."""
-        connections: list[Any] = [getattr(each, "_connection", None) for each in self._pool.connections]
+        connections = (getattr(each, "_connection", None) for each in self._pool.connections)
         own = (each for each in connections if getattr(each, "_network_stream", None) is self)
-        return any(each._h11_state.trailing_data[0] for each in own if hasattr(each, "_h11_state"))
+        return any(
+            each._h11_state.trailing_data[0] for each in own if each is not None and hasattr(each, "_h11_state")
+        )
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         return self._inner.get_extra_info(info)
 
     def close(self) -> None:

@@ -107,6 +107,7 @@ def field_type(field: FieldInfo) -> FieldType:
 
 def _type(annotation: Any, metadata: tuple[object, ...] = ()) -> FieldType:
     origin, args = get_origin(annotation), get_args(annotation)
+    # Before the annotation is looked at: a JSON column takes any value, whatever its type in Python.
     if any(isinstance(m, JsonColumn) for m in metadata):
         return FieldType(scalar="json")
     if origin is Annotated:
@@ -173,6 +174,7 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterato
         if type_.model:
             yield from _columns(type_.model, here, f"{prefix}{name}__")
         elif type_.scalar:
+            # An object that may be missing makes each of its columns nullable.
             yield Column(f"{prefix}{name}", type_.scalar, type_.nullable or bool(path), here)
     if not path:  # unknown fields of a flattened object go to the `_extra` of its row
         yield Column("_extra", "json", True, ("extra",))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 StorageCheck = Callable[[bytes], str | None]
 """Returns why the destination cannot store a record (its raw JSON) exactly, or None when it can."""
 
+# After an even number of backslashes: `\\u0000` is an escaped backslash and five harmless characters.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _LONG_NUMBER = re.compile(rb"[eE][+-]?\d{5,}|\d{9999,}")
@@ -30,6 +31,7 @@ def _check_postgres(raw: bytes) -> str | None:
     # dlt would remove U+0000 without a word; Postgres ends a number at some 16,000 digits.
     if b"\\u0000" in raw and _NUL.search(raw):
         return "holds the character U+0000, which Postgres cannot store"
+    # Searched twice: to cut the strings out costs more, and is needed only for the rare match.
     if _LONG_NUMBER.search(raw) and _LONG_NUMBER.search(_STRING.sub(b"", raw)):
         return "holds a number of 10,000 digits or more, which Postgres cannot store"
     return None

@@ -20,6 +20,7 @@ from gapless.sources._schema.record import INT64, Record
 
 SCALARS: dict[type_name, Any] = {
     "text": str,
+    # A longer number fits in no destination's integer, so pydantic reads the record and names the field.
     "bigint": Annotated[int, msgspec.Meta(ge=-INT64, le=INT64 - 1)],
     "double": float,
     "bool": bool,
@@ -73,6 +74,7 @@ def _struct(model: type[Record], given: frozenset[str] = frozenset()) -> type[ms
         model.__name__,
         [_field(name, field_type(field), field.is_required() and name not in given) for name, field in own.items()],
         rename={name: field.alias or name for name, field in own.items()},
+        # Such a record goes to pydantic, which keeps the fields in `_extra`.
         forbid_unknown_fields=True,
         kw_only=True,
         gc=False,  # records hold no cycles, so Python need not look for any

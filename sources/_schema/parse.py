@@ -79,6 +79,7 @@ def id_name(model: type[Record]) -> str:
 
 
 def _validate(model: type[R], raw: bytes, given: Mapping[str, object], key: str, parsed: Parsed[R]) -> None:
+    # First of all: an excluded field may hold a secret, and a dead letter keeps the whole record.
     raw = _without(model.excluded_fields, raw)
     try:
         parsed.records.append(model.model_validate({**_unpack(model, raw), **given}))
@@ -142,6 +143,7 @@ def _reason(error: ErrorDetails) -> str:
 def _unreadable(raw: bytes, key: str, reason: str) -> Unreadable:
     # A record that is not strict JSON comes as a JSON string that holds its text (_http/lenient_json.py).
     text = bytes(raw).decode("utf-8", errors="backslashreplace")
+    # N and I are NaN and Infinity, which Python's JSON writes and strict JSON refuses.
     if text.startswith('"') and (inner := json.loads(text)).startswith(("{", "[", '"', "-", "N", "I")):
         text, reason = inner, "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8 or nested too deeply"
     text = text.replace("\0", "\\x00")  # written like invalid UTF-8, because Postgres has no such character

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from gapless.sources._schema.columns import TableSchema
+from gapless.sources._schema.columns import Column, TableSchema
 
 HASHED = re.compile('"?[0-9a-f]{64}"?')
 DEAD_LETTER_TEXT = ("dead_letters", "raw_json")
@@ -34,24 +34,19 @@ class Privacy:
         columns = {(s.name, c.name): c for s in schemas for c in s.columns}
         keys = {(s.name, key) for s in schemas for key in s.keys}
         actions: dict[tuple[str, str], str] = {}
+        # A text over several lines, as TOML allows it, is a list without commas.
         for rule in (text or "").replace("\n", ",").split(","):
             if not rule.strip():
                 continue
             where, _, action = (part.strip() for part in rule.partition("="))
             table, _, column = where.rpartition(".")
             found = columns.get((table, column))
-            if action not in ("drop", "hash", "keep") or found is None:
+            if found is None or action not in ("drop", "hash", "keep"):
                 raise ValueError(
                     f"{setting}: {rule.strip()!r} is not table.column=drop, hash or keep of a known column"
                 )
-            if action == "drop" and not found.nullable:
-                raise ValueError(f"{setting}: {where} cannot be empty, so it cannot be dropped; hash it or keep it")
-            if action == "hash" and (found.data_type not in ("text", "json") or (table, column) in keys):
-                raise ValueError(
-                    f"{setting}: {where} cannot be hashed, because it is a key or not a text; drop it or keep it"
-                )
-            if action == "hash" and not key:
-                raise ValueError(f"{setting} hashes {where}, so GAPLESS_HASH_KEY must be set")
+            if problem := _problem(action, found, is_key=(table, column) in keys, has_hash_key=bool(key)):
+                raise ValueError(problem.format(setting=setting, where=where))
             actions[table, column] = action
         if any(action != "keep" for action in actions.values()):
             actions[DEAD_LETTER_TEXT] = "drop"
@@ -77,6 +72,17 @@ class Privacy:
         if keep_hashes:
             digests |= {text: text for text in digests if HASHED.fullmatch(text)}
         return [digests.get(text) for text in texts]
+
+
+def _problem(action: str, column: Column, *, is_key: bool, has_hash_key: bool) -> str | None:
+    """Returns why a rule cannot be followed, with {setting} and {where} still to be filled in."""
+    if action == "drop" and not column.nullable:
+        return "{setting}: {where} cannot be empty, so it cannot be dropped; hash it or keep it"
+    if action == "hash" and (is_key or column.data_type not in ("text", "json")):
+        return "{setting}: {where} cannot be hashed, because it is a key or not a text; drop it or keep it"
+    if action == "hash" and not has_hash_key:
+        return "{setting} hashes {where}, so GAPLESS_HASH_KEY must be set"
+    return None
 
 
 NOTHING_PRIVATE = Privacy()

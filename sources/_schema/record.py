@@ -21,11 +21,13 @@ def _in_utc(value: datetime) -> datetime:
 
 def _no_bool(value: object) -> object:
     if isinstance(value, bool):
+        # To Python True is the integer 1, and pydantic would take it for a number or for a time.
         raise ValueError("a boolean was found where a number or a time was expected")
     return value
 
 
 def _whole_number(value: object) -> object:
+    # JSON has one kind of number: 3.0 is the integer 3, and some servers write it so.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return _no_bool(value)
@@ -45,6 +47,7 @@ Json = Annotated[str, JsonColumn()]
 Instant = Annotated[datetime, BeforeValidator(_no_bool), AfterValidator(_in_utc)]
 """A point in time, from ISO 8601 or seconds since 1970; without an offset it is UTC, as dlt reads it, too."""
 
+# Strict: a number where a text is documented becomes a dead letter and not a text that nobody sent.
 Text = Annotated[str, Field(strict=True)]
 Integer = Annotated[int, Field(strict=True, ge=-INT64, lt=INT64), BeforeValidator(_whole_number)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidator(_no_bool)]
@@ -60,6 +63,7 @@ class Record(BaseModel):
     Fields that the vendor sends and the model does not declare go to `extra`, as one JSON text (column `_extra`).
     """
 
+    # Built on first use, because a command that reads no record would pay for all models.
     model_config = ConfigDict(extra="ignore", validate_default=False, defer_build=True)
 
     extra: Json | None = Field(default=None, alias="_extra")

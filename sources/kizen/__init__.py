@@ -23,8 +23,10 @@ LOGGED_ACTIVITIES = DetailFeed(
         Table("activities", Activity, ("id",), MERGE),
         noun="types",
         pages=api.activities,
+        # An edit does not change the count, so an unchanged one is trusted for `kizen_relist_after` only.
         count="n_submissions",
     ),
+    # Never stored: a line of the listing has an id and a time, the record itself is read by its id.
     listing=Table("responses", Reference, ("id",), MERGE),
     pages=api.responses,
     record=api.logged_activity,

@@ -21,6 +21,7 @@ DEFAULT_BASE_URL = "https://app.go.kizen.com"
 PAGE_SIZE = 1000
 """The most the vendor allows."""
 TRIES = 3
+"""Requests for a page that ends too early, before the listing counts as failed."""
 
 
 class Listing(msgspec.Struct):
@@ -62,13 +63,16 @@ def activities(client: Client) -> Iterator[Listing]:
 def responses(client: Client, activity_id: str) -> Iterator[Listing]:
     """Yields pages with ids and times of a type's logged activities. Every page is read by POST."""
     path = f"activities/{segment(activity_id)}/responses?page_size={PAGE_SIZE}"
+    # The body may hold filters; an empty object lists everything.
     yield from _listed(client, path, lambda path: client.post(path, Answer, json={}))
 
 
 def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator[Listing]:
+    """Yields the pages from `path` on, each read by `ask`; raises BadEnvelope when the last one comes too early."""
     guard, following, seen = LoopGuard(path.split("?", maxsplit=1)[0]), path, 0
     while True:
         answer = _telling_its_end(ask, guard.pass_on(following), seen)
+        # A bare list has no paging at all, so it is the whole listing.
         if isinstance(answer, list):
             yield Listing(answer, next=None, count=len(answer))
             return
@@ -83,6 +87,7 @@ def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator
 def _telling_its_end(ask: Callable[[str], Answer], path: str, seen: int) -> Answer:
     """Returns a page; requests it again if it has no `next` and fewer records came than `count` says."""
     came, count = 0, 0
+    # A listing that ends early in silence would hide records, and the next request may be answered in full.
     for _ in range(TRIES):
         answer = ask(path)
         if isinstance(answer, list) or answer.next is not msgspec.UNSET:

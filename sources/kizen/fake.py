@@ -21,6 +21,7 @@ from gapless.sources._http.transport import httpx
 TYPES = "/api/activities"
 RESPONSES = re.compile(TYPES + r"/([^/]+)/responses")
 LOGGED = re.compile(TYPES + r"/logged/([^/]+)")
+# How activities of a type are tied to objects; the words are the vendor's.
 MODES = ["all_objects_associated", "selected_objects_associated", "no_objects_associated"]
 NAMES = ["Discovery Call", "Site Visit", "Café Meeting", "Account Review"]
 PEOPLE = ["Ada Marsh", "Bo Lind", "Émile Vale"]
@@ -77,6 +78,7 @@ class KizenFake(FakeVendor):
         return fake
 
     def fill(self, parents: int, records: int) -> None:
+        """Adds `parents` types with `records` activities of the last 30 days."""
         self.seed(parents, logged=records)
 
     def seed(self, types: int, *, logged: int, days: float = 30.0) -> None:
@@ -85,7 +87,7 @@ class KizenFake(FakeVendor):
         for index in range(logged):
             self.add_logged(ids[index % types], at=self._before(self.now, days * 1440))
 
-    def add_type(self, **fields: Any) -> Row:
+    def add_type(self, **fields: object) -> Row:
         """Adds one activity type, with nothing logged."""
         with self._lock:
             name = str(fields.get("name", f"Check-in {len(self._types)}"))
@@ -107,19 +109,22 @@ class KizenFake(FakeVendor):
         with self._lock:
             del self._types[type_id], self._logged[type_id]
 
-    def add_logged(self, type_id: str, *, at: datetime | None = None, **fields: Any) -> Row:
+    def add_logged(self, type_id: str, *, at: datetime | None = None, **fields: object) -> Row:
         """Logs one activity of a type `at` (default: now); `fields` replace what is made up."""
         with self._lock:
             row = self._activity(self._types[type_id], at or self.now) | fields
             self._logged[type_id][str(row["id"])] = row
             return row
 
-    def add(self, *, at: datetime | None = None, **fields: Any) -> Any:
+    def add(self, *, at: datetime | None = None, **fields: object) -> str:
+        """Logs an activity of the first type; returns its id."""
         with self._lock:
             kind = next(iter(self._types)) if self._types else self.add_type()["id"]
-            return self.add_logged(kind, at=at, **fields)["id"]
+            record_id: str = self.add_logged(kind, at=at, **fields)["id"]
+            return record_id
 
-    def change(self, record_id: str, **fields: Any) -> Row:
+    def change(self, record_id: str, **fields: object) -> Row:
+        """Gives a logged activity other values; neither its time nor the count of its type changes."""
         with self._lock:
             rows = self._logged[self._type_of(record_id)]
             rows[record_id] = rows[record_id] | fields
@@ -132,6 +137,7 @@ class KizenFake(FakeVendor):
             return self.change(logged_id, notes=f"{row['notes']} (edited)", fields=row.get("fields", [])[:-1])
 
     def delete(self, record_id: str) -> None:
+        """Removes a logged activity, which lowers the count of its type."""
         with self._lock:
             del self._logged[self._type_of(record_id)][record_id]
 
@@ -141,6 +147,7 @@ class KizenFake(FakeVendor):
             before, self.now = self.now, self.now + timedelta(minutes=minutes)
             ids = list(self._types)
             used = [rows for rows in self._logged.values() if rows]
+            # The newest one, because a client sees edits within its look-back only.
             if used:
                 self.edit(str(max(self._random.choice(used).values(), key=_logged_at)["id"]))
             for _ in range(max(2, int(minutes / 5)) if ids else 0):
@@ -153,8 +160,10 @@ class KizenFake(FakeVendor):
                     self.add_logged(kind, at=self._before(before, 7 * 1440))
 
     def truth(self) -> dict[str, list[Row]]:
+        """Returns types with their counts, and whole logged activities."""
         with self._lock:
             types = self._shown_types | {kind: self._counted(kind) for kind in self._types}
+            # A record that is gone stays in the truth as it was served last: a copy keeps what it has read.
             standing = {str(row["id"]): row for rows in self._logged.values() for row in rows.values()}
             logged = list((self._shown | standing).values())
             return {"activities": list(types.values()), "logged_activities": logged}
@@ -171,6 +180,7 @@ class KizenFake(FakeVendor):
         return all(headers.get(name) == value for name, value in self._credentials.items())
 
     def _no_such_path(self, request: httpx.Request) -> httpx.Response:  # a trailing slash ends here, too
+        """Answers as the web server does, in HTML: the API has no such path."""
         return httpx.Response(404, html="<!doctype html><title>Not Found</title><h1>Not Found</h1>")
 
     def _refusal(self, status: int, request: httpx.Request) -> httpx.Response:
@@ -181,6 +191,7 @@ class KizenFake(FakeVendor):
         return _refuse(status, "error", "This resource is failing.")
 
     def _one(self, logged_id: str) -> httpx.Response:
+        """Answers with one whole record."""
         row = next((rows[logged_id] for rows in self._logged.values() if logged_id in rows), None)
         if row is None:
             return _refuse(404, "not_found", "Not found.")
@@ -188,6 +199,7 @@ class KizenFake(FakeVendor):
         return json_answer(200, row)
 
     def _list(self, url: httpx.URL) -> httpx.Response:
+        """Answers with a page of types."""
         page = self._page(url, [self._counted(kind) for kind in self._types])
         if page is None:
             return _refuse(404, "not_found", "Invalid page.")
@@ -196,6 +208,7 @@ class KizenFake(FakeVendor):
 
     def _responses(self, identifier: str, request: httpx.Request) -> httpx.Response:
         """Lists one type, named by id or api_name; a body may carry filters, and {} lists all."""
+        # A type is found by its id and by its api_name.
         kind = next((i for i, row in self._types.items() if identifier in (i, row["api_name"])), None)
         if kind is None:
             return _refuse(404, "not_found", "Not found.")
@@ -204,6 +217,7 @@ class KizenFake(FakeVendor):
         except ValueError:
             return _refuse(400, "parse_error", "JSON parse error.")
         rows = sorted(self._logged[kind].values(), key=_logged_at, reverse=self.order == "newest")
+        # The listing has only these fields: all else takes a request per record.
         rows = [{name: row[name] for name in ("id", "logged_at", "logged_by", "notes")} for row in rows]
         page = self._page(request.url, rows)
         if page is None:
@@ -226,9 +240,11 @@ class KizenFake(FakeVendor):
         return {"count": len(rows)} | links | {"results": rows[(number - 1) * size : number * size]}
 
     def _counted(self, type_id: str) -> Row:
+        """Returns a type with its count, which the listing of types has and a record has not."""
         return self._types[type_id] | {"n_submissions": len(self._logged[type_id])}
 
     def _activity(self, kind: Row, at: datetime) -> Row:
+        """Returns a new logged activity of a type, with a random choice of fields."""
         person, done = self._random.choice(self._people), self._random.random() < 0.3
         row: Row = {
             "id": self._uuid(),
@@ -257,6 +273,7 @@ class KizenFake(FakeVendor):
         return row
 
     def _entity(self) -> Row:
+        # Objects name themselves by one of two fields in the documents, so a record may lack either.
         shown_as = self._random.choice(["display_name", "display_name", "name"])
         company = self._random.choice(["Tall Pine Logistics", "Blue Fern Bakery"])
         return {"object_api_name": "client_client", "entity_id": self._uuid(), shown_as: company}

@@ -32,6 +32,8 @@ class Reference(Record):
 
 
 class ActivityObject(Record):
+    """The type of a logged activity, as the record repeats it."""
+
     id: Text | None = None
     name: Text | None = None
     api_name: Text | None = None
@@ -39,12 +41,16 @@ class ActivityObject(Record):
 
 
 class Employee(Record):
+    """A person of the business."""
+
     id: Text | None = None
     display_name: Text | None = None
     email: Text | None = None
 
 
 class Field(Record):
+    """One field of a logged activity, with its value."""
+
     id: Text | None = None
     name: Text | None = None
     display_name: Text | None = None
@@ -55,13 +61,18 @@ class Field(Record):
 
 
 class AssociatedEntity(Record):
+    """A contact, a company or another object that an activity is about; named by one of two fields."""
+
     object_api_name: Text | None = None
+    """The kind of object, such as `client_client`."""
     entity_id: Text | None = None
     display_name: Text | None = None
     name: Text | None = None
 
 
 class LoggedActivity(Record):
+    """One logged activity with all its parts; only what the key's user may see is served."""
+
     time_field: ClassVar[str] = "logged_at"
     parent_columns: ClassVar[frozenset[str]] = frozenset({"activity_object__id"})
 
@@ -70,10 +81,13 @@ class LoggedActivity(Record):
     logged_at: Instant
     """When it was created."""
     completed_at: Instant | None = None
+    """Only of an activity that was marked as completed."""
     scheduled_activity_id: Text | None = None
+    """Null if the activity was not scheduled before it was logged."""
     activity_object: ActivityObject | None = None
     logged_by: Employee | None = None
     completed_by: Employee | None = None
     fields: Many[Field] = []
     associated_entities: Many[AssociatedEntity] = []
     mentions: Many[Text] = []
+    """Ids of employees."""

@@ -38,7 +38,9 @@ ACTION_LOGS = ParentFeed(
     column="lead_id",
     given=lambda lead: {"leadId": lead.lead_id},
     ping=api.ping,
+    # One answer is the whole history and nothing in it says what changed, so answers are compared as a whole.
     whole=True,
+    # A lead can be read without being listed: the analytics leave out deleted and test leads.
     alone=True,
     only="omni_lead_ids",
     derived=(STATUS_CHANGES,),
@@ -47,6 +49,7 @@ ACTION_LOGS = ParentFeed(
 
 
 def _all(logs: list[bytes]) -> PlainPage:
+    """Returns the one page of a lead's history."""
     return PlainPage(logs, len(logs))
 
 

@@ -38,6 +38,7 @@ class ActionLogs(msgspec.Struct):
 
 def client(api_key: str, base_url: str = DEFAULT_BASE_URL, **http: Any) -> Client:
     """Returns a client with the key; `http` are the settings that all sources share."""
+    # The version stands in each path: analytics are at v0, leads at v1.
     return Client(base_url, prefix="api", auth=HeaderAuth({"x-api-key": api_key}, base_url), **http)
 
 
@@ -61,6 +62,7 @@ def action_logs(client: Client, lead_id: str) -> list[bytes]:
     """Returns a lead's whole history, as JSON records; there is no paging, no filter and no documented order."""
     answer = client.get(f"v1/leads/{segment(lead_id)}/action-logs", ActionLogs | list[msgspec.Raw])
     logs = answer.action_logs if isinstance(answer, ActionLogs) else answer
+    # Copied, because a Raw keeps the whole answer in memory as long as one of its logs is used.
     return [bytes(log) for log in logs]
 
 

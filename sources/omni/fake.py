@@ -22,9 +22,11 @@ DAWN, DUSK = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 FIRST, LAST = ["Ada", "Bo", "Chidi", "Dalia", "Émile", "Fen"], ["Marsh", "Okoye", "Lind", "Sørensen", "Vale"]
 TOOL = {"name": "update-checklist-item", "description": "Update a lead checklist item with a new value"}
 FILE = {"mimeType": "application/pdf", "size": 48213}
+# Statuses of logs that are not over yet, with the status that `advance` gives them.
 OPEN = {"PENDING": "COMPLETED", "AWAITING_APPROVAL": "CANCELLED"}
 QUIET_TYPES = ["SYSTEM_NOTE", "MANUAL_UPDATE", "PORTAL_UPDATE", "PORTAL_SUBMISSION", "API_ACTIVITY"]
 TYPES = ["MESSAGE", "FOLLOW_UP_MESSAGE", "TOOL_CALL", "DOCUMENT_UPLOAD", *QUIET_TYPES]
+# The documents say only that the structure depends on the type of the action.
 INPUTS: list[Any] = [None, {}, {"note": "Called back"}, {"fields": [{"code": "ein", "to": None}], "count": 2}]
 CHECKED = {"code": "ein", "required": True, "status": "COMPLETED", "value": "12-3456789", "source": "agent"}
 INTERVENTIONS = ["documentOverrides", "escalations", "manualUpdates", "messageEdits", "messageRejects"]
@@ -61,6 +63,7 @@ class OmniFake(FakeVendor):
         return fake
 
     def fill(self, parents: int, records: int) -> None:
+        """Adds `parents` leads with `records` logs of the last 30 days."""
         self.seed(parents, logs=records)
 
     def seed(self, leads: int, *, logs: int, days: float = 30.0) -> None:
@@ -70,11 +73,11 @@ class OmniFake(FakeVendor):
             at, status = self._before(self.now, days * 1440), None if index % 9 else "PENDING"
             self.add_log(ids[index % max(1, leads - 1)], at=at, status=status)
 
-    def add_lead(self, *, at: datetime | None = None, **fields: Any) -> Row:
+    def add_lead(self, *, at: datetime | None = None, **fields: object) -> Row:
         """Adds one lead created `at` (default: now), without logs."""
         with self._lock:
             first, last = self._random.choice(FIRST), self._random.choice(LAST)
-            lead = {
+            lead: Row = {
                 "leadId": self._uuid(),
                 "firstName": first,
                 "lastName": last,
@@ -93,7 +96,9 @@ class OmniFake(FakeVendor):
         with self._lock:
             del self._leads[lead_id], self._logs[lead_id]
 
-    def add_log(self, lead_id: str, *, at: datetime | None = None, status: str | None = None, **fields: Any) -> Row:
+    def add_log(
+        self, lead_id: str, *, at: datetime | None = None, status: str | None = None, **fields: object
+    ) -> Row:
         """Adds one log of a lead created `at` (default: now); `fields` replace what is made up."""
         with self._lock:
             status = status or self._random.choice(["COMPLETED"] * 6 + ["FAILED", "AWAITING_APPROVAL"])
@@ -101,18 +106,22 @@ class OmniFake(FakeVendor):
             self._logs[lead_id][str(row["id"])] = row
             return row
 
-    def add(self, *, at: datetime | None = None, **fields: Any) -> Any:
+    def add(self, *, at: datetime | None = None, **fields: Any) -> str:
+        """Adds a log of the first lead; returns its id."""
         with self._lock:
             lead = next(iter(self._leads)) if self._leads else self.add_lead()["leadId"]
-            return self.add_log(lead, at=at, **fields)["id"]
+            log_id: str = self.add_log(lead, at=at, **fields)["id"]
+            return log_id
 
-    def change(self, record_id: str, **fields: Any) -> Row:
+    def change(self, record_id: str, **fields: object) -> Row:
+        """Gives a log other values; like at Omni, no time of change tells."""
         with self._lock:
             logs = self._logs[self._lead_of(record_id)]
             logs[record_id] = logs[record_id] | fields
             return logs[record_id]
 
     def delete(self, record_id: str) -> None:
+        """Removes a log, which Omni is not known to do."""
         with self._lock:
             del self._logs[self._lead_of(record_id)][record_id]
 
@@ -136,7 +145,9 @@ class OmniFake(FakeVendor):
                     self.add_log(lead, at=self._before(before, 3 * 1440))
 
     def truth(self) -> dict[str, list[Row]]:
+        """Returns leads with the figures of analytics, and logs with the id of their lead."""
         with self._lock:
+            # A log that is gone stays in the truth as it was served last: a copy keeps what it has read.
             standing = {(lead, log): row for lead in self._logs for log, row in self._logs[lead].items()}
             logs = [row | {"leadId": lead} for (lead, _), row in (self._shown | standing).items()]
             leads = self._shown_leads | {lead: self._analysed(lead) for lead in self._leads}
@@ -156,6 +167,7 @@ class OmniFake(FakeVendor):
         return _refuse(status)
 
     def _action_logs(self, lead_id: str) -> httpx.Response:
+        """Answers with all logs of a lead, in the order of their arrival."""
         if lead_id not in self._logs:
             return _refuse(404)
         self._shown.update(((lead_id, log), row) for log, row in self._logs[lead_id].items())
@@ -163,10 +175,12 @@ class OmniFake(FakeVendor):
         return json_answer(200, {"actionLogs": rows} if self.envelope else rows)
 
     def _analytics(self, query: dict[str, str]) -> httpx.Response:
+        """Answers with a page of leads, oldest first, and with totals over the whole window."""
         try:
             start, end, position = _window(query)
         except ValueError:
             return _refuse(400)
+        # With csv the vendor answers with a link to a file, which no client of ours may follow.
         if query.get("format") == "csv":
             return json_answer(200, {"downloadUrl": "https://files.example.com/analytics.csv"})
         keys = sorted((_created(lead), lead_id) for lead_id, lead in self._leads.items())
@@ -190,6 +204,7 @@ class OmniFake(FakeVendor):
         return self._leads[lead_id] | _figures(list(self._logs[lead_id].values()))
 
     def _log(self, at: datetime, status: str) -> Row:
+        """Returns a new log, with the fields that its type has at Omni."""
         kind = self._random.choice(TYPES)
         closed = status not in OPEN
         row: Row = {
@@ -215,6 +230,7 @@ class OmniFake(FakeVendor):
         }
 
     def _message(self) -> Row:
+        """Returns a message with up to two documents."""
         channel = self._random.choice(["EMAIL", "SMS"])
         files = ["lease.pdf", "Übersicht 2026.xlsx"][: self._random.randint(0, 2)]
         return {
@@ -237,8 +253,9 @@ class OmniFake(FakeVendor):
 
 
 def _window(query: dict[str, str]) -> tuple[datetime, datetime, tuple[datetime, str]]:
-    """The `start`, `end` and place of a query to analytics; ValueError for what the page calls invalid."""
+    """Returns `start`, `end` and position of a query to analytics; ValueError for what the page calls invalid."""
     known = {"start", "end", "format", "token"}
+    # An unknown parameter is refused, as the vendor documents it; a client must not invent one.
     if query.keys() - known or query.get("format", "json") not in ("json", "csv"):
         raise ValueError
     start, end = _instant(query.get("start", DAWN)), _instant(query.get("end", DUSK))
@@ -258,7 +275,7 @@ def _created(lead: Row) -> datetime:
 
 
 def _figures(logs: list[Row]) -> Row:
-    """What analytics say of a lead beyond its own facts: what its logs add up to."""
+    """Returns what analytics say of a lead beyond its own facts: what its logs add up to."""
     messages = [(each, log) for log in logs for each in log.get("messages") or ()]
     sent = [(str(each["channel"]).lower(), str(each["direction"]), log) for each, log in messages]
     traffic = _traffic(sent)
@@ -279,7 +296,7 @@ def _figures(logs: list[Row]) -> Row:
 
 
 def _traffic(sent: list[tuple[str, str, Row]]) -> Row:
-    """Counts and last times of messages given as (channel, direction, their log)."""
+    """Returns counts and last times of messages, given as (channel, direction, their log)."""
     inward = [str(log.get("createdAt")) for _, way, log in sent if way == "INBOUND"]
     outward = [str(log.get("createdAt")) for _, way, log in sent if way == "OUTBOUND"]
     last = {"lastInboundAt": max(inward, default=None), "lastOutboundAt": max(outward, default=None)}
@@ -287,7 +304,7 @@ def _traffic(sent: list[tuple[str, str, Row]]) -> Row:
 
 
 def _summed(rows: list[Row]) -> Row:
-    """The numbers of all rows added up, name by name and level by level, after the first row's names."""
+    """Returns the numbers of all rows added up, name by name and level by level, for the first row's names."""
     sums: Row = {}
     for name, first in rows[0].items():
         if isinstance(first, int | dict):

@@ -24,6 +24,7 @@ ACTIVITY_LOGS = Feed(
 STREAM = ACTIVITY_LOGS
 
 
+# 1,500 requests a minute are documented per key; an older page says 100.
 @source("sequence", ACTIVITY_LOGS, requests_per_minute=1500, lag=3600.0)
 def sequence(
     sequence_client_id: str = dlt.secrets.value,

@@ -33,6 +33,7 @@ class ActivityLogsPage(msgspec.Struct):
     @property
     def after(self) -> str | None:
         """Returns the next page's cursor; None if it is null, absent or empty, and after an empty page."""
+        # The end is written in several ways, and a cursor after an empty page would lead nowhere.
         return (self.pagination.after or None) if self.items else None
 
     @property
@@ -55,6 +56,7 @@ def client(client_id: str, client_secret: str, base_url: str = DEFAULT_BASE_URL,
         base_url,
         prefix="api",
         auth=basic(client_id, client_secret, base_url),
+        # Without it an older version answers, which has no activity logs.
         headers={"Sequence-Version": "2024-07-30"},
         **http,
     )

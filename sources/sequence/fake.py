@@ -79,30 +79,36 @@ class SequenceFake(FakeVendor):
         return fake
 
     def fill(self, parents: int, records: int) -> None:
+        """Adds `records` logs of the last 30 days; there are no parents."""
         self.seed(records)
 
     def seed(self, logs: int, *, days: float = 30.0) -> None:
         """Adds `logs` rows over the last `days`; every seventh shares its neighbour's createdAt."""
+        # Two logs of one moment are common in a batch, and a cursor must not skip the second.
         moments = sorted(self.now - timedelta(days=self._random.uniform(0, days)) for _ in range(logs))
         for index, moment in enumerate(moments):
             self.add_log(at=moments[index - 1] if index % 7 == 6 else moment)
 
-    def add_log(self, *, at: datetime | None = None, **fields: Any) -> Row:
+    def add_log(self, *, at: datetime | None = None, **fields: object) -> Row:
         """Adds one log created `at` (default: now); `fields` replace what is made up, also by invalid values."""
         with self._lock:
             row = self._log(_whole_milliseconds(at or self.now)) | fields
             self._put(row)
             return row
 
-    def add(self, *, at: datetime | None = None, **fields: Any) -> Any:
-        return self.add_log(at=at, **fields)["id"]
+    def add(self, *, at: datetime | None = None, **fields: object) -> str:
+        """Adds a log; returns its id."""
+        record_id: str = self.add_log(at=at, **fields)["id"]
+        return record_id
 
-    def change(self, record_id: str, **fields: Any) -> Row:
+    def change(self, record_id: str, **fields: object) -> Row:
+        """Gives a log other values and moves it if its time changed."""
         with self._lock:
             self._put(self._rows[record_id] | fields)
             return self._rows[record_id]
 
     def delete(self, record_id: str) -> None:
+        """Removes a log."""
         with self._lock:
             self._keys.remove((_created(self._rows.pop(record_id)), record_id))
 
@@ -121,6 +127,7 @@ class SequenceFake(FakeVendor):
             self._cursors.clear()
 
     def truth(self) -> dict[str, list[Row]]:
+        """Returns whole logs: those that exist, and those that were served before they went."""
         with self._lock:
             return {"activity_logs": list((self._shown | self._rows).values())}
 
@@ -140,6 +147,8 @@ class SequenceFake(FakeVendor):
     def _versioned(
         self, answer: Callable[[httpx.Request], httpx.Response]
     ) -> Callable[[httpx.Request], httpx.Response]:
+        """Returns the endpoint with a check of the version header."""
+
         def checked(request: httpx.Request) -> httpx.Response:
             version = request.headers.get("sequence-version")
             if version is None:  # the oldest version answers, and it has no activity logs
@@ -156,6 +165,8 @@ class SequenceFake(FakeVendor):
         return json_answer(200, row)
 
     def _list(self, query: dict[str, str]) -> httpx.Response:
+        """Answers with a page beside a cursor, with the total over all pages."""
+        # The default order and limit are those of the documents.
         order, limit = query.get("sortOrder", "DESC").upper(), query.get("limit", str(self.default_limit))
         if order not in ("ASC", "DESC"):
             return _refuse(400, "bad_request", "sortOrder must be ASC or DESC")
@@ -164,6 +175,7 @@ class SequenceFake(FakeVendor):
         token, position = query.get("after") or query.get("before"), None
         if token:
             bound, position = self._cursors.get(token, ("", None))
+            # By the documents a cursor looks bound to its order, so under another one it is refused.
             if bound != order:
                 return _refuse(400, "bad_request", "Invalid cursor")
         keys = self._matching(query)
@@ -174,6 +186,7 @@ class SequenceFake(FakeVendor):
         return json_answer(200, {"items": self._show(rows), "pagination": pagination})
 
     def _matching(self, query: dict[str, str]) -> list[Key]:
+        """Returns the keys of the logs that the filters by object let through, oldest first."""
         wanted = {
             name: query[parameter]
             for parameter, name in (("activityLogObjectId", "id"), ("activityLogObjectEntityId", "entityId"))
@@ -184,7 +197,7 @@ class SequenceFake(FakeVendor):
         return [key for key in self._keys if _about(self._rows[key[1]], wanted)]
 
     def _links(self, keys: list[Key], page: list[Key], order: str) -> dict[str, str | None]:
-        """The cursors out of `page` on both sides, an end written as `end` says."""
+        """Returns the cursors out of `page` on both sides, an end written as `end` says."""
         older = page[0] if page and page[0] != keys[0] else None
         newer = page[-1] if page and page[-1] != keys[-1] else None
         sides = {"after": older, "before": newer} if order == "DESC" else {"after": newer, "before": older}
@@ -210,6 +223,7 @@ class SequenceFake(FakeVendor):
         insort(self._keys, (_created(row), log_id))
 
     def _log(self, at: datetime) -> Row:
+        """Returns a new log with one to four items."""
         row: Row = {
             "id": self._uuid(),
             "sequenceAccountId": self._account,
@@ -219,10 +233,12 @@ class SequenceFake(FakeVendor):
             "activityLogItems": [self._item() for _ in range(self._random.randint(1, 4))],
         }
         if self._random.random() < 0.8:
+            # Both are optional.
             row |= {"apiVersion": "V1", "traceId": f"{self._random.getrandbits(128):032x}"}
         return row
 
     def _item(self) -> Row:
+        """Returns a new item: who did what to what."""
         verb, name, summary, kind = self._random.choice(HAPPENINGS)
         actor = {"id": self._uuid(), "entityType": self._random.choice(["USER", "API_CLIENT"])}
         if actor["entityType"] == "USER":
@@ -245,11 +261,12 @@ class SequenceFake(FakeVendor):
         return item
 
     def _precision(self, at: datetime) -> str:
+        """Returns the precision of a time: whole seconds are written without a fraction."""
         return "milliseconds" if at.microsecond else "seconds"
 
 
 def _slice(keys: list[Key], position: Key | None, limit: int, *, older: bool) -> list[Key]:
-    """At most `limit` keys next to `place` on its older or newer side, oldest first; None: the outer end."""
+    """Returns at most `limit` keys next to `position` on one side, oldest first; None: from the outer end."""
     if older:
         stop = len(keys) if position is None else bisect_left(keys, position)
         return keys[max(0, stop - limit) : stop]
@@ -262,11 +279,12 @@ def _created(row: Row) -> datetime:
 
 
 def _about(row: Row, wanted: dict[str, str]) -> bool:
-    """Whether an item of the log has an object with all the `wanted` values."""
+    """Returns whether an item of the log has an object with all the `wanted` values."""
     return any(wanted.items() <= item["activityLogObject"].items() for item in row["activityLogItems"])
 
 
 def _whole_milliseconds(at: datetime) -> datetime:
+    """Returns a time without its microseconds, which Sequence does not write."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 

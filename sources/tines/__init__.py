@@ -20,6 +20,7 @@ ACTIONS = Parents(
     noun="actions",
     pages=api.actions,
     count="logs_count",  # what the action still stores; without a count it is read
+    # An action that stores no logs costs no request.
     reads_empty=False,
 )
 ACTION_LOGS = ParentFeed(
@@ -27,6 +28,7 @@ ACTION_LOGS = ParentFeed(
     ACTIONS,
     pages=lambda client, action: api.action_logs(client, action.id),
     column="action_id",
+    # A log names neither its action nor its story.
     given=lambda action: {"action_id": action.id, "story_id": action.story_id},
     ping=api.ping,
     per_page=api.PAGE_SIZE,
@@ -34,6 +36,7 @@ ACTION_LOGS = ParentFeed(
 STREAM = ACTION_LOGS
 
 
+# 100 requests a minute are documented for actions; whether logs share that limit is not said.
 @source("tines", ACTION_LOGS, requests_per_minute=100, lag=3600.0, workers=8)
 def tines(
     tines_api_key: str = dlt.secrets.value,

@@ -23,11 +23,13 @@ class Meta(msgspec.Struct):
     count: int | None = None
 
     def __post_init__(self) -> None:
+        # Absent, not null: without this check an error body of status 200 would look like the last page.
         if self.next_page_number is msgspec.UNSET and self.next_page is msgspec.UNSET:
             raise ValueError("neither `next_page_number` nor `next_page` is there, not even as null")
 
     def following(self, number: int) -> int | None:
         """Returns the number of the page after `number`, None after the last; not every tenant sends the number."""
+        # Some tenants send the URL alone, so the pages are counted here.
         return self.next_page_number or (number + 1 if self.next_page else None)
 
 
@@ -39,6 +41,7 @@ class ActionsPage(msgspec.Struct):
     actions: list[msgspec.Raw] | None = None
 
     def __post_init__(self) -> None:
+        # Else a list of another name would be read as no actions at all.
         if self.agents is None and self.actions is None:
             raise ValueError("neither `agents` nor `actions` is there")
 
@@ -90,6 +93,7 @@ def action_logs(client: Client, action_id: int) -> Iterator[ActionLogsPage]:
 
 
 def _numbered(client: Client, path: str, shape: type[P], per_page: int) -> Iterator[P]:
+    """Yields the pages of a listing from the first one on; raises Loop when a page number comes again."""
     guard, number = LoopGuard(path), 1
     while True:
         # A vendor that repeats a page number would be read for ever.

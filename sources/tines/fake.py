@@ -21,6 +21,7 @@ from gapless.sources._http.transport import httpx
 ACTIONS = "/api/v1/actions"
 LOGS = re.compile(ACTIONS + r"/(\d+)/logs")
 ERROR = 4
+# Types of actions at Tines; `type` in a row is `Agents::<kind>Agent`.
 KINDS = ["HTTPRequest", "EventTransformation", "Trigger", "SendToStory", "Webhook"]
 MESSAGES = {
     2: "Slow answer from https://intel.example.com/lookup",
@@ -74,6 +75,7 @@ class TinesFake(FakeVendor):
         return fake
 
     def fill(self, parents: int, records: int) -> None:
+        """Adds `parents` actions with `records` logs within the time of retention."""
         self.seed(parents, logs=records)
 
     def seed(self, actions: int, *, logs: int) -> None:
@@ -82,7 +84,7 @@ class TinesFake(FakeVendor):
         for index in range(logs):
             self.add_log(ids[index % max(1, actions - 1)], at=self._within(self.now, self.retention))
 
-    def add_action(self, *, at: datetime | None = None, **fields: Any) -> Row:
+    def add_action(self, *, at: datetime | None = None, **fields: object) -> Row:
         """Adds one action created `at` (default: now), without logs."""
         with self._lock:
             action = self._action(self._stamp(at or self.now)) | fields
@@ -95,7 +97,7 @@ class TinesFake(FakeVendor):
         with self._lock:
             del self._actions[action_id], self._logs[action_id]
 
-    def add_log(self, action_id: int, *, at: datetime | None = None, **fields: Any) -> Row:
+    def add_log(self, action_id: int, *, at: datetime | None = None, **fields: object) -> Row:
         """Adds one log of an action created `at` (default: now); `fields` replace what is made up."""
         with self._lock:
             level = self._random.choice([3, 3, 3, 2, ERROR])
@@ -109,19 +111,22 @@ class TinesFake(FakeVendor):
             self._logs[action_id].append(row)
             return row
 
-    def add(self, *, at: datetime | None = None, **fields: Any) -> int:
+    def add(self, *, at: datetime | None = None, **fields: object) -> int:
+        """Adds a log of the first action; returns its id."""
         with self._lock:
             action = next(iter(self._actions)) if self._actions else self.add_action()["id"]
             log_id: int = self.add_log(action, at=at, **fields)["id"]
             return log_id
 
-    def change(self, record_id: int, **fields: Any) -> Row:
+    def change(self, record_id: int, **fields: object) -> Row:
+        """Gives a log other values, which Tines never does."""
         with self._lock:
             rows, index = self._find(record_id)
             rows[index] = rows[index] | fields
             return rows[index]
 
     def delete(self, record_id: int) -> None:
+        """Removes a log, as retention does."""
         with self._lock:
             rows, index = self._find(record_id)
             del rows[index]
@@ -140,13 +145,16 @@ class TinesFake(FakeVendor):
                 action = self.add_action(at=self._within(self.now, past))["id"]
                 for _ in range(3):
                     self.add_log(action, at=self._within(before, self.retention / 2))
+            # Tines deletes logs after the time of retention, whether anybody read them or not.
             oldest = self.now - self.retention
             for rows in self._logs.values():
                 rows[:] = [row for row in rows if _created(row) >= oldest]
 
     def truth(self) -> dict[str, list[Row]]:
+        """Returns actions with their figures, and logs with the ids of their action and story."""
         with self._lock:
             actions = self._shown_actions | {action: self._counted(action) for action in self._actions}
+            # A log that is gone stays in the truth as it was served last: a copy keeps what it has read.
             standing = {(action, str(row["id"])): row for action in self._logs for row in self._logs[action]}
             logs = [
                 row | {"action_id": action, "story_id": actions[action]["story_id"]}
@@ -161,12 +169,14 @@ class TinesFake(FakeVendor):
         return ("GET", partial(self._list_logs, int(of_action[1]))) if of_action else None
 
     def _is_authorized(self, headers: Mapping[str, str]) -> bool:
+        # Both headers are documented.
         return headers.get("authorization") == f"Bearer {self.api_key}" or headers.get("x-user-token") == self.api_key
 
     def _refusal(self, status: int, request: httpx.Request) -> httpx.Response:
         return json_answer(status, {"errors": [{"message": httpx.codes.get_reason_phrase(status)}]})
 
     def _list(self, url: httpx.URL) -> httpx.Response:
+        """Answers with a page of actions, by id; story, team and group filter it."""
         rows = [self._counted(action) for action in sorted(self._actions)]
         for name in {"story_id", "team_id", "group_id"} & url.params.keys():
             rows = [row for row in rows if str(row[name]) == url.params[name]]
@@ -175,6 +185,7 @@ class TinesFake(FakeVendor):
         return json_answer(200, {self.list_key: page, "meta": meta})
 
     def _list_logs(self, action: int, request: httpx.Request) -> httpx.Response:
+        """Answers with a page of an action's logs in `order`, filtered by `level` if that is given."""
         if action not in self._actions:
             return self._refusal(404, request)
         url = request.url
@@ -191,6 +202,7 @@ class TinesFake(FakeVendor):
         number, pages = positive(url.params.get("page"), 1), max(1, -(-len(rows) // size))
 
         def link(page: int) -> str | None:
+            # A page past the end still links to itself.
             inside = 1 <= page <= pages or page == number
             return str(url.copy_merge_params({"per_page": size, "page": page})) if inside else None
 
@@ -212,12 +224,14 @@ class TinesFake(FakeVendor):
         return self._actions[action] | last | {"logs_count": len(logs), "blended_events_count": len(logs)}
 
     def _action(self, at: str) -> Row:
+        """Returns a new action with all fields of the documents."""
         number, kind = self._next_id(), self._random.choice(KINDS)
         scheduled = kind == "HTTPRequest"
         return {
             "id": number,
             "type": f"Agents::{kind}Agent",
             "user_id": 1,
+            # May hold secrets at Tines, so a client must drop it; a test looks for this value everywhere.
             "options": {"url": "https://intel.example.com/lookup", "headers": {"x-key": "in-the-options"}},
             "name": f"{kind} {number}",
             "description": self._random.choice([None, "Looks an address up"]),
@@ -242,10 +256,12 @@ class TinesFake(FakeVendor):
         }
 
     def _find(self, log_id: int) -> tuple[list[Row], int]:
+        """Returns the list that holds a log, and its position there."""
         places = ((rows, index) for rows in self._logs.values() for index in range(len(rows)))
         return next((rows, index) for rows, index in places if rows[index]["id"] == log_id)
 
     def _within(self, at: datetime, span: timedelta) -> datetime:
+        """Returns a time in the `span` before `at`."""
         return at - span * self._random.random()
 
     def _next_id(self) -> int:
@@ -258,6 +274,7 @@ def _created(row: Row) -> datetime:
 
 
 def _last(rows: list[Row]) -> str | None:
+    """Returns the newest time of creation, as it is written; None without rows."""
     return max(rows, key=_created)["created_at"] if rows else None
 
 

@@ -11,6 +11,8 @@ from gapless.sources._schema.record import Flag, Instant, Integer, Json, Record,
 
 
 class Action(Record):
+    """One action of a story; its settings (`options`) are never stored."""
+
     id: Integer
     type: Text | None = None
     name: Text | None = None
@@ -22,6 +24,7 @@ class Action(Record):
     guid: Text | None = None
     disabled: Flag | None = None
     schedule: Json | None = None
+    """Null for an action that runs when an event arrives."""
     created_at: Instant | None = None
     updated_at: Instant | None = None
     last_event_at: Instant | None = None
@@ -29,8 +32,11 @@ class Action(Record):
     last_check_at: Instant | None = None
     last_receive_at: Instant | None = None
     logs_count: Integer | None = None
+    """Logs that are still stored."""
     sources: Json | None = None
+    """Ids of the actions before this one."""
     receivers: Json | None = None
+    """Ids of the actions after this one."""
     position: Json | None = None
 
     excluded_fields: ClassVar[frozenset[str]] = frozenset({"options"})
@@ -38,6 +44,8 @@ class Action(Record):
 
 
 class ActionLog(Record):
+    """One log of an action. It never changes, and it is deleted at Tines after the time of retention."""
+
     parent_columns: ClassVar[frozenset[str]] = frozenset({"action_id", "story_id"})
 
     id: Integer
@@ -49,3 +57,4 @@ class ActionLog(Record):
     message: Text | None = None
     created_at: Instant
     inbound_event: Json | None = None
+    """The event that started the action, of any JSON shape; null if it started its run."""

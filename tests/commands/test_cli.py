@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import httpx
+import httpx2 as httpx
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -87,7 +87,7 @@ def small() -> OmniFake:
 
 def test_help_is_instant() -> None:
     """The command line itself imports nothing that takes long."""
-    heavy = "{'dlt', 'duckdb', 'pyarrow', 'httpx', 'pydantic', 'msgspec'}"
+    heavy = "{'dlt', 'duckdb', 'pyarrow', 'httpx2', 'pydantic', 'msgspec'}"
     script = f"import sys, gapless.pipelines.cli.app\nfound = {heavy} & set(sys.modules)\n"
     script += "sys.exit(str(found) if found else 0)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
-import httpx
+import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner
 

@@ -10,7 +10,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 
 from tests.contract.commands import gapless
 from tests.contract.conftest import NAMES, Begin, elsewhere, of

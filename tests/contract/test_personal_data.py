@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from gapless.pipelines.destinations import target

@@ -398,7 +398,7 @@ from gapless.pipelines.cli.app import app
 try:
     app(prog_name="gapless")
 finally:
-    print({"dlt", "duckdb", "pyarrow", "httpx"} & set(sys.modules), file=sys.stderr)
+    print({"dlt", "duckdb", "pyarrow", "httpx2"} & set(sys.modules), file=sys.stderr)
 """
 
 

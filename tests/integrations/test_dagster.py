@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import httpx
+import httpx2 as httpx
 import psycopg2
 import pytest
 from filelock import FileLock
 
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.integrations import dagster_assets
-from gapless.pipelines.integrations.dagster_assets import CHECKS, definitions, defs
+from gapless.pipelines.integrations import dagster_assets, dagster_steps
+from gapless.pipelines.integrations.dagster_assets import definitions, defs
+from gapless.pipelines.integrations.dagster_checks import CHECKS
 from gapless.sources import SOURCES
 from gapless.sources._extract.resource import shapes
 from gapless.sources.omni.fake import OmniFake
@@ -240,8 +241,8 @@ def test_a_held_lock_is_tried_again(
 ) -> None:
     """Somebody else is syncing: nobody is asked, and the step is retried until it is free."""
     here = world(small())
-    monkeypatch.setattr(dagster_assets, "LOCK_WAIT", 0.0)
-    monkeypatch.setattr(dagster_assets, "LOCK_RETRIES", 2)
+    monkeypatch.setattr(dagster_steps, "LOCK_WAIT", 0.0)
+    monkeypatch.setattr(dagster_steps, "LOCK_RETRIES", 2)
     lock = FileLock(Target.find("duckdb").lock_file)
     with lock:
         result = execute("omni_sync", instance)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import duckdb
-import httpx
+import httpx2 as httpx
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -82,7 +82,7 @@ class Unredacted(logging.Handler):
 
 def guard():
     real_guard()
-    for name in ("", "httpx", "httpcore", "dlt", "gapless"):
+    for name in ("", "httpx2", "httpcore2", "dlt", "gapless"):
         logging.getLogger(name).setLevel(logging.DEBUG)
 
 kept = 0

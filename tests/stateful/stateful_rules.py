@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule

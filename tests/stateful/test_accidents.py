@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import httpx
+import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner, Result
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 from dlt.destinations.job_client_impl import SqlLoadJob
 from hypothesis import HealthCheck, Phase, seed, settings

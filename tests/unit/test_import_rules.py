@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "sources._ledger": "_http _schema _dlt",
     "sources._incremental": "_http _schema _dlt _ledger",
     "sources._extract": "_http _schema _dlt _ledger _incremental",
-    "sources": "_schema _incremental",  # for its types only
+    "sources": "_http _schema _incremental",  # for its types only
     "vendor": "_http _schema _ledger _incremental _extract",  # and itself
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
     "pipelines.config": "|",
@@ -200,7 +200,7 @@ def out_of_place(own: str, file: Path) -> Iterator[str]:
         if not (room(own) in USE_DLT or (vendor and file.name == "__init__.py")):
             yield from (name for name in names if within(name, "dlt"))
     if not (within(own, "sources._http", "pipelines.observability.post") or (vendor and file.name == "fake.py")):
-        yield from (name for name in names if within(name, "httpx", "gapless.sources._http.transport"))
+        yield from (name for name in names if within(name, "httpx2", "httpx", "gapless.sources._http.transport"))
     if not within(own, "sources._http") and own not in WAITS:
         yield from calls & {"time.sleep", "sleep"}
 

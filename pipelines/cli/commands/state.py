@@ -48,6 +48,7 @@ def rewind(
     from gapless.pipelines.ledger import state
     from gapless.pipelines.sync import build
 
+    # Checked before the question, so that nobody answers it in vain.
     (name,), time = build.known([source]), arguments.time(to, "--to")
     target = open_target(destination, accept_append=True)
     _confirm(yes, f"Set {name} back to {time.isoformat()}?")

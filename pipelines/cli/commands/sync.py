@@ -92,6 +92,7 @@ class _Rounds:
             display.start(name, session)
             self.watcher.start(name, session)
 
+        # The display ends first, so that a message about telemetry does not disturb its lines.
         with self.watcher.round(self.names), progress.displayed(output.err()) as display:
             for outcome in run.sync(self.names, self.target, self.request, start):
                 display.end(outcome)
@@ -123,6 +124,7 @@ def sync(
     from gapless.pipelines.observability import webhook
     from gapless.pipelines.sync import build, loop
 
+    # Arguments first: a wrong one is said before any file is opened.
     interval = arguments.seconds(every) if every else None
     target = open_target(destination, arguments.shard(shard, ids or []), accept_append)
     # Names are checked before credentials, so that a misspelt source is not reported as one without keys.
@@ -164,6 +166,7 @@ def backfill(
     request = backfills.sync_request(arguments.time(since, "--since"), arguments.time(until, "--until"))
     target = open_target(destination)
     before = backfills.saved_progress(target, name, request.window)
+    # A scheduler that repeats the command must not read the whole window again each time.
     if before.done_at and not again:
         if as_json:
             output.print_json({"exit_code": COMPLETE, "done_at": before.done_at, "sources": []})

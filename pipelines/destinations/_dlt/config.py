@@ -69,7 +69,7 @@ def resolved_settings(look_up: Callable[[], object]) -> list[ResolvedSetting]:
         log.clear()
 
 
-def secret_documents() -> list[dict[str, Any]]:
+def secret_documents() -> list[dict[str, object]]:
     """Returns the contents of every TOML document in which dlt looks for secrets.
 
     Why: redaction must know every secret, also those of settings that it has never heard of. `dlt.secrets` answers
@@ -81,7 +81,7 @@ def secret_documents() -> list[dict[str, Any]]:
 
 
 @contextmanager
-def configuration(values: Mapping[tuple[str, ...], Any]) -> Iterator[None]:
+def configuration(values: Mapping[tuple[str, ...], object]) -> Iterator[None]:
     """Makes `values` (sections and key -> value) dlt's whole configuration while the block runs.
 
     Why: the demo must not meet a person's own keys, files or environment. Replaced by: a documented way to run with

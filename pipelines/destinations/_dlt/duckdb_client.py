@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
@@ -19,6 +19,9 @@ from dlt.destinations import duckdb as destination
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from gapless.pipelines.destinations._dlt.cached import CachedDestination
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
 """Files that are read once, at once, are not worth compressing."""
@@ -54,6 +57,7 @@ class MergeFromFiles(DuckDbClient):
         """Returns dlt's jobs, in whose SQL files the names of staging tables are replaced by the package's files."""
         jobs = super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
         if _is_merged(table_chain[0]):
+            # dlt runs the statements from a file that it has just written into the package.
             for job in jobs:
                 path = Path(job.new_file_path())
                 path.write_text(self._from_files(path.read_text(), table_chain, completed_table_chain_jobs or ()))
@@ -64,7 +68,9 @@ class MergeFromFiles(DuckDbClient):
         for name in (str(table["name"]) for table in tables):
             files = ", ".join(_literal(job.file_path) for job in done if job.job_file_info.table_name == name)
             table, staged = self.sql_client.get_qualified_table_names(name)
+            # The table itself, without rows, gives the columns that the files of an older schema lack.
             rows = f"(from {table} where false union all by name from read_parquet([{files}]))"
+            # dlt writes the name before a blank or at the end of a statement; a longer name that begins alike stays.
             sql = sql.replace(f"{staged} ", f"{rows} ").replace(f"{staged};", f"{rows};")
         return sql
 
@@ -82,7 +88,7 @@ def _is_merged(table: PreparedTableSchema) -> bool:
 class DuckdbDestination(CachedDestination, destination):
     """dlt's destination for a DuckDB file by its path, or for one that is open in this process."""
 
-    def __init__(self, credentials: Any) -> None:
+    def __init__(self, credentials: str | DuckDBPyConnection) -> None:
         # Without transactions dlt deletes and inserts in two of them when a table has no children.
         super().__init__(credentials, supports_transactions=True, parquet_format=UNCOMPRESSED)
 

@@ -78,7 +78,7 @@ class DuckLakeDestination(CachedDestination, destination):
     """dlt's destination `name` for a lake that is open in this process; `session` makes another connection to it."""
 
     def __init__(self, name: str, config: LakeConfig, session: Callable[[], duckdb.DuckDBPyConnection]) -> None:
-        own: dict[str, Any] = {} if name == "ducklake" else {"destination_name": name}
+        own: dict[str, str] = {} if name == "ducklake" else {"destination_name": name}
         super().__init__(config.credentials, supports_transactions=True, parquet_format=UNCOMPRESSED, **own)
         self._session = session
 
@@ -92,7 +92,7 @@ class DuckLakeDestination(CachedDestination, destination):
         """Returns dlt's own name: its traces and `dlt.attach` go by it, and would not know a subclass."""
         return "dlt.destinations.ducklake"
 
-    def client(self, schema: dlt.Schema, initial_config: Any = None) -> DuckLakeClient:
+    def client(self, schema: dlt.Schema, initial_config: LakeConfig | None = None) -> DuckLakeClient:
         """Returns dlt's client, whose questions go to sessions of the open DuckDB."""
         client: DuckLakeClient = super().client(schema, initial_config)
         client.sql_client = SessionSqlClient(self._session, client.config, client.sql_client)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dlt.common.schema.typing import TColumnSchema, TSchemaTables
 from dlt.destinations import postgres as destination
@@ -19,6 +19,9 @@ from gapless.pipelines.destinations._dlt.cached import CachedDestination
 from gapless.pipelines.destinations.advisory_lock import in_turn
 from gapless.sources._dlt.tables import ROOT_ID
 from gapless.sources._ledger.shard import Shard
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations._dlt.types import Credentials
 
 FEW_VALUES = ("stream", "kind", "status")
 """Columns of keys that have few values: an index on one of them would find half of the table."""
@@ -58,8 +61,10 @@ class _Client(PostgresClient):
         """Returns dlt's statements, and for a new table an index on the column that a merge looks rows up by."""
         statements = super()._get_table_update_sql(table_name, new_columns, generate_alter)
         columns = self.prepare_load_table(table_name)["columns"].values()
+        # A root table is merged by its key, a nested one by the id of its root.
         names = [str(c["name"]) for c in columns if c.get("primary_key")] or [ROOT_ID]
         indexed = next((name for name in names if name not in FEW_VALUES), None)
+        # Not for staging tables: they are read whole, once.
         if indexed in {c["name"] for c in columns} and not generate_alter and not self._is_staging:
             name = self.sql_client.escape_column_name(str(indexed))
             table = self.sql_client.make_qualified_table_name(table_name)
@@ -85,7 +90,7 @@ class _ShardClient(_Client):
 class PostgresDestination(CachedDestination, destination):
     """dlt's destination `name`; `settings` are what dlt's class takes."""
 
-    def __init__(self, name: str, credentials: Any, shard: Shard, **settings: Any) -> None:
+    def __init__(self, name: str, credentials: Credentials, shard: Shard, **settings: object) -> None:
         if name != "postgres":
             settings["destination_name"] = name
         super().__init__(credentials, **settings)

@@ -10,19 +10,21 @@ from dlt.common.versioned_state import decompress_state
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 from dlt.pipeline import trace
 
+from gapless.sources._dlt.types import State
+
 __all__ = ["DatabaseException", "DatabaseUndefinedRelation", "stored_source_state", "tracked"]
 """DatabaseUndefinedRelation: a table or a dataset that is not there (yet), on every engine. DatabaseException: the
 engine refused a statement. `sql_client()` is documented, what it raises is not. Replaced by: `dataset()` with a
 documented way to ask whether a table exists."""
 
 
-def stored_source_state(state: str, source: str) -> dict[str, Any]:
+def stored_source_state(state: str, source: str) -> State:
     """Returns one source's part of a pipeline's state, given the text that dlt stores in its state table.
 
     Why: `state show`, `gaps` and `backfill` read what the next sync will restore, without a pipeline that changes the
     destination. Replaced by: a documented read-only way to load a pipeline's state.
     """
-    found: dict[str, Any] = decompress_state(state).get("sources", {}).get(source, {})
+    found: State = decompress_state(state).get("sources", {}).get(source, {})
     return found
 
 

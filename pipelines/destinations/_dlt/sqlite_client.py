@@ -18,7 +18,7 @@ from dlt.destinations.impl.sqlalchemy.type_mapper import SqlalchemyTypeMapper
 class JsonAsText(SqlalchemyTypeMapper):
     """Maps dlt's type `json` to text, all others as dlt does."""
 
-    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> Any:
+    def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> sa.Text:
         """Returns the type of a column that holds JSON."""
         return sa.Text()
 
@@ -34,5 +34,6 @@ class _SqliteDestination(destination):
 
 def sqlite_destination(name: str, credentials: Any) -> destination:
     """Returns dlt's destination `name` for a SQLite database."""
-    own: dict[str, Any] = {} if name == "sqlalchemy" else {"destination_name": name}
-    return _SqliteDestination(credentials, type_mapper=JsonAsText, **own)
+    if name == "sqlalchemy":
+        return _SqliteDestination(credentials, type_mapper=JsonAsText)
+    return _SqliteDestination(credentials, type_mapper=JsonAsText, destination_name=name)

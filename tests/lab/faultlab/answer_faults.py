@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 
 from tests.lab.faultlab.wire import CLOSE, RESET, Act, Acts, head, plain
 

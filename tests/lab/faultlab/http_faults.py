@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
+import httpx2 as httpx
 
 from tests.lab.faultlab.answer_faults import BODY_BENDS, STATUS_BENDS, WIRE_BENDS, Bend, Exchange
 from tests.lab.faultlab.paging_faults import PAGING_BENDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 
 from tests.lab.faultlab.answer_faults import Bend, Exchange
 from tests.lab.faultlab.wire import Acts, plain

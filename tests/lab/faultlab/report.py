@@ -82,7 +82,7 @@ def _plain_killed(_: str) -> str:
 def facts(sweep: Sweep) -> Iterator[str]:
     at, cores = datetime.now(UTC), os.cpu_count()
     yield f"- {at:%Y-%m-%d %H:%M} UTC, seed {sweep.seed}, destination {sweep.destination}, {sweep.seconds:,.0f} s"
-    versions = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pyarrow", "httpx"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pyarrow", "httpx2"))
     yield f"- Python {platform.python_version()}, {versions}; {platform.system()} {platform.machine()}, {cores} cores"
     yield from _outcomes(sweep)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2 as httpx
 
 RESET, CLOSE = "reset", "close"
 Act = bytes | float | str

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 
 from gapless.sources import SOURCES
 from tests.contract.subject import copied, subject
