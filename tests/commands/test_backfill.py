@@ -76,6 +76,7 @@ def sync(here: World, since: datetime, until: datetime) -> Outcome:
     return here.sync(**{**vars(backfills.sync_request(since, until)), "package_records": 30})
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", some(["sequence", "omni"], "sequence"))
 def test_killed(name: str, before: Before) -> None:
     """kill -9 in the middle: exact after the next one, which asks for less than all."""
@@ -160,6 +161,7 @@ def test_how_long_it_takes() -> None:
     assert "%" not in progress.progress_text(Session(), 10.0)
 
 
+@pytest.mark.sweep
 def test_who_failed_and_is_gone_holds_up_nothing(before: Before) -> None:
     """A parent that could not be asked, and that its vendor lists no more: the backfill is done without it."""
     here, since, until = before("omni")

@@ -137,6 +137,7 @@ def add(here: Copied, **fields: Any) -> Any:
     )
 
 
+@pytest.mark.sweep
 def test_packages_are_bounded(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """Loads of the file go together until a package is full, and no load is left out."""
     here = copied("sequence")
@@ -201,6 +202,7 @@ def test_no_copy_over_what_was_synced_itself(copied: Callable[..., Copied]) -> N
     assert here.sql("select key from dead_letters") == [(bad,)]
 
 
+@pytest.mark.sweep
 def test_ctrl_c_ends_it(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it, also while dlt loads, which wraps it."""
     here = copied("tines")
@@ -235,6 +237,7 @@ def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch:
     assert 0 < again.rows["activity_logs"] == here.sql("select count(*) from activity_logs")[0][0] - before
 
 
+@pytest.mark.sweep
 def test_another_file_is_copied_whole(copied: Callable[..., Copied]) -> None:
     """A file made anew knows nothing of the last copy: all of it goes over, and nothing stands there twice."""
     here = copied("sequence")

@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from gapless.pipelines.cli import demo
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
+from tests.support.shared import once
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
@@ -41,25 +42,36 @@ def gapless(*args: str) -> Result:
     return CliRunner().invoke(app, list(args))
 
 
-def test_demo(tmp_path: Path) -> None:
-    """Four sources are synced twice, whatever the user has set; one file is left, and it holds what is told."""
-    (tmp_path / ".dlt").mkdir()
-    (tmp_path / ".dlt" / "secrets.toml").write_text('[sources.omni]\nomni_api_key = "canary-key"\n')
-    file = tmp_path / "gapless-demo.duckdb"
-    with duckdb.connect(str(file)) as db:  # an earlier demo's
+def once_run(folder: Path) -> dict[str, Any]:
+    """Runs the demo in `folder`, for `once("demo", once_run)`: all tests that look at it share one."""
+    (folder / ".dlt").mkdir()
+    (folder / ".dlt" / "secrets.toml").write_text('[sources.omni]\nomni_api_key = "canary-key"\n')
+    with duckdb.connect(str(folder / demo.FILE)) as db:  # an earlier demo's
         db.execute("create table gapless_demo as select 1; create schema omni; create table omni.stale as select 1")
     done = subprocess.run(
         [sys.executable, "-m", "gapless.pipelines", "demo", "--json"],
-        env={**os.environ, **ELSEWHERE, "PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        env={**os.environ, **ELSEWHERE, "DLT_PROJECT_DIR": str(folder), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "canary" not in done.stdout + done.stderr
-    assert {path.name for path in tmp_path.iterdir()} - {file.name + ".lock"} == {".dlt", file.name}
-    told = json.loads(done.stdout)
+    return {
+        "output": done.stdout + done.stderr,
+        "told": json.loads(done.stdout),
+        "file": str(folder / demo.FILE),
+        "left": sorted(path.name for path in folder.iterdir()),
+    }
+
+
+def test_demo() -> None:
+    """Four sources are synced twice, whatever the user has set; one file is left, and it holds what is told."""
+    done = once("demo", once_run)
+    file, told = Path(done["file"]), done["told"]
+    assert "canary" not in done["output"]
+    assert set(done["left"]) - {file.name + ".lock"} == {".dlt", file.name}
     outcomes = [(outcome["source"], outcome["outcome"]) for outcome in told["first"] + told["second"]]
     assert outcomes == [(name, "complete") for name in SOURCES] * 2
     grown = {name for name, rows in told["tables"].items() if rows["second"] > rows["first"]}

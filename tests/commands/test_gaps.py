@@ -71,6 +71,7 @@ def test_before_anything(world: Begin) -> None:
     assert CliRunner().invoke(app, ["gaps", "nobody"]).exit_code == 2
 
 
+@pytest.mark.sweep
 def test_an_interrupted_walk(world: Begin) -> None:
     """Its interval, open to the beginning; people see it, too."""
     fake = SequenceFake(page_cap=10)
@@ -143,6 +144,7 @@ def test_state_set_back(world: Begin) -> None:
     fill(gaps)
 
 
+@pytest.mark.sweep
 def test_a_parent_that_failed_and_went(world: Begin) -> None:
     """A type that failed and is then deleted at the vendor is no gap for ever."""
     here = world(fakes("kizen"))

@@ -151,6 +151,7 @@ def test_a_shard_reads_its_own_parents(fleet: Callable[..., Fleet]) -> None:
     assert {lead for (lead,) in here.sql("select lead_id from leads")} == set(mine)
 
 
+@pytest.mark.sweep
 def test_a_parent_nobody_can_read_is_one_shards_letter(fleet: Callable[..., Fleet]) -> None:
     """All shards meet it in the listing; one notes it, each time, and the others do not close its letter."""
     here = fleet("omni")
@@ -222,6 +223,7 @@ def test_who_may_write_beside_whom(
             assert entered == welcome
 
 
+@pytest.mark.sweep
 def test_the_lock_of_a_shard_is_watched(own_server: OwnServer) -> None:
     """As that of a whole sync: when the server has restarted, the next package is not written."""
     url = own_server.database()

@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "destination" in metafunc.fixturenames:
         metafunc.parametrize(("name", "destination"), at_hand)
     else:
-        metafunc.parametrize("name", NAMES)
+        metafunc.parametrize("name", some(NAMES, *usual))
 
 
 def _on(name: str, destination: str) -> Any:

@@ -128,7 +128,7 @@ class Misbehaving:
 
 
 @elsewhere(1)
-@of(NAMES[2], NAMES[-1])
+@of(NAMES[2])
 def test_all_good_ones_and_a_letter_for_each_bad_one(subject: Subject, world: Begin) -> None:
     """In one sync; again in the next; and none when the vendor has mended them."""
     it = Misbehaving(subject, world, KINDS | (PARENTS if subject.parents_table else {}))
@@ -161,7 +161,7 @@ def test_a_body_of_20_mb(subject: Subject, world: Begin) -> None:
     it.here.assert_exact(it.truth())
 
 
-@of(NAMES[0], NAMES[-1])
+@of(NAMES[0])
 def test_drift_is_told(subject: Subject, world: Begin) -> None:
     """Fields that no model knows stand in `_extra`, and `status` names them and counts their rows."""
     labels = ("keys of ours", "keys that normalise alike")

@@ -38,6 +38,7 @@ sys.exit(0 if outcome.outcome == "complete" else 3)
 
 
 @elsewhere(2)
+@of(NAMES[-1])
 def test_broken_off(subject: Subject, world: Begin) -> None:
     """In the middle of a first sync: what is here is kept, and the next one is exact."""
     here = world(subject.filled())
@@ -71,6 +72,7 @@ def test_broken_off_at_any_request(subject: Subject, world: Begin) -> None:
 
 
 @elsewhere(3)
+@of(NAMES[-1])
 def test_heals(subject: Subject, synced: World) -> None:
     """A record that cannot be read is a letter that says why; mended at the vendor it is here, and no letter is."""
     bad = subject.add_one(synced.fake, **{subject.text: []})
@@ -120,7 +122,7 @@ def run(here: World, chunk: int, kill_after: float | None = None) -> int:
 
 
 @elsewhere(4)
-@of(NAMES[0], NAMES[-1])
+@of(NAMES[0])
 def test_killed(subject: Subject, world: Begin) -> None:
     """kill -9 at random moments, while it asks, writes, merges or notes its state: the next sync ends exact."""
     here = world(subject.filled(6, 40, page_cap=8))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -13,10 +14,12 @@ from gapless.pipelines.ui import coverage, overview, queries, timeline
 from gapless.pipelines.views import refresh
 from gapless.sources import SOURCES
 from tests.contract.commands import gapless, run
+from tests.contract.conftest import NAMES, of
 from tests.contract.subject import Subject
 from tests.support.world import World
 
 
+@of(NAMES[-1])
 def test_views(subject: Subject, synced: World) -> None:
     """Every record is in the timeline with its time, each of its rows leads to a row; other views know the source."""
     name, main = subject.name, subject.main
@@ -35,6 +38,7 @@ def test_views(subject: Subject, synced: World) -> None:
     assert synced.sql(f"select sum(records) from activity.daily_volume where source = '{name}'") == [(24,)]
 
 
+@of(NAMES[0], NAMES[-1])
 def test_status(subject: Subject, synced: World) -> None:
     """It is told, complete, with when its vendor was asked last."""
     (found,) = json.loads(gapless(synced, "status", "--json").stdout)["sources"].items()
@@ -50,6 +54,7 @@ def page(synced: World) -> Iterator[World]:
     queries._current.clear()
 
 
+@of(NAMES[3])
 def test_page(subject: Subject, page: World) -> None:
     """Its card, its colour in the pictures, its coverage, its runs and what happened."""
     name, now = subject.name, datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -62,12 +67,13 @@ def test_page(subject: Subject, page: World) -> None:
     assert "<section>" in timeline.timeline(1, **chosen)
 
 
-def test_demo() -> None:
-    """Each source's fake is served and synced twice, in each of its tables something stands, and time brings more."""
-    shown: dict[str, Any] = json.loads(run("demo", "--json").stdout)
+@of(NAMES[-1])
+def test_demo(subject: Subject) -> None:
+    """Its fake is served and synced twice, in its main table something stands, and time brings more."""
+    with patch.dict(SOURCES, {subject.name: subject.source}, clear=True):  # all together are the demo's own test
+        shown: dict[str, Any] = json.loads(run("demo", "--json").stdout)
     assert shown["exit_code"] == 0
     for step in ("first", "second"):
-        assert [(one["source"], one["outcome"]) for one in shown[step]] == [(name, "complete") for name in SOURCES]
-    for name, source in SOURCES.items():
-        counts = shown["tables"][f"{name}.{source.main.name}"]
-        assert counts["second"] > counts["first"] > 0, name
+        assert [(one["source"], one["outcome"]) for one in shown[step]] == [(subject.name, "complete")]
+    counts = shown["tables"][f"{subject.name}.{subject.main}"]
+    assert counts["second"] > counts["first"] > 0

@@ -60,7 +60,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
-@of(NAMES[2], NAMES[-1])
+@of(NAMES[2])
 def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Path, tmp_path: Path) -> None:
     """In every text, in unknown fields, in a record that cannot be read: no file has it in clear, no line says it."""
     fake = subject.filled(2, 5)

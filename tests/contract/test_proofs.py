@@ -33,6 +33,7 @@ def lost(subject: Subject, here: World, number: int = 7) -> list[str]:
 
 
 @elsewhere(2)
+@of(NAMES[2], NAMES[-1])
 def test_verify(subject: Subject, synced: World) -> None:
     """All is here; what was deleted behind our back is named; what the vendor deleted is kept and no error."""
     name = subject.name
@@ -49,6 +50,7 @@ def test_verify(subject: Subject, synced: World) -> None:
 
 
 @elsewhere(3)
+@of(NAMES[3])
 def test_repair(subject: Subject, synced: World) -> None:
     """What is missing is read again, exactly; then nothing is missing and there is no gap."""
     lost(subject, synced)
@@ -75,7 +77,7 @@ def _repair_broken_off(subject: Subject, here: World, after: int) -> bool:
 
 
 @elsewhere(4)
-@of(NAMES[0], NAMES[-1])
+@of(NAMES[0])
 def test_a_repair_that_is_broken_off(subject: Subject, synced: World) -> None:
     """While it reads what is missing: `gaps` still says so, and the next one goes to the end."""
     synced.fake.requests.clear()
@@ -93,6 +95,7 @@ def test_a_repair_that_is_broken_off_at_any_request(subject: Subject, synced: Wo
 
 
 @elsewhere(0)
+@of(NAMES[-1])
 def test_gaps(subject: Subject, world: Begin) -> None:
     """A sync that was broken off, or a parent that failed, leaves a gap with the command that fills it."""
     here = world(subject.filled())
@@ -129,6 +132,7 @@ def test_gaps_after_state_was_set_back(subject: Subject, synced: World) -> None:
     fill(synced, told)
 
 
+@of(NAMES[1], NAMES[3])
 def test_plan(subject: Subject, synced: World) -> None:
     """Requests of a first sync are right to the last one, or said to be unknown; nothing is written."""
     first = len(synced.fake.requests)
@@ -148,7 +152,7 @@ def test_plan(subject: Subject, synced: World) -> None:
 
 
 @elsewhere(1)
-@of(NAMES[1], NAMES[-1])
+@of(NAMES[-1])
 def test_backfill(subject: Subject, synced: World) -> None:
     """Broken off it keeps what it has; the next one reads the rest; done once, it is not done again."""
     whole = len(synced.fake.requests)

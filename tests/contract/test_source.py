@@ -45,7 +45,7 @@ def _pipeline(here: World) -> dlt.Pipeline:
     )
 
 
-@of(NAMES[1], NAMES[-1])
+@of(NAMES[1])
 def test_plain_dlt(subject: Subject, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source is an ordinary dlt source, with no setting and nothing else of `pipelines`: after an error the same
     object begins anew, instead of bringing nothing and calling it done; run once more it sees what changed."""
@@ -69,6 +69,7 @@ def test_plain_dlt(subject: Subject, world: Begin, monkeypatch: pytest.MonkeyPat
     session.client.close()
 
 
+@of(NAMES[0])
 def test_the_run_is_told(subject: Subject, synced: World) -> None:
     """One row of `runs` per sync, the failed one too, with what it did."""
     requests = synced.asked()

@@ -8,7 +8,7 @@ from json import loads
 import dlt
 
 from tests.contract.commands import everything, gapless
-from tests.contract.conftest import Begin, elsewhere, everywhere
+from tests.contract.conftest import NAMES, Begin, elsewhere, everywhere, of
 from tests.contract.subject import Subject
 from tests.support.oracle import contract
 from tests.support.world import World
@@ -22,6 +22,7 @@ def test_first(subject: Subject, synced: World) -> None:
 
 
 @everywhere
+@of(NAMES[2])
 def test_idle(subject: Subject, synced: World) -> None:
     """Nothing changed there, so no row changes here."""
     before = everything(synced, subject.tables)
@@ -30,6 +31,7 @@ def test_idle(subject: Subject, synced: World) -> None:
 
 
 @everywhere
+@of(NAMES[0], NAMES[-1])
 def test_changed(subject: Subject, synced: World) -> None:
     """New, late, edited and deleted records, new parents; what was deleted there is kept."""
     fake = synced.fake
@@ -51,6 +53,7 @@ def _column(subject: Subject) -> str:
 
 
 @elsewhere(0)
+@of(NAMES[0], NAMES[3])
 def test_by_id(subject: Subject, synced: World) -> None:
     """What is named is read again, however old; a vendor that has no endpoint for it is not asked."""
     oldest = min(subject.records(synced.fake), key=lambda row: row[subject.time])
@@ -68,6 +71,7 @@ def test_by_id(subject: Subject, synced: World) -> None:
 
 
 @elsewhere(1)
+@of(NAMES[-1])
 def test_a_window(subject: Subject, synced: World) -> None:
     """A span of creation times is read again, and nothing else."""
     now = synced.fake.now
@@ -82,6 +86,7 @@ def test_a_window(subject: Subject, synced: World) -> None:
     assert synced.rows("coverage") == before
 
 
+@of(NAMES[0])
 def test_a_schema_from_the_first_day(subject: Subject, world: Begin) -> None:
     """A vendor without a record: every table and column stands, with its type, key and disposition."""
     here = world(subject.empty())

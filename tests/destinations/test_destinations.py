@@ -65,7 +65,7 @@ def newest(here: Land) -> duckdb.DuckDBPyConnection:
     return db
 
 
-@pytest.mark.parametrize("name", some(SOURCES, "omni"))
+@pytest.mark.parametrize("name", some(SOURCES, "sequence"))
 def test_rows_are_added_and_the_newest_count(name: str, folder: Callable[[str], Land]) -> None:
     """After changes the newest version of each record is the vendor's; an idle sync adds no record."""
     here = folder(name)
@@ -120,6 +120,7 @@ HERE = ("duckdb", "postgres", "filesystem")
 """What is run with these tests; the rest of the page is run in tests/integrations."""
 
 
+@pytest.mark.sweep
 def test_the_page(world: Begin, server: Server, tmp_path: Path) -> None:
     """What DESTINATIONS.md shows works as shown, but for folders and hosts, and its query answers."""
     here = world(seeded("omni"))

@@ -21,7 +21,7 @@ from gapless.pipelines.cli.app import app
 from gapless.sources.tines.fake import TinesFake
 from tests.support import warm
 from tests.support.postgres import Server
-from tests.support.world import World
+from tests.support.world import World, some
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "pipelines" / "docs" / "OBSERVING.md").read_text()
@@ -53,6 +53,7 @@ def gapless(*args: str) -> int:
     return CliRunner().invoke(app, list(args)).exit_code
 
 
+@pytest.mark.sweep
 def test_dlts_commands_as_on_the_page(world: Begin, tmp_path: Path) -> None:
     """The shell block about `dlt pipeline` runs as it stands, and shows the schema that gapless loaded."""
     world(TinesFake.demo()).complete()
@@ -78,7 +79,7 @@ def test_dlt_in_python_as_on_the_page(world: Begin, tmp_path: Path, monkeypatch:
     here.assert_exact()
 
 
-@pytest.mark.parametrize("destination", ["duckdb", "postgres"])
+@pytest.mark.parametrize("destination", some(["duckdb", "postgres"], "duckdb"))
 def test_runs_can_be_asked(
     destination: str, world: Begin, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def imported(project: Path, *path: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.sweep
 def test_beside_an_editable_install(project: Path) -> None:
     """The project imports its own packages by their names, and gapless by its."""
     sources, pipelines, app, source = imported(project)

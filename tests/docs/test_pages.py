@@ -366,6 +366,7 @@ def test_the_query_of_the_page_of_tables_answers(demo: Path) -> None:
 # -- moving to a warehouse -------------------------------------------------------------------------
 
 
+@pytest.mark.sweep
 def test_moving_to_a_warehouse(
     vendors: dict[str, str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from gapless.pipelines.cli import output
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
+from tests.commands.test_demo import once_run
 from tests.support import warm
 from tests.support.shared import once
 
@@ -65,10 +66,10 @@ def blocks(page: str, *languages: str) -> list[str]:
     return [text for tag, text in found if tag in languages]
 
 
-def commands() -> list[tuple[str, ...]]:
+def commands(pages: tuple[str, ...] = (README, COMMANDS)) -> list[tuple[str, ...]]:
     """Returns the arguments of every `gapless …` of the README and the page of commands, each once."""
     found: list[str] = []
-    for page in (README, COMMANDS):
+    for page in pages:
         text = "\n".join(blocks(page, "sh", "cron"))
         found += re.findall(r"(?:^|/bin/)gapless (\w[^\n>]*)", text, re.MULTILINE)
         found += re.findall(r"`gapless (\w[^`]*)`", page)
@@ -191,15 +192,8 @@ def secrets(source: Any) -> set[str]:
 
 @pytest.fixture(scope="session")
 def demo() -> Path:
-    """The database that `gapless demo` leaves in an empty folder; every worker reads the same one."""
-    return Path(once("demo", _demo))
-
-
-def _demo(folder: Path) -> str:
-    done = run(folder, {}, "-m", "gapless.pipelines", "demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    (database,) = folder.glob("*.duckdb")
-    return str(database)
+    """The database that `gapless demo` leaves; every worker reads the same one."""
+    return Path(once("demo", once_run)["file"])
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +228,10 @@ def test_every_command_is_documented() -> None:
     assert [name for name in every if not any(line.startswith(name) for line in shown)] == []
 
 
-def test_every_command_in_the_readme_runs(vendors: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("pages", [[README], pytest.param([README, COMMANDS], marks=pytest.mark.sweep)], ids=len)
+def test_every_command_in_the_readme_runs(pages: list[str], vendors: dict[str, str], tmp_path: Path) -> None:
     """In the pages' order, for somebody with keys, they do what they say and end with 0."""
-    for arguments in commands():
+    for arguments in commands(tuple(pages)):
         if not ELSEWHERE & set(arguments):
             done = run(tmp_path, vendors, "-m", "gapless.pipelines", *arguments)
             expected = 3 if NOT_THERE in arguments else 0

@@ -63,6 +63,16 @@ def vendors() -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
 
 
 @pytest.fixture
+def one(vendors: tuple[dict[str, str], dict[str, Any]]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Of somebody with keys for one of them, which is enough to see a recipe work."""
+    environment, fakes = vendors
+    return (
+        {name: value for name, value in environment.items() if name.startswith("TINES_")},
+        {"tines": fakes["tines"]},
+    )
+
+
+@pytest.fixture
 def host(tmp_path: Path) -> Callable[[str], str]:
     """`host(recipe)`: its paths lie in a temporary folder, where gapless is installed."""
     program(tmp_path / HOME[1:] / ".venv/bin/gapless", GAPLESS)
@@ -107,11 +117,11 @@ def every_quarter(cron: str, minutes: int = 15) -> bool:
 # -- cron ------------------------------------------------------------------------------------------
 
 
-def test_cron(vendors: tuple[dict[str, str], dict[str, Any]], host: Callable[[str], str], tmp_path: Path) -> None:
+def test_cron(one: tuple[dict[str, str], dict[str, Any]], host: Callable[[str], str], tmp_path: Path) -> None:
     """Every quarter of an hour `sh -c` syncs into the folder's file, keys from its secrets, output into its log."""
     *fields, command = block("cron").split(maxsplit=5)
     assert every_quarter(" ".join(fields))
-    environment, fakes = vendors
+    environment, fakes = one
     home = tmp_path / HOME[1:]
     (home / ".dlt").mkdir()
     lines = [f'{name.lower()} = "{value}"' for name, value in environment.items()]
@@ -133,9 +143,9 @@ def unit(text: str) -> configparser.ConfigParser:
     return parsed
 
 
-def test_systemd(vendors: tuple[dict[str, str], dict[str, Any]], host: Callable[[str], str], tmp_path: Path) -> None:
+def test_systemd(one: tuple[dict[str, str], dict[str, Any]], host: Callable[[str], str], tmp_path: Path) -> None:
     """What the service starts, with the environment of its file, syncs; a held lock is no failure of it."""
-    environment, fakes = vendors
+    environment, fakes = one
     service = unit(host(block("ini", "[Service]")))["Service"]
     assert (service["Type"], service["SuccessExitStatus"]) == ("oneshot", "75")
     Path(service["EnvironmentFile"]).write_text("".join(f"{name}={value}\n" for name, value in environment.items()))

@@ -26,7 +26,7 @@ from gapless.sources._ledger.window import Window
 from gapless.sources._schema.parse import parse
 from gapless.sources.register import register
 from tests.fifth.okta.fake import OktaFake
-from tests.support.world import World
+from tests.support.world import World, some
 
 Begin = Callable[[OktaFake], World]
 HERE = Path(__file__).parent
@@ -92,6 +92,7 @@ def test_the_fake_serves_what_the_sample_has() -> None:
 # -- sync ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.sweep
 def test_a_first_sync_has_all(okta: Begin) -> None:
     """Every event with its targets, over as many pages as there are, by the vendor's links."""
     here = okta(filled(40))
@@ -111,6 +112,7 @@ def test_an_idle_sync_asks_for_the_look_back_alone(okta: Begin) -> None:
     assert timedelta(0) <= newest - timedelta(hours=1) - datetime.fromisoformat(since) <= timedelta(milliseconds=2)
 
 
+@pytest.mark.sweep
 def test_delayed_events_within_the_look_back_are_seen(okta: Begin) -> None:
     """The documents say that events may be delayed."""
     here = okta(filled(40))
@@ -120,6 +122,7 @@ def test_delayed_events_within_the_look_back_are_seen(okta: Begin) -> None:
     assert whole(here)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("expired", [False, True])
 def test_interrupted_and_resumed(okta: Begin, expired: bool) -> None:
     """From the link that was kept, or anew when the vendor refuses it; whole either way."""
@@ -135,6 +138,7 @@ def test_interrupted_and_resumed(okta: Begin, expired: bool) -> None:
     assert len(here.fake.requests) <= (16 if expired else 9)
 
 
+@pytest.mark.sweep
 def test_another_organization_is_read_whole(okta: Begin) -> None:
     """Nothing known is met, although the filter left out what is older: all is read, and a failure says so."""
     here = okta(filled(40))
@@ -151,7 +155,7 @@ def test_another_organization_is_read_whole(okta: Begin) -> None:
 # -- windows -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backfill", [False, True])
+@pytest.mark.parametrize("backfill", some([False, True], False))
 def test_a_window_asks_for_the_window_alone(okta: Begin, backfill: bool) -> None:
     """Requests carry since and until, and are as many as the window has pages, however old it is."""
     here = okta(filled(80))
@@ -167,6 +171,7 @@ def test_a_window_asks_for_the_window_alone(okta: Begin, backfill: bool) -> None
         assert last == "2026-02-23T09:00:00.000Z"
 
 
+@pytest.mark.sweep
 def test_a_backfill_that_was_interrupted_goes_on(okta: Begin) -> None:
     """With the rest of its window; what was read is not asked for again, but for the newest page."""
     here = okta(filled(80))
@@ -212,6 +217,7 @@ def test_verify_without_a_total_says_what_decides(okta: Begin) -> None:
     assert (found["served"], found["here"], found["missing"], found["undecided"]) == (40, 40, 0, None)
 
 
+@pytest.mark.sweep
 def test_verify_finds_a_loss_and_repairs_it(okta: Begin) -> None:
     """Without an endpoint for one event the walk goes down to the oldest that is missing."""
     here = okta(filled(40))
@@ -244,6 +250,7 @@ def test_a_single_id_is_refused(okta: Begin) -> None:
     assert "Okta has no endpoint for one event" in result.stderr
 
 
+@pytest.mark.sweep
 def test_a_bad_event_heals_when_the_walk_meets_it_again(okta: Begin) -> None:
     """Within the look-back: the sync that reads it is complete."""
     here = okta(filled(40))
@@ -256,6 +263,7 @@ def test_a_bad_event_heals_when_the_walk_meets_it_again(okta: Begin) -> None:
     assert here.sql("select count(*) from dead_letters where healed_at is null") == [(0,)]
 
 
+@pytest.mark.sweep
 def test_an_old_bad_event_is_named_until_all_is_read_again(okta: Begin) -> None:
     """Each sync says so and is partial; the command that `gaps` proposes mends it."""
     here = okta(filled(40))
@@ -276,6 +284,7 @@ def test_an_old_bad_event_is_named_until_all_is_read_again(okta: Begin) -> None:
 # -- everywhere, without a line elsewhere --------------------------------------------------------
 
 
+@pytest.mark.sweep
 def test_state_and_status_know_it(okta: Begin) -> None:
     """Shown, set back and forgotten like any other."""
     here = okta(filled(40))
@@ -290,6 +299,7 @@ def test_state_and_status_know_it(okta: Begin) -> None:
     assert since < "2026-02-25"
 
 
+@pytest.mark.sweep
 def test_its_views(okta: Begin) -> None:
     """An event has a row per target in the timeline; freshness, coverage, runs and dead letters have it, too."""
     here = okta(filled(40))
@@ -301,6 +311,7 @@ def test_its_views(okta: Begin) -> None:
         assert here.sql(f"select distinct source from activity.{view} where source = 'okta'") == [("okta",)], view
 
 
+@pytest.mark.sweep
 def test_the_page_has_its_card_and_its_colour(okta: Begin) -> None:
     """Overview, volume and timeline are drawn from the register and the facts."""
     from gapless.pipelines.ui import overview, queries, timeline  # noqa: PLC0415 - they read settings
@@ -366,6 +377,7 @@ def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.sweep
 def test_a_source_of_ones_own_in_the_demo(project: Path) -> None:
     """Its fake is served and synced twice beside ours, and it is in the timeline."""
     done = run(project, "demo", "--json")

@@ -70,6 +70,7 @@ def test_together(lab: Lab) -> None:
     assert all(one.verdict.scanned >= 2 for one in crowded)
 
 
+@pytest.mark.sweep
 def test_what_nobody_may_do_in_a_crowd(lab: Lab) -> None:
     """The twin: refused without a reason, or after a request; ended in no allowed way; nobody let in."""
     said = "another sync is writing; nothing was asked. Try again when it has ended."
@@ -100,6 +101,7 @@ def test_a_key_is_found_in_other_forms() -> None:
         assert any(form in text for form in forms(key)), text
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("place", sorted(FOUND), ids=" ".join)
 def test_what_was_found(place: tuple[str, str, str, str], lab: Lab) -> None:
     """A fault that the sweep found to be silent stays mended."""
@@ -108,6 +110,7 @@ def test_what_was_found(place: tuple[str, str, str, str], lab: Lab) -> None:
     assert tried.verdict.good, tried.verdict
 
 
+@pytest.mark.sweep
 def test_what_it_must_notice(lab: Lab) -> None:
     """The judge's twin: a lost page, a changed row, an orphan, a key on the screen and a lie about requests."""
     with lab.trial("sequence", "first") as trial, trial.vendor() as url:
@@ -169,6 +172,7 @@ def test_the_report_is_of_this_catalogue(name: str) -> None:
     assert set(named) <= {bend.name for bend in http_faults.BENDS}
 
 
+@pytest.mark.sweep
 def test_the_destination_is_a_seam(lab: Lab) -> None:
     """A laboratory takes another destination; DuckDB is the one it has by itself."""
     assert Lab(lab.folder, lab.zygote).destination.name == "duckdb"

@@ -53,7 +53,8 @@ def test_http_faults(lab: Lab) -> None:
     assert [one for one in http_faults.run(lab, cases) if not one.verdict.good] == []
 
 
-@pytest.mark.parametrize("fault", ["reset", pytest.param("vanish", marks=pytest.mark.sweep)])
+@pytest.mark.sweep
+@pytest.mark.parametrize("fault", ["reset", "vanish"])
 def test_faults_on_the_wire(fault: str, lab: Lab) -> None:
     """Said or repeated, never waited for without end; the next sync ends exact. The others of FAULTS are for the
     sweep, and in tests/destinations/test_postgres.py."""
@@ -61,6 +62,7 @@ def test_faults_on_the_wire(fault: str, lab: Lab) -> None:
     assert broken.verdict.good, broken.verdict
 
 
+@pytest.mark.sweep
 def test_what_it_must_notice(lab: Lab) -> None:
     """The twin: a wire that is dead without an end to waiting is a sync that hangs; a lost row is seen."""
     with lab.trial(*PLACE) as trial, trial.vendor() as url:

@@ -344,6 +344,7 @@ def test_a_broken_collector_changes_nothing(broken: Any, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_one_signal_alone(world: Begin, collector: Collector) -> None:
     """OTEL_METRICS_EXPORTER=none leaves the traces; OTEL_SDK_DISABLED leaves nothing."""
     here = world(TinesFake.demo())

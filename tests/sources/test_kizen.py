@@ -24,10 +24,11 @@ def filled(types: int = 3, logged: int = 15, **how: Any) -> KizenFake:
     return fake
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "how",
     [
-        pytest.param({}, marks=pytest.mark.sweep),
+        {},
         {"order": "oldest", "page_cap": 2, "envelope": "uncounted", "stamp": "mixed"},
         {"envelope": "bare", "stamp": "+02:00"},
     ],
@@ -85,6 +86,7 @@ def test_failures(world: Begin) -> None:
     assert [m for m in here.mismatches() if vanished["id"] not in m and gone not in m] == []
 
 
+@pytest.mark.sweep
 def test_bad_records(world: Begin) -> None:
     """A record that fits no row is a dead letter, heals once mended; unknown fields stand in `_extra`."""
     fake = filled(types=2, logged=6)
@@ -139,6 +141,7 @@ def test_chosen_ids(world: Begin) -> None:
     here.assert_exact({"logged_activities": [first, second, third], "activities": []})
 
 
+@pytest.mark.sweep
 def test_windows(world: Begin) -> None:
     """A window reads what was created in it, and proves nothing."""
     fake = filled(types=1, logged=0)
@@ -153,6 +156,7 @@ def test_windows(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_a_lowered_initial_value(world: Begin) -> None:
     """What lies between the old and the new one is read, though no count has changed."""
     fake = filled(types=1, logged=0)

@@ -24,6 +24,7 @@ def filled(leads: int = 5, logs: int = 30, **how: Any) -> OmniFake:
     return fake
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "how", [{}, {"stamp": "mixed", "page_cap": 2, "envelope": True}], ids=["bare", "enveloped, short pages, mixed"]
 )
@@ -74,6 +75,7 @@ def test_every_status_is_remembered(world: Begin) -> None:
     assert here.sql("select count(distinct seen_at) from status_changes") == [(2,)]
 
 
+@pytest.mark.sweep
 def test_failing_leads(world: Begin) -> None:
     """500 and 403 are recorded and healed, 404 is gone and no failure; the other leads are whole."""
     fake = filled(leads=6, logs=20)
@@ -109,6 +111,7 @@ def test_many_failing_leads_never_stop_the_rest(world: Begin) -> None:
     assert len(here.letters()) == 7
 
 
+@pytest.mark.sweep
 def test_bad_records(world: Begin) -> None:
     """A log or lead that fits no row is a dead letter; the rest of its lead loads, and it heals once mended."""
     fake = filled(leads=3, logs=9)
@@ -206,6 +209,7 @@ def test_chosen_leads(world: Begin) -> None:
     here.assert_exact({"action_logs": logs, "leads": []})
 
 
+@pytest.mark.sweep
 def test_windows(world: Begin) -> None:
     """A window keeps what was created in it and proves nothing, so the next sync has all."""
     fake = filled(leads=1, logs=0)

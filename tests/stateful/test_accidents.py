@@ -1,7 +1,6 @@
 """Operators' accidents: each is harmless, or said with the command that repairs it, and that command repairs it.
 
-By default every accident happens to one or two sources; `ACCIDENTS=all pytest tests/stateful/test_accidents.py`
-to all.
+By default every accident happens to one source; with the sweeps (`pytest -m ''`) to all.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.sequence.fake import SequenceFake
 from tests.contract.subject import filled, subject
 from tests.support import warm
-from tests.support.world import LET_THROUGH, World
+from tests.support.world import LET_THROUGH, World, some
 
 Begin = Callable[[Any], World]
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,8 +49,8 @@ CHILD = {
 
 
 def of(*usual: str) -> Any:
-    """Which sources it happens to."""
-    return pytest.mark.parametrize("name", SOURCES if os.environ.get("ACCIDENTS") else usual)
+    """Which sources it happens to without the sweeps."""
+    return pytest.mark.parametrize("name", some(SOURCES, *usual))
 
 
 def gapless(*args: str) -> Result:
@@ -79,17 +78,17 @@ def repaired(here: World, said: str) -> None:
 # -- rows and tables that somebody took away ---------------------------------------------------------
 
 
-TAKEN = [(name, taken) for name in SOURCES for taken in ("rows", "table", "child rows", "child table")]
-USUAL = [("tines", "table"), ("kizen", "child rows")]
-"""Lost rows of Sequence are the next test's."""
+TAKEN = [
+    (name, taken)
+    for name in SOURCES
+    for taken in ("rows", "table", *(("child rows", "child table") if CHILD[name] else ()))
+]
 
 
-@pytest.mark.parametrize(("name", "taken"), TAKEN if os.environ.get("ACCIDENTS") else USUAL)
+@pytest.mark.parametrize(("name", "taken"), some(TAKEN))  # usually lost rows, in the next test
 def test_what_was_taken_is_said_and_brought_back(name: str, taken: str, world: Begin) -> None:
     """Rows, or a whole table: the next sync says so, names the command and ends with 3; the command repairs it."""
-    table = CHILD.get(name) if "child" in taken else MAIN[name]
-    if table is None:
-        return
+    table = CHILD[name] if "child" in taken else MAIN[name]
     here = world(filled(name))
     here.synced()
     here.fake.now += timedelta(days=1)
@@ -115,6 +114,7 @@ def test_what_is_gone_is_said_until_it_is_repaired(name: str, world: Begin) -> N
     repaired(here, str(outcome.failures[0]))
 
 
+@pytest.mark.sweep
 @of("tines")
 def test_a_dropped_schema(name: str, world: Begin) -> None:
     """As if it had never been synced: read again, whole."""
@@ -127,12 +127,10 @@ def test_a_dropped_schema(name: str, world: Begin) -> None:
 
 
 LEDGERS = ("_dlt_loads", "_dlt_pipeline_state", "_dlt_version", "coverage", "runs")
-EMPTIED = [("tines", "_dlt_loads"), ("sequence", "_dlt_pipeline_state"), ("kizen", "coverage")]
 
 
 @pytest.mark.parametrize(
-    ("name", "table"),
-    [(name, table) for name in SOURCES for table in LEDGERS] if os.environ.get("ACCIDENTS") else EMPTIED,
+    ("name", "table"), some([(name, table) for name in SOURCES for table in LEDGERS], ("kizen", "coverage"))
 )
 def test_a_ledger_that_was_emptied(name: str, table: str, world: Begin) -> None:
     """State and proof are gone: what they spoke of is read again, exact, and nothing stands twice."""
@@ -188,6 +186,7 @@ def test_an_older_copy_of_the_file(name: str, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_fewer_rows_below_a_changed_record_are_no_loss(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sync that was killed after its load, before it could write its end, is no false alarm for the next."""
     fake = KizenFake()
@@ -220,7 +219,7 @@ def full_disk(size: int) -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # dlt's file that could not be closed
-@pytest.mark.parametrize("more", [4_000, 900_000, 2_000_000] if os.environ.get("ACCIDENTS") else [300_000])
+@pytest.mark.parametrize("more", some([4_000, 300_000, 900_000, 2_000_000], 300_000))
 def test_a_full_disk(more: int, world: Begin) -> None:
     """Loud, and no half package is believed: with space again, one sync is exact."""
     here = world(filled("sequence"))
@@ -276,7 +275,7 @@ app(["sync", "tines"])
 """
 
 
-@pytest.mark.parametrize("what", [".", "gapless.duckdb", f"temp/gapless-{os.getuid()}"])
+@pytest.mark.parametrize("what", some([".", "gapless.duckdb", f"temp/gapless-{os.getuid()}"], "gapless.duckdb"))
 def test_not_writable(what: str, world: Begin, tmp_path: Path) -> None:
     """Said before any request, with the path, exit 1; nothing is harmed."""
     here = world(filled("tines"))
@@ -294,6 +293,7 @@ def test_not_writable(what: str, world: Begin, tmp_path: Path) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_foreign_files_in_the_working_folder(world: Begin) -> None:
     """Whatever lies there, of a dead sync or of strangers, is not believed and goes."""
     here = world(filled("omni"))
@@ -324,6 +324,7 @@ def test_the_lock_of_a_dead_process(world: Begin) -> None:
 # -- two at once, and clocks -------------------------------------------------------------------------
 
 
+@pytest.mark.sweep
 def test_a_database_of_an_older_version(world: Begin) -> None:
     """Columns that a later version added are missing in the ledger: it is read all the same, then they are there."""
     here = world(filled("tines"))
@@ -379,6 +380,7 @@ def test_two_syncs_into_one_file(world: Begin) -> None:
     assert refused == [True]
 
 
+@pytest.mark.sweep
 def test_two_syncs_into_two_files(world: Begin) -> None:
     """Of one user on one machine, at the same time: each file is exact, and no working file is shared."""
     here = world(filled("tines"))
@@ -403,7 +405,7 @@ def test_two_syncs_into_two_files(world: Begin) -> None:
         here.assert_exact()
 
 
-@of("sequence", "tines")
+@of("sequence")
 def test_our_clock_is_set_back(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a year: all looks like the future. What is new comes all the same, then and when it is right again."""
     here = world(filled(name))
@@ -417,6 +419,7 @@ def test_our_clock_is_set_back(name: str, world: Begin, monkeypatch: pytest.Monk
         here.fake.advance(30)
 
 
+@pytest.mark.sweep
 @of("sequence")
 def test_our_clock_was_ahead(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a record of the future came: once it is right again, what is older than that record still comes."""

@@ -41,8 +41,16 @@ OURS = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", 
 
 
 def some(values: Iterable[Any], *always: Any) -> list[Any]:
-    """`values` as parameters of a test that is dear: those that are not `always` run with the sweeps."""
-    return [pytest.param(value, marks=[] if value in always else pytest.mark.sweep) for value in values]
+    """Returns `values` as parameters of a test that is dear: those not in `always` run with the sweeps.
+
+    A tuple has the values of several arguments.
+    """
+    return [
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)), marks=[] if value in always else pytest.mark.sweep
+        )
+        for value in values
+    ]
 
 
 LET_THROUGH = httpx.Response(200, text="never sent")
