@@ -24,7 +24,7 @@ from gapless.sources._extract.resource import tree_resource
 from gapless.sources._ledger.backfill_state import STATE
 from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
 from gapless.sources._ledger.ledger import Coverage as ProofRow
-from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 
@@ -136,7 +136,7 @@ def _change(
             yield LoadItem([Batch(COVERAGE, rows)], walk(state) if state else None)
 
     def resource() -> DltResource:
-        return tree_resource(source.tables, steps, Session())
+        return tree_resource(source.tables, steps, source.name)
 
     with target.locked() as folder:
         # Without a first load there is no schema to load into.

@@ -56,6 +56,8 @@ class Coverage(Record):
     error: Text | None = None
     failures: Integer = 0
     """Consecutive failures up to now."""
+    filtered: Integer | None = None
+    """Records that the user's own steps in a dlt pipeline removed when they were read last; null: none."""
 
 
 class DeadLetter(Record):
@@ -116,10 +118,13 @@ STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), 
 
 
 class Ledger:
-    """Reads the ledger of one shard's parents from the destination of the current pipeline."""
+    """Reads the ledger of one shard's parents from the destination of the current pipeline.
 
-    def __init__(self, shard: Shard | None = None) -> None:
-        self._shard = shard or Shard()
+    `prefix` begins the names of its tables, in a dataset with the tables of several sources.
+    """
+
+    def __init__(self, shard: Shard | None = None, prefix: str = "") -> None:
+        self._shard, self._prefix = shard or Shard(), prefix
 
     def coverage(self, stream: str) -> dict[str, Coverage]:
         """Returns coverage by parent; a parent whose row is of an incomplete load is left out and read again."""
@@ -136,7 +141,7 @@ class Ledger:
     def _rows(self, table: Table, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[dict[str, Any], bool]]:
         """Yields rows as dicts, each with whether its load was completed, without columns of a later version."""
         known = {column.name for column in table.schema.columns if column.name != "_extra"}
-        for names, cells in self._query(table.name, "*"):
+        for names, cells in self._query(self._prefix + table.name, "*"):
             row = {name: cell for name, cell in zip(names, cells, strict=True) if name in known}
             if wanted(row):
                 yield {name: _text(cell) for name, cell in row.items()}, cells[-1]
@@ -186,3 +191,12 @@ def instant(value: datetime | str | None) -> datetime | None:
 def _text(value: Any) -> Any:
     """Returns a JSON cell as its text; Postgres returns it decoded."""
     return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+class EmptyLedger(Ledger):
+    """The ledger of a dataset in which nothing counts: of a preview, or when its tables are replaced or dropped."""
+
+    def _query(
+        self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
+    ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
+        return iter(())

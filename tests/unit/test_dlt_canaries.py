@@ -81,7 +81,7 @@ def load(one: dlt.Pipeline, **nests: list[str]) -> None:
     """Loads one record per nest, with its eggs as child rows, as a sync does."""
     from gapless.sources._extract.resource import tree_resource
     from gapless.sources._ledger.ledger import MERGE
-    from gapless.sources._ledger.session import LoadItem, Session
+    from gapless.sources._ledger.session import LoadItem
     from gapless.sources._schema.arrow import Batch, Table
     from gapless.sources._schema.record import Many, Record, Text
 
@@ -99,7 +99,7 @@ def load(one: dlt.Pipeline, **nests: list[str]) -> None:
         yield LoadItem([Batch(table, records)], {"seen": len(records)})
 
     def resource() -> Any:
-        return tree_resource([table], read, Session())
+        return tree_resource([table], read, "birds")
 
     one.run(dlt.source(resource, name="birds")(), loader_file_format="parquet")
 
