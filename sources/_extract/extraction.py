@@ -121,17 +121,23 @@ class Extractions:
             declare(schema, extraction.table(table), self.main, self.source)
 
     def _prefix(self, pipeline: dlt.Pipeline) -> str:
-        """Returns what begins the names of the tables: nothing, unless another source has tables of these names."""
-        prefix = f"{self.source}_"
-        plain = {table.name for table in (*self._tables, *LEDGER)}
+        """Returns what begins the names of the tables: nothing, unless another source has tables of these names.
+
+        What a source has once stays: its stored schema says which it is.
+        """
+        prefix, plain = f"{self.source}_", {table.name for table in (*self._tables, *LEDGER)}
         own, others = set[str](), set[str]()
-        for name in pipeline.schemas:
-            for table in pipeline.schemas[name].data_tables(seen_data_only=True):
+        for name in pipeline.schemas if pipeline.config.use_single_dataset else ():
+            tables = pipeline.schemas[name].data_tables()
+            names = {str(table["name"]) for table in tables}
+            for table in tables:
                 owner = table.get(SOURCE_HINT, name)
-                (own if owner == self.source else others).add(str(table["name"]))
-        if own & plain or not others & plain or not pipeline.config.use_single_dataset:
-            return ""
-        return prefix
+                # Plain names are declared in any case, and used only if there are no others.
+                if f"{owner}_{COVERAGE.name}" not in names or str(table["name"]).startswith(f"{owner}_"):
+                    (own if owner == self.source else others).add(str(table["name"]))
+        if prefix + COVERAGE.name in own:
+            return prefix
+        return prefix if others & plain and not own & plain else ""
 
 
 def _is_replaced(resource: str) -> bool:

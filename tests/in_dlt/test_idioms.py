@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dlt
@@ -13,7 +13,9 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from tests.contract.conftest import NAMES, of
+from tests.contract.subject import JSON
 from tests.in_dlt.conftest import User
+from tests.support.oracle import instant
 
 ONE = of(NAMES[0])
 TWO = of(NAMES[0], NAMES[1])
@@ -155,19 +157,14 @@ def test_both_forms_make_the_same(user: User) -> None:
     """Rows that dlt normalizes and Arrow tables: the same tables, columns, types, cells and links."""
     for rows, name in ((False, "arrow"), (True, "rows")):
         user.pipeline(name).run(user.source(rows=rows))
-    described = (
-        "select table_name, column_name, data_type, is_nullable from duckdb_columns() where schema_name = '{}'"
-    )
-    of_tables = f"{described.format(user.subject.name)} and table_name not like '\\_dlt%' escape '\\' order by all"
+    of_tables = f"""select table_name, column_name, data_type, is_nullable from duckdb_columns()
+        where schema_name = '{user.subject.name}' and not starts_with(table_name, '_dlt') order by all"""
     assert user.sql(of_tables, "rows") == user.sql(of_tables, "arrow")
     for table in [*user.subject.tables, "coverage"]:
-        own = user.sql(f"select * exclude (_dlt_load_id) from {table} order by _dlt_id", "arrow")
-        assert len(own) == user.count(table, "rows")
-        if (
-            "json"
-            not in str(user.sql(f"select data_type from duckdb_columns() where table_name = '{table}'")).lower()
-        ):
-            assert own == user.sql(f"select * exclude (_dlt_load_id) from {table} order by _dlt_id", "rows")
+        # JSON is written anew by dlt, so only the oracle below compares it.
+        plain = [c for c, kind in user.subject.tables.get(table, {}).items() if kind != JSON]
+        query = f"select {', '.join(['_dlt_id', *plain])} from {table} order by _dlt_id"
+        assert user.sql(query, "arrow") == user.sql(query, "rows")
     assert user.differences(name="rows") == user.differences(name="arrow") == []
 
 
@@ -289,8 +286,7 @@ def test_state_comes_from_the_destination(user: User) -> None:
 def test_dev_mode(user: User) -> None:
     mine = user.pipeline(dev_mode=True)
     mine.run(user.source())
-    ((rows,),) = mine.dataset()[user.subject.main].df().agg(["size"]).values.tolist()[:1] or [[0]]
-    assert rows
+    assert len(mine.dataset()[user.subject.main].fetchall()) == 24
 
 
 @ONE
@@ -310,9 +306,7 @@ def test_an_incremental_hint(user: User) -> None:
 
 
 def at(text: Any) -> datetime:
-    from tests.support.oracle import instant
-
-    return datetime.fromtimestamp(instant(text) / 1e6, tz=dlt.common.pendulum.UTC)
+    return datetime.fromtimestamp(instant(text) / 1e6, tz=UTC)
 
 
 @ONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -100,8 +101,6 @@ def _killed_in_load(user: User, mine: Any, source: Any, chance: random.Random) -
 
 
 async def _later(item: Any) -> Any:
-    import asyncio
-
     await asyncio.sleep(random.random() / 50)
     return item
 
