@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import dlt
 
 from gapless.sources._dlt.append_only import appends
 from gapless.sources._dlt.internals import accept_json_as_text, load_package, name_root_resources
+from gapless.sources._dlt.types import State
 from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._incremental.context import SyncContext
@@ -24,6 +25,31 @@ from gapless.sources._schema.destination_limits import storage_check
 
 LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
+
+
+ACCOUNTS = "accounts"
+"""The key in a source's state under which the dataset's accounts stand, by source."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose rows a dataset holds, as far as settings tell before a request."""
+
+    host: str
+    id: str = ""
+    """A digest of what tells accounts on the same host apart."""
+
+    def check(self, source: str, state: State) -> None:
+        """Writes it to a source's state. Raises ValueError if another account stands there."""
+        known = state.get(ACCOUNTS, {}).get(source, asdict(self))
+        if known != asdict(self):
+            which = f"{known['host']}, and the settings name {self.host}"
+            other = which if known["host"] != self.host else f"another account at {self.host}"
+            raise ValueError(
+                f"{source}: this dataset holds the rows of {other}. Give each account a dataset of its own; if it is"
+                f" the same account at a new address, `gapless state reset {source}` lets it be read again"
+            )
+        state.setdefault(ACCOUNTS, {})[source] = asdict(self)
 
 
 @dataclass
@@ -70,8 +96,16 @@ class Extraction:
 class Extractions:
     """Begins an extraction when the first resource of a source does; the others join it."""
 
-    def __init__(self, source: str, main: str, tables: Sequence[Table], session: Session | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        main: str,
+        tables: Sequence[Table],
+        session: Session | None,
+        account: Account | None = None,
+    ) -> None:
         self.source, self.main, self._tables, self._given = source, main, tables, session
+        self._account = account
         self._current: Extraction | None = None
 
     def begin(self) -> Extraction:
@@ -107,6 +141,11 @@ class Extractions:
         fresh = replaces or bool(gone & {prefix + self.main, prefix + COVERAGE.name})
         ledger = EmptyLedger() if fresh else Ledger(session.shard, prefix)
         strategy = WriteStrategy(capabilities, ledger)
+        state = dlt.current.source_state()
+        if fresh:
+            state.get(ACCOUNTS, {}).pop(self.source, None)
+        if self._account:
+            self._account.check(self.source, state)
         name_root_resources()
         accept_json_as_text()
         return Extraction(

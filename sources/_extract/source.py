@@ -12,7 +12,7 @@ import dlt
 from dlt.sources import DltResource, DltSource
 
 from gapless.sources._dlt.internals import NotResolved, incremental_of
-from gapless.sources._extract.extraction import LEDGER, Extraction, Extractions
+from gapless.sources._extract.extraction import LEDGER, Account, Extraction, Extractions
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
@@ -22,7 +22,7 @@ from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window, optional_instant
-from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.privacy import Privacy
 
 SESSION = Parameter("session", Parameter.KEYWORD_ONLY, default=None, annotation=Session | None)
@@ -95,7 +95,8 @@ class Resources:
         )
         if session:
             session.client = self._client
-        self._extractions = Extractions(shared.source, stream.table.name, stream.tables, session)
+        account = Account(self._client.host, connection.account and digest(connection.account))
+        self._extractions = Extractions(shared.source, stream.table.name, stream.tables, session, account)
         schema = dlt.current.source_schema()
         for table in (*stream.tables, *LEDGER):
             parents = stream.parents is not None and table == stream.parents.table

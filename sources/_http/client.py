@@ -125,6 +125,11 @@ class Client:
         """Closes the client: no further request is possible."""
         self._http.close()
 
+    @property
+    def host(self) -> str:
+        """Returns the host that the key is for, without a port."""
+        return self._home.host
+
     def release(self) -> None:
         """Closes the connections; the next request opens a new one."""
         release(self._http)

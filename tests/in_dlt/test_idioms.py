@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -317,6 +318,22 @@ def test_a_limit_of_zero_and_a_wrong_name(user: User) -> None:
     with pytest.raises(Exception, match="nothing_like_it"):
         user.source().with_resources("nothing_like_it")
     assert user.fake.requests == []
+
+
+@ONE
+def test_another_account(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of two accounts would mix: the second is refused before a request, until it is said to be the same."""
+    user.pipeline().run(user.source())
+    setting = f"{user.subject.prefix}_BASE_URL"
+    monkeypatch.setenv(setting, os.environ[setting].replace("127.0.0.1", "localhost"))
+    user.fake.requests.clear()
+    with pytest.raises(PipelineStepFailed, match=r"holds the rows of 127\.0\.0\.1, and the settings name localhost"):
+        user.pipeline().run(user.source())
+    assert user.fake.requests == []
+    user.pipeline().run(user.source(), write_disposition="replace")
+    user.pipeline().run(user.source())
+    user.pipeline("other").run(user.source())
+    assert user.differences() == user.differences(name="other") == []
 
 
 @ONE
