@@ -13,10 +13,9 @@ from weakref import ReferenceType, ref
 
 from gapless.sources._dlt.internals import DataItemWithMeta
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.extraction import Extraction
+from gapless.sources._extract.extraction import LEDGER, Extraction
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table
-from gapless.sources._schema.columns import Column
 
 
 @dataclass(frozen=True)
@@ -30,24 +29,23 @@ class Page:
 class Mark:
     """Stands beside a page's rows. Weakly referenced: when nobody holds it, the page was filtered out."""
 
-    __slots__ = ("__weakref__", "columns", "journal", "number")
+    __slots__ = ("__weakref__", "columns", "derived", "journal", "number")
 
-    def __init__(self, journal: Journal, number: int | None) -> None:
-        self.journal, self.number = journal, number
+    def __init__(self, journal: Journal, number: int | None, derived: list[Batch]) -> None:
+        self.journal, self.number, self.derived = journal, number, derived
         self.columns: ArrowRows | None = None
         """The page's rows and all below them; None: they were not converted for a user's step."""
 
 
 @dataclass
 class Entry:
-    """What one page adds apart from its own rows."""
+    """What one page adds to the ledger and to the state."""
 
     mark: ReferenceType[Mark]
-    parents: Counter[str]
-    """How many records of each parent it has; the parent is empty where there is none."""
-    batches: list[Batch]
-    """Rows of other root tables: of the ledger, and those derived from the page's rows."""
+    ledger: list[Batch]
     state: State | None
+    parents: Counter[str] = field(default_factory=Counter)
+    """How many records of each parent it has; counted only if a user's step may remove some."""
 
 
 @dataclass
@@ -60,25 +58,31 @@ class Journal:
     """The records' resource, to which the ledger belongs."""
     column: str = ""
     """The column with the id of a record's parent; empty: there are no parents."""
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Entry | None] = field(default_factory=list)
+    """None: it was taken over."""
 
-    @property
-    def parent_column(self) -> Column | None:
-        """Returns the column with the id of a record's parent."""
-        return next((one for one in self.table.schema.columns if one.name == self.column), None)
+    def count(self, page: Page, number: int) -> None:
+        """Counts the records of a page by their parent, which is empty where there is none."""
+        column = next((one for one in self.table.schema.columns if one.name == self.column), None)
+        if entry := self.entries[number]:
+            parents = map(str, column.cells(page.records)) if column else [""] * len(page.records)
+            entry.parents = Counter(parents)
 
 
 def items(journal: Journal, steps: Iterable[LoadItem]) -> Iterator[Any]:
     """Yields one item for each page, and an end: an empty list, which passes all filters and maps of dlt."""
-    table, column = journal.table, journal.parent_column
+    table, ledger = journal.table, {one.model for one in LEDGER}
     for step in _pages(steps, table):
-        mark = Mark(journal, len(journal.entries))
-        records = [record for batch in step.batches if batch.table.name == table.name for record in batch.records]
-        others = [batch for batch in step.batches if batch.table.name != table.name and batch.records]
-        parents = Counter(map(str, column.cells(records))) if column else Counter({"": len(records)})
-        journal.entries.append(Entry(ref(mark), parents, others, step.state))
+        batches = [batch for batch in step.batches if batch.records]
+        records = [record for batch in batches if batch.table.name == table.name for record in batch.records]
+        others = [batch for batch in batches if batch.table.name != table.name]
+        derived = [batch for batch in others if batch.table.model not in ledger]
+        mark = Mark(journal, len(journal.entries), derived)
+        journal.entries.append(
+            Entry(ref(mark), [batch for batch in others if batch.table.model in ledger], step.state)
+        )
         yield DataItemWithMeta(mark, Page(table, records))
-    yield DataItemWithMeta(Mark(journal, None), [])
+    yield DataItemWithMeta(Mark(journal, None, []), [])
 
 
 def _pages(steps: Iterable[LoadItem], table: Table) -> Iterator[LoadItem]:

@@ -44,18 +44,20 @@ def stream_resource(
     start: Start,
     to_arrow: ToArrow = to_arrow,
     *,
+    begin: Callable[[], Extraction] | None = None,
     derived: tuple[Table, ...] = (),
     column: str | None = None,
     rows: bool = False,
 ) -> DltResource:
     """Returns a resource with one item for each page of `table`, and with all that must be loaded together with it.
 
-    `column` names the column with the id of a record's parent. `rows` yields nested rows instead of Arrow tables.
+    `begin` begins the extraction in dlt's own thread. `column` names the column with the id of a record's parent.
+    `rows` yields nested rows instead of Arrow tables.
     """
     records = table.name == extractions.main
 
     def read() -> Iterator[Any]:
-        extraction = extractions.begin()
+        extraction = (begin or extractions.begin)()
         session, named = extraction.session, table
         if extraction.load_id is not None:
             resource = dlt.current.resource()
@@ -81,7 +83,8 @@ def stream_resource(
         columns=columns(table.schema),
     )
     resource.apply_hints(additional_table_hints={SOURCE_HINT: extractions.source})
-    return resource.add_step(ToColumns(to_arrow, rows)).add_step(Settle(derived, to_arrow, records))
+    first, last = ToColumns(begin or extractions.begin, to_arrow, rows), Settle(derived, to_arrow, records)
+    return resource.add_step(first).add_step(last)
 
 
 def tree_resource(

@@ -109,9 +109,12 @@ class Resources:
             return []
 
         def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
-            return self._context(extraction).parent_items(replace(parents, table=table))
+            return context_of(extraction).parent_items(replace(parents, table=table))
 
-        return [stream_resource(self._extractions, parents.table, start, self._to_arrow, rows=self._rows)]
+        made = stream_resource(
+            self._extractions, parents.table, start, self._to_arrow, begin=self._begin, rows=self._rows
+        )
+        return [made]
 
     def records(self) -> list[DltResource]:
         """Returns the resource of the records, with the tables that are made from them."""
@@ -119,7 +122,7 @@ class Resources:
         derived = tuple(one for one in stream.tables if one != stream.table and not _is_of(one, stream.parents))
 
         def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
-            context = self._context(extraction)
+            context = context_of(extraction)
             if extraction.load_id is not None:
                 context.state = {} if extraction.fresh else dict(dlt.current.resource_state())
                 context.bound(bounds(dlt.current.resource(), stream.table.time_column))
@@ -131,13 +134,15 @@ class Resources:
             stream.table,
             start,
             self._to_arrow,
+            begin=self._begin,
             derived=derived,
             column=stream.column,
             rows=self._rows,
         )
         return [made]
 
-    def _context(self, extraction: Extraction) -> SyncContext:
+    def _begin(self) -> Extraction:
+        extraction = self._extractions.begin()
         if extraction.context is None:
             values = self._values
             extraction.session.client = self._client
@@ -152,7 +157,13 @@ class Resources:
                 initial=values.initial,
                 end=values.end,
             )
-        return extraction.context
+        return extraction
+
+
+def context_of(extraction: Extraction) -> SyncContext:
+    """Returns what all resources of the extraction read with."""
+    assert extraction.context
+    return extraction.context
 
 
 def _is_of(table: Table, parents: Parents | None) -> bool:

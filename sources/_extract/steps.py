@@ -8,7 +8,7 @@ full, the ledger and the state. So neither can say more than the rows that are l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import dlt
@@ -22,11 +22,12 @@ from gapless.sources._dlt.internals import (
     incremental_of,
 )
 from gapless.sources._dlt.tables import ROW_ID
+from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import LEDGER
-from gapless.sources._extract.page import Entry, Journal, Mark, Page
+from gapless.sources._extract.page import Journal, Mark, Page
 from gapless.sources._extract.rows import Row, nested_rows, with_keys
 from gapless.sources._extract.writer import Writer
-from gapless.sources._ledger.ledger import COVERAGE
+from gapless.sources._ledger.ledger import COVERAGE, Coverage
 from gapless.sources._ledger.package import Package, ToArrow, without
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table, digest
 
@@ -39,13 +40,15 @@ FLUSH_ROWS = 5_000
 class ToColumns(ItemTransform[Any, Any]):
     """Turns pages into Arrow tables or nested rows, if a user's step or a preview needs them."""
 
-    def __init__(self, to_arrow: ToArrow, rows: bool) -> None:
+    def __init__(self, begin: Callable[[], object], to_arrow: ToArrow, rows: bool) -> None:
         super().__init__(lambda item: item)
-        self._to_arrow, self._rows, self._needed = to_arrow, rows, rows
+        self._begin, self._to_arrow, self._rows, self._needed = begin, to_arrow, rows, rows
 
     def bind(self, pipe: Any) -> ToColumns:
-        """Returns the step for one run of a pipe."""
-        bound = ToColumns(self._to_arrow, self._rows)
+        """Returns the step for one run of a pipe, and begins the extraction. Raises what that raises."""
+        # Here and not where pages are read: that may be another thread, in which dlt cannot resolve settings.
+        self._begin()
+        bound = ToColumns(self._begin, self._to_arrow, self._rows)
         ours = (ToColumns, Settle, LimitItem)
         others = [step for step in pipe.steps[1:] if not isinstance(step, ours)]
         counts = any(isinstance(step, LimitItem) and step.count_rows for step in pipe.steps)
@@ -58,7 +61,9 @@ class ToColumns(ItemTransform[Any, Any]):
             return item
         if not self._needed and meta.journal.extraction.load_id is not None:
             return item
+        assert meta.number is not None
         meta.columns = self._to_arrow(item.table, item.records)
+        meta.journal.count(item, meta.number)
         if self._rows:
             return DataItemWithMeta(meta, nested_rows(item.table.schema, meta.columns))
         return DataItemWithMeta(meta, pa.Table.from_batches([meta.columns.rows[item.table.name]]))
@@ -75,7 +80,10 @@ class Settle(ItemTransform[Any, Any]):
         self._limit: Any = None
         self._tears = self._ended = False
         self._package, self._rows, self._keys = Package(to_arrow), list[Row](), set[str]()
-        self._came, self._kept = set[int](), Counter[str]()
+        self._came, self._next = set[int](), 0
+        self._read, self._kept = Counter[str](), Counter[str]()
+        self._listings: dict[str, Any] = {}
+        self._state: State | None = None
         self._writer: Writer | None = None
 
     def bind(self, pipe: Any) -> Settle:
@@ -104,47 +112,85 @@ class Settle(ItemTransform[Any, Any]):
         if meta.number is None:
             return self._end(journal, len(journal.entries), stopped=False)
         self._add(item, meta)
+        # A page that is taken apart may still have rows to come.
+        end = meta.number if self._tears else max(self._came) + 1
         if self._limit and self._limit.exhausted:
-            return self._end(journal, meta.number if self._tears else max(self._came) + 1, stopped=True)
+            return self._end(journal, end, stopped=True)
+        self._take(journal, end, stopped=True)
         full = self._package.waiting(journal.table) + len(self._rows) >= FLUSH_ROWS
         return self._flush(journal) if full else None
 
     def _add(self, item: Any, mark: Mark) -> None:
         """Keeps the rows of a page, or a part of it, until they are written."""
         assert mark.number is not None
-        journal, entry = mark.journal, mark.journal.entries[mark.number]
-        table, column = journal.table, journal.column
+        table, column = mark.journal.table, mark.journal.column
         self._came.add(mark.number)
         if isinstance(item, Page):
-            self._package.add(Batch(table, item.records))
-            self._kept.update(entry.parents)
+            for batch in (Batch(table, item.records), *mark.derived):
+                self._package.add(batch)
             return
         assert mark.columns is not None
         if isinstance(item, pa.Table | pa.RecordBatch):
+            ids = item.column(ROW_ID).to_pylist()
+            below = without(table.name, mark.columns, {*mark.columns.ids}.difference(ids))
             for root in item.combine_chunks().to_batches() if isinstance(item, pa.Table) else [item]:
-                ids = root.column(ROW_ID).to_pylist()
-                below = without(table.name, mark.columns, {*mark.columns.ids}.difference(ids))
                 self._package.add_columns(table, ArrowRows(ids, {**below, table.name: root}))
             parents = item.column(column).to_pylist() if column in item.column_names else [""] * item.num_rows
         else:
             rows = item if isinstance(item, list) else [item]
             self._rows += rows
+            ids = [digest(*(row[name] for name in table.key)) for row in rows]
             parents = [row.get(column, "") if column else "" for row in rows]
         self._kept.update(map(str, parents))
+        for batch in mark.derived:
+            (of,) = batch.table.model.parent_columns
+            own = {*ids}
+            self._package.add(Batch(batch.table, [row for row in batch.records if digest(getattr(row, of)) in own]))
+
+    def _take(self, journal: Journal, end: int, *, stopped: bool) -> None:
+        """Takes over ledger and state of the pages before `end`: of those that came, or that a filter removed."""
+        while self._next < end:
+            entry = journal.entries[self._next]
+            assert entry is not None
+            # A step that works in the background may hold an earlier page, which a limit will drop.
+            if stopped and self._next not in self._came and entry.mark() is not None:
+                return
+            self._read.update(entry.parents)
+            for batch in entry.ledger:
+                self._package.add(self._counted(batch))
+            if entry.state is not None:
+                self._state = entry.state
+            journal.entries[self._next] = None
+            self._came.discard(self._next)
+            self._next += 1
+
+    def _counted(self, batch: Batch) -> Batch:
+        """Returns coverage with the number of filtered records; a row about a whole listing waits for the end."""
+        if batch.table.model is not Coverage or not (self._read or self._filtered_before()):
+            return batch
+        rows = [row for row in batch.records if isinstance(row, Coverage)]
+        self._listings |= {row.stream: row for row in rows if row.parent == ""}
+        gone = self._read - self._kept
+        parents = [
+            row.model_copy(update={FILTERED: gone[row.parent] or None}) if row.parent in self._read else row
+            for row in rows
+            if row.parent
+        ]
+        return Batch(batch.table, parents)
+
+    @staticmethod
+    def _filtered_before() -> int:
+        return int(dlt.current.resource_state().get(FILTERED, 0))
 
     def _end(self, journal: Journal, end: int, *, stopped: bool) -> Iterator[Any]:
         """Yields what is left, then the ledger of the pages that came; sets the state that they lead to."""
         self._ended, writer = True, self._writer_of(journal)
         yield from self._flush(journal)
-        taken = list(self._taken(journal.entries[:end], stopped))
-        read = Counter[str]()
-        for entry in taken:
-            read.update(entry.parents)
-        # Without a step of the user every page came whole.
-        filtered = read - self._kept
-        self._set_state(taken, sum(filtered.values()))
-        for batch in (batch for entry in taken for batch in entry.batches):
-            self._package.add(self._without_filtered(batch, journal, read, filtered))
+        self._take(journal, end, stopped=stopped)
+        filtered = self._filtered_before() + sum((self._read - self._kept).values())
+        self._set_state(filtered)
+        listings = [row.model_copy(update={FILTERED: filtered or None}) for row in self._listings.values()]
+        self._package.add(Batch(COVERAGE, listings))
         for table in (*self._derived, *LEDGER):
             # Only the records' resource makes the ledger's tables: they are its own, for dlt's drop and refresh.
             if self._records or self._package.waiting(table):
@@ -155,35 +201,15 @@ class Settle(ItemTransform[Any, Any]):
             dlt.current.source_schema().tables[name]["resource"] = journal.owner
         journal.extraction.report()
 
-    def _taken(self, entries: list[Entry], stopped: bool) -> Iterator[Entry]:
-        """Yields the pages whose ledger and state count: those that came, and those that a filter removed."""
-        for number, entry in enumerate(entries):
-            # A step that works in the background may hold an earlier page, which the limit will drop.
-            if stopped and number not in self._came and entry.mark() is not None:
-                return
-            yield entry
-
-    def _set_state(self, taken: list[Entry], filtered: int) -> None:
+    def _set_state(self, filtered: int) -> None:
         state = dlt.current.resource_state()
-        before = state.get(FILTERED, 0)
-        for entry in taken:
-            if entry.state is not None:
-                # dlt keeps a reference to this dictionary, so it is changed in place.
-                state_of_dlt = {key: value for key, value in state.items() if key == INCREMENTAL}
-                state.clear()
-                state.update({**entry.state, **state_of_dlt})
-        if before + filtered:
-            state[FILTERED] = before + filtered
-
-    def _without_filtered(self, batch: Batch, journal: Journal, read: Counter[str], filtered: Counter[str]) -> Batch:
-        """Returns a batch of another table as it holds for the rows that were kept."""
-        if batch.table == COVERAGE and (total := dlt.current.resource_state().get(FILTERED)):
-            return Batch(COVERAGE, [_counted(row, total, read, filtered) for row in batch.records])
-        if batch.table in self._derived and filtered:
-            (column,) = batch.table.model.parent_columns
-            written = self._keys | self._package.taken(journal.table)
-            return Batch(batch.table, [row for row in batch.records if digest(getattr(row, column)) in written])
-        return batch
+        if self._state is not None:
+            # dlt keeps a reference to this dictionary, so it is changed in place.
+            of_dlt = {key: value for key, value in state.items() if key == INCREMENTAL}
+            state.clear()
+            state.update({**self._state, **of_dlt})
+        if filtered:
+            state[FILTERED] = filtered
 
     def _flush(self, journal: Journal) -> Iterator[Any]:
         """Yields the rows that wait, with all that is below them."""
@@ -197,10 +223,3 @@ class Settle(ItemTransform[Any, Any]):
     def _writer_of(self, journal: Journal) -> Writer:
         self._writer = self._writer or Writer(journal.extraction, journal.table)
         return self._writer
-
-
-def _counted(row: Any, total: int, read: Counter[str], filtered: Counter[str]) -> Any:
-    """Returns a row of coverage with the number of filtered records; one listing counts all that it ever read."""
-    if row.parent == "":
-        return row.model_copy(update={FILTERED: total})
-    return row.model_copy(update={FILTERED: filtered[row.parent] or None}) if row.parent in read else row

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from threading import RLock
 from typing import Any, ClassVar
 
 import dlt
@@ -120,11 +121,18 @@ STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), 
 class Ledger:
     """Reads the ledger of one shard's parents from the destination of the current pipeline.
 
-    `prefix` begins the names of its tables, in a dataset with the tables of several sources.
+    `prefix` begins the names of its tables, in a dataset with the tables of several sources. It may be read by
+    several threads.
     """
 
     def __init__(self, shard: Shard | None = None, prefix: str = "") -> None:
         self._shard, self._prefix = shard or Shard(), prefix
+        # Made here, because dlt resolves its settings in one thread only, and `parallelize()` reads in others.
+        self._sql, self._lock = self._client(), RLock()
+
+    @staticmethod
+    def _client() -> SqlClient | None:
+        return dlt.current.pipeline().sql_client()
 
     def coverage(self, stream: str) -> dict[str, Coverage]:
         """Returns coverage by parent; a parent whose row is of an incomplete load is left out and read again."""
@@ -159,9 +167,9 @@ class Ledger:
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
     ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
         """Yields as `select` does, each row with the names of its columns; `columns` may be "*"."""
-        pipeline = dlt.current.pipeline()
-        which = newest if appends(pipeline.destination.capabilities()) else _whole
-        with pipeline.sql_client() as client:
+        assert self._sql is not None
+        with self._lock, self._sql as client:
+            which = newest if appends(client.capabilities) else _whole
             wanted = "*" if columns == "*" else ", ".join(map(client.escape_column_name, columns))
             completed = is_completed(client.make_qualified_table_name(LOADS))
             query = f"select {wanted}, {completed} from {which(client, table)}"
@@ -173,7 +181,7 @@ class Ledger:
                 with client.execute_query(query) as cursor:
                     names = column_names(cursor)
                     while rows := cursor.fetchmany(FETCH_SIZE):
-                        yield from ((names, row) for row in rows)
+                        yield from ((names, tuple(row)) for row in rows)
             # Before the first load there is no table: nothing is proven yet.
             except DestinationUndefinedEntity:
                 return
@@ -195,6 +203,10 @@ def _text(value: Any) -> Any:
 
 class EmptyLedger(Ledger):
     """The ledger of a dataset in which nothing counts: of a preview, or when its tables are replaced or dropped."""
+
+    @staticmethod
+    def _client() -> None:
+        return None
 
     def _query(
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None

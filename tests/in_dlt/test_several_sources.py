@@ -18,11 +18,16 @@ from tests.support.world import World
 pytestmark = pytest.mark.usefixtures("_registered")
 
 
+def pipeline(name: str, file: Path) -> dlt.Pipeline:
+    to = dlt.destinations.duckdb(str(file))
+    return dlt.pipeline(name, destination=to, dataset_name="logs", pipelines_dir=str(file.parent / name))
+
+
 def test_all_in_one_pipeline_and_dataset(world: Callable[[Any], World], tmp_path: Path) -> None:
     """The first one has the plain names, the others their name in front, at every run; all rows are there once."""
     fakes = {name: world(subjects.subject(name).filled()).fake for name in NAMES}
     file = tmp_path / "all.duckdb"
-    mine = dlt.pipeline("all", destination=dlt.destinations.duckdb(str(file)), dataset_name="logs")
+    mine = pipeline("all", file)
     for limit in (1, None, None):
         sources = [SOURCES[name].build() for name in NAMES]
         mine.run([source.add_limit(limit) if limit else source for source in sources])
@@ -46,12 +51,10 @@ def test_one_after_the_other(world: Callable[[Any], World], tmp_path: Path) -> N
     for name in (first, second):
         world(subjects.subject(name).filled())
     file = tmp_path / "all.duckdb"
-    mine = dlt.pipeline("all", destination=dlt.destinations.duckdb(str(file)), dataset_name="logs")
+    mine = pipeline("all", file)
     for name in (second, first, second):
         mine.run(SOURCES[name].build())
-    apart = dlt.pipeline(
-        "apart", destination=dlt.destinations.duckdb(str(tmp_path / "b.duckdb")), dataset_name="logs"
-    )
+    apart = pipeline("apart", tmp_path / "b.duckdb")
     apart.config.use_single_dataset = False
     apart.run([SOURCES[first].build(), SOURCES[second].build()])
     with duckdb.connect(str(file), read_only=True) as db:
