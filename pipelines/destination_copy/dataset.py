@@ -56,7 +56,7 @@ class FileDataset:
         """Returns a dlt source with one resource."""
 
         def resource() -> DltResource:
-            return table_resource(self.source.main, self._next_package)
+            return table_resource(self.source.main, self._next_package, self.source.name)
 
         return dlt.source(resource, name=self.source.name)()
 

@@ -20,11 +20,12 @@ from gapless.pipelines.sync.history import forget_row_counts
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS, STATES, newest_state
 from gapless.sources._dlt.types import State
+from gapless.sources._extract.extraction import ACCOUNTS
 from gapless.sources._extract.resource import tree_resource
 from gapless.sources._ledger.backfill_state import STATE
 from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
 from gapless.sources._ledger.ledger import Coverage as ProofRow
-from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 
@@ -127,7 +128,8 @@ def _change(
     def steps(ledger: Ledger, state: State) -> Iterator[LoadItem]:
         nonlocal changed
         if only is None and is_reset(to):
-            dlt.current.source_state().pop(STATE, None)
+            for key in (STATE, ACCOUNTS):
+                dlt.current.source_state().pop(key, None)
         for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()
             # Only proofs of completed loads are changed; the others do not count anyway.
@@ -136,7 +138,7 @@ def _change(
             yield LoadItem([Batch(COVERAGE, rows)], walk(state) if state else None)
 
     def resource() -> DltResource:
-        return tree_resource(source.tables, steps, Session())
+        return tree_resource(source.tables, steps, source.name)
 
     with target.locked() as folder:
         # Without a first load there is no schema to load into.

@@ -89,13 +89,13 @@ def _load_row(pipeline: dlt.Pipeline, source: Source, row: dict[str, Any]) -> No
 
     from gapless.sources._extract.resource import tree_resource
     from gapless.sources._ledger.ledger import RUNS, Run
-    from gapless.sources._ledger.session import LoadItem, Session
+    from gapless.sources._ledger.session import LoadItem
     from gapless.sources._schema.arrow import Batch
 
     def resource() -> DltResource:
         run = Run.model_validate({name: value for name, value in row.items() if not name.startswith(PREFIX)})
         items = [LoadItem([Batch(RUNS, [run])])]
-        return tree_resource(source.tables, lambda ledger, state: iter(items), Session())
+        return tree_resource(source.tables, lambda ledger, state: iter(items), source.name)
 
     pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=_backend(pipeline).file_format)
 

@@ -7,25 +7,88 @@ imports out of all other files. The door of pipelines/ is pipelines/destinations
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import dlt
+from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.typing import TTableSchema
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.extract.items import DataItemWithMeta
+from dlt.extract.items_transform import ItemTransform, LimitItem, YieldMapItem
 
-__all__ = ["DestinationUndefinedEntity", "column_names", "name_root_resources"]
-"""DestinationUndefinedEntity: raised by `sql_client()` for a table or a dataset that is not there yet, which before
+__all__ = [
+    "DataItemWithMeta",
+    "DestinationUndefinedEntity",
+    "ItemTransform",
+    "LimitItem",
+    "NotResolved",
+    "YieldMapItem",
+    "accept_json_as_text",
+    "column_names",
+    "incremental_of",
+    "load_package",
+    "name_root_resources",
+]
+"""ItemTransform, DataItemWithMeta: a step of a pipe that knows its place, and an item with what belongs to it beside
+it. LimitItem, YieldMapItem: what the last step must know of the steps before it, so that state never runs ahead of
+rows. Replaced by: a hook of dlt's between the last filter and the writer.
+
+NotResolved: keeps dlt from looking for an argument such as `rows` in the environment. Replaced by: a documented one.
+
+DestinationUndefinedEntity: raised by `sql_client()` for a table or a dataset that is not there yet, which before
 the first load is no error. Replaced by: a documented way to ask whether a table exists."""
 
 
 class _RootResource(dlt.Schema):
-    """A schema whose nested tables name their root's resource."""
+    """A schema whose tables all name a resource that is being extracted."""
+
+    extracted: frozenset[str] = frozenset()
 
     def get_table(self, table_name: str) -> TTableSchema:
         """Returns dlt's table; a nested one has the resource of its root."""
         table = super().get_table(table_name)
         parent = table.get("parent")
-        return {**table, "resource": self.get_table(parent)["resource"]} if parent else table
+        resource = self.get_table(parent)["resource"] if parent else table.get("resource")
+        if resource is None:
+            return table
+        return {**table, "resource": resource if resource in self.extracted else min(self.extracted)}
+
+
+class _JsonIsText(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "several column hints were different" not in record.getMessage()
+
+
+def accept_json_as_text() -> None:
+    """Silences one warning of dlt: that a JSON column comes as text.
+
+    Why: no Arrow type becomes a JSON column in dlt 1.31, so every run would warn once a table. Replaced by: one.
+    """
+    log = logging.getLogger("dlt")
+    if not any(isinstance(one, _JsonIsText) for one in log.filters):
+        log.addFilter(_JsonIsText())
+
+
+def load_package() -> Any:
+    """Returns dlt's load package that is being extracted, with `load_id` and `state`; None in a preview.
+
+    Why: iterating over a source without a pipeline must work. Replaced by: a documented way to ask for it.
+    """
+    try:
+        return dlt.current.load_package_state()
+    except CurrentLoadPackageStateNotAvailable:
+        return None
+
+
+def incremental_of(step: Any) -> Any:
+    """Returns dlt's incremental that is a step of a pipe, or in one; None for another step.
+
+    Why: a hint sets it as the one or the other. Replaced by: one class for both.
+    """
+    found = getattr(step, "incremental", step)
+    return found if isinstance(found, dlt.sources.incremental) else None
 
 
 def name_root_resources() -> None:
@@ -35,7 +98,9 @@ def name_root_resources() -> None:
     table has none (KeyError). dlt clones a schema given to `@dlt.source`, so the class of the current one is changed.
     Replaced by: nested tables for Arrow data in dlt.
     """
-    dlt.current.source_schema().__class__ = _RootResource
+    extracted = frozenset(dlt.current.source().resources)
+    # A class of its own, because several sources are extracted in one run.
+    dlt.current.source_schema().__class__ = type("RootResource", (_RootResource,), {"extracted": extracted})
 
 
 def column_names(cursor: Any) -> list[str]:

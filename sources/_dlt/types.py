@@ -61,3 +61,9 @@ class SqlClient(Protocol):
 
     def execute_query(self, query: str, /) -> AbstractContextManager[Cursor]:
         """Runs a query; yields a DB-API cursor."""
+
+    def __enter__(self) -> SqlClient:
+        """Opens the connection."""
+
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any, /) -> None:
+        """Closes the connection."""

@@ -1,8 +1,4 @@
-"""Turns a session's load packages into one dlt resource that loads a tree of real nested tables.
-
-dlt 1.31 makes nested tables only of rows that it normalizes itself; the hints of `_hints` and
-`_dlt/internals.py` are all it takes to make them of Arrow tables.
-"""
+"""Makes one dlt resource of each stream of a source, and of what a command writes to the ledger."""
 
 from __future__ import annotations
 
@@ -10,91 +6,116 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dlt
-import pyarrow as pa
 from dlt.sources import DltResource
 
-from gapless.sources._dlt.internals import name_root_resources
-from gapless.sources._dlt.tables import LOAD_ID, PARENT_ID, ROOT_ID, ROW_ID
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.write_strategy import Arrows, Disposition, WriteStrategy
-from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, Ledger
+from gapless.sources._extract.extraction import Extraction, Extractions, disposition_of
+from gapless.sources._extract.hints import SOURCE_HINT, columns, shapes
+from gapless.sources._extract.page import Journal, items
+from gapless.sources._extract.steps import Settle, ToColumns
+from gapless.sources._extract.write_strategy import Arrows
+from gapless.sources._extract.writer import Writer
+from gapless.sources._ledger.ledger import Ledger
+from gapless.sources._ledger.package import ToArrow
 from gapless.sources._ledger.session import LoadItem, Session
-from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.columns import TableSchema
-from gapless.sources._schema.destination_limits import storage_check
-from gapless.sources._schema.privacy import NOTHING_PRIVATE, Privacy
+from gapless.sources._schema.arrow import ArrowRows, Table, to_arrow
+from gapless.sources._schema.privacy import Privacy
 
-DLT_COLUMNS: dict[str, dict[str, Any]] = {
-    ROW_ID: {"row_key": True, "unique": True},
-    PARENT_ID: {"parent_key": True},
-    ROOT_ID: {"root_key": True},
-}
-"""What dlt must know of the columns that it would make itself for rows."""
+Start = Callable[[Extraction, Table], Iterator[LoadItem]]
+"""Returns what a resource reads in a sync; the table has the name that it has in the dataset."""
+__all__ = ["private_to_arrow", "shapes", "stream_resource", "table_resource", "tree_resource"]
 
 
-def shapes(tables: Sequence[Table]) -> list[TableSchema]:
-    """Returns every table of these trees: each root table and the tables below it."""
-    return [shape for table in tables for shape in table.schema.tree()]
+def private_to_arrow(tables: Sequence[Table], privacy: Privacy) -> ToArrow:
+    """Returns what turns records into columns as the privacy policy allows; it names tables as `tables` do."""
+    plain = {table.model: table for table in tables}
+
+    def convert(table: Table, records: Sequence[object]) -> ArrowRows:
+        made = to_arrow(table, records)
+        pairs = zip(plain[table.model].schema.tree(), table.schema.tree(), strict=True)
+        return ArrowRows(made.ids, {named.name: privacy.apply(own, made.rows[named.name]) for own, named in pairs})
+
+    return convert if privacy.actions else to_arrow
+
+
+def stream_resource(
+    extractions: Extractions,
+    table: Table,
+    start: Start,
+    to_arrow: ToArrow = to_arrow,
+    *,
+    begin: Callable[[], Extraction] | None = None,
+    derived: tuple[Table, ...] = (),
+    column: str | None = None,
+    rows: bool = False,
+) -> DltResource:
+    """Returns a resource with one item for each page of `table`, and with all that must be loaded together with it.
+
+    `begin` begins the extraction in dlt's own thread. `column` names the column with the id of a record's parent.
+    `rows` yields nested rows instead of Arrow tables.
+    """
+    records = table.name == extractions.main
+
+    def read() -> Iterator[Any]:
+        extraction = (begin or extractions.begin)()
+        session, named = extraction.session, table
+        if extraction.load_id is not None:
+            resource = dlt.current.resource()
+            disposition_of(resource)
+            named = extraction.table(table, str(resource.table_name))
+            extractions.declare(extraction, named, resource.name, derived)
+        steps = session.load_items(named.name, lambda: start(extraction, named))
+        extraction.readers += 1
+        try:
+            yield from items(Journal(extraction, named, extractions.main, column or ""), steps)
+        finally:
+            extraction.readers -= 1
+            if extraction.own_session:
+                session.close(named.name)
+                if extraction.readers == 0 and session.client:
+                    session.client.release()
+
+    resource: DltResource = dlt.resource(
+        read,
+        name=table.name,
+        primary_key=table.key,
+        write_disposition=table.write_disposition,
+        columns=columns(table.schema),
+    )
+    resource.apply_hints(additional_table_hints={SOURCE_HINT: extractions.source})
+    first, last = ToColumns(begin or extractions.begin, to_arrow, rows), Settle(derived, to_arrow, records)
+    return resource.add_step(first).add_step(last)
 
 
 def tree_resource(
-    tables: Sequence[Table],
-    read: Callable[[Ledger, State], Iterator[LoadItem]],
-    session: Session,
-    privacy: Privacy = NOTHING_PRIVATE,
+    tables: Sequence[Table], read: Callable[[Ledger, State], Iterator[LoadItem]], source: str
 ) -> DltResource:
-    """Returns a resource named after the first of `tables`; each extraction yields the session's next load package.
+    """Returns a resource named after the first of `tables`, which loads what `read` yields.
 
-    `read` receives the ledger and the resource's state and yields the load items of a whole sync. The ledger's own
-    tables are loaded with it.
+    `read` receives the ledger and the resource's state.
     """
+    session = Session()
 
-    def read_trees(state: State) -> Iterator[tuple[Table, Arrows]]:
-        session.refuse = storage_check(dlt.current.pipeline().destination.destination_type)
-        package = session.next_package(lambda: read(Ledger(session.shard), dict(state)), state)
-        # The ledger is in the same package as the records, so that a crash leaves both or neither.
-        for table in (*tables, COVERAGE, DEAD_LETTERS, RUNS):
-            yield table, ((shape, privacy.apply(shape, arrow)) for shape, arrow in package.tables(table))
+    def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
+        return read(extraction.ledger, dict(dlt.current.resource_state()))
 
-    return table_resource(tables[0], read_trees)
+    extractions = Extractions(source, tables[0].name, tables, session)
+    return stream_resource(extractions, tables[0], start, derived=tuple(tables[1:]))
 
 
-def table_resource(main: Table, read_trees: Callable[[State], Iterator[tuple[Table, Arrows]]]) -> DltResource:
+def table_resource(
+    main: Table, read_trees: Callable[[State], Iterator[tuple[Table, Arrows]]], source: str
+) -> DltResource:
     """Returns a resource named after `main`; each extraction yields the trees of columns from `read_trees`.
 
     `read_trees` receives the resource's state and changes it to what it is once they are loaded.
     """
+    extractions = Extractions(source, main.name, [main], Session())
 
-    def rows() -> Iterator[Any]:
-        name_root_resources()
-        load_id = dlt.current.load_package_state()["load_id"]
-        strategy = WriteStrategy(dlt.current.pipeline().destination.capabilities())
+    def read() -> Iterator[Any]:
+        extraction, writers = extractions.begin(), dict[str, Writer]()
         for table, trees in read_trees(dlt.current.resource_state()):
-            for shape, arrow in strategy.rows_to_load(table, trees):
-                hints = _hints(table, shape, strategy.disposition(table))
-                yield dlt.mark.with_hints(_of_load(arrow, load_id), hints, create_table_variant=True)
+            extractions.declare(extraction, table, main.name)
+            yield from writers.setdefault(table.name, Writer(extraction, main)).tree(table, trees)
 
-    return dlt.resource(rows, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
-
-
-def _of_load(arrow: pa.Table, load_id: str) -> pa.Table:
-    """Adds `_dlt_load_id`: dlt adds it to Arrow tables only if configured, and the ledger depends on it."""
-    ids = pa.repeat(pa.scalar(load_id), arrow.num_rows)
-    return arrow.append_column(pa.field(LOAD_ID, pa.string(), nullable=False), ids)
-
-
-def _hints(table: Table, shape: TableSchema, write_disposition: Disposition) -> Any:
-    columns: dict[str, Any] = {c.name: {"data_type": c.data_type, "nullable": c.nullable} for c in shape.columns}
-    # Arrow tables skip dlt's normalizer, which would add these columns.
-    keys = [name for name in (*shape.arrow_schema.names, LOAD_ID) if name not in columns]
-    columns |= {name: {"nullable": False, **DLT_COLUMNS.get(name, {})} for name in keys}
-    if shape.parent:
-        return dlt.mark.make_hints(
-            table_name=shape.name, parent_table_name=shape.parent, primary_key=(), columns=columns
-        )
-    return dlt.mark.make_hints(
-        table_name=shape.name,
-        primary_key=table.key,
-        write_disposition=write_disposition,
-        columns=columns,
-    )
+    return dlt.resource(read, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)

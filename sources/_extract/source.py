@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import wraps
 from inspect import Parameter, signature
-from typing import Any
+from typing import Annotated, Any
 
 import dlt
 from dlt.sources import DltResource, DltSource
 
-from gapless.sources._dlt.types import State
-from gapless.sources._extract.resource import shapes, tree_resource
+from gapless.sources._dlt.internals import NotResolved, incremental_of
+from gapless.sources._extract.extraction import LEDGER, Account, Extraction, Extractions
+from gapless.sources._extract.hints import declare
+from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
 from gapless.sources._incremental.context import Connection, SyncContext
+from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.stream import Stream
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.window import Window, optional_instant
+from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.privacy import Privacy
 
 SESSION = Parameter("session", Parameter.KEYWORD_ONLY, default=None, annotation=Session | None)
+ROWS = Parameter("rows", Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, NotResolved()])
+ALIASES = ("initial_value", "end_value", "lag")
+"""Shared settings that a caller may also name as dlt's incremental does, without the source's name."""
 
 
 def source(
@@ -33,23 +42,33 @@ def source(
     """Makes a dlt source of a function that has the vendor's own settings and returns how to reach it.
 
     The dlt source has the function's settings and then those that all sources share; dlt reads them from its
-    configuration. `lag` is in seconds. Building the source sends no request; it raises SettingError or ValueError for
-    a setting that is wrong.
+    configuration. `lag` is in seconds. Its resources are the stream's parents, if it has any, and its records. They
+    yield Arrow tables, page by page, or nested rows with `rows=True`. Building the source sends no request; it raises
+    SettingError or ValueError for a setting that is wrong.
     """
     shared = Shared(name, requests_per_minute, lag, workers)
+    aliases = [
+        Parameter(alias, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Any, NotResolved()])
+        for alias in ALIASES
+        if f"{name}_{alias}" in shared.declared()
+    ]
 
     def decorator(connect: Callable[..., Connection]) -> Callable[..., DltSource]:
         # dlt finds settings by the names in the signature, so the shared ones must appear there.
         own = list(signature(connect).parameters.values())
         whole = signature(connect).replace(
-            parameters=[*own, *shared.parameters(), SESSION], return_annotation=DltResource
+            parameters=[*own, *shared.parameters(), *aliases, ROWS, SESSION], return_annotation=list[DltResource]
         )
 
         @wraps(connect)
-        def build(*args: Any, **kwargs: Any) -> DltResource:
+        def build(*args: Any, **kwargs: Any) -> list[DltResource]:
             given = whole.bind(*args, **kwargs).arguments
+            for alias in ALIASES:
+                if given.get(alias) is not None:
+                    given[f"{name}_{alias}"] = given[alias]
             connection = connect(**{one.name: given[one.name] for one in own if one.name in given})
-            return _resource(stream, shared, given, connection)
+            resources = Resources(stream, shared, given, connection)
+            return resources.parents() + resources.records()
 
         build.__signature__ = whole  # type: ignore[attr-defined]  # inspect reads it, and so does dlt
         made: Callable[..., DltSource] = dlt.source(build, name=name, section=name)
@@ -58,30 +77,104 @@ def source(
     return decorator
 
 
-def _resource(stream: Stream, shared: Shared, given: Mapping[str, Any], connection: Connection) -> DltResource:
-    values, session = shared.values(given), given.get("session") or Session()
-    privacy = Privacy.parse(
-        values.privacy, values.hash_key, shapes(stream.tables), f"{shared.source}_privacy".upper()
-    )
-    session.client = client = connection.client(
-        requests_per_minute=session.shard.split_budget(values.requests_per_minute),
-        workers=values.workers,
-        retry_max_wait=values.retry_max_wait,
-        retry_budget=values.retry_budget,
-    )
+class Resources:
+    """The dlt resources of one source, as it is set."""
 
-    def read(ledger: Ledger, state: State) -> Iterator[LoadItem]:
-        context = SyncContext(
-            client,
-            session,
-            ledger,
-            state,
-            connection,
-            workers=values.workers,
-            lag=values.lag,
-            initial=values.initial,
-            end=values.end,
+    def __init__(self, stream: Stream, shared: Shared, given: Mapping[str, Any], connection: Connection) -> None:
+        self._stream, self._connection, self._values = stream, connection, shared.values(given)
+        self._rows, session = bool(given.get("rows")), given.get("session")
+        policy = f"{shared.source}_privacy".upper()
+        privacy = Privacy.parse(self._values.privacy, self._values.hash_key, shapes(stream.tables), policy)
+        self._to_arrow = private_to_arrow((*stream.tables, *LEDGER), privacy)
+        shard = session.shard if session else Shard()
+        self._client = connection.client(
+            requests_per_minute=shard.split_budget(self._values.requests_per_minute),
+            workers=self._values.workers,
+            retry_max_wait=self._values.retry_max_wait,
+            retry_budget=self._values.retry_budget,
         )
-        return stream.steps(context)
+        if session:
+            session.client = self._client
+        account = Account(self._client.host, connection.account and digest(connection.account))
+        self._extractions = Extractions(shared.source, stream.table.name, stream.tables, session, account)
+        schema = dlt.current.source_schema()
+        for table in (*stream.tables, *LEDGER):
+            parents = stream.parents is not None and table == stream.parents.table
+            declare(schema, table, table.name if parents else stream.table.name, shared.source)
 
-    return tree_resource(stream.tables, read, session, privacy)
+    def parents(self) -> list[DltResource]:
+        """Returns the resource of what the records belong to; none if they are one listing."""
+        parents = self._stream.parents
+        if parents is None:
+            return []
+
+        def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
+            return context_of(extraction).parent_items(replace(parents, table=table))
+
+        made = stream_resource(
+            self._extractions, parents.table, start, self._to_arrow, begin=self._begin, rows=self._rows
+        )
+        return [made]
+
+    def records(self) -> list[DltResource]:
+        """Returns the resource of the records, with the tables that are made from them."""
+        stream = self._stream
+        derived = tuple(one for one in stream.tables if one != stream.table and not _is_of(one, stream.parents))
+
+        def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
+            context = context_of(extraction)
+            if extraction.load_id is not None:
+                context.state = {} if extraction.fresh else dict(dlt.current.resource_state())
+                context.bound(bounds(dlt.current.resource(), stream.table.time_column))
+            parents = stream.parents and replace(stream.parents, table=extraction.table(stream.parents.table))
+            return stream.named(table, parents).steps(context)
+
+        made = stream_resource(
+            self._extractions,
+            stream.table,
+            start,
+            self._to_arrow,
+            begin=self._begin,
+            derived=derived,
+            column=stream.column,
+            rows=self._rows,
+        )
+        return [made]
+
+    def _begin(self) -> Extraction:
+        extraction = self._extractions.begin()
+        if extraction.context is None:
+            values = self._values
+            extraction.session.client = self._client
+            extraction.context = SyncContext(
+                self._client,
+                extraction.session,
+                extraction.ledger,
+                {},
+                self._connection,
+                workers=values.workers,
+                lag=values.lag,
+                initial=values.initial,
+                end=values.end,
+            )
+        return extraction
+
+
+def context_of(extraction: Extraction) -> SyncContext:
+    """Returns what all resources of the extraction read with."""
+    assert extraction.context
+    return extraction.context
+
+
+def _is_of(table: Table, parents: Parents | None) -> bool:
+    return parents is not None and table == parents.table
+
+
+def bounds(resource: DltResource, time_column: str | None) -> Window:
+    """Returns the creation times that dlt's incremental on a resource asks for; everything without one."""
+    incremental = next(filter(None, map(incremental_of, [resource.incremental])), None)
+    if incremental is None or incremental.cursor_path != time_column:
+        return Window()
+    given = (incremental.initial_value, incremental.end_value)
+    since, until = (optional_instant(str(one) if one else None, "incremental") for one in given)
+    return Window(since, until)

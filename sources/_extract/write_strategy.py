@@ -30,9 +30,11 @@ Arrows = Iterable[tuple[TableSchema, pa.Table]]
 class WriteStrategy:
     """How tables are written to a destination with these capabilities."""
 
-    def __init__(self, capabilities: Capabilities) -> None:
-        strategies = capabilities.supported_merge_strategies or ()
-        self._appends = appends(capabilities)
+    def __init__(self, capabilities: Capabilities | None, ledger: Ledger) -> None:
+        """`ledger` reads what is stored; without capabilities, as in a preview, nothing is written."""
+        strategies = capabilities.supported_merge_strategies or () if capabilities else ()
+        self._appends = capabilities is not None and appends(capabilities)
+        self._ledger = ledger
         self._knows_first = "insert-only" in strategies and not self._appends
 
     def disposition(self, table: Table) -> Disposition:
@@ -46,23 +48,23 @@ class WriteStrategy:
     def rows_to_load(self, table: Table, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
         """Yields the tables of a tree with the rows to load; `tables` begins with the root table."""
         if table.write_disposition is FIRST_SEEN and not self._knows_first:
-            return _new_rows(table, tables)
-        return _changed(tables) if self._appends else iter(tables)
+            return _new_rows(self._ledger, table, tables)
+        return _changed(self._ledger, tables) if self._appends else iter(tables)
 
 
-def _new_rows(table: Table, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
+def _new_rows(ledger: Ledger, table: Table, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
     # The first time a status is seen is a fact that a later sync must not replace.
     for shape, arrow in tables:
         ids = arrow.column(ROW_ID).to_pylist()
         slices = [ids[at : at + IN_LIST_MAX] for at in range(0, len(ids), IN_LIST_MAX)]
-        stored = [row[0] for some in slices for row in Ledger().select(table.name, [ROW_ID], (ROW_ID, some))]
+        stored = [row[0] for some in slices for row in ledger.select(table.name, [ROW_ID], (ROW_ID, some))]
         yield (
             shape,
             arrow.filter(pc.invert(pc.is_in(arrow.column(ROW_ID), value_set=pa.array(stored, pa.string())))),
         )
 
 
-def _changed(tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
+def _changed(ledger: Ledger, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
     """Yields the records that differ from the stored ones, in any row, with all of their rows."""
     trees = list(tables)
     ids = trees[0][1].column(ROW_ID).to_pylist()
@@ -72,7 +74,7 @@ def _changed(tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
             names, root = arrow.schema.names, _root(shape)
             at = names.index(root)
             now.update((row[at], shape.name, row) for row in zip(*arrow.to_pydict().values(), strict=True))
-            stored = (row[:-1] for row in Ledger().select(shape.name, names, (root, ids)))
+            stored = (row[:-1] for row in ledger.select(shape.name, names, (root, ids)))
             # Child rows are part of the comparison: a changed item must bring its whole record.
             before.update((row[at], shape.name, row) for row in stored)
         differ = pa.array({root for root, *_ in (now - before) + (before - now)}, pa.string())

@@ -35,7 +35,7 @@ from gapless.sources._http.errors import (
 from gapless.sources._http.rate_limit import RateBudget
 from gapless.sources._http.retry import Policy, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
-from gapless.sources._http.transport import Deadline, connect, error_body, fault, httpx
+from gapless.sources._http.transport import Deadline, connect, error_body, fault, httpx, release
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -122,8 +122,17 @@ class Client:
         return str(found)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the client: no further request is possible."""
         self._http.close()
+
+    @property
+    def host(self) -> str:
+        """Returns the host that the key is for, without a port."""
+        return self._home.host
+
+    def release(self) -> None:
+        """Closes the connections; the next request opens a new one."""
+        release(self._http)
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ import httpx2 as httpx
 if TYPE_CHECKING:
     from httpcore2 import SOCKET_OPTION, ConnectionPool, NetworkBackend, NetworkStream
 
-__all__ = ["Deadline", "DeadlinePassed", "connect", "error_body", "fault", "httpx"]
+__all__ = ["Deadline", "DeadlinePassed", "connect", "error_body", "fault", "httpx", "release"]
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +90,12 @@ def connect(
     )
     _limit_sockets(client, deadline)
     return client
+
+
+def release(client: httpx.Client) -> None:
+    """Closes all connections of a client; its next request opens a new one."""
+    for transport in filter(None, [client._transport, *client._mounts.values()]):
+        transport.close()
 
 
 @cache

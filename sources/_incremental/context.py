@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from gapless.sources._dlt.types import State
 from gapless.sources._http.client import Client
+from gapless.sources._incremental.listing import Parents
+from gapless.sources._incremental.parent_listing import ListingPage, Replay, read_parents
 from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.per_parent import ParentSync
-from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._ledger.window import Window, effective_window
+from gapless.sources._schema.record import Record
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Connection:
 
     client: Callable[..., Client]
     """Called with the HTTP settings that all sources share."""
+    account: str = ""
+    """What tells two accounts on the same host apart, if a setting does, such as the id of a business."""
     only: tuple[str, ...] = ()
     """Ids to read instead of all that the vendor lists."""
     relist_after: timedelta = timedelta(days=1)
@@ -46,6 +51,8 @@ class SyncContext:
     """Nothing created from then on is read, and no watermark moves."""
     window: Window = field(init=False)
     """The window to read; empty: read what is new."""
+    _listings: dict[str, Replay[ListingPage]] = field(default_factory=dict, init=False)
+    """Listings of parents, by table."""
 
     def __post_init__(self) -> None:
         self.window = effective_window(self.session.window, self.initial, self.end)
@@ -63,3 +70,27 @@ class SyncContext:
     def parent_sync(self, stream: str) -> ParentSync:
         """Returns the ledger's side of a sync over the parents of `stream`."""
         return ParentSync(stream, self.ledger, self.session, self.window, self.initial)
+
+    def bound(self, asked: Window) -> None:
+        """Narrows the sync to the creation times that a dlt incremental asks for."""
+        self.initial = max(filter(None, (self.initial, asked.since)), default=None)
+        self.end = min(filter(None, (self.end, asked.until)), default=None)
+        self.window = effective_window(self.session.window, self.initial, self.end)
+
+    def listing(self, parents: Parents) -> Replay[ListingPage]:
+        """Returns the listing of parents of this shard; each page is requested once, whoever reads it."""
+        if parents.table.name not in self._listings:
+            pages = read_parents(parents, self.client, self.ledger, self.session)
+            self._listings[parents.table.name] = Replay(pages)
+        return self._listings[parents.table.name]
+
+    def listed(self, parents: Parents) -> Iterator[Record]:
+        """Yields the parents that the vendor lists, of this shard; their own rows are not loaded by it."""
+        for _, named in self.listing(parents):
+            yield from named
+
+    def parent_items(self, parents: Parents) -> Iterator[LoadItem]:
+        """Yields what the listing of parents adds to load packages; nothing if only single ids are read."""
+        if not self.reads_ids:
+            for item, _ in self.listing(parents):
+                yield item

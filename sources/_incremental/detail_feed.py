@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
@@ -43,6 +43,10 @@ class DetailFeed:
     def tables(self) -> tuple[Table, ...]:
         """Returns the root tables: the records' and the parents'."""
         return (self.table, self.parents.table)
+
+    def named(self, table: Table, parents: Parents | None) -> DetailFeed:
+        """Returns the stream with its tables under other names."""
+        return replace(self, table=table, parents=parents or self.parents)
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page and each batch of records brings, in the order in which it must be loaded."""

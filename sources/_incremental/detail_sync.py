@@ -14,7 +14,6 @@ from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.detail_parent import DetailParent
 from gapless.sources._incremental.listing import Parents, RawPage
-from gapless.sources._incremental.parent_listing import read_parents
 from gapless.sources._ledger.ledger import Ledger, instant
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._schema.arrow import Batch, Table
@@ -104,8 +103,7 @@ class DetailSync:
 
     def _listed(self, readable: list[DetailParent]) -> Iterator[LoadItem]:
         """Lists the ids of parents that may have new ones; puts all but those that failed into `readable`."""
-        per, records = self._per, list[Record]()
-        yield from read_parents(self._feed.parents, self._sync, records)
+        per, records = self._per, list(self._sync.listed(self._feed.parents))
         yield LoadItem(per.close_vanished(map(self._feed.parents.id, records)))
         self._session.counters.parents_total = len(records)
         parents = self._parents(records)

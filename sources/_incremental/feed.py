@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from json import dumps
@@ -67,6 +67,10 @@ class Feed:
     def by_id(self) -> str | None:
         """Returns what `--id` reads: "record", or None if the vendor has no such endpoint."""
         return "record" if self.record else None
+
+    def named(self, table: Table, parents: Parents | None) -> Feed:
+        """Returns the stream with its tables under other names."""
+        return replace(self, table=table)
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""

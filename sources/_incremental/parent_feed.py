@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, RawPage, listed_page
 from gapless.sources._incremental.newest_first import until_older
-from gapless.sources._incremental.parent_listing import listed_parents, read_parents
+from gapless.sources._incremental.parent_listing import listed_parents
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.walk_state import Page
@@ -70,13 +70,16 @@ class ParentFeed:
         """Returns what `--id` reads: "parent", or None if a parent cannot be read without the listing."""
         return "parent" if self.alone else None
 
+    def named(self, table: Table, parents: Parents | None) -> ParentFeed:
+        """Returns the stream with its tables under other names."""
+        return replace(self, table=table, parents=parents or self.parents)
+
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
         per = sync.parent_sync(self.table.name)
         parents = [self.parents.named(key) for key in sync.ids]
         if not sync.reads_ids:
-            yield from read_parents(self.parents, sync, parents)
-            parents = [parent for parent in parents if self.parents.is_read(parent)]
+            parents = [parent for parent in sync.listed(self.parents) if self.parents.is_read(parent)]
             # Only a listing that was read to its end says that a parent is gone.
             yield LoadItem(per.close_vanished(map(self.parents.id, parents)))
         todo = per.todo(parents, key=self.parents.id)

@@ -1,16 +1,17 @@
-"""Reads the listing of parents to its end: loads its rows and collects the parents for the feeds."""
+"""Reads the listing of parents to its end, once for all who need it: its rows to load and the parents to read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import ListedParent, Parents
 from gapless.sources._ledger.dead_letters import DeadLetters
+from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.per_parent import filter_shard
-from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record
@@ -19,22 +20,61 @@ Given = Callable[[Record], Mapping[str, Any]]
 """Returns the fields that a parent's records do not carry, by JSON name."""
 
 
-def read_parents(parents: Parents, sync: SyncContext, found: list[Record]) -> Iterator[LoadItem]:
-    """Yields a load item for each page; appends this shard's parents to `found`.
+T = TypeVar("T")
 
-    A parent whose row is invalid but whose id is readable is appended, too: its records are read all the same.
+
+class Replay(Generic[T]):
+    """An iterator that can be iterated over several times, by several threads; each item is taken from it once.
+
+    Raises again what the iterator raised.
     """
-    session, table = sync.session, parents.table
-    letters = DeadLetters(table.name, sync.ledger, session)
-    for page in parents.pages(sync.client):
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items, self._taken, self._lock = items, list[T](), Lock()
+        self._error: Exception | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        position = 0
+        while self._take(position):
+            yield self._taken[position]
+            position += 1
+
+    def _take(self, position: int) -> bool:
+        with self._lock:
+            if self._error:
+                raise self._error
+            if position == len(self._taken):
+                try:
+                    self._taken.append(next(self._items))
+                except StopIteration:
+                    return False
+                except Exception as error:
+                    # A generator that raised looks like one that ended.
+                    self._error = error
+                    raise
+            return True
+
+
+ListingPage = tuple[LoadItem, list[Record]]
+"""What a page of the listing of parents adds to a load package, and the parents that it names."""
+
+
+def read_parents(parents: Parents, client: Client, ledger: Ledger, session: Session) -> Iterator[ListingPage]:
+    """Yields each page of the listing, then its end; parents of other shards are left out.
+
+    A parent whose row is invalid but whose id is readable is named, too: its records are read all the same.
+    """
+    table = parents.table
+    letters = DeadLetters(table.name, ledger, session)
+    for page in parents.pages(client):
         session.counters.pages += 1
         listed = parse(table.model, page.records, refuse=session.refuse)
         own = filter_shard(listed, session.shard, parents.id)
-        found += own.records
-        found += [parent for bad in own.unreadable if bad.key and (parent := _named(parents, bad.key))]
+        invalid = [parent for bad in own.unreadable if bad.key and (parent := _named(parents, bad.key))]
         resolved = letters.resolve("record", [parents.id(parent) for parent in own.records])
-        yield LoadItem([Batch(table, own.records), letters.unreadable(own.unreadable), resolved])
-    yield LoadItem([letters.resolve_rest(None)])
+        item = LoadItem([Batch(table, own.records), letters.unreadable(own.unreadable), resolved])
+        yield item, [*own.records, *invalid]
+    yield LoadItem([letters.resolve_rest(None)]), []
 
 
 def _named(parents: Parents, key: str) -> Record | None:

@@ -52,6 +52,9 @@ class Stream(Protocol):
     def per_page(self) -> int | None:
         """Returns the most records of a page; None: all are in one answer."""
 
+    def named(self, table: Table, parents: Parents | None) -> Stream:
+        """Returns the stream with its tables under other names."""
+
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from threading import RLock
 from typing import Any, ClassVar
 
 import dlt
@@ -56,6 +57,8 @@ class Coverage(Record):
     error: Text | None = None
     failures: Integer = 0
     """Consecutive failures up to now."""
+    filtered: Integer | None = None
+    """Records that the user's own steps in a dlt pipeline removed when they were read last; null: none."""
 
 
 class DeadLetter(Record):
@@ -116,10 +119,20 @@ STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), 
 
 
 class Ledger:
-    """Reads the ledger of one shard's parents from the destination of the current pipeline."""
+    """Reads the ledger of one shard's parents from the destination of the current pipeline.
 
-    def __init__(self, shard: Shard | None = None) -> None:
-        self._shard = shard or Shard()
+    `prefix` begins the names of its tables, in a dataset with the tables of several sources. It may be read by
+    several threads.
+    """
+
+    def __init__(self, shard: Shard | None = None, prefix: str = "") -> None:
+        self._shard, self._prefix = shard or Shard(), prefix
+        # Made here, because dlt resolves its settings in one thread only, and `parallelize()` reads in others.
+        self._sql, self._lock = self._client(), RLock()
+
+    @staticmethod
+    def _client() -> SqlClient | None:
+        return dlt.current.pipeline().sql_client()
 
     def coverage(self, stream: str) -> dict[str, Coverage]:
         """Returns coverage by parent; a parent whose row is of an incomplete load is left out and read again."""
@@ -136,7 +149,7 @@ class Ledger:
     def _rows(self, table: Table, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[dict[str, Any], bool]]:
         """Yields rows as dicts, each with whether its load was completed, without columns of a later version."""
         known = {column.name for column in table.schema.columns if column.name != "_extra"}
-        for names, cells in self._query(table.name, "*"):
+        for names, cells in self._query(self._prefix + table.name, "*"):
             row = {name: cell for name, cell in zip(names, cells, strict=True) if name in known}
             if wanted(row):
                 yield {name: _text(cell) for name, cell in row.items()}, cells[-1]
@@ -154,9 +167,9 @@ class Ledger:
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
     ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
         """Yields as `select` does, each row with the names of its columns; `columns` may be "*"."""
-        pipeline = dlt.current.pipeline()
-        which = newest if appends(pipeline.destination.capabilities()) else _whole
-        with pipeline.sql_client() as client:
+        assert self._sql is not None
+        with self._lock, self._sql as client:
+            which = newest if appends(client.capabilities) else _whole
             wanted = "*" if columns == "*" else ", ".join(map(client.escape_column_name, columns))
             completed = is_completed(client.make_qualified_table_name(LOADS))
             query = f"select {wanted}, {completed} from {which(client, table)}"
@@ -168,7 +181,7 @@ class Ledger:
                 with client.execute_query(query) as cursor:
                     names = column_names(cursor)
                     while rows := cursor.fetchmany(FETCH_SIZE):
-                        yield from ((names, row) for row in rows)
+                        yield from ((names, tuple(row)) for row in rows)
             # Before the first load there is no table: nothing is proven yet.
             except DestinationUndefinedEntity:
                 return
@@ -186,3 +199,16 @@ def instant(value: datetime | str | None) -> datetime | None:
 def _text(value: Any) -> Any:
     """Returns a JSON cell as its text; Postgres returns it decoded."""
     return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+class EmptyLedger(Ledger):
+    """The ledger of a dataset in which nothing counts: of a preview, or when its tables are replaced or dropped."""
+
+    @staticmethod
+    def _client() -> None:
+        return None
+
+    def _query(
+        self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
+    ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
+        return iter(())

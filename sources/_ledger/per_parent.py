@@ -88,7 +88,9 @@ class ParentSync:
     def complete(self, parent: str, **facts: object) -> list[Batch]:
         """Returns the batches for a parent that was read to its end; `facts` are further fields of its coverage."""
         self._count(parent)
-        fields = {"covered_from": self.to_load.since, "last_checked_at": self.now, **facts}
+        before = self.coverage.get(parent)
+        filtered = before.filtered if before else None
+        fields = {"covered_from": self.to_load.since, "last_checked_at": self.now, "filtered": filtered, **facts}
         row = Coverage.model_validate({"stream": self._stream, "parent": parent, **fields})
         return [self.dead_letters.resolve("parent", [parent]), *self._coverage_batch(row)]
 

@@ -1,11 +1,11 @@
 """The state of one sync of one source in memory: what to read, how far it got, what failed.
 
-A sync is a loop over load packages; `Session.next_package` fills the next one.
+A sync is a loop over load packages; `Session.load_items` says what goes into the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -13,7 +13,6 @@ from typing import Literal
 
 from gapless.sources._dlt.types import State
 from gapless.sources._http.client import Client
-from gapless.sources._ledger.package import Package
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch
@@ -63,6 +62,18 @@ class LoadItem:
     """The resource's state once the batches are loaded; None: unchanged."""
 
 
+@dataclass
+class _PackageSize:
+    """How much a load package holds so far."""
+
+    load_id: str
+    records: int = 0
+    """Root records, the ledger's included."""
+    read_before: int = 0
+    """The session's `counters.records` when it began."""
+    began: float = field(default_factory=monotonic)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -89,48 +100,65 @@ class Session:
     counters: Counters = field(default_factory=Counters)
     failures: list[Failure] = field(default_factory=list)
     """What failed and was recorded."""
-    done: bool = False
-    """Whether the last package was returned."""
-    _steps: Iterator[LoadItem] | None = None
+    _open: dict[str, Iterator[LoadItem]] = field(default_factory=dict)
+    """What each resource reads, by its name; it goes on in the next load package."""
+    _ended: set[str] = field(default_factory=set)
     _error: Exception | None = None
+    _package: _PackageSize | None = None
 
-    def next_package(self, start: Callable[[], Iterator[LoadItem]], state: State) -> Package:
-        """Returns the next load package; `start` begins the sync, `state` is updated to the end of the package.
+    @property
+    def done(self) -> bool:
+        """Returns whether every resource was read to its end."""
+        return bool(self._open) and self._ended.issuperset(self._open) and self._error is None
 
-        If `max_records` is set, an error is raised by the next call, so that what was read before it is committed
+    def begin_package(self, load_id: str) -> None:
+        """Begins a load package, unless it has begun. A session that was read to its end begins anew."""
+        if self._package is None or self._package.load_id != load_id:
+            if self.done:
+                self._open.clear()
+                self._ended.clear()
+            self._package = _PackageSize(load_id, read_before=self.counters.records)
+
+    def load_items(self, resource: str, start: Callable[[], Iterator[LoadItem]]) -> Iterator[LoadItem]:
+        """Yields what a resource adds to this load package; `start` begins its sync.
+
+        If `max_records` is set, an error is raised by the next package, so that what was read before it is committed
         first. Raises what stops the source.
         """
-        # dlt commits a package only after its extraction ended, so an error must wait for the next call.
+        # dlt commits a package only after its extraction ended, so an error must wait for the next one.
         if self._error:
-            error, self._error, self._steps = self._error, None, None
+            error, self._error = self._error, None
+            self._open.clear()
             raise error
-        if self._steps is None or self.done:
-            self._steps, self.done = start(), False
-        package, began, read = Package(), monotonic(), self.counters.records
+        package = self._package or _PackageSize("")
         try:
-            for step in self._steps:
-                for batch in step.batches:
-                    package.add(batch)
-                # dlt keeps a reference to this dictionary, so it is changed in place.
-                if step.state is not None:
-                    state.clear()
-                    state.update(step.state)
-                if self._is_full(package, monotonic() - began, self.counters.records - read):
-                    return package
+            steps = self._open.get(resource) or self._open.setdefault(resource, start())
+            while resource not in self._ended and not self._is_full(package):
+                step = next(steps, None)
+                if step is None:
+                    self._ended.add(resource)
+                else:
+                    package.records += sum(len(batch.records) for batch in step.batches)
+                    yield step
         except Exception as failed:
             # Without a record there is nothing to save, and a sync in one package is all or nothing.
             if self.max_records is None or not package.records:
-                self._steps = None
+                self._open.clear()
                 raise
             self._error = failed
-            return package
-        self.done = True
-        return package
 
-    def _is_full(self, package: Package, seconds: float, read: int) -> bool:
+    def close(self, resource: str) -> None:
+        """Ends what a resource reads, and the threads that read for it."""
+        steps = self._open.pop(resource, None)
+        if isinstance(steps, Generator):
+            steps.close()
+
+    def _is_full(self, package: _PackageSize) -> bool:
         # A backfill also counts records outside of its window: reading them is progress that must be committed.
+        read = self.counters.records - package.read_before
         records = max(package.records, read) if self.backfill else package.records
         too_many = self.max_records is not None and records >= self.max_records
         # A slow vendor must not end a package without a record: an empty load would only cost time.
+        seconds = monotonic() - package.began
         too_long = self.max_seconds is not None and seconds >= self.max_seconds and records > 0
-        return too_many or too_long
+        return too_many or too_long or self._error is not None

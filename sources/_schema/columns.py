@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property, partial
+from inspect import cleandoc
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -50,6 +51,8 @@ class Column:
     nullable: bool
     path: tuple[str, ...]
     """Attributes from the row to the cell, through flattened objects that may be null; empty for the row itself."""
+    description: str = ""
+    """The first line of the field's docstring."""
 
     def cells(self, rows: list[object]) -> list[object]:
         """Returns one cell for each row."""
@@ -73,6 +76,8 @@ class TableSchema:
     items: Callable[[object], list[object] | None]
     keys: frozenset[str] = frozenset()
     """Columns by which rows are identified or joined, apart from dlt's own."""
+    description: str = ""
+    """The first line of the model's docstring."""
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -155,7 +160,12 @@ def table_schema(
     """
     columns = tuple(_columns(model, (), ""))
     keys = frozenset({model.id_field}) | model.parent_columns
-    return TableSchema(name, parent, columns, tuple(_children(model, name)), _items(path), keys)
+    return TableSchema(name, parent, columns, tuple(_children(model, name)), _items(path), keys, first_line(model))
+
+
+def first_line(model: type[Record]) -> str:
+    """Returns the first line of a model's docstring; empty if it has none of its own."""
+    return cleandoc(model.__dict__.get("__doc__") or "").partition("\n")[0]
 
 
 def _items(path: tuple[str, ...]) -> Callable[[object], list[object] | None]:
@@ -175,9 +185,10 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterato
             yield from _columns(type_.model, here, f"{prefix}{name}__")
         elif type_.scalar:
             # An object that may be missing makes each of its columns nullable.
-            yield Column(f"{prefix}{name}", type_.scalar, type_.nullable or bool(path), here)
+            told = (field.description or "").partition("\n")[0]
+            yield Column(f"{prefix}{name}", type_.scalar, type_.nullable or bool(path), here, told)
     if not path:  # unknown fields of a flattened object go to the `_extra` of its row
-        yield Column("_extra", "json", True, ("extra",))
+        yield Column("_extra", "json", True, ("extra",), "Fields that the vendor sends and the model does not name.")
 
 
 def _children(model: type[Record], table: str, path: tuple[str, ...] = (), prefix: str = "") -> Iterator[TableSchema]:

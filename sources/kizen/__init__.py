@@ -54,6 +54,7 @@ def kizen(
     keys = (kizen_api_key, kizen_business_id, kizen_user_id)
     return Connection(
         partial(api.client, *keys, kizen_base_url),
+        account=kizen_business_id,
         only=tuple(parse_ids(kizen_activity_ids)),
         relist_after=timedelta(seconds=kizen_relist_after),
     )

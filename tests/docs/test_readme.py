@@ -157,7 +157,8 @@ def defaults(source: Any) -> dict[str, str]:
     written: dict[str, str] = {}
     for name, parameter in inspect.signature(source.build).parameters.items():
         default = parameter.default
-        if name in ("session", *OPTIONAL_SECRETS) or default is dlt.secrets.value:
+        argument = "NotResolved" in str(parameter.annotation)  # of a caller, which dlt looks for nowhere
+        if argument or name in ("session", *OPTIONAL_SECRETS) or default is dlt.secrets.value:
             continue
         words = {"None": "none", str(dlt.config.value): "must be set"}
         written[name.upper()] = (

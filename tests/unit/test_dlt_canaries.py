@@ -81,7 +81,7 @@ def load(one: dlt.Pipeline, **nests: list[str]) -> None:
     """Loads one record per nest, with its eggs as child rows, as a sync does."""
     from gapless.sources._extract.resource import tree_resource
     from gapless.sources._ledger.ledger import MERGE
-    from gapless.sources._ledger.session import LoadItem, Session
+    from gapless.sources._ledger.session import LoadItem
     from gapless.sources._schema.arrow import Batch, Table
     from gapless.sources._schema.record import Many, Record, Text
 
@@ -99,7 +99,7 @@ def load(one: dlt.Pipeline, **nests: list[str]) -> None:
         yield LoadItem([Batch(table, records)], {"seen": len(records)})
 
     def resource() -> Any:
-        return tree_resource([table], read, Session())
+        return tree_resource([table], read, "birds")
 
     one.run(dlt.source(resource, name="birds")(), loader_file_format="parquet")
 
@@ -122,6 +122,85 @@ def test_nested_arrow_tables(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> N
     load(one, robin=["red"], owl=[])
     assert db.execute(ALL_EGGS).fetchall() == [("robin", "red"), ("wren", "white")]
     assert db.execute("select count(*) from birds.nests__eggs").fetchone() == (2,)
+
+
+@canary(
+    "dlt.extract.items.DataItemWithMeta", "dlt.extract.items_transform.ItemTransform",
+    "dlt.extract.items_transform.LimitItem", "dlt.extract.items_transform.YieldMapItem",
+    breaks="state would run ahead of rows under add_limit, filters and maps (_extract/steps.py): lost for ever.",
+)  # fmt: skip
+def test_the_last_step_of_a_pipe() -> None:
+    """It stands behind limits, maps and filters, gets the mark beside each item, and sees that a limit is met."""
+    from gapless.sources._dlt.internals import DataItemWithMeta, ItemTransform, LimitItem, YieldMapItem
+
+    seen: list[Any] = []
+
+    class Last(ItemTransform[Any, Any]):
+        placement_affinity = 1.5
+
+        def __init__(self) -> None:
+            super().__init__(lambda item: item)
+
+        def bind(self, pipe: Any) -> Any:
+            self.steps = list(pipe.steps)
+            return self
+
+        def __call__(self, item: Any, meta: Any = None) -> Any:
+            (limit,) = [step for step in self.steps if isinstance(step, LimitItem)]
+            seen.append((item, meta, limit.exhausted, limit.max_items, limit.count_rows))
+            return item
+
+    def read() -> Iterator[Any]:
+        for number in range(9):
+            yield DataItemWithMeta(f"mark {number}", [number, number])
+        yield DataItemWithMeta("end", [])
+
+    last = Last()
+    resource = dlt.resource(read, name="numbers").add_step(last)
+    resource.add_filter(lambda n: n != 1).add_map(lambda n: n * 10).add_limit(2)
+    assert list(resource) == [0, 0, 20, 20]
+    assert seen == [([0, 0], "mark 0", False, 2, False), ([20, 20], "mark 2", True, 2, False)]
+    seen.clear()
+    whole = dlt.resource(read, name="numbers").add_step(Last()).add_filter(lambda n: n < 0).add_limit(99)
+    assert (list(whole), [meta for _, meta, *_ in seen]) == ([], ["end"])
+    torn = dlt.resource(read, name="numbers").add_step(last).add_yield_map(lambda n: iter([n])).add_limit(1)
+    assert (list(torn), any(isinstance(step, YieldMapItem) for step in last.steps)) == ([0], True)
+
+
+@canary(
+    "dlt.common.configuration.specs.base_configuration.NotResolved",
+    breaks="`rows`, `lag` and `initial_value` of a source would be read from the environment of whoever runs it.",
+)
+def test_an_argument_that_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typing import Annotated
+
+    from gapless.sources._dlt.internals import NotResolved
+
+    monkeypatch.setenv("ROWS", "true")
+
+    def build(rows: Annotated[bool, NotResolved()] = False, lag: float = 0.0) -> Any:
+        return dlt.resource([rows], name="told")
+
+    assert list(dlt.source(build, name="birds")()) == [False]
+    assert list(dlt.source(build, name="birds")(rows=True)) == [True]
+
+
+@canary(
+    "dlt.common.storages.exceptions.CurrentLoadPackageStateNotAvailable",
+    breaks="a preview without a pipeline would fail, or write state (_dlt/internals.load_package).",
+)
+def test_a_preview_has_no_load_package(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    from gapless.sources._dlt.internals import load_package
+
+    found: list[Any] = []
+
+    def read() -> Iterator[Any]:
+        found.append(load_package())
+        yield 1
+
+    list(dlt.resource(read, name="nests"))
+    pipeline(db, tmp_path).run(dlt.resource(read, name="nests"))
+    assert (found[0], set(found[1])) == (None, {"load_id", "state"})
 
 
 @canary(

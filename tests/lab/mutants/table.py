@@ -101,7 +101,8 @@ MUTANTS = (
     ),
     mutant(
         "no dedupe in a package", "sources/_ledger/package.py",
-        "stale = seen.intersection(rows.ids)", "stale = set[str]()", "tests/stateful/test_state_machine.py -k twice",
+        "stale = {one for one in rows.ids if one in seen or one in written}", "stale = set[str]()",
+        "tests/stateful/test_state_machine.py -k twice",
     ),
     Mutant(
         "the first seen wins", "sources/_ledger/package.py",
@@ -109,7 +110,7 @@ MUTANTS = (
         "tests/stateful/test_state_machine.py -k twice",
     ),
     mutant(
-        "children are not replaced", "sources/_extract/resource.py",
+        "children are not replaced", "sources/_extract/hints.py",
         'ROOT_ID: {"root_key": True},', "ROOT_ID: {},",
         "tests/sources/test_kizen.py tests/sources/test_omni.py",
     ),

@@ -1,0 +1,198 @@
+"""What the resources of one source share while dlt extracts it: session, ledger, and the names of their tables.
+
+All that can be refused is refused here, before the first request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import dlt
+
+from gapless.sources._dlt.append_only import appends
+from gapless.sources._dlt.internals import accept_json_as_text, load_package, name_root_resources
+from gapless.sources._dlt.types import State
+from gapless.sources._extract.hints import SOURCE_HINT, declare
+from gapless.sources._extract.write_strategy import WriteStrategy
+from gapless.sources._incremental.context import SyncContext
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
+from gapless.sources._ledger.session import Session
+from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.destination_limits import storage_check
+
+LOG = logging.getLogger("gapless")
+LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
+
+
+ACCOUNTS = "accounts"
+"""The key in a source's state under which the dataset's accounts stand, by source."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose rows a dataset holds, as far as settings tell before a request."""
+
+    host: str
+    id: str = ""
+    """A digest of what tells accounts on the same host apart."""
+
+    def check(self, source: str, state: State) -> None:
+        """Writes it to a source's state. Raises ValueError if another account stands there."""
+        known = state.get(ACCOUNTS, {}).get(source, asdict(self))
+        if known != asdict(self):
+            which = f"{known['host']}, and the settings name {self.host}"
+            other = which if known["host"] != self.host else f"another account at {self.host}"
+            raise ValueError(
+                f"{source}: this dataset holds the rows of {other}. Give each account a dataset of its own; if it is"
+                f" the same account at a new address, `gapless state reset {source}` lets it be read again"
+            )
+        state.setdefault(ACCOUNTS, {})[source] = asdict(self)
+
+
+@dataclass
+class Extraction:
+    """One extraction of one source by dlt, or a preview without a load package."""
+
+    load_id: str | None
+    """None: a preview, which loads nothing and keeps no state."""
+    session: Session
+    ledger: Ledger
+    prefix: str = ""
+    """Begins the names of the tables, where another source has tables of the same names."""
+    strategy: WriteStrategy = field(default_factory=lambda: WriteStrategy(None, EmptyLedger()))
+    replaces: bool = False
+    """Whether the records' table is replaced, and with it the ledger."""
+    fresh: bool = False
+    """Whether nothing counts that is in the dataset: it is replaced, dropped or truncated by this load."""
+    context: SyncContext | None = None
+    """What the resources read together; made by the first of them."""
+    readers: int = 0
+    """Resources that are being read."""
+    own_session: bool = True
+    """Whether nobody else looks at the session."""
+
+    def table(self, table: Table, resource_table: str | None = None) -> Table:
+        """Returns a table under the name that it has in this dataset; a name that the user gave stays."""
+        given = resource_table if resource_table not in (None, table.name) else None
+        return replace(table, name=given or self.prefix + table.name)
+
+    def disposition(self, table: Table) -> Any:
+        """Returns dlt's write disposition for a table of ours; the records' own may be set by the user, too."""
+        if self.replaces and table.model is not Run:
+            return "replace"
+        return self.strategy.disposition(table)
+
+    def report(self) -> None:
+        """Logs what could not be read, unless a command does: it is in `dead_letters`, where few look."""
+        if self.own_session:
+            for failure in self.session.failures:
+                LOG.warning("%s", failure)
+            self.session.failures.clear()
+
+
+class Extractions:
+    """Begins an extraction when the first resource of a source does; the others join it."""
+
+    def __init__(
+        self,
+        source: str,
+        main: str,
+        tables: Sequence[Table],
+        session: Session | None,
+        account: Account | None = None,
+    ) -> None:
+        self.source, self.main, self._tables, self._given = source, main, tables, session
+        self._account = account
+        self._current: Extraction | None = None
+
+    def begin(self) -> Extraction:
+        """Returns the extraction that is going on. Raises ValueError for what cannot be loaded rightly."""
+        package = load_package()
+        if package is None:
+            return Extraction(None, Session(), EmptyLedger())
+        load_id, current = package["load_id"], self._current
+        if current is None or current.load_id != load_id:
+            goes_on = current is not None and self._given is not None and not self._given.done
+            begun = self._begun(load_id, package)
+            if goes_on and current:
+                begun.context = current.context
+            self._current = current = begun
+        current.session.begin_package(load_id)
+        return current
+
+    def _begun(self, load_id: str, package: Any) -> Extraction:
+        pipeline, session = dlt.current.pipeline(), self._given or Session()
+        if pipeline.destination is None:
+            raise ValueError(f"{self.source}: the pipeline has no destination; dlt.pipeline(destination=…) names it")
+        kind = pipeline.destination.destination_type
+        capabilities = pipeline.destination.capabilities()
+        if appends(capabilities) and not kind.endswith(".filesystem"):
+            raise ValueError(
+                f"{self.source}: {kind} can neither merge rows (delete-insert) nor be read as files, so a record that"
+                " is read again would be there twice; choose a destination that can, such as duckdb or postgres"
+            )
+        session.refuse = storage_check(kind)
+        prefix, replaces = self._prefix(pipeline), _is_replaced(self.main)
+        states = (package["state"].get(key, ()) for key in ("dropped_tables", "truncated_tables"))
+        gone = {table["name"] for tables in states for table in tables}
+        fresh = replaces or bool(gone & {prefix + self.main, prefix + COVERAGE.name})
+        ledger = EmptyLedger() if fresh else Ledger(session.shard, prefix)
+        strategy = WriteStrategy(capabilities, ledger)
+        state = dlt.current.source_state()
+        if fresh:
+            state.get(ACCOUNTS, {}).pop(self.source, None)
+        if self._account:
+            self._account.check(self.source, state)
+        name_root_resources()
+        accept_json_as_text()
+        return Extraction(
+            load_id, session, ledger, prefix, strategy, replaces, fresh, own_session=self._given is None
+        )
+
+    def declare(self, extraction: Extraction, main: Table, resource: str, derived: Sequence[Table] = ()) -> None:
+        """Adds the tables of a resource to the schema, and the ledger's, which are the records' resource's."""
+        schema = dlt.current.source_schema()
+        declare(schema, main, resource, self.source)
+        for table in (*derived, *LEDGER):
+            declare(schema, extraction.table(table), self.main, self.source)
+
+    def _prefix(self, pipeline: dlt.Pipeline) -> str:
+        """Returns what begins the names of the tables: nothing, unless another source has tables of these names.
+
+        What a source has once stays: its stored schema says which it is.
+        """
+        prefix, plain = f"{self.source}_", {table.name for table in (*self._tables, *LEDGER)}
+        own, others = set[str](), set[str]()
+        for name in pipeline.schemas if pipeline.config.use_single_dataset else ():
+            tables = pipeline.schemas[name].data_tables()
+            names = {str(table["name"]) for table in tables}
+            for table in tables:
+                owner = table.get(SOURCE_HINT, name)
+                # Plain names are declared in any case, and used only if there are no others.
+                if f"{owner}_{COVERAGE.name}" not in names or str(table["name"]).startswith(f"{owner}_"):
+                    (own if owner == self.source else others).add(str(table["name"]))
+        if prefix + COVERAGE.name in own:
+            return prefix
+        return prefix if others & plain and not own & plain else ""
+
+
+def _is_replaced(resource: str) -> bool:
+    found = dlt.current.source().resources.selected.get(resource)
+    return found is not None and disposition_of(found) == "replace"
+
+
+def disposition_of(resource: Any) -> str:
+    """Returns the word for how a resource is written. Raises ValueError for one that would not be right."""
+    given = resource.write_disposition
+    word = str(given["disposition"] if isinstance(given, dict) else given)
+    if word in ("append", "skip"):
+        remedy = "leave write_disposition out: merge is the default"
+        why = {
+            "append": "a record that is read again, as in the look-back, would be there twice",
+            "skip": "dlt would extract the rows and then fail to load them",
+        }[word]
+        raise ValueError(f"{resource.name}: write_disposition={word!r} is refused, because {why}; {remedy}")
+    return word

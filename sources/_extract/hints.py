@@ -1,0 +1,78 @@
+"""What dlt must know of our tables before the first row: columns, keys, parents, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dlt
+from dlt.sources import DltResource
+
+from gapless.sources._dlt.tables import LOAD_ID, PARENT_ID, ROOT_ID, ROW_ID
+from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.columns import TableSchema
+
+SOURCE_HINT = "x-gapless-source"
+"""The hint of a root table that names the source whose rows it holds."""
+DLT_COLUMNS: dict[str, dict[str, Any]] = {
+    ROW_ID: {"row_key": True, "unique": True},
+    PARENT_ID: {"parent_key": True},
+    ROOT_ID: {"root_key": True},
+}
+"""What dlt must know of the columns that it would make itself for rows."""
+Columns = dict[str, Any]
+"""dlt's hints by column."""
+TYPES = {"string": "text", "int64": "bigint"}
+"""dlt's type by Arrow's, of the key columns."""
+
+
+def shapes(tables: Sequence[Table]) -> list[TableSchema]:
+    """Returns every table of these trees: each root table and the tables below it."""
+    return [shape for table in tables for shape in table.schema.tree()]
+
+
+def columns(shape: TableSchema, primary_key: Iterable[str] = ()) -> Columns:
+    """Returns the hints of a table's columns, dlt's own included."""
+    found: Columns = {}
+    for column in shape.columns:
+        found[column.name] = {"name": column.name, "data_type": column.data_type, "nullable": column.nullable}
+        if column.description:
+            found[column.name]["description"] = column.description
+    own = {name: str(shape.arrow_schema.field(name).type) for name in shape.arrow_schema.names if name not in found}
+    for name, arrow_type in {**own, LOAD_ID: "string"}.items():
+        dlt_type = {"data_type": TYPES[arrow_type], "nullable": False}
+        found[name] = {"name": name, **dlt_type, **DLT_COLUMNS.get(name, {})}
+    for name in primary_key:
+        found[name] |= {"nullable": False, "primary_key": True}
+    return found
+
+
+def declare(schema: dlt.Schema, table: Table, resource: str, source: str) -> None:
+    """Adds a root table and the tables below it to a schema, as they will be loaded."""
+    for shape in table.schema.tree():
+        declared: dict[str, Any] = {"name": shape.name, "columns": columns(shape, () if shape.parent else table.key)}
+        if shape.description:
+            declared["description"] = shape.description
+        if shape.parent:
+            declared["parent"] = shape.parent
+        else:
+            declared |= {"resource": resource, "write_disposition": "merge", SOURCE_HINT: source}
+        schema.update_table(declared)  # type: ignore[arg-type]  # dlt's TypedDict has no keys that begin with x-
+
+
+def name_variant(resource: DltResource, shape: TableSchema, table: Table, disposition: Any) -> None:
+    """Prepares a resource to yield Arrow rows of another table than its own.
+
+    The schema knows the columns by `declare`; only those that Arrow takes for text are told again. Hints of a variant
+    begin as a copy of the resource's, so they are emptied first.
+    """
+    root = shape.parent is None
+    emptied: dict[str, Any] = {"columns": (), "primary_key": table.key if root else (), "nested_hints": {}}
+    if shape.parent:
+        emptied["parent_table_name"] = shape.parent
+    else:
+        emptied["write_disposition"] = disposition
+    resource.apply_hints(table_name=shape.name, create_table_variant=True, **emptied)
+    every = columns(shape, table.key if root else ())
+    told = {name: hint for name, hint in every.items() if hint["data_type"] == "json" or name in DLT_COLUMNS}
+    resource.apply_hints(table_name=shape.name, columns=told, create_table_variant=True)

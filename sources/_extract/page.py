@@ -1,0 +1,105 @@
+"""What travels through a dlt pipe: one item for each page, and a mark beside it with all that belongs to it.
+
+dlt carries the mark past the steps that a user adds, so they see the rows of the resource and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import ReferenceType, ref
+
+from gapless.sources._dlt.internals import DataItemWithMeta
+from gapless.sources._dlt.types import State
+from gapless.sources._extract.extraction import LEDGER, Extraction
+from gapless.sources._ledger.session import LoadItem
+from gapless.sources._schema.arrow import ArrowRows, Batch, Table
+
+
+@dataclass(frozen=True)
+class Page:
+    """The records of one page, before they become columns or rows."""
+
+    table: Table
+    records: list[object]
+
+
+class Mark:
+    """Stands beside a page's rows. Weakly referenced: when nobody holds it, the page was filtered out."""
+
+    __slots__ = ("__weakref__", "columns", "derived", "journal", "number")
+
+    def __init__(self, journal: Journal, number: int | None, derived: list[Batch]) -> None:
+        self.journal, self.number, self.derived = journal, number, derived
+        self.columns: ArrowRows | None = None
+        """The page's rows and all below them; None: they were not converted for a user's step."""
+
+
+@dataclass
+class Entry:
+    """What one page adds to the ledger and to the state."""
+
+    mark: ReferenceType[Mark]
+    ledger: list[Batch]
+    state: State | None
+    parents: Counter[str] = field(default_factory=Counter)
+    """How many records of each parent it has; counted only if a user's step may remove some."""
+
+
+@dataclass
+class Journal:
+    """The pages of one resource in one extraction, in the order in which they were read."""
+
+    extraction: Extraction
+    table: Table
+    owner: str
+    """The records' resource, to which the ledger belongs."""
+    column: str = ""
+    """The column with the id of a record's parent; empty: there are no parents."""
+    entries: list[Entry | None] = field(default_factory=list)
+    """None: it was taken over."""
+
+    def count(self, page: Page, number: int) -> None:
+        """Counts the records of a page by their parent, which is empty where there is none."""
+        column = next((one for one in self.table.schema.columns if one.name == self.column), None)
+        if entry := self.entries[number]:
+            parents = map(str, column.cells(page.records)) if column else [""] * len(page.records)
+            entry.parents = Counter(parents)
+
+
+def items(journal: Journal, steps: Iterable[LoadItem]) -> Iterator[Any]:
+    """Yields one item for each page, and an end: an empty list, which passes all filters and maps of dlt."""
+    table, ledger = journal.table, {one.model for one in LEDGER}
+    for step in _pages(steps, table):
+        batches = [batch for batch in step.batches if batch.records]
+        records = [record for batch in batches if batch.table.name == table.name for record in batch.records]
+        others = [batch for batch in batches if batch.table.name != table.name]
+        derived = [batch for batch in others if batch.table.model not in ledger]
+        mark = Mark(journal, len(journal.entries), derived)
+        journal.entries.append(
+            Entry(ref(mark), [batch for batch in others if batch.table.model in ledger], step.state)
+        )
+        yield DataItemWithMeta(mark, Page(table, records))
+    yield DataItemWithMeta(Mark(journal, None, []), [])
+
+
+def _pages(steps: Iterable[LoadItem], table: Table) -> Iterator[LoadItem]:
+    """Yields one step for each page: what has no rows of the table, as a parent's end, joins the page before it."""
+    held: LoadItem | None = None
+    for step in steps:
+        if held is None:
+            held = step
+        elif _has_rows(held, table) and _has_rows(step, table):
+            yield held
+            held = step
+        else:
+            state = held.state if step.state is None else step.state
+            held = LoadItem([*held.batches, *step.batches], state)
+    if held:
+        yield held
+
+
+def _has_rows(step: LoadItem, table: Table) -> bool:
+    return any(batch.records and batch.table.name == table.name for batch in step.batches)

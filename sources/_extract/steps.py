@@ -1,0 +1,225 @@
+"""The first and the last step of a resource's pipe: between them are the user's own.
+
+`ToColumns` gives the user's steps rows instead of pages. `Settle` sees only what is really going to be loaded: dlt
+places it behind every filter and limit. There all rows are written with what is below them, and once the package is
+full, the ledger and the state. So neither can say more than the rows that are loaded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import dlt
+import pyarrow as pa
+
+from gapless.sources._dlt.internals import (
+    DataItemWithMeta,
+    ItemTransform,
+    LimitItem,
+    YieldMapItem,
+    incremental_of,
+)
+from gapless.sources._dlt.tables import ROW_ID
+from gapless.sources._dlt.types import State
+from gapless.sources._extract.extraction import LEDGER
+from gapless.sources._extract.page import Journal, Mark, Page
+from gapless.sources._extract.rows import Row, nested_rows, with_keys
+from gapless.sources._extract.writer import Writer
+from gapless.sources._ledger.ledger import COVERAGE, Coverage
+from gapless.sources._ledger.package import Package, ToArrow, without
+from gapless.sources._schema.arrow import ArrowRows, Batch, Table, digest
+
+FILTERED, INCREMENTAL = "filtered", "incremental"
+"""Keys of a resource's state: how many records the user's steps removed, and what dlt itself keeps."""
+FLUSH_ROWS = 5_000
+"""Root rows that are written at once: as many as dlt holds back itself, so that memory stays flat."""
+
+
+class ToColumns(ItemTransform[Any, Any]):
+    """Turns pages into Arrow tables or nested rows, if a user's step or a preview needs them."""
+
+    def __init__(self, begin: Callable[[], object], to_arrow: ToArrow, rows: bool) -> None:
+        super().__init__(lambda item: item)
+        self._begin, self._to_arrow, self._rows, self._needed = begin, to_arrow, rows, rows
+
+    def bind(self, pipe: Any) -> ToColumns:
+        """Returns the step for one run of a pipe, and begins the extraction. Raises what that raises."""
+        # Here and not where pages are read: that may be another thread, in which dlt cannot resolve settings.
+        self._begin()
+        bound = ToColumns(self._begin, self._to_arrow, self._rows)
+        ours = (ToColumns, Settle, LimitItem)
+        others = [step for step in pipe.steps[1:] if not isinstance(step, ours)]
+        counts = any(isinstance(step, LimitItem) and step.count_rows for step in pipe.steps)
+        bound._needed = self._rows or bool(others) or counts
+        return bound
+
+    def __call__(self, item: Any, meta: Any = None) -> Any:
+        """Returns the page's rows, and keeps in the mark what is below them."""
+        if not isinstance(item, Page) or not isinstance(meta, Mark):
+            return item
+        if not self._needed and meta.journal.extraction.load_id is not None:
+            return item
+        assert meta.number is not None
+        meta.columns = self._to_arrow(item.table, item.records)
+        meta.journal.count(item, meta.number)
+        if self._rows:
+            return DataItemWithMeta(meta, nested_rows(item.table.schema, meta.columns))
+        return DataItemWithMeta(meta, pa.Table.from_batches([meta.columns.rows[item.table.name]]))
+
+
+class Settle(ItemTransform[Any, Any]):
+    """Writes the rows of all pages that come here; at the end of the package the ledger and the state."""
+
+    placement_affinity: ClassVar[float] = 1.5  # behind dlt's LimitItem, 1.1
+
+    def __init__(self, derived: tuple[Table, ...], to_arrow: ToArrow, records: bool) -> None:
+        super().__init__(lambda item: item)
+        self._derived, self._to_arrow, self._records = derived, to_arrow, records
+        self._limit: Any = None
+        self._tears = self._ended = False
+        self._package, self._rows, self._keys = Package(to_arrow), list[Row](), set[str]()
+        self._came, self._next = set[int](), 0
+        self._read, self._kept = Counter[str](), Counter[str]()
+        self._listings: dict[str, Any] = {}
+        self._state: State | None = None
+        self._writer: Writer | None = None
+
+    def bind(self, pipe: Any) -> Settle:
+        """Returns the step for one run of a pipe. Raises ValueError for a limit of 0."""
+        bound = Settle(self._derived, self._to_arrow, self._records)
+        bound._limit = next((step for step in pipe.steps if isinstance(step, LimitItem)), None)
+        if bound._limit and bound._limit.max_items == 0:
+            raise ValueError(f"{pipe.name}: add_limit(0) reads nothing; give at least 1, or leave the limit out")
+        # Rows of a page that is taken apart can be cut by the limit.
+        bound._tears = any(isinstance(step, YieldMapItem) for step in pipe.steps)
+        for incremental in filter(None, map(incremental_of, pipe.steps)):
+            # dlt would drop what is older than the newest row of the last run, which may have been limited.
+            incremental.start_value = incremental.initial_value
+        return bound
+
+    def __call__(self, item: Any, meta: Any = None) -> Any:
+        """Returns what dlt must write now, None if that is nothing yet."""
+        if not isinstance(meta, Mark):
+            return item
+        journal = meta.journal
+        if journal.extraction.load_id is None:
+            # The end of a preview, and pages without rows, are nothing to look at.
+            return None if meta.number is None or len(item) == 0 else DataItemWithMeta(None, item)
+        if self._ended:
+            return None
+        if meta.number is None:
+            return self._end(journal, len(journal.entries), stopped=False)
+        self._add(item, meta)
+        # A page that is taken apart may still have rows to come.
+        end = meta.number if self._tears else max(self._came) + 1
+        if self._limit and self._limit.exhausted:
+            return self._end(journal, end, stopped=True)
+        self._take(journal, end, stopped=True)
+        full = self._package.waiting(journal.table) + len(self._rows) >= FLUSH_ROWS
+        return self._flush(journal) if full else None
+
+    def _add(self, item: Any, mark: Mark) -> None:
+        """Keeps the rows of a page, or a part of it, until they are written."""
+        assert mark.number is not None
+        table, column = mark.journal.table, mark.journal.column
+        self._came.add(mark.number)
+        if isinstance(item, Page):
+            for batch in (Batch(table, item.records), *mark.derived):
+                self._package.add(batch)
+            return
+        assert mark.columns is not None
+        if isinstance(item, pa.Table | pa.RecordBatch):
+            ids = item.column(ROW_ID).to_pylist()
+            below = without(table.name, mark.columns, {*mark.columns.ids}.difference(ids))
+            for root in item.combine_chunks().to_batches() if isinstance(item, pa.Table) else [item]:
+                self._package.add_columns(table, ArrowRows(ids, {**below, table.name: root}))
+            parents = item.column(column).to_pylist() if column in item.column_names else [""] * item.num_rows
+        else:
+            rows = item if isinstance(item, list) else [item]
+            self._rows += rows
+            ids = [digest(*(row[name] for name in table.key)) for row in rows]
+            parents = [row.get(column, "") if column else "" for row in rows]
+        self._kept.update(map(str, parents))
+        for batch in mark.derived:
+            (of,) = batch.table.model.parent_columns
+            own = {*ids}
+            self._package.add(Batch(batch.table, [row for row in batch.records if digest(getattr(row, of)) in own]))
+
+    def _take(self, journal: Journal, end: int, *, stopped: bool) -> None:
+        """Takes over ledger and state of the pages before `end`: of those that came, or that a filter removed."""
+        while self._next < end:
+            entry = journal.entries[self._next]
+            assert entry is not None
+            # A step that works in the background may hold an earlier page, which a limit will drop.
+            if stopped and self._next not in self._came and entry.mark() is not None:
+                return
+            self._read.update(entry.parents)
+            for batch in entry.ledger:
+                self._package.add(self._counted(batch))
+            if entry.state is not None:
+                self._state = entry.state
+            journal.entries[self._next] = None
+            self._came.discard(self._next)
+            self._next += 1
+
+    def _counted(self, batch: Batch) -> Batch:
+        """Returns coverage with the number of filtered records; a row about a whole listing waits for the end."""
+        if batch.table.model is not Coverage or not (self._read or self._filtered_before()):
+            return batch
+        rows = [row for row in batch.records if isinstance(row, Coverage)]
+        self._listings |= {row.stream: row for row in rows if row.parent == ""}
+        gone = self._read - self._kept
+        parents = [
+            row.model_copy(update={FILTERED: gone[row.parent] or None}) if row.parent in self._read else row
+            for row in rows
+            if row.parent
+        ]
+        return Batch(batch.table, parents)
+
+    @staticmethod
+    def _filtered_before() -> int:
+        return int(dlt.current.resource_state().get(FILTERED, 0))
+
+    def _end(self, journal: Journal, end: int, *, stopped: bool) -> Iterator[Any]:
+        """Yields what is left, then the ledger of the pages that came; sets the state that they lead to."""
+        self._ended, writer = True, self._writer_of(journal)
+        yield from self._flush(journal)
+        self._take(journal, end, stopped=stopped)
+        filtered = self._filtered_before() + sum((self._read - self._kept).values())
+        self._set_state(filtered)
+        listings = [row.model_copy(update={FILTERED: filtered or None}) for row in self._listings.values()]
+        self._package.add(Batch(COVERAGE, listings))
+        for table in (*self._derived, *LEDGER):
+            # Only the records' resource makes the ledger's tables: they are its own, for dlt's drop and refresh.
+            if self._records or self._package.waiting(table):
+                yield from writer.tree(journal.extraction.table(table), self._package.tables(table))
+        for table in LEDGER:
+            # dlt gives a table to the resource that wrote to it last, and would drop it with that one.
+            name = journal.extraction.table(table).name
+            dlt.current.source_schema().tables[name]["resource"] = journal.owner
+        journal.extraction.report()
+
+    def _set_state(self, filtered: int) -> None:
+        state = dlt.current.resource_state()
+        if self._state is not None:
+            # dlt keeps a reference to this dictionary, so it is changed in place.
+            of_dlt = {key: value for key, value in state.items() if key == INCREMENTAL}
+            state.clear()
+            state.update({**self._state, **of_dlt})
+        if filtered:
+            state[FILTERED] = filtered
+
+    def _flush(self, journal: Journal) -> Iterator[Any]:
+        """Yields the rows that wait, with all that is below them."""
+        table, writer = journal.table, self._writer_of(journal)
+        if self._rows:
+            rows = with_keys(self._rows, table, str(journal.extraction.load_id), self._keys)
+            self._rows = []
+            yield writer.item(table, table.schema, rows)
+        yield from writer.tree(table, self._package.tables(table))
+
+    def _writer_of(self, journal: Journal) -> Writer:
+        self._writer = self._writer or Writer(journal.extraction, journal.table)
+        return self._writer

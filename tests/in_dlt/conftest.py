@@ -1,0 +1,79 @@
+"""A dlt user with a pipeline of their own, for every registered source and the fifth one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dlt
+import duckdb
+import pytest
+
+from tests.contract.conftest import _registered, pytest_generate_tests, subject  # noqa: F401  # fixtures
+from tests.contract.subject import Subject
+from tests.support.oracle import Truth, mismatches
+from tests.support.world import World
+
+
+@dataclass
+class User:
+    """Writes a few lines with dlt, and looks at the rows."""
+
+    subject: Subject
+    world: World
+    number: int = 0
+
+    @property
+    def fake(self) -> Any:
+        return self.world.fake
+
+    def source(self, **settings: Any) -> Any:
+        return self.subject.source.build(**settings)
+
+    def pipeline(self, name: str = "mine", destination: Any = None, **how: Any) -> dlt.Pipeline:
+        """A pipeline into the dataset that is named like the source."""
+        folder = str(self.world.folder / "pipelines")
+        to = destination or dlt.destinations.duckdb(str(self.file(name)))
+        return dlt.pipeline(name, destination=to, pipelines_dir=folder, **{"dataset_name": self.subject.name, **how})
+
+    def file(self, name: str = "mine") -> Any:
+        return self.world.folder / f"{name}.duckdb"
+
+    def sql(self, query: str, name: str = "mine") -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.file(name)), read_only=True) as db:
+            db.execute(f"use {self.subject.name}; set timezone = 'UTC'")
+            return db.execute(query).fetchall()
+
+    def count(self, table: str | None = None, name: str = "mine") -> int:
+        ((found,),) = self.sql(f"select count(*) from {table or self.subject.main}", name)
+        return int(found)
+
+    def tables(self, name: str = "mine") -> set[str]:
+        where = f"where schema_name = '{self.subject.name}'"
+        return {table for (table,) in self.sql(f"select table_name from duckdb_tables() {where}", name)}
+
+    def differences(self, truth: Truth | None = None, name: str = "mine") -> list[str]:
+        """All in which the dataset differs from what the vendor has, rows without a parent included."""
+        with duckdb.connect(str(self.file(name)), read_only=True) as db:
+            return [
+                *mismatches(db, self.subject.name, self.fake.truth() if truth is None else truth),
+                *self._orphans(db),
+            ]
+
+    def _orphans(self, db: duckdb.DuckDBPyConnection) -> list[str]:
+        found = []
+        for table in self.subject.source.tables:
+            for shape in table.schema.tree():
+                if shape.parent:
+                    own, parent = f"{self.subject.name}.{shape.name}", f"{self.subject.name}.{shape.parent}"
+                    query = f"select count(*) from {own} where _dlt_parent_id not in (select _dlt_id from {parent})"
+                    ((rows,),) = db.execute(query).fetchall()
+                    found += [f"{shape.name}: {rows} orphans"] if rows else []
+        return found
+
+
+@pytest.fixture
+def user(subject: Subject, world: Callable[[Any], World]) -> User:  # noqa: F811
+    """Somebody who has never used gapless's own commands; the vendor has 4 parents and 24 records."""
+    return User(subject, world(subject.filled()))
