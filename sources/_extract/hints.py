@@ -8,7 +8,7 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
-from gapless.sources._dlt.tables import LOAD_ID, PARENT_ID, ROOT_ID, ROW_ID
+from gapless.sources._dlt.tables import LIST_INDEX, LOAD_ID, LOADS, PARENT_ID, ROOT_ID, ROW_ID
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.columns import TableSchema
 
@@ -20,6 +20,14 @@ DLT_COLUMNS: dict[str, dict[str, Any]] = {
     ROOT_ID: {"root_key": True},
 }
 """What dlt must know of the columns that it would make itself for rows."""
+DESCRIPTIONS = {
+    ROW_ID: "Id of the row, made from its key: it stays the same when the row is loaded again.",
+    PARENT_ID: f"`{ROW_ID}` of the row of the parent table.",
+    ROOT_ID: f"`{ROW_ID}` of the row of the root table.",
+    LIST_INDEX: "Position in the vendor's list, from 0.",
+    LOAD_ID: f"The load that wrote the row; `{LOADS}` lists the completed ones.",
+}
+"""What those columns are, and the two that dlt needs no hint for."""
 Columns = dict[str, Any]
 """dlt's hints by column."""
 TYPES = {"string": "text", "int64": "bigint"}
@@ -40,7 +48,7 @@ def columns(shape: TableSchema, primary_key: Iterable[str] = ()) -> Columns:
             found[column.name]["description"] = column.description
     own = {name: str(shape.arrow_schema.field(name).type) for name in shape.arrow_schema.names if name not in found}
     for name, arrow_type in {**own, LOAD_ID: "string"}.items():
-        dlt_type = {"data_type": TYPES[arrow_type], "nullable": False}
+        dlt_type = {"data_type": TYPES[arrow_type], "nullable": False, "description": DESCRIPTIONS[name]}
         found[name] = {"name": name, **dlt_type, **DLT_COLUMNS.get(name, {})}
     for name in primary_key:
         found[name] |= {"nullable": False, "primary_key": True}

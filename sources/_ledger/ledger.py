@@ -40,7 +40,9 @@ class Coverage(Record):
     """How far one parent of a stream (or the whole stream: parent is empty) is proven complete."""
 
     stream: Text
+    """Name of the stream, which is that of its records' table."""
     parent: Text
+    """Id of the parent; empty: the whole stream."""
     covered_from: Instant | None = None
     """Nothing older was requested; null: from the beginning."""
     covered_to: Instant | None = None
@@ -54,7 +56,9 @@ class Coverage(Record):
     listed_at: Instant | None = None
     """When all its records were last listed, if a source may skip the listing while a count is unchanged."""
     last_checked_at: Instant | None = None
+    """When the vendor was last asked."""
     error: Text | None = None
+    """Why the last check failed; null: it did not."""
     failures: Integer = 0
     """Consecutive failures up to now."""
     filtered: Integer | None = None
@@ -65,15 +69,23 @@ class DeadLetter(Record):
     """A record that could not be read, or a parent whose requests failed."""
 
     stream: Text
+    """Name of the stream, as in `coverage`."""
     kind: Text
     """record, nameless (a record without a readable id) or parent"""
     key: Text
+    """Id of the record or of the parent; of a nameless record, a digest of its text."""
     parent: Text | None = None
+    """Id of the parent that holds the record; null for a parent, and for a record of a listing without parents."""
     reason: Text
+    """Why it could not be read, or why the requests failed."""
     raw_json: Text | None = None
+    """The record as the vendor sent it; null if it never came."""
     attempts: Integer = 1
+    """How often it failed."""
     first_seen_at: Instant
+    """When it failed for the first time."""
     last_seen_at: Instant
+    """When it failed last."""
     healed_at: Instant | None = None
     """When it succeeded; null: still open. A row whose load is completed may be deleted at any time."""
 
@@ -84,32 +96,44 @@ class StatusChange(Record):
     parent_columns: ClassVar[frozenset[str]] = frozenset({"record_id"})
 
     record_id: Text
+    """Id of the record."""
     status: Text
+    """The status, in the vendor's words."""
     seen_at: Instant
+    """When a sync first saw the record in this status."""
 
 
 class Run(Record):
     """One sync of this source."""
 
     run_id: Text
+    """Id of the run."""
     started_at: Instant
+    """When the sync began."""
     finished_at: Instant
+    """When the sync ended."""
     outcome: Text
     """complete, partial or failed"""
     rows: Integer
     """Rows loaded, including child rows and the ledger's."""
     packages: Integer
+    """Load packages that were loaded."""
     requests: Integer
+    """Requests sent, each retry included."""
     retries: Integer
+    """Requests that were sent again after a failure."""
     seconds_waited: Number
     """Time spent waiting for the rate budget or before a retry, summed over all workers."""
     failures: Integer
+    """Number of failures; those of records and parents are in `dead_letters`."""
     error: Text | None = None
+    """What ended the sync early; null: nothing."""
     held: Json | None = None
     """Row counts by table when it ended; only the newest run has them."""
     shard: Text | None = None
     """The shard, as 3/8; null: the whole source."""
     version: Text
+    """Version of gapless that made the sync."""
 
 
 COVERAGE = Table("coverage", Coverage, ("stream", "parent"), MERGE)

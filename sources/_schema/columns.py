@@ -52,7 +52,7 @@ class Column:
     path: tuple[str, ...]
     """Attributes from the row to the cell, through flattened objects that may be null; empty for the row itself."""
     description: str = ""
-    """The first line of the field's docstring."""
+    """What `described` says of the field, after what it says of the objects around it."""
 
     def cells(self, rows: list[object]) -> list[object]:
         """Returns one cell for each row."""
@@ -77,7 +77,7 @@ class TableSchema:
     keys: frozenset[str] = frozenset()
     """Columns by which rows are identified or joined, apart from dlt's own."""
     description: str = ""
-    """The first line of the model's docstring."""
+    """What `described` says of the field that holds the rows; of a root table, the first line of the model."""
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -151,21 +151,26 @@ def _json_cells(values: list[object]) -> list[object]:
 
 @cache
 def table_schema(
-    model: type[Record], name: str, parent: str | None = None, path: tuple[str, ...] = ()
+    model: type[Record], name: str, parent: str | None = None, path: tuple[str, ...] = (), description: str = ""
 ) -> TableSchema:
     """Returns the tables of `model`: the root with this `name`, and `name__<field>` for each nested list.
 
     A list in a flattened object is the table `name__<object>__<list>`. `path` leads from a row of the `parent` table
-    to the rows of this one.
+    to the rows of this one. Without a `description` the table has that of its model.
     """
-    columns = tuple(_columns(model, (), ""))
+    columns, children = tuple(_columns(model, (), "")), tuple(_children(model, name))
     keys = frozenset({model.id_field}) | model.parent_columns
-    return TableSchema(name, parent, columns, tuple(_children(model, name)), _items(path), keys, first_line(model))
+    return TableSchema(name, parent, columns, children, _items(path), keys, description or first_line(model))
 
 
 def first_line(model: type[Record]) -> str:
     """Returns the first line of a model's docstring; empty if it has none of its own."""
     return cleandoc(model.__dict__.get("__doc__") or "").partition("\n")[0]
+
+
+def described(field: FieldInfo, model: type[Record] | None) -> str:
+    """Returns the first line of a field's docstring; without one, that of the `model` of its objects."""
+    return (field.description or "").partition("\n")[0] or (first_line(model) if model else "")
 
 
 def _items(path: tuple[str, ...]) -> Callable[[object], list[object] | None]:
@@ -175,17 +180,18 @@ def _items(path: tuple[str, ...]) -> Callable[[object], list[object] | None]:
     return reads
 
 
-def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterator[Column]:
+def _columns(model: type[Record], path: tuple[str, ...], prefix: str, around: str = "") -> Iterator[Column]:
+    """Yields the columns of a row, or of an object in it; `around` describes that object."""
     own = [(n, f) for n, f in model.model_fields.items() if n != "extra"]
     for name, field in own:
         type_, here = field_type(field), (*path, name)
+        told = f"{around} {described(field, type_.model)}".strip()
         if type_.many:  # a child table, see _children
             continue
         if type_.model:
-            yield from _columns(type_.model, here, f"{prefix}{name}__")
+            yield from _columns(type_.model, here, f"{prefix}{name}__", told)
         elif type_.scalar:
             # An object that may be missing makes each of its columns nullable.
-            told = (field.description or "").partition("\n")[0]
             yield Column(f"{prefix}{name}", type_.scalar, type_.nullable or bool(path), here, told)
     if not path:  # unknown fields of a flattened object go to the `_extra` of its row
         yield Column("_extra", "json", True, ("extra",), "Fields that the vendor sends and the model does not name.")
@@ -194,11 +200,11 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str) -> Iterato
 def _children(model: type[Record], table: str, path: tuple[str, ...] = (), prefix: str = "") -> Iterator[TableSchema]:
     for name, field in model.model_fields.items():
         type_, here = field_type(field), (*path, name)
-        child = f"{table}__{prefix}{name}"
+        child, told = f"{table}__{prefix}{name}", described(field, type_.model)
         if type_.many and type_.model:
-            yield table_schema(type_.model, child, table, here)
+            yield table_schema(type_.model, child, table, here, told)
         elif type_.many and type_.scalar:
-            value = Column("value", type_.scalar, False, ())
-            yield TableSchema(child, table, (value,), (), _items(here))
+            value = Column("value", type_.scalar, False, (), told)
+            yield TableSchema(child, table, (value,), (), _items(here), description=told)
         elif type_.model:
             yield from _children(type_.model, table, here, f"{prefix}{name}__")

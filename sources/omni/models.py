@@ -16,55 +16,79 @@ class Lead(CamelRecord):
     id_field: ClassVar[str] = "lead_id"
 
     lead_id: Text
+    """Id of the lead."""
     first_name: Text | None = None
+    """First name."""
     last_name: Text | None = None
+    """Last name."""
     email: Text | None = None
+    """E-mail address."""
     phone_number: Text | None = None
+    """Phone number, such as +15551234567."""
     created_at: Instant | None = None
+    """When the lead was created."""
     completed_at: Instant | None = None
+    """When the lead was completed; null: not yet."""
     opted_out_at: Instant | None = None
     """When the lead asked not to be contacted any more; null if never."""
     total_messages: Integer | None = None
-    """Figures over the whole history of the lead, as the analytics say them."""
+    """Messages in both directions, over the whole history of the lead, as the analytics count them."""
     inbound_messages: Integer | None = None
+    """Messages that the lead sent, over its whole history."""
     outbound_messages: Integer | None = None
+    """Messages that were sent to the lead, over its whole history."""
     last_inbound_at: Instant | None = None
+    """When the lead last sent a message."""
     last_outbound_at: Instant | None = None
-    # Figures by channel and by source, whose names the vendor may add to: kept whole.
+    """When a message was last sent to the lead."""
+    # Kept whole: the vendor may add channels, sources and kinds.
     channels: Json | None = None
+    """Messages in each direction and the times of the last ones, by channel (sms, email)."""
     completion: Json | None = None
+    """How many checklist items are required and completed, and by which source."""
     interventions: Json | None = None
+    """How often people stepped in, by kind, such as escalations and messageEdits."""
     checklist: Json | None = None
+    """Items of the checklist, each with code, required, status, value, updatedAt and source."""
 
 
 class Tool(CamelRecord):
-    """The tool of a log that is a call of one."""
+    """The tool, if the log is a call of one."""
 
     id: Text | None = None
+    """Id of the tool."""
     name: Text | None = None
+    """Name of the tool, such as update-checklist-item."""
     description: Text | None = None
+    """What the tool does."""
 
 
 class Document(CamelRecord):
-    """A file of a message."""
+    """A file that is attached to a message."""
 
     id: Text | None = None
+    """Id of the document."""
     filename: Text | None = None
+    """Name of the file."""
     mime_type: Text | None = None
+    """MIME type, such as application/pdf."""
     size: Integer | None = None
-    """Bytes."""
+    """Size in bytes."""
 
 
 class Message(CamelRecord):
     """A message that a log sent or received."""
 
     id: Text | None = None
+    """Id of the message."""
     channel: Text | None = None
-    """EMAIL or SMS in the documents."""
+    """Channel: EMAIL or SMS in the documents."""
     direction: Text | None = None
-    """INBOUND or OUTBOUND."""
+    """INBOUND (from the lead) or OUTBOUND."""
     subject: Text | None = None
+    """Subject of an e-mail."""
     body: Text | None = None
+    """Text of the message; an e-mail's may hold HTML."""
     documents: Many[Document] = []
 
 
@@ -74,22 +98,28 @@ class ActionLog(CamelRecord):
     parent_columns: ClassVar[frozenset[str]] = frozenset({"lead_id"})
 
     id: Text
+    """Id of the log."""
     lead_id: Text
     """The lead whose history holds it; not in the vendor's row."""
     type: Text | None = None
+    """Kind of action, such as MESSAGE, FOLLOW_UP_MESSAGE, TOOL_CALL or MANUAL_UPDATE."""
     status: Text | None = None
-    """PENDING and AWAITING_APPROVAL change later, without a time of change."""
+    """COMPLETED, CANCELLED, FAILED; PENDING and AWAITING_APPROVAL change later, without a time of change."""
     summary: Text | None = None
-    # Their structure depends on the type, so they are kept whole.
+    """What was done, in short."""
     input: Json | None = None
+    """What the action was given; its structure depends on the type."""
     output: Json | None = None
+    """What the action resulted in; its structure depends on the type."""
     error: Text | None = None
+    """Why the action failed; null if it did not."""
     parent_action_id: Text | None = None
     """The action that triggered this one."""
     scheduled_at: Instant | None = None
-    """For an action of the future."""
+    """When the action was to begin; the vendor documents it for actions of the future."""
     created_at: Instant | None = None
+    """When the action was created."""
     completed_at: Instant | None = None
-    """Can be a millisecond before `created_at`: the vendor's clock."""
+    """When the action was completed; can be a millisecond before `created_at`: the vendor's clock."""
     tool: Tool | None = None
     messages: Many[Message] = []

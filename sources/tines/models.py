@@ -14,30 +14,47 @@ class Action(Record):
     """One action of a story; its settings (`options`) are never stored."""
 
     id: Integer
+    """Id of the action."""
     type: Text | None = None
+    """Kind of action, such as Agents::HTTPRequestAgent."""
     name: Text | None = None
+    """Name of the action."""
     description: Text | None = None
+    """What a user wrote about the action."""
     story_id: Integer | None = None
+    """Id of the story that the action belongs to."""
     team_id: Integer | None = None
+    """Id of the team that the action belongs to."""
     group_id: Integer | None = None
+    """Id of the group that the action belongs to."""
     user_id: Integer | None = None
+    """Id of the user who owns the action."""
     guid: Text | None = None
+    """Globally unique id of the action."""
     disabled: Flag | None = None
+    """Whether the action is disabled."""
     schedule: Json | None = None
-    """Null for an action that runs when an event arrives."""
+    """When the action runs, as cron; null for one that runs when an event arrives."""
     created_at: Instant | None = None
+    """When the action was created."""
     updated_at: Instant | None = None
+    """When the action was last updated."""
     last_event_at: Instant | None = None
+    """When the last event was received; the vendor documents `last_receive_at` in the same words."""
     last_error_log_at: Instant | None = None
+    """When the action last failed."""
     last_check_at: Instant | None = None
+    """When the action last ran by its schedule."""
     last_receive_at: Instant | None = None
+    """When the last event was received."""
     logs_count: Integer | None = None
     """Logs that are still stored."""
     sources: Json | None = None
-    """Ids of the actions before this one."""
+    """Ids of the actions whose events this one receives."""
     receivers: Json | None = None
-    """Ids of the actions after this one."""
+    """Ids of the actions that receive its events."""
     position: Json | None = None
+    """Where the action stands in the diagram of its story: x and y."""
 
     excluded_fields: ClassVar[frozenset[str]] = frozenset({"options"})
     """`options` may hold secrets, so it is dropped first of all."""
@@ -49,12 +66,16 @@ class ActionLog(Record):
     parent_columns: ClassVar[frozenset[str]] = frozenset({"action_id", "story_id"})
 
     id: Integer
+    """Id of the log; newer logs have higher ones."""
     action_id: Integer
-    """The action is not in the vendor's row, and neither is the story."""
+    """Id of the action, which is not in the vendor's row."""
     story_id: Integer | None = None
+    """Id of the action's story, which is not in the vendor's row."""
     level: Integer | None = None
-    """2 warning, 3 info, 4 error."""
+    """Severity: 2 warning, 3 info, 4 error."""
     message: Text | None = None
+    """Text of the log."""
     created_at: Instant
+    """When the log was created; whole seconds."""
     inbound_event: Json | None = None
     """The event that started the action, of any JSON shape; null if it started its run."""

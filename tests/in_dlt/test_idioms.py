@@ -20,6 +20,7 @@ from tests.support.oracle import instant
 
 ONE = of(NAMES[0])
 TWO = of(NAMES[0], NAMES[1])
+KEPT = ("parent", "description")
 FORMS = pytest.mark.parametrize("rows", [False, True], ids=["arrow", "rows"])
 
 
@@ -121,7 +122,7 @@ def test_renamed(user: User, rows: bool) -> None:
 
 @ONE
 def test_the_schema_before_a_request(user: User) -> None:
-    """Every table, column, type, key and parent is known, and is what a load makes."""
+    """Every table, column, type, key, parent and description is known, and is what a load makes."""
     user.fake.requests.clear()
     source = user.source()
     known = source.discover_schema()
@@ -133,11 +134,12 @@ def test_the_schema_before_a_request(user: User) -> None:
         name = str(table["name"])
         ours = {column: _kind(hints) for column, hints in known.tables[name]["columns"].items()}
         assert ours == {column: _kind(hints) for column, hints in table["columns"].items()}, name
-        assert known.tables[name].get("parent") == table.get("parent")
+        assert [known.tables[name].get(key) for key in KEPT] == [table.get(key) for key in KEPT]
 
 
 def _kind(hints: Any) -> tuple[Any, ...]:
-    return hints.get("data_type"), hints.get("nullable", True), bool(hints.get("primary_key"))
+    keyed = bool(hints.get("primary_key"))
+    return hints.get("data_type"), hints.get("nullable", True), keyed, hints.get("description")
 
 
 @ONE

@@ -10,18 +10,33 @@ from gapless.sources._schema.record import Many, Record, Text
 
 
 class Hop(Record):
+    """A server on the way."""
+
     ip: Text | None = None
+    """Its address."""
 
 
 class Request(Record):
+    """What was asked."""
+
     method: Text | None = None
+    """GET or POST.
+
+    No other."""
     hops: Many[Hop] = []
     words: Many[Text] = []
+    """A word of the query."""
 
 
 class Event(Record):
+    """What happened.
+
+    More than once, perhaps."""
+
     id: Text
     request: Request | None = None
+    answered: Hop | None = None
+    """Where it was answered."""
 
 
 EVENTS = Table("events", Event, ("id",), "merge")
@@ -47,3 +62,20 @@ def test_a_list_in_a_flattened_object_is_a_child_table() -> None:
         assert [list(hop.values()) for hop in hops] == [["1", None, parent, 0], ["2", '{"new": 1}', parent, 1]]
         assert found["events__request__words"]["value"].to_pylist() == ["x"]
         assert found["events"]["request__method"].to_pylist() == ["GET", None, None]
+
+
+def test_docstrings_become_descriptions() -> None:
+    """Their first lines: an object's goes before those of its fields, and without one its model's stands in."""
+    tables = {table.name: table for table in EVENTS.schema.tree()}
+    assert {name: table.description for name, table in tables.items()} == {
+        "events": "What happened.",
+        "events__request__hops": "A server on the way.",
+        "events__request__words": "A word of the query.",
+    }
+    assert {column.name: column.description for column in tables["events"].columns if column.name != "_extra"} == {
+        "id": "",
+        "request__method": "What was asked. GET or POST.",
+        "answered__ip": "Where it was answered. Its address.",
+    }
+    assert tables["events__request__hops"].columns[0].description == "Its address."
+    assert tables["events__request__words"].columns[0].description == "A word of the query."
