@@ -29,12 +29,14 @@ class Page:
 class Mark:
     """Stands beside a page's rows. Weakly referenced: when nobody holds it, the page was filtered out."""
 
-    __slots__ = ("__weakref__", "columns", "derived", "journal", "number")
+    __slots__ = ("__weakref__", "as_rows", "columns", "derived", "journal", "number")
 
     def __init__(self, journal: Journal, number: int | None, derived: list[Batch]) -> None:
         self.journal, self.number, self.derived = journal, number, derived
         self.columns: ArrowRows | None = None
         """The page's rows and all below them; None: they were not converted for a user's step."""
+        self.as_rows = False
+        """Whether a user's step sees nested rows; otherwise it sees Arrow tables."""
 
 
 @dataclass

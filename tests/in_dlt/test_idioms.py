@@ -228,10 +228,10 @@ def test_a_filter_that_removes_whole_pages_and_a_limit(user: User, rows: bool) -
 
 
 @ONE
-def test_append_and_skip_are_refused(user: User) -> None:
+def test_append_skip_and_scd2_are_refused(user: User) -> None:
     """A record that is read again would be there twice; nothing is requested."""
     user.fake.requests.clear()
-    for disposition in ("append", "skip"):
+    for disposition in ("append", "skip", {"disposition": "merge", "strategy": "scd2"}):
         with pytest.raises(PipelineStepFailed, match="is refused, because"):
             user.pipeline().run(user.source(), write_disposition=disposition)
     assert user.fake.requests == []
