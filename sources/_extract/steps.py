@@ -160,7 +160,7 @@ class Settle(ItemTransform[Any, Any]):
                 " from those below them; build the source with rows=True for steps that work on rows"
             )
         else:
-            rows = item if isinstance(item, list) else [item]
+            rows = [row for row in (item if isinstance(item, list) else [item]) if row is not None]
             for row, name in product(rows, table.key):
                 _need(row, name, table)
             self._rows += rows

@@ -100,3 +100,15 @@ def test_another_table_for_one_run(user: User, rows: bool) -> None:
             source.resources[main].apply_hints(table_name=table)
         user.pipeline().run(source)
     assert (user.count("hinted"), user.differences()) == (24, [])
+
+
+@of("tines")
+def test_any_json_as_rows(user: User) -> None:
+    """A JSON column holds numbers, texts and truth values in the form of rows, too."""
+    field = user.subject.json
+    ids = [row[user.subject.id] for row in user.subject.records(user.fake)]
+    values = (12, "a text", "12", True, 1.5, None, [1], {"a": None})
+    for one, value in zip(ids, values, strict=False):
+        user.fake.change(one, **{field: value})
+    user.pipeline().run(user.source(rows=True))
+    assert user.differences() == []
