@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from time import sleep
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -71,8 +72,11 @@ class Journal:
             entry.parents = Counter(parents)
 
 
-def items(journal: Journal, steps: Iterable[LoadItem]) -> Iterator[Any]:
-    """Yields one item for each page, and an end: an empty list, which passes all filters and maps of dlt."""
+def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool = False) -> Iterator[Any]:
+    """Yields one item for each page, and an end: an empty list, which passes all filters and maps of dlt.
+
+    Unless the pipe is `limited`, the end comes after all pages, also if a step takes them apart.
+    """
     table, ledger = journal.table, {one.model for one in LEDGER}
     for step in _pages(steps, table):
         batches = [batch for batch in step.batches if batch.records]
@@ -83,7 +87,14 @@ def items(journal: Journal, steps: Iterable[LoadItem]) -> Iterator[Any]:
         journal.entries.append(
             Entry(ref(mark), [batch for batch in others if batch.table.model in ledger], step.state)
         )
-        yield DataItemWithMeta(mark, Page(table, records))
+        page = DataItemWithMeta(mark, Page(table, records))
+        del mark
+        yield page
+        del page
+    # dlt takes turns: rows of a page that a step takes apart, or holds in the background, may be still to come.
+    while not limited and any(entry is not None and entry.mark() is not None for entry in journal.entries):
+        yield DataItemWithMeta(None, [])
+        sleep(0.001)
     yield DataItemWithMeta(Mark(journal, None, []), [])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
-from gapless.sources._dlt.internals import is_loaded
+from gapless.sources._dlt.internals import LimitItem, is_loaded
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import Extraction, Extractions, disposition_of
 from gapless.sources._extract.hints import SOURCE_HINT, columns, shapes
@@ -61,7 +61,9 @@ def stream_resource(
         return (begin or extractions.begin)(is_loaded(pipe, Settle))
 
     def read() -> Iterator[Any]:
-        extraction = extraction_of(dlt.current.pipe())
+        pipe: Any = dlt.current.pipe()
+        extraction = extraction_of(pipe)
+        limited = any(isinstance(step, LimitItem) for step in pipe.steps)
         session, named = extraction.session, table
         if extraction.load_id is not None:
             resource = dlt.current.resource()
@@ -71,7 +73,7 @@ def stream_resource(
         steps = session.load_items(named.name, lambda: start(extraction, named))
         extraction.readers += 1
         try:
-            yield from items(Journal(extraction, named, extractions.main, column or ""), steps)
+            yield from items(Journal(extraction, named, extractions.main, column or ""), steps, limited=limited)
         finally:
             extraction.readers -= 1
             if extraction.own_session:

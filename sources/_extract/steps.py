@@ -119,7 +119,7 @@ class Settle(ItemTransform[Any, Any]):
     def __call__(self, item: Any, meta: Any = None) -> Any:
         """Returns what dlt must write now, None if that is nothing yet."""
         if not isinstance(meta, Mark):
-            return item
+            return None if isinstance(item, list) and not item else item
         journal = meta.journal
         if journal.extraction.load_id is None:
             # The end of a preview, and pages without rows, are nothing to look at.

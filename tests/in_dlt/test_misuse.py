@@ -112,3 +112,13 @@ def test_any_json_as_rows(user: User) -> None:
         user.fake.change(one, **{field: value})
     user.pipeline().run(user.source(rows=True))
     assert user.differences() == []
+
+
+@of(NAMES[0], "kizen")
+@FORMS
+def test_pages_taken_apart(user: User, rows: bool) -> None:
+    """`add_yield_map` without a limit: dlt takes turns between pages, and the end waits for their rows."""
+    source = user.source(rows=rows)
+    source.resources[user.subject.main].add_yield_map(lambda item: iter([item]))
+    user.pipeline().run(source)
+    assert user.differences() == []
