@@ -72,10 +72,11 @@ class Journal:
             entry.parents = Counter(parents)
 
 
-def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool = False) -> Iterator[Any]:
+def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool) -> Iterator[Any]:
     """Yields one item for each page, and an end: an empty list, which passes all filters and maps of dlt.
 
-    Unless the pipe is `limited`, the end comes after all pages, also if a step takes them apart.
+    The end comes after all pages, also if a step takes them apart or works in the background. Not if the pipe is
+    `limited`, because a limit counts all items: then the last step looks which pages are whole.
     """
     table, ledger = journal.table, {one.model for one in LEDGER}
     for step in _pages(steps, table):

@@ -62,8 +62,7 @@ def stream_resource(
 
     def read() -> Iterator[Any]:
         pipe: Any = dlt.current.pipe()
-        extraction = extraction_of(pipe)
-        limited = any(isinstance(step, LimitItem) for step in pipe.steps)
+        extraction, limited = extraction_of(pipe), any(isinstance(step, LimitItem) for step in pipe.steps)
         session, named = extraction.session, table
         if extraction.load_id is not None:
             resource = dlt.current.resource()

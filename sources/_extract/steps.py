@@ -127,13 +127,15 @@ class Settle(ItemTransform[Any, Any]):
         if self._ended:
             return None
         if meta.number is None:
-            return self._end(journal, len(journal.entries), stopped=False)
+            self._take(journal, len(journal.entries), stopped=self._limit is not None)
+            return self._end(journal)
         self._add(item, meta)
         # A page that is taken apart may still have rows to come.
         end = meta.number if self._tears else max(self._came) + 1
-        if self._limit and self._limit.exhausted:
-            return self._end(journal, end, stopped=True)
+        # At once: a page that is still on its way looks like a filtered one as soon as the limit has dropped it.
         self._take(journal, end, stopped=True)
+        if self._limit and self._limit.exhausted:
+            return self._end(journal)
         full = self._package.waiting(journal.table) + len(self._rows) >= FLUSH_ROWS
         return self._flush(journal) if full else None
 
@@ -177,8 +179,9 @@ class Settle(ItemTransform[Any, Any]):
         while self._next < end:
             entry = journal.entries[self._next]
             assert entry is not None
-            # A step that works in the background may hold an earlier page, which a limit will drop.
-            if stopped and self._next not in self._came and entry.mark() is not None:
+            # A step may hold an earlier page, or rows of it, that a limit will drop.
+            held, came = entry.mark() is not None, self._next in self._came and not self._tears
+            if stopped and held and not came:
                 return
             self._read.update(entry.parents)
             for batch in entry.ledger:
@@ -207,11 +210,10 @@ class Settle(ItemTransform[Any, Any]):
     def _filtered_before() -> int:
         return int(dlt.current.resource_state().get(FILTERED, 0))
 
-    def _end(self, journal: Journal, end: int, *, stopped: bool) -> Iterator[Any]:
+    def _end(self, journal: Journal) -> Iterator[Any]:
         """Yields what is left, then the ledger of the pages that came; sets the state that they lead to."""
         self._ended, writer = True, self._writer_of(journal)
         yield from self._flush(journal)
-        self._take(journal, end, stopped=stopped)
         filtered = self._filtered_before() + sum((self._read - self._kept).values())
         self._set_state(journal, filtered)
         listings = [row.model_copy(update={FILTERED: filtered or None}) for row in self._listings.values()]
