@@ -13,14 +13,17 @@ from typing import Any
 import dlt
 from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.exceptions import ResourceNameNotAvailable
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.extract.items import DataItemWithMeta
 from dlt.extract.items_transform import ItemTransform, LimitItem, YieldMapItem
+from dlt.extract.pipe import ForkPipe
 
 __all__ = [
     "DataItemWithMeta",
     "DestinationUndefinedEntity",
+    "ForkPipe",
     "ItemTransform",
     "LimitItem",
     "NotResolved",
@@ -28,12 +31,14 @@ __all__ = [
     "accept_json_as_text",
     "column_names",
     "incremental_of",
+    "is_loaded",
     "load_package",
     "name_root_resources",
 ]
 """ItemTransform, DataItemWithMeta: a step of a pipe that knows its place, and an item with what belongs to it beside
 it. LimitItem, YieldMapItem: what the last step must know of the steps before it, so that state never runs ahead of
-rows. Replaced by: a hook of dlt's between the last filter and the writer.
+rows. ForkPipe: what gives the rows to a transformer, too. Replaced by: a hook of dlt's between the last filter and
+the writer.
 
 NotResolved: keeps dlt from looking for an argument such as `rows` in the environment. Replaced by: a documented one.
 
@@ -80,6 +85,24 @@ def load_package() -> Any:
         return dlt.current.load_package_state()
     except CurrentLoadPackageStateNotAvailable:
         return None
+
+
+def is_loaded(pipe: Any, step: type) -> bool:
+    """Returns whether dlt is about to write what a pipe yields that has a step of this class; False in a preview.
+
+    Why: what a transformer or another resource reads is theirs to write. A ledger beside it would be taken for rows,
+    and say that they are stored. Replaced by: a documented way to ask which resource is read.
+    """
+    try:
+        dlt.current.pipe()
+    except ResourceNameNotAvailable:
+        pass
+    else:
+        return False  # another pipe reads this one
+    if load_package() is None:
+        return False
+    found = dlt.current.source().resources.selected.get(pipe.name)
+    return found is not None and any(isinstance(one, step) for one in found._pipe.steps)
 
 
 def incremental_of(step: Any) -> Any:

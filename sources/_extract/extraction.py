@@ -25,6 +25,8 @@ from gapless.sources._schema.destination_limits import storage_check
 
 LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
+STATE_TABLE = "table"
+"""Key of a resource's state: the table that it speaks of, if a user named it."""
 
 
 ACCOUNTS = "accounts"
@@ -79,6 +81,11 @@ class Extraction:
         given = resource_table if resource_table not in (None, table.name) else None
         return replace(table, name=given or self.prefix + table.name)
 
+    def state_of(self, plain: Table, named: Table, state: State) -> State:
+        """Returns a resource's stored state as it holds for the table `named`; `plain` is the resource's own."""
+        speaks_of = state.get(STATE_TABLE, self.table(plain).name)
+        return {} if self.fresh or speaks_of != named.name else dict(state)
+
     def disposition(self, table: Table) -> Any:
         """Returns dlt's write disposition for a table of ours; the records' own may be set by the user, too."""
         if self.replaces and table.model is not Run:
@@ -108,11 +115,14 @@ class Extractions:
         self._account = account
         self._current: Extraction | None = None
 
-    def begin(self) -> Extraction:
-        """Returns the extraction that is going on. Raises ValueError for what cannot be loaded rightly."""
-        package = load_package()
-        if package is None:
+    def begin(self, loaded: bool = True) -> Extraction:
+        """Returns the extraction that is going on. Raises ValueError for what cannot be loaded rightly.
+
+        Without `loaded` it is a preview: nothing is kept of what is read.
+        """
+        if not loaded:
             return Extraction(None, Session(), EmptyLedger())
+        package = load_package()
         load_id, current = package["load_id"], self._current
         if current is None or current.load_id != load_id:
             goes_on = current is not None and self._given is not None and not self._given.done
@@ -188,11 +198,13 @@ def disposition_of(resource: Any) -> str:
     """Returns the word for how a resource is written. Raises ValueError for one that would not be right."""
     given = resource.write_disposition
     word = str(given["disposition"] if isinstance(given, dict) else given)
-    if word in ("append", "skip"):
+    refused = "scd2" if isinstance(given, dict) and given.get("strategy") == "scd2" else word
+    if refused in ("append", "skip", "scd2"):
         remedy = "leave write_disposition out: merge is the default"
         why = {
             "append": "a record that is read again, as in the look-back, would be there twice",
             "skip": "dlt would extract the rows and then fail to load them",
-        }[word]
-        raise ValueError(f"{resource.name}: write_disposition={word!r} is refused, because {why}; {remedy}")
+            "scd2": "it retires all rows that a load does not bring, and a load brings only what is new",
+        }[refused]
+        raise ValueError(f"{resource.name}: write_disposition={refused!r} is refused, because {why}; {remedy}")
     return word

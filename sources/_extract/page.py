@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from time import sleep
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -29,12 +30,14 @@ class Page:
 class Mark:
     """Stands beside a page's rows. Weakly referenced: when nobody holds it, the page was filtered out."""
 
-    __slots__ = ("__weakref__", "columns", "derived", "journal", "number")
+    __slots__ = ("__weakref__", "as_rows", "columns", "derived", "journal", "number")
 
     def __init__(self, journal: Journal, number: int | None, derived: list[Batch]) -> None:
         self.journal, self.number, self.derived = journal, number, derived
         self.columns: ArrowRows | None = None
         """The page's rows and all below them; None: they were not converted for a user's step."""
+        self.as_rows = False
+        """Whether a user's step sees nested rows; otherwise it sees Arrow tables."""
 
 
 @dataclass
@@ -69,8 +72,12 @@ class Journal:
             entry.parents = Counter(parents)
 
 
-def items(journal: Journal, steps: Iterable[LoadItem]) -> Iterator[Any]:
-    """Yields one item for each page, and an end: an empty list, which passes all filters and maps of dlt."""
+def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool) -> Iterator[Any]:
+    """Yields one item for each page, and an end: an empty list, which passes all filters and maps of dlt.
+
+    The end comes after all pages, also if a step takes them apart or works in the background. Not if the pipe is
+    `limited`, because a limit counts all items: then the last step looks which pages are whole.
+    """
     table, ledger = journal.table, {one.model for one in LEDGER}
     for step in _pages(steps, table):
         batches = [batch for batch in step.batches if batch.records]
@@ -81,7 +88,14 @@ def items(journal: Journal, steps: Iterable[LoadItem]) -> Iterator[Any]:
         journal.entries.append(
             Entry(ref(mark), [batch for batch in others if batch.table.model in ledger], step.state)
         )
-        yield DataItemWithMeta(mark, Page(table, records))
+        page = DataItemWithMeta(mark, Page(table, records))
+        del mark
+        yield page
+        del page
+    # dlt takes turns: rows of a page that a step takes apart, or holds in the background, may be still to come.
+    while not limited and any(entry is not None and entry.mark() is not None for entry in journal.entries):
+        yield DataItemWithMeta(None, [])
+        sleep(0.001)
     yield DataItemWithMeta(Mark(journal, None, []), [])
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
+from gapless.sources._dlt.internals import LimitItem, is_loaded
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import Extraction, Extractions, disposition_of
 from gapless.sources._extract.hints import SOURCE_HINT, columns, shapes
 from gapless.sources._extract.page import Journal, items
-from gapless.sources._extract.steps import Settle, ToColumns
+from gapless.sources._extract.steps import Settle, ToColumns, extraction_of
 from gapless.sources._extract.write_strategy import Arrows
 from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import Ledger
@@ -44,20 +45,24 @@ def stream_resource(
     start: Start,
     to_arrow: ToArrow = to_arrow,
     *,
-    begin: Callable[[], Extraction] | None = None,
+    begin: Callable[[bool], Extraction] | None = None,
     derived: tuple[Table, ...] = (),
     column: str | None = None,
     rows: bool = False,
 ) -> DltResource:
     """Returns a resource with one item for each page of `table`, and with all that must be loaded together with it.
 
-    `begin` begins the extraction in dlt's own thread. `column` names the column with the id of a record's parent.
-    `rows` yields nested rows instead of Arrow tables.
+    `begin` begins the extraction in dlt's own thread, or a preview if it gets False. `column` names the column with
+    the id of a record's parent. `rows` yields nested rows instead of Arrow tables.
     """
     records = table.name == extractions.main
 
+    def begun(pipe: Any) -> Extraction:
+        return (begin or extractions.begin)(is_loaded(pipe, Settle))
+
     def read() -> Iterator[Any]:
-        extraction = (begin or extractions.begin)()
+        pipe: Any = dlt.current.pipe()
+        extraction, limited = extraction_of(pipe), any(isinstance(step, LimitItem) for step in pipe.steps)
         session, named = extraction.session, table
         if extraction.load_id is not None:
             resource = dlt.current.resource()
@@ -67,7 +72,7 @@ def stream_resource(
         steps = session.load_items(named.name, lambda: start(extraction, named))
         extraction.readers += 1
         try:
-            yield from items(Journal(extraction, named, extractions.main, column or ""), steps)
+            yield from items(Journal(extraction, named, extractions.main, column or ""), steps, limited=limited)
         finally:
             extraction.readers -= 1
             if extraction.own_session:
@@ -83,7 +88,7 @@ def stream_resource(
         columns=columns(table.schema),
     )
     resource.apply_hints(additional_table_hints={SOURCE_HINT: extractions.source})
-    first, last = ToColumns(begin or extractions.begin, to_arrow, rows), Settle(derived, to_arrow, records)
+    first, last = ToColumns(begun, to_arrow, rows), Settle(derived, to_arrow, records)
     return resource.add_step(first).add_step(last)
 
 

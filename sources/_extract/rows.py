@@ -59,12 +59,27 @@ def _get(row: Row, path: Sequence[str]) -> Any:
     return row
 
 
+class JsonText(str):
+    """JSON that stays a text, because a number in it would change."""
+
+
 def _parsed(text: str) -> Any:
     """Returns JSON as Python values, or the text itself if a number in it would change."""
     try:
         return json.loads(text, parse_float=_exact)
     except ValueError:
-        return text
+        return JsonText(text)
+
+
+def _json_cell(value: Any) -> Any:
+    """Returns a JSON value as dlt takes it; what is no object or list as JSON text in JSON text.
+
+    dlt reads a text for a JSON column as JSON and writes what it finds as it is. It would put a number into a column
+    of another name.
+    """
+    if value is None or isinstance(value, dict | list):
+        return value
+    return json.dumps(value if isinstance(value, JsonText) else json.dumps(value))
 
 
 def _exact(digits: str) -> float:
@@ -72,6 +87,18 @@ def _exact(digits: str) -> float:
     if Decimal(digits) != Decimal(repr(number)):
         raise ValueError(f"{digits} is no double")
     return number
+
+
+def _replace(row: Row, path: Sequence[str]) -> None:
+    """Makes the value at a path a JSON cell, if it is there; objects on the way are copied."""
+    for name in path[:-1]:
+        if not isinstance(row.get(name), dict):
+            return
+        inner = dict(row[name])
+        row[name] = inner
+        row = inner
+    if path[-1] in row:
+        row[path[-1]] = _json_cell(row[path[-1]])
 
 
 def with_keys(rows: Iterable[Row], table: Table, load_id: str, written: set[str]) -> list[Row]:
@@ -89,6 +116,9 @@ def with_keys(rows: Iterable[Row], table: Table, load_id: str, written: set[str]
 def _keyed(row: Row, schema: TableSchema, own: Row, root: str, load_id: str) -> Row:
     """Returns a row with its keys, and with those of all rows below it; dlt leaves a row alone that has an id."""
     keyed, key = {**row, **own}, own[ROW_ID]
+    for column in schema.columns:
+        if column.data_type == "json":
+            _replace(keyed, column.name.split("__") if len(column.path) > 1 else [column.name])
     for child in schema.children:
         *path, name = child.name.removeprefix(f"{schema.name}__").split("__")
         holder = keyed

@@ -124,7 +124,7 @@ class Resources:
         def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
             context = context_of(extraction)
             if extraction.load_id is not None:
-                context.state = {} if extraction.fresh else dict(dlt.current.resource_state())
+                context.state = extraction.state_of(stream.table, table, dlt.current.resource_state())
                 context.bound(bounds(dlt.current.resource(), stream.table.time_column))
             parents = stream.parents and replace(stream.parents, table=extraction.table(stream.parents.table))
             return stream.named(table, parents).steps(context)
@@ -141,8 +141,8 @@ class Resources:
         )
         return [made]
 
-    def _begin(self) -> Extraction:
-        extraction = self._extractions.begin()
+    def _begin(self, loaded: bool) -> Extraction:
+        extraction = self._extractions.begin(loaded)
         if extraction.context is None:
             values = self._values
             extraction.session.client = self._client

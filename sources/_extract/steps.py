@@ -8,7 +8,8 @@ full, the ledger and the state. So neither can say more than the rows that are l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
+from itertools import product
 from typing import Any, ClassVar
 
 import dlt
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from gapless.sources._dlt.internals import (
     DataItemWithMeta,
+    ForkPipe,
     ItemTransform,
     LimitItem,
     YieldMapItem,
@@ -23,7 +25,7 @@ from gapless.sources._dlt.internals import (
 )
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.extraction import LEDGER
+from gapless.sources._extract.extraction import LEDGER, STATE_TABLE, Extraction
 from gapless.sources._extract.page import Journal, Mark, Page
 from gapless.sources._extract.rows import Row, nested_rows, with_keys
 from gapless.sources._extract.writer import Writer
@@ -40,15 +42,17 @@ FLUSH_ROWS = 5_000
 class ToColumns(ItemTransform[Any, Any]):
     """Turns pages into Arrow tables or nested rows, if a user's step or a preview needs them."""
 
-    def __init__(self, begin: Callable[[], object], to_arrow: ToArrow, rows: bool) -> None:
+    def __init__(self, begin: Callable[[Any], Extraction], to_arrow: ToArrow, rows: bool) -> None:
         super().__init__(lambda item: item)
         self._begin, self._to_arrow, self._rows, self._needed = begin, to_arrow, rows, rows
+        self.extraction: Extraction | None = None
+        """Set once the step is bound."""
 
     def bind(self, pipe: Any) -> ToColumns:
         """Returns the step for one run of a pipe, and begins the extraction. Raises what that raises."""
         # Here and not where pages are read: that may be another thread, in which dlt cannot resolve settings.
-        self._begin()
         bound = ToColumns(self._begin, self._to_arrow, self._rows)
+        bound.extraction = self._begin(pipe)
         ours = (ToColumns, Settle, LimitItem)
         others = [step for step in pipe.steps[1:] if not isinstance(step, ours)]
         counts = any(isinstance(step, LimitItem) and step.count_rows for step in pipe.steps)
@@ -64,9 +68,17 @@ class ToColumns(ItemTransform[Any, Any]):
         assert meta.number is not None
         meta.columns = self._to_arrow(item.table, item.records)
         meta.journal.count(item, meta.number)
+        meta.as_rows = self._rows
         if self._rows:
             return DataItemWithMeta(meta, nested_rows(item.table.schema, meta.columns))
         return DataItemWithMeta(meta, pa.Table.from_batches([meta.columns.rows[item.table.name]]))
+
+
+def extraction_of(pipe: Any) -> Extraction:
+    """Returns the extraction that began when this pipe of ours was bound."""
+    (found,) = [step.extraction for step in pipe.steps if isinstance(step, ToColumns)]
+    assert found
+    return found
 
 
 class Settle(ItemTransform[Any, Any]):
@@ -87,11 +99,16 @@ class Settle(ItemTransform[Any, Any]):
         self._writer: Writer | None = None
 
     def bind(self, pipe: Any) -> Settle:
-        """Returns the step for one run of a pipe. Raises ValueError for a limit of 0."""
+        """Returns the step for one run of a pipe. Raises ValueError for a limit of 0 or a transformer."""
         bound = Settle(self._derived, self._to_arrow, self._records)
         bound._limit = next((step for step in pipe.steps if isinstance(step, LimitItem)), None)
         if bound._limit and bound._limit.max_items == 0:
             raise ValueError(f"{pipe.name}: add_limit(0) reads nothing; give at least 1, or leave the limit out")
+        if any(isinstance(step, ForkPipe) and step.has_pipe(pipe) for step in pipe.steps):
+            raise ValueError(
+                f"{pipe.name}: one resource cannot be loaded and feed a transformer at once; give the transformer a"
+                f" second source: pipeline.run([source(), source().resources[{pipe.name!r}] | transformer])"
+            )
         # Rows of a page that is taken apart can be cut by the limit.
         bound._tears = any(isinstance(step, YieldMapItem) for step in pipe.steps)
         for incremental in filter(None, map(incremental_of, pipe.steps)):
@@ -102,7 +119,7 @@ class Settle(ItemTransform[Any, Any]):
     def __call__(self, item: Any, meta: Any = None) -> Any:
         """Returns what dlt must write now, None if that is nothing yet."""
         if not isinstance(meta, Mark):
-            return item
+            return None if isinstance(item, list) and not item else item
         journal = meta.journal
         if journal.extraction.load_id is None:
             # The end of a preview, and pages without rows, are nothing to look at.
@@ -110,13 +127,15 @@ class Settle(ItemTransform[Any, Any]):
         if self._ended:
             return None
         if meta.number is None:
-            return self._end(journal, len(journal.entries), stopped=False)
+            self._take(journal, len(journal.entries), stopped=self._limit is not None)
+            return self._end(journal)
         self._add(item, meta)
         # A page that is taken apart may still have rows to come.
         end = meta.number if self._tears else max(self._came) + 1
-        if self._limit and self._limit.exhausted:
-            return self._end(journal, end, stopped=True)
+        # At once: a page that is still on its way looks like a filtered one as soon as the limit has dropped it.
         self._take(journal, end, stopped=True)
+        if self._limit and self._limit.exhausted:
+            return self._end(journal)
         full = self._package.waiting(journal.table) + len(self._rows) >= FLUSH_ROWS
         return self._flush(journal) if full else None
 
@@ -131,13 +150,21 @@ class Settle(ItemTransform[Any, Any]):
             return
         assert mark.columns is not None
         if isinstance(item, pa.Table | pa.RecordBatch):
+            _need(item.column_names, ROW_ID, table)
             ids = item.column(ROW_ID).to_pylist()
             below = without(table.name, mark.columns, {*mark.columns.ids}.difference(ids))
             for root in item.combine_chunks().to_batches() if isinstance(item, pa.Table) else [item]:
                 self._package.add_columns(table, ArrowRows(ids, {**below, table.name: root}))
             parents = item.column(column).to_pylist() if column in item.column_names else [""] * item.num_rows
+        elif not mark.as_rows:
+            raise TypeError(
+                f"{table.name}: a step made {type(item).__name__} of an Arrow table, which would part the rows"
+                " from those below them; build the source with rows=True for steps that work on rows"
+            )
         else:
-            rows = item if isinstance(item, list) else [item]
+            rows = [row for row in (item if isinstance(item, list) else [item]) if row is not None]
+            for row, name in product(rows, table.key):
+                _need(row, name, table)
             self._rows += rows
             ids = [digest(*(row[name] for name in table.key)) for row in rows]
             parents = [row.get(column, "") if column else "" for row in rows]
@@ -152,8 +179,9 @@ class Settle(ItemTransform[Any, Any]):
         while self._next < end:
             entry = journal.entries[self._next]
             assert entry is not None
-            # A step that works in the background may hold an earlier page, which a limit will drop.
-            if stopped and self._next not in self._came and entry.mark() is not None:
+            # A step may hold an earlier page, or rows of it, that a limit will drop.
+            held, came = entry.mark() is not None, self._next in self._came and not self._tears
+            if stopped and held and not came:
                 return
             self._read.update(entry.parents)
             for batch in entry.ledger:
@@ -182,13 +210,12 @@ class Settle(ItemTransform[Any, Any]):
     def _filtered_before() -> int:
         return int(dlt.current.resource_state().get(FILTERED, 0))
 
-    def _end(self, journal: Journal, end: int, *, stopped: bool) -> Iterator[Any]:
+    def _end(self, journal: Journal) -> Iterator[Any]:
         """Yields what is left, then the ledger of the pages that came; sets the state that they lead to."""
         self._ended, writer = True, self._writer_of(journal)
         yield from self._flush(journal)
-        self._take(journal, end, stopped=stopped)
         filtered = self._filtered_before() + sum((self._read - self._kept).values())
-        self._set_state(filtered)
+        self._set_state(journal, filtered)
         listings = [row.model_copy(update={FILTERED: filtered or None}) for row in self._listings.values()]
         self._package.add(Batch(COVERAGE, listings))
         for table in (*self._derived, *LEDGER):
@@ -201,13 +228,15 @@ class Settle(ItemTransform[Any, Any]):
             dlt.current.source_schema().tables[name]["resource"] = journal.owner
         journal.extraction.report()
 
-    def _set_state(self, filtered: int) -> None:
+    def _set_state(self, journal: Journal, filtered: int) -> None:
         state = dlt.current.resource_state()
         if self._state is not None:
             # dlt keeps a reference to this dictionary, so it is changed in place.
             of_dlt = {key: value for key, value in state.items() if key == INCREMENTAL}
             state.clear()
             state.update({**self._state, **of_dlt})
+            if journal.table.name != journal.extraction.prefix + journal.owner:
+                state[STATE_TABLE] = journal.table.name
         if filtered:
             state[FILTERED] = filtered
 
@@ -223,3 +252,8 @@ class Settle(ItemTransform[Any, Any]):
     def _writer_of(self, journal: Journal) -> Writer:
         self._writer = self._writer or Writer(journal.extraction, journal.table)
         return self._writer
+
+
+def _need(names: Container[str], name: str, table: Table) -> None:
+    if name not in names:
+        raise ValueError(f"{table.name}: a step removed {name!r}, which tells one record from another; keep it")

@@ -50,8 +50,9 @@ class User:
         return int(found)
 
     def tables(self, name: str = "mine") -> set[str]:
-        where = f"where schema_name = '{self.subject.name}'"
-        return {table for (table,) in self.sql(f"select table_name from duckdb_tables() {where}", name)}
+        query = f"select table_name from duckdb_tables() where schema_name = '{self.subject.name}'"
+        with duckdb.connect(str(self.file(name)), read_only=True) as db:
+            return {table for (table,) in db.execute(query).fetchall()}
 
     def differences(self, truth: Truth | None = None, name: str = "mine") -> list[str]:
         """All in which the dataset differs from what the vendor has, rows without a parent included."""

@@ -106,6 +106,7 @@ async def _later(item: Any) -> Any:
 
 
 def _in_the_background(user: User, mine: Any, source: Any, chance: random.Random) -> None:
+    source = user.source()  # of a list of rows dlt makes a list of coroutines
     source.resources[user.subject.main].add_map(_later).add_limit(chance.randint(1, 4))
     mine.run(source)
 

@@ -168,6 +168,44 @@ def test_the_last_step_of_a_pipe() -> None:
 
 
 @canary(
+    "dlt.extract.pipe.ForkPipe", "dlt.common.exceptions.ResourceNameNotAvailable",
+    breaks="a transformer, or a resource that reads ours, would get the ledger as rows (_extract/resource.py).",
+)  # fmt: skip
+def test_who_reads_a_resource(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """A step sees when it is bound whether its rows are written, go to a transformer, or to another resource."""
+    from gapless.sources._dlt.internals import ForkPipe, ItemTransform, is_loaded
+
+    seen: list[Any] = []
+
+    class Last(ItemTransform[Any, Any]):
+        def __init__(self) -> None:
+            super().__init__(lambda item: item)
+
+        def bind(self, pipe: Any) -> Any:
+            both = any(isinstance(step, ForkPipe) and step.has_pipe(pipe) for step in pipe.steps)
+            seen.append((is_loaded(pipe, Last), both))
+            return self
+
+        def __call__(self, item: Any, meta: Any = None) -> Any:
+            return item
+
+    def numbers() -> Any:
+        return dlt.resource([1], name="numbers").add_step(Last())
+
+    def within() -> Iterator[Any]:
+        yield from numbers()
+
+    double = dlt.transformer(lambda n: n * 2, name="double")
+    mine, whole = pipeline(db, tmp_path), numbers()
+    list(numbers())
+    mine.run(numbers())
+    mine.run(numbers() | double)
+    mine.run([whole, whole | double])
+    mine.run(dlt.resource(within, name="within"))
+    assert seen == [(False, False), (True, False), (False, False), *2 * [(True, True)], (False, False)]
+
+
+@canary(
     "dlt.common.configuration.specs.base_configuration.NotResolved",
     breaks="`rows`, `lag` and `initial_value` of a source would be read from the environment of whoever runs it.",
 )
