@@ -87,11 +87,13 @@ def _server() -> str:
     """Returns the address of this process's warm one, which ends with it."""
     folder = tempfile.mkdtemp(prefix="warm-", dir=os.environ.get(FOLDER))  # removed with what all workers share
     address = f"{folder}/socket"
+    # It outlives the test that starts it, whose settings are not those of the others.
+    neutral = {name: value for name, value in os.environ.items() if not name.startswith("GAPLESS_")}
     paths = [str(ROOT), str(ROOT / ".ci" / "import")]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.warm_server", address],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        env={**neutral, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
