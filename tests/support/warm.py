@@ -20,6 +20,8 @@ from typing import Any
 from tests.support.shared import FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
+OF_A_TEST = {"GAPLESS_SOURCES", "DLT_PROJECT_DIR"}
+"""Settings that name sources."""
 
 
 class Popen(subprocess.Popen[str]):
@@ -88,7 +90,7 @@ def _server() -> str:
     folder = tempfile.mkdtemp(prefix="warm-", dir=os.environ.get(FOLDER))  # removed with what all workers share
     address = f"{folder}/socket"
     # It outlives the test that starts it, whose settings are not those of the others.
-    neutral = {name: value for name, value in os.environ.items() if not name.startswith("GAPLESS_")}
+    neutral = {name: value for name, value in os.environ.items() if name not in OF_A_TEST}
     paths = [str(ROOT), str(ROOT / ".ci" / "import")]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.warm_server", address],
