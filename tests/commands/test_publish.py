@@ -76,8 +76,9 @@ def test_the_copy_is_the_file(world: Begin, tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         told, copy = json.loads(done.stdout), tmp_path / name
         assert (told["published"], told["bytes"]) == (str(copy), copy.stat().st_size)
-        assert contents(copy) == held
+        assert asked(copy) == asked("gapless.duckdb")
         assert copy.stat().st_mode & 0o222 == 0
+    assert contents(tmp_path / "a copy's.file") == held
 
 
 def test_after_every_sync(world: Begin, tmp_path: Path) -> None:
