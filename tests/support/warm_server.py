@@ -127,9 +127,8 @@ def _child(order: dict[str, Any], streams: list[int]) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         time.tzset()
-        signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # a shell's background job ignores it, and so do its children
+        # A shell's background job ignores it, and so do all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _register()
         tempfile.tempdir = None
         gc.disable()  # short-lived, and touching every object would copy every page
