@@ -65,6 +65,8 @@ def test_for_ever(subject: Subject, world: Begin) -> None:
 @pytest.mark.parametrize("skip", range(6))
 def test_at_any_page(subject: Subject, world: Begin, how: Bend, skip: int) -> None:
     """As `test_once`, wherever it happens, also in the sync after the first."""
+    if skip == 0 and how is CUT and not subject.tells_total:
+        pytest.skip("a first page that is smaller than the vendor documents cannot be told from the only one")
     here = world(subject.filled(9, 48))
     bend(here, subject, how, skip=skip, times=2 if subject.tells_total else 1)
     here.may_not_fire()
