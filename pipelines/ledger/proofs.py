@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gapless.pipelines.destinations.reader import Reader
 from gapless.sources._dlt.tables import LOADS, is_completed
 from gapless.sources._ledger.ledger import COVERAGE, is_reset
+from gapless.sources._ledger.markers import is_closed
 
 Interval = list[str | None]
 """[from, to] as ISO 8601 texts; a from of None is the beginning of history."""
@@ -42,8 +43,8 @@ class Proof(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Returns whether the vendor does not have the parent any more."""
-        return bool(self.error) and not self.failures
+        """Returns whether the vendor does not list the parent any more."""
+        return is_closed(self.error, self.failures)
 
 
 def read_proofs(reader: Reader, dataset: str, stream: str | None = None) -> list[Proof] | None:

@@ -98,7 +98,7 @@ def test_a_first_sync_has_all(okta: Begin) -> None:
     """Every event with its targets, over as many pages as there are, by the vendor's links."""
     here = okta(filled(40))
     here.complete()
-    assert len(here.fake.requests) == 10
+    assert len(here.fake.requests) == 10 + 1  # the last page is a full one, so it is asked whether it is the last
     assert whole(here)
 
 
