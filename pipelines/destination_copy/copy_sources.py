@@ -17,10 +17,12 @@ from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, note_row_counts
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._extract.resource import shapes
+from gapless.sources._ledger.session import Failure
 from gapless.sources._schema.privacy import Privacy
 
 
@@ -67,6 +69,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
     )
     try:
         _require_synced(db, source.name)
+        before = find_lost_rows(pipeline, source, must_count=False)
         # Package by package, so that a copy that breaks off continues after the last one.
         while not dataset.done:
             there.check()
@@ -74,8 +77,9 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
             count(outcome, pipeline)
         # After the rows: a letter may go only when its record is there.
         dataset.delete_resolved(pipeline)
-        outcome.failures = dataset.failures
-        outcome.outcome = "partial" if dataset.failures else "complete"
+        outcome.failures = [*dataset.failures, *map(Failure, describe_lost_rows(source, before.lost))]
+        note_row_counts(pipeline, source, before)
+        outcome.outcome = "partial" if outcome.failures else "complete"
     except Exception as error:
         if interrupted(error):
             raise KeyboardInterrupt from None

@@ -16,7 +16,7 @@ from gapless.sources._incremental.listing import CursorPage, ListedPage, ListedP
 from gapless.sources._incremental.newest_first import newest_first
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
-from gapless.sources._ledger.ledger import COVERAGE, Coverage
+from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page, WalkState
 from gapless.sources._ledger.window import EVERYTHING, Window
@@ -91,7 +91,10 @@ class Feed:
     def _newest(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
         """Yields what is new since the last sync, then what an interrupted sync did not reach."""
         session, initial = sync.session, sync.initial
-        progress = WalkState.from_json(sync.state).back_to(initial)
+        proof = sync.ledger.coverage(self.table.name).get("")
+        # Without a proof, or with one that was set back, nothing shows that what the state says was read is here.
+        proven = proof is not None and not is_reset(proof.covered_to)
+        progress = WalkState.from_json(sync.state if proven else {}).back_to(initial)
         from_nothing = progress.newest is None
         pages = partial(self._pages, sync, None)
         for page in newest_first(pages, progress, lag=sync.lag, now=session.now(), filtered=self.by_time):
