@@ -127,6 +127,7 @@ def _destination(destination: str) -> Iterator[Check]:
             with target.opened(), target.backend.guarded(target.shard):
                 missing = [] if target.appends else list(probe.damaged(target))
                 whole = [name for name in probe.synced_datasets(target) if name not in dict(missing)]
+                changed = list(probe.changed_policies(target, whole))
                 probe.write_and_roll_back(target, str(folder), whole)
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
@@ -145,6 +146,9 @@ def _destination(destination: str) -> Iterator[Check]:
         where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."
         yield Check(f"{name} tables", "fail", str(damage), remedy)
+    for name in changed:
+        remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
+        yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
     yield Check("lock", "ok", "free")
 
 

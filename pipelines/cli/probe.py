@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.structure import Damage, damages
 from gapless.sources import SOURCES
 
@@ -33,6 +34,12 @@ def damaged(target: Target) -> Iterator[tuple[str, Damage]]:
     with reading(target) as reader:
         for source in SOURCES.values():
             yield from ((source.name, damage) for damage in damages(reader, source))
+
+
+def changed_policies(target: Target, datasets: list[str]) -> Iterator[str]:
+    """Yields the datasets whose older rows were written under another privacy policy."""
+    with reading(target) as reader:
+        yield from (name for name in datasets if policy_changed(reader, SOURCES[name]))
 
 
 def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> None:

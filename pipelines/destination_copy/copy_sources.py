@@ -16,14 +16,13 @@ import duckdb
 from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
+from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, note_row_counts
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
-from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.session import Failure
-from gapless.sources._schema.privacy import Privacy
 
 
 def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], None]) -> Iterator[Outcome]:
@@ -63,7 +62,7 @@ def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
 def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
     """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC))
-    dataset = FileDataset(source, db, _policy(source))
+    dataset = FileDataset(source, db, configured_policy(source))
     pipeline = dlt.pipeline(
         source.name, pipelines_dir=folder, destination=there.dlt_destination, dataset_name=source.name
     )
@@ -88,16 +87,3 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         outcome.finished_at = datetime.now(UTC)
         pipeline.deactivate()
     return outcome
-
-
-def _policy(source: Source) -> Privacy:
-    """Returns the privacy policy of today's settings, which dlt looks up in three sections."""
-    name, setting = source.name, f"{source.name}_privacy"
-    # The order in which dlt itself looks, from the most specific section on.
-    sections = (f"sources.{name}.", "sources.", "")
-    text = next(filter(None, (dlt.config.get(f"{section}{setting}") for section in sections)), None)
-    key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in sections)), None)
-    try:
-        return Privacy.parse(text, key, [*shapes(source.tables)], setting.upper())
-    except ValueError as error:
-        raise WrongSettings(f"{name}: {error}") from None

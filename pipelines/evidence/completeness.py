@@ -57,8 +57,8 @@ def assess(
 def left_open(reader: Reader, source: Source, shard_has: Callable[[str], bool]) -> Iterator[Gap]:
     """Yields what a sync of everything new leaves open, of the parents of its shard."""
     ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
-    for gap in (*ledger.intervals(), *ledger.parents(), *ledger.letters()):
-        if shard_has(gap.parent):
+    for gap in (*ledger.intervals(), *ledger.parents(), *ledger.letters(), *ledger.policy()):
+        if not gap.parent or shard_has(gap.parent):
             yield gap
 
 

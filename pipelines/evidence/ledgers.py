@@ -10,6 +10,7 @@ from itertools import takewhile
 
 from gapless.pipelines.destinations.reader import Reader, Rows
 from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.stored_state import backfills
 from gapless.sources import Source
@@ -37,6 +38,7 @@ class LedgerGaps:
             partial(self.stale, max_age),
             self.shards,
             self.backfills,
+            self.policy,
         ]
 
     def _rows(self, select: str, *tables: str) -> Rows:
@@ -177,6 +179,12 @@ class LedgerGaps:
             if str(Shard(number, of)) not in done:
                 why = f"shard {number}/{of} has not run: its parents are not even listed"
                 yield self._gap("shard", why, f"sync {self._source.name} --shard {number}/{of}")
+
+    def policy(self) -> Iterator[Gap]:
+        """Yields a gap when the privacy policy is another one than that under which older rows were written."""
+        if policy_changed(self._reader, self._source):
+            why = f"{self._source.name.upper()}_PRIVACY was changed: older rows are as another policy left them"
+            yield self._gap("privacy", why, self._commands.reset)
 
     def backfills(self) -> Iterator[Gap]:
         """Yields the backfills that began and are not done."""

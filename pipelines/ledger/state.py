@@ -26,7 +26,7 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import ACCOUNTS
 from gapless.sources._extract.resource import shapes, tree_resource
-from gapless.sources._ledger.backfill_state import STATE
+from gapless.sources._ledger.backfill_state import POLICIES, STATE
 from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
 from gapless.sources._ledger.ledger import Coverage as ProofRow
 from gapless.sources._ledger.session import LoadItem
@@ -184,7 +184,7 @@ def _change(
     def steps(ledger: Ledger, state: State) -> Iterator[LoadItem]:
         nonlocal changed
         if whole:
-            for key in (STATE, ACCOUNTS):
+            for key in (STATE, ACCOUNTS, POLICIES):
                 dlt.current.source_state().pop(key, None)
         for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()

@@ -19,6 +19,8 @@ from gapless.sources._ledger.window import Window
 
 STATE = "backfills"
 """The key in a source's state that holds the progress, by window."""
+POLICIES = "privacy"
+"""The key in a source's state that holds the marks of the privacy policies under which its rows were written."""
 
 
 def window_key(window: Window) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from gapless.pipelines.cli.probe import changed_policies
+from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import interrupted
 from gapless.sources import SOURCES
 from tests.contract.commands import change, document, fill, gapless, gaps, lose
@@ -107,6 +109,20 @@ def test_how_old_a_check_may_be(subject: Subject, synced: World) -> None:
     told = gaps("--max-age", "2h")
     assert [(gap["kind"], "--max-age" in gap["why"]) for gap in told] == [("stale", True)]
     assert gapless("gaps", "--max-age", "soon").exit_code == 2
+
+
+@of(NAMES[0])
+def test_a_privacy_policy_that_was_changed(subject: Subject, synced: World) -> None:
+    """Older rows stay as they are: `gaps`, `doctor` and the next sync say so, until all was read again."""
+    column = subject._column(subject.text)
+    synced.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=drop"})
+    told = gaps()
+    assert [gap["kind"] for gap in told] == ["privacy"]
+    assert synced.sync().outcome == "partial"
+    assert [*changed_policies(Target.find("duckdb"), [subject.name])] == [subject.name]  # as the doctor has it
+    fill(told)
+    assert synced.sql(f"select count({column}) from {subject.main}") == [(0,)]
+    synced.complete()
 
 
 def test_ctrl_c_is_no_failure() -> None:

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "pipelines.redaction": "sources | errors destinations",
     "pipelines.json_logs": "| redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
-    "pipelines.evidence": "sources _dlt _ledger _extract | errors destinations",
+    "pipelines.evidence": "sources _dlt _schema _ledger _extract | errors destinations",
     "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
     "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
     "pipelines.verify": (
