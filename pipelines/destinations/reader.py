@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import dlt
     from duckdb import DuckDBPyConnection
 
-    from gapless.sources._dlt.types import SqlClient
 
 Rows = list[tuple[Any, ...]]
 """Any, as a cell has the type of its column, which the query decides."""

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
-import httpx
+import httpx2 as httpx
 import psycopg2
 import pytest
 from typer.testing import CliRunner
