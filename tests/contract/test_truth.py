@@ -12,15 +12,15 @@ from gapless.pipelines.cli.probe import changed_policies
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import interrupted
 from gapless.sources import SOURCES
-from tests.contract.commands import change, document, fill, gapless, gaps, lose
+from tests.contract.commands import document, fill, gapless, gaps, lose
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.support.world import World
 
 
-def status(name: str) -> dict[str, Any]:
+def status(here: World) -> dict[str, Any]:
     """What `gapless status` says of one source."""
-    found: dict[str, Any] = json.loads(gapless("status", "--json").stdout)["sources"][name]
+    found: dict[str, Any] = json.loads(gapless(here, "status", "--json").stdout)["sources"][here.name]
     return found
 
 
@@ -29,15 +29,15 @@ def test_a_first_sync_that_failed(subject: Subject, world: Begin) -> None:
     """It leaves a trace: nobody calls a source complete that was never read."""
     here = world(subject.filled())
     here.fail_after(0, status=401)
-    assert gapless("sync", subject.name).exit_code == 1
-    told = gaps()
+    assert gapless(here, "sync", subject.name).exit_code == 1
+    told = gaps(here)
     assert [gap["kind"] for gap in told] == ["not asked"]
     assert told[0]["why"].startswith("never read, 1 round failed: ")
-    assert (status(subject.name)["complete"], gapless("verify", subject.name).exit_code) == (False, 1)
+    assert (status(here)["complete"], gapless(here, "verify", subject.name).exit_code) == (False, 1)
     here.mend()
-    assert document("verify", subject.name)["sources"][0]["unproven"]
-    fill(told)
-    assert status(subject.name)["complete"]
+    assert document(here, "verify", subject.name)["sources"][0]["unproven"]
+    fill(here, told)
+    assert status(here)["complete"]
     here.assert_exact()
 
 
@@ -47,23 +47,23 @@ def test_rounds_that_failed(subject: Subject, synced: World) -> None:
     synced.fail_after(0, status=401)
     for _ in range(2):
         assert synced.sync().outcome == "failed"
-    (told,) = gaps()
+    (told,) = gaps(synced)
     assert (told["kind"], "2 rounds failed: " in told["why"]) == ("not asked", True)
-    assert (told["since"] is not None, status(subject.name)["complete"]) == (True, False)
+    assert (told["since"] is not None, status(synced)["complete"]) == (True, False)
     synced.mend()
-    fill([told])
+    fill(synced, [told])
 
 
 @of(NAMES[-1])
 def test_no_proof_is_no_claim(subject: Subject, synced: World) -> None:
     """Without a row in the coverage nothing is complete, whatever else is here."""
-    change(synced, "delete from coverage")
-    found = document("verify", subject.name)
+    synced.database.change(synced.name, "delete from coverage")
+    found = document(synced, "verify", subject.name)
     assert (found["exit_code"], bool(found["sources"][0]["unproven"])) == (3, True)
-    assert not status(subject.name)["complete"]
-    told = gaps()
+    assert not status(synced)["complete"]
+    told = gaps(synced)
     assert {gap["kind"] for gap in told} == {"never asked"}
-    fill(told)
+    fill(synced, told)
     synced.assert_exact()
 
 
@@ -71,15 +71,15 @@ def test_no_proof_is_no_claim(subject: Subject, synced: World) -> None:
 def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
     """Also where nothing here shows a loss; it is one until the record is read again."""
     lose(synced, f"{subject.id_column} in (select min({subject.id_column}) from {subject.main})")
-    change(synced, "delete from runs")
-    assert gaps() == []
-    assert document("verify", subject.name, "--whole")["sources"][0]["missing"] == 1
-    told = gaps()
+    synced.database.change(synced.name, "delete from runs")
+    assert gaps(synced) == []
+    assert document(synced, "verify", subject.name, "--whole")["sources"][0]["missing"] == 1
+    told = gaps(synced)
     assert [(gap["kind"], gap["fill"]) for gap in told] == [
         ("dead letter", f"gapless verify {subject.name} --repair"),
     ]
-    assert not status(subject.name)["complete"]
-    fill(told)
+    assert not status(synced)["complete"]
+    fill(synced, told)
     synced.assert_exact()
 
 
@@ -96,19 +96,19 @@ def test_a_parent_that_fails_holds_the_proof_back(subject: Subject, synced: Worl
     stream = f"source = '{subject.name}' and stream = '{subject.main}'"
     rows = synced.sql(f"select covered_to, newest_covered_to from activity.freshness where {stream}")
     assert rows[0][0] == proven < rows[0][1]
-    assert status(subject.name)["coverage"][subject.main]["covered_to"] == proven.isoformat()
+    assert status(synced)["coverage"][subject.main]["covered_to"] == proven.isoformat()
     assert newer
 
 
 @of(NAMES[-1])
 def test_how_old_a_check_may_be(subject: Subject, synced: World) -> None:
     """With --max-age a source that was not read for longer is a gap; without it none."""
-    change(synced, "update coverage set last_checked_at = last_checked_at - interval '3 hours'")
-    assert gaps() == []
-    assert gaps("--max-age", "4h") == []
-    told = gaps("--max-age", "2h")
+    synced.database.change(synced.name, "update coverage set last_checked_at = last_checked_at - interval '3 hours'")
+    assert gaps(synced) == []
+    assert gaps(synced, "--max-age", "4h") == []
+    told = gaps(synced, "--max-age", "2h")
     assert [(gap["kind"], "--max-age" in gap["why"]) for gap in told] == [("stale", True)]
-    assert gapless("gaps", "--max-age", "soon").exit_code == 2
+    assert gapless(synced, "gaps", "--max-age", "soon").exit_code == 2
 
 
 @of(NAMES[0])
@@ -116,11 +116,11 @@ def test_a_privacy_policy_that_was_changed(subject: Subject, synced: World) -> N
     """Older rows stay as they are: `gaps`, `doctor` and the next sync say so, until all was read again."""
     column = subject._column(subject.text)
     synced.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=drop"})
-    told = gaps()
+    told = gaps(synced)
     assert [gap["kind"] for gap in told] == ["privacy"]
     assert synced.sync().outcome == "partial"
     assert [*changed_policies(Target.find("duckdb"), [subject.name])] == [subject.name]  # as the doctor has it
-    fill(told)
+    fill(synced, told)
     assert synced.sql(f"select count({column}) from {subject.main}") == [(0,)]
     synced.complete()
 
