@@ -24,7 +24,7 @@ from gapless.sources._incremental.listing import (
 from gapless.sources._incremental.newest_first import newest_first
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
-from gapless.sources._ledger.ledger import COVERAGE, Coverage
+from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
 from gapless.sources._ledger.markers import LOST
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import EVERYWHERE, Page, WalkState
@@ -109,7 +109,10 @@ class Feed:
         `absent` are records with a letter that the vendor does not find by id; the walk goes down to their places.
         """
         session, initial = sync.session, sync.initial
-        progress = WalkState.from_json(sync.state).back_to(initial)
+        proof = sync.ledger.coverage(self.table.name).get("")
+        # Without a proof, or with one that was set back, nothing shows that what the state says was read is here.
+        proven = proof is not None and not is_reset(proof.covered_to)
+        progress = WalkState.from_json(sync.state if proven else {}).back_to(initial)
         places = [letters.place(self.table.model, key) for key in absent]
         down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
         for page in self._walk(sync, progress, sync.lag, None, down_to):
