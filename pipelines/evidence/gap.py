@@ -57,6 +57,10 @@ class Commands:
         """Returns the command that compares with the vendor and reads again what is missing."""
         return f"verify {self.source.name} --repair"
 
+    def acknowledge(self, until: str) -> str:
+        """Returns the commands after which an interval that ends then, and that nobody can fill, is told no more."""
+        return f"state rewind {self.source.name} --to {shlex.quote(until)} --yes && sync {self.source.name}"
+
     @property
     def reset(self) -> str:
         """Returns the commands that read everything again."""

@@ -11,9 +11,10 @@ from itertools import takewhile
 from gapless.pipelines.destinations.reader import Reader, Rows
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.policy import policy_changed
-from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.stored_state import backfills
+from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
+from gapless.pipelines.evidence.stored_state import backfills, resource_state
 from gapless.sources import Source
+from gapless.sources._ledger.markers import LOST, NOT_KEPT
 from gapless.sources._ledger.shard import Shard
 
 OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
@@ -82,12 +83,25 @@ class LedgerGaps:
         )
 
     def intervals(self) -> Iterator[Gap]:
-        """Yields the intervals that were not read yet."""
+        """Yields the intervals that were not read yet, and those that nobody can read any more."""
         for proof in self._open:
+            lost = self._lost(proof)
             for since, until in proof.missing:
-                why = "an interrupted walk has not read it yet"
-                fill = self._commands.sync(proof.parent)
-                yield self._gap("interval", why, fill, proof.parent, since=since, until=until)
+                if [since, until] in lost and until:
+                    why = proof.error if proof.error and proof.error.startswith(LOST) else NOT_KEPT
+                    fill = self._commands.acknowledge(until)
+                    yield self._gap("lost", why, fill, proof.parent, since=since, until=until)
+                else:
+                    why = "an interrupted walk has not read it yet"
+                    fill = self._commands.sync(proof.parent)
+                    yield self._gap("interval", why, fill, proof.parent, since=since, until=until)
+
+    def _lost(self, proof: Proof) -> list[Interval]:
+        """Returns the missing intervals that the vendor did not keep; a walk's state tells them from unread ones."""
+        if not proof.missing or not self._stream.walks:
+            return proof.missing
+        lost: list[Interval] = (resource_state(self._reader, self._source) or {}).get("lost", [])
+        return lost
 
     def never_asked(self) -> Iterator[Gap]:
         """Yields parents that are listed and have no proof; the whole stream when nothing shows that it was read."""
@@ -148,7 +162,8 @@ class LedgerGaps:
         failing = {proof.parent for proof in self._open if proof.failures}
         select = "select stream, kind, key, parent, reason, attempts from {0} where healed_at is null"
         for stream, kind, key, parent, reason, attempts in self._rows(select, "dead_letters"):
-            why = f"{kind} {key}: {reason} ({attempts:,} attempts)"
+            # A parent without a key is the listing of parents.
+            why = f"{f'{kind} {key}: ' if key else ''}{reason} ({attempts:,} attempts)"
             if kind != "parent":
                 fill = self._commands.retry(stream, kind, parent, reason)
                 yield self._gap("dead letter", why, fill, parent or "", stream=stream)

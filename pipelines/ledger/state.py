@@ -6,6 +6,7 @@ destination.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from gapless.sources._extract.resource import shapes, tree_resource
 from gapless.sources._ledger.backfill_state import POLICIES, STATE
 from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
 from gapless.sources._ledger.ledger import Coverage as ProofRow
+from gapless.sources._ledger.markers import LOST
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
@@ -72,20 +74,28 @@ def _short(cursor: str | None) -> str | None:
 def rewind(target: Target, name: str, to: datetime) -> int | None:
     """Makes the next sync read again what was created after `to`, less the look-back.
 
+    It acknowledges lost intervals that end by `to`: they are not told any more.
+
     Returns how many proofs were changed; None if nothing was synced yet. Raises Locked, GaplessError.
     """
 
     def back(state: State) -> State:
         before = WalkState.from_json(state)
         watermark = min(before.watermark, to) if before.watermark else None
-        return WalkState(watermark, initial_value=before.initial_value).to_json()
+        lost = [[start, end] for start, end in before.lost if _ends_after(end, to)]
+        return WalkState(watermark, initial_value=before.initial_value, lost=lost).to_json()
 
     return _change(target, SOURCES[name], to, back)
 
 
 def reset(target: Target, name: str) -> int | None:
-    """Makes the next sync read everything again, and deletes backfills' progress. Returns and raises as `rewind`."""
-    return _change(target, SOURCES[name], RESET, lambda state: WalkState().to_json())
+    """Makes the next sync read everything again, and deletes backfills' progress. Returns and raises as `rewind`.
+
+    Lost intervals stay told.
+    """
+    return _change(
+        target, SOURCES[name], RESET, lambda state: WalkState(lost=WalkState.from_json(state).lost).to_json()
+    )
 
 
 def set_back(target: Target, name: str, absent: Mapping[str, Mapping[str, datetime | None]]) -> None:
@@ -189,7 +199,11 @@ def _change(
         for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()
             # Only proofs of completed loads are changed; the others do not count anyway.
-            rows = [_set_back(row, to) for row in proofs if only is None or row.parent in only]
+            rows = [
+                _set_back(row, to, lost=not source.stream.walks)
+                for row in proofs
+                if only is None or row.parent in only
+            ]
             changed += len(rows)
             yield LoadItem([Batch(COVERAGE, rows)], walk(state) if state else None)
 
@@ -243,12 +257,23 @@ def _pipeline(target: Target, source: Source) -> Iterator[dlt.Pipeline]:
             pipeline.deactivate()
 
 
-def _set_back(row: ProofRow, to: datetime) -> ProofRow:
+def _set_back(row: ProofRow, to: datetime, *, lost: bool) -> ProofRow:
     """Returns a proof that ends at `to` at the latest.
 
     It has no digest, so that the parent is read even if its answer is unchanged, and no time of a check, by which
-    `gapless gaps` finds it.
+    `gapless gaps` finds it. `lost` says that its missing intervals are lost ones: those that end after `to` stay.
     """
     covered = min(row.covered_to, to) if row.covered_to else None
-    set_back = {"covered_to": covered, "digest": None, "missing": None, "last_checked_at": None}
+    kept = [one for one in json.loads(row.missing or "[]") if lost and _ends_after(one[1], to)]
+    set_back = {
+        "covered_to": covered,
+        "digest": None,
+        "missing": json.dumps(kept) if kept else None,
+        "last_checked_at": None,
+        "error": None if not kept and (row.error or "").startswith(LOST) else row.error,
+    }
     return row.model_copy(update=set_back)
+
+
+def _ends_after(end: str | None, to: datetime) -> bool:
+    return end is None or datetime.fromisoformat(end) > to

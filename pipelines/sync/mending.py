@@ -38,7 +38,7 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
     real = reader.columns(source.name, table_names(source))
     with pipeline.sql_client() as client:
         if any(damage.table not in COUNTED for damage in found):
-            _set_back(client, real)
+            _set_back(client, real, walks=source.stream.walks)
         for damage in found:
             if damage.columns and not _addable(source, damage):
                 _set_aside(client, damage, pipeline.destination.destination_type)
@@ -50,10 +50,13 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
     ]
 
 
-def _set_back(client: SqlClient, real: dict[str, set[str]]) -> None:
-    """Sets every proof back, and forgets the row counts: all is read again, so no row counts as lost."""
+def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> None:
+    """Sets every proof back, and forgets the row counts: all is read again, so no row counts as lost.
+
+    Without `walks` the missing intervals are lost ones, which stay told.
+    """
     time = RESET if client.capabilities.supports_tz_aware_datetime else f"{RESET:%Y-%m-%d %H:%M:%S.%f}"
-    values = {"covered_to": time, "digest": None, "missing": None, "last_checked_at": None}
+    values = {"covered_to": time, "digest": None, "last_checked_at": None, **({"missing": None} if walks else {})}
     known = {name: value for name, value in values.items() if name in real.get("coverage", ())}
     if known:
         changes = ", ".join(f"{name} = {'null' if value is None else '%s'}" for name, value in known.items())

@@ -25,7 +25,7 @@ from gapless.sources._incremental.newest_first import newest_first
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
-from gapless.sources._ledger.markers import LOST
+from gapless.sources._ledger.markers import NOT_KEPT
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import EVERYWHERE, Page, WalkState
 from gapless.sources._ledger.window import EVERYTHING, Window
@@ -41,7 +41,6 @@ UNPROVEN = (
     "{stream}: its listing is not proven to be read to the end: {why}. What came is loaded, and the next sync reads"
     " it again"
 )
-NOT_KEPT = f"{LOST}what was read before is not served any more, and what came next may be gone as well"
 UNREADABLE = (
     "could not be read before, and the vendor has no endpoint for one record:"
     " `gapless gaps` says how to read it again"
@@ -112,7 +111,8 @@ class Feed:
         proof = sync.ledger.coverage(self.table.name).get("")
         # Without a proof, or with one that was set back, nothing shows that what the state says was read is here.
         proven = proof is not None and not is_reset(proof.covered_to)
-        progress = WalkState.from_json(sync.state if proven else {}).back_to(initial)
+        progress = WalkState.from_json(sync.state)
+        progress = (progress if proven else WalkState(lost=progress.lost)).back_to(initial)
         places = [letters.place(self.table.model, key) for key in absent]
         down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
         for page in self._walk(sync, progress, sync.lag, None, down_to):

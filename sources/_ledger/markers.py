@@ -6,6 +6,7 @@ NOT_FOLLOWED = "not followed any more: "
 """The vendor does not list the parent any more, but still serves its records."""
 LOST = "lost: "
 """`missing` holds intervals of which the vendor did not keep everything until it was read: nobody can fill them."""
+NOT_KEPT = f"{LOST}what was read before is not served any more, and what came next may be gone as well"
 
 
 def is_closed(error: str | None, failures: int) -> bool:

@@ -15,7 +15,7 @@ from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import COVERAGE, Coverage, Ledger, is_reset
-from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, is_closed
+from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT, is_closed
 from gapless.sources._ledger.session import Failure, Session
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window
@@ -94,8 +94,9 @@ class ParentSync:
         if self.window:
             # A window proves nothing about the rest, for which the parent may be waiting.
             return [] if before and before.failures else [self.dead_letters.resolve("parent", [parent])]
-        lost = before and (before.error or "").startswith(LOST)
-        kept = {"missing": before.missing, "error": before.error} if before and lost else {}
+        # A failure in between has replaced the error, and not the intervals.
+        why = before.error if before and (before.error or "").startswith(LOST) else NOT_KEPT
+        kept = {"missing": before.missing, "error": why} if before and before.missing else {}
         filtered = before.filtered if before else None
         always = {"covered_from": self.to_load.since, "last_checked_at": self.now, "filtered": filtered}
         fields = {**always, **kept, **facts}
@@ -156,7 +157,7 @@ class ParentSync:
         before = self.coverage.get(parent)
         if before is None or self.window:
             return []
-        kept = {} if (before.error or "").startswith(LOST) else {"error": None}
+        kept = {} if before.missing else {"error": None}
         return [Batch(COVERAGE, [before.model_copy(update={"records": 0, "last_checked_at": self.now, **kept})])]
 
     def lost(self, parent: str, oldest: datetime | None, keeps: timedelta) -> dict[str, object]:

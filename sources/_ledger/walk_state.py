@@ -154,7 +154,7 @@ class WalkState:
         before = self.initial_value
         # What is older than the old initial value was never requested, so the watermark proves nothing about it.
         if before and (initial_value is None or initial_value < before):
-            return WalkState(initial_value=initial_value)
+            return WalkState(initial_value=initial_value, lost=self.lost)
         return replace(self, initial_value=initial_value)
 
     @property

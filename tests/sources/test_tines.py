@@ -13,6 +13,7 @@ import pytest
 from gapless.sources._http.fake_vendor import START
 from gapless.sources._ledger.window import Window
 from gapless.sources.tines.fake import TinesFake
+from tests.contract.commands import fill, gapless, gaps
 from tests.support.world import LET_THROUGH, World, some
 
 Begin = Callable[[Any], World]
@@ -260,7 +261,16 @@ def test_an_outage_longer_than_logs_are_kept(world: Begin, retention: timedelta)
         ((missing, error),) = here.sql("select missing, error from coverage")
         assert (json.loads(missing), error.startswith("lost: ")) == (lost, True)
         fake.add_log(action)
-        here.complete()
+        (failure,) = here.sync().failures
+        assert "lost: " in failure.reason
+    told = gaps(here)
+    assert [(gap["kind"], gap["since"], gap["until"]) for gap in told] == [("lost", *lost[0])]
+    here.assert_exact()
+    gapless(here, "state", "reset", "tines", "--yes")
+    here.sync()
+    assert [gap["kind"] for gap in gaps(here)] == ["lost"]
+    fill(here, told)
+    here.complete()
     here.assert_exact()
 
 

@@ -19,13 +19,13 @@ ends as (
         missing,
         case when extract(year from covered_to) > 1970 then covered_to end as proven_to,
         case
-            when error is not null and failures = 0 then 0
+            when failures = 0 and (substr(error, 1, 6) = 'gone: ' or substr(error, 1, 23) = 'not followed any more: ') then 0
             when missing is not null or extract(year from covered_to) <= 1970 then 1
             when covered_to is null and (failures > 0 or last_checked_at is null) then 1
             else 0
         end as unproven,
         case
-            when error is not null and failures = 0 then null
+            when failures = 0 and (substr(error, 1, 6) = 'gone: ' or substr(error, 1, 23) = 'not followed any more: ') then null
             when failures > 0 or last_checked_at is null then covered_to
             else last_checked_at
         end as complete_to
