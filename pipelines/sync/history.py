@@ -163,8 +163,16 @@ def find_lost_rows(
             assert left
             counts = Held(of_roots(source, left.rows), left.lost).to_json()
             runs = client.make_qualified_table_name("runs")
+            if not shard.whole and shard.number == 1:
+                _keep_newest(client, runs)
             client.execute_sql(f"update {runs} set held = %s where held is not null", counts)
     return before
+
+
+def _keep_newest(client: SqlClient, runs: str) -> None:
+    """Removes all counts but the newest: each shard adds one, and they would pile up without a whole sync."""
+    newest = f'select run_id from {runs} where held is not null order by "finished_at" desc limit 1'
+    client.execute_sql(f"update {runs} set held = null where held is not null and run_id not in ({newest})")
 
 
 def _uncounted(reader: PipelineReader, source: Source, now: RowCounts) -> Held | None:
