@@ -263,6 +263,11 @@ def test_an_outage_longer_than_logs_are_kept(world: Begin, retention: timedelta)
         fake.add_log(action)
         (failure,) = here.sync().failures
         assert "lost: " in failure.reason
+    fake.failing[f"/{action}/"] = 404  # a failure in between does not wipe it
+    here.sync()
+    assert {gap["kind"] for gap in gaps(here)} == {"failing", "lost"}
+    here.mend()
+    here.sync()
     told = gaps(here)
     assert [(gap["kind"], gap["since"], gap["until"]) for gap in told] == [("lost", *lost[0])]
     here.assert_exact()
