@@ -72,7 +72,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
         if not (session.ids or session.window):
-            session.failures += _left_open(pipeline, source, session)
+            session.failures += _left_open(PipelineReader(pipeline, target.appends), source, session)
     except BaseException as error:
         _fail(outcome, error)
     finally:
@@ -84,10 +84,10 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     return outcome
 
 
-def _left_open(pipeline: dlt.Pipeline, source: Source, session: Session) -> list[Failure]:
+def _left_open(reader: PipelineReader, source: Source, session: Session) -> list[Failure]:
     """Returns what the ledger leaves open after a sync of everything new, but for what the sync itself reported."""
     told = {failure.key for failure in session.failures}
-    gaps = left_open(PipelineReader(pipeline), source, session.shard.contains)
+    gaps = left_open(reader, source, session.shard.contains)
     return [
         Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not told & {gap.parent, *gap.why.split(": ")[0].split()}
     ]
