@@ -21,6 +21,20 @@ Rows = list[tuple[Any, ...]]
 """Any, as a cell has the type of its column, which the query decides."""
 
 
+DUCKDB_COLUMNS = (
+    "select table_name, column_name from duckdb_columns()"
+    " where schema_name = '{}' and database_name = current_database()"
+)
+
+
+def _by_table(columns: Rows, tables: Sequence[str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for table, column in columns:
+        if table in tables:
+            found.setdefault(table, set()).add(column)
+    return found
+
+
 class Reader(Protocol):
     """Asks one destination."""
 
@@ -88,13 +102,7 @@ class DuckdbReader:
 
     def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
         """Returns what `Reader.columns` says."""
-        query = "select table_name, column_name from duckdb_columns() where schema_name = ? and"
-        query += " database_name = current_database()"
-        found: dict[str, set[str]] = {}
-        for table, column in self._connection.execute(query, [dataset]).fetchall():
-            if table in tables:
-                found.setdefault(table, set()).add(column)
-        return found
+        return _by_table(self._connection.execute(DUCKDB_COLUMNS.format(dataset)).fetchall(), tables)
 
 
 class PipelineReader:
@@ -102,13 +110,32 @@ class PipelineReader:
 
     def __init__(self, pipeline: dlt.Pipeline, appends: bool = False) -> None:
         self._pipeline, self._appends = pipeline, appends
+        self._client: Any = None
+
+    @contextmanager
+    def connected(self) -> Iterator[PipelineReader]:
+        """Yields itself; one connection serves all queries meanwhile, since to open one costs as much as a query."""
+        with self._pipeline.sql_client() as client:
+            self._client = client
+            try:
+                yield self
+            finally:
+                self._client = None
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        if self._client:
+            yield self._client
+        else:
+            with self._pipeline.sql_client() as client:
+                yield client
 
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         """Returns what `Reader.rows` says; `dataset` is the pipeline's."""
         from gapless.sources._dlt.internals import DestinationUndefinedEntity
 
         try:
-            with self._pipeline.sql_client() as client:
+            with self._opened() as client:
                 names = [self._name(client, table) for table in tables]
                 query = re.sub('"([a-z_]+)"', lambda name: client.escape_column_name(name[1]), select).format(*names)
                 with client.execute_query(query) as cursor:
@@ -120,6 +147,8 @@ class PipelineReader:
         """Returns what `Reader.columns` says."""
         from gapless.sources._dlt.internals import DestinationUndefinedEntity
 
+        if self._pipeline.destination.destination_type.endswith(".duckdb"):  # at a fraction of what dlt's way costs
+            return _by_table(self.rows(dataset, DUCKDB_COLUMNS.format(self._pipeline.dataset_name)) or [], tables)
         try:
             with self._pipeline.destination_client() as client:
                 found = client.get_storage_tables(list(tables))  # type: ignore[attr-defined]  # of SQL destinations

@@ -71,7 +71,8 @@ def write_run(
     if _backend(pipeline).appends:
         return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
     try:
-        now = count_rows(PipelineReader(pipeline), source)
+        with PipelineReader(pipeline).connected() as reader:
+            now = count_rows(reader, source)
         if not now:  # a first sync that failed must leave a trace, or nobody knows that it was tried
             return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
         whole = shard.whole and _backend(pipeline).updates_rows
@@ -144,14 +145,15 @@ def find_lost_rows(
     """
     if _backend(pipeline).appends:
         return Before()
-    reader, shard = PipelineReader(pipeline), shard or Shard()
-    held = read_held(reader, source)
-    now = count_rows(reader, source)
-    if held is None:
-        return Before(_uncounted(reader, source, now) if must_count else None, now)
+    shard = shard or Shard()
+    with PipelineReader(pipeline).connected() as reader:
+        held = read_held(reader, source)
+        now = count_rows(reader, source)
+        if held is None:
+            return Before(_uncounted(reader, source, now) if must_count else None, now)
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
-    now = count_rows(reader, source) if doubled else now
+    now = count_rows(PipelineReader(pipeline), source) if doubled else now
     gone = held.gone(now)
     before = Before(Held(now, held.missed(now)), now, doubled)
     with pipeline.sql_client() as client:

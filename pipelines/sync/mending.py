@@ -31,11 +31,11 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
     """Has dlt make again what is missing, and sets the source's proofs back; returns a message for each damage."""
     if _backend(pipeline).appends:
         return []
-    reader = PipelineReader(pipeline)
-    found = damages(reader, source)
-    if not found:
-        return []
-    real = reader.columns(source.name, table_names(source))
+    with PipelineReader(pipeline).connected() as reader:
+        found = damages(reader, source)
+        if not found:
+            return []
+        real = reader.columns(source.name, table_names(source))
     with pipeline.sql_client() as client:
         if any(damage.table not in COUNTED for damage in found):
             _set_back(client, real, walks=source.stream.walks)

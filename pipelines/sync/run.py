@@ -72,7 +72,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
         if not (session.ids or session.window):
-            session.failures += _left_open(PipelineReader(pipeline, target.appends), source, session)
+            with PipelineReader(pipeline, target.appends).connected() as reader:
+                session.failures += _left_open(reader, source, session)
     except BaseException as error:
         _fail(outcome, error)
     finally:
