@@ -51,13 +51,7 @@ def root_cause(error: BaseException) -> BaseException:
     """Returns the first VendorError or GaplessError in the chain of causes, else the innermost error."""
     from gapless.sources._http.errors import VendorError
 
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    # A chain can be a circle: an error that is raised again from itself.
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        # `raise … from None` hides the context from people; here it still says what dlt has wrapped.
-        cause = cause.__cause__ or cause.__context__
+    chain = _chain(error)
     # The outermost of ours: it was raised for a person, with what lies below it in mind.
     for cause in chain:
         if isinstance(cause, VendorError | GaplessError):
@@ -66,5 +60,20 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def interrupted(error: BaseException | None) -> bool:
-    """Returns whether Ctrl-C caused the error; dlt wraps one that comes while it loads."""
-    return error is not None and (isinstance(error, KeyboardInterrupt) or interrupted(error.__cause__))
+    """Returns whether Ctrl-C caused the error: dlt wraps one that comes in a load, DuckDB makes its own of it."""
+    chain = _chain(error) if error else []
+    return any(isinstance(cause, KeyboardInterrupt) or str(cause) == DUCKDB_STOPPED for cause in chain)
+
+
+DUCKDB_STOPPED = "Query interrupted"
+"""The text of DuckDB's RuntimeError when Ctrl-C ends a query."""
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Returns the error and what it was raised from, or while handling, down to the first."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from gapless.pipelines.cli import probe
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explain
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
@@ -22,6 +23,9 @@ from gapless.sources._ledger.session import Session
 PING_SETTINGS = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
 CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx2", "pydantic", "pyarrow")
 """Libraries whose newer versions are known to break something, or change much."""
+REFUSED = (
+    "Check its credentials, rights (CREATE on the database and its schemas) and space, and that it is no standby."
+)
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """A clock before this is wrong, as this program is newer."""
 
@@ -120,9 +124,11 @@ def _destination(destination: str) -> Iterator[Check]:
     try:
         with target.lock() as folder:
             fresh = target.file is not None and not target.file.exists()
-            with target.opened():
-                if target.file is None:
-                    _reachable(target, str(folder))
+            with target.opened(), target.backend.guarded(target.shard):
+                missing = [] if target.appends else list(probe.damaged(target))
+                whole = [name for name in probe.synced_datasets(target) if name not in dict(missing)]
+                changed = list(probe.changed_policies(target, whole))
+                probe.write_and_roll_back(target, str(folder), whole)
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
     except Locked:
@@ -133,24 +139,17 @@ def _destination(destination: str) -> Iterator[Check]:
         return
     # Drivers and dlt raise errors of many classes, and a check reports all of them.
     except Exception as error:
-        yield Check("destination", "fail", f"{where}: {explain(error)}", "Check its credentials and rights.")
+        yield Check("destination", "fail", f"{where}: {explain(error)}", REFUSED)
         return
     yield Check("destination", "ok", f"{where} is writable")
+    for name, damage in missing:
+        where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
+        remedy = f"gapless sync {name}{where} makes it again and reads everything again."
+        yield Check(f"{name} tables", "fail", str(damage), remedy)
+    for name in changed:
+        remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
+        yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
     yield Check("lock", "ok", "free")
-
-
-def _reachable(target: Target, folder: str) -> None:
-    """Runs `select 1` on a server. Raises what dlt or the driver raises."""
-    import dlt
-
-    pipeline = dlt.pipeline(
-        "gapless_doctor", pipelines_dir=folder, destination=target.dlt_destination, dataset_name="gapless_doctor"
-    )
-    try:
-        with pipeline.sql_client() as client:
-            client.execute_sql("select 1")
-    finally:
-        pipeline.deactivate()
 
 
 def _versions() -> Iterator[Check]:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gapless.pipelines.cli.doctor import Check
-    from gapless.pipelines.ledger.gaps import Gap
+    from gapless.pipelines.evidence.gap import Gap
     from gapless.pipelines.ledger.state import SourceState
     from gapless.pipelines.ledger.status import Coverage, Drift, Status
     from gapless.pipelines.outcome import Outcome
+    from gapless.pipelines.verify.found import Verified
     from gapless.pipelines.verify.plan import Plan
-    from gapless.pipelines.verify.verify import Verified
     from gapless.pipelines.views.refresh import ViewCount
 
 REASONS = 10
@@ -175,8 +175,12 @@ def _remarks(one: Verified) -> Iterator[str]:
     """Yields what a reader should know or do about one source."""
     if one.error:
         yield f"{one.source} failed: {one.error}{_next(one)}"
+    if one.unproven:
+        yield f"{one.source}: not proven: {one.unproven}"
     if one.undecided:
         yield f"{one.source}: {one.undecided}"
+    if one.doubled:
+        yield f"{one.source}: {one.doubled:,} rows are there twice: gapless verify {one.source} --repair removes them"
     if one.not_asked:
         yield f"{one.source}: {one.not_asked:,} parents were not synced yet"
     if one.repaired is not None:

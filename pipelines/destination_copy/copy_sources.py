@@ -16,12 +16,13 @@ import duckdb
 from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
+from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, note_row_counts
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
-from gapless.sources._extract.resource import shapes
-from gapless.sources._schema.privacy import Privacy
+from gapless.sources._ledger.session import Failure
 
 
 def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], None]) -> Iterator[Outcome]:
@@ -61,12 +62,13 @@ def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
 def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
     """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC))
-    dataset = FileDataset(source, db, _policy(source))
+    dataset = FileDataset(source, db, configured_policy(source))
     pipeline = dlt.pipeline(
         source.name, pipelines_dir=folder, destination=there.dlt_destination, dataset_name=source.name
     )
     try:
         _require_synced(db, source.name)
+        before = find_lost_rows(pipeline, source, must_count=False)
         # Package by package, so that a copy that breaks off continues after the last one.
         while not dataset.done:
             there.check()
@@ -74,8 +76,9 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
             count(outcome, pipeline)
         # After the rows: a letter may go only when its record is there.
         dataset.delete_resolved(pipeline)
-        outcome.failures = dataset.failures
-        outcome.outcome = "partial" if dataset.failures else "complete"
+        outcome.failures = [*dataset.failures, *map(Failure, describe_lost_rows(source, before.lost))]
+        note_row_counts(pipeline, source, before)
+        outcome.outcome = "partial" if outcome.failures else "complete"
     except Exception as error:
         if interrupted(error):
             raise KeyboardInterrupt from None
@@ -84,16 +87,3 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         outcome.finished_at = datetime.now(UTC)
         pipeline.deactivate()
     return outcome
-
-
-def _policy(source: Source) -> Privacy:
-    """Returns the privacy policy of today's settings, which dlt looks up in three sections."""
-    name, setting = source.name, f"{source.name}_privacy"
-    # The order in which dlt itself looks, from the most specific section on.
-    sections = (f"sources.{name}.", "sources.", "")
-    text = next(filter(None, (dlt.config.get(f"{section}{setting}") for section in sections)), None)
-    key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in sections)), None)
-    try:
-        return Privacy.parse(text, key, [*shapes(source.tables)], setting.upper())
-    except ValueError as error:
-        raise WrongSettings(f"{name}: {error}") from None

@@ -15,7 +15,7 @@ from dlt.sources import DltResource, DltSource
 from gapless.pipelines.destination_copy.storable import Tree, unstorable
 from gapless.pipelines.destinations.reader import DuckdbReader
 from gapless.pipelines.errors import GaplessError
-from gapless.pipelines.ledger.state import resource_state
+from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROOT_ID, ROW_ID, completed_loads
 from gapless.sources._dlt.types import State

@@ -1,8 +1,9 @@
 """Airflow: one DAG per source, for a file in the DAG folder that contains `globals().update(dags())`.
 
-A scheduled run reads what is new, by watermarks and look-back, so a late or skipped run loses nothing. A backfill,
-and a manual run with a logical date (`airflow dags test DAG DATE`), reads exactly its data interval again and does
-not move the watermarks; `since` and `until` in a run's configuration take precedence.
+A scheduled run and one by hand read what is new, by watermarks and look-back, so a late or skipped run loses nothing.
+A backfill reads exactly its data interval again and does not move the watermarks; so does a run by hand with a
+logical date in the past (`airflow dags test DAG DATE`): the interval that holds the date, as a scheduled run of that
+date would have. `since` and `until` in a run's configuration take precedence.
 
 By default dlt reads the data interval of any Airflow task. A scheduled run must not do that, because late records
 lie outside of it, so the interval is hidden from dlt here.
@@ -22,7 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources import SOURCES
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
     from gapless.pipelines.sync.request import SyncRequest
 
 LOCK_RETRIES, LOCK_WAIT = 30, timedelta(minutes=1)
-"""Retries, and the time between them, of a window that found the destination locked."""
-ONE_INTERVAL = ("backfill", "manual")
-"""Types of runs that read their data interval."""
+"""Retries, and the time between them, of a run that found the destination locked; then it fails."""
 NOT_EVERY_SETTING = ("PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS", "true")
 """Else dlt requests an Airflow variable for each setting, which takes 10 s; it still reads `dlt_secrets_toml`."""
 
@@ -94,30 +93,28 @@ class Sync(BaseOperator):
         from gapless.pipelines import redaction
         from gapless.pipelines.cli import render
 
-        outcome = self._outcome(context)
+        outcome, window = self._outcome(context)
         for line in render.reasons([outcome]):
             _log.warning(line)
-        if outcome.outcome == "failed" or (outcome.outcome == "partial" and self.fail_on_partial):
+        if outcome.outcome == "failed" or (outcome.outcome == "partial" and (self.fail_on_partial or window)):
             raise AirflowFailException(f"{self.source}: {outcome.outcome}, see above")
         # Airflow shows an XCom to everybody who may see the DAG.
         document: dict[str, object] = json.loads(redaction.redact(json.dumps(outcome.to_json())))
         return document
 
-    def _outcome(self, context: Context) -> Outcome:
-        """Returns the outcome, or ends the task without a secret in the message.
+    def _outcome(self, context: Context) -> tuple[Outcome, bool]:
+        """Returns the outcome and whether it read one interval, or ends the task without a secret in the message.
 
-        Locked: a scheduled run is skipped, as the next one reads the same; a window is retried, as no other run will.
+        Locked: it is retried, and then fails; a run that read nothing is no success.
         """
         from gapless.pipelines import redaction
         from gapless.pipelines.config import apply_dlt_defaults
         from gapless.pipelines.destinations._dlt.config import without_interval
         from gapless.pipelines.destinations.target import Target
         from gapless.pipelines.errors import explain
-        from gapless.pipelines.sync.request import SyncRequest
         from gapless.pipelines.sync.run import sync
 
         os.environ.setdefault(*NOT_EVERY_SETTING)
-        request = SyncRequest()
         try:
             apply_dlt_defaults()
             redaction.register_secrets()
@@ -126,11 +123,11 @@ class Sync(BaseOperator):
             with without_interval():
                 (outcome,) = sync([self.source], Target.find(self.destination), request)
         except Locked as error:
-            raise (AirflowException if request.window else AirflowSkipException)(str(error)) from None
+            raise AirflowException(str(error)) from None
         except Exception as error:
             text = str(error) if isinstance(error, GaplessError) else explain(error)
             raise AirflowFailException(redaction.redact(text)) from None
-        return outcome
+        return outcome, bool(request.window)
 
 
 def _request(source: str, context: Context) -> SyncRequest:
@@ -143,7 +140,14 @@ def _request(source: str, context: Context) -> SyncRequest:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if since or until:
         return arguments.sync_request([source], since, until, [])
-    # A manual run without a date has an interval of no length.
-    if context["dag_run"].run_type in ONE_INTERVAL and start and start < end:
+    run = context["dag_run"]
+    if run.run_type == "manual" and run.logical_date and start and end:
+        # Airflow gives a run by hand the last interval that ended before its date, not the one that holds it.
+        start, end = end, end + (end - start)
+        if end > datetime.now(UTC):
+            return SyncRequest()
+    elif run.run_type != "backfill":
+        return SyncRequest()
+    if start and end and start < end:
         return SyncRequest(window=Window(start.astimezone(UTC), end.astimezone(UTC)))
     return SyncRequest()

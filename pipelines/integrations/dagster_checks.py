@@ -36,7 +36,7 @@ def ledger_checks(source: Source) -> dg.AssetChecksDefinition:
 
 
 CHECKS = {
-    "proven": "coverage: nothing failed, nothing is missing, nothing has to be read again",
+    "proven": "gapless gaps: all that was asked for is proven complete, but for dead letters",
     "no_dead_letters": "dead_letters: no record and no parent is waiting to be read again",
     "last_sync_complete": "runs: the last sync was neither partial nor failed",
 }
@@ -52,8 +52,9 @@ def _verdicts(found: Status) -> dict[str, tuple[bool, Mapping[str, object]]]:
     """Returns result and metadata by name of the check. A source that was never synced passes none."""
     proofs = {stream: proof.to_json() for stream, proof in found.coverage.items()}
     run = found.last_run or {"outcome": None}
+    gaps = {kind: count for kind, count in found.gaps.items() if kind != "dead letter"}
     return {
-        "proven": (bool(proofs) and all(proof["complete"] for proof in proofs.values()), proofs),
+        "proven": (found.last_run is not None and not gaps, {**proofs, "gaps": gaps}),
         "no_dead_letters": (found.last_run is not None and not found.dead_letters, dict(found.dead_letters)),
         "last_sync_complete": (run["outcome"] == "complete", run),
     }

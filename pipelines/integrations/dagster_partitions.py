@@ -34,7 +34,8 @@ def day_partitions(source: Source, first_day: str) -> dg.Definitions:
     )
     def by_day(context: dg.AssetExecutionContext, gapless: Gapless) -> Materialized:
         since, until = context.partition_time_window
-        outcome = sync_source(context, source.name, gapless.target, SyncRequest(window=Window(since, until)))
+        request = SyncRequest(window=Window(since, until))
+        outcome = sync_source(context, source.name, gapless.target, request, whole=True)
         return Materialized(metadata=outcome_metadata(outcome))
 
     job = dg.define_asset_job(f"{source.name}_by_day", dg.AssetSelection.assets(by_day))
@@ -49,7 +50,7 @@ def shard_partitions(source: Source) -> dg.Definitions:
     @dg.asset(name="by_shard", key_prefix=source.name, partitions_def=shards, group_name=source.name)
     def by_shard(context: dg.AssetExecutionContext, gapless: Gapless) -> Materialized:
         target = partial(gapless.target, Shard.parse(context.partition_key))
-        outcome = sync_source(context, source.name, target, SyncRequest())
+        outcome = sync_source(context, source.name, target, SyncRequest(), whole=True)
         for shape in shapes(source):  # else Dagster shows the tables as stale
             metadata = outcome_metadata(outcome, shape.name)
             context.log_event(dg.AssetMaterialization([source.name, shape.name], metadata=metadata))

@@ -86,16 +86,21 @@ UNFINISHED = [
 ]
 
 
-def sync_source(context: LogContext, name: str, target: Callable[[], Target], request: SyncRequest) -> Outcome:
-    """Returns the outcome. Partial is a warning, as the checks show what is missing. Raises Failure if it failed."""
+def sync_source(
+    context: LogContext, name: str, target: Callable[[], Target], request: SyncRequest, *, whole: bool = False
+) -> Outcome:
+    """Returns the outcome. Partial is a warning, as the checks show what is missing. Raises Failure if it failed.
+
+    A partition must be read `whole`: partial fails it, because nothing else says that it is not.
+    """
     with as_dagster_errors(context):
         (outcome,) = sync([name], target(), request)
     for line in render.reasons([outcome]):
         context.log.warning(line)
-    if outcome.outcome == "failed":
+    if outcome.outcome == "failed" or (whole and outcome.outcome == "partial"):
         raise dg.Failure(
             # Not retried: the sync has retried its requests within its own budget.
-            redaction.redact(f"{name}: {outcome.error}"),
+            redaction.redact(f"{name}: {outcome.error or 'partial, see the log'}"),
             metadata=outcome_metadata(outcome),
             allow_retries=False,
         )

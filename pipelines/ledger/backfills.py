@@ -7,16 +7,15 @@ watermarks stay unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from gapless.pipelines.destinations.reader import Reader, reading
+from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
-from gapless.pipelines.ledger.state import backfills
+from gapless.pipelines.evidence.stored_state import backfills
 from gapless.pipelines.sync.request import SyncRequest
-from gapless.sources import SOURCES, Source
+from gapless.sources import SOURCES
 from gapless.sources._dlt.types import State
 from gapless.sources._ledger.backfill_state import window_key
 from gapless.sources._ledger.window import Window
@@ -60,12 +59,3 @@ def saved_progress(target: Target, name: str, window: Window) -> BackfillState:
     """Returns the saved progress of a window. Raises Locked while a sync writes to the DuckDB file."""
     with reading(target) as reader:
         return BackfillState.of(backfills(reader, SOURCES[name]).get(window_key(window), {}))
-
-
-def unfinished(reader: Reader, source: Source) -> Iterator[tuple[str, str, BackfillState]]:
-    """Yields the bounds and the progress of backfills that began and are not done."""
-    for window, progress in backfills(reader, source).items():
-        state = BackfillState.of(progress)
-        if not state.done_at:
-            since, _, until = window.partition("/")
-            yield since, until, state

@@ -6,30 +6,37 @@ destination.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations.reader import Reader, reading
+from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, explain, interrupted
+from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.gap import MISSING
+from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
+from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
-from gapless.pipelines.sync.history import forget_row_counts
+from gapless.pipelines.sync.history import forget_row_counts, update_held
+from gapless.pipelines.sync.mending import mend_tables, remove_doubled
 from gapless.sources import SOURCES, Source
-from gapless.sources._dlt.tables import LOADS, STATES, newest_state
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import ACCOUNTS
-from gapless.sources._extract.resource import tree_resource
-from gapless.sources._ledger.backfill_state import STATE
+from gapless.sources._extract.resource import shapes, tree_resource
+from gapless.sources._ledger.backfill_state import POLICIES, STATE
 from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
 from gapless.sources._ledger.ledger import Coverage as ProofRow
+from gapless.sources._ledger.markers import LOST
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 
 if TYPE_CHECKING:
+    import dlt
     from dlt.sources import DltResource
 
 
@@ -55,32 +62,6 @@ def source_states(target: Target) -> Iterator[SourceState]:
                 yield SourceState(source.name, _without_cursors(state), coverage(reader, source.name))
 
 
-def resource_state(reader: Reader, source: Source) -> State | None:
-    """Returns the state of the source's one resource as the next sync restores it; None before the first load."""
-    found = source_state(reader, source)
-    if found is None:
-        return None
-    state: State = found.get("resources", {}).get(source.main.name, {})
-    return state
-
-
-def backfills(reader: Reader, source: Source) -> dict[str, State]:
-    """Returns the progress of backfills by window key; a finished one has `done`."""
-    progress: dict[str, State] = (source_state(reader, source) or {}).get(STATE, {})
-    return progress
-
-
-def source_state(reader: Reader, source: Source) -> State | None:
-    """Returns the whole state of a source as the next sync restores it; None before the first load."""
-    from gapless.pipelines.destinations._dlt.runtime import stored_source_state
-
-    found = reader.rows(source.name, newest_state("{0}", "{1}", source.name), STATES, LOADS)
-    if not found:
-        return None
-    ((state,),) = found
-    return stored_source_state(state, source.name)
-
-
 def _without_cursors(state: State) -> State:
     walks = [{**walk, "after": _short(walk.get("after"))} for walk in state.get("walks", ())]
     return {**state, "walks": walks} if state else {}
@@ -93,29 +74,114 @@ def _short(cursor: str | None) -> str | None:
 def rewind(target: Target, name: str, to: datetime) -> int | None:
     """Makes the next sync read again what was created after `to`, less the look-back.
 
+    It acknowledges lost intervals that end by `to`: they are not told any more.
+
     Returns how many proofs were changed; None if nothing was synced yet. Raises Locked, GaplessError.
     """
 
     def back(state: State) -> State:
         before = WalkState.from_json(state)
         watermark = min(before.watermark, to) if before.watermark else None
-        return WalkState(watermark, initial_value=before.initial_value).to_json()
+        lost = [[start, end] for start, end in before.lost if _ends_after(end, to)]
+        return WalkState(watermark, initial_value=before.initial_value, lost=lost).to_json()
 
     return _change(target, SOURCES[name], to, back)
 
 
 def reset(target: Target, name: str) -> int | None:
-    """Makes the next sync read everything again, and deletes backfills' progress. Returns and raises as `rewind`."""
-    return _change(target, SOURCES[name], RESET, lambda state: WalkState().to_json())
+    """Makes the next sync read everything again, and deletes backfills' progress. Returns and raises as `rewind`.
+
+    Lost intervals stay told.
+    """
+    return _change(
+        target, SOURCES[name], RESET, lambda state: WalkState(lost=WalkState.from_json(state).lost).to_json()
+    )
 
 
-def mark_unproven(target: Target, name: str, parents: Collection[str]) -> int | None:
-    """Makes the next sync read these parents again, whole. Returns and raises as `rewind`."""
-    return _change(target, SOURCES[name], RESET, lambda state: state, parents)
+def set_back(target: Target, name: str, absent: Mapping[str, Mapping[str, datetime | None]]) -> None:
+    """Makes the next sync read again what misses these records (creation times by parent and id).
+
+    That is their parents, or the listing from the oldest of them on. Raises Locked, GaplessError.
+    """
+    source = SOURCES[name]
+    if not source.stream.walks:
+        _change(target, source, RESET, lambda state: state, absent)
+        return
+    times = [at for ids in absent.values() for at in ids.values()]
+    dated = [at for at in times if at]
+    if dated and len(dated) == len(times):
+        rewind(target, name, min(dated))
+    else:
+        reset(target, name)
+
+
+def has_missing(target: Target, name: str) -> bool:
+    """Returns whether a dead letter is open that `gapless verify` wrote."""
+    select = f"select 1 from {{0}} where healed_at is null and substr(reason, 1, {len(MISSING)}) = '{MISSING}'"
+    with reading(target) as reader:
+        return bool(reader.rows(name, select, "dead_letters"))
+
+
+def remove_doubled_rows(target: Target, name: str) -> None:
+    """Removes all but one of the rows with the same `_dlt_id`. Raises Locked, GaplessError."""
+    with _pipeline(target, SOURCES[name]) as pipeline:
+        tables = [shape.name for shape in shapes((*SOURCES[name].tables, COVERAGE))]
+        remove_doubled(pipeline, SOURCES[name], tables)
+
+
+def note_lost_rows(target: Target, name: str, rows: int) -> None:
+    """Notes that so many records are lost, for `gaps` and later syncs. Raises Locked, GaplessError."""
+    source = SOURCES[name]
+
+    def change(held: Held, now: RowCounts) -> None:
+        gone = held.gone(now).get(source.main.name, 0)
+        held.lost[source.main.name] = max(0, rows - gone)
+
+    with _pipeline(target, source) as pipeline:
+        update_held(pipeline, source, change)
+
+
+def bring_back(target: Target, name: str, rows: Mapping[str, int]) -> None:
+    """Takes so many rows by table from what is noted as lost. Raises Locked, GaplessError."""
+    source = SOURCES[name]
+    with reading(target) as reader:
+        held = read_held(reader, source)
+    if held is None or not any(rows.get(table) for table in held.lost):
+        return
+
+    def change(held: Held, now: RowCounts) -> None:
+        held.lost = {table: max(0, lost - rows.get(table, 0)) for table, lost in held.lost.items()}
+
+    with _pipeline(target, source) as pipeline:
+        update_held(pipeline, source, change)
+
+
+def confirm_row_counts(target: Target, name: str, *, below: bool) -> None:
+    """Takes the records that are here now for all: a comparison with the vendor found none missing.
+
+    `below` says that what was lost below them was read again with them. Changes nothing where the counts say so
+    already. Raises Locked, GaplessError.
+    """
+    source = SOURCES[name]
+    main = source.main.name
+    with reading(target) as reader:
+        held, now = read_held(reader, source), count_rows(reader, source)
+    if held is not None and (main not in held.missed(now)):
+        return
+
+    def confirm(held: Held, now: RowCounts) -> None:
+        if held.lost.pop(main, 0) and below:
+            for shape in source.main.schema.tree():
+                held.lost.pop(shape.name, None)
+        held.rows = {**of_roots(source, now), **held.rows, main: now.get(main, 0)}
+
+    with _pipeline(target, source) as pipeline:
+        update_held(pipeline, source, confirm)
 
 
 Walk = Callable[[State], State]
 """Returns the changed state of a walk."""
+Steps = Callable[[Ledger, State], Iterator[LoadItem]]
 
 
 def _change(
@@ -123,58 +189,91 @@ def _change(
 ) -> int | None:
     import dlt
 
-    changed = 0
+    changed, whole = 0, only is None and is_reset(to)
 
     def steps(ledger: Ledger, state: State) -> Iterator[LoadItem]:
         nonlocal changed
-        if only is None and is_reset(to):
-            for key in (STATE, ACCOUNTS):
+        if whole:
+            for key in (STATE, ACCOUNTS, POLICIES):
                 dlt.current.source_state().pop(key, None)
         for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()
             # Only proofs of completed loads are changed; the others do not count anyway.
-            rows = [_set_back(row, to) for row in proofs if only is None or row.parent in only]
+            rows = [
+                _set_back(row, to, lost=not source.stream.walks)
+                for row in proofs
+                if only is None or row.parent in only
+            ]
             changed += len(rows)
             yield LoadItem([Batch(COVERAGE, rows)], walk(state) if state else None)
+
+    # A note of loss goes only where everything is read again.
+    return changed if write(target, source.name, steps, forget=whole) else None
+
+
+def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> bool:
+    """Loads one package of ledger rows and state; returns False where nothing was synced yet.
+
+    `forget` deletes the row counts, too. Raises Locked, GaplessError.
+    """
+    import dlt
+
+    source = SOURCES[name]
 
     def resource() -> DltResource:
         return tree_resource(source.tables, steps, source.name)
 
-    with target.locked() as folder:
-        # Without a first load there is no schema to load into.
-        if all(one.source != source.name for one in source_states(target)):
-            return None
-        _load(target, source, folder, resource)
-    return changed
+    with _pipeline(target, source) as pipeline:
+        with reading(target) as reader:
+            # Without a first load there is no schema to load into.
+            if not exists(reader, source):
+                return False
+        mend_tables(pipeline, source)
+        pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
+        if forget:
+            forget_row_counts(pipeline)
+    return True
 
 
-def _load(target: Target, source: Source, folder: Path, resource: Callable[[], DltResource]) -> None:
-    """Loads one package of proofs and state. Raises GaplessError."""
+@contextmanager
+def _pipeline(target: Target, source: Source) -> Iterator[dlt.Pipeline]:
+    """Yields a pipeline into the locked target. Raises Locked, and GaplessError for what fails within."""
     import dlt
 
-    pipeline = dlt.pipeline(
-        source.name,
-        pipelines_dir=str(folder),
-        destination=target.dlt_destination,
-        dataset_name=source.name,
-    )
-    try:
-        pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
-        forget_row_counts(pipeline)
-    except Exception as error:
-        if interrupted(error):
-            raise KeyboardInterrupt from None
-        raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
-    finally:
-        pipeline.deactivate()
+    with target.locked() as folder:
+        pipeline = dlt.pipeline(
+            source.name,
+            pipelines_dir=str(folder),
+            destination=target.dlt_destination,
+            dataset_name=source.name,
+        )
+        try:
+            yield pipeline
+        except Exception as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from None
+            raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
+        finally:
+            pipeline.deactivate()
 
 
-def _set_back(row: ProofRow, to: datetime) -> ProofRow:
+def _set_back(row: ProofRow, to: datetime, *, lost: bool) -> ProofRow:
     """Returns a proof that ends at `to` at the latest.
 
     It has no digest, so that the parent is read even if its answer is unchanged, and no time of a check, by which
-    `gapless gaps` finds it.
+    `gapless gaps` finds it. `lost` says that its missing intervals are lost ones: those that end after `to` stay.
     """
     covered = min(row.covered_to, to) if row.covered_to else None
-    set_back = {"covered_to": covered, "digest": None, "missing": None, "last_checked_at": None}
+    kept = [one for one in json.loads(row.missing or "[]") if lost and _ends_after(one[1], to)]
+    set_back = {
+        "covered_to": covered,
+        "digest": None,
+        "missing": json.dumps(kept) if kept else None,
+        "last_checked_at": None,
+        "error": None if not kept and (row.error or "").startswith(LOST) else row.error,
+    }
     return row.model_copy(update=set_back)
+
+
+def _ends_after(end: str | None, to: datetime) -> bool:
+    return end is None or datetime.fromisoformat(end) > to

@@ -11,8 +11,10 @@ from typing import Any
 
 from gapless.pipelines.destinations.reader import Reader, Rows, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.ledger.proofs import Interval, as_utc, read_proofs
+from gapless.pipelines.evidence.completeness import assess, exists
+from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
 from gapless.sources import SOURCES, Source
+from gapless.sources._dlt.tables import LOADS
 from gapless.sources._schema.columns import TableSchema
 
 JsonObject = dict[str, Any]
@@ -28,6 +30,8 @@ class Coverage:
     """Parents that the vendor does not have any more."""
     covered_from: datetime | None = None
     covered_to: datetime | None = None
+    """Up to when all parents are proven complete."""
+    newest_covered_to: datetime | None = None
     """The newest watermark of a parent."""
     unproven: int = 0
     """Parents that were reset: the next sync reads all of them again."""
@@ -67,11 +71,13 @@ class Status:
     """Numbers of open dead letters, by kind."""
     last_run: JsonObject | None = None
     drift: dict[str, Drift] = field(default_factory=dict)
+    gaps: dict[str, int] = field(default_factory=dict)
+    """Numbers of gaps, by kind, as `gapless gaps` lists them."""
 
     @property
     def complete(self) -> bool:
-        """Returns whether nothing is known to be missing."""
-        return not self.dead_letters and all(stream.complete for stream in self.coverage.values())
+        """Returns whether everything that was asked for is proven complete."""
+        return not self.gaps
 
     def to_json(self) -> JsonObject:
         """Returns the fields without the source's name; times stay times."""
@@ -84,22 +90,28 @@ def statuses(target: Target) -> Iterator[Status]:
     """Yields the status of every source that was synced to `target`. Raises Locked while a sync writes."""
     with reading(target) as reader:
         for source in SOURCES.values():
-            status = _status(reader, source)
-            if status.rows:
-                yield status
+            if exists(reader, source):
+                yield _status(reader, source)
 
 
 def _status(reader: Reader, source: Source) -> Status:
     status = Status(source.name)
+    gaps = assess(reader, source).gaps
+    status.gaps = dict(Counter(gap.kind for gap in gaps))
+    damaged = {gap.stream for gap in gaps if gap.kind == "damaged"}
     for table in source.tables:
         for shape in table.schema.tree():
-            _table(reader, status, shape)
-    if status.rows:
+            if shape.name not in damaged:
+                _table(reader, status, shape)
+    if source.main.name not in damaged:
         status.newest = _newest(reader, source)
+    if not damaged & {"coverage", LOADS}:
         status.coverage = coverage(reader, source.name)
+    if "dead_letters" not in damaged:
         open_letters = "select kind, count(*) from {0} where healed_at is null group by kind"
         kinds = reader.rows(source.name, open_letters, "dead_letters") or []
         status.dead_letters = dict(sorted((kind, int(count)) for kind, count in kinds))
+    if "runs" not in damaged:
         status.last_run = _last_run(reader, source.name)
     return status
 
@@ -144,16 +156,19 @@ def freshness(target: Target, names: list[str]) -> dict[str, tuple[datetime | No
 def coverage(reader: Reader, dataset: str) -> dict[str, Coverage]:
     """Returns the coverage of a dataset by stream."""
     streams: dict[str, Coverage] = {}
-    for proof in read_proofs(reader, dataset) or []:
+    proofs = read_proofs(reader, dataset) or []
+    for proof in proofs:
         stream = streams.setdefault(proof.stream, Coverage())
         stream.parents += 1
         stream.failed += proof.failures > 0
         stream.gone += proof.gone
         stream.unproven += proof.reset
         stream.covered_from = _later(stream.covered_from, proof.covered_from)
-        stream.covered_to = _later(stream.covered_to, proof.proven_to)
+        stream.newest_covered_to = _later(stream.newest_covered_to, proof.proven_to)
         stream.last_checked_at = _later(stream.last_checked_at, proof.last_checked_at)
         stream.missing += proof.missing
+    for name, stream in streams.items():
+        stream.covered_to = low_watermark(proof for proof in proofs if proof.stream == name)
     return streams
 
 

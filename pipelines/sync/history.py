@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
+from gapless.pipelines.evidence.proofs import read_proofs
+from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.outcome import own_version
+from gapless.pipelines.sync.mending import remove_doubled
 from gapless.sources import Source
 from gapless.sources._dlt.tables import (
     LOAD_ID,
@@ -15,8 +20,6 @@ from gapless.sources._dlt.tables import (
     PREFIX,
     ROOT_ID,
     ROW_ID,
-    SCHEMAS,
-    forget_schemas,
     is_completed,
 )
 from gapless.sources._ledger.shard import Shard
@@ -28,52 +31,81 @@ if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._dlt.types import SqlClient
 
-RowCounts = dict[str, int]
-"""Rows by table."""
+UNCOUNTED = 1
+"""Rows noted as lost where nobody counted: at least one may be, and only a comparison with the vendor can tell."""
+
+
+@dataclass
+class Before:
+    """How a sync found the rows of its source."""
+
+    held: Held | None = None
+    """The rows when this sync began, with what is known to be lost; None: nothing was counted, or cannot be."""
+    now: RowCounts = field(default_factory=dict)
+    """Rows by table when this sync began."""
+    doubled: list[str] = field(default_factory=list)
+    """Messages about doubled rows, which were removed."""
+
+    @property
+    def lost(self) -> RowCounts:
+        """Returns the lost rows by table."""
+        return dict(self.held.lost) if self.held else {}
 
 
 def write_run(
-    pipeline: dlt.Pipeline, source: Source, outcome: Outcome, lost: RowCounts, shard: Shard, *, by_id: bool = False
+    pipeline: dlt.Pipeline,
+    source: Source,
+    outcome: Outcome,
+    before: Before,
+    shard: Shard,
+    *,
+    listed: bool = False,
 ) -> None:
     """Writes the row of `runs` after the last load package, and deletes resolved dead letters.
 
     A dead letter is deleted only after the load that resolved it was completed, so that no crash loses its record.
-    Rows that are `lost` are counted as present, so that they are missed until they are read again; a sync `by_id` has
-    read some of them. Of shards only the first writes counts, and only of root tables, because the others write rows
-    while it counts. Raises the database's error, except when the sync itself failed: before a first load there is no
-    table yet.
+    Lost rows stay noted; but a sync that `listed` the parents has all of them. Shards count root tables alone, as
+    others write rows meanwhile. Raises the database's error, except when the sync itself failed: before a first load
+    there is no table yet.
     """
     if _backend(pipeline).appends:
         return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
     try:
+        with PipelineReader(pipeline).connected() as reader:
+            now = count_rows(reader, source)
+        if not now:  # a first sync that failed must leave a trace, or nobody knows that it was tried
+            return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
+        whole = shard.whole and _backend(pipeline).updates_rows
+        held = Held(now if whole else of_roots(source, now), _still_lost(source, before, listed))
+        row = {**_run_row(outcome, shard), "held": held.to_json()}
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))
-            row = {**_run_row(outcome, shard), "held": None}
-            if shard.number == 1:
-                counts = _row_counts(client, source)
-                if by_id:
-                    before = _counts_after_last_sync(client) or {}
-                    counts |= {table: max(rows, counts.get(table, 0)) for table, rows in before.items()}
-                else:
-                    counts |= {table: counts.get(table, 0) + rows for table, rows in lost.items()}
-                whole = shard.whole and _backend(pipeline).updates_rows
-                row["held"] = json.dumps(counts if whole else _of_roots(source, counts))
-            _insert_row(pipeline, source, client, runs, row)
+            _insert_row(pipeline, source, client, runs, row, shard)
             client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
     except Exception:
         if outcome.error is None:
             raise
 
 
+def _still_lost(source: Source, before: Before, listed: bool) -> RowCounts:
+    """Returns what is lost still after a sync; whether all records are here, only `verify` knows."""
+    parents, lost = source.stream.parents, before.lost
+    if listed and parents:
+        lost.pop(parents.table.name, None)
+    return lost
+
+
 def _backend(pipeline: dlt.Pipeline) -> type[Backend]:
     return backend_class(pipeline.destination.destination_type)
 
 
-def _insert_row(pipeline: dlt.Pipeline, source: Source, client: SqlClient, runs: str, row: dict[str, Any]) -> None:
+def _insert_row(
+    pipeline: dlt.Pipeline, source: Source, client: SqlClient, runs: str, row: dict[str, Any], shard: Shard
+) -> None:
     """Inserts a row of `runs` by plain SQL where the destination allows it, else by a load package."""
     if not _backend(pipeline).updates_rows:
         return _load_row(pipeline, source, row)
-    if row["held"] is not None:  # only the newest run has counts
+    if shard.whole:  # of shards that end at once each keeps its counts, and the largest ones count
         client.execute_sql(f"update {runs} set held = null where held is not null")
     # SQLite stores times as texts, in UTC and without an offset, as dlt does.
     if not client.capabilities.supports_tz_aware_datetime:
@@ -100,64 +132,68 @@ def _load_row(pipeline: dlt.Pipeline, source: Source, row: dict[str, Any]) -> No
     pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=_backend(pipeline).file_format)
 
 
-def find_lost_rows(pipeline: dlt.Pipeline, source: Source) -> RowCounts:
-    """Returns rows by table that were deleted since the last sync; prepares the tables to be filled again.
+def find_lost_rows(
+    pipeline: dlt.Pipeline, source: Source, shard: Shard | None = None, *, must_count: bool = True
+) -> Before:
+    """Returns how the rows stand: what is lost since the last sync, and what was doubled and is removed here.
+
+    Where nobody counted the rows of proven records, one counts as lost, if somebody `must_count`.
 
     A sync never removes root rows, so somebody else deleted what is missing. Child rows of a changed record may
     become fewer, also if that sync is killed before it writes its counts: so their counts are removed here first.
     Returns nothing for append-only destinations.
     """
     if _backend(pipeline).appends:
-        return {}
+        return Before()
+    shard = shard or Shard()
+    with PipelineReader(pipeline).connected() as reader:
+        held = read_held(reader, source)
+        now = count_rows(reader, source)
+        if held is None:
+            return Before(_uncounted(reader, source, now) if must_count else None, now)
+    more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
+    doubled = remove_doubled(pipeline, source, more)
+    now = count_rows(PipelineReader(pipeline), source) if doubled else now
+    gone = held.gone(now)
+    before = Before(Held(now, held.missed(now)), now, doubled)
     with pipeline.sql_client() as client:
-        before = _counts_after_last_sync(client)
-        if before is None:
-            return {}
-        now = _row_counts(client, source)
-        if before.keys() - now.keys():  # dlt looks for missing tables only when it does not know the schema
-            client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
-        lost = {table: rows - now.get(table, 0) for table, rows in before.items() if rows > now.get(table, 0)}
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
-        if lost or not before:
+        if gone or not held.rows:
             _delete_orphans(client, source, now)
         if _backend(pipeline).updates_rows:
-            runs, counts = client.make_qualified_table_name("runs"), json.dumps(_of_roots(source, before))
+            left = held if shard.number > 1 else before.held
+            assert left
+            counts = Held(of_roots(source, left.rows), left.lost).to_json()
+            runs = client.make_qualified_table_name("runs")
+            if not shard.whole and shard.number == 1:
+                _keep_newest(client, runs)
             client.execute_sql(f"update {runs} set held = %s where held is not null", counts)
-    return lost
+    return before
 
 
-def _of_roots(source: Source, counts: RowCounts) -> RowCounts:
-    """Returns the counts of root tables: a changed record may have fewer child rows, but it stays."""
-    roots = {table.name for table in source.tables}
-    return {table: rows for table, rows in counts.items() if table in roots}
+def _keep_newest(client: SqlClient, runs: str) -> None:
+    """Removes all counts but the newest: each shard adds one, and they would pile up without a whole sync."""
+    newest = f'select run_id from {runs} where held is not null order by "finished_at" desc limit 1'
+    client.execute_sql(f"update {runs} set held = null where held is not null and run_id not in ({newest})")
+
+
+def _uncounted(reader: PipelineReader, source: Source, now: RowCounts) -> Held | None:
+    """Returns a note that rows may be lost, where records are proven and nobody counted them."""
+    if not now:
+        return None
+    if not reader.rows(source.name, "select 1 from {0} limit 1", "runs"):  # a first sync was killed before its end
+        return Held(now)
+    proofs = read_proofs(reader, source.name, source.main.name, "last_checked_at is not null") or []
+    return Held(now, {source.main.name: UNCOUNTED}) if proofs else Held(now)
 
 
 def describe_lost_rows(source: Source, lost: RowCounts) -> list[str]:
     """Returns a message for each table with lost rows: how many, and the command that brings them back."""
     return [
         f"{source.name}.{table}: {rows:,} rows that were there after the last sync are gone;"
-        f" `gapless state reset {source.name}` makes the next sync read all again"
+        f" `gapless state reset {source.name}` makes the next sync read all again; gapless gaps names what is cheaper"
         for table, rows in lost.items()
     ]
-
-
-def _counts_after_last_sync(client: SqlClient) -> RowCounts | None:
-    """Returns the row counts when the last sync ended; None before the first sync."""
-    from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
-
-    runs = client.make_qualified_table_name("runs")
-    newest = f"select held from {runs} where held is not null order by finished_at desc limit 1"
-    try:
-        rows = client.execute_sql(newest)
-    except DatabaseUndefinedRelation:
-        return None
-    return row_counts(rows[0][0]) if rows else {}
-
-
-def row_counts(cell: str | RowCounts) -> RowCounts:
-    """Returns a cell of `runs.held` as row counts: some engines return JSON as text, others decoded."""
-    counts: RowCounts = json.loads(cell) if isinstance(cell, str) else cell
-    return counts
 
 
 def _delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
@@ -170,6 +206,35 @@ def _delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> Non
                 client.execute_sql(f"delete from {client.make_qualified_table_name(schema.name)} where {orphaned}")
 
 
+def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, RowCounts], None]) -> None:
+    """Changes what the newest run says was counted; `change` gets that and the rows that are here now.
+
+    Does nothing where no run is noted, or where a row of it cannot be updated.
+    """
+    if not _backend(pipeline).updates_rows:
+        return
+    reader = PipelineReader(pipeline)
+    newest = reader.rows(source.name, 'select run_id from {0} order by "finished_at" desc limit 1', "runs")
+    if not newest:
+        return
+    now = count_rows(reader, source)
+    held = read_held(reader, source) or Held(of_roots(source, now))
+    change(held, now)
+    with pipeline.sql_client() as client:
+        runs = client.make_qualified_table_name("runs")
+        client.execute_sql(f"update {runs} set held = null where held is not null")
+        client.execute_sql(f"update {runs} set held = %s where run_id = %s", held.to_json(), newest[0][0])
+
+
+def note_row_counts(pipeline: dlt.Pipeline, source: Source, before: Before) -> None:
+    """Notes how many rows a copy has now, so that it is seen when some are lost there."""
+
+    def change(held: Held, now: RowCounts) -> None:
+        held.rows, held.lost = now, before.lost
+
+    update_held(pipeline, source, change)
+
+
 def forget_row_counts(pipeline: dlt.Pipeline) -> None:
     """Deletes the stored row counts: after a reset the next sync reads all again, so no row counts as lost."""
     if _backend(pipeline).appends:
@@ -177,22 +242,6 @@ def forget_row_counts(pipeline: dlt.Pipeline) -> None:
     with pipeline.sql_client() as client:
         runs = client.make_qualified_table_name("runs")
         client.execute_sql(f"update {runs} set held = null where held is not null")
-
-
-def _row_counts(client: SqlClient, source: Source) -> RowCounts:
-    """Returns the row counts of the vendor's own tables, without tables that are missing."""
-    from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
-    from gapless.sources._extract.resource import shapes
-
-    counts: RowCounts = {}
-    for schema in shapes(source.tables):
-        name = client.make_qualified_table_name(schema.name)
-        try:
-            rows = client.execute_sql(f"select count(*) from {name}")
-        except DatabaseUndefinedRelation:
-            continue
-        counts[schema.name] = int(rows[0][0]) if rows else 0
-    return counts
 
 
 def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import explain, interrupted, root_cause
+from gapless.pipelines.evidence.completeness import left_open
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.build import build, check_settings
-from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, write_run
+from gapless.pipelines.sync.history import Before, describe_lost_rows, find_lost_rows, write_run
+from gapless.pipelines.sync.mending import mend_tables
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import PREFIX
@@ -55,26 +58,40 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         destination=target.dlt_destination,
         dataset_name=source.name,
     )
-    built, lost = build(source, session), dict[str, int]()
+    built, before = build(source, session), Before()
     watch(source.name, session)
     try:
-        if session.shard.number == 1:
-            lost |= find_lost_rows(pipeline, source)
-            if not session.ids:  # the ids may be what is lost; the next sync and `gaps` report the rest
-                session.failures += map(Failure, describe_lost_rows(source, lost))
+        session.failures += map(Failure, mend_tables(pipeline, source))
+        before = find_lost_rows(pipeline, source, session.shard)
+        session.failures += map(Failure, before.doubled)
+        if not session.ids and session.shard.number == 1:  # the ids may be what is lost; `gaps` reports the rest
+            session.failures += map(Failure, describe_lost_rows(source, before.lost))
         while not session.done:
             # Another writer may have taken over a lock that was lost, as after a restart of the database.
             target.check()
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
+        if not (session.ids or session.window):
+            with PipelineReader(pipeline, target.appends).connected() as reader:
+                session.failures += _left_open(reader, source, session)
     except BaseException as error:
         _fail(outcome, error)
     finally:
         _close(outcome, session)
+        listed = outcome.error is None and session.shard.whole and not session.ids
         # Also after an error: a run that failed must be in the table.
-        write_run(pipeline, source, outcome, lost, session.shard, by_id=bool(session.ids))
+        write_run(pipeline, source, outcome, before, session.shard, listed=listed)
         pipeline.deactivate()
     return outcome
+
+
+def _left_open(reader: PipelineReader, source: Source, session: Session) -> list[Failure]:
+    """Returns what the ledger leaves open after a sync of everything new, but for what the sync itself reported."""
+    told = {failure.key for failure in session.failures}
+    gaps = left_open(reader, source, session.shard.contains)
+    return [
+        Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not told & {gap.parent, *gap.why.split(": ")[0].split()}
+    ]
 
 
 def _session(request: SyncRequest, shard: Shard) -> Session:

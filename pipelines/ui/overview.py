@@ -6,12 +6,14 @@ Each view is one function that takes the reader's choices and returns HTML, thro
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from gapless.pipelines.errors import GaplessError
+from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.ui import markup
 from gapless.pipelines.ui.markup import RED, Markup, ago, badge, section, table, when
 from gapless.pipelines.ui.queries import Database, QueryUnavailable, connected, current
@@ -61,7 +63,7 @@ def health(db: Database, now: datetime | None = None) -> str:
     rows = db.rows(
         f"select source, stream, {columns}, last_run_outcome, last_run_at from activity.freshness order by all"
     )
-    cards = [_card(name, [row for row in rows if row[0] == name], now) for name in SOURCES]
+    cards = [_card(name, [row for row in rows if row[0] == name], _gaps(db, name, now), now) for name in SOURCES]
     head = [
         "source",
         "stream",
@@ -77,13 +79,22 @@ def health(db: Database, now: datetime | None = None) -> str:
     return section("Health", f'<div class="cards">{"".join(cards)}</div>') + section("Freshness", lines, hint="UTC")
 
 
-def _card(name: str, rows: list[tuple[Any, ...]], now: datetime) -> str:
+def _gaps(db: Database, name: str, now: datetime) -> Counter[str]:
+    """Returns the numbers of gaps by kind, as `gapless gaps` lists them."""
+    if not exists(db.reader, SOURCES[name]):
+        return Counter()
+    return Counter(gap.kind for gap in assess(db.reader, SOURCES[name], now=now).gaps)
+
+
+def _card(name: str, rows: list[tuple[Any, ...]], gaps: Counter[str], now: datetime) -> str:
     """Returns the card of one source: its outcome, how fresh it is and what is known to be missing."""
     newest, checked, ran = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4, 11))
     problems = {
         what: sum(row[i] for row in rows)
         for i, what in ((6, "failing"), (7, "with gaps"), (8, "reset"), (9, "dead letters"))
     }
+    told = {"failing": "failing", "interval": "with gaps", "set back": "reset", "dead letter": "dead letters"}
+    problems |= {kind: count for kind, count in gaps.items() if not problems.get(told.get(kind, ""))}
     found = ", ".join(f"{count:,} {what}" for what, count in problems.items() if count)
     outcome = rows[0][10] if rows and rows[0][10] else "never synced"
     # A sync can be complete while older gaps are still open.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from gapless.pipelines.destinations.reader import DuckdbReader
+
 Rows = list[tuple[Any, ...]]
 """Any, as a cell has the type of its column, which the query decides."""
 LOCK_TIMEOUT = 2.0
@@ -73,6 +75,13 @@ class Database:
     def rows(self, query: str, *values: object) -> Rows:
         """Returns all rows. Raises duckdb.Error."""
         return self._connection.execute(query, list(values)).fetchall()
+
+    @property
+    def reader(self) -> DuckdbReader:
+        """Returns what the verdict on completeness reads with."""
+        from gapless.pipelines.destinations.reader import DuckdbReader
+
+        return DuckdbReader(self._connection)
 
     def rows_if_exists(self, query: str, *values: object) -> Rows:
         """Returns no rows if a table or a column is missing: its source was never synced, or privacy dropped it."""

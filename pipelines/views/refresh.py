@@ -120,8 +120,18 @@ def make(catalog: Catalog, anew: bool = False) -> None:
     missing = reads - existing - own
     mark = _mark(missing)
     if anew or not own <= existing or catalog.value(MARK, "mark") != mark:
-        made_from = {MARK: f"select '{mark}' as mark"}
+        # A dataset that somebody drops is missed by its name here.
+        synced = {name for name in SOURCES if f"{name}.coverage" in existing} | _remembered(catalog, own <= existing)
+        made_from = {MARK: f"select '{mark}' as mark, '{' '.join(sorted(synced))}' as sources"}
         catalog.create({**{view.name: view.query for view in views()}, **made_from}, missing)
+
+
+def _remembered(catalog: Catalog, made: bool) -> set[str]:
+    """Returns the sources that the views remember as synced; none where an older version made them."""
+    try:
+        return set(str(catalog.value(MARK, "sources")).split()) if made else set()
+    except Exception:
+        return set()
 
 
 def _mark(missing: set[str]) -> str:

@@ -14,6 +14,8 @@ STATES = "_dlt_pipeline_state"
 """One row per state of a pipeline that a load changed; the newest one is restored."""
 SCHEMAS = "_dlt_version"
 """One row per version of a dataset's schema."""
+SCHEMA_TEXT = '"schema"'
+"""The column of SCHEMAS with the schema itself; the name is a word of SQL's."""
 PREFIX = "_dlt"
 """What the names of dlt's tables and columns begin with."""
 
@@ -43,6 +45,11 @@ def newest_state(states: str, loads: str, pipeline: str) -> str:
         f"select s.state from {states} as s join {loads} as l on s.{LOAD_ID} = l.load_id where l.status = 0"
         f" and s.pipeline_name = '{pipeline}' order by l.load_id desc limit 1"
     )
+
+
+def newest_schema(schemas: str, name: str) -> str:
+    """Returns a query of one column, newest first: the schema called `name` as it was stored, as dlt's text."""
+    return f"select {SCHEMA_TEXT} from {schemas} where schema_name = '{name}' order by inserted_at desc"
 
 
 def forget_schemas(schemas: str) -> str:

@@ -18,6 +18,7 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._incremental.context import SyncContext
+from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
 from gapless.sources._ledger.session import Session
 from gapless.sources._schema.arrow import Table
@@ -110,9 +111,10 @@ class Extractions:
         tables: Sequence[Table],
         session: Session | None,
         account: Account | None = None,
+        policy: str | None = None,
     ) -> None:
         self.source, self.main, self._tables, self._given = source, main, tables, session
-        self._account = account
+        self._account, self._policy = account, policy
         self._current: Extraction | None = None
 
     def begin(self, loaded: bool = True) -> Extraction:
@@ -154,8 +156,12 @@ class Extractions:
         state = dlt.current.source_state()
         if fresh:
             state.get(ACCOUNTS, {}).pop(self.source, None)
+            state.pop(POLICIES, None)
         if self._account:
             self._account.check(self.source, state)
+        if self._policy is not None:  # packages of the ledger alone have no policy
+            marks = state.setdefault(POLICIES, [])
+            marks += [self._policy] if self._policy not in marks else []
         name_root_resources()
         accept_json_as_text()
         return Extraction(

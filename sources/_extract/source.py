@@ -96,7 +96,9 @@ class Resources:
         if session:
             session.client = self._client
         account = Account(self._client.host, connection.account and digest(connection.account))
-        self._extractions = Extractions(shared.source, stream.table.name, stream.tables, session, account)
+        self._extractions = Extractions(
+            shared.source, stream.table.name, stream.tables, session, account, privacy.mark
+        )
         schema = dlt.current.source_schema()
         for table in (*stream.tables, *LEDGER):
             parents = stream.parents is not None and table == stream.parents.table

@@ -4,7 +4,8 @@
     ├── Retryable        retried within the retry budget, then raised
     │   ├── Throttled        429
     │   ├── Unavailable      408, 425, 5xx, connection faults, timeouts, the deadline
-    │   └── BadEnvelope      status 2xx with a body that the vendor does not document
+    │   ├── BadEnvelope      status 2xx with a body that the vendor does not document
+    │   └── Incomplete       all pages came, and they do not prove that the listing was read to its end
     ├── Rejected         the caller skips this record or parent and records it
     │   ├── NotFound         404, 410
     │   ├── Forbidden        403
@@ -81,6 +82,10 @@ class Unavailable(Retryable):
 
 class BadEnvelope(Retryable):
     """Status 2xx with a body that is not what the vendor documents."""
+
+
+class Incomplete(Retryable):
+    """The pages of a listing do not prove that it was read to its end; raised after it was read several times."""
 
 
 class Rejected(VendorError):

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 from gapless.sources._dlt.types import State
 from gapless.sources._http.client import Client
+from gapless.sources._http.errors import VendorError
 from gapless.sources._incremental.listing import Parents
-from gapless.sources._incremental.parent_listing import ListingPage, Replay, read_parents
+from gapless.sources._incremental.parent_listing import ParentListing
 from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._ledger.window import Window, effective_window
-from gapless.sources._schema.record import Record
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SyncContext:
     """Nothing created from then on is read, and no watermark moves."""
     window: Window = field(init=False)
     """The window to read; empty: read what is new."""
-    _listings: dict[str, Replay[ListingPage]] = field(default_factory=dict, init=False)
+    _listings: dict[str, ParentListing] = field(default_factory=dict, init=False)
     """Listings of parents, by table."""
 
     def __post_init__(self) -> None:
@@ -77,20 +77,19 @@ class SyncContext:
         self.end = min(filter(None, (self.end, asked.until)), default=None)
         self.window = effective_window(self.session.window, self.initial, self.end)
 
-    def listing(self, parents: Parents) -> Replay[ListingPage]:
+    def listing(self, parents: Parents) -> ParentListing:
         """Returns the listing of parents of this shard; each page is requested once, whoever reads it."""
         if parents.table.name not in self._listings:
-            pages = read_parents(parents, self.client, self.ledger, self.session)
-            self._listings[parents.table.name] = Replay(pages)
+            self._listings[parents.table.name] = ParentListing(parents, self.client, self.ledger, self.session)
         return self._listings[parents.table.name]
-
-    def listed(self, parents: Parents) -> Iterator[Record]:
-        """Yields the parents that the vendor lists, of this shard; their own rows are not loaded by it."""
-        for _, named in self.listing(parents):
-            yield from named
 
     def parent_items(self, parents: Parents) -> Iterator[LoadItem]:
         """Yields what the listing of parents adds to load packages; nothing if only single ids are read."""
         if not self.reads_ids:
-            for item, _ in self.listing(parents):
+            for item, _ in self.listing(parents).pages:
                 yield item
+
+    def named_wrong(self, setting: str | None, key: str, error: VendorError) -> str:
+        """Returns what to say of an id that was named, by `--id` or a setting, and that the vendor does not know."""
+        by = "--id" if self.session.ids or setting is None else setting.upper()
+        return f"{by} {key}: {error}"

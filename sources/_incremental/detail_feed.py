@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.detail_sync import DetailSync
-from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, PlainPage, RawPage, listed_page
+from gapless.sources._incremental.listing import (
+    ListedPage,
+    ListedParent,
+    Parents,
+    PlainPage,
+    RawPage,
+    each_once,
+    listed_page,
+)
 from gapless.sources._incremental.parent_listing import listed_parents
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.window import EVERYTHING, Window
@@ -58,8 +66,8 @@ class DetailFeed:
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's listing with its ids and times."""
-        for page in self.pages(client, parent.id):
-            yield listed_page(self.listing, PlainPage(page.records, parent.count))
+        pages = self.pages(client, parent.id)
+        return each_once(listed_page(self.listing, PlainPage(page.records, parent.count)) for page in pages)
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns none: the setting `only` names records."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -9,6 +10,19 @@ from gapless.sources._ledger.ledger import Coverage
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch
+
+MOVED = timedelta(seconds=1)
+"""A listing and a record whose times differ by less say the same: one of them may be rounded."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Records in the destination."""
+
+    times: dict[str, datetime | None]
+    """Creation times of all parents' records, by id."""
+    parents: dict[str, str]
+    """The parent by id."""
 
 
 @dataclass(eq=False)
@@ -19,12 +33,13 @@ class DetailParent:
     count: str | None
     """Records according to the vendor, as text. An edit does not change it, nor do one deleted and one new."""
     before: Coverage | None
-    stored: dict[str, datetime | None]
-    """Records in the destination, of all parents."""
+    stored: Stored
     own: dict[str, datetime | None]
     """Records in the destination, of this parent."""
     listed: dict[str, datetime | None] | None = None
     """Records that the vendor lists; None: not listed in this sync."""
+    siblings: Collection[str] = ()
+    """The ids of all parents that are listed."""
     newest: list[datetime | None] = field(default_factory=list)
     open: int = 0
     """Records still to read."""
@@ -36,6 +51,10 @@ class DetailParent:
             return True
         return known.digest != self.count or known.listed_at + relist_after <= per.now
 
+    def lacks(self, key: str) -> bool:
+        """Returns whether its listing was read in this sync and does not have a record."""
+        return self.listed is not None and key not in self.listed
+
     def wanted(self, lag: timedelta, per: ParentSync) -> list[str]:
         """Returns ids to read: in a window all of it, else the new ones and those stored within the look-back."""
         times = self.own if self.listed is None else self.listed
@@ -45,7 +64,20 @@ class DetailParent:
         watermark = self.before.covered_to if self.before else max(filter(None, self.own.values()), default=None)
         # A record may be edited shortly after its creation, so the look-back is read again.
         recent = Window(watermark - lag) if watermark else None
-        return [key for key in in_window if key not in self.stored or (recent and recent.contains(self.stored[key]))]
+        held = self.stored.times
+        return [
+            key
+            for key in in_window
+            if key not in held or (recent and recent.contains(held[key])) or self._moved(key, times[key])
+        ]
+
+    def _moved(self, key: str, listed_at: datetime | None) -> bool:
+        """Returns whether the listing tells another time, or another parent, of a record than is stored."""
+        if self.listed is None:
+            return False
+        at = self.stored.times[key]
+        elsewhere = self.stored.parents[key] != self.id and self.stored.parents[key] in self.siblings
+        return elsewhere or (at is not None and listed_at is not None and abs(at - listed_at) >= MOVED)
 
     def covered(self, per: ParentSync) -> list[Batch]:
         """Returns its coverage, after its last record was read."""

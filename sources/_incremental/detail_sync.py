@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import NotFound, VendorError
+from gapless.sources._http.errors import BadRequest, NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.detail_parent import DetailParent
+from gapless.sources._incremental.detail_parent import DetailParent, Stored
 from gapless.sources._incremental.listing import Parents, RawPage
+from gapless.sources._incremental.parent_listing import proven_pages
 from gapless.sources._ledger.ledger import Ledger, instant
 from gapless.sources._ledger.session import Failure, LoadItem
+from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record, record_id, record_time
@@ -55,6 +58,10 @@ class Details(Protocol):
     def ping(self) -> Callable[[Client], None]:
         """Returns what sends one cheap request."""
 
+    @property
+    def only(self) -> str | None:
+        """Returns the setting that names records to read."""
+
 
 Detail = tuple[str, "DetailParent | None"]
 """A record to read, and its parent where that is known."""
@@ -67,6 +74,8 @@ class DetailSync:
         self._feed, self._sync, self._session = feed, sync, sync.session
         self._per = sync.parent_sync(feed.table.name)
         self._ping = partial(feed.ping, sync.client)
+        self._absent: dict[str, NotFound] = {}
+        """Records with a dead letter that the vendor does not find by id."""
 
     def steps(self) -> Iterator[LoadItem]:
         """Yields the load items of the sync: single records first, then listings, then the records of each parent."""
@@ -76,6 +85,7 @@ class DetailSync:
         if not self._sync.reads_ids:
             parents: list[DetailParent] = []
             yield from self._listed(parents)
+            yield from self._judged(parents)
             todo = self._todo(parents, first)
             # A parent without records to read is covered at once.
             for parent in parents:
@@ -90,7 +100,7 @@ class DetailSync:
             return self._sync.ids
         # Another shard may own a record without a known parent, and read it at this moment.
         letters = [one for one in self._per.dead_letters.records() if one.parent or self._session.shard.whole]
-        return [letter.key for letter in letters if not self._per.backfill]
+        return [letter.key for letter in letters if not self._per.window]
 
     def _todo(self, parents: list[DetailParent], first: list[str]) -> list[Detail]:
         lag, per = self._sync.lag, self._per
@@ -103,46 +113,91 @@ class DetailSync:
 
     def _listed(self, readable: list[DetailParent]) -> Iterator[LoadItem]:
         """Lists the ids of parents that may have new ones; puts all but those that failed into `readable`."""
-        per, records = self._per, list(self._sync.listed(self._feed.parents))
-        yield LoadItem(per.close_vanished(map(self._feed.parents.id, records)))
-        self._session.counters.parents_total = len(records)
-        parents = self._parents(records)
-        relist_after = self._sync.connection.relist_after
-        readable += [parent for parent in parents if not parent.must_be_listed(per, relist_after)]
-        todo = per.order((parent for parent in parents if parent not in readable), key=lambda parent: parent.id)
-        pages = partial(self._feed.pages, self._sync.client)
-        for read in map_concurrently(todo, lambda parent: pages(parent.id), self._sync.workers, self._ping):
+        per, feed, listing = self._per, self._feed, self._sync.listing(self._feed.parents)
+        parents = self._parents(listing.found())
+        yield from self._unlisted([feed.parents.id(one) for one in listing.unlisted(per)])
+        self._session.counters.parents_total = len(parents)
+        relist_after, everything = self._sync.connection.relist_after, self._must_list_everything()
+        todo = [parent for parent in parents if everything or parent.must_be_listed(per, relist_after)]
+        readable += [parent for parent in parents if parent not in todo]
+        todo = per.order(todo, key=lambda parent: parent.id)
+        for read in map_concurrently(todo, self._pages, self._sync.workers, self._ping):
             if read.page is not None:
                 yield LoadItem([self._lines(read.parent, read.page)])
             elif read.error:
                 yield LoadItem(per.fail(read.parent.id, read.error))
             else:
                 readable.append(read.parent)
+                read.parent.listed = read.parent.listed or {}
+                nameless = [] if per.window else [per.dead_letters.resolve_rest(read.parent.id, ("nameless",))]
+                yield LoadItem(nameless)
+
+    def _must_list_everything(self) -> bool:
+        """Returns whether a record that is not found has no known parent: any of them may list it."""
+        letters = self._per.dead_letters.records() if self._absent else []
+        return any(letter.key in self._absent and not letter.parent for letter in letters)
+
+    def _unlisted(self, parents: list[str]) -> Iterator[LoadItem]:
+        """Closes parents that are not listed any more: the first page of each tells whether it is gone."""
+
+        def first_page(parent: str) -> Iterator[RawPage]:
+            return islice(self._feed.pages(self._sync.client, parent), 1)
+
+        for answer in map_concurrently(parents, first_page, self._sync.workers, self._ping):
+            if answer.page is None:
+                yield LoadItem(self._per.close(answer.parent, answer.error))
+
+    def _judged(self, parents: list[DetailParent]) -> Iterator[LoadItem]:
+        """Closes the letters of records that are not found and not listed either; the others keep failing."""
+        letters, by_id = self._per.dead_letters, {parent.id: parent for parent in parents}
+        for letter in letters.records():
+            error = self._absent.get(letter.key)
+            if error is None or not letters.is_open("record", letter.key):
+                continue
+            own = [by_id[letter.parent]] if letter.parent in by_id else [] if letter.parent else parents
+            everywhere = all(parent.listed is None or parent.lacks(letter.key) for parent in parents)
+            if own and everywhere and all(parent.lacks(letter.key) for parent in own):
+                yield LoadItem([letters.resolve("record", [letter.key])])
+            else:
+                yield LoadItem([letters.failed("record", letter.key, error, parent=letter.parent)])
+
+    def _pages(self, parent: DetailParent) -> Iterator[Page[Record]]:
+        counted = int(parent.count) if parent.count and parent.count.isdecimal() else None
+        return proven_pages(
+            f"{self._feed.parents.noun}/{parent.id}/{self._feed.listing.name}",
+            partial(self._feed.pages, self._sync.client, parent.id),
+            self._typed,
+            counted=lambda end: counted,
+        )
+
+    def _typed(self, page: RawPage) -> Page[Record]:
+        listing = self._feed.listing
+        lines = parse(listing.model, page.records, refuse=self._session.refuse)
+        return Page(lines.records, lines.unreadable, total=page.total, id=listing.id_column, time="")
 
     def _parents(self, records: Sequence[Record]) -> list[DetailParent]:
         ids, counts = self._feed.parents.id, self._feed.parents.count
-        by_parent = _stored_times(self._sync.ledger, self._feed)
-        stored = {key: at for own in by_parent.values() for key, at in own.items()}
+        stored, siblings = _stored(self._sync.ledger, self._feed), {ids(record) for record in records}
+        own: dict[str, dict[str, datetime | None]] = {}
+        for key, parent in stored.parents.items():
+            own.setdefault(parent, {})[key] = stored.times[key]
 
-        def parent(record: Record) -> DetailParent:
+        def parent_of(record: Record) -> DetailParent:
             count = getattr(record, counts) if counts else None
             key = ids(record)
             known = self._per.coverage.get(key)
-            return DetailParent(key, None if count is None else str(count), known, stored, by_parent.get(key, {}))
+            told = None if count is None else str(count)
+            return DetailParent(key, told, known, stored, own.get(key, {}), siblings=siblings)
 
-        return [parent(record) for record in records]
+        return [parent_of(record) for record in records]
 
-    def _lines(self, parent: DetailParent, page: RawPage) -> Batch:
+    def _lines(self, parent: DetailParent, page: Page[Record]) -> Batch:
         """Adds one page of a parent's listing; returns the dead letters of lines without a readable id."""
         self._session.counters.pages += 1
-        listing = self._feed.listing
-        lines = parse(listing.model, page.records, refuse=self._session.refuse)
         parent.listed = parent.listed or {}
-        parent.listed |= {record_id(line): record_time(line) for line in lines.records}
-        parent.listed |= {line.key: None for line in lines.unreadable if line.key}  # reading the record shows why
-        return self._per.dead_letters.unreadable(
-            [line for line in lines.unreadable if not line.key], parent=parent.id
-        )
+        parent.listed |= {record_id(line): record_time(line) for line in page.records}
+        parent.listed |= {line.key: None for line in page.unreadable if line.key}  # reading the record shows why
+        return self._per.dead_letters.unreadable([line for line in page.unreadable if not line.key], parent=parent.id)
 
     def _details(self, todo: Sequence[Detail]) -> Iterator[LoadItem]:
         """Reads records by id. A parent is covered when the last of its own is read."""
@@ -167,14 +222,18 @@ class DetailSync:
         yield LoadItem(self._loaded(read))
 
     def _failed_batch(self, key: str, parent: DetailParent | None, error: VendorError) -> Batch:
-        """A 404 after the listing means deleted; other errors become dead letters."""
+        """Returns the dead letter for a record that failed; not yet for one that may be gone, or mistyped."""
         per = self._per
-        if isinstance(error, NotFound):
-            if parent is None and key in self._session.ids:
-                self._session.failures.append(Failure(str(error)))
-            if parent and per.backfill:
-                per.backfill.done(parent.backfill_key(key))
-            return per.dead_letters.resolve("record", [key])
+        if (
+            parent is None
+            and not per.dead_letters.is_open("record", key)
+            and isinstance(error, NotFound | BadRequest)
+        ):
+            self._session.failures.append(Failure(self._sync.named_wrong(self._feed.only, key, error)))
+            return per.dead_letters.resolve("record", [])
+        if parent is None and not self._sync.reads_ids and isinstance(error, NotFound):
+            self._absent[key] = error
+            return per.dead_letters.resolve("record", [])
         if parent and per.backfill:
             per.backfill.failed(parent.backfill_key(key))
         return per.dead_letters.failed("record", key, error, parent=parent.id if parent else None)
@@ -198,13 +257,12 @@ class DetailSync:
         return [Batch(table, loaded), *batches, resolved]
 
 
-def _stored_times(ledger: Ledger, feed: Details) -> dict[str, dict[str, datetime | None]]:
-    """Returns the times of the records in the destination, by parent and id."""
-    stored: dict[str, dict[str, datetime | None]] = {}
-    table = feed.table
+def _stored(ledger: Ledger, feed: Details) -> Stored:
+    """Returns the records in the destination."""
+    stored, table = Stored({}, {}), feed.table
     columns = [feed.column, table.id_column, *([table.time_column] if table.time_column else [])]
     for parent, key, *rest in ledger.select(table.name, columns):
         *time, completed = rest
         if completed:
-            stored.setdefault(str(parent), {})[str(key)] = instant(time[0]) if time else None
+            stored.parents[str(key)], stored.times[str(key)] = str(parent), instant(time[0]) if time else None
     return stored

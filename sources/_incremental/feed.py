@@ -10,15 +10,24 @@ from json import dumps
 from typing import Any
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import NotFound, Rejected, Retryable
+from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.listing import CursorPage, ListedPage, ListedParent, Parents, PlainPage, listed_page
+from gapless.sources._incremental.listing import (
+    CursorPage,
+    ListedPage,
+    ListedParent,
+    Parents,
+    PlainPage,
+    each_once,
+    listed_page,
+)
 from gapless.sources._incremental.newest_first import newest_first
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
-from gapless.sources._ledger.ledger import COVERAGE, Coverage
+from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
+from gapless.sources._ledger.markers import NOT_KEPT
 from gapless.sources._ledger.session import Failure, LoadItem
-from gapless.sources._ledger.walk_state import Page, WalkState
+from gapless.sources._ledger.walk_state import EVERYWHERE, Page, WalkState
 from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import Parsed, parse
@@ -27,6 +36,10 @@ from gapless.sources._schema.record import Record, record_id
 ACCOUNT_CHANGED = (
     "{stream}: not one of the newest records of the last sync is there any more, so all were read again. If the"
     " keys are another account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
+)
+UNPROVEN = (
+    "{stream}: its listing is not proven to be read to the end: {why}. What came is loaded, and the next sync reads"
+    " it again"
 )
 UNREADABLE = (
     "could not be read before, and the vendor has no endpoint for one record:"
@@ -80,41 +93,74 @@ class Feed:
         elif sync.window:
             yield from self._window(sync, letters)
         else:
+            absent: dict[str, NotFound] = {}
             if self.record:
                 # Failed records may be older than the look-back, where the walk would not meet them.
-                yield from self._by_id(sync, [letter.key for letter in letters.records()], letters)
-            yield from self._newest(sync, letters)
+                yield from self._by_id(sync, [letter.key for letter in letters.records()], letters, absent)
+            yield from self._newest(sync, letters, absent)
             if not self.record:
                 for letter in letters.unmet():
                     sync.session.failures.append(Failure(UNREADABLE, self.table.name, "record", letter.key))
 
-    def _newest(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
-        """Yields what is new since the last sync, then what an interrupted sync did not reach."""
+    def _newest(self, sync: SyncContext, letters: DeadLetters, absent: dict[str, NotFound]) -> Iterator[LoadItem]:
+        """Yields what is new since the last sync, then what an interrupted sync did not reach.
+
+        `absent` are records with a letter that the vendor does not find by id; the walk goes down to their places.
+        """
         session, initial = sync.session, sync.initial
-        progress = WalkState.from_json(sync.state).back_to(initial)
-        from_nothing = progress.newest is None
-        pages = partial(self._pages, sync, None)
-        for page in newest_first(pages, progress, lag=sync.lag, now=session.now(), filtered=self.by_time):
+        proof = sync.ledger.coverage(self.table.name).get("")
+        # Without a proof, or with one that was set back, nothing shows that what the state says was read is here.
+        proven = proof is not None and not is_reset(proof.covered_to)
+        progress = WalkState.from_json(sync.state)
+        progress = (progress if proven else WalkState(lost=progress.lost)).back_to(initial)
+        places = [letters.place(self.table.model, key) for key in absent]
+        down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
+        for page in self._walk(sync, progress, sync.lag, None, down_to):
             batches = self._loaded(page, Window(since=initial), letters)
             coverage = self._coverage(progress, page.total, initial, session.now())
             yield LoadItem([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
-        if progress.listing_changed:
+        if progress.listing_changed and not progress.unproven:
             session.failures.append(Failure(ACCOUNT_CHANGED.format(stream=self.table.name)))
-        if from_nothing:
-            yield LoadItem([letters.resolve_rest(None)])
+        # Not found by its id, and not in the listing that was read down to its place: then it is gone.
+        unmet = [key for key in absent if letters.is_open("record", key)]
+        if progress.unproven:
+            yield LoadItem([letters.failed("record", key, absent[key]) for key in unmet])
+        else:
+            yield LoadItem([letters.resolve("record", unmet), letters.resolve_passed(progress.passed_since)])
 
     def _window(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
         """Yields the records of a window, which proves nothing about those outside of it."""
         session, window = sync.session, sync.window
         backfill = Backfill(window, session.counters) if session.backfill else None
         walk = backfill.walk() if backfill else WalkState(initial_value=window.since)
-        pages = partial(self._pages, sync, window.until)
-        for page in newest_first(pages, walk, lag=timedelta(0), now=session.now(), filtered=self.by_time):
+        for page in self._walk(sync, walk, timedelta(0), window.until):
             if backfill:
                 backfill.save_walk(walk)
             yield LoadItem(self._loaded(page, window, letters))
-        if backfill:
+        if backfill and not walk.unproven:
             backfill.finish()
+
+    def _walk(
+        self,
+        sync: SyncContext,
+        progress: WalkState,
+        lag: timedelta,
+        until: datetime | None,
+        down_to: datetime | None = EVERYWHERE,
+    ) -> Iterator[Page[Record]]:
+        """Yields the pages of a walk; an end that is not proven is a failure of the sync."""
+        pages = partial(self._pages, sync, until)
+        yield from newest_first(
+            pages,
+            progress,
+            lag=lag,
+            now=sync.session.now(),
+            filtered=self.by_time,
+            down_to=down_to,
+            per_page=self.per_page,
+        )
+        if progress.unproven:
+            sync.session.failures.append(Failure(UNPROVEN.format(stream=self.table.name, why=progress.unproven)))
 
     def _pages(
         self, sync: SyncContext, until: datetime | None, after: str | None, floor: datetime | None
@@ -135,7 +181,7 @@ class Feed:
         return [
             Batch(self.table, records),
             letters.unreadable(page.unreadable),
-            letters.resolve("record", [record_id(record) for record in page.records]),
+            letters.resolve("record", [record_id(record) for record in records]),
         ]
 
     def _coverage(self, progress: WalkState, total: int | None, initial: datetime | None, now: datetime) -> Coverage:
@@ -144,13 +190,16 @@ class Feed:
             parent="",
             covered_from=initial,
             covered_to=progress.newest,
-            missing=dumps(progress.missing()) if progress.walks else None,
+            missing=dumps([*progress.missing(), *progress.lost]) if progress.walks or progress.lost else None,
+            error=NOT_KEPT if progress.lost else None,
             records=None if self.by_time else total,
             last_checked_at=now,
         )
 
-    def _by_id(self, sync: SyncContext, ids: Iterable[str], letters: DeadLetters) -> Iterator[LoadItem]:
-        """Yields single records: the requested ones, or those that failed before and may be deleted by now.
+    def _by_id(
+        self, sync: SyncContext, ids: Iterable[str], letters: DeadLetters, absent: dict[str, NotFound] | None = None
+    ) -> Iterator[LoadItem]:
+        """Yields single records: the requested ones, or those that failed before; puts those not found in `absent`.
 
         If a request fails, the others wait for the next sync, because each may cost a whole retry budget.
         """
@@ -159,12 +208,13 @@ class Feed:
             try:
                 raw = self.record(sync.client, key)
                 found = parse(self.table.model, [raw], refuse=sync.session.refuse)
-            except NotFound as error:
-                if key in sync.session.ids:
-                    sync.session.failures.append(Failure(str(error)))
-                yield LoadItem([letters.resolve("record", [key])])
             except (Rejected, Retryable) as error:
-                yield LoadItem([letters.failed("record", key, error)])
+                if isinstance(error, NotFound) and absent is not None:
+                    absent[key] = error
+                elif isinstance(error, NotFound | BadRequest) and not letters.is_open("record", key):
+                    sync.session.failures.append(Failure(sync.named_wrong(self.only, key, error)))
+                else:
+                    yield LoadItem([letters.failed("record", key, error)])
                 if isinstance(error, Retryable):
                     return
             else:
@@ -177,8 +227,7 @@ class Feed:
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of the listing, newest first, with its ids and times; `by_time` those of the window."""
         span = (window.since, window.until) if self.by_time else ()
-        for page in self.pages(client, None, *span):
-            yield listed_page(self.table, page)
+        return each_once(listed_page(self.table, page) for page in self.pages(client, None, *span))
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns none: a listing has no parents."""

@@ -6,11 +6,12 @@ Shapes only: no request is made here and nothing is loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from gapless.sources._http.client import Client
+from gapless.sources._incremental.listing_end import EMPTY_PAGES
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.parse import id_name, parse
 from gapless.sources._schema.record import Record, record_id, record_time
@@ -106,6 +107,19 @@ class ListedPage:
     """How many records all pages have; None: the vendor does not say."""
     last: bool = True
     """Whether it is the last page, as far as the page itself says."""
+
+
+def each_once(pages: Iterator[ListedPage]) -> Iterator[ListedPage]:
+    """Yields the pages without what is on the page before, too: pages may overlap, so that nothing is missed.
+
+    It ends after many empty pages in a row, as a sync does.
+    """
+    before, empty = set[str](), 0
+    for page in pages:
+        yield replace(page, times={key: at for key, at in page.times.items() if key not in before})
+        before, empty = set(page.times), 0 if page.raws else empty + 1
+        if empty > EMPTY_PAGES:
+            return
 
 
 def listed_page(table: Table, page: RawPage, given: Mapping[str, Any] | None = None) -> ListedPage:

@@ -2,20 +2,23 @@
 
 State, as JSON: `watermark` (all records created up to it are loaded) and `walks`, the unfinished ones, newest
 first. Each has read from `top` down to `reached`, resumes at the cursor `after`, and is finished when a page that is
-sorted goes below `floor`, or a whole page is older. A sync first walks down to where the newest unfinished walk
-began, then resumes that one: so the newest data come first, nothing is read twice, and the watermark moves only once
-its walk has met its floor.
+sorted goes below `floor`, when a whole page is older, or at the end of the listing if that end is proven. A sync
+first walks down to where the newest unfinished walk began, then resumes that one: so the newest data come first,
+nothing is read twice, and the watermark moves only once its walk has met its floor.
 dlt's `incremental` would move it after the first page and lose the rest of an interrupted sync.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Generic
 
 from gapless.sources._http.errors import BadRequest, NotFound
 from gapless.sources._incremental.concurrency import prefetch
-from gapless.sources._ledger.walk_state import Page, R, Walk, WalkState, whole_page_older
+from gapless.sources._incremental.listing_end import ListingEnd
+from gapless.sources._ledger.walk_state import EVERYWHERE, Page, R, WalkState, whole_page_older
 
 Pages = Callable[[str | None, datetime | None], Iterable[Page[R]]]
 
@@ -27,42 +30,141 @@ def newest_first(
     lag: timedelta,
     now: datetime,
     filtered: bool = False,
+    down_to: datetime | None = EVERYWHERE,
+    per_page: int | None = None,
 ) -> Iterator[Page[R]]:
     """Yields every page that may hold something new; `progress` is updated before each page is yielded.
 
     `pages(after, floor)` continues at a cursor. `filtered` says that it leaves out records older than `floor`.
-    A cursor that the vendor refuses restarts its walk at the newest page.
+    A cursor that the vendor refuses restarts its walk at the newest page. `down_to` is as in `WalkState.begin`. A
+    walk whose end is not proven stays open: `progress.unproven` says why. `per_page` is the most records of a page.
     """
-    progress.begin(lag, now)
-    while progress.walks:
-        walk = progress.walks[0]
-        for page in _restarting(pages, walk):
-            finished = walk.take(page, now) and progress.finish(filtered)
-            yield page
-            if finished or walk.after is None:  # a walk that goes on without its filter begins at the newest page
-                break
+    progress.begin(lag, now, down_to)
+    while progress.walks and not progress.unproven:
+        yield from _Reading(pages, progress, now, filtered, per_page).pages()
 
 
-def _restarting(pages: Pages[R], walk: Walk) -> Iterator[Page[R]]:
-    """Yields the walk's pages; after a refused cursor again from the newest, while that reaches older records."""
-    deepest: datetime | None = None
-    while True:
-        try:
-            read = pages(walk.after, walk.floor)
-            yield from read if walk.floor else prefetch(read)
-            return
-        except (BadRequest, NotFound):
-            # A cursor that is refused again without progress would restart for ever.
-            no_deeper = deepest is not None and (walk.reached is None or walk.reached >= deepest)
-            if walk.after is None or no_deeper:
-                raise
-            deepest, walk.after = walk.reached, None
+class _Next(Enum):
+    """What follows a page."""
+
+    PAGE = auto()
+    READ_AGAIN = auto()
+    """From `walk.after` on."""
+    NOTHING = auto()
+    """The walk is finished, or given up."""
 
 
-def until_older(pages: Iterable[Page[R]], floor: datetime | None) -> Iterator[Page[R]]:
+class _Reading(Generic[R]):
+    """Reads the newest walk until it is finished or given up."""
+
+    def __init__(
+        self, pages: Pages[R], progress: WalkState, now: datetime, filtered: bool, per_page: int | None
+    ) -> None:
+        self._source, self._progress, self._now, self._filtered = pages, progress, now, filtered
+        self._walk, self._per_page, self._longest = progress.walks[0], per_page, 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._resumed = self._walk.after is not None
+        self._end = ListingEnd(self._walk.met, self._walk.total)
+        self._first, self._asked_twice = True, set[str | None]()
+
+    def _restart(self) -> None:
+        self._walk.restart(self._now)
+        self._begin()
+
+    def pages(self) -> Iterator[Page[R]]:
+        """Yields the walk's pages."""
+        following = _Next.READ_AGAIN
+        while following is _Next.READ_AGAIN:
+            following = _Next.NOTHING
+            for page in self._restarting():
+                following = self._take(page)
+                yield page
+                if following is not _Next.PAGE:
+                    break
+
+    def _restarting(self) -> Iterator[Page[R]]:
+        """Yields the pages; after a refused cursor again from the newest, while that reaches older records."""
+        deepest: datetime | None = None
+        while True:
+            walk = self._walk
+            try:
+                read = self._source(walk.after, walk.floor)
+                yield from read if walk.floor else prefetch(read)
+                return
+            except (BadRequest, NotFound):
+                # A cursor that is refused again without progress would restart for ever.
+                no_deeper = deepest is not None and (walk.reached is None or walk.reached >= deepest)
+                if walk.after is None or no_deeper:
+                    raise
+                deepest = walk.reached
+                self._restart()
+
+    def _take(self, page: Page[R]) -> _Next:
+        """Updates the walk, and decides what to read next."""
+        walk, end, cursor, met = self._walk, self._end, self._walk.after, self._walk.met
+        reached_floor = walk.take(page, self._now)
+        end.see(page.every_id, page.total)
+        walk.met, walk.total = end.met, end.total
+        repeated, count = cursor in self._asked_twice, len(page.every_id)
+        if not reached_floor and page.after is not None and not end.endless:
+            self._first, self._longest = self._first and not count, max(self._longest, count)
+            if not count and not repeated:
+                return self._read_again("an empty page names a next one", cursor, met)
+            if not count and end.total is not None:
+                walk.floor = None  # what it should have held may be newer than the floor: only the total can tell
+            return _Next.PAGE
+        # At the floor it is enough to have met what was read before; without that the end of the listing counts.
+        surely = reached_floor and (page.after is not None or not walk.known)
+        why = None if surely else self._doubt(page, repeated)
+        if why is None:
+            walk.after = walk.after if surely else None
+            return self._finish()
+        return self._read_again(why, cursor, met)
+
+    def _finish(self) -> _Next:
+        if self._progress.finish(self._filtered):
+            return _Next.NOTHING
+        if self._walk.after is not None:  # another listing than before is read on, to its end
+            return _Next.PAGE
+        self._restart()
+        return _Next.READ_AGAIN
+
+    def _doubt(self, page: Page[R], repeated: bool) -> str | None:
+        """Returns why the listing may go on below this page, although the page says that it is the last one."""
+        count, end = len(page.every_id), self._end
+        why = end.why_not(fell=repeated)
+        if why or end.total is not None:
+            return why
+        if self._resumed and self._first and not count:
+            return "the cursor at which it was resumed answers with an empty page"
+        full = self._longest or self._per_page
+        if full and (count >= full or not count) and not repeated:
+            return "its last page is a full or an empty one"
+        return None
+
+    def _read_again(self, why: str, cursor: str | None, met: int | None) -> _Next:
+        """Requests the page once more, then the walk from the newest page; gives up if that was done already.
+
+        `met` is what the walk had met before the page, which a later session would count again.
+        """
+        if cursor not in self._asked_twice:
+            self._asked_twice.add(cursor)
+            self._walk.after, self._walk.met = cursor, met
+            return _Next.READ_AGAIN
+        if self._resumed:
+            self._restart()
+            return _Next.READ_AGAIN
+        self._progress.give_up(why)
+        return _Next.NOTHING
+
+
+def until_older(pages: Iterable[Page[R]], floor: datetime | None) -> Generator[Page[R], None, bool]:
     """Yields pages of a listing without a documented order, up to the first whose records are all older than `floor`.
 
-    It stops there only if all records so far were sorted newest first; otherwise it yields every page.
+    It stops there only if all records so far were sorted newest first; otherwise it yields every page. Returns
+    whether it stopped.
     """
     last: datetime | None = None
     sorted_so_far, descended = True, False
@@ -76,4 +178,5 @@ def until_older(pages: Iterable[Page[R]], floor: datetime | None) -> Iterator[Pa
         # Equal times prove no order, and a shifted page may hide an unsorted one.
         proven = sorted_so_far and descended and not page.shifted
         if floor is not None and proven and whole_page_older(page, floor):
-            return
+            return True
+    return False

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import Unavailable
+from gapless.sources._http.errors import BadRequest, NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, RawPage, listed_page
-from gapless.sources._incremental.newest_first import until_older
-from gapless.sources._incremental.parent_listing import listed_parents
+from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, RawPage, each_once, listed_page
+from gapless.sources._incremental.listing_end import ListingEnd
+from gapless.sources._incremental.parent_listing import listed_parents, proven_pages
 from gapless.sources._ledger.per_parent import ParentSync
-from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record, record_id, record_time
 
-RESTARTS = 5
-"""How often one parent's pages are read again from the first after they shifted; then the next sync reads them."""
 Derive = Callable[[Sequence[Any], datetime], list[Batch]]
+
+
+@dataclass
+class Span:
+    """The newest (up to now) and the oldest creation time read of one parent, in UTC."""
+
+    newest: datetime | None = None
+    oldest: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class ParentFeed:
     derived: tuple[Table, ...] = ()
     """Further tables, made from the records by `derive`."""
     derive: Derive = field(default=lambda records, now: [])
+    keeps: timedelta | None = None
+    """How long the vendor keeps records by default, if it deletes them."""
     alone: bool = False
     """Whether a parent can be read without the listing: then `--id` takes ids of parents."""
 
@@ -79,66 +88,85 @@ class ParentFeed:
         per = sync.parent_sync(self.table.name)
         parents = [self.parents.named(key) for key in sync.ids]
         if not sync.reads_ids:
-            parents = [parent for parent in sync.listed(self.parents) if self.parents.is_read(parent)]
-            # Only a listing that was read to its end says that a parent is gone.
-            yield LoadItem(per.close_vanished(map(self.parents.id, parents)))
+            listing = sync.listing(self.parents)
+            listed = listing.found()
+            yield from self._unlisted(sync, per, listing.unlisted(per))
+            parents = [one for one in listed if self.parents.is_read(one) or per.is_open(self.parents.id(one))]
+            yield from self._empty(per, listed)
         todo = per.todo(parents, key=self.parents.id)
         sync.session.counters.parents_total = len(todo)
-        read = partial(self._answer if self.whole else self._newest, sync, per)
-        newest: dict[str, datetime | None] = {}
+        read = partial(self._answer if self.whole else self._pages, sync, per)
+        span: dict[str, Span] = {}
         for answer in map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client)):
             key = self.parents.id(answer.parent)
             if answer.error:
-                yield LoadItem(per.fail(key, answer.error))
+                yield LoadItem(self._failed(sync, per, key, answer.error))
             elif answer.page is None and not self.whole:
-                yield LoadItem(self._end(answer.parent, per, newest.pop(key, None)))
+                yield LoadItem(self._end(answer.parent, per, span.pop(key, Span())))
+            elif answer.page is not None and self.whole:
+                yield LoadItem(self._history(answer.parent, answer.page, per, trusts_digest=not sync.session.ids))
             elif answer.page is not None:
-                load = self._history if self.whole else self._loaded
-                yield LoadItem(load(answer.parent, answer.page, per, newest))
+                yield LoadItem(self._loaded(answer.parent, answer.page, per, span.setdefault(key, Span())))
         per.finish()
 
-    def _answer(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[RawPage]:
-        return self.pages(sync.client, parent)
+    def _unlisted(self, sync: SyncContext, per: ParentSync, parents: list[Record]) -> Iterator[LoadItem]:
+        """Closes parents that are not listed any more: the first page of each tells whether it is gone."""
 
-    def _newest(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[Page[Record]]:
-        known = per.proof(self.parents.id(parent))
+        def first_page(parent: Record) -> Iterator[RawPage]:
+            return islice(self.pages(sync.client, parent), 1)
+
+        for answer in map_concurrently(parents, first_page, sync.workers, partial(self.ping, sync.client)):
+            if answer.page is None:
+                yield LoadItem(per.close(self.parents.id(answer.parent), answer.error))
+
+    def _empty(self, per: ParentSync, listed: Sequence[Record]) -> Iterator[LoadItem]:
+        ids = [self.parents.id(parent) for parent in listed if not self.parents.is_read(parent)]
+        yield LoadItem([batch for key in ids if not per.is_open(key) for batch in per.empty(key)])
+
+    def _failed(self, sync: SyncContext, per: ParentSync, key: str, error: VendorError) -> list[Batch]:
+        """Returns the batches for a parent that failed; one that was named and never read may be mistyped."""
+        if sync.reads_ids and isinstance(error, NotFound | BadRequest) and per.is_unknown(key):
+            sync.session.failures.append(Failure(sync.named_wrong(self.only, key, error)))
+            return []
+        return per.fail(key, error)
+
+    def _answer(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[RawPage]:
+        """Yields a parent's one answer; it is requested twice if it has fewer records than before."""
+        known = per.coverage.get(self.parents.id(parent))
+        for page in self.pages(sync.client, parent):
+            fewer = known is not None and known.records is not None and len(page.records) < known.records
+            yield next(iter(self.pages(sync.client, parent)), page) if fewer else page
+
+    def _pages(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[Page[Record]]:
+        known, key = per.proof(self.parents.id(parent)), self.parents.id(parent)
         watermark = known.covered_to if known else None
         floor = watermark - sync.lag if watermark else per.to_load.since
-        return until_older(self._restarting(sync, parent), floor)
 
-    def _restarting(self, sync: SyncContext, parent: Record) -> Iterator[Page[Record]]:
-        """Yields all pages; again from the first if records vanished meanwhile, as others then moved up unread."""
-        table = self.table
-        for _ in range(RESTARTS):
-            left: int | None = None
-            for page in self.pages(sync.client, parent):
-                shifted = page.total is not None and left is not None and page.total < left
-                found = parse(table.model, page.records, self.given(parent), refuse=sync.session.refuse)
-                yield Page(
-                    found.records,
-                    found.unreadable,
-                    total=page.total,
-                    shifted=shifted,
-                    id=table.id_column,
-                    time=table.time_column or "",
-                )
-                # Later records moved up by one place, so one of them was skipped.
-                if shifted:
-                    break
-                left = page.total
-            else:
-                return
-        detail = f"records vanished while its pages were read, {RESTARTS} times; what moved up may be missing"
-        path = f"{self.parents.noun}/{self.parents.id(parent)}/{table.name}"
-        raise Unavailable(method="GET", path=path, detail=detail)
+        def counted(end: ListingEnd) -> int | None:
+            # The listing of parents is older than these pages, so their own total counts, if they tell one.
+            count = getattr(parent, self.parents.count) if self.parents.count else None
+            return count if end.total is None or not end.met else None
 
-    def _history(self, parent: Record, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
+        return proven_pages(
+            f"{self.parents.noun}/{key}/{self.table.name}",
+            partial(self.pages, sync.client, parent),
+            partial(self._typed, sync, parent),
+            floor=floor,
+            counted=counted,
+        )
+
+    def _typed(self, sync: SyncContext, parent: Record, page: RawPage) -> Page[Record]:
+        found = parse(self.table.model, page.records, self.given(parent), refuse=sync.session.refuse)
+        id_, time = self.table.id_column, self.table.time_column or ""
+        return Page(found.records, found.unreadable, total=page.total, id=id_, time=time)
+
+    def _history(self, parent: Record, page: Any, per: ParentSync, *, trusts_digest: bool) -> list[Batch]:
         """Returns the batches of a parent's one answer: all its records, or none if the digest is unchanged."""
         key, records, table = self.parents.id(parent), list(page.records), self.table
         per.session.counters.pages += 1
         per.session.counters.records += len(records)
         answer, known = digest(per.to_load.since, *map(bytes, records)), per.proof(key)
-        if known and known.digest == answer:
+        if known and known.digest == answer and trusts_digest:
             return per.complete(key, digest=answer, covered_to=known.covered_to, records=known.records)
         found = parse(table.model, records, self.given(parent), refuse=per.session.refuse)
         to_load = [record for record in found.records if per.to_load.contains(record_time(record))]
@@ -147,31 +175,33 @@ class ParentFeed:
             Batch(table, to_load),
             *self.derive(to_load, per.now),
             per.dead_letters.unreadable(found.unreadable, parent=key),
-            per.dead_letters.resolve("record", [record_id(record) for record in found.records]),
-            per.dead_letters.resolve_rest(key),
+            per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
+            *([] if per.window else [per.dead_letters.resolve_rest(key)]),
             *per.complete(key, covered_to=covered_to, digest=answer, records=len(records)),
         ]
 
-    def _loaded(self, parent: Record, page: Any, per: ParentSync, newest: dict[str, datetime | None]) -> list[Batch]:
-        """Returns the batches of one page of a parent; `newest` holds the watermarks of parents that go on."""
+    def _loaded(self, parent: Record, page: Any, per: ParentSync, span: Span) -> list[Batch]:
+        """Returns the batches of one page of a parent that goes on; `span` notes its newest and oldest records."""
         key, table = self.parents.id(parent), self.table
         per.session.counters.pages += 1
         per.session.counters.records += len(page.records) + len(page.unreadable)
         to_load = [record for record, at in zip(page.records, page.times, strict=True) if per.to_load.contains(at)]
-        newest[key] = per.watermark(key, [newest.get(key), *map(record_time, to_load)])
+        span.newest = per.watermark(key, [span.newest, *map(record_time, to_load)])
+        span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
             Batch(table, to_load),
             *self.derive(to_load, per.now),
             per.dead_letters.unreadable(page.unreadable, parent=key),
-            per.dead_letters.resolve("record", [record_id(record) for record in page.records]),
+            per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
         ]
 
-    def _end(self, parent: Record, per: ParentSync, newest: datetime | None) -> list[Batch]:
+    def _end(self, parent: Record, per: ParentSync, span: Span) -> list[Batch]:
         """Returns the batches after the last page of a parent."""
         key = self.parents.id(parent)
-        rest = [] if per.proof(key) else [per.dead_letters.resolve_rest(key)]
+        rest = [] if per.proof(key) or per.window else [per.dead_letters.resolve_rest(key)]
         records = getattr(parent, self.parents.count) if self.parents.count else None
-        return [*rest, *per.complete(key, covered_to=per.watermark(key, [newest]), records=records)]
+        lost = per.lost(key, span.oldest, self.keeps) if self.keeps else {}
+        return [*rest, *per.complete(key, covered_to=per.watermark(key, [span.newest]), records=records, **lost)]
 
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the vendor's parents, page by page."""
@@ -190,5 +220,5 @@ class ParentFeed:
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's records with its ids and times."""
-        for page in self.pages(client, parent.record):
-            yield listed_page(self.table, page, parent.given)
+        pages = self.pages(client, parent.record)
+        return each_once(listed_page(self.table, page, parent.given) for page in pages)

@@ -1,17 +1,23 @@
-"""Reads the listing of parents to its end, once for all who need it: its rows to load and the parents to read."""
+"""Reads listings until they prove complete: of parents, whose rows are loaded, and of one parent's records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.listing import ListedParent, Parents
+from gapless.sources._http.errors import Incomplete, NotFound
+from gapless.sources._incremental.listing import ListedParent, Parents, RawPage
+from gapless.sources._incremental.listing_end import ListingEnd
+from gapless.sources._incremental.newest_first import until_older
 from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import Ledger
-from gapless.sources._ledger.per_parent import filter_shard
+from gapless.sources._ledger.per_parent import ParentSync, filter_shard
 from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record
@@ -20,7 +26,14 @@ Given = Callable[[Record], Mapping[str, Any]]
 """Returns the fields that a parent's records do not carry, by JSON name."""
 
 
+Q = TypeVar("Q", bound=RawPage)
 T = TypeVar("T")
+READINGS = 3
+"""How often the listing is read from its first page until it proves to be read to its end."""
+
+
+PAGES_READINGS = 5
+"""How often one parent's pages are read from the first until they prove complete; then the next sync reads them."""
 
 
 class Replay(Generic[T]):
@@ -59,28 +72,67 @@ ListingPage = tuple[LoadItem, list[Record]]
 """What a page of the listing of parents adds to a load package, and the parents that it names."""
 
 
-def read_parents(parents: Parents, client: Client, ledger: Ledger, session: Session) -> Iterator[ListingPage]:
-    """Yields each page of the listing, then its end; parents of other shards are left out.
+class ParentListing:
+    """One sync's reading of the listing of parents, for all who need it; parents of other shards are left out."""
 
-    A parent whose row is invalid but whose id is readable is named, too: its records are read all the same.
-    """
-    table = parents.table
-    letters = DeadLetters(table.name, ledger, session)
-    for page in parents.pages(client):
+    def __init__(self, parents: Parents, client: Client, ledger: Ledger, session: Session) -> None:
+        self._parents, self._client, self._ledger, self._session = parents, client, ledger, session
+        self._letters = DeadLetters(parents.table.name, ledger, session)
+        self.pages = Replay(self._read())
+        self.proven = False
+        """Whether it was read to its end; only then a parent that it lacks is not listed."""
+
+    def found(self) -> list[Record]:
+        """Returns the parents, each once; also one whose row is invalid, if its id is readable."""
+        return list({self._parents.id(parent): parent for _, named in self.pages for parent in named}.values())
+
+    def _read(self) -> Iterator[ListingPage]:
+        """Yields each page, then the end. A listing that is not proven is a failure and a dead letter."""
+        end, why = ListingEnd(), None
+        for _ in range(READINGS):
+            for page in self._parents.pages(self._client):
+                yield self._page(page, end)
+                if end.endless or end.broken:
+                    break
+            why = end.broken or end.why_not()
+            if why is None:
+                break
+            end = end.again()
+        self.proven = why is None
+        if self.proven:
+            yield LoadItem([self._letters.resolve("parent", [""]), self._letters.resolve_rest(None)]), []
+        else:
+            detail = f"the list of {self._parents.noun} is not proven to be read to its end: {why}"
+            error = Incomplete(method="GET", path=self._parents.noun, detail=detail)
+            yield LoadItem([self._letters.failed("parent", "", error)]), []
+
+    def _page(self, page: RawPage, end: ListingEnd) -> ListingPage:
+        session, parents, letters = self._session, self._parents, self._letters
         session.counters.pages += 1
-        listed = parse(table.model, page.records, refuse=session.refuse)
+        listed = parse(parents.table.model, page.records, refuse=session.refuse)
+        end.see([*map(parents.id, listed.records), *(bad.key or bad.raw for bad in listed.unreadable)], page.total)
         own = filter_shard(listed, session.shard, parents.id)
-        invalid = [parent for bad in own.unreadable if bad.key and (parent := _named(parents, bad.key))]
+        invalid = [parent for bad in own.unreadable if bad.key and (parent := named_parent(parents, bad.key))]
         resolved = letters.resolve("record", [parents.id(parent) for parent in own.records])
-        item = LoadItem([Batch(table, own.records), letters.unreadable(own.unreadable), resolved])
-        yield item, [*own.records, *invalid]
-    yield LoadItem([letters.resolve_rest(None)]), []
+        item = LoadItem([Batch(parents.table, own.records), letters.unreadable(own.unreadable), resolved])
+        return item, [*own.records, *invalid]
+
+    def unlisted(self, per: ParentSync) -> list[Record]:
+        """Returns parents that are known here and lack in the listing, as far as it was read to its end."""
+        listed = [self._parents.id(parent) for parent in self.found()]
+        if not self.proven or per.window:
+            return []
+        table = self._parents.table
+        stored = [str(row[0]) for row in self._ledger.select(table.name, [table.id_column])]
+        unlisted = per.unlisted(listed, filter(self._session.shard.contains, stored))
+        return [parent for key in unlisted if (parent := named_parent(self._parents, key))]
 
 
-def _named(parents: Parents, key: str) -> Record | None:
+def named_parent(parents: Parents, key: str) -> Record | None:
+    """Returns a parent with only its id set; None for an id of which no path can be made."""
     try:
         return parents.named(key)
-    except ValueError:  # a text where the id is a number: no path can be made of it
+    except ValueError:  # a text where the id is a number
         return None
 
 
@@ -89,7 +141,7 @@ def listed_parents(parents: Parents, client: Client, given: Given | None = None)
     table = parents.table
     for page in parents.pages(client):
         listed = parse(table.model, page.records)
-        named = [parent for bad in listed.unreadable if bad.key and (parent := _named(parents, bad.key))]
+        named = [parent for bad in listed.unreadable if bad.key and (parent := named_parent(parents, bad.key))]
         yield [
             ListedParent(
                 parents.id(parent),
@@ -99,3 +151,51 @@ def listed_parents(parents: Parents, client: Client, given: Given | None = None)
             )
             for parent in [*listed.records, *named]
         ]
+
+
+def proven_pages(
+    path: str,
+    read: Callable[[], Iterable[Q]],
+    typed: Callable[[Q], Page[Record]],
+    *,
+    floor: datetime | None = None,
+    counted: Callable[[ListingEnd], int | None] = lambda end: None,
+) -> Iterator[Page[Record]]:
+    """Yields the pages that `read` requests, down to `floor` if they prove to be newest first, else all of them.
+
+    `typed` parses a page; `counted` returns how many records another listing tells. Raises Incomplete, with `path`,
+    if no reading proved to be complete.
+    """
+    end, why = ListingEnd(), None
+    for _ in range(PAGES_READINGS):
+        pages = _noted(read(), typed, end)
+        try:
+            if floor is None:
+                yield from pages
+            elif (yield from until_older(pages, floor)):
+                return
+            why = end.broken or end.why_not(counted(end))
+        except NotFound as error:
+            # The first request tells whether the parent is there; a later page that is not found tells of paging.
+            if end.began:
+                why = str(error)
+            else:
+                raise
+        if why is None:
+            return
+        end = end.again()
+    detail = f"{why}; read {PAGES_READINGS} times, and what is missing is read by the next sync"
+    raise Incomplete(method="GET", path=path, detail=detail)
+
+
+def _noted(pages: Iterable[Q], typed: Callable[[Q], Page[Record]], end: ListingEnd) -> Iterator[Page[Record]]:
+    """Yields the pages up to one that shows that others were missed."""
+    hollow = False
+    for raw in pages:
+        page = typed(raw)
+        end.see(page.every_id, page.total, overlaps=getattr(raw, "overlaps", False))
+        # What an empty page should have held may be new, so the times of later pages end nothing; the total does.
+        yield replace(page, shifted=hollow or end.broken is not None)
+        hollow = hollow or not page.every_id
+        if end.broken or end.endless:
+            return

@@ -2,13 +2,15 @@
 
 A backfill reads a window once, over many load packages. Its progress is committed in the same package as the rows, so
 any machine can resume it. For a walk the progress is the walk's own state. Parents are read in the order of their
-ids, so there the progress is the last id before which all are done, and the ids that failed.
+ids, so there the progress is the last id before which all are done, and the ids that failed. A new id may sort before
+that one: so a digest of those that are done is kept, in parts, and a part with another digest is read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from zlib import crc32
 
 import dlt
 
@@ -16,9 +18,14 @@ from gapless.sources._dlt.types import State
 from gapless.sources._ledger.session import Counters
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._ledger.window import Window
+from gapless.sources._schema.arrow import digest
 
+PARTS = 256
+"""Parts of the ids that are done, by a digest of each id; one new id costs reading the others of its part again."""
 STATE = "backfills"
 """The key in a source's state that holds the progress, by window."""
+POLICIES = "privacy"
+"""The key in a source's state that holds the marks of the privacy policies under which its rows were written."""
 
 
 def window_key(window: Window) -> str:
@@ -41,6 +48,7 @@ class Backfill:
         self._todo: list[str] = []
         self._done: set[str] = set()
         self._passed = self._before = 0
+        self._passed_parts: dict[str, str] = {}
         counters.part = counters.part_before = self._progress.get("part", 0.0)
 
     def walk(self) -> WalkState:
@@ -66,10 +74,17 @@ class Backfill:
         self._failed = {
             key: None for key in self._failed if key in named
         }  # the vendor does not list the others any more
-        self._todo = [key for key in every if key > after]
-        self._before = len(every) - len(self._todo)
-        failed = [key for key in every[: self._before] if self._has_failed(key)]
-        return [*failed, *self._todo]
+        done = [key for key in every if key <= after]
+        self._todo, self._before = every[len(done) :], len(done)
+        parts = self._progress.get("parts")
+        now = _parts(done)
+        # An earlier version kept no digests.
+        changed = {part for part in now if parts is not None and parts.get(part) != now[part]}
+        again = [key for key in done if self._has_failed(key) or _part(key) in changed]
+        # Until they are read, they count as failed: the mark may pass them, and the next run must not.
+        self._failed |= dict.fromkeys(key for key in again if not self._has_failed(key))
+        self._passed_parts = now
+        return [*again, *self._todo]
 
     def _has_failed(self, key: str) -> bool:
         return key in self._failed or key.partition(" ")[0] in self._failed
@@ -88,12 +103,14 @@ class Backfill:
         self._done.add(key)
         # Parents end in any order; `after` may only pass an id when all ids before it are done.
         while self._passed < len(self._todo) and self._todo[self._passed] in self._done:
-            self._done.remove(self._todo[self._passed])
+            passed = self._todo[self._passed]
+            self._done.remove(passed)
+            self._passed_parts[_part(passed)] = _joined(self._passed_parts.get(_part(passed), ""), passed)
             self._passed += 1
         if self._todo:
             self._counters.part = (self._before + self._passed) / (self._before + len(self._todo))
         last = {"after": self._todo[self._passed - 1]} if self._passed else {}
-        self._save(**last, failed=list(self._failed))
+        self._save(**last, failed=list(self._failed), parts=dict(self._passed_parts))
 
     def finish(self) -> None:
         """Marks the window as done, unless a key failed."""
@@ -111,3 +128,19 @@ class Backfill:
         """Returns the progress of all windows of this source, which the current package will commit."""
         state: State = dlt.current.source_state().setdefault(STATE, {})
         return state
+
+
+def _part(key: str) -> str:
+    return f"{crc32(key.encode()) % PARTS:x}"
+
+
+def _joined(before: str, key: str) -> str:
+    """Returns the digest of ids, in their order, after one more."""
+    return digest(before, key)[:12]
+
+
+def _parts(keys: Iterable[str]) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for key in keys:
+        parts[_part(key)] = _joined(parts.get(_part(key), ""), key)
+    return parts

@@ -1,17 +1,22 @@
 """Keeps the dead letters of one stream: what failed is stored, tried first next time, and closed when it succeeds.
 
+A letter is closed by the batch that loads its record, or by a walk that provably passed the record's place without
+meeting it; never by a record that was met and left out.
+
 Kinds: a `record`, by its id; a `nameless` record, without a readable id, by a digest of its text; a `parent`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from gapless.sources._http.errors import VendorError
 from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter, Ledger
 from gapless.sources._ledger.session import Failure, FailureKind, Session
 from gapless.sources._schema.arrow import Batch, digest
-from gapless.sources._schema.parse import Unreadable
+from gapless.sources._schema.parse import Unreadable, readable_time
+from gapless.sources._schema.record import Record
 
 MAX_RETRIED = 100
 """Records requested again by id at the start of a sync, oldest attempt first; each may cost a retry budget."""
@@ -41,6 +46,15 @@ class DeadLetters:
         """Returns the open letters of records that this sync has not met again."""
         return [letter for letter in self.records() if (letter.kind, letter.key) not in self._added]
 
+    def is_open(self, kind: str, key: str) -> bool:
+        """Returns whether an earlier sync left an open letter, and this one neither met its record nor closed it."""
+        return (kind, key) in self._open and (kind, key) not in self._added
+
+    def place(self, model: type[Record], key: str) -> datetime | None:
+        """Returns when a record with an open letter was created, in UTC, if its JSON tells; else None."""
+        letter = self._open.get(("record", key))
+        return readable_time(model, letter.raw_json) if letter and letter.raw_json else None
+
     def parents(self) -> set[str]:
         """Returns the parents that failed or hold a record that did: they are read whole, even if nothing changed."""
         return {letter.key if letter.kind == "parent" else letter.parent or "" for letter in self._open.values()}
@@ -64,13 +78,23 @@ class DeadLetters:
         closed = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
         return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in closed])
 
-    def resolve_rest(self, parent: str | None) -> Batch:
+    def resolve_rest(self, parent: str | None, kinds: Iterable[str] = ("record", "nameless")) -> Batch:
         """Closes the dead letters of a parent's records after it was read whole, except those added in this sync.
 
         `parent` is None for a listing without parents.
         """
-        keys = [key for key, letter in self._open.items() if letter.parent == parent and key not in self._added]
+        keys = [
+            key
+            for key, letter in self._open.items()
+            if letter.parent == parent and letter.kind in kinds and key not in self._added
+        ]
         closed = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
+        return Batch(DEAD_LETTERS, closed)
+
+    def resolve_passed(self, since: datetime | None) -> Batch:
+        """Closes what a walk did not meet that passed everything since then; None: there was no such walk."""
+        unmet = [key for key, one in self._open.items() if since and one.last_seen_at < since and self.is_open(*key)]
+        closed = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in unmet]
         return Batch(DEAD_LETTERS, closed)
 
     def _add(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:

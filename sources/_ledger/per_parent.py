@@ -7,14 +7,16 @@ resumes where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from json import dumps, loads
 from typing import TypeVar
 
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
-from gapless.sources._ledger.ledger import COVERAGE, Coverage, Ledger
-from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.ledger import COVERAGE, Coverage, Ledger, is_reset
+from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT, is_closed
+from gapless.sources._ledger.session import Failure, Session
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch, digest
@@ -89,49 +91,112 @@ class ParentSync:
         """Returns the batches for a parent that was read to its end; `facts` are further fields of its coverage."""
         self._count(parent)
         before = self.coverage.get(parent)
+        if self.window:
+            # A window proves nothing about the rest, for which the parent may be waiting.
+            return [] if before and before.failures else [self.dead_letters.resolve("parent", [parent])]
+        # A failure in between has replaced the error, and not the intervals.
+        why = before.error if before and (before.error or "").startswith(LOST) else NOT_KEPT
+        kept = {"missing": before.missing, "error": why} if before and before.missing else {}
         filtered = before.filtered if before else None
-        fields = {"covered_from": self.to_load.since, "last_checked_at": self.now, "filtered": filtered, **facts}
+        always = {"covered_from": self.to_load.since, "last_checked_at": self.now, "filtered": filtered}
+        fields = {**always, **kept, **facts}
         row = Coverage.model_validate({"stream": self._stream, "parent": parent, **fields})
-        return [self.dead_letters.resolve("parent", [parent]), *self._coverage_batch(row)]
+        return [self.dead_letters.resolve("parent", [parent]), Batch(COVERAGE, [row])]
 
     def fail(self, parent: str, error: VendorError) -> list[Batch]:
-        """Returns the batches for a parent that failed: earlier proof stays. A 404 means deleted, not failed."""
-        self._count(parent, error)
+        """Returns the batches for a parent that failed: earlier proof stays, and it is read first next time."""
+        self._count(parent, failed=True)
         before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
-        if isinstance(error, NotFound):
-            # The digest stays, so that a parent that comes back unchanged costs no load.
-            gone = {"error": "gone: the vendor does not have it (any more)", "failures": 0}
-            row = before.model_copy(update={**gone, "last_checked_at": self.now})
-            return [self.dead_letters.resolve("parent", [parent]), *self._coverage_batch(row)]
         failures = {"error": str(error), "failures": before.failures + 1, "last_checked_at": self.now}
         row = before.model_copy(update=failures)
         return [self.dead_letters.failed("parent", parent, error), *self._coverage_batch(row)]
+
+    def is_unknown(self, parent: str) -> bool:
+        """Returns whether nothing was ever read of a parent: then its id may be mistyped."""
+        return parent not in self.coverage and parent not in self._parents_with_dead_letters
+
+    def is_open(self, parent: str) -> bool:
+        """Returns whether something of a parent failed, so that it is read even if it has no records."""
+        known = self.coverage.get(parent)
+        return parent in self._parents_with_dead_letters or bool(known and known.failures)
+
+    def unlisted(self, listed: Iterable[str], stored: Iterable[str]) -> list[str]:
+        """Returns known parents that the vendor does not list any more and that are not closed yet.
+
+        `stored` are the parents in the destination, of which some may never have been read.
+        """
+        if self.window:
+            return []
+        known = {*self.coverage, *self._parents_with_dead_letters, *stored} - {*listed, ""}
+        return sorted(parent for parent in known if not self._is_closed(parent))
+
+    def _is_closed(self, parent: str) -> bool:
+        row = self.coverage.get(parent)
+        closed = row is not None and row.last_checked_at is not None and is_closed(row.error, row.failures)
+        return closed and parent not in self._parents_with_dead_letters
+
+    def close(self, parent: str, error: VendorError | None) -> list[Batch]:
+        """Returns the batches for a parent that is not listed any more; `error` is the answer to a request for it.
+
+        Its proof stays: if it is listed again, it is read from there on.
+        """
+        if error and not isinstance(error, NotFound):
+            return self.fail(parent, error)
+        since = f"not listed any more since {self.now:%Y-%m-%d %H:%M} UTC"
+        gone = f"{GONE}{since}, and not found"
+        why = gone if error else f"{NOT_FOLLOWED}{since}, but still served; what is new in it is not read"
+        if error is None:
+            self.session.failures.append(Failure(why, self._stream, "other", parent))
+        before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
+        row = before.model_copy(update={"error": why, "failures": 0, "last_checked_at": self.now})
+        letters = [self.dead_letters.resolve("parent", [parent]), self.dead_letters.resolve_rest(parent)]
+        return [*letters, Batch(COVERAGE, [row])]
+
+    def empty(self, parent: str) -> list[Batch]:
+        """Returns the batches for a parent without records, by the vendor's count: it was checked by that count."""
+        before = self.coverage.get(parent)
+        if before is None or self.window:
+            return []
+        kept = {} if before.missing else {"error": None}
+        return [Batch(COVERAGE, [before.model_copy(update={"records": 0, "last_checked_at": self.now, **kept})])]
+
+    def lost(self, parent: str, oldest: datetime | None, keeps: timedelta) -> dict[str, object]:
+        """Returns the fields of its coverage that tell what the vendor did not keep until it was read; often none.
+
+        `oldest` is the creation time of the oldest record served. What was covered before is not served any more if
+        it is older; then what came next may be gone as well, unless the pause was shorter than records are kept:
+        `keeps` by default, and surely as long as the newest record had lasted when it was last seen.
+        """
+        before = self.coverage.get(parent)
+        if self.window or before is None or oldest is None:
+            return {}
+        covered, checked = before.covered_to, before.last_checked_at
+        if covered is None or checked is None or is_reset(covered) or oldest <= covered:
+            return {}
+        # A time to come was written while our clock was wrong, so it proves nothing.
+        if max(covered, checked) > self.now:
+            return {}
+        checked = covered if before.failures else checked
+        lasts = checked - covered if before.records and not before.failures else keeps
+        if oldest > checked and self.now - checked <= lasts:
+            return {}
+        told: list[object] = loads(before.missing) if before.missing else []
+        interval = [covered.isoformat(), oldest.isoformat()]
+        why = f"{LOST}the vendor had deleted records created from {covered:%Y-%m-%d %H:%M} on before they were read"
+        self.session.failures.append(Failure(why, self._stream, "other", parent))
+        return {"missing": dumps([*told, interval]), "error": why}
 
     def finish(self) -> None:
         """Ends the sync after the last parent."""
         if self.backfill:
             self.backfill.finish()
 
-    def _count(self, parent: str, error: VendorError | None = None) -> None:
+    def _count(self, parent: str, *, failed: bool = False) -> None:
         self.session.counters.parents += 1
-        if self.backfill and error and not isinstance(error, NotFound):
+        if self.backfill and failed:
             self.backfill.failed(parent)
         elif self.backfill:
             self.backfill.done(parent)
-
-    def close_vanished(self, listed: Iterable[str]) -> list[Batch]:
-        """Returns the batches for failed or reset parents that the vendor does not list any more, or without records.
-
-        Their proof stays: if one is listed again, it is read from there on.
-        """
-        if self.window:
-            return []
-        # An open failure of a parent that is not listed any more could never be closed by reading it.
-        vanished = (self.coverage.keys() | self._parents_with_dead_letters) - set(listed)
-        rows = [row for row in map(self.coverage.get, vanished) if row and (row.failures or not row.last_checked_at)]
-        gone = {"error": "gone: the vendor serves nothing of it (any more)", "failures": 0}
-        rows = [row.model_copy(update={**gone, "last_checked_at": self.now}) for row in rows]
-        return [self.dead_letters.resolve("parent", vanished), Batch(COVERAGE, rows)]
 
     def _coverage_batch(self, row: Coverage) -> list[Batch]:
         return [] if self.window else [Batch(COVERAGE, [row])]

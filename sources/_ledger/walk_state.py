@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gapless.sources._dlt.types import State
 from gapless.sources._schema.parse import Unreadable
@@ -16,6 +16,11 @@ R = TypeVar("R")
 KNOWN_IDS = 5
 """Ids remembered of a walk's first records, one of them from further down. Several, because one may be
 deleted, or not be served yet by another machine of the vendor: its absence proves nothing."""
+
+
+OLDEST = datetime.min.replace(tzinfo=UTC)
+EVERYWHERE = datetime.max.replace(tzinfo=UTC)
+"""A place above every record: it adds nothing to what a walk has to pass."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,11 @@ class Page(Generic[R]):
         """Returns the creation times, in the page's order."""
         return [getattr(record, self.time) for record in self.records]
 
+    @property
+    def every_id(self) -> list[str]:
+        """Returns the ids of all records; one that cannot be read counts by its text."""
+        return [*(str(getattr(r, self.id)) for r in self.records), *(bad.key or bad.raw for bad in self.unreadable)]
+
     def ids(self, until: datetime) -> list[str]:
         """Returns the ids of the records, without those created after `until`; ids of unreadable records last."""
         dated = [str(getattr(r, self.id)) for r, at in zip(self.records, self.times, strict=True) if at <= until]
@@ -61,9 +71,20 @@ class Walk:
     """Ids of the first records it read."""
     known: list[str] = field(default_factory=list)
     """Ids of which one must appear if this is still the listing read before; empty: found, or not needed."""
+    met: int | None = 0
+    """Records that came since it began at the newest page; None: an earlier version did not count them."""
+    total: int | None = None
+    """How many records the vendor told then."""
+    began: datetime | None = None
+    """When it began at the newest page; what was met before may be elsewhere, or gone."""
+
+    def restart(self, now: datetime) -> None:
+        """Begins at the newest page once more; what it knows of the listing stays."""
+        self.after, self.reached, self.newest = None, None, []
+        self.met, self.total, self.began = 0, None, now
 
     def take(self, page: Page[R], now: datetime) -> bool:
-        """Updates the walk with a page; returns whether it is finished. Times after now are ignored."""
+        """Updates the walk with a page; returns whether it reached its floor. Times after now are ignored."""
         # A time in the future is a vendor's clock or a planned record: it must not move the watermark.
         past, ids = [at for at in page.times if at <= now], page.ids(now)
         if len(self.newest) < KNOWN_IDS:
@@ -74,7 +95,7 @@ class Walk:
         self.top = max([*past, *([self.top] if self.top else [])], default=None)
         self.reached = min([*past, *([self.reached] if self.reached else [])], default=None)
         self.after = page.after
-        return self.after is None or below
+        return below
 
     def _goes_below(self, page: Page[R], floor: datetime) -> bool:
         """Returns whether the page continues the walk newest first and ends below the floor."""
@@ -97,39 +118,43 @@ class WalkState:
     """Ids of the newest records when the last walk was finished."""
     listing_changed: bool = False
     """This sync found none of the known ids: it is another listing than before, of another account perhaps."""
+    lost: list[list[str | None]] = field(default_factory=list)
+    """Intervals that the vendor did not keep until they were read, as in `missing`."""
+    unproven: str | None = None
+    """Why this sync could not prove that it read a walk to its end; that walk stays open."""
+    _covered_before: datetime | None = None
+    """The newest creation time read before, of a listing that is another one now."""
+    passed_since: datetime | None = None
+    """All that this and earlier syncs had to read was passed since then, without a stop; None: not all of it."""
 
     @classmethod
     def from_json(cls, state: State) -> WalkState:
         """Reads the state as `to_json` wrote it; an empty state is a new one."""
-        walks = [
-            Walk(
-                _instant(w["top"]), _instant(w["reached"]), _instant(w["floor"]), w["after"], w["newest"], w["known"]
-            )
-            for w in state.get("walks", ())
-        ]
+        walks = [_walk(saved) for saved in state.get("walks", ())]
         watermark, initial_value = _instant(state.get("watermark")), _instant(state.get("initial_value"))
-        return cls(watermark, walks, initial_value, state.get("known", []))
+        return cls(watermark, walks, initial_value, state.get("known", []), lost=state.get("lost", []))
 
     def to_json(self) -> State:
         """Returns the state as JSON values, times as ISO 8601 texts."""
         walks = [
             {
-                **{name: _text(getattr(walk, name)) for name in ("top", "reached", "floor")},
-                **{name: getattr(walk, name) for name in ("after", "newest", "known")},
+                **{name: _text(getattr(walk, name)) for name in ("top", "reached", "floor", "began")},
+                **{name: getattr(walk, name) for name in ("after", "newest", "known", "met", "total")},
             }
             for walk in self.walks
         ]
         initial_value = _text(self.initial_value)
-        return {
+        state = {
             "watermark": _text(self.watermark), "walks": walks, "initial_value": initial_value, "known": self.known,
         }  # fmt: skip
+        return {**state, "lost": self.lost} if self.lost else state
 
     def back_to(self, initial_value: datetime | None) -> WalkState:
         """Returns the state for reading from `initial_value` on: a new one if that is further back than before."""
         before = self.initial_value
         # What is older than the old initial value was never requested, so the watermark proves nothing about it.
         if before and (initial_value is None or initial_value < before):
-            return WalkState(initial_value=initial_value)
+            return WalkState(initial_value=initial_value, lost=self.lost)
         return replace(self, initial_value=initial_value)
 
     @property
@@ -139,21 +164,34 @@ class WalkState:
 
     def missing(self) -> list[list[str | None]]:
         """Returns the intervals not read yet, newest first, as [from, to]; a from of None is the beginning."""
-        return [[_text(walk.floor), _text(walk.reached)] for walk in self.walks]
+        return [[_text(walk.floor), _text(walk.reached or walk.top)] for walk in self.walks]
 
-    def begin(self, lag: timedelta, now: datetime) -> None:
+    def begin(self, lag: timedelta, now: datetime, down_to: datetime | None = EVERYWHERE) -> None:
         """Starts a new walk, down to where the last one started, less the look-back `lag`.
 
-        A state with a time after now was written while our clock was wrong. It proves nothing, so all is read again.
+        `down_to` is a place that must be passed, too; None: all of it. A walk that has to begin at the newest page
+        again takes the place of a new one. A state with a time after now was written while our clock was wrong. It
+        proves nothing, so all is read again.
         """
         if self.newest and self.newest > now:
             self.watermark, self.walks = None, []
         floors = [self.newest - lag if self.newest else None, self.initial_value]
         floor = max(filter(None, floors), default=None)
+        if floor and down_to is not EVERYWHERE:
+            places = [self.initial_value or OLDEST, down_to or OLDEST]
+            floor = min(floor, max(places)) if max(places) > OLDEST else None
+        if self.walks and self.walks[0].after is None:
+            again = self.walks[0]
+            again.floor = min(again.floor, floor) if again.floor and floor else None
+            return again.restart(now)
         # Below the floor no known record can be met, so then none is expected.
         known = next((walk.newest for walk in self.walks if walk.top), self.known)
         down_to_it = floor is not None and self.newest is not None and floor <= self.newest
-        self.walks.insert(0, Walk(floor=floor, known=known if down_to_it else []))
+        self.walks.insert(0, Walk(floor=floor, known=known if down_to_it else [], began=now))
+
+    def give_up(self, why: str) -> None:
+        """Leaves the newest walk open: its end is not proven, so the next sync begins it at the newest page."""
+        self.unproven, self.walks[0].after, self.walks[0].reached = why, None, None
 
     def finish(self, filtered: bool = False) -> bool:
         """Joins the newest walk, at its floor, to the walk below, or sets the watermark; returns whether it ended.
@@ -163,6 +201,11 @@ class WalkState:
         """
         done = self.walks[0]
         if done.known:
+            self._covered_before = (
+                self._covered_before
+                or self.watermark
+                or next((walk.top for walk in self.walks[1:] if walk.top), None)
+            )
             self.listing_changed, self.watermark, self.walks = True, None, [done]
             done.known, done.floor = [], self.initial_value
             if filtered:  # the vendor left out what is older than the floor, so read again from the newest page
@@ -174,9 +217,27 @@ class WalkState:
             # The new walk met the one below it, so together they reach up to the newer top.
             self.walks[0].top = max(filter(None, (done.top, self.walks[0].top)), default=None)
             self.walks[0].newest = done.newest or self.walks[0].newest
-        elif done.top:
-            self.watermark, self.known = max(done.top, self.watermark or done.top), done.newest or self.known
+        else:
+            self._end(done)
         return True
+
+    def _end(self, done: Walk) -> None:
+        before = self._covered_before
+        # What the vendor served before is not there any more: what came after it may be gone as well.
+        if before and done.reached and done.reached > before:
+            self.lost = [*self.lost, [_text(before), _text(done.reached)]]
+        if done.floor is None or done.floor == self.initial_value:
+            self.passed_since = done.began
+        if done.top:
+            self.watermark, self.known = max(done.top, self.watermark or done.top), done.newest or self.known
+
+
+def _walk(saved: State) -> Walk:
+    """Reads one walk; an earlier version did not write all of its fields."""
+    times = {name: _instant(saved.get(name)) for name in ("top", "reached", "floor", "began")}
+    others = {name: saved.get(name) for name in ("after", "newest", "known", "met", "total")}
+    fields: dict[str, Any] = {**times, **others}
+    return Walk(**fields)
 
 
 def whole_page_older(page: Page[R], floor: datetime) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Generic, TypeVar
 
@@ -76,6 +77,17 @@ def id_name(model: type[Record]) -> str:
     """Returns the JSON name of the model's id; its `id_field` when the model has no such field."""
     field = model.model_fields.get(model.id_field)
     return (field and field.alias) or model.id_field
+
+
+def readable_time(model: type[Record], raw: str) -> datetime | None:
+    """Returns the creation time in the JSON of a record that may be invalid, in UTC; None if it cannot be read."""
+    field = model.model_fields.get(model.time_field)
+    try:
+        found = _value.decode(raw)[(field and field.alias) or model.time_field]
+        at = datetime.fromisoformat(found)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, KeyError, TypeError, OverflowError):
+        return None
 
 
 def _validate(model: type[R], raw: bytes, given: Mapping[str, object], key: str, parsed: Parsed[R]) -> None:

@@ -13,15 +13,13 @@ import msgspec
 
 from gapless.sources._http.auth import HeaderAuth
 from gapless.sources._http.client import Client, segment
+from gapless.sources._http.decoding import Answer as Page
 from gapless.sources._http.decoding import OneRecord
-from gapless.sources._http.errors import BadEnvelope
-from gapless.sources._http.paging import LoopGuard
+from gapless.sources._http.paging import LoopGuard, NumberedPage, NumberedPages, numbers_in, with_numbers
 
 DEFAULT_BASE_URL = "https://app.go.kizen.com"
 PAGE_SIZE = 1000
 """The most the vendor allows."""
-TRIES = 3
-"""Requests for a page that ends too early, before the listing counts as failed."""
 
 
 class Listing(msgspec.Struct):
@@ -35,16 +33,6 @@ class Listing(msgspec.Struct):
         if self.next is msgspec.UNSET and self.count is None:
             raise ValueError("neither `next` nor `count` is there")
 
-    @property
-    def records(self) -> list[msgspec.Raw]:
-        """Returns the records' JSON."""
-        return self.results
-
-    @property
-    def total(self) -> int | None:
-        """Returns how many records the whole listing has; None: unknown."""
-        return self.count
-
 
 Answer = Listing | list[msgspec.Raw]
 
@@ -55,48 +43,40 @@ def client(api_key: str, business_id: str, user_id: str, base_url: str = DEFAULT
     return Client(base_url, prefix="api", auth=HeaderAuth(keys, base_url), **http)
 
 
-def activities(client: Client) -> Iterator[Listing]:
+def activities(client: Client) -> Iterator[NumberedPage]:
     """Yields the pages of activity types."""
-    yield from _listed(client, "activities", lambda path: client.get(path, Answer))
+    yield from _listed(client, "activities", lambda path: client.get_page(path, Answer))
 
 
-def responses(client: Client, activity_id: str) -> Iterator[Listing]:
+def responses(client: Client, activity_id: str) -> Iterator[NumberedPage]:
     """Yields pages with ids and times of a type's logged activities. Every page is read by POST."""
     path = f"activities/{segment(activity_id)}/responses?page_size={PAGE_SIZE}"
     # The body may hold filters; an empty object lists everything.
-    yield from _listed(client, path, lambda path: client.post(path, Answer, json={}))
+    yield from _listed(client, path, lambda path: client.post_page(path, Answer, json={}))
 
 
-def _listed(client: Client, path: str, ask: Callable[[str], Answer]) -> Iterator[Listing]:
-    """Yields the pages from `path` on, each read by `ask`; raises BadEnvelope when the last one comes too early."""
-    guard, following, seen = LoopGuard(path.split("?", maxsplit=1)[0]), path, 0
+def _listed(client: Client, path: str, ask: Callable[[str], Page[Answer]]) -> Iterator[NumberedPage]:
+    """Yields the pages from `path` on, each read by `ask`; numbered ones so that they overlap."""
+    guard, seams, following, overlaps = LoopGuard(path.split("?", maxsplit=1)[0]), NumberedPages(), path, False
+    number = 1
     while True:
-        answer = _telling_its_end(ask, guard.pass_on(following), seen)
+        page = ask(guard.pass_on(following))
         # A bare list has no paging at all, so it is the whole listing.
-        if isinstance(answer, list):
-            yield Listing(answer, next=None, count=len(answer))
+        if isinstance(page.body, list):
+            yield NumberedPage(page.body, len(page.body))
             return
-        yield answer
-        seen += len(answer.results)
-        if not answer.next:
+        yield NumberedPage(page.body.results, page.body.count, overlaps)
+        if not page.body.next:
             return
-        # `next` is an absolute URL: only one on the vendor's own host is followed.
-        following = client.follow(answer.next)
-
-
-def _telling_its_end(ask: Callable[[str], Answer], path: str, seen: int) -> Answer:
-    """Returns a page; requests it again if it has no `next` and fewer records came than `count` says."""
-    came, count = 0, 0
-    # A listing that ends early in silence would hide records, and the next request may be answered in full.
-    for _ in range(TRIES):
-        answer = ask(path)
-        if isinstance(answer, list) or answer.next is not msgspec.UNSET:
-            return answer
-        came, count = seen + len(answer.results), answer.count or 0
-        if came >= count:
-            return answer
-    detail = f"{came} of {count} came, and no `next` for the rest"
-    raise BadEnvelope(method="GET", path=path.split("?", maxsplit=1)[0], detail=detail)
+        # Only a link on the vendor's own host is followed.
+        following = client.follow(page.body.next, page.url)
+        named = numbers_in(following, "page", "page_size")
+        if named and named[0] == number + 1:
+            window = seams.following(number, named[1], len(page.body.results), page.body.count)
+            if window is None:
+                return
+            number, size, overlaps = window
+            following = with_numbers(following, page=number, page_size=size)
 
 
 def logged_activity(client: Client, activity_id: str) -> bytes:

@@ -14,11 +14,16 @@ from gapless.sources._http.paging import LoopGuard
 DEFAULT_BASE_URL = "https://api-v2.getomni.ai"
 
 
+class _Totals(msgspec.Struct):
+    count: int
+
+
 class Analytics(msgspec.Struct):
     """Up to 500 leads. `nextToken` is null on the last page and required: a missing one must be an error."""
 
     breakdown: list[msgspec.Raw]
     next_token: str | None = msgspec.field(name="nextToken")
+    totals: msgspec.Raw = msgspec.Raw(b"null")
 
     @property
     def records(self) -> list[msgspec.Raw]:
@@ -26,8 +31,12 @@ class Analytics(msgspec.Struct):
         return self.breakdown
 
     @property
-    def total(self) -> None:
-        """Returns none: the vendor does not say how many leads there are."""
+    def total(self) -> int | None:
+        """Returns how many leads all pages have; None: unknown."""
+        try:
+            return msgspec.json.decode(self.totals, type=_Totals).count
+        except msgspec.MsgspecError:  # the leads are worth more than their number
+            return None
 
 
 class ActionLogs(msgspec.Struct):

@@ -32,9 +32,9 @@ class ActivityLogsPage(msgspec.Struct):
 
     @property
     def after(self) -> str | None:
-        """Returns the next page's cursor; None if it is null, absent or empty, and after an empty page."""
-        # The end is written in several ways, and a cursor after an empty page would lead nowhere.
-        return (self.pagination.after or None) if self.items else None
+        """Returns the next page's cursor; None if it is null, absent or empty. Also an empty page may name a next."""
+        # The end is written in several ways.
+        return self.pagination.after or None
 
     @property
     def records(self) -> list[msgspec.Raw]:

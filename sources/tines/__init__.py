@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 import dlt
@@ -32,6 +33,7 @@ ACTION_LOGS = ParentFeed(
     given=lambda action: {"action_id": action.id, "story_id": action.story_id},
     ping=api.ping,
     per_page=api.PAGE_SIZE,
+    keeps=timedelta(days=7),  # each story can set 1 hour to 365 days
 )
 STREAM = ACTION_LOGS
 

@@ -9,7 +9,7 @@ import msgspec
 
 from gapless.sources._http.auth import HeaderAuth
 from gapless.sources._http.client import Client, segment
-from gapless.sources._http.paging import LoopGuard
+from gapless.sources._http.paging import LoopGuard, NumberedPage, NumberedPages
 
 PAGE_SIZE = 500
 """The most the vendor allows."""
@@ -82,28 +82,33 @@ def client(api_key: str, base_url: str, **http: Any) -> Client:
     return Client(base_url, prefix="api/v1", auth=auth, **http)
 
 
-def actions(client: Client, per_page: int = PAGE_SIZE) -> Iterator[ActionsPage]:
+def actions(client: Client, per_page: int = PAGE_SIZE) -> Iterator[NumberedPage]:
     """Yields the pages of actions."""
     yield from _numbered(client, "actions", ActionsPage, per_page)
 
 
-def action_logs(client: Client, action_id: int) -> Iterator[ActionLogsPage]:
+def action_logs(client: Client, action_id: int) -> Iterator[NumberedPage]:
     """Yields the pages of one action's logs; neither a filter by time nor an order is documented."""
     yield from _numbered(client, f"actions/{segment(action_id)}/logs", ActionLogsPage, PAGE_SIZE)
 
 
-def _numbered(client: Client, path: str, shape: type[P], per_page: int) -> Iterator[P]:
-    """Yields the pages of a listing from the first one on; raises Loop when a page number comes again."""
-    guard, number = LoopGuard(path), 1
+def _numbered(client: Client, path: str, shape: type[P], size: int) -> Iterator[NumberedPage]:
+    """Yields the pages of a listing from the first one on; raises Loop when the vendor leads back."""
+    guard, seams, number, overlaps = LoopGuard(path), NumberedPages(), 1, False
     while True:
-        # A vendor that repeats a page number would be read for ever.
-        guard.pass_on(str(number))
-        page = client.get(path, shape, {"per_page": per_page, "page": number})
-        yield page
-        following = page.meta.following(number)
-        if not following:
+        guard.pass_on(f"{number} of {size}")
+        page = client.get(path, shape, {"per_page": size, "page": number})
+        yield NumberedPage(page.records, page.total, overlaps)
+        named = page.meta.following(number)
+        if not named:
             return
-        number = following
+        # A vendor that leads back would be read for ever.
+        if named <= number:
+            guard.pass_on(f"{number} of {size}")
+        following = seams.following(number, size, len(page.records), page.total)
+        if following is None:
+            return
+        number, size, overlaps = following
 
 
 def ping(client: Client) -> None:

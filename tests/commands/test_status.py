@@ -63,7 +63,9 @@ def test_failed_parents(world: Callable[[Any], Any]) -> None:
     fake.seed(3, logs=3)
     here = world(fake)
     failed, gone, _ = (lead["leadId"] for lead in fake.truth()["leads"])
-    fake.failing |= {failed: 403, gone: 404}
+    here.complete()
+    fake.failing |= {failed: 403}
+    fake.delete_lead(gone)
     here.sync()
     found = status("omni")
     coverage = found["coverage"]["action_logs"]

@@ -85,6 +85,12 @@ class Subject:
     """Keys down to a whole number, each but the last to an object, or to a list of them."""
     marks: frozenset[str] = frozenset()
     """Fields of answers that hold page marks, or ids without being called so."""
+    lists: tuple[str, ...] = ()
+    """Names of the lists of records, parents or ids in the answers that are pages."""
+    next_marks: tuple[tuple[str, ...], ...] = ()
+    """Keys down to each field that leads to the next page; none: the `Link` header does."""
+    tells_total: bool = True
+    """Whether every page tells how many records the whole listing has."""
     twin: str = ""
     """A field that no model knows, and whose column would be called like that of `time`."""
     not_served: frozenset[str] = frozenset()

@@ -12,6 +12,7 @@ import pytest
 from gapless.sources._http.fake_vendor import START
 from gapless.sources._ledger.window import Window
 from gapless.sources.sequence.fake import SequenceFake
+from tests.contract.commands import fill, gapless, gaps
 from tests.support.world import World, some
 
 Begin = Callable[[Any], World]
@@ -190,3 +191,27 @@ def test_single_records(world: Begin) -> None:
     outcome = here.sync(ids=(oldest["id"], other["id"], "nobody"))
     assert (outcome.outcome, len(outcome.failures), here.asked()) == ("partial", 1, 3)
     here.assert_exact()
+
+
+def test_what_nobody_can_read_any_more_stays_told(world: Begin) -> None:
+    """After an outage in which all went that was read, and perhaps more: until it is acknowledged by a command."""
+    fake = SequenceFake()
+    fake.seed(6, days=2)
+    here = world(fake)
+    here.complete()
+    fake.now += DAY * 30
+    for row in fake.truth()["activity_logs"]:
+        fake.delete(row["id"])
+    for hours in (3, 2, 1):
+        fake.add_log(at=fake.now - HOUR * hours)
+    for _ in range(2):
+        assert here.sync().outcome == "partial"
+    told = gaps(here)
+    oldest = fake.now - HOUR * 3
+    assert [(gap["kind"], gap["until"]) for gap in told] == [("lost", oldest.isoformat())]
+    assert told[0]["why"].startswith("lost: ")
+    gapless(here, "state", "reset", "sequence", "--yes")
+    assert here.sync().outcome == "partial"
+    assert gaps(here) == told
+    fill(here, told)
+    here.complete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from gapless.sources._http.fake_vendor import START
 from gapless.sources._ledger.window import Window
 from gapless.sources.tines.fake import TinesFake
+from tests.contract.commands import fill, gapless, gaps
 from tests.support.world import LET_THROUGH, World, some
 
 Begin = Callable[[Any], World]
@@ -70,7 +72,7 @@ def test_requests(world: Begin) -> None:
 
 
 def test_failing_actions(world: Begin) -> None:
-    """500 and 403 are recorded and healed, 404 is gone and no failure; the other actions are whole."""
+    """500, 403, and 404 of an action that is listed, are recorded and healed; the other actions are whole."""
     fake = filled(actions=7, logs=24)
     down, secret, gone, *rest = [action["id"] for action in fake.truth()["actions"]]
     fake.failing = {f"/{down}/logs": 500, f"/{secret}/logs": 403, f"/{gone}/logs": 404}
@@ -78,7 +80,7 @@ def test_failing_actions(world: Begin) -> None:
     assert here.sync().outcome == "partial"
     logs = [row for row in fake.truth()["action_logs"] if row["action_id"] in rest]
     here.assert_exact({"action_logs": logs})
-    assert here.letters() == sorted([("parent", str(down), 1), ("parent", str(secret), 1)])
+    assert here.letters() == sorted(("parent", str(failed), 1) for failed in (down, secret, gone))
     here.mend()
     here.complete()
     assert here.letters() == []
@@ -236,3 +238,75 @@ def test_a_bad_record_older_than_the_look_back_heals(world: Callable[[Any], Worl
     here.complete()
     here.assert_exact()
     assert here.letters() == []
+
+
+@pytest.mark.parametrize("retention", [DAY * 7, HOUR], ids=["7 days", "an hour"])
+def test_an_outage_longer_than_logs_are_kept(world: Begin, retention: timedelta) -> None:
+    """What nobody can read any more stays told: from what was covered to the oldest that is served."""
+    fake = TinesFake(retention=retention, page_cap=4)
+    action = fake.add_action()["id"]
+    for part in range(6):
+        fake.add_log(action, at=START - retention * part / 10)
+    here = world(fake)
+    here.complete()
+    fake.now += retention * 3
+    fake._logs[action].clear()
+    oldest = fake.now - retention * 0.9
+    for at in (oldest, fake.now - retention / 2, fake.now):
+        fake.add_log(action, at=at)
+    outcome = here.sync()
+    assert [("lost" in str(failure)) for failure in outcome.failures] == [True]
+    lost = [[START.isoformat(), oldest.replace(microsecond=0).isoformat()]]
+    for _ in range(2):
+        ((missing, error),) = here.sql("select missing, error from coverage")
+        assert (json.loads(missing), error.startswith("lost: ")) == (lost, True)
+        fake.add_log(action)
+        (failure,) = here.sync().failures
+        assert "lost: " in failure.reason
+    fake.failing[f"/{action}/"] = 404  # a failure in between does not wipe it
+    here.sync()
+    assert {gap["kind"] for gap in gaps(here)} == {"failing", "lost"}
+    here.mend()
+    here.sync()
+    told = gaps(here)
+    assert [(gap["kind"], gap["since"], gap["until"]) for gap in told] == [("lost", *lost[0])]
+    here.assert_exact()
+    gapless(here, "state", "reset", "tines", "--yes")
+    here.sync()
+    assert [gap["kind"] for gap in gaps(here)] == ["lost"]
+    fill(here, told)
+    here.complete()
+    here.assert_exact()
+
+
+def test_logs_that_go_as_they_should_are_not_lost(world: Begin) -> None:
+    """A pause shorter than the last log had lasted: that one went, and no other."""
+    fake = TinesFake(now=datetime.now(UTC))
+    action = fake.add_action()["id"]
+    fake.add_log(action, at=fake.now - 6 * DAY)
+    here = world(fake)
+    here.complete()
+    fake._logs[action].clear()
+    fake.add_log(action, at=datetime.now(UTC) + timedelta(seconds=1))
+    here.complete()
+    assert here.sql("select missing, error from coverage") == [(None, None)]
+
+
+def test_a_log_goes_and_a_late_one_comes(world: Begin) -> None:
+    """Between two pages: the count stays equal, and one moves up across the seam, which is noticed."""
+    fake = filled(actions=1, logs=0, page_cap=20)
+    action = fake.truth()["actions"][0]["id"]
+    ids = [fake.add_log(action, at=START - hours * HOUR)["id"] for hours in range(61)]
+    here = world(fake)
+
+    def swap(request: httpx.Request) -> httpx.Response | None:
+        if request.url.params.get("page") == "2" and "/logs" in request.url.path:
+            fake.delete(ids[3])
+            fake.add_log(action, at=START - 40.5 * HOUR)
+            here.mend()
+            return LET_THROUGH
+        return None
+
+    here.intercept = swap
+    here.complete()
+    here.assert_exact()

@@ -36,17 +36,20 @@ MAY_IMPORT = {
     "pipelines.redaction": "sources | errors destinations",
     "pipelines.json_logs": "| redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
-    "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations views",
-    "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations sync",
-    "pipelines.verify": "sources _http _dlt _schema _ledger _incremental | errors outcome destinations sync ledger",
+    "pipelines.evidence": "sources _dlt _schema _ledger _extract | errors destinations",
+    "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
+    "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
+    "pipelines.verify": (
+        "sources _http _dlt _schema _ledger _incremental | errors outcome destinations evidence sync ledger"
+    ),
     "pipelines.destination_copy": (
-        "sources _dlt _schema _ledger _extract | errors outcome destinations views sync ledger"
+        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"
     ),
     "pipelines.observability": "sources _http _ledger | errors outcome redaction destinations sync ledger",
-    "pipelines.ui": "sources | errors redaction destinations sync ledger",
+    "pipelines.ui": "sources | errors redaction destinations evidence sync ledger",
     "pipelines.cli": (
-        "sources _http _dlt _ledger | config errors outcome redaction json_logs destinations views sync ledger verify"
-        " destination_copy observability ui"
+        "sources _http _dlt _ledger | config errors outcome redaction json_logs destinations evidence views sync"
+        " ledger verify destination_copy observability ui"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

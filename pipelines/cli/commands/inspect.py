@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +22,7 @@ from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
-    from gapless.pipelines.verify.verify import Verified
+    from gapless.pipelines.verify.found import Verified
 
 Sample = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compare N sampled parents of each source.")]
 Seed = Annotated[int | None, typer.Option(help="Repeat an earlier sample: verify prints the seed it used.")]
@@ -34,6 +35,10 @@ Since = Annotated[
 ]
 Until = Annotated[
     str | None, typer.Option(metavar="TIME", help="Plan a backfill of records created before TIME (ISO 8601).")
+]
+
+MaxAge = Annotated[
+    str | None, typer.Option(metavar="INTERVAL", help="A source that was not read for longer is a gap: 30m, 2h, 1d …")
 ]
 
 
@@ -58,18 +63,24 @@ def status(destination: Destination = "duckdb", as_json: Json = False) -> None:
         print_nothing_synced(target)
 
 
-def gaps(sources: Sources = None, destination: Destination = "duckdb", as_json: Json = False) -> None:
+def gaps(
+    sources: Sources = None, max_age: MaxAge = None, destination: Destination = "duckdb", as_json: Json = False
+) -> None:
     """List what is not proven complete, each gap with the command that fills it. Sends no request to a vendor.
+
+    Example: [bold]gapless gaps --max-age 2h[/bold]
 
     Exit codes: 0 no gaps, 3 there are gaps.
     """
+    from gapless.pipelines.cli import arguments
     from gapless.pipelines.ledger.gaps import gaps as find_gaps
     from gapless.pipelines.sync import build
     from gapless.pipelines.verify.verify import synced
 
     names = build.known(sources or [])
     target = open_target(destination, accept_append=True)
-    found = list(find_gaps(target, names))
+    age = timedelta(seconds=arguments.seconds(max_age, "--max-age")) if max_age else None
+    found = list(find_gaps(target, names, max_age=age))
     code = PARTIAL if found else COMPLETE
     if as_json:
         output.print_json({"exit_code": code, "gaps": [vars(gap) for gap in found]})
@@ -99,7 +110,8 @@ def verify(
     Exit codes: 0 nothing is missing, 3 records are missing or could not be compared.
     """
     from gapless.pipelines.sync import build
-    from gapless.pipelines.verify.verify import exit_code, synced
+    from gapless.pipelines.verify.found import exit_code
+    from gapless.pipelines.verify.verify import synced
 
     # A repair needs the complete comparison: a sample would leave records missing and still say "repaired".
     if sample and (whole or repair):
@@ -134,7 +146,7 @@ def _compare(
     from gapless.pipelines.verify.verify import verify as compare
 
     each = compare(target, names, None if whole or repair else sample or SAMPLE, seed)
-    return [_repair(target, one) if repair and one.absent else one for one in each]
+    return [_repair(target, one) if repair and (one.absent or one.doubled) else one for one in each]
 
 
 def _repair(target: Target, found: Verified) -> Verified:
@@ -142,6 +154,8 @@ def _repair(target: Target, found: Verified) -> Verified:
     from gapless.pipelines.cli import progress
     from gapless.pipelines.verify.verify import repaired
 
+    if found.doubled:
+        output.print_message(f"{found.source}: {found.doubled:,} rows stand there twice and are removed")
     output.print_message(f"{found.source}: {found.missing:,} records are missing and are read again")
     with progress.displayed(output.err()) as display:
         outcome, after = repaired(target, found, display.start)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +15,7 @@ from dlt.pipeline import trace
 
 from gapless.sources._dlt.types import State
 
-__all__ = ["DatabaseException", "DatabaseUndefinedRelation", "stored_source_state", "tracked"]
+__all__ = ["DatabaseException", "DatabaseUndefinedRelation", "stored_source_state", "stored_tables", "tracked"]
 """DatabaseUndefinedRelation: a table or a dataset that is not there (yet), on every engine. DatabaseException: the
 engine refused a statement. `sql_client()` is documented, what it raises is not. Replaced by: `dataset()` with a
 documented way to ask whether a table exists."""
@@ -26,6 +29,22 @@ def stored_source_state(state: str, source: str) -> State:
     """
     found: State = decompress_state(state).get("sources", {}).get(source, {})
     return found
+
+
+def stored_tables(schema: str | dict[str, Any]) -> dict[str, set[str]]:
+    """Returns the columns by table that a stored schema has, given the cell of dlt's table of schemas.
+
+    Why: a column or a table that somebody dropped is found by comparing what is there with what was made, and dlt
+    compares them only when a schema is new. Replaced by: a documented check of a dataset against its schema.
+    """
+    if isinstance(schema, str):
+        schema = json.loads(schema if schema.lstrip().startswith("{") else zlib.decompress(b64decode(schema)))
+    assert isinstance(schema, dict)
+    tables: dict[str, dict[str, Any]] = schema["tables"]
+    return {
+        name: {column for column, hints in table["columns"].items() if hints.get("data_type")}
+        for name, table in tables.items()
+    }
 
 
 @contextmanager

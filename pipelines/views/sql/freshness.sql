@@ -1,24 +1,53 @@
 -- One row per source and stream of records.
 -- Key: source, stream.
--- How new and how complete: the newest record, how far all is proven complete, how many parents are failing, have
--- intervals not read yet (missing) or are to be read again as a whole (reset), and how the last sync ended.
+-- How new and how complete: the newest record, up to when all parents are proven complete (null: one of them is not at
+-- all), the newest of them beside it, how many parents are failing, have intervals not read yet (missing) or are to be
+-- read again as a whole (reset), and how the last sync ended.
 with newest as (
     -- for each stream, union all
     select '{source}' as source, '{stream}' as stream, max({time}) as newest_record_at from {source}.{stream}
     -- end
 ),
 
+ends as (
+    select
+        source,
+        stream,
+        last_checked_at,
+        covered_to,
+        failures,
+        missing,
+        case when extract(year from covered_to) > 1970 then covered_to end as proven_to,
+        case
+            when failures = 0 and (substr(error, 1, 6) = 'gone: ' or substr(error, 1, 23) = 'not followed any more: ') then 0
+            when missing is not null or extract(year from covered_to) <= 1970 then 1
+            when covered_to is null and (failures > 0 or last_checked_at is null) then 1
+            else 0
+        end as unproven,
+        case
+            when failures = 0 and (substr(error, 1, 6) = 'gone: ' or substr(error, 1, 23) = 'not followed any more: ') then null
+            when failures > 0 or last_checked_at is null then covered_to
+            else last_checked_at
+        end as complete_to
+    from activity.coverage
+),
+
 proven as (
     select
         source,
         stream,
-        max(case when extract(year from covered_to) > 1970 then covered_to end) as covered_to,
+        case
+            when max(unproven) = 1 then null
+            when min(complete_to) < max(proven_to) then min(complete_to)
+            else max(proven_to)
+        end as covered_to,
+        max(proven_to) as newest_covered_to,
         max(last_checked_at) as last_checked_at,
         count(*) as parents,
         count(case when failures > 0 then 1 end) as failing,
         count(missing) as missing,
         count(case when extract(year from covered_to) <= 1970 then 1 end) as reset
-    from activity.coverage
+    from ends
     group by source, stream
 ),
 
@@ -42,6 +71,7 @@ select
     newest.stream,
     newest.newest_record_at,
     proven.covered_to,
+    proven.newest_covered_to,
     proven.last_checked_at,
     coalesce(proven.parents, 0) as parents,
     coalesce(proven.failing, 0) as failing,

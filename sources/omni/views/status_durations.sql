@@ -34,6 +34,21 @@ entered as (
     from seen
 ),
 
+in_order as (
+    -- A status may be seen long after its record was completed: it was entered no later than those that follow it.
+    select
+        record_id,
+        lead_id,
+        type,
+        status,
+        position,
+        seen_at,
+        min(entered_at) over (
+            partition by record_id order by position rows between current row and unbounded following
+        ) as entered_at
+    from entered
+),
+
 stays as (
     select
         record_id,
@@ -44,7 +59,7 @@ stays as (
         seen_at,
         entered_at,
         lead(entered_at) over (partition by record_id order by position) as left_at
-    from entered
+    from in_order
 )
 
 select

@@ -46,5 +46,6 @@ SUBJECT = Subject(
     object="actor",
     json="debugContext",
     number=("securityContext", "asNumber"),
+    tells_total=False,
     twin="Published",
 )

@@ -33,7 +33,7 @@ EXACT = Expect()
 FAILED = Expect(("resumed",), (1,))
 PARTIAL = Expect(("resumed",), (3,))
 STOPPED = Expect(("resumed",), (1, 3))
-GONE = Expect(("gone",), (0,))
+UNPROVEN = Expect(("exact", "resumed"), (0, 3))
 EITHER = Expect(("exact", "resumed"), (0, 1, 3), letters=True)
 
 EXPECT: dict[str, dict[str, Expect]] = {
@@ -41,8 +41,8 @@ EXPECT: dict[str, dict[str, Expect]] = {
     "passing": dict(zip(SITES, (EXACT, EXACT, FAILED, STOPPED, PARTIAL), strict=True)),
     # will never work: this one is skipped, said and tried again next time
     "refused": dict(zip(SITES, (FAILED, PARTIAL, FAILED, STOPPED, PARTIAL), strict=True)),
-    # as refused, but a parent that is gone is no failure
-    "gone": dict(zip(SITES, (FAILED, GONE, FAILED, GONE, GONE), strict=True)),
+    # as refused, for what is listed is not gone; a later page that is not found is read again
+    "gone": dict(zip(SITES, (FAILED, UNPROVEN, FAILED, STOPPED, PARTIAL), strict=True)),
     # nothing makes sense before someone mends something
     "stop": dict(zip(SITES, (FAILED,) * 5, strict=True)),
     # odd, but a right answer
@@ -59,6 +59,10 @@ SPECIAL = {
 BY_NAME = {
     # 403 says nothing about a cursor
     ("sequence", "status 403", "once later"): FAILED,
+    # what came of a listing of parents without its next link is read
+    ("kizen", "paging missing", "for ever"): STOPPED,
+    # an end that the total does not bear out is believed by nobody
+    **{(source, f"a total of {10**12}", "for ever"): UNPROVEN for source in ("sequence", "kizen", "tines")},
 }
 FOUND = {
     ("omni", "first", "paging missing", "once first"),

@@ -20,6 +20,7 @@ def mutant(name: str, file: str, old: str, new: str, tests: str) -> Mutant:
 
 
 WALK, REST = "tests/unit/incremental/test_walk.py", "tests/unit/http/test_client.py"
+ENDS = "tests/unit/incremental/test_listing_end.py"
 RULES = "tests/contract"
 LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
 PAGE = "msgspec.field(default_factory=Pagination)"
@@ -29,7 +30,85 @@ MUTANTS = (
     # paging and watermarks
     mutant(
         "drop a page", "sources/tines/api.py",
-        "number = following", "number = following + 1", "tests/sources/test_tines.py",
+        "number, size, overlaps = following", "number, size, overlaps = following[0] + 1, *following[1:]",
+        "tests/sources/test_tines.py",
+    ),
+    mutant(
+        "an end is believed", "sources/_incremental/listing_end.py",
+        "if distinct < needed else None", "if False else None", ENDS,
+    ),
+    mutant(
+        "an id that comes twice counts twice", "sources/_incremental/listing_end.py",
+        "len({*self._ids, *(self._earlier if same else ())})", "len(self._ids)", ENDS,
+    ),
+    mutant(
+        "the seam of two pages is not compared", "sources/_incremental/listing_end.py",
+        "self._last_id not in found", "False", ENDS,
+    ),
+    mutant(
+        "a total that falls is nothing", "sources/_incremental/listing_end.py",
+        "total < self.last_total", "False", ENDS,
+    ),
+    mutant(
+        "a reading that was broken counts in the next one", "sources/_incremental/listing_end.py",
+        "if not self.broken and self.total is not None and", "if self.total is not None and", ENDS,
+    ),
+    mutant(
+        "the page that ends early is not asked for again", "sources/_incremental/newest_first.py",
+        "if cursor not in self._asked_twice:", "if False:", "tests/contract/test_ends.py",
+    ),
+    mutant(
+        "an empty page hides what it should have held", "sources/_incremental/newest_first.py",
+        "if not count and end.total is not None:", "if False:", ENDS,
+    ),
+    mutant(
+        "a page that is asked for again counts twice", "sources/_incremental/newest_first.py",
+        "self._walk.after, self._walk.met = cursor, met", "self._walk.after = cursor", ENDS,
+    ),
+    mutant(
+        "a kept cursor is trusted with an empty answer", "sources/_incremental/newest_first.py",
+        "if self._resumed and self._first and not count:", "if False:",
+        "tests/contract/test_ends.py -k resumed",
+    ),
+    mutant(
+        "a later page that is not found is its parent's end", "sources/_incremental/parent_listing.py",
+        "if end.began:", "if False:", ENDS,
+    ),
+    mutant(
+        "a walk closes letters of records that it leaves out", "sources/_incremental/feed.py",
+        '[record_id(record) for record in records]', '[record_id(record) for record in page.records]',
+        "tests/contract/test_letters.py -k sequence-mended-since",
+    ),
+    mutant(
+        "a window closes the rest of its parents' letters", "sources/_incremental/parent_feed.py",
+        "rest = [] if per.proof(key) or per.window else", "rest = [] if per.proof(key) else",
+        "tests/contract/test_letters.py",
+    ),
+    mutant(
+        "`--id` believes a digest", "sources/_incremental/parent_feed.py",
+        "trusts_digest=not sync.session.ids", "trusts_digest=True", "tests/contract/test_letters.py -k named",
+    ),
+    mutant(
+        "a mistyped id is a failed parent", "sources/_incremental/parent_feed.py",
+        "NotFound | BadRequest) and per.is_unknown(key)", "NotFound | BadRequest) and False",
+        "tests/contract/test_letters.py -k mistyped",
+    ),
+    mutant(
+        "a resumed backfill skips who sorts before its mark", "sources/_ledger/backfill_state.py",
+        "or _part(key) in changed", "or False", "tests/contract/test_backfill_newcomers.py",
+    ),
+    mutant(
+        "what a listing tells of held records is not used", "sources/_incremental/detail_parent.py",
+        "or self._moved(key, times[key])", "or False", "tests/sources/test_kizen.py -k held",
+    ),
+    mutant(
+        "what retention took is not told", "sources/_incremental/parent_feed.py",
+        "if self.keeps else {}", "if False else {}", "tests/sources/test_tines.py -k outage",
+    ),
+    mutant(
+        "what went as it should is told as lost", "sources/_ledger/per_parent.py",
+        "if oldest > checked and self.now - checked <= lasts:", "if False:",
+        "tests/sources/test_tines.py -k as_they_should",
     ),
     mutant(
         "skip the look-back", "sources/_ledger/walk_state.py",
@@ -46,8 +125,8 @@ MUTANTS = (
     ),
     mutant(
         "the watermark moves at the first page", "sources/_incremental/newest_first.py",
-        "and progress.finish(filtered)",
-        "and progress.finish(filtered)\n            progress.watermark = walk.top", WALK,
+        "walk.met, walk.total = end.met, end.total",
+        "walk.met, walk.total, self._progress.watermark = end.met, end.total, walk.top", WALK,
     ),
     mutant(
         "another account's listing is believed to go on", "sources/_ledger/walk_state.py",
@@ -85,8 +164,8 @@ MUTANTS = (
         "tests/sources/test_tines.py tests/sources/test_kizen.py",
     ),
     mutant(
-        "404 of a parent is a failure", "sources/_ledger/per_parent.py",
-        "if isinstance(error, NotFound):", "if False:", "tests/sources/test_omni.py tests/sources/test_tines.py",
+        "a parent that is listed and not found is gone", "sources/_incremental/parent_feed.py",
+        "return per.fail(key, error)", "return per.close(key, error)", "tests/contract/test_gone.py",
     ),
     mutant(
         "a parent with a bad record is not read whole", "sources/_ledger/per_parent.py",

@@ -34,6 +34,8 @@ SUBJECT = Subject(
     child_text="name",
     object="logged_by",
     json="value",
+    lists=("results",),
+    next_marks=(("next",),),
     twin="loggedAt",
     marks=frozenset({"next", "previous", "mentions"}),
 )  # fmt: skip

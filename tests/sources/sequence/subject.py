@@ -28,6 +28,8 @@ SUBJECT = Subject(
     child="activityLogItems",
     child_text="summary",
     json="metadata",
+    lists=("items",),
+    next_marks=(("pagination", "after"),),
     twin="created_at",
     marks=frozenset({"after", "before"}),
 )  # fmt: skip

@@ -45,6 +45,8 @@ SUBJECT = Subject(
     never_kept={"actions": frozenset({"options"})},
     json="inbound_event",
     number=("level",),
+    lists=("agents", "action_logs"),
+    next_marks=(("meta", "next_page_number"), ("meta", "next_page")),
     twin="createdAt",
     marks=frozenset({"next_page", "previous_page", "current_page"}),
 )  # fmt: skip

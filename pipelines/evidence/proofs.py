@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.sources._dlt.tables import LOADS, is_completed
 from gapless.sources._ledger.ledger import COVERAGE, is_reset
+from gapless.sources._ledger.markers import is_closed
 
 Interval = list[str | None]
 """[from, to] as ISO 8601 texts; a from of None is the beginning of history."""
@@ -29,6 +31,8 @@ class Proof(NamedTuple):
     error: str | None
     failures: int
     """Consecutive failures."""
+    records: int | None = None
+    """Records according to the vendor, when it was last checked."""
 
     @property
     def reset(self) -> bool:
@@ -42,22 +46,61 @@ class Proof(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Returns whether the vendor does not have the parent any more."""
-        return bool(self.error) and not self.failures
+        """Returns whether the vendor does not list the parent any more."""
+        return is_closed(self.error, self.failures)
+
+    @property
+    def complete_to(self) -> datetime | None:
+        """Returns up to when nothing is missing of it, whatever came later; None: nothing shows that."""
+        if self.missing:
+            starts = [start for start, _ in self.missing]
+            return None if None in starts else min(datetime.fromisoformat(start) for start in starts if start)
+        if self.reset or self.failures or self.last_checked_at is None:
+            return self.proven_to
+        return self.last_checked_at
 
 
-def read_proofs(reader: Reader, dataset: str, stream: str | None = None) -> list[Proof] | None:
-    """Returns the proofs of a dataset, or of one of its streams; None if there is no ledger yet."""
+def low_watermark(proofs: Iterable[Proof]) -> datetime | None:
+    """Returns up to when all of these are proven complete: the least of them, and no later than their newest record.
+
+    Parents that the vendor does not have any more hold nothing back. None: nothing is proven, of one at least.
+    """
+    known = [proof for proof in proofs if not proof.gone]
+    ends = [proof.complete_to for proof in known]
+    newest = max(filter(None, (proof.proven_to for proof in known)), default=None)
+    return None if None in ends or newest is None else min(newest, *filter(None, ends))
+
+
+def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: str = "") -> list[Proof] | None:
+    """Returns the proofs of a dataset, or of one of its streams; None if there is no ledger yet.
+
+    `only` is an SQL condition on the rows.
+    """
     of_stream = f" and stream = '{stream}'" if stream else ""
-    columns = "stream, parent, covered_from, covered_to, last_checked_at, missing, error, failures"
+    of_stream += f" and {only}" if only else ""
+    columns = "stream, parent, covered_from, covered_to, last_checked_at, missing, error, failures, records"
     select = f"select {columns} from {{0}} where {is_completed('{1}')}{of_stream}"
     rows = reader.rows(dataset, select, COVERAGE.name, LOADS)
     if rows is None:
         return None
     return [
-        Proof(of, parent, as_utc(start), as_utc(end), as_utc(checked), _intervals(missing), error, int(failures))
-        for of, parent, start, end, checked, missing, error, failures in rows
+        Proof(
+            of,
+            parent,
+            as_utc(start),
+            as_utc(end),
+            as_utc(checked),
+            _intervals(missing),
+            error,
+            int(failures),
+            _number(records),
+        )
+        for of, parent, start, end, checked, missing, error, failures, records in rows
     ]
+
+
+def _number(cell: int | None) -> int | None:
+    return None if cell is None else int(cell)
 
 
 def _intervals(cell: str | list[Interval] | None) -> list[Interval]:

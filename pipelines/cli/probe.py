@@ -1,0 +1,88 @@
+"""Tries on a destination, for the doctor, what a sync will do there: within a transaction that is rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gapless.pipelines.destinations.reader import reading
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.policy import policy_changed
+from gapless.pipelines.evidence.structure import Damage, damages
+from gapless.sources import SOURCES
+
+if TYPE_CHECKING:
+    from gapless.sources._dlt.types import SqlClient
+
+PROBE = "gapless_doctor"
+"""The dataset, and the table, that are made and rolled back."""
+ROWS, LETTERS = 100, 1_500
+"""Enough bytes that a full disk refuses them; too few letters for Postgres to compress."""
+TEXT = "é中😀"
+"""What an encoding that is not UTF-8 cannot hold."""
+
+
+def synced_datasets(target: Target) -> list[str]:
+    """Returns the sources that have tables in the destination."""
+    with reading(target) as reader:
+        return [source.name for source in SOURCES.values() if exists(reader, source)]
+
+
+def damaged(target: Target) -> Iterator[tuple[str, Damage]]:
+    """Yields the tables and columns that are missing, with the source that they belong to."""
+    with reading(target) as reader:
+        for source in SOURCES.values():
+            yield from ((source.name, damage) for damage in damages(reader, source))
+
+
+def changed_policies(target: Target, datasets: list[str]) -> Iterator[str]:
+    """Yields the datasets whose older rows were written under another privacy policy."""
+    with reading(target) as reader:
+        yield from (name for name in datasets if policy_changed(reader, SOURCES[name]))
+
+
+def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> None:
+    """Makes a table, and writes to it and to the ledger of each dataset; keeps nothing.
+
+    Raises what dlt or the driver raises for a right, a place or an encoding that is missing.
+    """
+    import dlt
+
+    pipeline = dlt.pipeline(PROBE, pipelines_dir=folder, destination=target.dlt_destination, dataset_name=PROBE)
+    try:
+        with pipeline.sql_client() as client:
+            client.execute_sql("select 1")
+            if not client.capabilities.supports_ddl_transactions:
+                return
+            with client.begin_transaction() as transaction:
+                try:
+                    _write(client, datasets)
+                finally:
+                    transaction.rollback_transaction()
+    finally:
+        pipeline.deactivate()
+
+
+def _write(client: Any, datasets: list[str]) -> None:
+    if not datasets:  # the first sync makes a dataset
+        client.create_dataset()
+        _fill(client)
+    for dataset in datasets:
+        with client.with_alternative_dataset_name(dataset):
+            _fill(client)
+            coverage = client.make_qualified_table_name("coverage")
+            client.execute_sql(f"insert into {coverage} select * from {coverage} where 1 = 0")
+            client.execute_sql(f"update {coverage} set stream = stream where 1 = 0")
+            client.execute_sql(f"delete from {coverage} where 1 = 0")
+
+
+def _fill(client: SqlClient) -> None:
+    """Makes a table in the client's dataset, fills it, and reads what no other encoding can hold."""
+    table = client.make_qualified_table_name(PROBE)
+    client.execute_sql(f"create table {table} (line varchar)")
+    lines = ", ".join(f"('{TEXT}{'x' * LETTERS}')" for _ in range(ROWS))
+    client.execute_sql(f"insert into {table} values {lines}")
+    found = client.execute_sql(f"select min(length(line)) from {table}")
+    if found and int(found[0][0]) != len(TEXT) + LETTERS:
+        raise ValueError("its encoding is not UTF-8, so texts would be changed: make the database with encoding UTF8")

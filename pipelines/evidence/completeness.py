@@ -1,0 +1,71 @@
+"""The one verdict on completeness: what a destination's own evidence leaves open of a source.
+
+`gaps` lists it, `status`, the page and Dagster's checks count it, a sync ends with 3 for what is left of it, and
+`verify` writes what it finds into the same ledger. No evidence proves nothing: whatever is not known to be complete
+is a gap. What came after the last check cannot be known here (see freshness).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from gapless.pipelines.destinations.reader import Reader
+from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.ledgers import LedgerGaps
+from gapless.pipelines.evidence.tables import TableGaps
+from gapless.sources import Source
+from gapless.sources._dlt.tables import LOADS
+
+LEDGER = ("coverage", "dead_letters", "runs", LOADS)
+"""Without one of these tables, whole, nothing else can be told of a source."""
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """The verdict on one source."""
+
+    source: str
+    gaps: list[Gap] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Returns whether everything that was asked for is proven complete."""
+        return not self.gaps
+
+
+def assess(
+    reader: Reader,
+    source: Source,
+    commands: Commands | None = None,
+    now: datetime | None = None,
+    max_age: timedelta | None = None,
+) -> Completeness:
+    """Returns the verdict on a source that has a dataset; `max_age` is how old its last check may be."""
+    typed, now = commands or Commands(source), now or datetime.now(UTC)
+    tables = TableGaps(reader, source, typed)
+    found = list(tables.damaged())
+    if any(damage.table in LEDGER for damage in tables.damages):
+        return Completeness(source.name, found)  # to ask a ledger that is damaged would only fail
+    ledger = LedgerGaps(reader, source, typed, now)
+    for kind in (*ledger.all(max_age), tables.lost, tables.doubled):
+        found += kind()
+    return Completeness(source.name, found)
+
+
+def left_open(reader: Reader, source: Source, shard_has: Callable[[str], bool]) -> Iterator[Gap]:
+    """Yields what a sync of everything new leaves open, of the parents of its shard."""
+    ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
+    for gap in (*ledger.intervals(), *ledger.parents(), *ledger.letters(), *ledger.policy()):
+        if not gap.parent or shard_has(gap.parent):
+            yield gap
+
+
+def exists(reader: Reader, source: Source) -> bool:
+    """Returns whether a source was ever synced, or tried to: whether anything of its dataset is there."""
+    from gapless.pipelines.evidence.structure import table_names
+
+    if any(reader.rows(source.name, "select count(*) from {0}", table) for table in ("coverage", "runs")):
+        return True
+    return bool(reader.columns(source.name, table_names(source)))

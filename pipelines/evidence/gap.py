@@ -1,0 +1,82 @@
+"""A gap: something that is not proven complete, with the command that fills it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from gapless.sources import Source
+from gapless.sources._ledger.dead_letters import was_not_copied
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that is not proven complete; times are ISO 8601 in UTC."""
+
+    source: str
+    kind: str
+    """never synced, damaged, not asked, interval, never asked, failing, set back, dead letter, lost, doubled, stale,
+    shard, backfill, privacy"""
+    stream: str
+    parent: str
+    """Empty: the whole stream."""
+    since: str | None
+    """Null: from the beginning."""
+    until: str | None
+    why: str
+    fill: str
+    """The command that fills it."""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands to type for one source in one destination."""
+
+    source: Source
+    destination: str = "duckdb"
+    appends: bool = False
+
+    def typed(self, fill: str) -> str:
+        """Returns the command as it is typed; adds --destination to each command of a pair."""
+        where = (
+            ""
+            if self.destination == "duckdb" or "copy" in fill
+            else f" --destination {shlex.quote(self.destination)}"
+        )
+        append = " --accept-append" if self.appends else ""
+        parts = [(one, append if one.startswith("sync") else "") for one in fill.split(" && ")]
+        return " && ".join(f"gapless {one}{'' if one.startswith('copy') else where}{extra}" for one, extra in parts)
+
+    def sync(self, parent: str = "") -> str:
+        """Returns the command that reads a parent: by its id, or else a sync, which reads failed parents first."""
+        alone = self.source.stream.by_id == "parent" and parent
+        return f"sync {self.source.name}" + (f" --id {shlex.quote(parent)}" if alone else "")
+
+    @property
+    def repair(self) -> str:
+        """Returns the command that compares with the vendor and reads again what is missing."""
+        return f"verify {self.source.name} --repair"
+
+    def acknowledge(self, until: str) -> str:
+        """Returns the commands after which an interval that ends then, and that nobody can fill, is told no more."""
+        return f"state rewind {self.source.name} --to {shlex.quote(until)} --yes && sync {self.source.name}"
+
+    @property
+    def reset(self) -> str:
+        """Returns the commands that read everything again."""
+        return f"state reset {self.source.name} --yes && sync {self.source.name}"
+
+    def retry(self, stream: str, kind: str, parent: str | None, reason: str) -> str:
+        """Returns the command that retries a dead letter; reading one record by its id moves no watermark."""
+        if was_not_copied(reason):
+            return f"sync {self.source.name} && copy --to {shlex.quote(self.destination)}"
+        if reason.startswith(MISSING):
+            return self.repair
+        by_walk = self.source.stream.walks and (kind == "nameless" or self.source.stream.by_id is None)
+        if by_walk:  # only a walk over all shows that it is valid now
+            return self.reset
+        return self.sync(parent or "") if stream == self.source.main.name else f"sync {self.source.name}"
+
+
+MISSING = "missing: "
+"""How the reason begins of a dead letter that `gapless verify` wrote: the record is served and it is not here."""

@@ -1,0 +1,221 @@
+"""Finds the gaps that the ledger shows: proofs, dead letters, runs, shards, backfills, the privacy policy."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from itertools import takewhile
+
+from gapless.pipelines.destinations.reader import Reader, Rows
+from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.policy import policy_changed
+from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
+from gapless.pipelines.evidence.stored_state import backfills, resource_state
+from gapless.sources import Source
+from gapless.sources._ledger.markers import LOST, NOT_KEPT
+from gapless.sources._ledger.shard import Shard
+
+OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
+"""SQL condition on a proof that leaves something open."""
+
+
+class LedgerGaps:
+    """Finds the gaps of one source in its ledger."""
+
+    def __init__(self, reader: Reader, source: Source, commands: Commands, now: datetime) -> None:
+        self._reader, self._source, self._commands, self._now = reader, source, commands, now
+        self._stream, self._main = source.stream, source.main
+
+    def all(self, max_age: timedelta | None) -> list[Callable[[], Iterator[Gap]]]:
+        """Returns what finds each kind of gap, in the order in which they are shown."""
+        return [
+            self.rounds,
+            self.intervals,
+            self.never_asked,
+            self.parents,
+            self.letters,
+            partial(self.stale, max_age),
+            self.shards,
+            self.backfills,
+            self.policy,
+        ]
+
+    def _rows(self, select: str, *tables: str) -> Rows:
+        return self._reader.rows(self._source.name, select, *tables) or []
+
+    def _gap(self, kind: str, why: str, fill: str, parent: str = "", **more: str | None) -> Gap:
+        stream = more.get("stream") or self._main.name
+        typed = self._commands.typed(fill)
+        return Gap(self._source.name, kind, stream, parent, more.get("since"), more.get("until"), why, typed)
+
+    @cached_property
+    def _open(self) -> list[Proof]:
+        return read_proofs(self._reader, self._source.name, self._main.name, OPEN) or []
+
+    @cached_property
+    def _proofs(self) -> dict[str, Proof]:
+        proofs = read_proofs(self._reader, self._source.name, self._main.name) or []
+        return {proof.parent: proof for proof in proofs}
+
+    @cached_property
+    def _runs(self) -> list[tuple[str, str | None, datetime | None, datetime | None, str | None]]:
+        """Outcome, shard, start, end and error of every run, newest first."""
+        select = 'select outcome, shard, "started_at", "finished_at", error from {0} order by "finished_at" desc'
+        return [(o, shard, as_utc(s), as_utc(e), why) for o, shard, s, e, why in self._rows(select, "runs")]
+
+    def rounds(self) -> Iterator[Gap]:
+        """Yields one gap when the last syncs failed altogether and left parents, or the listing, unasked."""
+        failed = list(takewhile(lambda run: run[0] == "failed", self._runs))
+        if not failed:
+            return
+        asked = [proof.last_checked_at for proof in self._proofs.values() if not proof.gone]
+        began = failed[0][2]
+        if asked and began and all(at and at >= began for at in asked):
+            return  # it failed after it had asked for everything: what it did not read is told of each
+        last = max(filter(None, asked), default=None)
+        since = min(filter(None, asked), default=None) if asked else None
+        times = f"{len(failed):,} rounds failed" if len(failed) > 1 else "1 round failed"
+        when = f"not asked since {since.isoformat(timespec='seconds')}" if since else "never read"
+        yield self._gap(
+            "not asked", f"{when}, {times}: {failed[0][4]}", self._commands.sync(), since=_text(since or last)
+        )
+
+    def intervals(self) -> Iterator[Gap]:
+        """Yields the intervals that were not read yet, and those that nobody can read any more."""
+        for proof in self._open:
+            lost = self._lost(proof)
+            for since, until in proof.missing:
+                if [since, until] in lost and until:
+                    why = proof.error if proof.error and proof.error.startswith(LOST) else NOT_KEPT
+                    fill = self._commands.acknowledge(until)
+                    yield self._gap("lost", why, fill, proof.parent, since=since, until=until)
+                else:
+                    why = "an interrupted walk has not read it yet"
+                    fill = self._commands.sync(proof.parent)
+                    yield self._gap("interval", why, fill, proof.parent, since=since, until=until)
+
+    def _lost(self, proof: Proof) -> list[Interval]:
+        """Returns the missing intervals that the vendor did not keep; a walk's state tells them from unread ones."""
+        if not proof.missing or not self._stream.walks:
+            return proof.missing
+        lost: list[Interval] = (resource_state(self._reader, self._source) or {}).get("lost", [])
+        return lost
+
+    def never_asked(self) -> Iterator[Gap]:
+        """Yields parents that are listed and have no proof; the whole stream when nothing shows that it was read."""
+        listed = self._read_parents()
+        for parent in listed:
+            if parent not in self._proofs:
+                yield self._gap("never asked", "listed, and never read", self._commands.sync(parent), parent)
+        if why := self._unread(listed):
+            yield self._gap("never asked", why, self._commands.sync())
+
+    def _unread(self, listed: list[str]) -> str | None:
+        """Returns why nothing shows that the stream was read; None when something does."""
+        if self._runs and self._runs[0][0] == "failed":
+            return None  # `rounds` says it
+        parents = self._stream.parents
+        if parents is None:
+            return None if self._proofs else "no sync has read it: what is here was asked for by itself"
+        if listed or self._listed_at_all():
+            return None
+        if self._proofs:
+            return None if self._chosen() else f"its {parents.noun} were never listed"
+        # Nothing is listed and nothing is proven: that is an account without a parent, if a sync came to its end.
+        return None if self._runs and self._runs[0][0] == "complete" else f"no sync has listed its {parents.noun}"
+
+    def _listed_at_all(self) -> bool:
+        parents = self._stream.parents
+        return bool(parents and self._rows("select 1 from {0} limit 1", parents.table.name))
+
+    def _chosen(self) -> bool:
+        """Returns whether a setting names the parents to read, so that nothing is listed."""
+        import dlt
+
+        name, setting = self._source.name, self._stream.only
+        return bool(setting and (dlt.config.get(f"sources.{name}.{setting}") or dlt.config.get(setting)))
+
+    def _read_parents(self) -> list[str]:
+        """Returns the parents to check; those without records need no coverage."""
+        parents = self._stream.parents
+        if parents is None:
+            return []
+        listing = parents.table
+        rows = self._rows(f"select {listing.id_column} from {{0}} where {parents.condition()}", listing.name)
+        return [str(parent) for (parent,) in rows]
+
+    def parents(self) -> Iterator[Gap]:
+        """Yields parents that fail, and those whose proof was set back."""
+        for proof in self._open:
+            since, fill = _text(proof.proven_to), self._commands.sync(proof.parent)
+            if proof.failures:
+                why = f"failed {proof.failures:,} times: {proof.error}"
+                yield self._gap("failing", why, fill, proof.parent, since=since)
+            elif proof.last_checked_at is None:
+                why = "its proof was set back, and it was not asked since"
+                yield self._gap("set back", why, fill, proof.parent, since=since)
+
+    def letters(self) -> Iterator[Gap]:
+        """Yields the open dead letters."""
+        failing = {proof.parent for proof in self._open if proof.failures}
+        select = "select stream, kind, key, parent, reason, attempts from {0} where healed_at is null"
+        for stream, kind, key, parent, reason, attempts in self._rows(select, "dead_letters"):
+            # A parent without a key is the listing of parents.
+            why = f"{f'{kind} {key}: ' if key else ''}{reason} ({attempts:,} attempts)"
+            if kind != "parent":
+                fill = self._commands.retry(stream, kind, parent, reason)
+                yield self._gap("dead letter", why, fill, parent or "", stream=stream)
+            elif key not in failing:
+                yield self._gap("failing", why, self._commands.sync(key), key, stream=stream)
+
+    def stale(self, max_age: timedelta | None = None) -> Iterator[Gap]:
+        """Yields one gap for the parents not checked within the vendor's retention, or within `max_age`."""
+        read = set(self._read_parents()) if self._stream.parents else {""}
+        proofs = [proof for proof in self._proofs.values() if proof.parent in read and not proof.gone]
+        for limit, what in ((self._source.facts.keeps, "the vendor keeps records"), (max_age, "--max-age allows")):
+            late = [at for proof in proofs if limit and (at := proof.last_checked_at) and self._now - at > limit]
+            if late and limit:
+                lost = ": what it forgot is lost" if limit is not max_age else ""
+                why = f"{len(late):,} of {len(proofs):,} were not asked for longer than {what} ({_span(limit)}){lost}"
+                yield self._gap("stale", why, self._commands.sync(), since=_text(min(late)), until=_text(self._now))
+                return
+
+    def shards(self) -> Iterator[Gap]:
+        """Yields the shards of the newest split that never ran, unless the whole source was synced since."""
+        # Only the newest split counts: an older one with other numbers was replaced by it.
+        newest = next((run[1] for run in self._runs), None)
+        if newest is None:
+            return
+        of = Shard.parse(newest).of
+        done = {run[1] for run in takewhile(lambda run: run[1] is not None, self._runs)}
+        for number in range(1, of + 1):
+            if str(Shard(number, of)) not in done:
+                why = f"shard {number}/{of} has not run: its parents are not even listed"
+                yield self._gap("shard", why, f"sync {self._source.name} --shard {number}/{of}")
+
+    def policy(self) -> Iterator[Gap]:
+        """Yields a gap when the privacy policy is another one than that under which older rows were written."""
+        if policy_changed(self._reader, self._source):
+            why = f"{self._source.name.upper()}_PRIVACY was changed: older rows are as another policy left them"
+            yield self._gap("privacy", why, self._commands.reset)
+
+    def backfills(self) -> Iterator[Gap]:
+        """Yields the backfills that began and are not done."""
+        for window, progress in backfills(self._reader, self._source).items():
+            if "done" in progress:
+                continue
+            since, _, until = window.partition("/")
+            count = len(progress.get("failed", ()))
+            why = f"stopped at {progress.get('part') or 0:.0%}" + (f", {count:,} failed" if count else "")
+            fill = f"backfill {self._source.name} --since {shlex.quote(since)} --until {shlex.quote(until)}"
+            yield self._gap("backfill", why, fill, since=since, until=until)
+
+
+def _text(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
+def _span(time: timedelta) -> str:
+    return f"{time.days} days" if time >= timedelta(days=2) else f"{time.total_seconds() / 3600:g} hours"

@@ -1,0 +1,36 @@
+"""Compares the privacy policy of today's settings with those under which the rows here were written."""
+
+from __future__ import annotations
+
+from gapless.pipelines.destinations.reader import Reader
+from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.evidence.stored_state import source_state
+from gapless.sources import Source
+from gapless.sources._extract.resource import shapes
+from gapless.sources._ledger.backfill_state import POLICIES
+from gapless.sources._schema.privacy import Privacy
+
+
+def configured_policy(source: Source) -> Privacy:
+    """Returns the policy of today's settings, which dlt looks up in three sections. Raises WrongSettings."""
+    import dlt
+
+    name, setting = source.name, f"{source.name}_privacy"
+    sections = (f"sources.{name}.", "sources.", "")
+    text = next(filter(None, (dlt.config.get(f"{section}{setting}") for section in sections)), None)
+    key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in sections)), None)
+    try:
+        return Privacy.parse(text, key, [*shapes(source.tables)], setting.upper())
+    except ValueError as error:
+        raise WrongSettings(f"{name}: {error}") from None
+
+
+def policy_changed(reader: Reader, source: Source) -> bool:
+    """Returns whether older rows were written under another policy than today's."""
+    marks = (source_state(reader, source) or {}).get(POLICIES)
+    if not marks:  # written by a version that did not note it, or set back and not read since
+        return False
+    try:
+        return bool(marks != [configured_policy(source).mark])
+    except WrongSettings:
+        return len(marks) > 1

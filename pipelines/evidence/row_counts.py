@@ -1,0 +1,95 @@
+"""Counts rows: how many each table had when the last sync ended, against how many it has now.
+
+A sync never removes root rows, so fewer are a loss, by somebody else's hand. A loss is noted beside the counts (`?`
+in `runs.held`), and the note stays until what proves the contrary takes it back: see `sync/history.py`, `verify`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gapless.pipelines.destinations.reader import Reader
+from gapless.sources import Source
+from gapless.sources._dlt.tables import ROW_ID
+
+RowCounts = dict[str, int]
+"""Rows by table."""
+LOST = "?"
+"""The key of the notes of lost rows in `runs.held`: no table is called so."""
+HELD = 'select held from {0} where held is not null order by "finished_at" desc'
+
+
+@dataclass
+class Held:
+    """What `runs.held` says."""
+
+    rows: RowCounts = field(default_factory=dict)
+    """Rows by table when the last sync ended."""
+    lost: RowCounts = field(default_factory=dict)
+    """Rows by table that are known to be lost and were not brought back."""
+
+    @classmethod
+    def of(cls, cells: Iterable[str | dict[str, Any]]) -> Held:
+        """Returns the largest count of each table: of shards, the one that ended last has counted all rows."""
+        held = cls()
+        for cell in cells:
+            # Some engines return JSON as text, others decoded.
+            counts: dict[str, Any] = json.loads(cell) if isinstance(cell, str) else dict(cell)
+            for table, rows in counts.pop(LOST, {}).items():
+                held.lost[table] = max(rows, held.lost.get(table, 0))
+            for table, rows in counts.items():
+                held.rows[table] = max(rows, held.rows.get(table, 0))
+        return held
+
+    def to_json(self) -> str:
+        """Returns the cell of `runs.held`."""
+        lost = {table: rows for table, rows in self.lost.items() if rows}
+        return json.dumps({**self.rows, **({LOST: lost} if lost else {})})
+
+    def gone(self, now: RowCounts) -> RowCounts:
+        """Returns the rows by table that went since the last sync ended."""
+        return {table: rows - now.get(table, 0) for table, rows in self.rows.items() if rows > now.get(table, 0)}
+
+    def missed(self, now: RowCounts) -> RowCounts:
+        """Returns the rows by table that are lost: those that went since then, and those that are noted."""
+        gone = self.gone(now)
+        tables = dict.fromkeys((*gone, *self.lost))
+        missed = {table: gone.get(table, 0) + self.lost.get(table, 0) for table in tables}
+        return {table: rows for table, rows in missed.items() if rows}
+
+
+def read_held(reader: Reader, source: Source) -> Held | None:
+    """Returns what the last sync counted; None where no sync has."""
+    found = reader.rows(source.name, HELD, "runs")
+    return Held.of(cell for (cell,) in found) if found else None
+
+
+def count_rows(reader: Reader, source: Source) -> RowCounts:
+    """Returns the row counts of the vendor's own tables, without tables that are missing."""
+    from gapless.sources._extract.resource import shapes
+
+    counts: RowCounts = {}
+    for shape in shapes(source.tables):
+        found = reader.rows(source.name, "select count(*) from {0}", shape.name)
+        if found:
+            counts[shape.name] = int(found[0][0])
+    return counts
+
+
+def count_doubled(reader: Reader, source: Source, tables: Iterable[str]) -> RowCounts:
+    """Returns by table the rows whose `_dlt_id` another row has, too; reads each table whole."""
+    doubled: RowCounts = {}
+    for table in tables:
+        found = reader.rows(source.name, f'select count(*) - count(distinct "{ROW_ID}") from {{0}}', table)
+        if found and found[0][0]:
+            doubled[table] = int(found[0][0])
+    return doubled
+
+
+def of_roots(source: Source, counts: RowCounts) -> RowCounts:
+    """Returns the counts of root tables: a changed record may have fewer child rows, but it stays."""
+    roots = {table.name for table in source.tables}
+    return {table: rows for table, rows in counts.items() if table in roots}

@@ -1,0 +1,77 @@
+"""Finds the gaps that the tables themselves show: what somebody took away, and rows that are lost or doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from gapless.pipelines.destinations.reader import Reader
+from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.proofs import read_proofs
+from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
+from gapless.pipelines.evidence.structure import Damage, damages
+from gapless.sources import Source
+
+
+class TableGaps:
+    """Finds the gaps of one source in its tables."""
+
+    def __init__(self, reader: Reader, source: Source, commands: Commands) -> None:
+        self._reader, self._source, self._commands = reader, source, commands
+
+    @cached_property
+    def damages(self) -> list[Damage]:
+        """Returns the tables and columns that are missing."""
+        return damages(self._reader, self._source)
+
+    def damaged(self) -> Iterator[Gap]:
+        """Yields what somebody took away of tables; the next sync makes it again."""
+        for damage in self.damages:
+            yield self._gap("damaged", str(damage), self._commands.sync(), damage.table)
+
+    def lost(self) -> Iterator[Gap]:
+        """Yields tables with fewer rows than when the last sync ended."""
+        gone = {damage.table for damage in self.damages}
+        now = count_rows(self._reader, self._source)
+        held = read_held(self._reader, self._source)
+        if held is None and self._uncounted():
+            why = "nothing says how many rows there were: what was deleted cannot be known without the vendor"
+            fill = f"{self._commands.sync()} && {self._commands.repair}"
+            yield self._gap("lost", why, fill, self._source.main.name)
+        lost = (held or Held()).missed(now)
+        roots = lost.get(self._source.main.name, 0) > 0
+        for table, rows in lost.items():
+            if table not in gone:
+                yield self._gap("lost", f"{rows:,} rows are lost", self._fill(table, roots), table)
+
+    def _uncounted(self) -> bool:
+        """Returns whether records are proven and no run says how many there were."""
+        name, main = self._source.name, self._source.main.name
+        proven = read_proofs(self._reader, name, main, "last_checked_at is not null")
+        ran = self._reader.rows(name, "select 1 from {0} limit 1", "runs")
+        return bool(proven and ran) and not self._commands.appends
+
+    def _fill(self, table: str, roots: bool) -> str:
+        """Returns the command that brings rows of a table back.
+
+        verify compares records, so it does not see lost child rows; parents are listed again by every sync.
+        """
+        parents = self._source.stream.parents
+        if roots:
+            return self._commands.repair
+        return self._commands.sync() if parents and table == parents.table.name else self._commands.reset
+
+    def doubled(self) -> Iterator[Gap]:
+        """Yields tables in which rows stand more than once."""
+        if self._commands.appends:
+            return
+        from gapless.sources._extract.resource import shapes
+
+        tables = [shape.name for shape in shapes(self._source.tables)]
+        gone = {damage.table for damage in self.damages}
+        whole = [table for table in (*tables, "coverage") if table not in gone]
+        for table, rows in count_doubled(self._reader, self._source, whole).items():
+            yield self._gap("doubled", f"{rows:,} rows stand there twice", self._commands.repair, table)
+
+    def _gap(self, kind: str, why: str, fill: str, stream: str) -> Gap:
+        return Gap(self._source.name, kind, stream, "", None, None, why, self._commands.typed(fill))

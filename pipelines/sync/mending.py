@@ -1,0 +1,109 @@
+"""Mends what somebody did to the tables of a source, before it is synced: missing tables and columns, doubled rows.
+
+What is made again is empty, so the source's proofs are set back first: a sync that is killed in between finds them
+set back, and the damage still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.reader import PipelineReader
+from gapless.pipelines.destinations.resolve import backend_class
+from gapless.pipelines.evidence.row_counts import count_doubled
+from gapless.pipelines.evidence.structure import OWN, Damage, damages, table_names
+from gapless.sources import Source
+from gapless.sources._dlt.tables import ROW_ID, SCHEMAS, forget_schemas
+from gapless.sources._ledger.ledger import RESET
+
+if TYPE_CHECKING:
+    import dlt
+
+    from gapless.sources._dlt.types import SqlClient
+
+COUNTED = ("runs", SCHEMAS)
+"""Tables whose loss says nothing of records: the others' loss sets the source back."""
+
+
+def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
+    """Has dlt make again what is missing, and sets the source's proofs back; returns a message for each damage."""
+    if _backend(pipeline).appends:
+        return []
+    with PipelineReader(pipeline).connected() as reader:
+        found = damages(reader, source)
+        if not found:
+            return []
+        real = reader.columns(source.name, table_names(source))
+    with pipeline.sql_client() as client:
+        if any(damage.table not in COUNTED for damage in found):
+            _set_back(client, real, walks=source.stream.walks)
+        for damage in found:
+            if damage.columns and not _addable(source, damage):
+                _set_aside(client, damage, pipeline.destination.destination_type)
+        if SCHEMAS in real:
+            client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
+    return [
+        f"{source.name}: {damage}: it is made again and all is read again, as by `gapless state reset {source.name}`"
+        for damage in found
+    ]
+
+
+def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> None:
+    """Sets every proof back, and forgets the row counts: all is read again, so no row counts as lost.
+
+    Without `walks` the missing intervals are lost ones, which stay told.
+    """
+    time = RESET if client.capabilities.supports_tz_aware_datetime else f"{RESET:%Y-%m-%d %H:%M:%S.%f}"
+    values = {"covered_to": time, "digest": None, "last_checked_at": None, **({"missing": None} if walks else {})}
+    known = {name: value for name, value in values.items() if name in real.get("coverage", ())}
+    if known:
+        changes = ", ".join(f"{name} = {'null' if value is None else '%s'}" for name, value in known.items())
+        given = [value for value in known.values() if value is not None]
+        client.execute_sql(f"update {client.make_qualified_table_name('coverage')} set {changes}", *given)
+    if "held" in real.get("runs", ()):
+        client.execute_sql(
+            f"update {client.make_qualified_table_name('runs')} set held = null where held is not null"
+        )
+
+
+def _addable(source: Source, damage: Damage) -> bool:
+    """Returns whether the missing columns may be null: then dlt adds them, and reading again fills them."""
+    from gapless.sources._extract.resource import shapes
+    from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+
+    if damage.table in OWN:
+        return False
+    (shape,) = (one for one in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS)) if one.name == damage.table)
+    nullable = {column.name for column in shape.columns if column.nullable}
+    return set(damage.columns) <= nullable
+
+
+def _set_aside(client: SqlClient, damage: Damage, kind: str) -> None:
+    """Drops a table without a column that every row needs, and keeps its rows under another name."""
+    table = client.make_qualified_table_name(damage.table)
+    aside = client.make_qualified_table_name(f"{damage.table}__lost_{damage.columns[0].strip('_')}")
+    client.execute_sql(f"create table if not exists {aside} as select * from {table}")
+    client.execute_sql(f"drop table {table}{' cascade' if kind.endswith('postgres') else ''}")
+
+
+def remove_doubled(pipeline: dlt.Pipeline, source: Source, tables: Iterable[str]) -> list[str]:
+    """Removes all but one of the rows with the same `_dlt_id`; returns a message for each table that had some."""
+    if not _backend(pipeline).updates_rows:
+        return []
+    messages = []
+    for table, rows in count_doubled(PipelineReader(pipeline), source, tables).items():
+        address = "ctid" if pipeline.destination.destination_type.endswith("postgres") else "rowid"
+        with pipeline.sql_client() as client:
+            name = client.make_qualified_table_name(table)
+            kept = f"select max({address}) from {name} group by {ROW_ID}"
+            client.execute_sql(f"delete from {name} where {address} not in ({kept})")
+        messages.append(
+            f"{source.name}.{table}: {rows:,} rows stood there twice; `gapless sync` removed the second ones"
+        )
+    return messages
+
+
+def _backend(pipeline: dlt.Pipeline) -> type[Backend]:
+    return backend_class(pipeline.destination.destination_type)

@@ -1,0 +1,221 @@
+"""Compares one source's records at the vendor and here, by id or, for a listing that tells its total, by count."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+from gapless.pipelines.destinations.reader import Reader, reading
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import explain
+from gapless.pipelines.evidence.gap import Commands
+from gapless.pipelines.evidence.ledgers import LedgerGaps
+from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
+from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
+from gapless.pipelines.evidence.structure import damages
+from gapless.pipelines.verify.found import Verified
+from gapless.pipelines.verify.listings import configured_ids, open_client
+from gapless.sources import Source
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import NotFound, VendorError
+from gapless.sources._incremental.concurrency import map_concurrently
+from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._ledger.ledger import is_reset
+from gapless.sources._ledger.window import Window
+from gapless.sources._schema.arrow import digest
+
+WORKERS = 8
+"""Parents read in parallel."""
+IN_LIST_MAX = 2_000
+"""Ids in one query, because some databases limit its length."""
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
+"""The end of a proof that cannot be believed: no record that is missing may be left to the next sync."""
+HIDDEN = "a count may hide that others are missing: --whole compares ids"
+
+
+class Comparison:
+    """Compares one source's records at the vendor and here."""
+
+    def __init__(self, target: Target, source: Source, sample: int | None, chance: random.Random) -> None:
+        self._target, self._source, self._sample, self._chance = target, source, sample, chance
+        self._stream = source.stream
+        self._main = source.main.name
+        self._found = Verified(source.name)
+        self._waiting: list[tuple[str, str, datetime | None]] = []
+        self._present: dict[str, int] = {}
+        """Records found here, by parent."""
+
+    def verified(self) -> Verified:
+        """Returns the comparison; a vendor's error is in its `error`."""
+        self._found.error = self._read_here()
+        if self._found.error:
+            return self._found
+        with open_client(self._source) as client:
+            try:
+                self._compare(client)
+            except VendorError as error:
+                self._found.error = explain(error)
+            finally:
+                self._found.requests = client.stats.requests
+        return self._found
+
+    def _read_here(self) -> str | None:
+        """Reads what is here before any request, to close the file; returns why nothing can be compared."""
+        source, stream = self._source, self._stream
+        column, time = stream.column or "''", source.main.time_column
+        group = f" group by {column}" if stream.column else ""
+        counts = f"select {column}, count(*), {f'max({time})' if time else 'null'} from {{0}}{group}"
+        with reading(self._target) as reader:
+            damaged = damages(reader, source)
+            if damaged:
+                return f"{damaged[0]}: gapless sync {source.name} makes it again"
+            proofs = read_proofs(reader, source.name, self._main)
+            if proofs is None:
+                return f"never synced into this destination: gapless sync {source.name}"
+            self._proofs: dict[str, Proof] = {proof.parent: proof for proof in proofs}
+            rows = reader.rows(source.name, counts, self._main) or []
+            self._row_counts = {str(parent): int(count) for parent, count, _ in rows}
+            self._newest = {str(parent): as_utc(newest) for parent, _, newest in rows}
+            self._read_evidence(reader)
+        return None
+
+    def _read_evidence(self, reader: Reader) -> None:
+        """Reads what the ledger and the tables themselves show."""
+        source, now = self._source, count_rows(reader, self._source)
+        self._noted = (read_held(reader, source) or Held()).missed(now).get(self._main, 0)
+        ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
+        self._unread = [gap.parent for gap in ledger.never_asked()]
+        if not self._target.appends:
+            self._found.doubled = sum(count_doubled(reader, source, now).values())
+
+    def _compare(self, client: Client) -> None:
+        chosen = self._chosen(client)
+        self._found.parents = len(chosen)
+        if not chosen and self._found.not_asked:
+            self._found.unproven = f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
+        elif self._unread:
+            what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
+            never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
+            self._found.unproven = f"{what} {never}: gapless sync {self._source.name}"
+        counted = self._stream.column is None and self._sample is not None
+
+        def pages(parent: ListedParent) -> Iterator[ListedPage]:
+            return self._stream.listed_pages(client, parent, Window(since=self._proofs[parent.id].covered_from))
+
+        read = partial(self._pages_to_proof, pages) if counted else pages
+        total, ended = None, list[str]()
+        ping = partial(self._source.api.ping, client)
+        for answer in map_concurrently(chosen, read, WORKERS, ping):
+            if answer.page is not None:
+                total = answer.page.total if total is None else total
+                self._add_page(answer.parent, answer.page)
+            elif answer.error and not isinstance(answer.error, NotFound):
+                self._found.failed[answer.parent.id] = str(answer.error)
+            else:
+                ended.append(answer.parent.id)
+        self._query_waiting()
+        if not counted:
+            self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
+        elif chosen and not self._found.failed:
+            self._compare_total(total)
+        if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
+            self._found.missing = max(self._found.missing, self._noted)
+
+    def _chosen(self, client: Client) -> list[ListedParent]:
+        """Returns the parents to compare: first those that have fewer records here than the vendor lists."""
+        parents = [parent for page in self._parents(client) for parent in page]
+        known = [parent for parent in parents if parent.id in self._proofs]
+        reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
+        asked = [parent for parent in parents if reads_empty or parent.count != 0]
+        self._found.of = len(parents)
+        self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
+        if self._sample is None or len(known) <= self._sample:
+            return known
+        # Such parents are most likely to miss records, so a sample must not leave them out.
+        fewer = [p for p in known if p.count is not None and p.count > self._row_counts.get(p.id, 0)][: self._sample]
+        others = [p for p in known if p not in fewer]
+        return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
+
+    def _parents(self, client: Client) -> Iterator[list[ListedParent]]:
+        named = self._stream.named_parents(configured_ids(self._source))
+        return iter([named]) if named else self._stream.listed_parents(client)
+
+    def _pages_to_proof(
+        self, pages: Callable[[ListedParent], Iterator[ListedPage]], parent: ListedParent
+    ) -> Iterator[ListedPage]:
+        """Yields a parent's pages down to the first that is wholly proven."""
+        proven = self._lost_before(parent.id)
+        for page in pages(parent):
+            yield page
+            if proven and all(at and at <= proven for at in page.times.values()):
+                return
+
+    def _lost_before(self, parent: str) -> datetime | None:
+        """Returns up to when an absent record is a loss; a newer one is left to the next sync.
+
+        A proof says nothing of what is new when it was set back, or when less is here than the vendor had at the last
+        check; a watermark below a record that is here was put there by somebody.
+        """
+        proof, here = self._proofs[parent], self._row_counts.get(parent, 0)
+        if is_reset(proof.covered_to) or proof.last_checked_at is None:
+            return FOR_EVER
+        counted = self._stream.walks or self._stream.per_page is None or self._stream.by_id == "record"
+        fewer = counted and not proof.covered_from and proof.records is not None and here < proof.records
+        if fewer or (here and proof.covered_to is None):
+            return FOR_EVER
+        return max(filter(None, (proof.covered_to, self._newest.get(parent))), default=None)
+
+    def _add_page(self, parent: ListedParent, page: ListedPage) -> None:
+        start = self._proofs[parent.id].covered_from
+        wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
+        self._found.served += len(wanted) + page.nameless
+        self._found.missing += page.nameless
+        self._waiting += wanted
+        if len(self._waiting) >= IN_LIST_MAX:
+            self._query_waiting()
+
+    def _query_waiting(self) -> None:
+        """Looks up waiting ids here, by `_dlt_id`: a digest of the id, so that no vendor's text is in a query."""
+        column = self._stream.column or "''"
+        # The file is opened for each query only, so that a sync may write between them.
+        while self._waiting:
+            some, self._waiting = self._waiting[:IN_LIST_MAX], self._waiting[IN_LIST_MAX:]
+            ids = ", ".join(f"'{digest(i)}'" for _, i, _ in some)
+            select = f"select _dlt_id, {column} from {{0}} where _dlt_id in ({ids})"
+            with reading(self._target) as reader:
+                here = {(row[0], str(row[1])) for row in reader.rows(self._source.name, select, self._main) or []}
+            for parent, i, at in some:
+                self._count_record(parent, i, at, (digest(i), parent) in here)
+
+    def _count_record(self, parent: str, record: str, at: datetime | None, here: bool) -> None:
+        proven = self._lost_before(parent)
+        if here:
+            self._found.here += 1
+            self._present[parent] = self._present.get(parent, 0) + 1
+        elif at and (proven is None or at > proven):
+            self._found.newer += 1
+        else:
+            self._found.missing += 1
+            self._found.absent.setdefault(parent, {})[record] = at
+
+    def _compare_total(self, total: int | None) -> None:
+        """Compares the total of a listing without parents with the row count."""
+        found, start = self._found, self._proofs[""].covered_from
+        if total is None:
+            found.undecided = (
+                f"the vendor tells no total, so the ids of the newest {found.served:,} were compared, and"
+                f" {self._row_counts.get('', 0):,} are here: gapless verify {found.source} --whole compares all"
+            )
+            return
+        found.by, found.here = "count", self._row_counts.get("", 0)
+        if start:
+            found.undecided = "the vendor's total holds older ones than are kept: --whole compares ids"
+            return
+        found.served = total
+        fewer = total - found.newer - found.here
+        found.missing = max(found.missing, fewer)
+        found.kept = max(0, -fewer)
+        if found.kept:
+            found.undecided = f"{found.kept:,} are kept that are not served any more, so {HIDDEN}"

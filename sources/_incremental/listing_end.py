@@ -1,0 +1,86 @@
+"""Decides whether a listing was read to its end: an end is proven by the totals told and the distinct ids met.
+
+One object sees every page of one reading. A page without a next one claims the end; that alone proves nothing,
+because a vendor may cut a listing short once. No request is made here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+EMPTY_PAGES = 3
+"""Empty pages in a row that are followed when each names a next one; more would be followed for ever."""
+
+
+class ListingEnd:
+    """What the pages of one reading tell about its end.
+
+    `met` and `total` go on from an earlier session that read the first part; `met` None: it did not count.
+    """
+
+    def __init__(self, met: int | None = 0, total: int | None = None) -> None:
+        self._before, self._counts_all = met or 0, met is not None
+        self._ids = array("q")
+        self._earlier, self._earlier_total = array("q"), total
+        self._previous: frozenset[int] = frozenset()
+        self._last_id: int | None = None
+        self._empty = 0
+        self.total, self.last_total = total, total
+        """What the first and the last page told, among those that told a total."""
+        self.began = False
+        """Whether a page was seen."""
+        self.broken: str | None = None
+        """Why what was read so far proves nothing, and must be read again from the first page."""
+
+    def again(self) -> ListingEnd:
+        """Returns what judges another reading of the same listing, from its first page.
+
+        What this one met counts there, too, if only pages were short and the vendor still tells the same total: its
+        order may be another one at each request.
+        """
+        other = ListingEnd()
+        if not self.broken and self.total is not None and self.total == self.last_total:
+            other._earlier, other._earlier_total = self._ids + self._earlier, self.total
+        return other
+
+    def see(self, ids: Sequence[str], total: int | None, *, overlaps: bool = False) -> None:
+        """Notes the ids of a page and the total it told. `overlaps`: it begins with the end of the one before."""
+        self.began = True
+        found = list(map(hash, ids))  # 8 bytes an id, however long the listing is
+        self._empty = 0 if found else self._empty + 1
+        if overlaps and self._last_id is not None and self._last_id not in found:
+            self.broken = "records moved between two pages, and what moved up was not met"
+        self._ids.extend(one for one in found if one not in self._previous)
+        self._previous, self._last_id = frozenset(found), found[-1] if found else self._last_id
+        # A negative total is none.
+        if total is not None and total >= 0:
+            if self.last_total is not None and total < self.last_total:
+                self.broken = self.broken or "records vanished while its pages were read, and others moved up"
+            self.total, self.last_total = total if self.total is None else self.total, total
+
+    @property
+    def endless(self) -> bool:
+        """Returns whether so many empty pages came in a row that no further one is worth a request."""
+        return self._empty > EMPTY_PAGES
+
+    @property
+    def met(self) -> int | None:
+        """Returns how many records came, without those that two neighbouring pages share; None: not counted."""
+        return self._before + len(self._ids) if self._counts_all else None
+
+    def why_not(self, expected: int | None = None, *, fell: bool = False) -> str | None:
+        """Returns why the end is not proven, None if it is; without any total the vendor's word is all there is.
+
+        `expected` is a total told elsewhere, by the listing of parents. With `fell` a total that fell meanwhile
+        counts, because the vendor told it twice.
+        """
+        total = self.last_total if fell else self.total
+        needed = max((one for one in (total, expected) if one is not None), default=None)
+        if needed is None:
+            return None
+        if not self._counts_all:
+            return f"the records read before are not counted, and the vendor tells {needed:,}"
+        same = self._earlier_total == self.total == self.last_total
+        distinct = self._before + len({*self._ids, *(self._earlier if same else ())})
+        return f"{distinct:,} of {needed:,} records came before its end" if distinct < needed else None

@@ -1,0 +1,14 @@
+"""How `coverage.error` begins when it tells something else than a failure; `failures` is 0 then."""
+
+GONE = "gone: "
+"""The vendor does not list the parent any more, and does not find it."""
+NOT_FOLLOWED = "not followed any more: "
+"""The vendor does not list the parent any more, but still serves its records."""
+LOST = "lost: "
+"""`missing` holds intervals of which the vendor did not keep everything until it was read: nobody can fill them."""
+NOT_KEPT = f"{LOST}what was read before is not served any more, and what came next may be gone as well"
+
+
+def is_closed(error: str | None, failures: int) -> bool:
+    """Returns whether a parent is not read any more, because the vendor does not list it."""
+    return not failures and (error or "").startswith((GONE, NOT_FOLLOWED))

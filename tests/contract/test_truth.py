@@ -1,0 +1,156 @@
+"""One truth: sync, gaps, status, freshness and verify claim no more than the evidence, and say the same of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+import pytest
+
+from gapless.pipelines.cli.probe import changed_policies
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import interrupted
+from gapless.sources import SOURCES
+from tests.contract.commands import document, fill, gapless, gaps, lose
+from tests.contract.conftest import NAMES, Begin, of
+from tests.contract.subject import Subject
+from tests.support.world import World
+
+
+def status(here: World) -> dict[str, Any]:
+    """What `gapless status` says of one source."""
+    found: dict[str, Any] = json.loads(gapless(here, "status", "--json").stdout)["sources"][here.name]
+    return found
+
+
+@of(NAMES[0])
+def test_a_first_sync_that_failed(subject: Subject, world: Begin) -> None:
+    """It leaves a trace: nobody calls a source complete that was never read."""
+    here = world(subject.filled())
+    here.fail_after(0, status=401)
+    assert gapless(here, "sync", subject.name).exit_code == 1
+    told = gaps(here)
+    assert [gap["kind"] for gap in told] == ["not asked"]
+    assert told[0]["why"].startswith("never read, 1 round failed: ")
+    assert (status(here)["complete"], gapless(here, "verify", subject.name).exit_code) == (False, 1)
+    here.mend()
+    assert document(here, "verify", subject.name)["sources"][0]["unproven"]
+    fill(here, told)
+    assert status(here)["complete"]
+    here.assert_exact()
+
+
+@of(NAMES[-1])
+def test_rounds_that_failed(subject: Subject, synced: World) -> None:
+    """Since when nobody could ask, how often it was tried, and why: until a sync goes well."""
+    synced.fail_after(0, status=401)
+    for _ in range(2):
+        assert synced.sync().outcome == "failed"
+    (told,) = gaps(synced)
+    assert (told["kind"], "2 rounds failed: " in told["why"]) == ("not asked", True)
+    assert (told["since"] is not None, status(synced)["complete"]) == (True, False)
+    synced.mend()
+    fill(synced, [told])
+
+
+@of(NAMES[-1])
+def test_no_proof_is_no_claim(subject: Subject, synced: World) -> None:
+    """Without a row in the coverage nothing is complete, whatever else is here."""
+    synced.database.change(synced.name, "delete from coverage")
+    found = document(synced, "verify", subject.name)
+    assert (found["exit_code"], bool(found["sources"][0]["unproven"])) == (3, True)
+    assert not status(synced)["complete"]
+    told = gaps(synced)
+    assert {gap["kind"] for gap in told} == {"never asked"}
+    fill(synced, told)
+    synced.assert_exact()
+
+
+@of(NAMES[1])
+def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
+    """Also where nothing here shows a loss; it is one until the record is read again."""
+    lose(synced, f"{subject.id_column} in (select min({subject.id_column}) from {subject.main})")
+    synced.database.change(synced.name, "delete from runs")
+    assert gaps(synced) == []
+    assert document(synced, "verify", subject.name, "--whole")["sources"][0]["missing"] == 1
+    told = gaps(synced)
+    assert [(gap["kind"], gap["fill"]) for gap in told] == [
+        ("dead letter", f"gapless verify {subject.name} --repair"),
+    ]
+    assert not status(synced)["complete"]
+    fill(synced, told)
+    synced.assert_exact()
+
+
+@of()
+def test_a_parent_that_fails_holds_the_proof_back(subject: Subject, synced: World) -> None:
+    """`covered_to` is up to when all is proven; the newest stands beside it."""
+    if not subject.parents_table:
+        pytest.skip("a listing has one proof")
+    older, newer = synced.sql("select parent from coverage where covered_to is not null order by covered_to")[::2][:2]
+    synced.fake.failing[subject.part_of_path(older[0])] = 500
+    synced.fake.advance(600)
+    synced.sync()
+    ((proven,),) = synced.sql(f"select covered_to from coverage where parent = '{older[0]}'")
+    stream = f"source = '{subject.name}' and stream = '{subject.main}'"
+    rows = synced.sql(f"select covered_to, newest_covered_to from activity.freshness where {stream}")
+    assert rows[0][0] == proven < rows[0][1]
+    assert status(synced)["coverage"][subject.main]["covered_to"] == proven.isoformat()
+    assert newer
+
+
+@of(NAMES[-1])
+def test_how_old_a_check_may_be(subject: Subject, synced: World) -> None:
+    """With --max-age a source that was not read for longer is a gap; without it none."""
+    synced.database.change(synced.name, "update coverage set last_checked_at = last_checked_at - interval '3 hours'")
+    assert gaps(synced) == []
+    assert gaps(synced, "--max-age", "4h") == []
+    told = gaps(synced, "--max-age", "2h")
+    assert [(gap["kind"], "--max-age" in gap["why"]) for gap in told] == [("stale", True)]
+    assert gapless(synced, "gaps", "--max-age", "soon").exit_code == 2
+
+
+@of(NAMES[0])
+def test_a_privacy_policy_that_was_changed(subject: Subject, synced: World) -> None:
+    """Older rows stay as they are: `gaps`, `doctor` and the next sync say so, until all was read again."""
+    column = subject._column(subject.text)
+    synced.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=drop"})
+    told = gaps(synced)
+    assert [gap["kind"] for gap in told] == ["privacy"]
+    assert synced.sync().outcome == "partial"
+    assert [*changed_policies(Target.find("duckdb"), [subject.name])] == [subject.name]  # as the doctor has it
+    fill(synced, told)
+    assert synced.sql(f"select count({column}) from {subject.main}") == [(0,)]
+    synced.complete()
+
+
+def test_ctrl_c_is_no_failure() -> None:
+    """However it was wrapped: raised from it, raised while it was handled, or made another error by DuckDB."""
+    wrapped = RuntimeError("a load failed")
+    wrapped.__context__ = KeyboardInterrupt()
+    assert [*map(interrupted, (KeyboardInterrupt(), wrapped, RuntimeError("Query interrupted")))] == [True] * 3
+    assert not interrupted(RuntimeError("another"))
+
+
+def test_no_status_lasts_less_than_nothing() -> None:
+    """A status that was seen only after its record was completed was entered no later than the next one."""
+    for source in SOURCES.values():
+        for file in source.views:
+            if file.stem == "status_durations":
+                assert _seconds(source.name, file.read_text()) == [0, None]
+
+
+def _seconds(name: str, view: str) -> list[int | None]:
+    with duckdb.connect() as db:
+        db.execute(f"create schema {name}; set timezone = 'UTC'")
+        db.execute(
+            f"create table {name}.action_logs as select 'a' as id, 'l' as lead_id, 't' as type,"
+            " timestamptz '2026-01-01 10:00:00Z' as created_at, timestamptz '2026-01-01 09:00:00Z' as completed_at"
+        )
+        db.execute(
+            f"create table {name}.status_changes as select 'a' as record_id, * from (values"
+            " ('PENDING', timestamptz '2026-01-01 11:00:00Z'), ('DONE', timestamptz '2026-01-01 12:00:00Z'))"
+            " as seen (status, seen_at)"
+        )
+        return [seconds for (seconds,) in db.execute(f"select seconds from ({view}) order by position").fetchall()]

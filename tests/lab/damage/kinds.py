@@ -1,0 +1,275 @@
+"""Kinds of damage that somebody does to a database by hand, for any source: SQL that DuckDB and Postgres understand.
+
+No vendor's name may enter: what a kind needs (a child table, parents, a derived table) it finds in the register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gapless.sources._schema.columns import TableSchema
+from tests.contract.subject import Subject
+
+LEDGER = ("coverage", "dead_letters", "runs")
+DLT = ("_dlt_loads", "_dlt_pipeline_state", "_dlt_version")
+Statements = Callable[["Place"], list[str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a damage is done: the tables of one source. `cascade` ends a statement that drops what views read."""
+
+    subject: Subject
+    engine: str
+
+    @property
+    def schema(self) -> str:
+        return self.subject.name
+
+    @property
+    def main(self) -> str:
+        return f"{self.schema}.{self.subject.main}"
+
+    @property
+    def key(self) -> str:
+        return self.subject.id_column
+
+    @property
+    def time(self) -> str:
+        return self.subject.source.main.time_column or "_dlt_load_id"
+
+    @property
+    def parent(self) -> str | None:
+        return self.subject.source.stream.column
+
+    @property
+    def parents(self) -> str | None:
+        table = self.subject.parents_table
+        return f"{self.schema}.{table}" if table else None
+
+    @property
+    def derived(self) -> str | None:
+        name = next(iter(self.subject.derived), None)
+        return f"{self.schema}.{name}" if name else None
+
+    @property
+    def below(self) -> list[TableSchema]:
+        """The tables below the main one, the deepest first."""
+        return [one for one in self.subject.source.main.schema.tree() if one.parent][::-1]
+
+    @property
+    def child(self) -> str | None:
+        """The child table right below the records."""
+        own = [one for one in self.below if one.parent == self.subject.main]
+        return f"{self.schema}.{own[-1].name}" if own else None
+
+    @property
+    def cascade(self) -> str:
+        return " cascade" if self.engine == "postgres" else ""
+
+    def drop(self, *tables: str) -> list[str]:
+        return [f"drop table {table}{self.cascade}" for table in tables]
+
+    def drop_column(self, table: str, column: str) -> list[str]:
+        return [f"alter table {table} drop column {column}{self.cascade}"]
+
+    def lose(self, where: str, *, below: bool = True) -> list[str]:
+        """Deletes records, and all below them."""
+        roots = f"select _dlt_id from {self.main} where {where}"
+        children = [f"delete from {self.schema}.{t.name} where _dlt_root_id in ({roots})" for t in self.below]
+        return [*(children if below else []), f"delete from {self.main} where {where}"]
+
+    def some(self, order: str, number: int = 1) -> str:
+        return f"{self.key} in (select {self.key} from {self.main} order by {order}, {self.key} limit {number})"
+
+    def double(self, table: str, where: str = "1 = 1") -> list[str]:
+        return [f"insert into {table} select * from {table} where {where}"]
+
+    @property
+    def first_parent(self) -> str:
+        return f"{self.parent} = (select min({self.parent}) from {self.main})"
+
+    def proof(self, change: str, which: str = "") -> list[str]:
+        return [f"update {self.schema}.coverage set {change}{f' where {which}' if which else ''}"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of damage. `done` returns its statements; it does not apply where `needs` is None."""
+
+    name: str
+    done: Statements
+    needs: Callable[[Place], object] = lambda place: True
+
+    def applies(self, place: Place) -> bool:
+        return self.needs(place) is not None
+
+
+def _child(place: Place) -> object:
+    return place.child
+
+
+def _parents(place: Place) -> object:
+    return place.parents
+
+
+def _derived(place: Place) -> object:
+    return place.derived
+
+
+def _text(place: Place) -> str:
+    """A column of the records that may be null and is no key."""
+    columns = place.subject.source.main.schema.columns
+    return next(
+        c.name for c in columns if c.nullable and c.name not in (place.key, place.time, place.parent, "_extra")
+    )
+
+
+def _first_text(place: Place, table: str | None) -> str:
+    shapes = [shape for one in place.subject.source.tables for shape in one.schema.tree()]
+    (shape,) = (one for one in shapes if f"{place.schema}.{one.name}" == table)
+    return next(c.name for c in shape.columns if c.nullable and c.name not in (shape.keys, "_extra"))
+
+
+def rows() -> Iterator[Kind]:
+    """Rows that are gone."""
+    yield Kind("every record deleted", lambda p: p.lose("1 = 1"))
+    yield Kind("the oldest record deleted", lambda p: p.lose(p.some(p.time)))
+    yield Kind("the newest record deleted", lambda p: p.lose(p.some(f"{p.time} desc")))
+    yield Kind("the newest five deleted", lambda p: p.lose(p.some(f"{p.time} desc", 5)))
+    yield Kind("seven records deleted", lambda p: p.lose(p.some("_dlt_id", 7)))
+    yield Kind("half of the records deleted", lambda p: p.lose(p.some("_dlt_id", 12)))
+    yield Kind("a record deleted, its children kept", lambda p: p.lose(p.some(p.time), below=False), _child)
+    yield Kind("every record deleted, all children kept", lambda p: p.lose("1 = 1", below=False), _child)
+    yield Kind("every child row deleted", lambda p: [f"delete from {p.child}"], _child)
+    yield Kind(
+        "one child row deleted",
+        lambda p: [f"delete from {p.child} where _dlt_id = (select min(_dlt_id) from {p.child})"],
+        _child,
+    )
+    yield Kind("first child rows deleted", lambda p: [f"delete from {p.child} where _dlt_list_idx = 0"], _child)
+    yield Kind("a parent's records deleted", lambda p: p.lose(p.first_parent), _parents)
+    yield Kind("every parent deleted", lambda p: [f"delete from {p.parents}"], _parents)
+    yield Kind(
+        "one parent deleted",
+        lambda p: [f"delete from {p.parents} where _dlt_id = (select min(_dlt_id) from {p.parents})"],
+        _parents,
+    )
+    yield Kind(
+        "a parent and its records deleted",
+        lambda p: [
+            *p.lose(p.first_parent),
+            f"delete from {p.parents} where _dlt_id = (select min(_dlt_id) from {p.parents})",
+        ],
+        _parents,
+    )
+    yield Kind("every derived row deleted", lambda p: [f"delete from {p.derived}"], _derived)
+    yield Kind(
+        "one derived row deleted",
+        lambda p: [f"delete from {p.derived} where _dlt_id = (select min(_dlt_id) from {p.derived})"],
+        _derived,
+    )
+
+
+def ledgers() -> Iterator[Kind]:
+    """Ledger and state that are gone or changed."""
+    for table in (*LEDGER, *DLT):
+        yield Kind(f"{table} emptied", lambda p, t=table: [f"delete from {p.schema}.{t}"])  # type: ignore[misc]
+        yield Kind(
+            f"{table} emptied, records deleted",
+            lambda p, t=table: [*p.lose(p.some(p.time, 3)), f"delete from {p.schema}.{t}"],  # type: ignore[misc]
+        )
+    yield Kind(
+        "coverage emptied, every record deleted", lambda p: [*p.lose("1 = 1"), f"delete from {p.schema}.coverage"]
+    )
+    yield Kind(
+        "a proof and its records deleted",
+        lambda p: [
+            f"delete from {p.schema}.coverage where parent = (select cast(min({p.parent}) as varchar) from {p.main})",
+            *p.lose(p.first_parent),
+        ],
+        _parents,
+    )
+    yield Kind("no watermark, records deleted", lambda p: [*p.lose(p.some(p.time, 3)), *p.proof("covered_to = null")])
+    yield Kind(
+        "a watermark long ago, records deleted",
+        lambda p: [*p.lose(p.some("_dlt_id", 9)), *p.proof("covered_to = covered_to - interval '30 days'")],
+    )
+    yield Kind(
+        "a watermark in the future, records deleted",
+        lambda p: [*p.lose(p.some("_dlt_id", 9)), *p.proof("covered_to = covered_to + interval '30 days'")],
+    )
+    yield Kind("never checked", lambda p: p.proof("last_checked_at = null, digest = null"))
+    yield Kind("proofs of a load that never ended", lambda p: p.proof("_dlt_load_id = 'broken'"))
+    yield Kind("records of a load that never ended", lambda p: [f"update {p.main} set _dlt_load_id = 'broken'"])
+    yield Kind("a failure noted", lambda p: p.proof("failures = 3, error = 'GET: 500'"))
+    yield Kind(
+        "counts forgotten, records deleted",
+        lambda p: [*p.lose(p.some(p.time, 3)), f"update {p.schema}.runs set held = null"],
+    )
+
+
+def dropped() -> Iterator[Kind]:
+    """Tables and columns that are gone."""
+    yield Kind("the records' table dropped", lambda p: p.drop(p.main))
+    yield Kind(
+        "the records' table and all below dropped",
+        lambda p: p.drop(*(f"{p.schema}.{t.name}" for t in p.below), p.main),
+        _child,
+    )
+    yield Kind("a child table dropped", lambda p: p.drop(str(p.child)), _child)
+    yield Kind("the parents' table dropped", lambda p: p.drop(str(p.parents)), _parents)
+    yield Kind("a derived table dropped", lambda p: p.drop(str(p.derived)), _derived)
+    for table in (*LEDGER, *DLT):
+        yield Kind(f"{table} dropped", lambda p, t=table: p.drop(f"{p.schema}.{t}"))  # type: ignore[misc]
+    yield Kind("coverage and runs dropped", lambda p: p.drop(f"{p.schema}.coverage", f"{p.schema}.runs"))
+    yield Kind("all of the ledger dropped", lambda p: p.drop(*(f"{p.schema}.{t}" for t in LEDGER)))
+    yield Kind("all of dlt's tables dropped", lambda p: p.drop(*(f"{p.schema}.{t}" for t in DLT)))
+    yield Kind("the schema dropped", lambda p: [f"drop schema {p.schema} cascade"])
+    yield Kind("the records' table renamed", lambda p: [f"alter table {p.main} rename to {p.subject.main}_old"])
+    yield Kind("a column dropped", lambda p: p.drop_column(p.main, _text(p)))
+    yield Kind("a column renamed", lambda p: [f"alter table {p.main} rename column {_text(p)} to old"])
+    yield Kind("the records' time dropped", lambda p: p.drop_column(p.main, p.time))
+    yield Kind("the records' id dropped", lambda p: p.drop_column(p.main, p.key))
+    yield Kind("the records' parent dropped", lambda p: p.drop_column(p.main, str(p.parent)), _parents)
+    yield Kind("what no model knows dropped", lambda p: p.drop_column(p.main, "_extra"))
+    yield Kind("the records' load dropped", lambda p: p.drop_column(p.main, "_dlt_load_id"))
+    yield Kind("the records' row id dropped", lambda p: p.drop_column(p.main, "_dlt_id"))
+    yield Kind("a child's column dropped", lambda p: p.drop_column(str(p.child), _first_text(p, p.child)), _child)
+    yield Kind("a child's way to its record dropped", lambda p: p.drop_column(str(p.child), "_dlt_root_id"), _child)
+    yield Kind(
+        "a parent's column dropped", lambda p: p.drop_column(str(p.parents), _first_text(p, p.parents)), _parents
+    )
+    for column in ("covered_to", "missing", "digest", "failures", "parent"):
+        yield Kind(
+            f"coverage.{column} dropped",
+            lambda p, c=column: p.drop_column(f"{p.schema}.coverage", c),  # type: ignore[misc]
+        )
+    for table, column in (
+        ("runs", "held"),
+        ("runs", "outcome"),
+        ("dead_letters", "reason"),
+        ("_dlt_loads", "status"),
+    ):
+        yield Kind(
+            f"{table}.{column} dropped",
+            lambda p, t=table, c=column: p.drop_column(f"{p.schema}.{t}", c),  # type: ignore[misc]
+        )
+
+
+def doubled() -> Iterator[Kind]:
+    """Rows that stand there more than once."""
+    yield Kind("one record doubled", lambda p: p.double(p.main, p.some(p.time)))
+    yield Kind("every record doubled", lambda p: p.double(p.main))
+    yield Kind("every child row doubled", lambda p: p.double(str(p.child)), _child)
+    yield Kind("every parent doubled", lambda p: p.double(str(p.parents)), _parents)
+    yield Kind("every derived row doubled", lambda p: p.double(str(p.derived)), _derived)
+    yield Kind("every proof doubled", lambda p: p.double(f"{p.schema}.coverage"))
+    yield Kind(
+        "one deleted and another doubled",
+        lambda p: [*p.lose(p.some(p.time)), *p.double(p.main, p.some(f"{p.time} desc"))],
+    )
+
+
+KINDS: tuple[Kind, ...] = (*rows(), *ledgers(), *dropped(), *doubled())
