@@ -15,7 +15,7 @@ __all__ = ["vendors"]
 PAGE = (Path(__file__).resolve().parents[2] / "pipelines" / "docs" / "DLT.md").read_text()
 BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 IN_INTEGRATIONS = "# "
-"""Begins the files for Dagster and Airflow, which tests/integrations runs."""
+"""Begins the files for Dagster, which tests/integrations runs."""
 (START, _), *SNIPPETS = [pair for pair in BLOCK.findall(PAGE) if not pair[0].startswith(IN_INTEGRATIONS)]
 
 
