@@ -13,7 +13,7 @@ from tests.contract.conftest import NAMES, of
 from tests.in_dlt.conftest import User
 
 ONE = of(NAMES[0])
-FORMS = pytest.mark.parametrize("rows", [False, True], ids=["arrow", "rows"])
+FORMS = pytest.mark.parametrize("rows", [pytest.param(False, marks=pytest.mark.sweep), True], ids=["arrow", "rows"])
 
 
 def enriched(user: User) -> Any:
