@@ -24,7 +24,7 @@ class ListingEnd:
         self._ids = array("q")
         self._earlier, self._earlier_total = array("q"), total
         self._previous: frozenset[int] = frozenset()
-        self._last_id: int | None = None
+        self._seam: frozenset[int] = frozenset()
         self._empty = 0
         self.total, self.last_total = total, total
         """What the first and the last page told, among those that told a total."""
@@ -44,15 +44,22 @@ class ListingEnd:
             other._earlier, other._earlier_total = self._ids + self._earlier, self.total
         return other
 
-    def see(self, ids: Sequence[str], total: int | None, *, overlaps: bool = False) -> None:
-        """Notes the ids of a page and the total it told. `overlaps`: it begins with the end of the one before."""
+    def see(
+        self, ids: Sequence[str], total: int | None, *, overlaps: bool = False, seam: Sequence[str] | None = None
+    ) -> None:
+        """Notes the ids of a page and the total it told. `overlaps`: it begins with the end of the one before.
+
+        `seam` holds those that may be its last, one of which an overlapping page must have; None: the last of `ids`.
+        """
         self.began = True
         found = list(map(hash, ids))  # 8 bytes an id, however long the listing is
         self._empty = 0 if found else self._empty + 1
-        if overlaps and self._last_id is not None and self._last_id not in found:
+        if overlaps and self._seam and self._seam.isdisjoint(found):
             self.broken = "records moved between two pages, and what moved up was not met"
         self._ids.extend(one for one in found if one not in self._previous)
-        self._previous, self._last_id = frozenset(found), found[-1] if found else self._last_id
+        self._previous = frozenset(found)
+        if found:
+            self._seam = frozenset(map(hash, ids[-1:] if seam is None else seam))
         # A negative total is none.
         if total is not None and total >= 0:
             if self.last_total is not None and total < self.last_total:

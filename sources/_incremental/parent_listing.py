@@ -193,7 +193,8 @@ def _noted(pages: Iterable[Q], typed: Callable[[Q], Page[Record]], end: ListingE
     hollow = False
     for raw in pages:
         page = typed(raw)
-        end.see(page.every_id, page.total, overlaps=getattr(raw, "overlaps", False))
+        overlaps = getattr(raw, "overlaps", False)
+        end.see(page.every_id, page.total, overlaps=overlaps, seam=page.may_be_last)
         # What an empty page should have held may be new, so the times of later pages end nothing; the total does.
         yield replace(page, shifted=hollow or end.broken is not None)
         hollow = hollow or not page.every_id

@@ -49,6 +49,11 @@ class Page(Generic[R]):
         """Returns the ids of all records; one that cannot be read counts by its text."""
         return [*(str(getattr(r, self.id)) for r in self.records), *(bad.key or bad.raw for bad in self.unreadable)]
 
+    @property
+    def may_be_last(self) -> list[str]:
+        """Returns those of `every_id` of which one is the page's last; where unreadable ones stood is not known."""
+        return self.every_id[max(0, len(self.records) - 1) :]
+
     def ids(self, until: datetime) -> list[str]:
         """Returns the ids of the records, without those created after `until`; ids of unreadable records last."""
         dated = [str(getattr(r, self.id)) for r, at in zip(self.records, self.times, strict=True) if at <= until]
