@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -74,7 +75,7 @@ class _DuckdbCatalog:
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         """Creates views in one transaction."""
-        statements = [_duckdb_ddl(name, query, missing) for name, query in views.items()]
+        statements = [_duckdb_ddl(name, query, frozenset(missing)) for name, query in views.items()]
         # Readers see all old views or all new ones, and a view that fails leaves the others as they were.
         self._connection.execute("begin")
         try:
@@ -86,7 +87,8 @@ class _DuckdbCatalog:
         self._connection.execute("commit")
 
 
-def _duckdb_ddl(name: str, query: str, missing: Collection[str]) -> str:
+@cache  # sqlglot takes longer for a view than DuckDB
+def _duckdb_ddl(name: str, query: str, missing: frozenset[str]) -> str:
     """Returns the statement; a query for DuckDB stays as it is if all its tables exist."""
     # As it is written, so that sqlglot, which takes long to import, is not needed after most syncs.
     if not any(re.search(rf"\b{table}\b", query) for table in missing):

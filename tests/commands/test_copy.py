@@ -192,7 +192,7 @@ def test_the_policy_of_today(copied: Callable[..., Copied]) -> None:
 def test_no_copy_over_what_was_synced_itself(copied: Callable[..., Copied]) -> None:
     """It knows letters and changes that the file does not: refused, and nothing of it is touched."""
     here = copied("omni")
-    here.world.complete()
+    here.world.synced()
     here.complete()
     bad = add(here, summary=[])["id"]
     (synced,) = sync(["omni"], Target.find("postgres"), SyncRequest())
@@ -206,7 +206,7 @@ def test_no_copy_over_what_was_synced_itself(copied: Callable[..., Copied]) -> N
 def test_ctrl_c_ends_it(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it, also while dlt loads, which wraps it."""
     here = copied("tines")
-    here.world.complete()
+    here.world.synced()
 
     def interrupted(*arguments: Any, **more: Any) -> None:
         raise RuntimeError("wrapped") from KeyboardInterrupt()
@@ -219,9 +219,9 @@ def test_ctrl_c_ends_it(copied: Callable[..., Copied], monkeypatch: pytest.Monke
 def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed stays; the next copy brings the rest."""
     here = copied("sequence")
-    here.world.complete(package_records=8)
+    here.world.complete(package_records=20)
     monkeypatch.setattr(dataset, "PACKAGE_ROWS", 25)
-    lives = iter(range(3))
+    lives = iter(range(1))
 
     def check(place: Target) -> None:
         if next(lives, None) is None:
@@ -230,7 +230,7 @@ def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch:
     with monkeypatch.context() as broken:
         broken.setattr(Target, "check", check)
         outcome = here.copy()
-    assert (outcome.outcome, outcome.packages) == ("failed", 3)
+    assert (outcome.outcome, outcome.packages) == ("failed", 1)
     before = here.sql("select count(*) from activity_logs")[0][0]
     again = here.complete()
     here.assert_equal()
@@ -241,7 +241,7 @@ def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch:
 def test_another_file_is_copied_whole(copied: Callable[..., Copied]) -> None:
     """A file made anew knows nothing of the last copy: all of it goes over, and nothing stands there twice."""
     here = copied("sequence")
-    here.world.complete()
+    here.world.synced()
     here.complete()
     (here.world.folder / "gapless.duckdb").unlink()
     here.fake.advance(60)
@@ -254,7 +254,7 @@ def test_another_file_is_copied_whole(copied: Callable[..., Copied]) -> None:
 def test_nobody_syncs_meanwhile(copied: Callable[..., Copied]) -> None:
     """Neither into the file nor into the copy; and a copy keeps away from both in turn."""
     here = copied("tines")
-    here.world.complete()
+    here.world.synced()
     for destination in ("duckdb", "postgres"):
         with Target.find(destination).locked(), pytest.raises(Locked):
             here.copy()
@@ -288,7 +288,7 @@ def test_mistakes_are_told(arguments: list[str], code: int, said: str, copied: C
 def test_the_command(copied: Callable[..., Copied]) -> None:
     """It says what went over; a source that the file has never seen fails, the others go."""
     here = copied("tines")
-    here.world.complete()
+    here.world.synced()
     told = CliRunner().invoke(app, ["copy", "tines", "kizen", "--to", "postgres", "--json"])
     document = json.loads(told.stdout)
     assert (told.exit_code, document["exit_code"]) == (3, 3)

@@ -108,6 +108,7 @@ def test_parents(name: str, world: Begin) -> None:
     fill(found_now)
 
 
+@pytest.mark.sweep
 def test_a_lead_is_asked_for_alone(world: Begin) -> None:
     """Of Omni: one that failed, and one that holds a record which cannot be read."""
     here = world(fakes("omni"))
@@ -125,6 +126,7 @@ def test_a_lead_is_asked_for_alone(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_state_set_back(world: Begin) -> None:
     """After `state rewind` and `state reset` every parent is a gap until the next sync; also one that the vendor
     lists no longer, or without a record that is left."""

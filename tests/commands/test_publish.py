@@ -19,7 +19,6 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.views import refresh
-from gapless.sources.tines.fake import TinesFake
 from tests.contract.subject import filled
 from tests.support import warm
 from tests.support.world import World
@@ -69,7 +68,7 @@ def names(folder: Path) -> set[str]:
 
 def test_the_copy_is_the_file(world: Begin, tmp_path: Path) -> None:
     """All rows of all tables and views, whatever the copy is called; nobody can write to it by mistake."""
-    world(filled("tines")).complete()
+    world(filled("tines")).synced()
     held = contents(tmp_path / "gapless.duckdb")
     assert {f"activity.{view.name}" for view in refresh.views()} <= held.keys()
     for name in ("copy.duckdb", "a copy's.file", "main"):
@@ -77,13 +76,14 @@ def test_the_copy_is_the_file(world: Begin, tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         told, copy = json.loads(done.stdout), tmp_path / name
         assert (told["published"], told["bytes"]) == (str(copy), copy.stat().st_size)
-        assert contents(copy) == held
+        assert asked(copy) == asked("gapless.duckdb")
         assert copy.stat().st_mode & 0o222 == 0
+    assert contents(tmp_path / "a copy's.file") == held
 
 
 def test_after_every_sync(world: Begin, tmp_path: Path) -> None:
     """When it is configured; a reader who has the old copy open keeps it."""
-    here = world(TinesFake.demo()).set(GAPLESS_PUBLISH="copy.duckdb")
+    here = world(filled("tines")).set(GAPLESS_PUBLISH="copy.duckdb")
     here.complete()
     with duckdb.connect("copy.duckdb", read_only=True) as reader:
         before = reader.execute(COUNTS).fetchall()
@@ -97,7 +97,7 @@ def test_after_every_sync(world: Begin, tmp_path: Path) -> None:
 @pytest.mark.sweep
 def test_the_setting_may_stand_in_the_file(world: Begin, tmp_path: Path) -> None:
     """In config.toml, under [gapless]."""
-    world(TinesFake.demo())
+    world(filled("tines"))
     (tmp_path / ".dlt").mkdir()
     (tmp_path / ".dlt" / "config.toml").write_text('[gapless]\ngapless_publish = "copy.duckdb"\n')
     done = process("-m", "gapless.pipelines", "sync", "tines")
@@ -122,7 +122,7 @@ def reading(file: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_reader_meets_neither_a_writer_nor_half_a_file(world: Begin, tmp_path: Path) -> None:
     """A process that queries the copy without a pause, during syncs and publishes, sees published states and no
     error."""
-    here = world(TinesFake.demo()).set(GAPLESS_PUBLISH="copy.duckdb")
+    here = world(filled("tines")).set(GAPLESS_PUBLISH="copy.duckdb")
     here.complete()
     published = asked("copy.duckdb")
     with reading("copy.duckdb", tmp_path):
@@ -140,8 +140,8 @@ def test_a_reader_meets_neither_a_writer_nor_half_a_file(world: Begin, tmp_path:
 @pytest.mark.sweep
 def test_killed_while_it_publishes(world: Begin, tmp_path: Path) -> None:
     """The old copy stays whole; what is left beside it does not grow, and goes with the next publish."""
-    here = world(TinesFake.demo())
-    here.complete()
+    here = world(filled("tines"))
+    here.synced()
     assert gapless("publish", "copy.duckdb").exit_code == 0
     before = contents(tmp_path / "copy.duckdb")
     here.fake.advance(60)
@@ -162,7 +162,7 @@ def test_killed_while_it_publishes(world: Begin, tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_in_its_log(world: Begin, tmp_path: Path) -> None:
     """What was committed is in the copy, also when it stands in the write-ahead log alone."""
-    world(TinesFake.demo()).complete()
+    world(filled("tines")).synced()
     script = (
         "import duckdb, os; db = duckdb.connect('gapless.duckdb');"
         " db.execute('set checkpoint_threshold = \\'1GB\\'');"
@@ -177,7 +177,7 @@ def test_what_a_killed_writer_left_in_its_log(world: Begin, tmp_path: Path) -> N
 @pytest.mark.sweep
 def test_the_lock_on_the_file_outlives_a_publish(world: Begin) -> None:
     """While a sync goes on after it, nobody else can open the file."""
-    world(TinesFake.demo()).complete()
+    world(filled("tines")).synced()
     place, opened = Target.find("duckdb"), "import duckdb; duckdb.connect('gapless.duckdb', read_only=True)"
     os.environ["GAPLESS_PUBLISH"] = "copy.duckdb"
     try:
@@ -194,7 +194,7 @@ def test_no_sync_is_lost_by_a_publish_that_fails(
     world: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One line that says what mends it; the exit code is the sync's."""
-    world(TinesFake.demo()).set(GAPLESS_PUBLISH="away/copy.duckdb")
+    world(filled("tines")).set(GAPLESS_PUBLISH="away/copy.duckdb")
     assert gapless("sync", "tines").exit_code == 0
     (line,) = [record.message for record in caplog.records if record.name == "gapless.pipelines.destinations.publish"]
     assert line.startswith(
@@ -206,7 +206,7 @@ def test_no_sync_is_lost_by_a_publish_that_fails(
 
 def test_a_disk_that_is_full(world: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for as a command it ends with 1 and says why; nothing is left behind."""
-    world(TinesFake.demo()).complete()
+    world(filled("tines")).synced()
     (tmp_path / "cp").write_text("#!/bin/sh\n: > \"$3\"\necho 'cp: No space left on device' >&2\nexit 1\n")
     (tmp_path / "cp").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -217,7 +217,7 @@ def test_a_disk_that_is_full(world: Begin, tmp_path: Path, monkeypatch: pytest.M
 
 def test_what_is_not_published_over(world: Begin, tmp_path: Path) -> None:
     """Not the file itself, under whatever name; not what is no copy; not where DuckDB could not read it."""
-    world(TinesFake.demo()).complete()
+    world(filled("tines")).synced()
     (tmp_path / "link.duckdb").symlink_to("gapless.duckdb")
     os.link(tmp_path / "gapless.duckdb", tmp_path / "hard.duckdb")
     (tmp_path / "text").write_text("mine")
@@ -244,7 +244,7 @@ def test_when_it_cannot_be(world: Begin, monkeypatch: pytest.MonkeyPatch) -> Non
     """Before the first sync, beside a sync, of another destination, and two at once."""
     done = gapless("publish", "copy.duckdb")
     assert (done.exit_code, "nothing synced yet" in done.stderr) == (1, True)
-    world(TinesFake.demo()).complete()
+    world(filled("tines")).synced()
     with Target.find("duckdb").locked():
         assert gapless("publish", "copy.duckdb").exit_code == 75
     with Target.of_file(Path("copy.duckdb").resolve()).lock():

@@ -56,7 +56,7 @@ def changed(file: Path, *statements: str) -> None:
 
 def test_one_source_is_enough(world: Begin) -> None:
     """Each view answers, whichever sources are there."""
-    world(TinesFake.demo()).complete()
+    world(TinesFake.demo()).synced()
     shown = every_view()
     assert [name for name, html in shown.items() if "<section>" not in html] == []
     assert "needs a look" not in shown["health"]

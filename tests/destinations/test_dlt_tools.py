@@ -56,7 +56,7 @@ def gapless(*args: str) -> int:
 @pytest.mark.sweep
 def test_dlts_commands_as_on_the_page(world: Begin, tmp_path: Path) -> None:
     """The shell block about `dlt pipeline` runs as it stands, and shows the schema that gapless loaded."""
-    world(TinesFake.demo()).complete()
+    world(TinesFake.demo()).synced()
     (script, *_) = blocks("sh", TOOLS)
     done = run(tmp_path, "bash", "-euo", "pipefail", "-c", script)
     assert done.returncode == 0, done.stdout + done.stderr

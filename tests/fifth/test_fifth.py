@@ -26,6 +26,7 @@ from gapless.sources._ledger.window import Window
 from gapless.sources._schema.parse import parse
 from gapless.sources.register import register
 from tests.fifth.okta.fake import OktaFake
+from tests.support import warm
 from tests.support.world import World, some
 
 Begin = Callable[[OktaFake], World]
@@ -104,7 +105,7 @@ def test_a_first_sync_has_all(okta: Begin) -> None:
 def test_an_idle_sync_asks_for_the_look_back_alone(okta: Begin) -> None:
     """One request, whose `since` is the watermark less the look-back."""
     here = okta(filled(40))
-    here.complete()
+    here.synced()
     newest = max(datetime.fromisoformat(event["published"]) for event in here.fake.truth()["log_events"])
     here.complete()
     ((since, _),) = spans(here.fake)
@@ -116,7 +117,7 @@ def test_an_idle_sync_asks_for_the_look_back_alone(okta: Begin) -> None:
 def test_delayed_events_within_the_look_back_are_seen(okta: Begin) -> None:
     """The documents say that events may be delayed."""
     here = okta(filled(40))
-    here.complete()
+    here.synced()
     here.fake.advance(30)
     here.complete()
     assert whole(here)
@@ -142,7 +143,7 @@ def test_interrupted_and_resumed(okta: Begin, expired: bool) -> None:
 def test_another_organization_is_read_whole(okta: Begin) -> None:
     """Nothing known is met, although the filter left out what is older: all is read, and a failure says so."""
     here = okta(filled(40))
-    here.complete()
+    here.synced()
     other = OktaFake(page_cap=4, seed=7)
     other.seed(40, days=10)
     before, here.fake = here.fake, other
@@ -208,7 +209,7 @@ def test_plan_without_a_total_is_unknown(okta: Begin) -> None:
 def test_verify_without_a_total_says_what_decides(okta: Begin) -> None:
     """The newest ids are compared, it says how many of how many, and names the command that compares all."""
     here = okta(filled(40))
-    here.complete()
+    here.synced()
     (found,) = gapless("verify", "okta")["sources"]
     assert (found["by"], found["served"], found["here"]) == ("ids", 4, 4)
     assert "the ids of the newest 4 were compared, and 40 are here" in found["undecided"]
@@ -221,7 +222,7 @@ def test_verify_without_a_total_says_what_decides(okta: Begin) -> None:
 def test_verify_finds_a_loss_and_repairs_it(okta: Begin) -> None:
     """Without an endpoint for one event the walk goes down to the oldest that is missing."""
     here = okta(filled(40))
-    here.complete()
+    here.synced()
     oldest = here.sql("select uuid from log_events order by published limit 3")
     with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
         db.execute(f"delete from okta.log_events where uuid in {tuple(key for (key,) in oldest)}")
@@ -288,7 +289,7 @@ def test_an_old_bad_event_is_named_until_all_is_read_again(okta: Begin) -> None:
 def test_state_and_status_know_it(okta: Begin) -> None:
     """Shown, set back and forgotten like any other."""
     here = okta(filled(40))
-    here.complete()
+    here.synced()
     for command in (["status"], ["state", "show"]):
         shown = CliRunner().invoke(app, [*command, "--json"])
         assert (shown.exit_code, '"okta"' in shown.stdout) == (0, True), command
@@ -317,7 +318,7 @@ def test_the_page_has_its_card_and_its_colour(okta: Begin) -> None:
     from gapless.pipelines.ui import overview, queries, timeline  # noqa: PLC0415 - they read settings
 
     here = okta(filled(40))
-    here.complete()
+    here.synced()
     file = here.folder / "gapless.duckdb"
     queries.select(queries.UiTarget(file, here.folder / "copy.duckdb"))
     try:
@@ -367,14 +368,8 @@ def registered(folder: Path, line: str) -> Path:
 
 def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """`gapless` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "gapless.pipelines", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "gapless.pipelines", *arguments]
+    return warm.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder), **settings})
 
 
 @pytest.mark.sweep
@@ -442,7 +437,7 @@ def test_help_and_tab_need_no_package(project: Path) -> None:
         "from types import SimpleNamespace; from gapless.pipelines.cli.completion import sources;"
         " print(sources(SimpleNamespace(params={}), 'o'))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True)
+    done = warm.run([sys.executable, "-c", script], cwd=project, check=True)
     assert done.stdout.strip() == "['omni', 'okta']"
     done = run(project, "status")
     assert (done.returncode, "7 was found" in done.stderr) == (2, True)

@@ -17,15 +17,24 @@ from tests.contract.conftest import NAMES, of
 from tests.contract.subject import JSON
 from tests.in_dlt.conftest import User
 from tests.support.oracle import instant
+from tests.support.world import some
 
-ONE = of(NAMES[0])
-TWO = of(NAMES[0], NAMES[1])
 KEPT = ("parent", "description")
-FORMS = pytest.mark.parametrize("rows", [False, True], ids=["arrow", "rows"])
+ARROW, ROWS = False, True
+BOTH = pytest.mark.parametrize("rows", [ARROW, ROWS], ids=["arrow", "rows"])
 
 
-@TWO
-@FORMS
+def forms(usual: bool) -> pytest.MarkDecorator:
+    """Both forms of a source; the one that is not usual runs with the sweeps."""
+    values = [
+        pytest.param(form, id=name, marks=[] if form == usual else pytest.mark.sweep)
+        for form, name in ((ARROW, "arrow"), (ROWS, "rows"))
+    ]
+    return pytest.mark.parametrize("rows", values)
+
+
+@of(NAMES[4])
+@forms(ROWS)
 def test_a_limit_then_all(user: User, rows: bool) -> None:
     """The first thing that dlt teaches: look at a little, then load all."""
     first = user.pipeline()
@@ -35,8 +44,8 @@ def test_a_limit_then_all(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
-@ONE
-@FORMS
+@of(NAMES[3])
+@forms(ARROW)
 def test_a_run_and_one_more(user: User, rows: bool) -> None:
     """What changed meanwhile is there, and nothing is there twice."""
     user.pipeline().run(user.source(rows=rows))
@@ -49,8 +58,8 @@ def test_a_run_and_one_more(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
-@ONE
-@FORMS
+@of(NAMES[4])
+@forms(ARROW)
 def test_a_preview(user: User, rows: bool) -> None:
     """Iterating needs no pipeline and keeps no state, also while a pipeline is active."""
     before = list(user.source(rows=rows))
@@ -65,15 +74,15 @@ def test_a_preview(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
-@ONE
+@of(NAMES[0])
 def test_resources_are_the_streams(user: User) -> None:
     """Parents and records are a resource each, named like their table."""
     wanted = [user.subject.parents_table] if user.subject.parents_table else []
     assert list(user.source().resources) == [*wanted, user.subject.main]
 
 
-@TWO
-@FORMS
+@of(NAMES[0])
+@forms(ARROW)
 def test_one_resource_alone(user: User, rows: bool) -> None:
     """The records without their parents' rows, and the parents without records; later all."""
     truth = user.fake.truth()
@@ -92,8 +101,8 @@ def test_one_resource_alone(user: User, rows: bool) -> None:
     assert user.differences(truth, "records") == []
 
 
-@ONE
-@FORMS
+@pytest.mark.sweep
+@BOTH
 def test_a_resource_of_its_own(user: User, rows: bool) -> None:
     """`pipeline.run(source.resource)`, limited and then whole, then the whole source."""
     mine = user.pipeline()
@@ -105,8 +114,8 @@ def test_a_resource_of_its_own(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
-@ONE
-@FORMS
+@of(NAMES[3])
+@forms(ARROW)
 def test_renamed(user: User, rows: bool) -> None:
     """Children follow the name, and so does the proof: the first name is read whole later."""
     mine, main = user.pipeline(), user.subject.main
@@ -120,7 +129,7 @@ def test_renamed(user: User, rows: bool) -> None:
     assert (user.count("hinted"), user.differences()) == (24, [])
 
 
-@ONE
+@of(NAMES[2])
 def test_the_schema_before_a_request(user: User) -> None:
     """Every table, column, type, key, parent and description is known, and is what a load makes."""
     user.fake.requests.clear()
@@ -142,8 +151,8 @@ def _kind(hints: Any) -> tuple[Any, ...]:
     return hints.get("data_type"), hints.get("nullable", True), keyed, hints.get("description")
 
 
-@ONE
-@FORMS
+@of(NAMES[1])
+@forms(ROWS)
 def test_no_warning(user: User, rows: bool, caplog: pytest.LogCaptureFixture) -> None:
     """A first, an idle and a limited run say nothing that a user must read."""
     logging.getLogger("dlt").addHandler(caplog.handler)
@@ -155,7 +164,7 @@ def test_no_warning(user: User, rows: bool, caplog: pytest.LogCaptureFixture) ->
     assert [record.getMessage() for record in caplog.records] == []
 
 
-@TWO
+@of(NAMES[4])
 def test_both_forms_make_the_same(user: User) -> None:
     """Rows that dlt normalizes and Arrow tables: the same tables, columns, types, cells and links."""
     for rows, name in ((False, "arrow"), (True, "rows")):
@@ -171,7 +180,7 @@ def test_both_forms_make_the_same(user: User) -> None:
     assert user.differences(name="rows") == user.differences(name="arrow") == []
 
 
-@TWO
+@of(NAMES[1])
 def test_maps_and_filters_on_rows(user: User) -> None:
     """A map changes a field; what a filter removes is counted as filtered and does not come back."""
     main, text, key = user.subject.main, user.subject._column(user.subject.text), user.subject.id_column
@@ -189,7 +198,7 @@ def test_maps_and_filters_on_rows(user: User) -> None:
     assert user.differences({}) == []
 
 
-@ONE
+@of(NAMES[3])
 def test_a_filter_on_arrow(user: User) -> None:
     """Arrow pages can be filtered; rows below a removed one go with it."""
     main, key = user.subject.main, user.subject.id_column
@@ -205,8 +214,8 @@ def test_a_filter_on_arrow(user: User) -> None:
         assert user.count(derived) <= 7
 
 
-@ONE
-@FORMS
+@pytest.mark.sweep
+@BOTH
 def test_a_filter_that_removes_whole_pages_and_a_limit(user: User, rows: bool) -> None:
     """Pages that a filter removed are behind us; limited runs come to the end."""
     main = user.subject.main
@@ -227,7 +236,7 @@ def test_a_filter_that_removes_whole_pages_and_a_limit(user: User, rows: bool) -
     assert user.differences(name="all") == []
 
 
-@ONE
+@of(NAMES[2])
 def test_append_skip_and_scd2_are_refused(user: User) -> None:
     """A record that is read again would be there twice; nothing is requested."""
     user.fake.requests.clear()
@@ -239,8 +248,8 @@ def test_append_skip_and_scd2_are_refused(user: User) -> None:
     assert user.differences(name="other") == []
 
 
-@TWO
-@FORMS
+@of(NAMES[0])
+@forms(ARROW)
 def test_replace(user: User, rows: bool) -> None:
     """Everything is read again, and what the vendor deleted is gone."""
     mine = user.pipeline()
@@ -254,8 +263,8 @@ def test_replace(user: User, rows: bool) -> None:
     assert user.differences(standing) == []
 
 
-@ONE
-@pytest.mark.parametrize("mode", ["drop_sources", "drop_resources", "drop_data"])
+@of(NAMES[1])
+@pytest.mark.parametrize("mode", some(["drop_sources", "drop_resources", "drop_data"], "drop_sources"))
 def test_refresh(user: User, mode: Any) -> None:
     """Each mode of `refresh` reads all again, also for one resource alone."""
     mine = user.pipeline()
@@ -271,7 +280,7 @@ def test_refresh(user: User, mode: Any) -> None:
         assert user.differences() == []
 
 
-@ONE
+@of(NAMES[3])
 def test_state_comes_from_the_destination(user: User) -> None:
     """Another machine goes on where this one stopped."""
     user.pipeline().run(user.source())
@@ -285,14 +294,14 @@ def test_state_comes_from_the_destination(user: User) -> None:
     assert dlt.attach("mine", pipelines_dir=mine.pipelines_dir).default_schema_name == mine.default_schema_name
 
 
-@ONE
+@pytest.mark.sweep
 def test_dev_mode(user: User) -> None:
     mine = user.pipeline(dev_mode=True)
     mine.run(user.source())
     assert len(mine.dataset()[user.subject.main].fetchall()) == 24
 
 
-@ONE
+@of(NAMES[1])
 def test_an_incremental_hint(user: User) -> None:
     """dlt's incremental filters and bounds, and is not the watermark: a limited run loses nothing."""
     main, column = user.subject.main, user.subject.source.main.time_column
@@ -312,7 +321,7 @@ def at(text: Any) -> datetime:
     return datetime.fromtimestamp(instant(text) / 1e6, tz=UTC)
 
 
-@ONE
+@of(NAMES[0])
 def test_a_limit_of_zero_and_a_wrong_name(user: User) -> None:
     user.fake.requests.clear()
     with pytest.raises(PipelineStepFailed, match=r"add_limit\(0\) reads nothing"):
@@ -322,7 +331,7 @@ def test_a_limit_of_zero_and_a_wrong_name(user: User) -> None:
     assert user.fake.requests == []
 
 
-@ONE
+@of(NAMES[0])
 def test_another_account(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of two accounts would mix: the second is refused before a request, until it is said to be the same."""
     user.pipeline().run(user.source())
@@ -338,7 +347,7 @@ def test_another_account(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     assert user.differences() == []
 
 
-@ONE
+@of(NAMES[1])
 def test_a_destination_that_cannot_merge(user: User) -> None:
     """It is refused by name before any request."""
     user.fake.requests.clear()
@@ -351,13 +360,13 @@ def test_a_destination_that_cannot_merge(user: User) -> None:
     assert user.fake.requests == []
 
 
-@ONE
+@of(NAMES[0])
 def test_parallelize(user: User) -> None:
     user.pipeline().run(user.source().parallelize())
     assert user.differences() == []
 
 
-@ONE
+@of(NAMES[2])
 def test_a_clone_with_a_name(user: User) -> None:
     """dlt's way of several accounts: the same source under another name and section."""
     name = user.subject.name

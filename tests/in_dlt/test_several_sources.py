@@ -23,6 +23,7 @@ def pipeline(name: str, file: Path) -> dlt.Pipeline:
     return dlt.pipeline(name, destination=to, dataset_name="logs", pipelines_dir=str(file.parent / name))
 
 
+@pytest.mark.sweep
 def test_all_in_one_pipeline_and_dataset(world: Callable[[Any], World], tmp_path: Path) -> None:
     """The first one has the plain names, the others their name in front, at every run; all rows are there once."""
     fakes = {name: world(subjects.subject(name).filled()).fake for name in NAMES}
@@ -46,7 +47,7 @@ def test_all_in_one_pipeline_and_dataset(world: Callable[[Any], World], tmp_path
 
 
 def test_one_after_the_other(world: Callable[[Any], World], tmp_path: Path) -> None:
-    """Whoever came first keeps the plain names; a dataset for each source needs no other names."""
+    """Whoever came first keeps the plain names."""
     first, second = NAMES[0], NAMES[1]
     for name in (first, second):
         world(subjects.subject(name).filled())
@@ -54,9 +55,6 @@ def test_one_after_the_other(world: Callable[[Any], World], tmp_path: Path) -> N
     mine = pipeline("all", file)
     for name in (second, first, second):
         mine.run(SOURCES[name].build())
-    apart = pipeline("apart", tmp_path / "b.duckdb")
-    apart.config.use_single_dataset = False
-    apart.run([SOURCES[first].build(), SOURCES[second].build()])
     with duckdb.connect(str(file), read_only=True) as db:
         tables = {name for (name,) in db.execute("select table_name from duckdb_tables()").fetchall()}
     assert {
@@ -65,6 +63,17 @@ def test_one_after_the_other(world: Callable[[Any], World], tmp_path: Path) -> N
         f"{first}_{SOURCES[first].main.name}",
         f"{first}_coverage",
     } <= tables
+
+
+@pytest.mark.sweep
+def test_a_dataset_each(world: Callable[[Any], World], tmp_path: Path) -> None:
+    """It needs no other names."""
+    first, second = NAMES[0], NAMES[1]
+    for name in (first, second):
+        world(subjects.subject(name).filled())
+    apart = pipeline("apart", tmp_path / "b.duckdb")
+    apart.config.use_single_dataset = False
+    apart.run([SOURCES[first].build(), SOURCES[second].build()])
     with duckdb.connect(str(tmp_path / "b.duckdb"), read_only=True) as db:
         tables = {name for (name,) in db.execute("select table_name from duckdb_tables()").fetchall()}
     assert {SOURCES[second].main.name, SOURCES[first].main.name} <= tables

@@ -28,6 +28,7 @@ from gapless.sources._http.testing import serve
 from gapless.sources._ledger.session import Failure
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
+from tests.contract.subject import filled
 from tests.support import warm
 from tests.support.world import World
 
@@ -141,7 +142,7 @@ def test_who_is_not_told(world: Begin, chat: Chat) -> None:
 
 def test_on(world: Begin, chat: Chat) -> None:
     """GAPLESS_WEBHOOK_ON chooses; `recovered` is the first complete sync after one that was not, once."""
-    here = world(OmniFake.demo()).set(GAPLESS_WEBHOOK_ON="failed, recovered")
+    here = world(filled("omni")).set(GAPLESS_WEBHOOK_ON="failed, recovered")
     assert gapless("sync", "omni").exit_code == 0
     one_parent_fails(here)
     here.fake.advance(60)

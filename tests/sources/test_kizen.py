@@ -49,6 +49,7 @@ def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_requests(world: Begin) -> None:
     """Lists, the details of new ids and of those within the look-back; an idle sync asks just for these."""
     fake = filled(types=1, logged=0, page_cap=10)
@@ -66,6 +67,7 @@ def test_requests(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_failures(world: Begin) -> None:
     """Types and details that answer 500 or 403 are recorded and healed; 404 is gone; the rest is whole."""
     fake = filled(types=4, logged=16)

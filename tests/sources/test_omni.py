@@ -196,6 +196,7 @@ def test_a_bad_lead_keeps_its_logs(world: Begin) -> None:
     here.assert_exact({"action_logs": fake.truth()["action_logs"]})
 
 
+@pytest.mark.sweep
 def test_chosen_leads(world: Begin) -> None:
     """`OMNI_LEAD_IDS`, and ids asked for, are read without asking for any other; analytics are not needed."""
     fake = filled(leads=6, logs=20)

@@ -20,6 +20,8 @@ from typing import Any
 from tests.support.shared import FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
+OF_A_TEST = {"GAPLESS_SOURCES", "DLT_PROJECT_DIR"}
+"""Settings that name sources."""
 
 
 class Popen(subprocess.Popen[str]):
@@ -87,11 +89,13 @@ def _server() -> str:
     """Returns the address of this process's warm one, which ends with it."""
     folder = tempfile.mkdtemp(prefix="warm-", dir=os.environ.get(FOLDER))  # removed with what all workers share
     address = f"{folder}/socket"
+    # It outlives the test that starts it, whose settings are not those of the others.
+    neutral = {name: value for name, value in os.environ.items() if name not in OF_A_TEST}
     paths = [str(ROOT), str(ROOT / ".ci" / "import")]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.warm_server", address],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        env={**neutral, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

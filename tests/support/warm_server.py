@@ -19,9 +19,20 @@ import tempfile
 import threading
 import time
 import traceback
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from gapless import sources
+from gapless.sources.register import configured_packages, register
+
+IMPORTED = (
+    "duckdb", "psycopg2", "dlt.destinations.impl.duckdb.duck", "dlt.sources.helpers.requests", "dlt._workspace",
+    "gapless.pipelines.cli.app", "gapless.pipelines.sync.run", "gapless.pipelines.destinations.target",
+    "gapless.pipelines.ledger.gaps", "gapless.pipelines.ledger.status", "gapless.pipelines.verify.verify",
+    "gapless.pipelines.views.refresh", "pyarrow.parquet", "pendulum.locales.en.locale",
+)  # fmt: skip
+"""What a sync or a question comes to import."""
 IDLE = 3
 """Native threads that imports alone leave behind, idle: this one, DuckDB's for a connection that nobody opens, and
 the allocator's of Arrow. A fork loses the latter two, and every sync makes new ones."""
@@ -48,14 +59,20 @@ def main(path: str) -> None:
 
 def _import() -> None:
     """What a sync imports only when it comes to it, so that no child has to; opens nothing, starts nothing."""
-    import duckdb  # noqa: F401, PLC0415 - here and below: only this process needs them loaded
-    import psycopg2  # noqa: F401, PLC0415
-
-    from gapless.sources import SOURCES  # noqa: PLC0415
-
-    for source in SOURCES.values():
+    for name in IMPORTED:
+        import_module(name)
+    for source in sources.SOURCES.values():
         source.build  # noqa: B018 - looking it up imports it
     gc.freeze()
+
+
+def _register() -> None:
+    """Reads the settings of the child, which may name more sources than the process from which it was forked."""
+    found, sources._PROBLEMS = register([*sources.OUR_PACKAGES, *configured_packages()])
+    if found != sources.SOURCES:
+        sources.SOURCES.update(found)
+        for name in [name for name in sys.modules if name.startswith("gapless.pipelines")]:
+            del sys.modules[name]  # made help texts and options of the register when it was imported
 
 
 class _Run:
@@ -110,6 +127,9 @@ def _child(order: dict[str, Any], streams: list[int]) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         time.tzset()
+        # A shell's background job ignores it, and so do all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _register()
         tempfile.tempdir = None
         gc.disable()  # short-lived, and touching every object would copy every page
         sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

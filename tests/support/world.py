@@ -35,8 +35,8 @@ IN_A_HURRY = {
     **{f"{name.upper()}_REQUESTS_PER_MINUTE": "1000000" for name in SOURCES},
     "GAPLESS_RETRY_BUDGET": "0.05",
 }
-OTHER_EACH_TIME = {"DLT_PROJECT_DIR", "DLT_DATA_DIR"}
-"""Folders."""
+OTHER_EACH_TIME = {"DLT_PROJECT_DIR", "DLT_DATA_DIR", "DESTINATION__POSTGRES__CREDENTIALS"}
+"""Folders, and an address that does not matter to another destination."""
 OURS = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
 
 

@@ -59,6 +59,33 @@ def test_a_warm_process_is_talked_to_and_stopped() -> None:
         assert process.wait(30) == -signal.SIGTERM
 
 
+def test_a_warm_process_has_the_sources_of_its_own_settings(tmp_path: Path) -> None:
+    """They are in the register and in the help texts of that one, and in no later one."""
+    script = """
+from gapless.pipelines.cli import options
+from gapless.sources import SOURCES
+print("okta" in SOURCES, "okta" in options.NAMES)
+"""
+    for named, known in (({}, "False False\n"), ({"GAPLESS_SOURCES": "tests.fifth.okta"}, "True True\n")) * 2:
+        assert warm.run([sys.executable, "-c", script], env={**os.environ, **named}, check=True).stdout == known
+
+
+@pytest.mark.sweep
+def test_a_warm_process_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although a run of the tests that is a shell's background job ignores Ctrl-C, and all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        address = warm._server.__wrapped__()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    monkeypatch.setattr(warm, "_server", lambda: address)
+    with warm.Popen([sys.executable, "-c", "print('ready', flush=True); input()"], stdin=-1, stdout=-1) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == -signal.SIGINT
+
+
 def test_an_interception_that_meets_nobody_is_noticed(world: Callable[[Any], World]) -> None:
     """Until it answers, or does something and lets the vendor answer; or says that it need not."""
     here = world(TinesFake())
