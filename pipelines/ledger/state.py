@@ -56,7 +56,7 @@ def source_states(target: Target) -> Iterator[SourceState]:
 
 
 def resource_state(reader: Reader, source: Source) -> State | None:
-    """Returns the state of the source's one resource as the next sync restores it; None before the first load."""
+    """Returns the state of the records' resource as the next sync restores it; None before the first load."""
     found = source_state(reader, source)
     if found is None:
         return None
