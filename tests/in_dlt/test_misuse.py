@@ -13,7 +13,7 @@ from tests.contract.conftest import NAMES, of
 from tests.in_dlt.conftest import User
 
 ONE = of(NAMES[0])
-FORMS = pytest.mark.parametrize("rows", [False, True], ids=["arrow", "rows"])
+FORMS = pytest.mark.parametrize("rows", [pytest.param(False, marks=pytest.mark.sweep), True], ids=["arrow", "rows"])
 
 
 def enriched(user: User) -> Any:
@@ -89,7 +89,7 @@ def test_a_step_that_loses_what_holds_rows_together(user: User, rows: bool, step
     assert user.differences() == []
 
 
-@of(NAMES[0], "sequence")
+@of(NAMES[1])
 @FORMS
 def test_another_table_for_one_run(user: User, rows: bool) -> None:
     """The state belongs to the table: what was loaded under one name is not taken for loaded under another."""
@@ -102,7 +102,7 @@ def test_another_table_for_one_run(user: User, rows: bool) -> None:
     assert (user.count("hinted"), user.differences()) == (24, [])
 
 
-@of("tines")
+@of(NAMES[3])
 def test_any_json_as_rows(user: User) -> None:
     """A JSON column holds numbers, texts and truth values in the form of rows, too."""
     field = user.subject.json
@@ -114,7 +114,7 @@ def test_any_json_as_rows(user: User) -> None:
     assert user.differences() == []
 
 
-@of(NAMES[0], "kizen")
+@of(NAMES[2])
 @FORMS
 def test_pages_taken_apart(user: User, rows: bool) -> None:
     """`add_yield_map` without a limit: dlt takes turns between pages, and the end waits for their rows."""

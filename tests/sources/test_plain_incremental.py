@@ -62,6 +62,7 @@ def missing(here: World, name: str, source: Source, limited: bool = False, late:
     return len({log["id"] for log in here.fake.truth()["activity_logs"]} - held)
 
 
+@pytest.mark.sweep
 def test_what_dlts_incremental_loses(here: World) -> None:
     """After a run of two pages all older ones, and each record that comes late; ours loses none."""
     url = os.environ["SEQUENCE_BASE_URL"]
