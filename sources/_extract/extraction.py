@@ -27,8 +27,6 @@ LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
 STATE_TABLE = "table"
 """Key of a resource's state: the table that it speaks of, if a user named it."""
-
-
 ACCOUNTS = "accounts"
 """The key in a source's state under which the dataset's accounts stand, by source."""
 
