@@ -64,6 +64,14 @@ def _get(row: Row, path: Sequence[str]) -> Any:
     return row
 
 
+def cell(row: Row, column: Column | None) -> Any:
+    """Returns a row's cell of a column; empty without a column, or where a user's step removed it."""
+    found: Any = row
+    for name in _path(column) if column else ():
+        found = found.get(name) if isinstance(found, dict) else None
+    return "" if column is None or found is None else found
+
+
 class JsonText(str):
     """JSON that stays a text, because a number in it would change."""
 
