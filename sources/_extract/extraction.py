@@ -28,8 +28,6 @@ LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
 STATE_TABLE = "table"
 """Key of a resource's state: the table that it speaks of, if a user named it."""
-
-
 ACCOUNTS = "accounts"
 """The key in a source's state under which the dataset's accounts stand, by source."""
 
@@ -127,7 +125,7 @@ class Extractions:
         package = load_package()
         load_id, current = package["load_id"], self._current
         if current is None or current.load_id != load_id:
-            goes_on = current is not None and self._given is not None and not self._given.done
+            goes_on = current is not None and self._given is not None and self._given.goes_on
             begun = self._begun(load_id, package)
             if goes_on and current:
                 begun.context = current.context

@@ -17,6 +17,7 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import LEDGER, Extraction
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table
+from gapless.sources._schema.columns import Column
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,14 @@ class Journal:
     entries: list[Entry | None] = field(default_factory=list)
     """None: it was taken over."""
 
+    @property
+    def parent_column(self) -> Column | None:
+        """Returns the column with the id of a record's parent; None: there are no parents."""
+        return next((one for one in self.table.schema.columns if one.name == self.column), None)
+
     def count(self, page: Page, number: int) -> None:
         """Counts the records of a page by their parent, which is empty where there is none."""
-        column = next((one for one in self.table.schema.columns if one.name == self.column), None)
+        column = self.parent_column
         if entry := self.entries[number]:
             parents = map(str, column.cells(page.records)) if column else [""] * len(page.records)
             entry.parents = Counter(parents)

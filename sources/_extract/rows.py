@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from gapless.sources._dlt.tables import LIST_INDEX, LOAD_ID, PARENT_ID, PREFIX, ROOT_ID, ROW_ID
 from gapless.sources._schema.arrow import ArrowRows, Table, digest
-from gapless.sources._schema.columns import TableSchema
+from gapless.sources._schema.columns import Column, TableSchema
 
 Row = dict[str, Any]
 """A record: objects are dictionaries, lists are lists, times are datetimes in UTC."""
@@ -43,8 +43,13 @@ def _split(flat: Row, schema: TableSchema) -> tuple[Row, Row]:
     for column in schema.columns:
         cell = flat[column.name]
         value = _parsed(cell) if column.data_type == "json" and cell is not None else cell
-        _put(row, column.name.split("__") if len(column.path) > 1 else [column.name], value)
+        _put(row, _path(column), value)
     return {name: cell for name, cell in flat.items() if name.startswith(PREFIX)}, row
+
+
+def _path(column: Column) -> list[str]:
+    """Returns the names that lead from the row to a cell."""
+    return column.name.split("__") if len(column.path) > 1 else [column.name]
 
 
 def _put(row: Row, path: Sequence[str], value: Any) -> None:
@@ -59,12 +64,20 @@ def _get(row: Row, path: Sequence[str]) -> Any:
     return row
 
 
+def cell(row: Row, column: Column | None) -> Any:
+    """Returns a row's cell of a column; empty without a column, or where a user's step removed it."""
+    found: Any = row
+    for name in _path(column) if column else ():
+        found = found.get(name) if isinstance(found, dict) else None
+    return "" if column is None or found is None else found
+
+
 class JsonText(str):
     """JSON that stays a text, because a number in it would change."""
 
 
 def _parsed(text: str) -> Any:
-    """Returns JSON as Python values, or the text itself if a number in it would change."""
+    """Returns JSON as Python values, or as JsonText if a number in it would change."""
     try:
         return json.loads(text, parse_float=_exact)
     except ValueError:
@@ -72,10 +85,9 @@ def _parsed(text: str) -> Any:
 
 
 def _json_cell(value: Any) -> Any:
-    """Returns a JSON value as dlt takes it; what is no object or list as JSON text in JSON text.
+    """Returns a JSON value in the form that dlt stores unchanged; a text or a number becomes JSON text, twice.
 
-    dlt reads a text for a JSON column as JSON and writes what it finds as it is. It would put a number into a column
-    of another name.
+    dlt parses a text for a JSON column once and writes the result unchanged; a bare number goes into another column.
     """
     if value is None or isinstance(value, dict | list):
         return value
@@ -89,16 +101,12 @@ def _exact(digits: str) -> float:
     return number
 
 
-def _replace(row: Row, path: Sequence[str]) -> None:
-    """Makes the value at a path a JSON cell, if it is there; objects on the way are copied."""
-    for name in path[:-1]:
-        if not isinstance(row.get(name), dict):
-            return
-        inner = dict(row[name])
-        row[name] = inner
-        row = inner
-    if path[-1] in row:
-        row[path[-1]] = _json_cell(row[path[-1]])
+def _inside(row: Row, path: Sequence[str]) -> Row:
+    """Returns the object at `path`, a copy that takes its place: a user may hold on to the row."""
+    for name in path:
+        row[name] = dict(row.get(name) or {})
+        row = row[name]
+    return row
 
 
 def with_keys(rows: Iterable[Row], table: Table, load_id: str, written: set[str]) -> list[Row]:
@@ -118,13 +126,13 @@ def _keyed(row: Row, schema: TableSchema, own: Row, root: str, load_id: str) -> 
     keyed, key = {**row, **own}, own[ROW_ID]
     for column in schema.columns:
         if column.data_type == "json":
-            _replace(keyed, column.name.split("__") if len(column.path) > 1 else [column.name])
+            *path, name = _path(column)
+            holder = _inside(keyed, path)
+            if name in holder:
+                holder[name] = _json_cell(holder[name])
     for child in schema.children:
         *path, name = child.name.removeprefix(f"{schema.name}__").split("__")
-        holder = keyed
-        for step in path:  # copied, because a user may hold on to the row
-            holder[step] = dict(holder.get(step) or {})
-            holder = holder[step]
+        holder = _inside(keyed, path)
         items = [item if isinstance(item, dict) else {"value": item} for item in holder.get(name) or []]
         common = {PARENT_ID: key, ROOT_ID: root, LOAD_ID: load_id}
         keys = ({ROW_ID: f"{key}/{position}", LIST_INDEX: position, **common} for position in range(len(items)))

@@ -27,7 +27,7 @@ from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import LEDGER, STATE_TABLE, Extraction
 from gapless.sources._extract.page import Journal, Mark, Page
-from gapless.sources._extract.rows import Row, nested_rows, with_keys
+from gapless.sources._extract.rows import Row, cell, nested_rows, with_keys
 from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import COVERAGE, Coverage
 from gapless.sources._ledger.package import Package, ToArrow, without
@@ -167,7 +167,7 @@ class Settle(ItemTransform[Any, Any]):
                 _need(row, name, table)
             self._rows += rows
             ids = [digest(*(row[name] for name in table.key)) for row in rows]
-            parents = [row.get(column, "") if column else "" for row in rows]
+            parents = [cell(row, mark.journal.parent_column) for row in rows]
         self._kept.update(map(str, parents))
         for batch in mark.derived:
             (of,) = batch.table.model.parent_columns

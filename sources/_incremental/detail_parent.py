@@ -61,7 +61,9 @@ class DetailParent:
         in_window = [key for key, at in times.items() if per.to_load.contains(at)]
         if per.window:
             return in_window
-        watermark = self.before.covered_to if self.before else max(filter(None, self.own.values()), default=None)
+        # A proof has no watermark after a sync whose clock was behind: then the newest stored record stands for it.
+        stored = max((at for at in self.own.values() if at and at <= per.now), default=None)
+        watermark = self.before.covered_to if self.before and self.before.covered_to else stored
         # A record may be edited shortly after its creation, so the look-back is read again.
         recent = Window(watermark - lag) if watermark else None
         held = self.stored.times

@@ -115,8 +115,7 @@ class Session:
         """Begins a load package, unless it has begun. A session that was read to its end begins anew."""
         if self._package is None or self._package.load_id != load_id:
             if self.done:
-                self._open.clear()
-                self._ended.clear()
+                self._forget()
             self._package = _PackageSize(load_id, read_before=self.counters.records)
 
     def load_items(self, resource: str, start: Callable[[], Iterator[LoadItem]]) -> Iterator[LoadItem]:
@@ -128,7 +127,7 @@ class Session:
         # dlt commits a package only after its extraction ended, so an error must wait for the next one.
         if self._error:
             error, self._error = self._error, None
-            self._open.clear()
+            self._forget()
             raise error
         package = self._package or _PackageSize("")
         try:
@@ -143,9 +142,18 @@ class Session:
         except Exception as failed:
             # Without a record there is nothing to save, and a sync in one package is all or nothing.
             if self.max_records is None or not package.records:
-                self._open.clear()
+                self._forget()
                 raise
             self._error = failed
+
+    @property
+    def goes_on(self) -> bool:
+        """Returns whether the next load package goes on where the last one stopped; after an error it begins anew."""
+        return bool(self._open) and not self.done
+
+    def _forget(self) -> None:
+        self._open.clear()
+        self._ended.clear()
 
     def close(self, resource: str) -> None:
         """Ends what a resource reads, and the threads that read for it."""

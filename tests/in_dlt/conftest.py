@@ -90,6 +90,6 @@ class User:
 
 
 @pytest.fixture
-def user(subject: Subject, world: Callable[[Any], World]) -> User:  # noqa: F811
+def user(subject: Subject, world: Callable[[Any], World]) -> User:  # noqa: F811  # the fixture of that name
     """Somebody who has never used gapless's own commands; the vendor has 4 parents and 24 records."""
     return User(subject, world(subject.filled()))

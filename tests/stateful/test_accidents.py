@@ -104,7 +104,7 @@ def test_what_is_gone_is_said_until_it_is_repaired(name: str, world: Begin) -> N
     """Not just once: a sync that was not read by anybody, or broke off, must not end it."""
     here = world(filled(name))
     here.synced()
-    oldest = f"select id from {MAIN[name]} order by created_at limit 2"
+    oldest = f"select id from {MAIN[name]} order by {SOURCES[name].main.time_column} limit 2"
     change(here, f"delete from {MAIN[name]} where id in ({oldest})")
     for _ in range(2):
         outcome = here.sync()

@@ -28,7 +28,7 @@ REQUEST = httpx.Request("GET", "http://vendor.test/api/v1/actions")
         "raise KeyError('x')",
         "raise KeyboardInterrupt",
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
-        "import atexit, threading; atexit.register(print, 1); threading.Timer(0.01, print, [2]).start(); print(3)",
+        "import atexit, threading; atexit.register(print, 1); threading.Timer(0.3, print, [2]).start(); print(3)",
         "import os, time; print(os.getcwd(), os.environ['OWN'], time.tzname)",
         "open('no such file')",
     ],

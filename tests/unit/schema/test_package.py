@@ -1,0 +1,46 @@
+"""A load package: each key once, also when its rows are written in several parts."""
+
+from __future__ import annotations
+
+from gapless.sources._ledger.ledger import MERGE
+from gapless.sources._ledger.package import Package
+from gapless.sources._schema.arrow import Batch, Table
+from gapless.sources._schema.record import Many, Record, Text
+
+
+class Egg(Record):
+    colour: Text
+
+
+class Nest(Record):
+    id: Text
+    eggs: Many[Egg] = []
+
+
+NESTS = Table("nests", Nest, ("id",), MERGE)
+
+
+def nests(**eggs: str) -> Batch:
+    return Batch(NESTS, [Nest(id=name, eggs=[Egg(colour=one)]) for name, one in eggs.items()])
+
+
+def written(package: Package) -> dict[str, list[str]]:
+    root, below = (arrow for _, arrow in package.tables(NESTS))
+    return {"nests": root["id"].to_pylist(), "eggs": below["colour"].to_pylist()}
+
+
+def test_the_last_row_of_a_key_that_waits() -> None:
+    package = Package()
+    package.add(nests(robin="blue", wren="white"))
+    package.add(nests(robin="red"))
+    assert written(package) == {"nests": ["robin", "wren"], "eggs": ["red", "white"]}
+
+
+def test_a_key_that_was_written_before_is_left_out() -> None:
+    """A second row would leave both, as both have the same `_dlt_id`; so would its children."""
+    package = Package()
+    package.add(nests(robin="blue"))
+    assert written(package) == {"nests": ["robin"], "eggs": ["blue"]}
+    package.add(nests(robin="red", owl="grey"))
+    assert written(package) == {"nests": ["owl"], "eggs": ["grey"]}
+    assert written(package) == {"nests": [], "eggs": []}
