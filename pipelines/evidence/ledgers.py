@@ -166,9 +166,14 @@ class LedgerGaps:
             why = f"{f'{kind} {key}: ' if key else ''}{reason} ({attempts:,} attempts)"
             if kind != "parent":
                 fill = self._commands.retry(stream, kind, parent, reason)
-                yield self._gap("dead letter", why, fill, parent or "", stream=stream)
+                yield self._gap("dead letter", why, fill, parent or self._named(stream, key), stream=stream)
             elif key not in failing:
                 yield self._gap("failing", why, self._commands.sync(key), key, stream=stream)
+
+    def _named(self, stream: str, key: str) -> str:
+        """Returns the parent that a dead letter of the listing of parents speaks of; empty for any other stream."""
+        parents = self._stream.parents
+        return key if parents and stream == parents.table.name else ""
 
     def stale(self, max_age: timedelta | None = None) -> Iterator[Gap]:
         """Yields one gap for the parents not checked within the vendor's retention, or within `max_age`."""

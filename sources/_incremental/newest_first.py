@@ -105,9 +105,9 @@ class _Reading(Generic[R]):
         """Updates the walk, and decides what to read next."""
         walk, end, cursor, met = self._walk, self._end, self._walk.after, self._walk.met
         reached_floor = walk.take(page, self._now)
-        end.see(page.every_id, page.total)
+        end.see(page.every_id, page.total, nameless=page.nameless)
         walk.met, walk.total = end.met, end.total
-        repeated, count = cursor in self._asked_twice, len(page.every_id)
+        repeated, count = cursor in self._asked_twice, page.count
         if not reached_floor and page.after is not None and not end.endless:
             self._first, self._longest = self._first and not count, max(self._longest, count)
             if not count and not repeated:
@@ -133,7 +133,7 @@ class _Reading(Generic[R]):
 
     def _doubt(self, page: Page[R], repeated: bool) -> str | None:
         """Returns why the listing may go on below this page, although the page says that it is the last one."""
-        count, end = len(page.every_id), self._end
+        count, end = page.count, self._end
         why = end.why_not(fell=repeated)
         if why or end.total is not None:
             return why

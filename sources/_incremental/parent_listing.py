@@ -89,12 +89,13 @@ class ParentListing:
     def _read(self) -> Iterator[ListingPage]:
         """Yields each page, then the end. A listing that is not proven is a failure and a dead letter."""
         end, why = ListingEnd(), None
-        for _ in range(READINGS):
+        for reading in range(READINGS):
             for page in self._parents.pages(self._client):
                 yield self._page(page, end)
-                if end.endless or end.broken:
+                # The last reading goes on, so that what comes is loaded, proven or not.
+                if end.endless or (end.wasted and reading + 1 < READINGS):
                     break
-            why = end.broken or end.why_not()
+            why = end.why_again()
             if why is None:
                 break
             end = end.again()
@@ -110,7 +111,9 @@ class ParentListing:
         session, parents, letters = self._session, self._parents, self._letters
         session.counters.pages += 1
         listed = parse(parents.table.model, page.records, refuse=session.refuse)
-        end.see([*map(parents.id, listed.records), *(bad.key or bad.raw for bad in listed.unreadable)], page.total)
+        ids = [*map(parents.id, listed.records), *(bad.key for bad in listed.unreadable if bad.key)]
+        nameless = [bad.raw for bad in listed.unreadable if not bad.key]
+        end.see(ids, page.total, nameless=nameless)
         own = filter_shard(listed, session.shard, parents.id)
         invalid = [parent for bad in own.unreadable if bad.key and (parent := named_parent(parents, bad.key))]
         resolved = letters.resolve("record", [parents.id(parent) for parent in own.records])
@@ -167,14 +170,14 @@ def proven_pages(
     if no reading proved to be complete.
     """
     end, why = ListingEnd(), None
-    for _ in range(PAGES_READINGS):
-        pages = _noted(read(), typed, end)
+    for reading in range(PAGES_READINGS):
+        pages = _noted(read(), typed, end, to_the_end=reading + 1 == PAGES_READINGS)
         try:
             if floor is None:
                 yield from pages
             elif (yield from until_older(pages, floor)):
                 return
-            why = end.broken or end.why_not(counted(end))
+            why = end.why_again(counted(end))
         except NotFound as error:
             # The first request tells whether the parent is there; a later page that is not found tells of paging.
             if end.began:
@@ -188,15 +191,17 @@ def proven_pages(
     raise Incomplete(method="GET", path=path, detail=detail)
 
 
-def _noted(pages: Iterable[Q], typed: Callable[[Q], Page[Record]], end: ListingEnd) -> Iterator[Page[Record]]:
-    """Yields the pages up to one that shows that others were missed."""
+def _noted(
+    pages: Iterable[Q], typed: Callable[[Q], Page[Record]], end: ListingEnd, *, to_the_end: bool
+) -> Iterator[Page[Record]]:
+    """Yields the pages up to one that shows that others were missed, or `to_the_end`: what comes is loaded."""
     hollow = False
     for raw in pages:
         page = typed(raw)
         overlaps = getattr(raw, "overlaps", False)
-        end.see(page.every_id, page.total, overlaps=overlaps, seam=page.may_be_last)
+        end.see(page.every_id, page.total, nameless=page.nameless, overlaps=overlaps, seam=page.may_be_last)
         # What an empty page should have held may be new, so the times of later pages end nothing; the total does.
         yield replace(page, shifted=hollow or end.broken is not None)
-        hollow = hollow or not page.every_id
-        if end.broken or end.endless:
+        hollow = hollow or not page.count
+        if end.endless or (end.wasted and not to_the_end):
             return

@@ -46,13 +46,23 @@ class Page(Generic[R]):
 
     @property
     def every_id(self) -> list[str]:
-        """Returns the ids of all records; one that cannot be read counts by its text."""
-        return [*(str(getattr(r, self.id)) for r in self.records), *(bad.key or bad.raw for bad in self.unreadable)]
+        """Returns the ids of all records that have one."""
+        return [*(str(getattr(r, self.id)) for r in self.records), *(bad.key for bad in self.unreadable if bad.key)]
+
+    @property
+    def nameless(self) -> list[str]:
+        """Returns the texts of the records without a readable id."""
+        return [bad.raw for bad in self.unreadable if not bad.key]
 
     @property
     def may_be_last(self) -> list[str]:
-        """Returns those of `every_id` of which one is the page's last; where unreadable ones stood is not known."""
-        return self.every_id[max(0, len(self.records) - 1) :]
+        """Returns ids and texts of which one is the page's last record; where unreadable ones stood is not known."""
+        return [*self.every_id[max(0, len(self.records) - 1) :], *self.nameless]
+
+    @property
+    def count(self) -> int:
+        """Returns how many records came."""
+        return len(self.records) + len(self.unreadable)
 
     def ids(self, until: datetime) -> list[str]:
         """Returns the ids of the records, without those created after `until`; ids of unreadable records last."""

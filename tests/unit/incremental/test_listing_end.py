@@ -66,6 +66,49 @@ def test_a_seam() -> None:
         assert bool(end.broken) is broken, second
 
 
+def test_records_without_a_readable_id_count_each() -> None:
+    """Two of one text are two, on a page and on different pages; those on overlapping pages are the same."""
+    for pages, proven in (((["x", "x"], []), True), ((["x"], ["x"]), True), ((["x"], []), False)):
+        end = ListingEnd()
+        for ids, nameless in zip(("ab", "c"), pages, strict=True):
+            end.see(list(ids), 5, nameless=nameless)
+        assert (end.why_not() is None) is proven, pages
+    end = ListingEnd()
+    end.see(["a"], 3, nameless=["x"])
+    end.see([], 3, nameless=["x", "x"], overlaps=True)
+    assert (end.broken, end.why_again()) == (None, None)
+
+
+def test_pages_of_another_length_than_was_asked() -> None:
+    """Their seams never match: two readings that met the same, all of it, are proof; one alone is none."""
+
+    def reading(end: ListingEnd, second: str) -> ListingEnd:
+        end.see(list("abc"), 5)
+        end.see(list(second), 5, overlaps=True)
+        return end
+
+    first = reading(ListingEnd(), "de")
+    assert first.why_again() == first.broken is not None
+    assert reading(first.again(), "de").why_again() is None
+    assert reading(first.again(), "dx").why_again() is not None  # it moves
+    short = reading(reading(ListingEnd(), "d").again(), "d")
+    assert short.why_again() == "4 of 5 records came before its end"
+
+
+def test_what_comes_is_read_though_its_end_is_never_proven() -> None:
+    """Of a listing whose total falls on its second page, each time: the last reading goes on to its end."""
+    found: set[str] = set()
+    pages = [Page([_Row("a")], total=3), Page([_Row("b")], total=2), Page([_Row("c")], total=2)]
+
+    def typed(page: Page[_Row]) -> Page[_Row]:
+        found.update(page.every_id)
+        return page
+
+    with pytest.raises(Incomplete):
+        list(proven_pages("rows", lambda: pages, typed))
+    assert found == {"a", "b", "c"}
+
+
 def test_another_reading_adds_up_while_the_total_stays() -> None:
     """Pages of an unstable order; not when the total is another one, or records moved."""
     first = seen(("abc", 5), ("ab", 5))
