@@ -39,11 +39,11 @@ MUTANTS = (
     ),
     mutant(
         "an id that comes twice counts twice", "sources/_incremental/listing_end.py",
-        "len({*self._ids, *(self._earlier if same else ())})", "len(self._ids)", ENDS,
+        "len({*self._ids, *(self._earlier if joined else ())})", "len(self._ids)", ENDS,
     ),
     mutant(
         "the seam of two pages is not compared", "sources/_incremental/listing_end.py",
-        "self._last_id not in found", "False", ENDS,
+        "self._seam.isdisjoint([*found, *texts])", "False", ENDS,
     ),
     mutant(
         "a total that falls is nothing", "sources/_incremental/listing_end.py",
@@ -51,7 +51,24 @@ MUTANTS = (
     ),
     mutant(
         "a reading that was broken counts in the next one", "sources/_incremental/listing_end.py",
-        "if not self.broken and self.total is not None and", "if self.total is not None and", ENDS,
+        "if (not self.broken or self._moved) and self.total", "if self.total", ENDS,
+    ),
+    mutant(
+        "what moved counts in the next reading", "sources/_incremental/listing_end.py",
+        "self._same_total and not self._moved_before", "self._same_total", ENDS,
+    ),
+    mutant(
+        "two readings that were torn alike are not compared", "sources/_incremental/listing_end.py",
+        "both and self._same_total and set(self._ids) == set(self._earlier)", "both", ENDS,
+    ),
+    mutant(
+        "records without an id count once a text", "sources/_incremental/listing_end.py",
+        "(texts - self._previous_nameless if overlaps else texts).total()",
+        "len(set(texts) - set(self._previous_nameless))", ENDS,
+    ),
+    mutant(
+        "a last reading stops where records vanished", "sources/_incremental/parent_listing.py",
+        "to_the_end=reading + 1 == PAGES_READINGS", "to_the_end=False", ENDS,
     ),
     mutant(
         "the page that ends early is not asked for again", "sources/_incremental/newest_first.py",

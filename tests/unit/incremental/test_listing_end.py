@@ -91,6 +91,9 @@ def test_pages_of_another_length_than_was_asked() -> None:
     assert first.why_again() == first.broken is not None
     assert reading(first.again(), "de").why_again() is None
     assert reading(first.again(), "dx").why_again() is not None  # it moves
+    whole = first.again()  # what moved may be gone, so the first reading adds nothing to another one
+    whole.see(list("abc"), 5)
+    assert whole.why_again() == "3 of 5 records came before its end"
     short = reading(reading(ListingEnd(), "d").again(), "d")
     assert short.why_again() == "4 of 5 records came before its end"
 
@@ -112,6 +115,9 @@ def test_what_comes_is_read_though_its_end_is_never_proven() -> None:
 def test_another_reading_adds_up_while_the_total_stays() -> None:
     """Pages of an unstable order; not when the total is another one, or records moved."""
     first = seen(("abc", 5), ("ab", 5))
+    vanished = seen(("abc", 5), ("d", 4), ("e", 5)).again()
+    vanished.see(["a"], 5)
+    assert vanished.why_again() is not None
     for later, proven in (((("de", 5),)), True), (((("de", 4), ("de", 4))), False):
         end = first.again()
         for ids, total in later:
