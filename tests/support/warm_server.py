@@ -7,6 +7,7 @@ back come the child's number, then its wait status. When the connection ends ear
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import gc
 import json
 import os
@@ -123,6 +124,7 @@ def _child(order: dict[str, Any], streams: list[int]) -> None:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(3, 1024)
+        faulthandler.enable()  # a crash in native code says where on the child's stderr
         os.chdir(order["folder"])
         os.environ.clear()
         os.environ.update(order["environment"])
