@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gapless.pipelines.cli import probe
+from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explain
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
@@ -124,7 +125,7 @@ def _destination(destination: str) -> Iterator[Check]:
     try:
         with target.lock() as folder:
             fresh = target.file is not None and not target.file.exists()
-            with target.opened(), target.backend.guarded(target.shard):
+            with target.opened(), target.backend.guarded(Part()):
                 missing = [] if target.appends else list(probe.damaged(target))
                 whole = [name for name in probe.synced_datasets(target) if name not in dict(missing)]
                 changed = list(probe.changed_policies(target, whole))

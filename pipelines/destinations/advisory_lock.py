@@ -1,6 +1,7 @@
 """Locks a Postgres database for every machine: advisory locks, held by a connection that only waits.
 
-A whole sync has the database for itself. Shards of one split share it, one sync per shard number.
+A sync has its sources for itself, beside syncs of other sources; shards of one split share theirs, one sync per
+shard number. What concerns all sources (a copy, `gapless views`) has the database for itself.
 
 The server frees the lock when the connection ends, so a killed sync leaves nothing behind. It does not work through
 a pooler that lends one server connection to many clients in turn (PgBouncer's transaction mode).
@@ -14,21 +15,20 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.errors import GaplessError, Locked
-from gapless.sources._ledger.shard import MOST, Shard
+from gapless.sources._ledger.shard import MOST
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
-"""The lock of a whole sync. Each database has its own locks, so this number is the same everywhere."""
+"""The lock of all sources. Each database has its own locks, so this number is the same everywhere."""
 NO_LIMIT = "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'"
 """Switches the time limit for idle connections off, in the versions of Postgres that have one."""
 HELD = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
 TABLES = int.from_bytes(blake2b(b"gapless tables", digest_size=8).digest(), signed=True)
 """The lock of the shard that makes tables or views."""
-SHARDS = int.from_bytes(blake2b(b"gapless shards", digest_size=4).digest(), signed=True)
-"""The first of the two numbers of a shard's lock; locks of two numbers never meet those of one."""
 OTHER_SPLITS = f"""
     select count(*) from pg_locks
     where locktype = 'advisory' and objsubid = 2 and classid::bigint = %s and objid::bigint / {MOST} <> %s
@@ -38,7 +38,7 @@ OTHER_SPLITS = f"""
 
 @contextmanager
 def locked(
-    credentials: str, name: str, options: str | None = None, shard: Shard | None = None
+    credentials: str, name: str, options: str | None = None, part: Part | None = None
 ) -> Iterator[Callable[[], None]]:
     """Holds the lock; yields a function that raises GaplessError when the lock is lost.
 
@@ -57,10 +57,10 @@ def locked(
     with closing(connection):
         # Else it would be idle in a transaction, which a server may end (idle_in_transaction_session_timeout).
         connection.autocommit = True
-        if not _taken(connection, shard or Shard()):
+        if taken := _taken_by_others(connection, part or Part()):
             raise Locked(
-                f"another sync is writing to this database of {name}, maybe from another machine; nothing was asked."
-                " Try again when it has ended."
+                f"another sync is writing {taken} this database of {name}, maybe from another machine; nothing was"
+                " asked. Try again when it has ended."
             )
         yield partial(_check, connection, name, _held(connection))
 
@@ -99,9 +99,12 @@ def _held(connection: Connection) -> int:
         return int(cursor.fetchone()[0])
 
 
-def _taken(connection: Connection, shard: Shard) -> bool:
-    """Returns whether the lock is ours. Two splits that begin at once may both be refused, but never both be let in:
-    each looks for others after it has taken its own."""
+def _taken_by_others(connection: Connection, part: Part) -> str | None:
+    """Takes the locks of `part`; returns what somebody else has, None if all are ours.
+
+    Two splits that begin at once may both be refused, but never both be let in: each looks for others after it has
+    taken its own.
+    """
     with connection.cursor() as cursor:
 
         def answer(query: str, *values: int) -> int:
@@ -110,10 +113,25 @@ def _taken(connection: Connection, shard: Shard) -> bool:
 
         # The connection is idle for the whole sync; a server with a limit would end it, and the lock with it.
         cursor.execute(NO_LIMIT)
-        if shard.whole:
-            return bool(answer("select pg_try_advisory_lock(%s)::int", LOCK))
-        return (
-            bool(answer("select pg_try_advisory_lock_shared(%s)::int", LOCK))
-            and bool(answer("select pg_try_advisory_lock(%s, %s)::int", SHARDS, shard.of * MOST + shard.number - 1))
-            and not answer(OTHER_SPLITS, SHARDS % 2**32, shard.of)
-        )
+        if not part.sources:
+            return None if answer("select pg_try_advisory_lock(%s)::int", LOCK) else "to"
+        if not answer("select pg_try_advisory_lock_shared(%s)::int", LOCK):
+            return "to"
+        shard = part.shard
+        kind = "" if shard.whole else "_shared"
+        for source in part.sources:
+            if not answer(f"select pg_try_advisory_lock{kind}(%s)::int", _number(source, 8)):
+                return f"{source} to"
+            if shard.whole:
+                continue
+            # The first of the two numbers of a shard's lock; locks of two numbers never meet those of one.
+            shards = _number(source, 4)
+            mine = answer("select pg_try_advisory_lock(%s, %s)::int", shards, shard.of * MOST + shard.number - 1)
+            if not mine or answer(OTHER_SPLITS, shards % 2**32, shard.of):
+                return f"{source} to"
+    return None
+
+
+def _number(source: str, size: int) -> int:
+    """Returns the number of `size` bytes that stands for a source."""
+    return int.from_bytes(blake2b(f"gapless {source}".encode(), digest_size=size).digest(), signed=True)

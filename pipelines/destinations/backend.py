@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from gapless.pipelines.destinations.part import Part
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class Backend:
         """
         return nullcontext()
 
-    def guarded(self, shard: Shard) -> AbstractContextManager[Check]:
-        """Holds a lock that other machines see, too; yields what checks it. Raises Locked, GaplessError."""
+    def guarded(self, part: Part) -> AbstractContextManager[Check]:
+        """Holds locks that other machines see, too; yields what checks them. Raises Locked, GaplessError."""
         return nullcontext(_nothing_to_check)
 
     def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:

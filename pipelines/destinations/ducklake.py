@@ -18,6 +18,7 @@ import duckdb
 from gapless.pipelines.destinations.backend import Backend, Check
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
 from gapless.pipelines.destinations.keepalive import with_keepalive
+from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.destinations.postgres import database_lock
 from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings
@@ -94,13 +95,13 @@ class DuckLake(Backend):
             yield self.session(opened)
 
     @contextmanager
-    def guarded(self, shard: Shard) -> Iterator[Check]:
+    def guarded(self, part: Part) -> Iterator[Check]:
         """Holds the advisory lock of a catalog in Postgres; one in SQLite has its lock beside the file."""
         if self.lock_beside:
-            with super().guarded(shard) as check:
+            with super().guarded(part) as check:
                 yield check
         else:
-            with self._catalog_lock(shard) as check:
+            with self._catalog_lock(part) as check:
                 yield check
 
     def dlt_destination(self, shard: Shard, connection: duckdb.DuckDBPyConnection | None) -> DestinationArgument:
@@ -115,12 +116,12 @@ class DuckLake(Backend):
     def _catalog(self) -> Any:
         return self.config.credentials.catalog
 
-    def _catalog_lock(self, shard: Shard) -> AbstractContextManager[Check]:
+    def _catalog_lock(self, part: Part) -> AbstractContextManager[Check]:
         from gapless.pipelines.destinations._dlt.postgres_client import postgres_credentials
 
         # The catalog may be spelt postgres:// as well (SCANNERS).
         url = self._catalog.to_url().set(drivername="postgresql").render_as_string(hide_password=False)
-        return database_lock(with_keepalive(postgres_credentials(url)), self.name, shard)
+        return database_lock(with_keepalive(postgres_credentials(url)), self.name, part)
 
     def _extensions(self) -> list[Path]:
         names = ["ducklake", SCANNERS[self._catalog.drivername]]

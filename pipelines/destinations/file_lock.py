@@ -1,4 +1,4 @@
-"""Locks a target by a file, so that the second of two syncs ends before it asks a vendor.
+"""Locks a target, or some sources there, by files, so that the second of two syncs ends before it asks a vendor.
 
 The locks of a database server are in advisory_lock.py.
 """
@@ -6,7 +6,7 @@ The locks of a database server are in advisory_lock.py.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,26 +16,28 @@ from gapless.pipelines.errors import GaplessError, Locked
 
 
 @contextmanager
-def locked(own: Path, whole: Path, name: str) -> Iterator[None]:
-    """Holds the lock file `own` alone, and `whole`, if that is another file, together with other shards.
+def locked(own: Sequence[Path], shared: Sequence[Path], name: str) -> Iterator[None]:
+    """Holds the lock files `own` alone, and those in `shared` together with others who share them.
 
-    A whole sync holds `whole` alone. Raises Locked when another sync has one of them, GaplessError when a file cannot
-    be written. `name` is what messages call the database.
+    Raises Locked when somebody else has one of them, GaplessError when a file cannot be written. `name` is what
+    messages call the database.
     """
     with ExitStack() as held:
+        file = None
         try:
-            if own != whole:
-                held.enter_context(_shared(whole))
+            for file in shared:
+                held.enter_context(_shared(file))
             # Without waiting: the next sync reads the same, so a queue of them would be of no use.
-            held.enter_context(FileLock(own).acquire(timeout=0))
+            for file in own:
+                held.enter_context(FileLock(file).acquire(timeout=0))
         except (Timeout, BlockingIOError):
             raise Locked(
-                f"another sync is writing to {name} (lock {own}); nothing was asked. Try again when it has ended."
+                f"another sync is writing to {name} (lock {file}); nothing was asked. Try again when it has ended."
             ) from None
         except OSError as error:
             raise GaplessError(
-                f"cannot write {own}: {error.strerror}. Choose another folder: with DESTINATION__DUCKDB__CREDENTIALS,"
-                " of the demo with --file, of working files with TMPDIR."
+                f"cannot write {file}: {error.strerror}. Choose another folder: with"
+                " DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file, of working files with TMPDIR."
             ) from None
         yield
 

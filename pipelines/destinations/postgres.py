@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations.advisory_lock import locked
 from gapless.pipelines.destinations.backend import Backend, Check, staging
 from gapless.pipelines.destinations.keepalive import with_keepalive
+from gapless.pipelines.destinations.part import Part
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ class PostgresDatabase(Backend):
     file_format = "insert_values"  # dlt loads parquet only by a driver that cannot write jsonb
     updates_rows = True
 
-    def guarded(self, shard: Shard) -> AbstractContextManager[Check]:
-        """Holds the advisory lock: the server frees it when this process is gone."""
-        return database_lock(self._credentials, self.name, shard)
+    def guarded(self, part: Part) -> AbstractContextManager[Check]:
+        """Holds advisory locks: the server frees them when this process is gone."""
+        return database_lock(self._credentials, self.name, part)
 
     def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination with our indexes; a shard has staging tables of its own."""
@@ -45,6 +46,6 @@ class PostgresDatabase(Backend):
         return credentials
 
 
-def database_lock(credentials: Credentials, name: str, shard: Shard) -> AbstractContextManager[Check]:
-    """Holds the advisory lock of the database that dlt's credentials (with keep-alive) lead to."""
-    return locked(credentials.to_native_representation(), name, credentials.get_query()["options"], shard)
+def database_lock(credentials: Credentials, name: str, part: Part) -> AbstractContextManager[Check]:
+    """Holds the advisory locks of a part of the database that dlt's credentials (with keep-alive) lead to."""
+    return locked(credentials.to_native_representation(), name, credentials.get_query()["options"], part)

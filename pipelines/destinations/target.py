@@ -1,15 +1,16 @@
 """Where a sync works: a destination, the part of a split sync, the lock, and working files that nobody misses.
 
-Working files are one folder per destination, readable by its owner alone, emptied under the lock before and after
-each sync: state comes back from the destination, so a crash leaves nothing that the next sync would believe.
+Working files are one folder per destination and part of it, readable by its owner alone, emptied under the lock
+before and after each sync: state comes back from the destination, so a crash leaves nothing that the next sync would
+believe.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.config import apply_dlt_defaults, working_root
 from gapless.pipelines.destinations.backend import Backend, Check, FileFormat
 from gapless.pipelines.destinations.file_lock import locked
+from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
@@ -108,19 +110,23 @@ class Target:
             raise AssertionError("only an open DuckDB file or DuckLake has a connection")
         return self.backend.session(self._open.connection)
 
-    @property
-    def working_folder(self) -> Path:
-        """Returns the folder for dlt's working files, one for each destination and shard."""
-        mark = blake2b(self.identity.encode(), digest_size=8).hexdigest()
-        part = "" if self.shard.whole else f"-{self.shard.number}-of-{self.shard.of}"
-        return working_root() / f"{mark}{part}"
+    def working_folder(self, *sources: str) -> Path:
+        """Returns the folder for dlt's working files, one for each destination and part of it."""
+        return self._file(self._part(sources).mark)
 
     @property
     def lock_file(self) -> Path:
         """Returns the lock's file: beside the database's file, so that everyone who shares that shares the lock."""
         if file := self.backend.lock_beside:
             return file.with_name(file.name + ".lock")
-        return self.working_folder.with_suffix(".lock")
+        return self._file(".lock")
+
+    def _file(self, end: str) -> Path:
+        return working_root() / f"{blake2b(self.identity.encode(), digest_size=8).hexdigest()}{end}"
+
+    def _part(self, sources: Sequence[str]) -> Part:
+        """Returns what a sync of these sources has for itself: everything, where only one writer is let in."""
+        return Part((), self.shard) if self.backend.one_writer else Part(tuple(sorted(sources)), self.shard)
 
     def queried(self) -> AbstractContextManager[DuckDBPyConnection | None]:
         """Yields a DuckDB connection for readers, or None where dlt must be asked. See `Backend.queried`."""
@@ -132,13 +138,15 @@ class Target:
             self._open.check()
 
     @contextmanager
-    def locked(self) -> Iterator[Path]:
+    def locked(self, *sources: str) -> Iterator[Path]:
         """Holds every lock, with the destination open; yields an empty working folder, which is removed at the end.
 
-        Raises Locked when another sync is writing, GaplessError when something cannot be opened or written.
+        The locks are those of `sources`, so that others may load other sources meanwhile; without any, and where only
+        one writer is let in, those of everything. Raises Locked when another sync is writing, GaplessError when
+        something cannot be opened or written.
         """
         # In this order: the lock in a file costs nothing, and an open DuckDB file is in the way of readers.
-        with self.lock() as folder, self.opened(), self.backend.guarded(self.shard) as check:
+        with self.lock(*sources) as folder, self.opened(), self.backend.guarded(self._part(sources)) as check:
             self._open.check = check
             try:
                 yield folder
@@ -146,18 +154,28 @@ class Target:
                 self._open.check = None
 
     @contextmanager
-    def lock(self) -> Iterator[Path]:
-        """Holds the lock in a file; yields the empty working folder. Raises Locked, GaplessError."""
-        # A shard shares the lock of the whole, so that a sync of everything cannot run beside it.
-        whole = replace(self, shard=Shard()).lock_file
+    def lock(self, *sources: str) -> Iterator[Path]:
+        """Holds the locks in files; yields the empty working folder. Raises Locked, GaplessError."""
         working_root().mkdir(mode=0o700, exist_ok=True)
-        with locked(self.lock_file, whole, str(self.file or self.destination)):
+        folder = self.working_folder(*sources)
+        with locked(*self._lock_files(sources), str(self.file or self.destination)):
             try:
-                shutil.rmtree(self.working_folder, ignore_errors=True)
-                self.working_folder.mkdir(mode=0o700)
-                yield self.working_folder
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(mode=0o700)
+                yield folder
             finally:
-                shutil.rmtree(self.working_folder, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _lock_files(self, sources: Sequence[str]) -> tuple[list[Path], list[Path]]:
+        """Returns the files to lock alone, and those to share with others: syncs of other sources, other shards."""
+        part = self._part(sources)
+        if not part.sources:
+            return [self.lock_file], []
+        whole = [self._file(f"-{name}.lock") for name in part.sources]
+        if part.shard.whole:
+            return whole, [self.lock_file]
+        own = [self._file(f"{Part((name,), part.shard).mark}.lock") for name in part.sources]
+        return own, [self.lock_file, *whole]
 
     @contextmanager
     def opened(self) -> Iterator[None]:

@@ -240,7 +240,7 @@ def _pipeline(target: Target, source: Source) -> Iterator[dlt.Pipeline]:
     """Yields a pipeline into the locked target. Raises Locked, and GaplessError for what fails within."""
     import dlt
 
-    with target.locked() as folder:
+    with target.locked(source.name) as folder:
         pipeline = dlt.pipeline(
             source.name,
             pipelines_dir=str(folder),

@@ -36,7 +36,9 @@ def sync(
     names = [name for name in names if SOURCES[name].split_by or target.shard.number == 1]
     for name in names:
         check_settings(SOURCES[name], _shard_of(SOURCES[name], target))
-    with target.locked() as folder:
+    if not names:
+        return
+    with target.locked(*names) as folder:
         for name in names:
             yield _sync_source(SOURCES[name], target, folder, request, watch)
         if target.shard.number == 1:

@@ -157,7 +157,7 @@ class _DltCatalog:
         """Runs statements, together if the engine can."""
         whole = self._sql.capabilities.supports_ddl_transactions
         with self._sql.begin_transaction() if whole else nullcontext():
-            # Two shards that replace a view at once would fail with "tuple concurrently updated".
+            # Two syncs that replace a view at once would fail with "tuple concurrently updated".
             if self.dialect == "postgres":
                 from gapless.pipelines.destinations.advisory_lock import TABLES
 

@@ -78,6 +78,9 @@ class ParentSync:
         known = self.coverage.get(parent)
         if known is None or self.window or parent in self._parents_with_dead_letters:
             return None
+        # It was written while our clock was wrong, so it proves nothing.
+        if known.covered_to and known.covered_to > self.now:
+            return None
         return None if _before(self.to_load.since, known.covered_from) else known
 
     def watermark(self, parent: str, instants: Iterable[datetime | None]) -> datetime | None:

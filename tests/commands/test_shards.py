@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations import advisory_lock
 from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
 from gapless.pipelines.sync.request import SyncRequest
@@ -36,6 +37,7 @@ from tests.support.world import World, some
 SPLIT = [name for name, source in SOURCES.items() if source.split_by]
 SYNC = """
 import sys
+from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.sync.request import SyncRequest
@@ -190,7 +192,7 @@ def fleet_of_sequence(fleet: Callable[..., Fleet]) -> Fleet:
 
 @contextmanager
 def held(url: str, shard: Shard) -> Iterator[None]:
-    with advisory_lock.locked(url, "postgres", shard=shard):
+    with advisory_lock.locked(url, "postgres", part=Part(("omni",), shard)):
         yield
 
 
@@ -213,9 +215,9 @@ def test_who_may_write_beside_whom(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     one, other = (Target(Backend("elsewhere", "x"), Shard.parse(text)) for text in (first, second))
     attempts = [lambda: held(url, Shard.parse(second))] if "3" in second else [
-        lambda: held(url, Shard.parse(second)), other.lock,
+        lambda: held(url, Shard.parse(second)), lambda: other.lock("omni"),
     ]  # fmt: skip
-    with held(url, Shard.parse(first)), one.lock():
+    with held(url, Shard.parse(first)), one.lock("omni"):
         for attempt in attempts:
             try:
                 with attempt():
@@ -229,7 +231,7 @@ def test_who_may_write_beside_whom(
 def test_the_lock_of_a_shard_is_watched(own_server: OwnServer) -> None:
     """As that of a whole sync: when the server has restarted, the next package is not written."""
     url = own_server.database()
-    with advisory_lock.locked(url, "postgres", shard=Shard(1, 2)) as check:
+    with advisory_lock.locked(url, "postgres", part=Part(("omni",), Shard(1, 2))) as check:
         check()
         own_server.restart()
         with pytest.raises(Exception, match="the lock on this database"):

@@ -6,9 +6,11 @@ What the server cannot hold is a dead letter; whoever writes to a database has i
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import httpx2 as httpx
@@ -22,6 +24,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources import SOURCES
 from tests.contract.subject import Row, Subject, subject
+from tests.support import warm
 from tests.support.bad_records import set_
 from tests.support.databases import HUGE, NUL, DuckDB, Postgres
 from tests.support.destinations import killed
@@ -31,6 +34,7 @@ from tests.support.postgres_wire import Wire
 from tests.support.world import CREDENTIALS, World, some
 
 Begin = Callable[[Any], World]
+NAMES = list(SOURCES)
 TYPES = {"VARCHAR": "character varying", "DOUBLE": "double precision", "JSON": "jsonb"}
 UNSTORABLE = [
     set_(NUL, text="a\0b"),
@@ -216,6 +220,35 @@ def test_one_writer_from_whatever_machine(
         here.sync()
     assert (failed.type, here.asked()) == (GaplessError, 0)
     assert "canary-password" not in str(failed.value)
+
+
+def test_each_source_has_its_own_lock(warehouse: Callable[[str], World]) -> None:
+    """A sync of one is in the way of that one, and of what concerns all; others load beside it."""
+    here = warehouse(NAMES[0])
+    with Target.find("postgres").locked(NAMES[1]):
+        assert _command("sync", NAMES[0])[0] == 0
+        asked = here.asked()
+        for command in (["sync", NAMES[1]], ["sync"], ["views"], ["state", "reset", NAMES[1], "--yes"]):
+            code, told = _command(*command)
+            assert (code, here.asked()) == (75, asked), command
+            assert "another sync is writing" in told["error"]
+        assert _command("state", "reset", NAMES[0], "--yes")[0] == 0
+    assert _command("sync", NAMES[0])[0] == 0
+
+
+@pytest.mark.sweep
+def test_all_sources_at_once(warehouse: Callable[[str], World]) -> None:
+    """A process for each, into an empty database, as a scheduler starts them: exact, with all the views."""
+    worlds = [warehouse(name) for name in NAMES]
+    command = [sys.executable, "-m", "gapless.pipelines", "sync", "--destination", "postgres"]
+    runs = [warm.Popen([*command, here.name], stdout=DEVNULL, stderr=PIPE) for here in worlds]
+    ended = [run.communicate(timeout=60)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * len(runs), ended
+    for here in worlds:
+        here.database = worlds[-1].database
+        here.assert_exact()
+    made = worlds[0].sql("select count(distinct source) from activity.timeline")
+    assert made == [(len(NAMES),)]
 
 
 def test_looking_for_it_writes_nothing(

@@ -298,7 +298,7 @@ def test_foreign_files_in_the_working_folder(world: Begin) -> None:
     """Whatever lies there, of a dead sync or of strangers, is not believed and goes."""
     here = world(filled("omni"))
     here.synced()
-    folder = Target.find("duckdb").working_folder
+    folder = Target.find("duckdb").working_folder()
     old = folder / "omni" / "load" / "normalized" / "1.1"
     old.mkdir(parents=True)
     (old / "action_logs.1.parquet").write_bytes(b"none")

@@ -24,7 +24,7 @@ ENDS = "tests/unit/incremental/test_listing_end.py"
 RULES = "tests/contract"
 LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
 PAGE = "msgspec.field(default_factory=Pagination)"
-WIPE = "                shutil.rmtree(self.working_folder, ignore_errors=True)\n"
+WIPE = "                shutil.rmtree(folder, ignore_errors=True)\n"
 
 MUTANTS = (
     # paging and watermarks
@@ -233,7 +233,7 @@ MUTANTS = (
     ),
     mutant(
         "the lock is not taken", "pipelines/destinations/file_lock.py",
-        "held.enter_context(FileLock(own).acquire(timeout=0))", "pass", f"{RULES} -k lock",
+        "held.enter_context(FileLock(file).acquire(timeout=0))", "pass", f"{RULES} -k lock",
     ),
     mutant(
         "rows below nothing stay", "pipelines/sync/history.py",
@@ -295,8 +295,8 @@ MUTANTS = (
         "the working folder is kept", "pipelines/destinations/target.py",
         (
             (
-                f"{WIPE}                self.working_folder.mkdir(mode=0o700)",
-                "                self.working_folder.mkdir(exist_ok=True)",
+                f"{WIPE}                folder.mkdir(mode=0o700)",
+                "                folder.mkdir(exist_ok=True)",
             ),
             (f"            finally:\n{WIPE}", "            finally:\n                pass\n"),
         ),
@@ -314,7 +314,7 @@ MUTANTS = (
     ),
     mutant(
         "two splits at once", "pipelines/destinations/advisory_lock.py",
-        "and not answer(OTHER_SPLITS, SHARDS % 2**32, shard.of)", "and True",
+        "if not mine or answer(OTHER_SPLITS, shards % 2**32, shard.of)", "if not mine",
         "tests/commands/test_shards.py -k beside",
     ),
     mutant(
