@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +24,9 @@ from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record, record_id, record_time
 
-Derive = Callable[[Sequence[Any], datetime], list[Batch]]
+Stored = Callable[[Table, Sequence[str], Iterable[str]], Iterator[tuple[Any, ...]]]
+"""Yields columns of the stored rows whose first one is among the ids. See `ParentSync.stored`."""
+Derive = Callable[[Sequence[Any], datetime, Stored], list[Batch]]
 
 
 @dataclass
@@ -60,7 +62,7 @@ class ParentFeed:
     """The most records of a page; None: all are in one answer."""
     derived: tuple[Table, ...] = ()
     """Further tables, made from the records by `derive`."""
-    derive: Derive = field(default=lambda records, now: [])
+    derive: Derive = field(default=lambda records, now, stored: [])
     keeps: timedelta | None = None
     """How long the vendor keeps records by default, if it deletes them."""
     alone: bool = False
@@ -173,7 +175,7 @@ class ParentFeed:
         covered_to = per.watermark(key, (record_time(record) for record in to_load))
         return [
             Batch(table, to_load),
-            *self.derive(to_load, per.now),
+            *self.derive(to_load, per.now, partial(per.stored, key)),
             per.dead_letters.unreadable(found.unreadable, parent=key),
             per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
             *([] if per.window else [per.dead_letters.resolve_rest(key)]),
@@ -190,7 +192,7 @@ class ParentFeed:
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
             Batch(table, to_load),
-            *self.derive(to_load, per.now),
+            *self.derive(to_load, per.now, partial(per.stored, key)),
             per.dead_letters.unreadable(page.unreadable, parent=key),
             per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
         ]

@@ -91,7 +91,7 @@ class DeadLetter(Record):
 
 
 class StatusChange(Record):
-    """The first time a record had a status."""
+    """A status that a record had come to when it was read."""
 
     parent_columns: ClassVar[frozenset[str]] = frozenset({"record_id"})
 
@@ -100,7 +100,7 @@ class StatusChange(Record):
     status: Text
     """The status, in the vendor's words."""
     seen_at: Instant
-    """When a sync first saw the record in this status."""
+    """When a sync first saw the record in this status, since it was in another one."""
 
 
 class Run(Record):
@@ -139,7 +139,7 @@ class Run(Record):
 COVERAGE = Table("coverage", Coverage, ("stream", "parent"), MERGE)
 DEAD_LETTERS = Table("dead_letters", DeadLetter, ("stream", "kind", "key"), MERGE)
 RUNS = Table("runs", Run, ("run_id",), MERGE)
-STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status"), FIRST_SEEN)
+STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status", "seen_at"), FIRST_SEEN)
 
 
 class Ledger:

@@ -6,10 +6,10 @@ resumes where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from json import dumps, loads
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._ledger.backfill_state import Backfill
@@ -19,10 +19,12 @@ from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT, 
 from gapless.sources._ledger.session import Failure, Session
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window
-from gapless.sources._schema.arrow import Batch, digest
+from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import Parsed
 from gapless.sources._schema.record import Record
 
+MOST_IDS = 1_000
+"""Ids in one question to the destination."""
 P = TypeVar("P")
 R = TypeVar("R", bound=Record)
 
@@ -49,9 +51,26 @@ class ParentSync:
         """Creation times of the records to load, among those that are read."""
         self.dead_letters = DeadLetters(stream, ledger, session)
         self.coverage = ledger.coverage(stream)
+        self._ledger = ledger
         self.backfill = Backfill(window, session.counters) if session.backfill and window else None
         self._stream = stream
         self._parents_with_dead_letters = self.dead_letters.parents()
+
+    def stored(
+        self, parent: str, table: Table, columns: Sequence[str], ids: Iterable[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yields the rows of completed loads whose first column is one of `ids`, records of `parent`.
+
+        Yields none for a parent that was not read before, and none for ids that are no plain words.
+        """
+        if parent not in self.coverage:
+            return
+        plain = [one for one in ids if one.isascii() and one.replace("-", "").replace("_", "").isalnum()]
+        for begin in range(0, len(plain), MOST_IDS):
+            some = plain[begin : begin + MOST_IDS]
+            for *cells, completed in self._ledger.select(table.name, columns, (columns[0], some)):
+                if completed:
+                    yield tuple(cells)
 
     def order(self, parents: Iterable[P], key: Callable[[P], str]) -> list[P]:
         """Returns failed parents first, then new ones, then the others, checked longest ago first."""

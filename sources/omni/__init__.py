@@ -11,17 +11,20 @@ import dlt
 from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
 from gapless.sources._incremental.listing import Parents, PlainPage
-from gapless.sources._incremental.parent_feed import ParentFeed
-from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange
+from gapless.sources._incremental.parent_feed import ParentFeed, Stored
+from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange, instant
 from gapless.sources._ledger.window import parse_ids
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources.omni import api
 from gapless.sources.omni.models import ActionLog, Lead
 
 
-def _status_changes(logs: Sequence[ActionLog], now: datetime) -> list[Batch]:
-    """Returns when each status was first seen, because Omni changes a log without telling when."""
-    changes = [StatusChange(record_id=log.id, status=log.status, seen_at=now) for log in logs if log.status]
+def _status_changes(logs: Sequence[ActionLog], now: datetime, stored: Stored) -> list[Batch]:
+    """Returns the statuses that are not those seen last, because Omni changes a log without telling when."""
+    rows = stored(STATUS_CHANGES, ("record_id", "status", "seen_at"), [log.id for log in logs if log.status])
+    last = {record: status for record, status, _ in sorted(rows, key=lambda row: (row[0], instant(row[2])))}
+    seen = [(log.id, log.status) for log in logs if log.status and last.get(log.id) != log.status]
+    changes = [StatusChange(record_id=key, status=status, seen_at=now) for key, status in seen]
     return [Batch(STATUS_CHANGES, changes)]
 
 

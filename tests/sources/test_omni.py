@@ -60,7 +60,8 @@ def _shrink(fake: OmniFake) -> None:
 
 
 def test_every_status_is_remembered(world: Begin) -> None:
-    """A log that closes leaves one row per status it was seen in, with the time of the first."""
+    """A log that closes leaves one row per status it came to, with the time when it was first seen in it; also one
+    that comes back to an earlier status."""
     fake = filled(leads=2, logs=0)
     lead = fake.truth()["leads"][0]["leadId"]
     fake.add_log(lead, id="open", status="PENDING")
@@ -73,6 +74,10 @@ def test_every_status_is_remembered(world: Begin) -> None:
     seen = here.sql("select record_id, status from status_changes order by seen_at")
     assert seen == [("open", "PENDING"), ("open", "COMPLETED")]
     assert here.sql("select count(distinct seen_at) from status_changes") == [(2,)]
+    fake.change("open", status="PENDING")
+    here.complete()
+    stays = here.sql("select status, left_at is null from activity.status_durations order by position")
+    assert stays == [("PENDING", False), ("COMPLETED", False), ("PENDING", True)]
 
 
 @pytest.mark.sweep

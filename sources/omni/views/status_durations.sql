@@ -1,9 +1,17 @@
--- One row per Omni action log and status it was seen in.
--- Key: record_id, status.
+-- One row per stay of an Omni action log in a status.
+-- Key: record_id, position.
 -- How long it stayed there: from when it was created (the first status), completed (the last one) or first seen in it,
--- until it was seen in the next. Whole seconds; null: it is in it still. A status between two syncs is never seen, and
--- one that comes back counts from its first time.
-with seen as (
+-- until it was seen in the next. Whole seconds; null: it is in it still. A status between two syncs is never seen.
+with changes as (
+    select
+        record_id,
+        status,
+        seen_at,
+        lag(status) over (partition by record_id order by seen_at, status) as status_before
+    from omni.status_changes
+),
+
+seen as (
     select
         log.id as record_id,
         log.lead_id,
@@ -15,7 +23,8 @@ with seen as (
         row_number() over (partition by log.id order by change.seen_at, change.status) as position,
         count(*) over (partition by log.id) as positions
     from omni.action_logs as log
-    join omni.status_changes as change on change.record_id = log.id
+    join changes as change on change.record_id = log.id
+    where change.status_before is null or change.status_before <> change.status
 ),
 
 entered as (
