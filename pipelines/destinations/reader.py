@@ -38,6 +38,10 @@ def _by_table(columns: Rows, tables: Sequence[str]) -> dict[str, set[str]]:
 class Reader(Protocol):
     """Asks one destination."""
 
+    @property
+    def appends(self) -> bool:
+        """Returns whether nothing is replaced there, so that the newest row of a key counts."""
+
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         """Returns the rows of `select`, in which `{0}`, `{1}`, … stand for the tables; None: a table is missing.
 
@@ -75,6 +79,8 @@ def _working_folder() -> Iterator[str]:
 class _EmptyReader:
     """Of a destination that nothing was synced to."""
 
+    appends = False
+
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         return None
 
@@ -84,6 +90,8 @@ class _EmptyReader:
 
 class DuckdbReader:
     """Of a DuckDB file or a DuckLake, by a connection of DuckDB's."""
+
+    appends = False
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
@@ -109,7 +117,7 @@ class PipelineReader:
     """Of the dataset of one pipeline, through dlt; `appends` says that the newest row of a key counts."""
 
     def __init__(self, pipeline: dlt.Pipeline, appends: bool = False) -> None:
-        self._pipeline, self._appends = pipeline, appends
+        self._pipeline, self.appends = pipeline, appends
         self._client: Any = None
 
     @contextmanager
@@ -159,21 +167,21 @@ class PipelineReader:
     def _name(self, client: Any, table: str) -> str:
         from gapless.sources._dlt.append_only import newest
 
-        return newest(client, table) if self._appends else str(client.make_qualified_table_name(table))
+        return newest(client, table) if self.appends else str(client.make_qualified_table_name(table))
 
 
 class _DltReader:
     """Of any other destination, through dlt."""
 
     def __init__(self, target: Target, folder: str) -> None:
-        self._target, self._folder = target, folder
+        self._target, self._folder, self.appends = target, folder, target.appends
 
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         with self._opened(dataset) as reader:
             return reader.rows(dataset, select, *tables)
 
     def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
-        if self._target.appends:  # its tables are folders of files, each with columns of its own
+        if self.appends:  # its tables are folders of files, each with columns of its own
             return {}
         with self._opened(dataset) as reader:
             return reader.columns(dataset, tables)
@@ -189,9 +197,9 @@ class _DltReader:
             dataset_name=dataset,
         )
         try:
-            if self._target.appends and not pipeline.schemas:  # without one dlt finds no table in a folder
+            if self.appends and not pipeline.schemas:  # without one dlt finds no table in a folder
                 pipeline.sync_destination()
-            yield PipelineReader(pipeline, self._target.appends)
+            yield PipelineReader(pipeline, self.appends)
         finally:
             # dlt keeps the pipeline that was made last as the active one, for every later call in this process.
             pipeline.deactivate()

@@ -49,7 +49,7 @@ class TableGaps:
         name, main = self._source.name, self._source.main.name
         proven = read_proofs(self._reader, name, main, "last_checked_at is not null")
         ran = self._reader.rows(name, "select 1 from {0} limit 1", "runs")
-        return bool(proven and ran) and not self._commands.appends
+        return bool(proven and ran) and not self._reader.appends
 
     def _fill(self, table: str, roots: bool) -> str:
         """Returns the command that brings rows of a table back.
@@ -63,7 +63,7 @@ class TableGaps:
 
     def doubled(self) -> Iterator[Gap]:
         """Yields tables in which rows stand more than once."""
-        if self._commands.appends:
+        if self._reader.appends:
             return
         from gapless.sources._extract.resource import shapes
 
