@@ -164,6 +164,7 @@ def _values(db: Any, name: str, table: str, read_json: Callable[[str], Any] | No
     columns = [column[0] for column in db.description]
     kinds = contract(name)[table]
     own = OWN if table == "runs" else {"_dlt_load_id", "last_checked_at", "seen_at", "listed_at"}
+    own |= {"_dlt_id"} if "seen_at" in columns else set()  # a digest of the time, too
     rows = [
         {
             c: _plain(value, read_json if kinds.get(c) == "JSON" or c == "_extra" else None)
