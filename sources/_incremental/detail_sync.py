@@ -15,6 +15,7 @@ from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.detail_parent import DetailParent
 from gapless.sources._incremental.listing import Parents, RawPage
 from gapless.sources._ledger.ledger import Ledger, instant
+from gapless.sources._ledger.left_out import left_out_times
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
@@ -123,6 +124,8 @@ class DetailSync:
         ids, counts = self._feed.parents.id, self._feed.parents.count
         by_parent = _stored_times(self._sync.ledger, self._feed)
         stored = {key: at for own in by_parent.values() for key, at in own.items()}
+        # What a user's step removed is known, too, though it is not there.
+        stored |= left_out_times(self._sync.state)
 
         def parent(record: Record) -> DetailParent:
             count = getattr(record, counts) if counts else None
