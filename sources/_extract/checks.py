@@ -38,10 +38,10 @@ def check(resource: DltResource, table: Table, rows: bool) -> None:
     _check_incremental(resource, table)
     if rows:
         _check_rows(resource, table)
-    elif _kind() == "sqlalchemy":
+    if _kind() == "sqlalchemy":
         raise ValueError(
-            f"{resource.name}: the Arrow form is refused for sqlalchemy, because dlt would write JSON twice encoded;"
-            " build the source with rows=True, or use `gapless sync`"
+            f"{resource.name}: sqlalchemy is refused, because dlt would write JSON twice encoded; use `gapless sync`,"
+            " or another destination such as duckdb or postgres"
         )
 
 
@@ -91,6 +91,8 @@ def _check_hints(resource: DltResource, table: Table) -> None:
     given = hints.get("primary_key") or ()
     if given and {*([given] if isinstance(given, str) else given)} != {*table.key}:
         raise _wrong_key(resource, table)
+    if hints.get("file_format") == "csv":
+        raise ValueError(f"{name}: csv is refused, because it cannot tell an empty text from null; leave it out")
     kind = _kind()
     if hints.get("file_format") == "jsonl" and kind in DUCKDB:
         raise ValueError(
@@ -162,11 +164,6 @@ def _check_rows(resource: DltResource, table: Table) -> None:
         raise ValueError(
             f"{resource.name}: the naming convention {naming.name()!r} is refused with rows=True, because dlt would"
             " name tables and columns below others differently from those declared; leave rows out"
-        )
-    if hints_of(resource).get("file_format") == "parquet" and _kind() == "sqlalchemy":
-        raise ValueError(
-            f"{resource.name}: parquet is refused with rows=True for sqlalchemy, because dlt would write JSON twice"
-            " encoded; leave the format out, or leave rows out"
         )
     capabilities = pipeline.destination and pipeline.destination.capabilities()
     if capabilities and appends(capabilities):

@@ -166,7 +166,9 @@ class Extractions:
         name_root_resources()
         accept_json_as_text()
         # A command of ours says it itself. DuckDB cannot load a table without rows from JSON lines.
-        file_format = "parquet" if self.own and kind.rpartition(".")[2] in DUCKDB else None
+        word = kind.rpartition(".")[2]
+        formats = {**dict.fromkeys(DUCKDB, "parquet"), "postgres": "insert_values"}  # CSV takes '' for null
+        file_format = formats.get(word) if self.own else None
         return Extraction(
             load_id,
             session,

@@ -16,14 +16,14 @@ from tests.support.databases import DATABASES, Database
 from tests.support.oracle import mismatches
 
 pytestmark = [pytest.mark.sweep, pytest.mark.filterwarnings("ignore:Coercing Subquery")]  # dlt's own SQL, for SQLite
-FORMATS = {"postgres": ["insert_values", "csv"], "sqlalchemy": ["typed-jsonl", "parquet"]}
+FORMATS = {"postgres": ["insert_values"]}
 
 
 def cases() -> Iterator[Any]:
-    """Each source on each destination, in one form; for SQLite the Arrow form is refused."""
+    """Each source on each destination, in one form."""
     for destination in FORMATS:
         for turn, name in enumerate(NAMES):
-            rows = bool(turn % 2) or destination == "sqlalchemy"
+            rows = bool(turn % 2)
             here = DATABASES[destination].at_hand()
             marks = pytest.mark.skipif(not here, reason="its driver is not installed")
             form = "rows" if rows else "arrow"
@@ -48,10 +48,6 @@ def test_another_destination(user: User, other: str, form: bool) -> None:
     user.fake.change(newest[user.subject.id], **{user.subject.text: "edited"})
     user.subject.add_one(user.fake, at=user.fake.now - timedelta(minutes=50))
     for word in FORMATS[other]:
-        if form and word == "parquet":
-            with pytest.raises(PipelineStepFailed, match="JSON twice"):
-                run(loader_file_format=word)
-            continue
         run(loader_file_format=word)
         assert differences(user, database) == []
     run(write_disposition="replace")
@@ -59,12 +55,13 @@ def test_another_destination(user: User, other: str, form: bool) -> None:
     assert differences(user, database) == []
 
 
-def test_arrow_tables_for_sqlite(user: User) -> None:
-    """They are refused before a request, as dlt would encode JSON twice."""
+@pytest.mark.parametrize("form", [False, True])
+def test_sqlite(user: User, form: bool) -> None:
+    """It is refused before a request, as dlt would encode JSON twice."""
     user.world.set(**DATABASES["sqlalchemy"](user.world.folder).settings)
     user.fake.requests.clear()
-    with pytest.raises(PipelineStepFailed, match="build the source with rows=True"):
-        user.pipeline(destination="sqlalchemy").run(user.source())
+    with pytest.raises(PipelineStepFailed, match="sqlalchemy is refused"):
+        user.pipeline(destination="sqlalchemy").run(user.source(rows=form))
     assert user.fake.requests == []
 
 
