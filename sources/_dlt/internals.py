@@ -16,6 +16,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.exceptions import ResourceNameNotAvailable
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.extract.incremental.context import get_interval_context
 from dlt.extract.items import DataItemWithMeta
 from dlt.extract.items_transform import ItemTransform, LimitItem, YieldMapItem
 from dlt.extract.pipe import ForkPipe
@@ -30,8 +31,11 @@ __all__ = [
     "YieldMapItem",
     "accept_json_as_text",
     "column_names",
+    "forget_references",
+    "hints_of",
     "incremental_of",
     "is_loaded",
+    "joins_scheduler",
     "load_package",
     "name_root_resources",
 ]
@@ -87,6 +91,14 @@ def load_package() -> Any:
         return None
 
 
+def hints_of(resource: Any) -> dict[str, Any]:
+    """Returns the hints that are set on a resource, by name.
+
+    Why: of keys and nested hints dlt shows only what it makes of them, and that fails late. Replaced by: a property.
+    """
+    return dict(resource._hints or {})
+
+
 def is_loaded(pipe: Any, step: type) -> bool:
     """Returns whether dlt is about to write what a pipe yields that has a step of this class; False in a preview.
 
@@ -105,6 +117,14 @@ def is_loaded(pipe: Any, step: type) -> bool:
     return found is not None and any(isinstance(one, step) for one in found._pipe.steps)
 
 
+def forget_references(resource: Any, table: str) -> None:
+    """Removes the references that a variant of a resource's hints took over: they speak of the resource's own table.
+
+    Why: `apply_hints` can only add to them. Replaced by: variants that begin without hints.
+    """
+    resource._hints_variants[table].pop("references", None)
+
+
 def incremental_of(step: Any) -> Any:
     """Returns dlt's incremental that is a step of a pipe, or in one; None for another step.
 
@@ -112,6 +132,17 @@ def incremental_of(step: Any) -> Any:
     """
     found = getattr(step, "incremental", step)
     return found if isinstance(found, dlt.sources.incremental) else None
+
+
+def joins_scheduler(step: Any = None) -> bool:
+    """Returns whether an outer scheduler's interval bounds a resource: by its incremental, else the configuration.
+
+    Why: dlt asks only its incremental, and a source of ours need not have one. Replaced by: a documented way to ask
+    for the configuration.
+    """
+    incremental, context = incremental_of(step), get_interval_context()
+    own = incremental and incremental.allow_external_schedulers
+    return bool(context and context.allow_external_schedulers) if own is None else bool(own)
 
 
 def name_root_resources() -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import dlt
 
 from gapless.sources._dlt.append_only import appends
-from gapless.sources._dlt.internals import accept_json_as_text, load_package, name_root_resources
+from gapless.sources._dlt.internals import accept_json_as_text, joins_scheduler, load_package, name_root_resources
 from gapless.sources._dlt.types import State
+from gapless.sources._extract.checks import DUCKDB, check_dataset, disposition_of
 from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._incremental.context import SyncContext
@@ -72,6 +73,10 @@ class Extraction:
     """What the resources read together; made by the first of them."""
     readers: int = 0
     """Resources that are being read."""
+    file_format: str | None = None
+    """The format of the files that are loaded, of all tables; None: dlt chooses it, or the user."""
+    encodes_json: bool = False
+    """Whether the destination encodes JSON itself, so that a text would be encoded twice."""
     own_session: bool = True
     """Whether nobody else looks at the session."""
 
@@ -114,6 +119,8 @@ class Extractions:
         self.source, self.main, self._tables, self._given = source, main, tables, session
         self._account, self._policy = account, policy
         self._current: Extraction | None = None
+        self.own = session is None
+        """Whether no command of ours runs this, so that a user may have set anything."""
 
     def begin(self, loaded: bool = True) -> Extraction:
         """Returns the extraction that is going on. Raises ValueError for what cannot be loaded rightly.
@@ -121,7 +128,7 @@ class Extractions:
         Without `loaded` it is a preview: nothing is kept of what is read.
         """
         if not loaded:
-            return Extraction(None, Session(), EmptyLedger())
+            return Extraction(None, own_session(), EmptyLedger())
         package = load_package()
         load_id, current = package["load_id"], self._current
         if current is None or current.load_id != load_id:
@@ -134,7 +141,7 @@ class Extractions:
         return current
 
     def _begun(self, load_id: str, package: Any) -> Extraction:
-        pipeline, session = dlt.current.pipeline(), self._given or Session()
+        pipeline, session = dlt.current.pipeline(), self._given or own_session()
         if pipeline.destination is None:
             raise ValueError(f"{self.source}: the pipeline has no destination; dlt.pipeline(destination=…) names it")
         kind = pipeline.destination.destination_type
@@ -144,6 +151,8 @@ class Extractions:
                 f"{self.source}: {kind} can neither merge rows (delete-insert) nor be read as files, so a record that"
                 " is read again would be there twice; choose a destination that can, such as duckdb or postgres"
             )
+        if self.own:
+            check_dataset(pipeline)
         session.refuse = storage_check(kind)
         prefix, replaces = self._prefix(pipeline), _is_replaced(self.main)
         states = (package["state"].get(key, ()) for key in ("dropped_tables", "truncated_tables"))
@@ -162,16 +171,30 @@ class Extractions:
             marks += [self._policy] if self._policy not in marks else []
         name_root_resources()
         accept_json_as_text()
+        # A command of ours says it itself. DuckDB cannot load a table without rows from JSON lines.
+        word = kind.rpartition(".")[2]
+        formats = {**dict.fromkeys(DUCKDB, "parquet"), "postgres": "insert_values"}  # CSV takes '' for null
+        file_format = formats.get(word) if self.own else None
         return Extraction(
-            load_id, session, ledger, prefix, strategy, replaces, fresh, own_session=self._given is None
+            load_id,
+            session,
+            ledger,
+            prefix,
+            strategy,
+            replaces,
+            fresh,
+            file_format=file_format,
+            encodes_json=self.own and kind.endswith(".sqlalchemy"),
+            own_session=self.own,
         )
 
     def declare(self, extraction: Extraction, main: Table, resource: str, derived: Sequence[Table] = ()) -> None:
         """Adds the tables of a resource to the schema, and the ledger's, which are the records' resource's."""
         schema = dlt.current.source_schema()
-        declare(schema, main, resource, self.source)
+        how: dict[str, Any] = {"disposition": extraction.strategy.word, "file_format": extraction.file_format}
+        declare(schema, main, resource, self.source, **how)
         for table in (*derived, *LEDGER):
-            declare(schema, extraction.table(table), self.main, self.source)
+            declare(schema, extraction.table(table), self.main, self.source, **how)
 
     def _prefix(self, pipeline: dlt.Pipeline) -> str:
         """Returns what begins the names of the tables: nothing, unless another source has tables of these names.
@@ -193,22 +216,11 @@ class Extractions:
         return prefix if others & plain and not own & plain else ""
 
 
+def own_session() -> Session:
+    """Returns the session of a run that no command of ours began: there a scheduler counts only if dlt is told so."""
+    return Session(obeys_scheduler=joins_scheduler())
+
+
 def _is_replaced(resource: str) -> bool:
     found = dlt.current.source().resources.selected.get(resource)
     return found is not None and disposition_of(found) == "replace"
-
-
-def disposition_of(resource: Any) -> str:
-    """Returns the word for how a resource is written. Raises ValueError for one that would not be right."""
-    given = resource.write_disposition
-    word = str(given["disposition"] if isinstance(given, dict) else given)
-    refused = "scd2" if isinstance(given, dict) and given.get("strategy") == "scd2" else word
-    if refused in ("append", "skip", "scd2"):
-        remedy = "leave write_disposition out: merge is the default"
-        why = {
-            "append": "a record that is read again, as in the look-back, would be there twice",
-            "skip": "dlt would extract the rows and then fail to load them",
-            "scd2": "it retires all rows that a load does not bring, and a load brings only what is new",
-        }[refused]
-        raise ValueError(f"{resource.name}: write_disposition={refused!r} is refused, because {why}; {remedy}")
-    return word

@@ -8,6 +8,7 @@ from typing import Any
 import dlt
 from dlt.sources import DltResource
 
+from gapless.sources._dlt.internals import forget_references
 from gapless.sources._dlt.tables import LIST_INDEX, LOAD_ID, LOADS, PARENT_ID, ROOT_ID, ROW_ID
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.columns import TableSchema
@@ -55,16 +56,26 @@ def columns(shape: TableSchema, primary_key: Iterable[str] = ()) -> Columns:
     return found
 
 
-def declare(schema: dlt.Schema, table: Table, resource: str, source: str) -> None:
+def declare(
+    schema: dlt.Schema,
+    table: Table,
+    resource: str,
+    source: str,
+    *,
+    disposition: str = "merge",
+    file_format: str | None = None,
+) -> None:
     """Adds a root table and the tables below it to a schema, as they will be loaded."""
     for shape in table.schema.tree():
         declared: dict[str, Any] = {"name": shape.name, "columns": columns(shape, () if shape.parent else table.key)}
         if shape.description:
             declared["description"] = shape.description
+        if file_format:
+            declared["file_format"] = file_format
         if shape.parent:
             declared["parent"] = shape.parent
         else:
-            declared |= {"resource": resource, "write_disposition": "merge", SOURCE_HINT: source}
+            declared |= {"resource": resource, "write_disposition": disposition, SOURCE_HINT: source}
         schema.update_table(declared)  # type: ignore[arg-type]  # dlt's TypedDict has no keys that begin with x-
 
 
@@ -75,12 +86,18 @@ def name_variant(resource: DltResource, shape: TableSchema, table: Table, dispos
     begin as a copy of the resource's, so they are emptied first.
     """
     root = shape.parent is None
-    emptied: dict[str, Any] = {"columns": (), "primary_key": table.key if root else (), "nested_hints": {}}
+    emptied: dict[str, Any] = {
+        "columns": (),
+        "primary_key": table.key if root else (),
+        "additional_table_hints": {},
+        "file_format": "",
+    }
     if shape.parent:
         emptied["parent_table_name"] = shape.parent
-    else:
+    if root or disposition == "append":
         emptied["write_disposition"] = disposition
     resource.apply_hints(table_name=shape.name, create_table_variant=True, **emptied)
+    forget_references(resource, shape.name)
     every = columns(shape, table.key if root else ())
     told = {name: hint for name, hint in every.items() if hint["data_type"] == "json" or name in DLT_COLUMNS}
     resource.apply_hints(table_name=shape.name, columns=told, create_table_variant=True)

@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 from weakref import ReferenceType, ref
 
 from gapless.sources._dlt.internals import DataItemWithMeta
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import LEDGER, Extraction
+from gapless.sources._ledger.left_out import Key
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table
 from gapless.sources._schema.columns import Column
+from gapless.sources._schema.record import record_id, record_time
+
+PATIENCE = 600.0
+"""Seconds that a step may take for one page after all were read."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Entry:
     state: State | None
     parents: Counter[str] = field(default_factory=Counter)
     """How many records of each parent it has; counted only if a user's step may remove some."""
+    keys: list[Key] = field(default_factory=list)
+    """The records themselves, of a stream that reads each by a request of its own."""
 
 
 @dataclass
@@ -62,6 +69,8 @@ class Journal:
     """The records' resource, to which the ledger belongs."""
     column: str = ""
     """The column with the id of a record's parent; empty: there are no parents."""
+    by_id: bool = False
+    """Whether each record is read by a request of its own."""
     entries: list[Entry | None] = field(default_factory=list)
     """None: it was taken over."""
 
@@ -75,7 +84,11 @@ class Journal:
         column = self.parent_column
         if entry := self.entries[number]:
             parents = map(str, column.cells(page.records)) if column else [""] * len(page.records)
-            entry.parents = Counter(parents)
+            found = list(parents)
+            entry.parents = Counter(found)
+            if self.by_id:
+                each: Iterable[tuple[str, Any]] = zip(found, page.records, strict=True)
+                entry.keys = [(parent, record_id(record), record_time(record)) for parent, record in each]
 
 
 def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool) -> Iterator[Any]:
@@ -98,11 +111,25 @@ def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool) -> Iter
         del mark
         yield page
         del page
+    if not limited:
+        yield from _pauses(journal)
+    yield DataItemWithMeta(Mark(journal, None, []), [])
+
+
+def _pauses(journal: Journal) -> Iterator[Any]:
+    """Yields nothing new until no step holds a page. Raises TimeoutError after PATIENCE without a page let go."""
     # dlt takes turns: rows of a page that a step takes apart, or holds in the background, may be still to come.
-    while not limited and any(entry is not None and entry.mark() is not None for entry in journal.entries):
+    held, since = -1, monotonic()
+    while now := sum(entry is not None and entry.mark() is not None for entry in journal.entries):
+        if now != held:
+            held, since = now, monotonic()
+        elif monotonic() - since > PATIENCE:
+            raise TimeoutError(
+                f"{journal.table.name}: a step still holds {now} pages, {PATIENCE:g} seconds after the last one came"
+                " out of it; a step must not keep what it gets as `meta`"
+            )
         yield DataItemWithMeta(None, [])
         sleep(0.001)
-    yield DataItemWithMeta(Mark(journal, None, []), [])
 
 
 def _pages(steps: Iterable[LoadItem], table: Table) -> Iterator[LoadItem]:

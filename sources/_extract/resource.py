@@ -10,7 +10,8 @@ from dlt.sources import DltResource
 
 from gapless.sources._dlt.internals import LimitItem, is_loaded
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.extraction import Extraction, Extractions, disposition_of
+from gapless.sources._extract.checks import check
+from gapless.sources._extract.extraction import Extraction, Extractions
 from gapless.sources._extract.hints import SOURCE_HINT, columns, shapes
 from gapless.sources._extract.page import Journal, items
 from gapless.sources._extract.steps import Settle, ToColumns, extraction_of
@@ -48,17 +49,22 @@ def stream_resource(
     begin: Callable[[bool], Extraction] | None = None,
     derived: tuple[Table, ...] = (),
     column: str | None = None,
+    by_id: bool = False,
     rows: bool = False,
 ) -> DltResource:
     """Returns a resource with one item for each page of `table`, and with all that must be loaded together with it.
 
     `begin` begins the extraction in dlt's own thread, or a preview if it gets False. `column` names the column with
-    the id of a record's parent. `rows` yields nested rows instead of Arrow tables.
+    the id of a record's parent; `by_id` says that each record is read by a request of its own. `rows` yields nested
+    rows instead of Arrow tables.
     """
     records = table.name == extractions.main
 
     def begun(pipe: Any) -> Extraction:
-        return (begin or extractions.begin)(is_loaded(pipe, Settle))
+        loaded = is_loaded(pipe, Settle)
+        if loaded and extractions.own:
+            check(dlt.current.source().resources[pipe.name], table, rows)
+        return (begin or extractions.begin)(loaded)
 
     def read() -> Iterator[Any]:
         pipe: Any = dlt.current.pipe()
@@ -66,13 +72,13 @@ def stream_resource(
         session, named = extraction.session, table
         if extraction.load_id is not None:
             resource = dlt.current.resource()
-            disposition_of(resource)
             named = extraction.table(table, str(resource.table_name))
             extractions.declare(extraction, named, resource.name, derived)
         steps = session.load_items(named.name, lambda: start(extraction, named))
         extraction.readers += 1
         try:
-            yield from items(Journal(extraction, named, extractions.main, column or ""), steps, limited=limited)
+            journal = Journal(extraction, named, extractions.main, column or "", by_id)
+            yield from items(journal, steps, limited=limited)
         finally:
             extraction.readers -= 1
             if extraction.own_session:

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import dlt
 from dlt.sources import DltResource, DltSource
 
-from gapless.sources._dlt.internals import NotResolved, incremental_of
+from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler
 from gapless.sources._extract.extraction import LEDGER, Account, Extraction, Extractions
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
 from gapless.sources._incremental.context import Connection, SyncContext
+from gapless.sources._incremental.detail_feed import DetailFeed
 from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.session import LoadItem, Session
@@ -126,8 +127,12 @@ class Resources:
         def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
             context = context_of(extraction)
             if extraction.load_id is not None:
+                resource = dlt.current.resource()
+                incremental = time_incremental(resource, stream.table.time_column)
+                if extraction.own_session:
+                    context.session.obeys_scheduler = joins_scheduler(incremental)
                 context.state = extraction.state_of(stream.table, table, dlt.current.resource_state())
-                context.bound(bounds(dlt.current.resource(), stream.table.time_column))
+                context.bound(bounds(incremental))
             parents = stream.parents and replace(stream.parents, table=extraction.table(stream.parents.table))
             return stream.named(table, parents).steps(context)
 
@@ -139,6 +144,7 @@ class Resources:
             begin=self._begin,
             derived=derived,
             column=stream.column,
+            by_id=isinstance(stream, DetailFeed),
             rows=self._rows,
         )
         return [made]
@@ -172,10 +178,15 @@ def _is_of(table: Table, parents: Parents | None) -> bool:
     return parents is not None and table == parents.table
 
 
-def bounds(resource: DltResource, time_column: str | None) -> Window:
-    """Returns the creation times that dlt's incremental on a resource asks for; everything without one."""
-    incremental = next(filter(None, map(incremental_of, [resource.incremental])), None)
-    if incremental is None or incremental.cursor_path != time_column:
+def time_incremental(resource: DltResource, time_column: str | None) -> Any:
+    """Returns dlt's incremental on a resource's creation time; None without one."""
+    incremental = incremental_of(resource.incremental)
+    return incremental if incremental and incremental.cursor_path == time_column else None
+
+
+def bounds(incremental: Any) -> Window:
+    """Returns the creation times that dlt's incremental asks for; everything without one."""
+    if incremental is None:
         return Window()
     given = (incremental.initial_value, incremental.end_value)
     since, until = (optional_instant(str(one) if one else None, "incremental") for one in given)

@@ -8,8 +8,7 @@ full, the ledger and the state. So neither can say more than the rows that are l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator
-from itertools import product
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, ClassVar
 
 import dlt
@@ -30,11 +29,13 @@ from gapless.sources._extract.page import Journal, Mark, Page
 from gapless.sources._extract.rows import Row, cell, nested_rows, with_keys
 from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import COVERAGE, Coverage
+from gapless.sources._ledger.left_out import LEFT_OUT, LeftOut
 from gapless.sources._ledger.package import Package, ToArrow, without
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table, digest
 
 FILTERED, INCREMENTAL = "filtered", "incremental"
 """Keys of a resource's state: how many records the user's steps removed, and what dlt itself keeps."""
+ELSEWHERE = "a step sent rows to another table, or lost what dlt carries beside them; it must return rows alone"
 FLUSH_ROWS = 5_000
 """Root rows that are written at once: as many as dlt holds back itself, so that memory stays flat."""
 
@@ -95,6 +96,8 @@ class Settle(ItemTransform[Any, Any]):
         self._came, self._next = set[int](), 0
         self._read, self._kept = Counter[str](), Counter[str]()
         self._listings: dict[str, Any] = {}
+        self._loaded = set[str]()
+        self._left: LeftOut | None = None
         self._state: State | None = None
         self._writer: Writer | None = None
 
@@ -119,7 +122,9 @@ class Settle(ItemTransform[Any, Any]):
     def __call__(self, item: Any, meta: Any = None) -> Any:
         """Returns what dlt must write now, None if that is nothing yet."""
         if not isinstance(meta, Mark):
-            return None if isinstance(item, list) and not item else item
+            if isinstance(item, list) and not item:
+                return None
+            raise TypeError(ELSEWHERE)
         journal = meta.journal
         if journal.extraction.load_id is None:
             # The end of a preview, and pages without rows, are nothing to look at.
@@ -145,13 +150,13 @@ class Settle(ItemTransform[Any, Any]):
         table, column = mark.journal.table, mark.journal.column
         self._came.add(mark.number)
         if isinstance(item, Page):
-            for batch in (Batch(table, item.records), *mark.derived):
-                self._package.add(batch)
+            self._add_page(item, mark)
             return
         assert mark.columns is not None
         if isinstance(item, pa.Table | pa.RecordBatch):
             _need(item.column_names, ROW_ID, table)
             ids = item.column(ROW_ID).to_pylist()
+            _of_page(ids, mark, table)
             below = without(table.name, mark.columns, {*mark.columns.ids}.difference(ids))
             for root in item.combine_chunks().to_batches() if isinstance(item, pa.Table) else [item]:
                 self._package.add_columns(table, ArrowRows(ids, {**below, table.name: root}))
@@ -163,16 +168,39 @@ class Settle(ItemTransform[Any, Any]):
             )
         else:
             rows = [row for row in (item if isinstance(item, list) else [item]) if row is not None]
-            for row, name in product(rows, table.key):
-                _need(row, name, table)
+            _need_rows(rows, table)
             self._rows += rows
             ids = [digest(*(row[name] for name in table.key)) for row in rows]
             parents = [cell(row, mark.journal.parent_column) for row in rows]
+            if self._derived:
+                _of_page(ids, mark, table)
         self._kept.update(map(str, parents))
+        self._loaded.update(ids if mark.journal.by_id else ())
+        if mark.journal.by_id:
+            self._loaded.update(ids)
         for batch in mark.derived:
             (of,) = batch.table.model.parent_columns
             own = {*ids}
             self._package.add(Batch(batch.table, [row for row in batch.records if digest(getattr(row, of)) in own]))
+
+    def _add_page(self, page: Page, mark: Mark) -> None:
+        """Keeps a page that no step has seen."""
+        journal, number = mark.journal, mark.number
+        for batch in (Batch(journal.table, page.records), *mark.derived):
+            self._package.add(batch)
+        entry = journal.entries[number] if number is not None else None
+        if entry and number is not None and self._left_out(journal):
+            # A step of an earlier run removed some of them.
+            journal.count(page, number)
+            self._kept.update(entry.parents)
+            self._loaded.update(digest(key) for _, key, _ in entry.keys)
+
+    def _left_out(self, journal: Journal) -> LeftOut:
+        if self._left is None:
+            state, plain = dlt.current.resource_state(), journal.extraction.prefix + journal.owner
+            counts = not journal.extraction.fresh and state.get(STATE_TABLE, plain) == journal.table.name
+            self._left = LeftOut(state if counts and journal.by_id else {})
+        return self._left
 
     def _take(self, journal: Journal, end: int, *, stopped: bool) -> None:
         """Takes over ledger and state of the pages before `end`: of those that came, or that a filter removed."""
@@ -184,27 +212,30 @@ class Settle(ItemTransform[Any, Any]):
             if stopped and held and not came:
                 return
             self._read.update(entry.parents)
+            self._left_out(journal).update(entry.keys, self._loaded)
             for batch in entry.ledger:
-                self._package.add(self._counted(batch))
+                self._package.add(self._counted(journal, batch))
             if entry.state is not None:
                 self._state = entry.state
             journal.entries[self._next] = None
             self._came.discard(self._next)
             self._next += 1
 
-    def _counted(self, batch: Batch) -> Batch:
+    def _counted(self, journal: Journal, batch: Batch) -> Batch:
         """Returns coverage with the number of filtered records; a row about a whole listing waits for the end."""
-        if batch.table.model is not Coverage or not (self._read or self._filtered_before()):
+        left, gone = self._left_out(journal), self._read - self._kept
+        if batch.table.model is not Coverage or not (self._read or left or self._filtered_before()):
             return batch
         rows = [row for row in batch.records if isinstance(row, Coverage)]
         self._listings |= {row.stream: row for row in rows if row.parent == ""}
-        gone = self._read - self._kept
-        parents = [
-            row.model_copy(update={FILTERED: gone[row.parent] or None}) if row.parent in self._read else row
-            for row in rows
-            if row.parent
-        ]
-        return Batch(batch.table, parents)
+
+        def counted(row: Coverage) -> Coverage:
+            if not journal.by_id and row.parent not in self._read:
+                return row
+            number = left.count(row.parent) if journal.by_id else gone[row.parent]
+            return row.model_copy(update={FILTERED: number or None})
+
+        return Batch(batch.table, [counted(row) for row in rows if row.parent])
 
     @staticmethod
     def _filtered_before() -> int:
@@ -239,6 +270,8 @@ class Settle(ItemTransform[Any, Any]):
                 state[STATE_TABLE] = journal.table.name
         if filtered:
             state[FILTERED] = filtered
+        if (left := self._left_out(journal)) or LEFT_OUT in state:
+            state |= {LEFT_OUT: left.to_json(), STATE_TABLE: journal.table.name}
 
     def _flush(self, journal: Journal) -> Iterator[Any]:
         """Yields the rows that wait, with all that is below them."""
@@ -257,3 +290,22 @@ class Settle(ItemTransform[Any, Any]):
 def _need(names: Container[str], name: str, table: Table) -> None:
     if name not in names:
         raise ValueError(f"{table.name}: a step removed {name!r}, which tells one record from another; keep it")
+
+
+def _of_page(ids: Iterable[str], mark: Mark, table: Table) -> None:
+    assert mark.columns is not None
+    if not {*mark.columns.ids}.issuperset(ids):
+        raise ValueError(
+            f"{table.name}: a step put rows of several pages together, or changed their ids, so what belongs to them"
+            " would be lost; let each item stay one, or load first and put together afterwards"
+        )
+
+
+def _need_rows(rows: list[Row], table: Table) -> None:
+    for row in rows:
+        if isinstance(row, DataItemWithMeta):
+            raise TypeError(ELSEWHERE)
+        if not isinstance(row, dict):
+            raise TypeError(f"{table.name}: a step made {type(row).__name__} of a row; it must return a dictionary")
+        for name in table.key:
+            _need(row, name, table)

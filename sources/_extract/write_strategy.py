@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,6 +36,11 @@ class WriteStrategy:
         self._appends = capabilities is not None and appends(capabilities)
         self._ledger = ledger
         self._knows_first = "insert-only" in strategies and not self._appends
+
+    @property
+    def word(self) -> Literal["append", "merge"]:
+        """Returns dlt's word for what becomes of most tables."""
+        return "append" if self._appends else "merge"
 
     def disposition(self, table: Table) -> Disposition:
         """Returns dlt's write disposition for a table."""

@@ -55,7 +55,7 @@ class SyncContext:
     """Listings of parents, by table."""
 
     def __post_init__(self) -> None:
-        self.window = effective_window(self.session.window, self.initial, self.end)
+        self.window = self._window()
 
     @property
     def ids(self) -> list[str]:
@@ -75,7 +75,11 @@ class SyncContext:
         """Narrows the sync to the creation times that a dlt incremental asks for."""
         self.initial = max(filter(None, (self.initial, asked.since)), default=None)
         self.end = min(filter(None, (self.end, asked.until)), default=None)
-        self.window = effective_window(self.session.window, self.initial, self.end)
+        self.window = self._window()
+
+    def _window(self) -> Window:
+        scheduled = self.session.obeys_scheduler
+        return effective_window(self.session.window, self.initial, self.end, scheduled=scheduled)
 
     def listing(self, parents: Parents) -> ParentListing:
         """Returns the listing of parents of this shard; each page is requested once, whoever reads it."""

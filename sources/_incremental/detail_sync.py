@@ -17,6 +17,7 @@ from gapless.sources._incremental.detail_parent import DetailParent, Stored
 from gapless.sources._incremental.listing import Parents, RawPage
 from gapless.sources._incremental.parent_listing import proven_pages
 from gapless.sources._ledger.ledger import Ledger, instant
+from gapless.sources._ledger.left_out import left_out_times
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table
@@ -181,6 +182,8 @@ class DetailSync:
         own: dict[str, dict[str, datetime | None]] = {}
         for key, parent in stored.parents.items():
             own.setdefault(parent, {})[key] = stored.times[key]
+        # What a user's step removed is known, too, though it is not there.
+        stored.times.update(left_out_times(self._sync.state))
 
         def parent_of(record: Record) -> DetailParent:
             count = getattr(record, counts) if counts else None

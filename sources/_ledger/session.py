@@ -92,6 +92,8 @@ class Session:
     """Reads only these records again."""
     shard: Shard = field(default_factory=Shard)
     """Reads only the parents of this shard, with its part of the rate budget."""
+    obeys_scheduler: bool = True
+    """Whether an outer scheduler's interval is a window."""
     now: Callable[[], datetime] = _now
     refuse: StorageCheck = no_limits
     """Checks what the destination cannot store; set when extraction begins."""

@@ -44,17 +44,20 @@ def optional_instant(text: str | None, setting: str) -> datetime | None:
     return instant(text, setting) if text else None
 
 
-def effective_window(requested: Window, initial_value: datetime | None, end_value: datetime | None) -> Window:
+def effective_window(
+    requested: Window, initial_value: datetime | None, end_value: datetime | None, *, scheduled: bool = True
+) -> Window:
     """Returns the window to read: the requested one, the one configured by `end_value`, or an outer scheduler's.
 
-    Returns an empty window if there is none of them: then the sync reads what is new.
+    Returns an empty window if there is none of them: then the sync reads what is new. Without `scheduled` no
+    scheduler counts.
     """
     if requested:
         return requested
     # A fixed end would stop the watermark there for ever, so it is read as a window.
     if end_value:
         return Window(initial_value, end_value)
-    interval = dlt.current.interval()
+    interval = dlt.current.interval() if scheduled else None
     return Window(*(bound.astimezone(UTC) for bound in interval)) if interval else Window()
 
 

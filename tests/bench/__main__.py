@@ -1,4 +1,5 @@
-"""`python -m tests.bench [compare|growth|start|shards]`: contenders side by side, gapless by size, at rest, split.
+"""`python -m tests.bench [compare|growth|start|shards|in-dlt]`: contenders side by side, gapless by size, at rest,
+split; in-dlt is a source in a plain dlt pipeline.
 
 compare writes RESULTS.md and results.svg, growth GROWTH.md, shards SHARDS.md; all of them print. Ends with 1 when
 a contender lost a row or failed, so that nobody quotes such a figure unseen.
@@ -10,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import compare, growth, shards, start, table
+from tests.bench import compare, growth, in_dlt, shards, start, table
 from tests.bench.contenders import CONTENDERS, OMNI, SEQUENCE
 from tests.bench.environments import DEFAULT_FOLDER
 from tests.bench.trial import Work
@@ -26,6 +27,11 @@ def main() -> int:
         return 0
     if asked.what == "shards":
         told = shards.shards((asked.parents or [2_000])[0], LOGS_PER_LEAD, asked.out or HERE / "SHARDS.md")
+        print(told)
+        return 1 if "**" in told else 0
+    if asked.what == "in-dlt":
+        works = [Work(SEQUENCE, records, asked.new, 1) for records in asked.records or [20_000, 100_000]]
+        told = in_dlt.in_dlt(works, asked.venvs)
         print(told)
         return 1 if "**" in told else 0
     if asked.what == "growth":
@@ -62,7 +68,9 @@ def _works(asked: argparse.Namespace) -> list[Work]:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("what", nargs="?", choices=["compare", "growth", "start", "shards"], default="compare")
+    parser.add_argument(
+        "what", nargs="?", choices=["compare", "growth", "start", "shards", "in-dlt"], default="compare"
+    )
     parser.add_argument("--shape", choices=[SEQUENCE, OMNI], help="compare: sequence; growth: both")
     parser.add_argument("--records", type=_numbers, default=[], help="10000,100000,…; compare: 10000")
     parser.add_argument("--parents", type=_numbers, default=[], help=f"Omni's leads; records / {LOGS_PER_LEAD}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +12,18 @@ import dlt
 import duckdb
 import pytest
 
-from tests.contract.conftest import NAMES, _registered, pytest_generate_tests, subject  # noqa: F401  # fixtures
+from tests.contract import conftest as contract
+from tests.contract.conftest import NAMES, _registered, subject  # noqa: F401  # fixtures
 from tests.contract.subject import Subject
 from tests.support.oracle import Truth, mismatches
 from tests.support.world import World
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every source, unless a test names them itself."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if not any(names == "name" or names[0] == "name" for names in named):
+        contract.pytest_generate_tests(metafunc)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -51,6 +61,12 @@ class User:
         folder = str(self.world.folder / "pipelines")
         to = destination or dlt.destinations.duckdb(str(self.file(name)))
         return dlt.pipeline(name, destination=to, pipelines_dir=folder, **{"dataset_name": self.subject.name, **how})
+
+    def command(self, *words: str) -> None:
+        """Runs dlt's command line, which a person would let go on."""
+        command = [sys.executable, "-m", "dlt", "--non-interactive", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def file(self, name: str = "mine") -> Any:
         return self.world.folder / f"{name}.duckdb"

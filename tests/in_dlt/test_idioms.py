@@ -11,14 +11,19 @@ import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from dlt.common.configuration.container import Container
+from dlt.extract.incremental.context import TimeIntervalContext
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from gapless.sources import SOURCES
+from gapless.sources._incremental.detail_feed import DetailFeed
 from tests.contract.conftest import NAMES, of
 from tests.contract.subject import JSON
 from tests.in_dlt.conftest import User
 from tests.support.oracle import instant
 from tests.support.world import some
 
+ONE_BY_ONE = [name for name, source in SOURCES.items() if isinstance(source.stream, DetailFeed)]
 KEPT = ("parent", "description")
 ARROW, ROWS = False, True
 BOTH = pytest.mark.parametrize("rows", [ARROW, ROWS], ids=["arrow", "rows"])
@@ -373,3 +378,54 @@ def test_a_clone_with_a_name(user: User) -> None:
     other = user.subject.source.build.clone(name=f"{name}_eu", section=name)
     user.pipeline("eu").run(other())
     assert user.differences(name="eu") == []
+
+
+@of(NAMES[1])
+@pytest.mark.parametrize("allowed", some(["", "hint", "environment"], ""))
+def test_inside_a_scheduler(user: User, allowed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its interval counts only where dlt is told so: then it bounds the run, and no watermark moves."""
+    times = sorted(at(row[user.subject.time]) for row in user.subject.records(user.fake))
+    monkeypatch.setenv("DLT_INTERVAL_START", times[4].isoformat())
+    monkeypatch.setenv("DLT_INTERVAL_END", times[9].isoformat())
+    source, column = user.source(), user.subject.source.main.time_column
+    with Container().injectable_context(TimeIntervalContext(allow_external_schedulers=allowed == "environment")):
+        if allowed == "hint":
+            hint = dlt.sources.incremental[datetime](column, allow_external_schedulers=True)
+            source.resources[user.subject.main].apply_hints(incremental=hint)
+        user.pipeline().run(source)
+    assert user.count() == (sum(times[4] <= one < times[9] for one in times) if allowed else 24)
+    monkeypatch.delenv("DLT_INTERVAL_START")
+    user.pipeline().run(user.source())
+    assert user.differences() == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+@BOTH
+def test_what_a_filter_removed_is_not_requested_again(user: User, rows: bool) -> None:
+    """Of a source that reads record by record: it stays counted as filtered, and `replace` brings it back."""
+    main, key = user.subject.main, user.subject.id_column
+    ids = sorted(str(row[user.subject.id]) for row in user.subject.records(user.fake))
+    kept = set(ids[::2])
+
+    def keep(page: Any) -> Any:
+        return page.filter(pc.is_in(pc.cast(page[key], pa.string()), pa.array(sorted(kept))))
+
+    def run(*, filtered: bool = True, **how: Any) -> int:
+        user.fake.requests.clear()
+        source = user.source(rows=rows, lag=0)
+        if filtered:
+            resource = source.resources[main]
+            resource.add_filter(lambda row: str(row[key]) in kept) if rows else resource.add_map(keep)
+        user.pipeline().run(source, **how)
+        return sum(any(one in path for one in ids) for _, path, _ in user.fake.requests)
+
+    assert run() == 24
+    for parent in user.subject.parents(user.fake):  # so that each is listed again
+        kept.add(str(user.subject.add(user.fake, parent)[user.subject.id]))
+    assert run() <= 4  # the newest of each parent
+    assert user.sql("select sum(filtered) from coverage") == [(12,)]
+    assert run(filtered=False, write_disposition="replace") == 24
+    assert user.differences() == []
+    run(filtered=False)
+    assert user.sql("select sum(filtered) from coverage") == [(None,)]

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import dlt
+import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from gapless.sources._extract import page
 from tests.contract.conftest import NAMES, of
 from tests.in_dlt.conftest import User
 
@@ -121,4 +123,65 @@ def test_pages_taken_apart(user: User, rows: bool) -> None:
     source = user.source(rows=rows)
     source.resources[user.subject.main].add_yield_map(lambda item: iter([item]))
     user.pipeline().run(source)
+    assert user.differences() == []
+
+
+@of(NAMES[1])
+@FORMS
+def test_a_step_that_never_lets_a_page_go(user: User, rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends with an error that names the cause, and does not wait for ever."""
+    monkeypatch.setattr(page, "PATIENCE", 0.05)
+    held, source = [], user.source(rows=rows)
+
+    def hold(item: Any, meta: Any) -> bool:
+        held.append(meta)
+        return False
+
+    source.resources[user.subject.main].add_filter(hold)
+    with pytest.raises(PipelineStepFailed, match=r"a step still holds \d+ pages"):
+        user.pipeline().run(source)
+    user.pipeline().run(user.source())
+    assert user.differences() == []
+
+
+def gathered(size: int) -> Any:
+    """A step that yields several items at once."""
+    waiting: list[Any] = []
+
+    def gather(item: Any) -> Iterator[Any]:
+        waiting.append(item)
+        if len(waiting) >= size:
+            taken = [*waiting]
+            waiting.clear()
+            yield pa.concat_tables(taken) if isinstance(item, pa.Table) else taken
+
+    return gather
+
+
+@of(NAMES[3])
+def test_pages_put_together(user: User) -> None:
+    """Of Arrow pages the rows below would be lost, so it is refused; rows bring theirs."""
+    source = user.source()
+    source.resources[user.subject.main].add_yield_map(gathered(2))
+    with pytest.raises(PipelineStepFailed, match="a step put rows of several pages together"):
+        user.pipeline().run(source)
+    source = user.source(rows=True)
+    source.resources[user.subject.main].add_yield_map(gathered(12))
+    if user.subject.derived:
+        with pytest.raises(PipelineStepFailed, match="a step put rows of several pages together"):
+            user.pipeline().run(source)
+        source = user.source(rows=True)
+    user.pipeline().run(source)
+    assert user.differences() == []
+
+
+@ONE
+@FORMS
+def test_rows_for_another_table(user: User, rows: bool) -> None:
+    """A step cannot send rows elsewhere: what is below them, and the ledger, speak of this table."""
+    source = user.source(rows=rows)
+    source.resources[user.subject.main].add_map(lambda item: dlt.mark.with_table_name(item, "other"))
+    with pytest.raises(PipelineStepFailed, match="a step sent rows to another table"):
+        user.pipeline().run(source)
+    user.pipeline().run(user.source())
     assert user.differences() == []

@@ -168,6 +168,25 @@ def test_the_last_step_of_a_pipe() -> None:
 
 
 @canary(
+    "dlt.extract.resource.DltResource",
+    breaks="a hint that cannot be obeyed would fail late, or reach the ledger's tables (checks.py, hints.py).",
+)
+def test_the_hints_of_a_resource() -> None:
+    """Those that were set, by name, and those of a variant."""
+    from gapless.sources._dlt.internals import forget_references, hints_of
+
+    to_other = [{"referenced_table": "other", "columns": ["id"], "referenced_columns": ["id"]}]
+    resource = dlt.resource([1], name="numbers", merge_key="day", nested_hints={"a": {"columns": {}}})
+    resource.apply_hints(references=to_other)
+    found = hints_of(resource)
+    assert (found["merge_key"], list(found["nested_hints"]), found["references"]) == ("day", ["a"], to_other)
+    resource.apply_hints(table_name="variant", create_table_variant=True)
+    forget_references(resource, "variant")
+    variant = resource.compute_table_schema(meta=dlt.mark.with_table_name({}, "variant").meta)
+    assert (variant["name"], "references" in variant) == ("variant", False)
+
+
+@canary(
     "dlt.extract.pipe.ForkPipe", "dlt.common.exceptions.ResourceNameNotAvailable",
     breaks="a transformer, or a resource that reads ours, would get the ledger as rows (_extract/resource.py).",
 )  # fmt: skip
@@ -440,6 +459,23 @@ def test_the_interval_of_a_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     with without_interval():
         assert dlt.current.interval() is None
     assert dlt.current.interval() is not None
+
+
+@canary(
+    "dlt.extract.incremental.context.get_interval_context",
+    breaks="in a scheduler's task a source would read only the task's interval, though nobody asked for it.",
+)
+def test_whether_a_scheduler_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As dlt's own incremental decides it."""
+    from gapless.sources._dlt.internals import joins_scheduler
+
+    container = resolved("dlt.common.configuration.container.Container")()
+    kind = resolved("dlt.extract.incremental.context.TimeIntervalContext")
+    for configured in (None, True):
+        with container.injectable_context(kind(allow_external_schedulers=configured)):
+            assert joins_scheduler() is bool(configured)
+            for own in (True, False):
+                assert joins_scheduler(dlt.sources.incremental("at", allow_external_schedulers=own)) is own
 
 
 @canary(
