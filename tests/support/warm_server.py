@@ -25,6 +25,7 @@ from typing import Any
 
 from gapless import sources
 from gapless.sources.register import configured_packages, register
+from tests.support import remembered
 
 IMPORTED = (
     "duckdb", "psycopg2", "dlt.destinations.impl.duckdb.duck", "dlt.sources.helpers.requests", "dlt._workspace",
@@ -63,6 +64,7 @@ def _import() -> None:
         import_module(name)
     for source in sources.SOURCES.values():
         source.build  # noqa: B018 - looking it up imports it
+    remembered.begin()
     gc.freeze()
 
 
