@@ -22,15 +22,24 @@ OF_A_TYPE = {
 
 def begin() -> None:
     """Replaces the functions in every module of dlt that has imported them; a second call changes nothing."""
-    if "pandas" not in sys.modules and find_spec("pandas") is None:
-        # DuckDB looks for it at each statement with parameters, in every folder of the path.
-        sys.modules["pandas"] = None  # type: ignore[assignment]
+    if _Absent not in sys.meta_path and find_spec("pandas") is None:
+        sys.meta_path.insert(0, _Absent)
     for module, names in OF_A_TYPE.items():
         for function in [vars(module)[name] for name in names if name in vars(module)]:
             if not hasattr(function, "cache_info"):
                 _replace(function, cache(function))
     if not hasattr(validation.get_type_hints, "cache_info"):
         validation.get_type_hints = _by_class(validation.get_type_hints)
+
+
+class _Absent:
+    """Says at once that pandas is not installed: DuckDB looks for it at each statement with parameters, in every
+    folder of the path."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name=name)
 
 
 def _replace(function: Any, remembered: Any) -> None:

@@ -39,18 +39,22 @@ IDLE = 3
 the allocator's of Arrow. A fork loses the latter two, and every sync makes new ones."""
 
 
-def main(path: str) -> None:
-    """Serves until stdin ends."""
+def main(path: str, owner: int) -> None:
+    """Serves until the process `owner` ends, or SIGQUIT comes."""
+    os.chdir(os.path.dirname(path))
     _import()
+    signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))  # and leaves no core
+    end = os.pidfd_open(owner)
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(path)
         listener.listen(64)
         selector.register(listener, selectors.EVENT_READ)
-        selector.register(sys.stdin, selectors.EVENT_READ)
+        selector.register(end, selectors.EVENT_READ)
         print("ready", flush=True)
+        os.dup2(0, 1)  # nothing more is said
         while True:
             for key, _ in selector.select():
-                if key.fileobj is sys.stdin:
+                if key.fileobj == end:
                     return
                 if key.fileobj is listener:
                     _begin(listener.accept()[0], selector)
@@ -131,6 +135,7 @@ def _child(order: dict[str, Any], streams: list[int]) -> None:
         time.tzset()
         # A shell's background job ignores it, and so do all that it starts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         _register()
         tempfile.tempdir = None
         gc.disable()  # short-lived, and touching every object would copy every page
@@ -175,4 +180,4 @@ def _python(option: str, what: str, *arguments: str) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))
