@@ -46,7 +46,7 @@ def test_broken_off(subject: Subject, world: Begin) -> None:
     assert here.sync(package_records=PACKAGE).outcome == "failed"
     here.mend()
     here.fake.advance(30)
-    here.complete(package_records=PACKAGE)
+    here.complete()
     here.assert_exact()
     for table in ("coverage", subject.main):
         orphans = f"select count(*) from {table} where _dlt_load_id not in (select load_id from _dlt_loads)"
