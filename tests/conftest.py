@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from gapless.pipelines.config import DLT_SETTINGS
 from gapless.sources._http.testing import serve
-from tests.support import postgres, shared
+from tests.support import postgres, remembered, shared
 from tests.support.databases import DATABASES, DuckDB
 from tests.support.scheduler import Scheduler
 from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS, World
@@ -27,6 +27,7 @@ settings.load_profile("same every time")
 
 def pytest_configure(config: pytest.Config) -> None:
     shared.begin()
+    remembered.begin()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -92,9 +92,9 @@ def values(rows: list[tuple[Any, ...]], names: list[str], is_json: set[str]) -> 
 
 @pytest.fixture
 def copied(server: Server, world: Callable[[Any], World]) -> Callable[..., Copied]:
-    def begin(name: str) -> Copied:
+    def begin(name: str, listed: int = 26) -> Copied:
         fake = subject(name).empty(page_cap=4)
-        fake.fill(4, 12 if subject(name).parents_table else 40)
+        fake.fill(4, 12 if subject(name).parents_table else listed)
         url = server.database()
         return Copied(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url), url)
 
@@ -140,7 +140,7 @@ def add(here: Copied, **fields: Any) -> Any:
 @pytest.mark.sweep
 def test_packages_are_bounded(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """Loads of the file go together until a package is full, and no load is left out."""
-    here = copied("sequence")
+    here = copied("sequence", 40)
     here.world.complete(package_records=8)
     monkeypatch.setattr(dataset, "PACKAGE_ROWS", 60)
     packages = here.complete().packages

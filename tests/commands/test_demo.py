@@ -22,9 +22,9 @@ from typer.testing import CliRunner, Result
 from gapless.pipelines.cli import demo
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
+from tests.support import warm
 from tests.support.shared import once
 
-ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "OMNI_API_KEY": "canary-key",
     "OMNI_BASE_URL": "http://127.0.0.1:9",
@@ -48,14 +48,11 @@ def once_run(folder: Path) -> dict[str, Any]:
     (folder / ".dlt" / "secrets.toml").write_text('[sources.omni]\nomni_api_key = "canary-key"\n')
     with duckdb.connect(str(folder / demo.FILE)) as db:  # an earlier demo's
         db.execute("create table gapless_demo as select 1; create schema omni; create table omni.stale as select 1")
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "gapless.pipelines", "demo", "--json"],
         cwd=folder,
-        env={**os.environ, **ELSEWHERE, "DLT_PROJECT_DIR": str(folder), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
+        env={**os.environ, **ELSEWHERE, "DLT_PROJECT_DIR": str(folder)},
         timeout=110,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     return {

@@ -39,7 +39,7 @@ def vendor(name: str) -> Any:
     return fake
 
 
-@pytest.mark.parametrize("name", some(SOURCES, "sequence", "tines"))
+@pytest.mark.parametrize("name", some(SOURCES, "tines"))
 def test_a_first_sync(name: str, world: Begin) -> None:
     """Requests are right to the last one, rows about, and it costs less than a fifth; no file, no lock."""
     here = world(vendor(name))

@@ -53,12 +53,13 @@ def asked(file: Path | str, query: str = COUNTS) -> list[tuple[Any, ...]]:
 
 def contents(file: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Rows of every table and view, but for the mark of a copy."""
-    names = asked(file, "select table_schema, table_name from information_schema.tables")
-    return {
-        f"{schema}.{name}": asked(file, f'select * from "{schema}"."{name}" order by all')
-        for schema, name in sorted(names)
-        if name != publish.MARK
-    }
+    with duckdb.connect(str(file), read_only=True) as db:
+        names = db.execute("select table_schema, table_name from information_schema.tables").fetchall()
+        return {
+            f"{schema}.{name}": db.execute(f'select * from "{schema}"."{name}" order by all').fetchall()
+            for schema, name in sorted(names)
+            if name != publish.MARK
+        }
 
 
 def names(folder: Path) -> set[str]:

@@ -140,7 +140,10 @@ def test_nothing_yet(file: Path) -> None:
 
 def test_the_copy_is_asked(world: Begin, file: Path) -> None:
     """As soon as there is one, also while a sync writes."""
-    world(TinesFake.demo()).set(GAPLESS_PUBLISH="copy.duckdb").complete()
+    here = world(TinesFake.demo())
+    here.synced()
+    here.set(GAPLESS_PUBLISH="copy.duckdb")
+    assert CliRunner().invoke(app, ["publish", "copy.duckdb"]).exit_code == 0
     assert queries.current().readable == file.with_name("copy.duckdb")
     with Target.find("duckdb").locked():
         assert "Freshness" in overview.health(NOW)

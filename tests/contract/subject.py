@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
@@ -193,10 +193,14 @@ class Subject:
 
 def subject(name: str) -> Subject:
     """Returns the Subject of a registered source. Raises ModuleNotFoundError where there is none."""
-    own = f"tests.sources.{name}.subject"
-    package = f"tests.sources.{name}"
-    there = find_spec(package) is not None and find_spec(own) is not None
-    found: Subject = import_module(own if there else f"{SOURCES[name].package}.subject").SUBJECT
+    return _subject(name, SOURCES[name].package)
+
+
+@cache
+def _subject(name: str, package: str) -> Subject:
+    own, folder = f"tests.sources.{name}.subject", f"tests.sources.{name}"
+    there = find_spec(folder) is not None and find_spec(own) is not None
+    found: Subject = import_module(own if there else f"{package}.subject").SUBJECT
     return found
 
 

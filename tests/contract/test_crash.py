@@ -46,7 +46,7 @@ def test_broken_off(subject: Subject, world: Begin) -> None:
     assert here.sync(package_records=PACKAGE).outcome == "failed"
     here.mend()
     here.fake.advance(30)
-    here.complete(package_records=PACKAGE)
+    here.complete()
     here.assert_exact()
     for table in ("coverage", subject.main):
         orphans = f"select count(*) from {table} where _dlt_load_id not in (select load_id from _dlt_loads)"
@@ -95,7 +95,7 @@ def test_a_crash_while_a_record_heals(subject: Subject, synced: World, monkeypat
 
     def run(job: SqlLoadJob) -> None:
         if job._parsed_file_name.table_name != "dead_letters":
-            letters_merged.wait(2)
+            letters_merged.wait(30)
             raise KeyError("killed before the merge of any other table")
         real(job)
         letters_merged.set()
@@ -129,7 +129,7 @@ def test_killed(subject: Subject, world: Begin) -> None:
     here.intercept = _slowly
     chance = random.Random(subject.name)
     killed, usual = 0, 1.0
-    for _ in range(KILLS):
+    for _ in range(4 * KILLS):  # one that was quicker than the last one is not killed
         after = chance.uniform(0.02, 1) * usual
         killed += run(here, chunk=chance.choice([10, 40, 1000]), kill_after=after) != 0
         began = time.monotonic()
@@ -137,7 +137,9 @@ def test_killed(subject: Subject, world: Begin) -> None:
         usual = time.monotonic() - began
         here.assert_exact()
         here.fake.advance(30)
-    assert killed >= KILLS - 1
+        if killed == KILLS:
+            return
+    raise AssertionError(f"{killed} syncs were killed")
 
 
 def _slowly(request: httpx.Request) -> httpx.Response:

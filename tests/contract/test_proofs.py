@@ -132,7 +132,7 @@ def test_gaps_after_state_was_set_back(subject: Subject, synced: World) -> None:
     fill(synced, told)
 
 
-@of(NAMES[1], NAMES[3])
+@of(NAMES[1])
 def test_plan(subject: Subject, synced: World) -> None:
     """Requests of a first sync are right to the last one, or said to be unknown; nothing is written."""
     first = len(synced.fake.requests)

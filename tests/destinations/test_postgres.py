@@ -50,6 +50,8 @@ UNSTORABLE = [
 LOOKS_ALIKE = "\\u0000 12e123456"
 """Just text: a backslash and letters."""
 WAITS = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+AFTER_A_CRASH = ("the lock on this database of postgres is lost", "duplicate key value")
+"""Why a sync ends then; the latter when the answer to another commit was lost on its way, and dlt repeats it."""
 CLIENT = "dlt.destinations.impl.postgres.sql_client:Psycopg2SqlClient"
 
 
@@ -157,7 +159,7 @@ def test_a_time_that_is_of_the_year_10000_over_there(warehouse: Callable[[str], 
 def test_what_a_merge_looks_for_has_an_index(warehouse: Callable[[str], World]) -> None:
     """The keys of root tables and what ties the rows below to them: no package reads a table of a billion rows."""
     here = warehouse("omni")
-    here.complete()
+    here.synced()
     columns = "regexp_replace(indexdef, '.*\\((.*)\\)', '\\1')"
     indexed = f"select tablename, {columns} from pg_indexes where schemaname = 'omni'"
     assert set(here.sql(indexed)) >= {
@@ -289,7 +291,7 @@ def test_a_commit_that_goes_wrong(
         assert wire.server_is_up.wait(20)
         assert wire.statements >= commit
         assert outcome.error if crash else outcome.outcome == "complete" or outcome.error
-        assert not crash or "the lock on this database of postgres is lost" in str(outcome.error)
+        assert not crash or any(each in str(outcome.error) for each in AFTER_A_CRASH)
     here.set(DESTINATION__POSTGRES__CREDENTIALS=url(here))
     here.complete()
     assert here.mismatches() == []
@@ -298,13 +300,13 @@ def test_a_commit_that_goes_wrong(
 @pytest.mark.parametrize(
     ("own", "wanted"),
     [
-        ("", ("15", "30", "10", "3", "60000", "30", "4MB")),
+        pytest.param("", ("15", "30", "10", "3", "60000", "30", "4MB"), marks=pytest.mark.sweep),
         (
             "?connect_timeout=4&keepalives_idle=5&options=-ctcp_keepalives_idle%3D7%20-cwork_mem%3D1MB",
             ("4", "5", "10", "3", "60000", "7", "1MB"),
         ),
     ],
-    ids=["ours", "the user's"],
+    ids=["ours", "the user's"],  # of which some are ours, too
 )
 def test_a_dead_wire_is_noticed_within_a_minute(
     own: str,
@@ -330,8 +332,8 @@ def test_a_dead_wire_is_noticed_within_a_minute(
 
 def test_two_locks_are_not_needed_for_reading(warehouse: Callable[[str], World]) -> None:
     """Readers of Postgres are not shut out while a sync writes."""
-    here = warehouse("tines")
-    here.complete()
+    here = warehouse("omni")
+    here.synced()
     with Target.find("postgres").locked():
         assert _command("status")[0] == 0
         with pytest.raises(Locked):
@@ -341,7 +343,7 @@ def test_two_locks_are_not_needed_for_reading(warehouse: Callable[[str], World])
 def test_oracle_turns_red(warehouse: Callable[[str], World], server: Server) -> None:
     """The twin: a value, a row or a child changed behind our back is seen."""
     here = warehouse("omni")
-    here.complete()
+    here.synced()
     assert here.mismatches() == []
     database = url(here).rsplit("/", 1)[1]
     for change in (

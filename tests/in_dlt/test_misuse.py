@@ -71,27 +71,26 @@ def test_a_resource_within_a_resource(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
+LOSSES = {
+    "rows of Arrow": (False, lambda page: page.to_pylist(), "build the source with rows=True"),
+    "no _dlt_id": (False, lambda page: page.drop_columns(["_dlt_id"]), "a step removed '_dlt_id'"),
+    "no key": (True, lambda row: {}, "a step removed "),
+}
+
+
 @ONE
-@pytest.mark.parametrize(
-    ("rows", "step", "why"),
-    [
-        (False, lambda page: page.to_pylist(), "build the source with rows=True"),
-        (False, lambda page: page.drop_columns(["_dlt_id"]), "a step removed '_dlt_id'"),
-        (True, lambda row: {}, "a step removed "),
-    ],
-    ids=["rows of Arrow", "no _dlt_id", "no key"],
-)
-def test_a_step_that_loses_what_holds_rows_together(user: User, rows: bool, step: Any, why: str) -> None:
-    """It is refused with the reason; nothing is loaded, and later all is there."""
-    source = user.source(rows=rows)
-    source.resources[user.subject.main].add_map(step)
-    with pytest.raises(PipelineStepFailed, match=why):
-        user.pipeline().run(source)
+def test_a_step_that_loses_what_holds_rows_together(user: User) -> None:
+    """It is refused with the reason, each of them; nothing is loaded, and later all is there."""
+    for rows, step, why in LOSSES.values():
+        source = user.source(rows=rows)
+        source.resources[user.subject.main].add_map(step)
+        with pytest.raises(PipelineStepFailed, match=why):
+            user.pipeline().run(source)
     user.pipeline().run(user.source())
     assert user.differences() == []
 
 
-@of(NAMES[1])
+@pytest.mark.sweep
 @FORMS
 def test_another_table_for_one_run(user: User, rows: bool) -> None:
     """The state belongs to the table: what was loaded under one name is not taken for loaded under another."""

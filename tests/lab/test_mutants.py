@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.lab.mutants.table import MUTANTS
@@ -28,6 +29,19 @@ def test_every_mutant_has_its_tests() -> None:
     """The files and folders that must notice it are there."""
     named = {file for mutant in MUTANTS for file in mutant.tests.partition(" -k ")[0].split()}
     assert [file for file in sorted(named) if not (ROOT / file).exists()] == []
+
+
+def test_every_word_selects_a_test() -> None:
+    """One of the words after -k stands in the name of a test: pytest takes no test at all for a mutant unnoticed."""
+    assert [mutant.name for mutant in MUTANTS if not _selected(mutant.tests)] == []
+
+
+def _selected(tests: str) -> list[str]:
+    files, _, words = tests.partition(" -k ")
+    places = [ROOT / file for file in files.split()]
+    modules = [each for place in places for each in ([place] if place.is_file() else place.rglob("test_*.py"))]
+    names = [name for module in modules for name in re.findall(r"def (test_\w+)", module.read_text())]
+    return [name for name in names if any(word in name for word in words.split(" or "))]
 
 
 def test_no_two_mutants_have_one_name() -> None:

@@ -51,18 +51,18 @@ def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
 
 def test_requests(world: Begin) -> None:
     """A first sync asks for each page once, an idle one for one, a later one for what is new and one more."""
-    fake = SequenceFake()
-    fake.seed(450, days=30)
+    fake = SequenceFake(page_cap=10)
+    fake.seed(45, days=30)
     here = world(fake)
     here.complete()
     assert here.asked() == 5
     here.complete()
     assert here.asked() <= 2
     fake.now += HOUR
-    for index in range(120):
-        fake.add_log(at=fake.now - index * timedelta(seconds=20))
+    for index in range(12):
+        fake.add_log(at=fake.now - index * timedelta(seconds=200))
     here.complete()
-    assert here.asked() <= ceil(120 / 100) + 1
+    assert here.asked() <= ceil(12 / 10) + 1
     here.assert_exact()
 
 
@@ -85,11 +85,11 @@ def test_what_was_read_before_a_failure_is_kept(world: Begin) -> None:
 def test_an_interrupted_walk_outlives_its_cursor(world: Begin) -> None:
     """Chunks are kept, the walk goes on where it was, and a cursor that expired meanwhile costs only requests."""
     fake = SequenceFake(page_cap=5)
-    fake.seed(40, days=20)
+    fake.seed(25, days=20)
     here = world(fake)
-    here.fail_after(4)
+    here.fail_after(2)
     assert here.sync(package_records=5).outcome == "failed"
-    assert here.sql("select count(*) from activity_logs") == [(20,)]
+    assert here.sql("select count(*) from activity_logs") == [(10,)]
     fake.advance(60)
     fake.cursors_expire()
     here.mend()

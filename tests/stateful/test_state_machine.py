@@ -53,7 +53,7 @@ def test_the_proof_of_a_load_that_broke_off(
 
     def merge(job: SqlLoadJob) -> None:
         if job._parsed_file_name.table_name != "coverage":
-            proven.wait(2)
+            proven.wait(30)
             raise KeyError("killed before the merge of any other table")
         real(job)
         proven.set()

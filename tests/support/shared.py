@@ -1,6 +1,8 @@
 """What is dear and the same for every worker of one run: made by the first that asks for it, removed at the end.
 
-The process that starts the run makes a folder and names it in the environment, which its workers inherit.
+The process that starts the run makes a folder and names it in the environment, which its workers inherit. All
+temporary files of the run lie there, too: nothing stays, and no lock is shared with somebody else on the machine.
+To look at what a failed test leaves: `--basetemp`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from filelock import FileLock
 
 FOLDER = "TESTS_SHARED_FOLDER"
 PREFIX, OWNER = "gapless-tests-", "owner"
+_BEFORE: dict[str, str | None] = {}
 
 
 def begin() -> None:
@@ -34,6 +37,16 @@ def begin() -> None:
     folder.chmod(0o755)  # Postgres runs as somebody else
     (folder / OWNER).write_text(str(os.getpid()))
     os.environ[FOLDER] = str(folder)
+    temporary = folder / "tmp"
+    temporary.mkdir(mode=0o1777)
+    temporary.chmod(0o1777)  # the umask took a part
+    _BEFORE["TMPDIR"], os.environ["TMPDIR"] = os.environ.get("TMPDIR"), str(temporary)
+    tempfile.tempdir = None
+
+
+def owner() -> int:
+    """Returns the number of the process that started the run."""
+    return int(Path(os.environ[FOLDER], OWNER).read_text())
 
 
 def once(name: str, make: Callable[[Path], Any]) -> Any:
@@ -52,6 +65,9 @@ def end() -> None:
     """Stops what was started, by its number, and removes the folder."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         _remove(Path(os.environ.pop(FOLDER)))
+        del os.environ["TMPDIR"]
+        os.environ.update({name: value for name, value in _BEFORE.items() if value is not None})
+        tempfile.tempdir = None
 
 
 def _remove(folder: Path) -> None:

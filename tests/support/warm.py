@@ -6,18 +6,16 @@ installed program starts) is run in a true one.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.support.shared import FOLDER
+from tests.support.shared import once, owner
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_A_TEST = {"GAPLESS_SOURCES", "DLT_PROJECT_DIR"}
@@ -86,24 +84,29 @@ def run(
 
 @cache
 def _server() -> str:
-    """Returns the address of this process's warm one, which ends with it."""
-    folder = tempfile.mkdtemp(prefix="warm-", dir=os.environ.get(FOLDER))  # removed with what all workers share
-    address = f"{folder}/socket"
+    """Returns the address of the warm process of all workers, which ends with the run."""
+    return str(once("warm", _started)["address"])
+
+
+def _started(folder: Path) -> dict[str, Any]:
+    """Starts it by no Popen, which would have to be waited for by whoever happened to be the first."""
+    address, log = f"{folder}/socket", folder / "log"
     # It outlives the test that starts it, whose settings are not those of the others.
     neutral = {name: value for name, value in os.environ.items() if name not in OF_A_TEST}
     paths = [str(ROOT), str(ROOT / ".ci" / "import")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.warm_server", address],
-        cwd=folder,
-        env={**neutral, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    ready, theirs = os.pipe()
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "tests.support.warm_server", address, str(owner())],
+        {**neutral, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, theirs, 1),
+            (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT, 0o644),
+        ],
+        setsid=True,
     )
-    assert process.stdin
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-
-    atexit.register(process.communicate)  # its stdin ends, and so does it
-    return address
+    os.close(theirs)
+    with open(ready) as line:
+        assert line.read() == "ready\n", log.read_text()
+    return {"address": address, "pid": pid}

@@ -26,6 +26,7 @@ from typing import Any
 
 from gapless import sources
 from gapless.sources.register import configured_packages, register
+from tests.support import remembered
 
 IMPORTED = (
     "duckdb", "psycopg2", "dlt.destinations.impl.duckdb.duck", "dlt.sources.helpers.requests", "dlt._workspace",
@@ -39,18 +40,22 @@ IDLE = 3
 the allocator's of Arrow. A fork loses the latter two, and every sync makes new ones."""
 
 
-def main(path: str) -> None:
-    """Serves until stdin ends."""
+def main(path: str, owner: int) -> None:
+    """Serves until the process `owner` ends, or SIGQUIT comes."""
+    os.chdir(os.path.dirname(path))
     _import()
+    signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))  # and leaves no core
+    end = os.pidfd_open(owner)
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(path)
         listener.listen(64)
         selector.register(listener, selectors.EVENT_READ)
-        selector.register(sys.stdin, selectors.EVENT_READ)
+        selector.register(end, selectors.EVENT_READ)
         print("ready", flush=True)
+        os.dup2(0, 1)  # nothing more is said
         while True:
             for key, _ in selector.select():
-                if key.fileobj is sys.stdin:
+                if key.fileobj == end:
                     return
                 if key.fileobj is listener:
                     _begin(listener.accept()[0], selector)
@@ -64,6 +69,7 @@ def _import() -> None:
         import_module(name)
     for source in sources.SOURCES.values():
         source.build  # noqa: B018 - looking it up imports it
+    remembered.begin()
     gc.freeze()
 
 
@@ -131,6 +137,7 @@ def _child(order: dict[str, Any], streams: list[int]) -> None:
         time.tzset()
         # A shell's background job ignores it, and so do all that it starts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         _register()
         tempfile.tempdir = None
         gc.disable()  # short-lived, and touching every object would copy every page
@@ -175,4 +182,4 @@ def _python(option: str, what: str, *arguments: str) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

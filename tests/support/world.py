@@ -35,8 +35,11 @@ IN_A_HURRY = {
     **{f"{name.upper()}_REQUESTS_PER_MINUTE": "1000000" for name in SOURCES},
     "GAPLESS_RETRY_BUDGET": "0.05",
 }
-OTHER_EACH_TIME = {"DLT_PROJECT_DIR", "DLT_DATA_DIR", "DESTINATION__POSTGRES__CREDENTIALS"}
-"""Folders, and an address that does not matter to another destination."""
+OTHER_EACH_TIME = {
+    "DLT_PROJECT_DIR", "DLT_DATA_DIR", "DESTINATION__POSTGRES__CREDENTIALS",
+    "GAPLESS_WEBHOOK_URL", "GAPLESS_WEBHOOK_ON",
+}  # fmt: skip
+"""Folders, an address that does not matter to another destination, and one that hears of no complete sync."""
 OURS = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,15 +76,17 @@ def test_a_warm_process_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> N
     """Although a run of the tests that is a shell's background job ignores Ctrl-C, and all that it starts."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        address = warm._server.__wrapped__()
+        server = warm._started(Path(tempfile.mkdtemp()))  # a socket's path must be short
     finally:
         signal.signal(signal.SIGINT, before)
-    monkeypatch.setattr(warm, "_server", lambda: address)
+    monkeypatch.setattr(warm, "_server", lambda: server["address"])
     with warm.Popen([sys.executable, "-c", "print('ready', flush=True); input()"], stdin=-1, stdout=-1) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == -signal.SIGINT
+    os.kill(server["pid"], signal.SIGQUIT)
+    os.waitpid(server["pid"], 0)
 
 
 def test_an_interception_that_meets_nobody_is_noticed(world: Callable[[Any], World]) -> None:

@@ -281,7 +281,7 @@ MUTANTS = (
     ),
     mutant(
         "a reason quotes the value", "sources/_schema/parse.py",
-        "{error['msg']}", "{error['msg']} {error['input']}", "tests/sources/test_security.py -k personal",
+        "{error['msg']}", "{error['msg']} {error['input']}", "tests/contract/test_personal_data.py",
     ),
     mutant(
         "hashes without the key", "sources/_schema/privacy.py",
@@ -289,7 +289,7 @@ MUTANTS = (
     ),
     mutant(
         "dead letters keep private records", "sources/_schema/privacy.py",
-        'actions[DEAD_LETTER_TEXT] = "drop"', "pass", "tests/sources/test_security.py -k personal",
+        'actions[DEAD_LETTER_TEXT] = "drop"', "pass", "tests/contract/test_personal_data.py",
     ),
     Mutant(
         "the working folder is kept", "pipelines/destinations/target.py",

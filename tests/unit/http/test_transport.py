@@ -70,10 +70,14 @@ def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+DRIPS = 10
+"""Seconds that an answer drips: whoever ends long before was ended by the deadline, also on a busy machine."""
+
+
 def dripping(head: bytes, drop: bytes) -> Callable[[socket.socket], None]:
     def drip(connection: socket.socket) -> None:
         connection.sendall(head)
-        for _ in range(500):
+        for _ in range(DRIPS * 50):
             connection.sendall(drop)
             time.sleep(0.02)
 
@@ -103,19 +107,21 @@ def test_a_trickle_ends_at_the_deadline(head: bytes, drop: bytes) -> None:
         pytest.raises(Unavailable, match=r"no complete answer within 0.3 s|read timeout"),
     ):
         client.get("x", Page)
-    assert 0.25 < time.monotonic() - started < 2
+    assert 0.25 < time.monotonic() - started < DRIPS - 1
 
 
 def test_silence_ends_at_the_deadline() -> None:
     """A vendor that takes the request and says nothing is left when the deadline comes."""
-    started = time.monotonic()
-    with (
-        raw(lambda _: time.sleep(1)) as url,
-        Client(url, deadline=0.2, retry_budget=0) as client,
-        pytest.raises(Unavailable, match=r"timeout|no complete answer"),
-    ):
-        client.get("x", Page)
-    assert time.monotonic() - started < 0.9
+    left = threading.Event()
+    ended_by_itself: list[bool] = []
+    with raw(lambda _: ended_by_itself.append(not left.wait(30))) as url:
+        with (
+            Client(url, deadline=0.2, retry_budget=0) as client,
+            pytest.raises(Unavailable, match=r"timeout|no complete answer"),
+        ):
+            client.get("x", Page)
+        assert ended_by_itself == []
+        left.set()
 
 
 @pytest.mark.parametrize(
@@ -160,21 +166,23 @@ def test_connections_are_kept_and_quick() -> None:
 
     with serve(handle) as url, Client(url, requests_per_minute=1000) as client:
         pool = client._http._transport._pool
-        started = time.monotonic()
+        took: list[float] = []
         for number in range(50):
             with_error = number % 5 == 0
             if with_error:
                 with pytest.raises(Exception, match="404"):
                     client.get("gone", Page)
+            started = time.monotonic()
             client.get("x", Page)
+            took.append(time.monotonic() - started)
             ports.extend(str(c._connection._network_stream.get_extra_info("client_addr")) for c in pool.connections)
         assert len(set(ports)) == 1
-        assert time.monotonic() - started < 60 * 0.02
+        assert sorted(took)[len(took) // 4] < 0.02  # a busy machine holds up some, acknowledgements would nearly all
 
 
 def test_workers_ask_at_once() -> None:
     """A client is shared by its workers: their requests overlap, and each gets its own answer."""
-    together = threading.Barrier(4, timeout=5)
+    together = threading.Barrier(4, timeout=30)
 
     def handle(request: httpx.Request) -> httpx.Response:
         together.wait()
@@ -243,4 +251,4 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
                 client.get("x", Page)
             with pytest.raises(Unavailable, match=r"no complete answer|read timeout"):
                 client.get("x", Page)
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < DRIPS - 1
