@@ -78,7 +78,8 @@ class DetailParent:
         if self.listed is None:
             return False
         at = self.stored.times[key]
-        elsewhere = self.stored.parents[key] != self.id and self.stored.parents[key] in self.siblings
+        parent = self.stored.parents.get(key, self.id)  # one that a user's step removed is stored nowhere
+        elsewhere = parent != self.id and parent in self.siblings
         return elsewhere or (at is not None and listed_at is not None and abs(at - listed_at) >= MOVED)
 
     def covered(self, per: ParentSync) -> list[Batch]:
