@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 Params = Mapping[str, str | int]
+WHOLE = (200, 201, 203)
+"""Statuses of an answer that is whole: a 206 is a part, and what another one announces is not there yet."""
 
 
 class Where(TypedDict):
@@ -208,6 +210,9 @@ class Client:
             try:
                 if not response.is_success:
                     raise self._error(response, where)
+                if response.status_code not in WHOLE:
+                    detail = "such an answer is not a whole one"
+                    raise BadEnvelope(status=response.status_code, detail=detail, **where)
                 body = whole_body(response, self._deadline)
             finally:
                 response.close()

@@ -59,6 +59,7 @@ class OneRecord(bytes):
 
 MOST_RECORDS = 200_000
 """Records in one answer; each costs memory, however short it is."""
+NO_ERRORS = (b"", b"null", b"[]", b"{}", b'""', b"false", b"0")
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -69,14 +70,29 @@ def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
     """
     body = body.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, which JSON forbids and some servers send
     try:
-        return _counted(cast(T, _one_record(body, shape) if _is_one_record(shape) else _decoded(body, shape)))
-    except TooMany:
-        raise
+        answer = cast(T, _one_record(body, shape) if _is_one_record(shape) else _decoded(body, shape))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         found = f"{media or 'no content type'}, {_first(body)}; {_problem(error)}"
+    else:
+        if not _is_one_record(shape):
+            _check_errors(body)
+        return _counted(answer)
     expected = getattr(shape, "__name__", str(shape))
     # Raised outside the handler: msgspec's and Python's own errors hold parts of the body.
     raise Malformed(f"expected {expected} as the vendor documents it, found {found}")
+
+
+def _check_errors(body: bytes) -> None:
+    """Raises Malformed for an object with errors beside its records: then some of them are missing."""
+    if not any(name in body for name in (b'"errors"', b'"error"')):
+        return
+    try:
+        members = _object.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return  # an array of records, or what could only be read leniently
+    for name in ("errors", "error"):
+        if bytes(members.get(name, b"")).strip() not in NO_ERRORS:
+            raise Malformed(f"expected records alone, found a member `{name}` beside them, so some may be missing")
 
 
 def _counted(found: T) -> T:

@@ -728,3 +728,19 @@ def test_queries_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         requests()[1].get("x", Page, {"token": "canary"})
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [202, 204, 206, 226])
+def test_a_part_is_not_the_whole(status: int) -> None:
+    """An answer that says itself that it is a part, or not there yet."""
+    assert type(one(httpx.Response(status, json={"items": []}))) is BadEnvelope
+
+
+@pytest.mark.parametrize("errors", [{"errors": [{"message": "shard 3 failed"}]}, {"error": "timeout"}])
+def test_records_with_errors_beside_them(errors: dict[str, Any]) -> None:
+    """Some records may be missing; an empty list of errors, or a field of that name in a record, is no sign of it."""
+    error = one(httpx.Response(200, json={"items": [{"id": 1}], **errors}))
+    assert (type(error), "beside them" in str(error)) == (BadEnvelope, True)
+    for body in ({"items": [{"errors": ["x"]}]}, {"items": [], "errors": []}, {"items": [], "error": None}):
+        asked = client(lambda _, body=body: httpx.Response(200, json=body))  # type: ignore[misc]
+        assert len(asked.get("x", Page).items) == len(body["items"])
