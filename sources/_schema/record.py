@@ -46,9 +46,7 @@ def _is_time(value: object) -> object:
         raise ValueError("a datetime in ISO 8601 was expected, and a text of digits was found")
     value = _no_bool(value)
     if isinstance(value, int | float) and not any(least <= abs(value) < 10 * least for least in (10**9, 10**12)):
-        raise ValueError(
-            "a datetime was expected, and a number that is none in seconds (10 digits) or milliseconds (13) was found"
-        )
+        raise ValueError("a datetime was expected; a number is one with 10 digits (seconds) or 13 (milliseconds)")
     return value
 
 
