@@ -1,5 +1,5 @@
-"""`python -m pipelines` is `gapless`."""
+"""`python -m gapless.pipelines` is `gapless`."""
 
-from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.app import main
 
-app()
+main()

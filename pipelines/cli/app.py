@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.cli import output
+from gapless.pipelines.cli import output, streams
 from gapless.pipelines.cli.commands import inspect, serve, state, sync
 from gapless.pipelines.outcome import own_version
 
@@ -66,3 +66,10 @@ def gapless(
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Runs the command line; never returns."""
+    streams.make_safe()
+    streams.end_on_sigterm()
+    app()

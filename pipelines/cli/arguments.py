@@ -71,9 +71,9 @@ def _ids(names: list[str], ids: list[str], window: str | None) -> tuple[str, ...
 
 
 def seconds(text: str, option: str = "--every") -> float:
-    """Returns the seconds of an interval: 30s, 15m, 2h, 1d or a bare number of seconds. Raises WrongSettings."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip().lower())
-    length = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else 0.0
-    if length <= 0:
-        raise WrongSettings(f"{option} {text}: expected an interval such as 30s, 15m or 2h.")
+    """Returns the seconds of an interval: 30s, 15m, 2h or 1d, up to a year. Raises WrongSettings."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([smhd])", text.strip().lower(), re.ASCII)
+    length = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else 0.0
+    if not 0 < length <= 366 * 86400:
+        raise WrongSettings(f"{option} {text}: expected an interval such as 30s, 15m or 2h, with its unit.")
     return length

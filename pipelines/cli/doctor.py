@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gapless.pipelines.cli import probe
-from gapless.pipelines.destinations.part import Part
+from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explain
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
+from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.errors import VendorError
 from gapless.sources._ledger.session import Session
@@ -56,6 +57,8 @@ def checks(destination: str) -> Iterator[Check]:
             yield check
     if not configured:
         yield Check("sources", "fail", "none is configured", "Set the variables of one source; or try: gapless demo")
+    for line in unknown_settings(SOURCES):
+        yield Check("settings", "fail", line, "Correct its name, or take it out.")
     yield from _destination(destination)
     yield from _versions()
     yield _clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from gapless.pipelines import json_logs, redaction
 from gapless.pipelines.cli import completion, output
 from gapless.pipelines.config import apply_dlt_defaults
+from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -62,17 +64,43 @@ def initialise() -> None:
     json_logs.guard()  # last: it replaces the formatter that guard_logs has set
 
 
-def configured_sources() -> list[str]:
-    """Returns the sources that have credentials, and prints which ones do not. Raises WrongSettings if none has."""
+def configured_sources(target: Target | None = None) -> list[str]:
+    """Returns the sources that have credentials, and prints which ones do not; of `target` also that it holds them.
+
+    Raises WrongSettings if none has, or one has a part of them.
+    """
     from gapless.pipelines.sync import build
 
     ready, lacking = build.configured()
+    for name, missing in lacking.items():
+        if there := {need.upper() for need in SOURCES[name].needs} - set(missing):
+            raise WrongSettings(
+                f"{name}: {', '.join(missing)} not set, although {', '.join(sorted(there))} is. Set all of them, or"
+                " none to leave this source out."
+            )
     if not ready:
         raise build.nothing_configured()
+    held = _held(target, lacking) if target and lacking else set()
     for name, missing in lacking.items():
         # On stderr, so that a key that got lost is noticed although the sync ends well.
-        output.print_message(f"{name}: skipped, {', '.join(missing)} not set", event="left_out", source=name)
+        here = ", although its tables are here: they will not get anything new" if name in held else ""
+        level = "warning" if here else "info"
+        text = f"{name}: skipped, {', '.join(missing)} not set{here}"
+        output.print_message(text, event="left_out", level=level, source=name)
     return ready
+
+
+def _held(target: Target, names: Iterable[str]) -> set[str]:
+    """Returns those sources of which the destination holds something."""
+    from gapless.pipelines.destinations.reader import reading
+    from gapless.pipelines.errors import Locked
+    from gapless.pipelines.evidence.completeness import exists
+
+    try:
+        with reading(target) as reader:
+            return {name for name in names if exists(reader, SOURCES[name])}
+    except Locked:  # the command itself will say it
+        return set()
 
 
 def print_nothing_synced(target: Target) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations.part import Part
+from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources._ledger.shard import MOST
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from gapless.pipelines.destinations.part import Part
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
@@ -23,6 +23,27 @@ if TYPE_CHECKING:
 FileFormat = Literal["parquet", "insert_values", "jsonl"]
 Check = Callable[[], None]
 """Raises GaplessError when the lock is lost."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one command writes to and locks for itself: some sources, or what one shard reads of them.
+
+    Without sources it is everything.
+    """
+
+    sources: tuple[str, ...] = ()
+    """Names, in alphabetical order."""
+    shard: Shard = field(default_factory=Shard)
+
+    @property
+    def mark(self) -> str:
+        """Returns what tells its working folder from those of other parts; empty for everything."""
+        names = "-".join(self.sources)
+        if len(names) > 60:  # file names are short
+            names = blake2b(names.encode(), digest_size=8).hexdigest()
+        shard = "" if self.shard.whole else f"{self.shard.number}-of-{self.shard.of}"
+        return "".join(f"-{text}" for text in (names, shard) if text)
 
 
 @dataclass(frozen=True)

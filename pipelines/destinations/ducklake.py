@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
-from gapless.pipelines.destinations.backend import Backend, Check
+from gapless.pipelines.destinations.backend import Backend, Check, Part
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
 from gapless.pipelines.destinations.keepalive import with_keepalive
-from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.destinations.postgres import database_lock
 from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings

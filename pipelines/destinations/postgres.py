@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.advisory_lock import locked
-from gapless.pipelines.destinations.backend import Backend, Check, staging
+from gapless.pipelines.destinations.backend import Backend, Check, Part, staging
 from gapless.pipelines.destinations.keepalive import with_keepalive
-from gapless.pipelines.destinations.part import Part
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:

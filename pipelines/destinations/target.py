@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.config import apply_dlt_defaults, working_root
-from gapless.pipelines.destinations.backend import Backend, Check, FileFormat
+from gapless.pipelines.destinations.backend import Backend, Check, FileFormat, Part
 from gapless.pipelines.destinations.file_lock import locked
-from gapless.pipelines.destinations.part import Part
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 

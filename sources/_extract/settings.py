@@ -6,7 +6,6 @@ hold for all sources alike.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,34 +19,33 @@ from gapless.sources._ledger.window import optional_instant
 
 @dataclass(frozen=True)
 class Setting:
-    """One shared setting; numbers have bounds, which are both allowed."""
+    """One setting; numbers have bounds, which are both allowed: neither infinity nor what is no number is within."""
 
     name: str
     kind: Any
     default: Any = None
-    least: float = -math.inf
-    most: float = math.inf
+    least: float = 0
+    most: float = 0
+    unit: str = ""
 
     def checked(self, full_name: str, value: Any) -> Any:
         """Returns `value`. Raises ValueError, naming the setting, when it is out of bounds."""
         if isinstance(value, int | float) and not self.least <= value <= self.most:
-            bounds = [f"at least {self.least:g}"] if value < self.least else [f"at most {self.most:g}"]
-            raise ValueError(f"{full_name.upper()} is {value:g}; it must be {bounds[0]}")
+            bounds = f"between {self.least:,g} and {self.most:,.0f}{f' {self.unit}' if self.unit else ''}"
+            raise ValueError(f"{full_name.upper()} is {value:g}; it must be {bounds}")
         return value
 
 
-REQUESTS_PER_MINUTE = Setting("requests_per_minute", int, 300, least=1)
+DAY = 86_400.0
+REQUESTS_PER_MINUTE = Setting("requests_per_minute", int, 300, least=1, most=1_000_000)
 WORKERS = Setting("workers", int, 8, least=1, most=256)
-LAG = Setting("lag", float, 3600.0, least=0)
-"""Seconds."""
+LAG = Setting("lag", float, 3600.0, least=0, most=3650 * DAY, unit="seconds")
 INITIAL_VALUE = Setting("initial_value", str | None)
 END_VALUE = Setting("end_value", str | None)
 PRIVACY = Setting("privacy", str | None)
 HASH_KEY = Setting("gapless_hash_key", dlt.TSecretStrValue | None)
-RETRY_MAX_WAIT = Setting("gapless_retry_max_wait", float, 60.0, least=0)
-"""Seconds."""
-RETRY_BUDGET = Setting("gapless_retry_budget", float, 300.0, least=0)
-"""Seconds."""
+RETRY_MAX_WAIT = Setting("gapless_retry_max_wait", float, 60.0, least=0, most=DAY, unit="seconds")
+RETRY_BUDGET = Setting("gapless_retry_budget", float, 300.0, least=0, most=7 * DAY, unit="seconds")
 
 
 @dataclass(frozen=True)

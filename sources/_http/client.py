@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, TypeVar
 from urllib.parse import quote
 
 from gapless.sources._http.auth import checked_base_url, origin, path_of, site
-from gapless.sources._http.decoding import Answer, Malformed, decoded, links, media_type
+from gapless.sources._http.decoding import Answer, Malformed, TooMany, decoded, links, media_type
 from gapless.sources._http.errors import (
     ADVICE,
     BadEnvelope,
@@ -26,6 +26,7 @@ from gapless.sources._http.errors import (
     ForeignHost,
     Retryable,
     Throttled,
+    TooLarge,
     Unavailable,
     VendorError,
     error_class,
@@ -35,7 +36,16 @@ from gapless.sources._http.errors import (
 from gapless.sources._http.rate_limit import RateBudget
 from gapless.sources._http.retry import Policy, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
-from gapless.sources._http.transport import Deadline, connect, error_body, fault, httpx, release
+from gapless.sources._http.transport import (
+    BodyTooLong,
+    Deadline,
+    connect,
+    error_body,
+    fault,
+    httpx,
+    release,
+    whole_body,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -43,6 +53,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 Params = Mapping[str, str | int]
+WHOLE = (200, 201, 203)
+"""Statuses of an answer that is whole: a 206 is a part, and what another one announces is not there yet."""
 
 
 class Where(TypedDict):
@@ -198,14 +210,21 @@ class Client:
             try:
                 if not response.is_success:
                     raise self._error(response, where)
-                body = b"".join(self._deadline.check(response.iter_bytes()))
+                if response.status_code not in WHOLE:
+                    detail = "such an answer is not a whole one"
+                    raise BadEnvelope(status=response.status_code, detail=detail, **where)
+                body = whole_body(response, self._deadline)
             finally:
                 response.close()
+        except BodyTooLong as error:
+            raise TooLarge(status=attempt.status, detail=str(error), **where) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Without the cause: the frames below hold the request's headers, which some loggers print.
             raise Unavailable(detail=redact(fault(error), self._secrets), **where) from None
         try:
             return read(response, body)
+        except TooMany as error:
+            raise TooLarge(status=response.status_code, detail=str(error), **where) from None
         except Malformed as error:
             detail = redact(str(error), self._secrets)
         raise BadEnvelope(status=response.status_code, detail=detail, **where)

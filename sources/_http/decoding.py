@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TARGET = re.compile(r"<([^<>]*)>")
-_TOKEN, _QUOTED = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", r'"(?:[^"\\]|\\.)*"'
+_TOKEN, _QUOTED = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", r'"(?:[^"\\]++|\\.)*+"'
 _PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*(?:=\s*({_QUOTED}|[^\s";,]*))?)?')
 # A list may have empty elements, as in `<a>; rel=next,,` (RFC 9110, section 5.6.1).
 _END_OF_LINK = re.compile(r"\s*(?:,[\s,]*|$)")
+
+
+class TooMany(ValueError):
+    """An answer with more records than one answer may have."""
 
 
 class Malformed(ValueError):
@@ -53,22 +57,55 @@ class OneRecord(bytes):
     """The JSON name of the id, without which the answer is taken for an error body."""
 
 
+MOST_RECORDS = 200_000
+"""Records in one answer; each costs memory, however short it is."""
+NO_ERRORS = (b"", b"null", b"[]", b"{}", b'""', b"false", b"0")
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
-    """Returns the body as the msgspec type `shape`; raises Malformed.
+    """Returns the body as the msgspec type `shape`; raises Malformed, and TooMany for more than MOST_RECORDS.
 
     Single records that are not valid JSON become JSON strings that hold their text.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, which JSON forbids and some servers send
     try:
-        return cast(T, _one_record(body, shape) if _is_one_record(shape) else _decoded(body, shape))
+        answer = cast(T, _one_record(body, shape) if _is_one_record(shape) else _decoded(body, shape))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         found = f"{media or 'no content type'}, {_first(body)}; {_problem(error)}"
+    else:
+        if not _is_one_record(shape):
+            _check_errors(body)
+        return _counted(answer)
     expected = getattr(shape, "__name__", str(shape))
     # Raised outside the handler: msgspec's and Python's own errors hold parts of the body.
     raise Malformed(f"expected {expected} as the vendor documents it, found {found}")
+
+
+def _check_errors(body: bytes) -> None:
+    """Raises Malformed for an object with errors beside its records: then some of them are missing."""
+    if not any(name in body for name in (b'"errors"', b'"error"')):
+        return
+    try:
+        members = _object.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return  # an array of records, or what could only be read leniently
+    for name in ("errors", "error"):
+        if bytes(members.get(name, b"")).strip() not in NO_ERRORS:
+            raise Malformed(f"expected records alone, found a member `{name}` beside them, so some may be missing")
+
+
+def _counted(found: T) -> T:
+    """Returns an answer again. Raises TooMany when it, or a list right inside it, is too long."""
+    inside = found.values() if isinstance(found, dict) else [getattr(found, one) for one in _fields(found)]
+    for records in (found, *inside):
+        if isinstance(records, list) and len(records) > MOST_RECORDS:
+            raise TooMany(f"the answer has {len(records):,} records, and more than {MOST_RECORDS:,} are not taken")
+    return found
+
+
+def _fields(found: object) -> tuple[str, ...]:
+    return getattr(found, "__struct_fields__", ())
 
 
 def _decoded(body: bytes, shape: object) -> object:

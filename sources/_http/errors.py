@@ -9,6 +9,7 @@
     ├── Rejected         the caller skips this record or parent and records it
     │   ├── NotFound         404, 410
     │   ├── Forbidden        403
+    │   ├── TooLarge         an answer beyond every reasonable size
     │   └── BadRequest       400, 422, every other 4xx, a redirect on the vendor's own host
     └── Stop             the source cannot continue
         ├── Unauthorized     401
@@ -102,6 +103,10 @@ class Forbidden(Rejected):
 
 class BadRequest(Rejected):
     """400, 422 and other 4xx, or a redirect: the vendor does not accept the request."""
+
+
+class TooLarge(Rejected):
+    """An answer of more bytes or records than one answer may have."""
 
 
 class Stop(VendorError):

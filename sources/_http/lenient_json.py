@@ -15,7 +15,8 @@ import msgspec
 
 # Raw: the syntax of the whole text is checked, and nothing is built from it.
 _strict = msgspec.json.Decoder(msgspec.Raw)
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+# Possessive: else each character of a long text would be a place to come back to, of some 80 bytes.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 _SPACE = " \t\n\r"
 
 

@@ -22,7 +22,17 @@ import httpx2 as httpx
 if TYPE_CHECKING:
     from httpcore2 import SOCKET_OPTION, ConnectionPool, NetworkBackend, NetworkStream
 
-__all__ = ["Deadline", "DeadlinePassed", "connect", "error_body", "fault", "httpx", "release"]
+__all__ = [
+    "BodyTooLong",
+    "Deadline",
+    "DeadlinePassed",
+    "connect",
+    "error_body",
+    "fault",
+    "httpx",
+    "release",
+    "whole_body",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +44,17 @@ KEEPALIVE_SECONDS = 30.0
 """How long an unused connection stays open."""
 ERROR_BODY_BYTES = 65_536
 """How much of an error's body is read: enough for a message, and an endless one ends."""
+
+
+BODY_BYTES = 256 * 2**20
+"""How many bytes an answer may have, decompressed: a small one may be compressed from gigabytes."""
+
+
+LONGEST = f", and more than {BODY_BYTES / 1e6:,.0f} MB are not taken"
+
+
+class BodyTooLong(Exception):
+    """An answer has more than BODY_BYTES."""
 
 
 class DeadlinePassed(httpx.ReadTimeout):
@@ -102,6 +123,20 @@ def release(client: httpx.Client) -> None:
 def _tls_context(*_: str | None) -> ssl.SSLContext:
     """Returns httpx's own TLS context, once for all clients: reading the certificates takes longer than a request."""
     return httpx.create_ssl_context()
+
+
+def whole_body(response: httpx.Response, deadline: Deadline) -> bytes:
+    """Returns an answer's body, decompressed. Raises BodyTooLong as soon as it is known to be, DeadlinePassed."""
+    told = response.headers.get("Content-Length", "")
+    if told.isdecimal() and int(told) > BODY_BYTES:
+        raise BodyTooLong(f"the answer has {int(told) / 1e6:,.0f} MB{LONGEST}")
+    chunks, size = [], 0
+    for chunk in deadline.check(response.iter_bytes()):
+        size += len(chunk)
+        if size > BODY_BYTES:
+            raise BodyTooLong(f"the answer goes on after {size / 1e6:,.0f} MB{LONGEST}")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def error_body(response: httpx.Response, deadline: Deadline) -> bytes:

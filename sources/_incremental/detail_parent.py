@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from gapless.sources._ledger.ledger import Coverage
 from gapless.sources._ledger.per_parent import ParentSync
-from gapless.sources._ledger.window import Window
+from gapless.sources._ledger.window import Window, earlier
 from gapless.sources._schema.arrow import Batch
 
 MOVED = timedelta(seconds=1)
@@ -65,7 +65,7 @@ class DetailParent:
         stored = max((at for at in self.own.values() if at and at <= per.now), default=None)
         watermark = self.before.covered_to if self.before and self.before.covered_to else stored
         # A record may be edited shortly after its creation, so the look-back is read again.
-        recent = Window(watermark - lag) if watermark else None
+        recent = Window(earlier(watermark, lag)) if watermark else None
         held = self.stored.times
         return [
             key

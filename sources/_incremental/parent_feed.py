@@ -19,7 +19,7 @@ from gapless.sources._incremental.parent_listing import listed_parents, proven_p
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page
-from gapless.sources._ledger.window import EVERYTHING, Window
+from gapless.sources._ledger.window import EVERYTHING, Window, earlier
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record, record_id, record_time
@@ -142,7 +142,7 @@ class ParentFeed:
     def _pages(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[Page[Record]]:
         known, key = per.proof(self.parents.id(parent)), self.parents.id(parent)
         watermark = known.covered_to if known else None
-        floor = watermark - sync.lag if watermark else per.to_load.since
+        floor = earlier(watermark, sync.lag) if watermark else per.to_load.since
 
         def counted(end: ListingEnd) -> int | None:
             # The listing of parents is older than these pages, so their own total counts, if they tell one.

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from gapless.sources._dlt.types import State
+from gapless.sources._ledger.window import OLDEST, earlier
 from gapless.sources._schema.parse import Unreadable
 
 R = TypeVar("R")
@@ -18,7 +19,6 @@ KNOWN_IDS = 5
 deleted, or not be served yet by another machine of the vendor: its absence proves nothing."""
 
 
-OLDEST = datetime.min.replace(tzinfo=UTC)
 EVERYWHERE = datetime.max.replace(tzinfo=UTC)
 """A place above every record: it adds nothing to what a walk has to pass."""
 
@@ -190,7 +190,7 @@ class WalkState:
         """
         if self.newest and self.newest > now:
             self.watermark, self.walks = None, []
-        floors = [self.newest - lag if self.newest else None, self.initial_value]
+        floors = [earlier(self.newest, lag) if self.newest else None, self.initial_value]
         floor = max(filter(None, floors), default=None)
         if floor and down_to is not EVERYWHERE:
             places = [self.initial_value or OLDEST, down_to or OLDEST]

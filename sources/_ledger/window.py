@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from json import loads
 
 import dlt
@@ -27,6 +27,7 @@ class Window:
 
 
 EVERYTHING = Window()
+OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
 def instant(text: str, setting: str) -> datetime:
@@ -36,7 +37,15 @@ def instant(text: str, setting: str) -> datetime:
     except ValueError:
         example = "2026-01-31 or 2026-01-31T08:00Z"
         raise ValueError(f"{setting}: {text!r} is not an ISO 8601 time such as {example}") from None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{setting}: {text!r} is not within the years 1 to 9999 in UTC") from None
+
+
+def earlier(time: datetime, lag: timedelta) -> datetime:
+    """Returns the time that is `lag` before, but none before the year 1."""
+    return time - lag if time - OLDEST > lag else OLDEST
 
 
 def optional_instant(text: str | None, setting: str) -> datetime | None:

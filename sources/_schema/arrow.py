@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import chain
 from typing import Any
@@ -62,9 +63,14 @@ class ArrowRows:
 
 def digest(*parts: object) -> str:
     """Returns 96 bits of BLAKE2 of the parts' texts, as 16 characters that are safe in a URL."""
-    text = "\x1f".join(map(str, parts))  # a separator, so that ("a", "bc") and ("ab", "c") differ
+    text = "\x1f".join(map(_text, parts))  # a separator, so that ("a", "bc") and ("ab", "c") differ
     # 96 bits: among a billion rows the odds of two equal ids are about 6 in 10^12.
     return urlsafe_b64encode(blake2b(text.encode(), digest_size=12).digest()).decode()
+
+
+def _text(part: object) -> str:
+    # The same instant has another text in another time zone.
+    return str(part.astimezone(UTC) if isinstance(part, datetime) else part)
 
 
 def to_arrow(table: Table, records: Sequence[object]) -> ArrowRows:

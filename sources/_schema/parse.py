@@ -66,7 +66,7 @@ def parse(
         record = None if refused else fast.decode(raw)
         if refused:
             parsed.unreadable.append(_unreadable(_without(model.excluded_fields, raw), key, refused))
-        elif record is not None:
+        elif record is not None and getattr(record, model.id_field, None) != "":
             parsed.records.append(record)
         else:
             _validate(model, raw, given, key, parsed)
@@ -94,7 +94,12 @@ def _validate(model: type[R], raw: bytes, given: Mapping[str, object], key: str,
     # First of all: an excluded field may hold a secret, and a dead letter keeps the whole record.
     raw = _without(model.excluded_fields, raw)
     try:
-        parsed.records.append(model.model_validate({**_unpack(model, raw), **given}))
+        record = model.model_validate({**_unpack(model, raw), **given})
+        if getattr(record, model.id_field, None) == "":  # two such records would be one row
+            reason = f"{key}: an empty text was found where an id was expected"
+            parsed.unreadable.append(_unreadable(raw, key, reason))
+        else:
+            parsed.records.append(record)
     except ValidationError as error:
         parsed.unreadable.append(_unreadable(raw, key, "; ".join(map(_reason, error.errors()))))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:

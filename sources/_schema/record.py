@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Protocol, TypeVar
 
@@ -10,6 +11,10 @@ from pydantic.alias_generators import to_camel
 
 T = TypeVar("T")
 INT64 = 2**63
+EXACT = 2**53
+"""From it on a number with a decimal point does not hold every integer."""
+DIGITS = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
+"""pydantic would take such a text for seconds since 1970: 20260301 for a day in August of that year."""
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -29,8 +34,20 @@ def _no_bool(value: object) -> object:
 def _whole_number(value: object) -> object:
     # JSON has one kind of number: 3.0 is the integer 3, and some servers write it so.
     if isinstance(value, float) and value.is_integer():
+        if abs(value) >= EXACT:
+            raise ValueError("a number from 2^53 on with a decimal point was found, and its last digits are lost")
         return int(value)
     return _no_bool(value)
+
+
+def _is_time(value: object) -> object:
+    """Returns what can be read as one time only. Raises ValueError for digits that may be a date, or a count."""
+    if isinstance(value, str) and DIGITS.fullmatch(value):
+        raise ValueError("a datetime in ISO 8601 was expected, and a text of digits was found")
+    value = _no_bool(value)
+    if isinstance(value, int | float) and not any(least <= abs(value) < 10 * least for least in (10**9, 10**12)):
+        raise ValueError("a datetime was expected; a number is one with 10 digits (seconds) or 13 (milliseconds)")
+    return value
 
 
 def _empty_if_null(value: object) -> object:
@@ -44,8 +61,11 @@ class JsonColumn:
 Json = Annotated[str, JsonColumn()]
 """A value of any type: one JSON column. It is never parsed, so that no digit of a number changes."""
 
-Instant = Annotated[datetime, BeforeValidator(_no_bool), AfterValidator(_in_utc)]
-"""A point in time, from ISO 8601 or seconds since 1970; without an offset it is UTC, as dlt reads it, too."""
+Instant = Annotated[datetime, BeforeValidator(_is_time), AfterValidator(_in_utc)]
+"""A point in time, from ISO 8601, or from seconds or milliseconds since 1970, which are told apart by their digits.
+
+Without an offset it is UTC, as dlt reads it, too.
+"""
 
 # Strict: a number where a text is documented becomes a dead letter and not a text that nobody sent.
 Text = Annotated[str, Field(strict=True)]

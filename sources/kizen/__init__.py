@@ -7,6 +7,7 @@ from functools import partial
 
 import dlt
 
+from gapless.sources._extract.settings import DAY, Setting
 from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
 from gapless.sources._incremental.detail_feed import DetailFeed
@@ -36,6 +37,7 @@ LOGGED_ACTIVITIES = DetailFeed(
     per_page=api.PAGE_SIZE,
 )
 STREAM = LOGGED_ACTIVITIES
+RELIST_AFTER = Setting("kizen_relist_after", float, DAY, least=0, most=3650 * DAY, unit="seconds")
 
 
 @source("kizen", LOGGED_ACTIVITIES, requests_per_minute=300, lag=3600.0, workers=8)
@@ -45,7 +47,7 @@ def kizen(
     kizen_user_id: str = dlt.secrets.value,
     kizen_base_url: str = api.DEFAULT_BASE_URL,
     kizen_activity_ids: str | list[str] | None = None,
-    kizen_relist_after: float = 86400.0,
+    kizen_relist_after: float = RELIST_AFTER.default,
 ) -> Connection:
     """Types and logged activities. `kizen_activity_ids` reads just these logged activities and lists nothing.
 
@@ -56,5 +58,5 @@ def kizen(
         partial(api.client, *keys, kizen_base_url),
         account=kizen_business_id,
         only=tuple(parse_ids(kizen_activity_ids)),
-        relist_after=timedelta(seconds=kizen_relist_after),
+        relist_after=timedelta(seconds=RELIST_AFTER.checked(RELIST_AFTER.name, kizen_relist_after)),
     )

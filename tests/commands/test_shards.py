@@ -20,8 +20,7 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations import advisory_lock
-from gapless.pipelines.destinations.backend import Backend
-from gapless.pipelines.destinations.part import Part
+from gapless.pipelines.destinations.backend import Backend, Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
 from gapless.pipelines.sync.request import SyncRequest
@@ -37,7 +36,7 @@ from tests.support.world import World, some
 SPLIT = [name for name, source in SOURCES.items() if source.split_by]
 SYNC = """
 import sys
-from gapless.pipelines.destinations.part import Part
+from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.sync.request import SyncRequest

@@ -123,6 +123,7 @@ def sync(
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.observability import webhook
     from gapless.pipelines.sync import build, loop
+    from gapless.pipelines.sync.unknown import unknown_settings
 
     # Arguments first: a wrong one is said before any file is opened.
     interval = arguments.seconds(every) if every else None
@@ -130,8 +131,8 @@ def sync(
     # Names are checked before credentials, so that a misspelt source is not reported as one without keys.
     names = build.known(sources or [])
     request = arguments.sync_request(names, since, until, ids or [])
-    names = names or configured_sources()
-    for line in (*arguments.idle(names, target.shard), *arguments.append_only(target)):
+    names = names or configured_sources(target)
+    for line in (*arguments.idle(names, target.shard), *arguments.append_only(target), *unknown_settings(names)):
         output.print_message(line)
     # Before the first request: a wrong webhook setting must not show only when a sync has failed.
     hook = webhook.configured()

@@ -32,6 +32,7 @@ __all__ = [
     "TomlProviderReadException",
     "UnknownDestinationModule",
     "configuration",
+    "documents",
     "resolved_settings",
     "secret_documents",
     "without_interval",
@@ -78,6 +79,16 @@ def secret_documents() -> list[dict[str, object]]:
     """
     providers = Container()[PluggableRunContext].providers.providers
     return [tomllib.loads(p.to_toml()) for p in providers if isinstance(p, BaseDocProvider) and p.supports_secrets]
+
+
+def documents() -> list[dict[str, object]]:
+    """Returns the contents of every TOML document in which dlt looks for settings.
+
+    Why: a misspelt section or key is to be named, and `dlt.config` answers only for names that are asked for.
+    Replaced by: a documented list of dlt's providers.
+    """
+    providers = Container()[PluggableRunContext].providers.providers
+    return [tomllib.loads(provider.to_toml()) for provider in providers if isinstance(provider, BaseDocProvider)]
 
 
 @contextmanager

@@ -6,13 +6,14 @@ import gzip
 import json
 import logging
 import pickle
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from gapless.sources._http import decoding
+from gapless.sources._http import decoding, transport
 from gapless.sources._http.client import Client, segment
 from gapless.sources._http.errors import (
     BadEnvelope,
@@ -25,6 +26,7 @@ from gapless.sources._http.errors import (
     Retryable,
     Stop,
     Throttled,
+    TooLarge,
     Unauthorized,
     Unavailable,
     VendorError,
@@ -454,6 +456,63 @@ def test_an_endless_error_body_ends() -> None:
     assert type(one(httpx.Response(404, stream=Stream(chunks())))) is NotFound
 
 
+def _endless() -> Iterator[bytes]:
+    while True:
+        yield b"x" * 10_000
+
+
+def _bomb() -> httpx.Response:
+    packed = gzip.compress(b'{"items": [' + b" " * 3_000_000 + b"]}")
+    return httpx.Response(200, stream=Stream(iter([packed])), headers={"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda: httpx.Response(200, stream=Stream(_endless())), "the answer goes on after 2 MB"),
+        (_bomb, "the answer goes on after 2 MB"),
+        (
+            lambda: httpx.Response(200, stream=Stream(_endless()), headers={"Content-Length": "2000000000"}),
+            "the answer has 2,000 MB",
+        ),
+        (lambda: httpx.Response(200, json={"items": [{}] * 21}), "the answer has 21 records, and more than 20 are"),
+        (lambda: httpx.Response(200, json={"items": ["NaN", {}] * 11}), "the answer has 22 records"),
+    ],
+)
+def test_an_answer_is_not_of_any_size(
+    answer: Callable[[], httpx.Response], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Endless, compressed from much, declared as huge, or of countless records: one error, and no second request."""
+    monkeypatch.setattr(transport, "BODY_BYTES", 2_000_000)
+    monkeypatch.setattr(decoding, "MOST_RECORDS", 20)
+    asked = []
+
+    def vendor(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return answer()
+
+    with pytest.raises(TooLarge, match=told):
+        client(vendor).get("x", Page)
+    assert len(asked) == 1
+
+
+def test_an_answer_of_the_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the byte and to the record it is taken."""
+    body = json.dumps({"items": [{}] * 20}).encode()
+    monkeypatch.setattr(transport, "BODY_BYTES", len(body))
+    monkeypatch.setattr(decoding, "MOST_RECORDS", 20)
+    assert len(client(lambda _: httpx.Response(200, content=body)).get("x", Page).items) == 20
+
+
+def test_a_long_text_beside_a_bad_record_costs_little_memory() -> None:
+    """Each of its characters was once a place where a regular expression might go back to."""
+    body = b'{"items": [{"id": 1, "t": "' + b'a\\"' * 500_000 + b'"}, {"id": NaN}]}'
+    tracemalloc.start()
+    assert len(client(lambda _: httpx.Response(200, content=body)).get("x", Page).items) == 2
+    assert tracemalloc.get_traced_memory()[1] < 20 * len(body)
+    tracemalloc.stop()
+
+
 # ---- the envelope
 
 
@@ -669,3 +728,19 @@ def test_queries_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         requests()[1].get("x", Page, {"token": "canary"})
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [202, 204, 206, 226])
+def test_a_part_is_not_the_whole(status: int) -> None:
+    """An answer that says itself that it is a part, or not there yet."""
+    assert type(one(httpx.Response(status, json={"items": []}))) is BadEnvelope
+
+
+@pytest.mark.parametrize("errors", [{"errors": [{"message": "shard 3 failed"}]}, {"error": "timeout"}])
+def test_records_with_errors_beside_them(errors: dict[str, Any]) -> None:
+    """Some records may be missing; an empty list of errors, or a field of that name in a record, is no sign of it."""
+    error = one(httpx.Response(200, json={"items": [{"id": 1}], **errors}))
+    assert (type(error), "beside them" in str(error)) == (BadEnvelope, True)
+    for body in ({"items": [{"errors": ["x"]}]}, {"items": [], "errors": []}, {"items": [], "error": None}):
+        asked = client(lambda _, body=body: httpx.Response(200, json=body))  # type: ignore[misc]
+        assert len(asked.get("x", Page).items) == len(body["items"])

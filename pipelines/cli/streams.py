@@ -1,0 +1,90 @@
+"""Makes the standard streams of a process such that what is said never stops what is done.
+
+A stream may be closed, a pipe without a reader, or a file on a full disk. What cannot be written there is dropped: a
+sync must end with its own exit code, whatever happens to its words. Nothing else of a command may enter.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from typing import Any, TextIO
+
+
+def make_safe() -> None:
+    """Opens the standard streams that are closed, and makes the other two drop what they cannot write.
+
+    Call it before anything opens a file: a file that gets the number of a closed stderr would receive, in its
+    midst, what any library writes there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    sys.stdout, sys.stderr = _safe(sys.stdout, 1), _safe(sys.stderr, 2)
+
+
+def end_on_sigterm() -> None:
+    """Makes SIGTERM do what Ctrl-C does, also for the first process of a container, which else ignores it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _safe(stream: TextIO | None, number: int) -> TextIO:
+    """Returns the stream, or one to nowhere, as one that raises nothing when it is written to."""
+    if stream is None:  # Python makes none for a descriptor that was closed when it started
+        stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
+    return _Safe(stream)  # type: ignore[return-value]  # it is one in all but its class
+
+
+class _Safe(io.TextIOBase):
+    """A text stream that passes everything on to another one, and drops it when that fails."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a property of the streams of Python, too
+        """Returns the inner stream's encoding."""
+        return self._inner.encoding
+
+    def write(self, text: str) -> int:
+        """Writes `text`; returns its length, whether it was written or not."""
+        try:
+            self._inner.write(text)
+        except (OSError, ValueError):  # ValueError: it was closed meanwhile
+            self._drop()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes the inner stream, if that is possible."""
+        try:
+            self._inner.flush()
+        except (OSError, ValueError):
+            self._drop()
+
+    def _drop(self) -> None:
+        """Leads the descriptor to nowhere: what the buffer holds would fail again when the interpreter ends."""
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._inner.fileno())
+            os.close(nowhere)
+        except (OSError, ValueError):
+            return
+
+    def isatty(self) -> bool:
+        """Returns whether it is a terminal."""
+        return not self._inner.closed and self._inner.isatty()
+
+    def fileno(self) -> int:
+        """Returns the descriptor's number."""
+        return self._inner.fileno()
+
+    def writable(self) -> bool:
+        """Returns True."""
+        return True
