@@ -101,6 +101,9 @@ class Backend:
         """Returns another connection to what `opened` has open."""
         return connection.cursor()
 
+    def make_room(self, connection: DuckDBPyConnection, size: int, largest: int) -> None:
+        """Lets what is open hold as much as loading `size` bytes of JSON takes, `largest` of them in one record."""
+
     def queried(self, connection: DuckDBPyConnection | None) -> AbstractContextManager[DuckDBPyConnection | None]:
         """Yields a DuckDB connection for readers, or None when dlt must be asked; `connection` is what is open.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import duckdb
 
 from gapless.pipelines.destinations.backend import Backend, Check, Part
-from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
+from gapless.pipelines.destinations.duckdb_file import first_line, in_memory, make_room
 from gapless.pipelines.destinations.keepalive import with_keepalive
 from gapless.pipelines.destinations.postgres import database_lock
 from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
@@ -83,6 +83,10 @@ class DuckLake(Backend):
         other = connection.cursor()
         other.execute(f'use "{self.config.credentials.ducklake_name}"')
         return other
+
+    def make_room(self, connection: duckdb.DuckDBPyConnection, size: int, largest: int) -> None:
+        """Raises DuckDB's limit if a load package needs it."""
+        make_room(connection, size, largest)
 
     @contextmanager
     def queried(self, connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:

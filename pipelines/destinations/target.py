@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gapless.pipelines.destinations._dlt.types import DestinationArgument
 
 DEFAULT_FILE = "gapless.duckdb"
+SMALL = 12 * 2**20
+"""Bytes of a load package, of records of ordinary width, that every destination takes as it is."""
 
 
 @dataclass
@@ -37,6 +39,8 @@ class _Open:
     """To the DuckDB file, or to the DuckDB with the DuckLake."""
     check: Check | None = None
     """Raises GaplessError when the lock of the database server is lost."""
+    room: tuple[int, int] = (0, 0)
+    """Bytes of the largest load package so far, and of the largest record."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,14 @@ class Target:
         """Yields a DuckDB connection for readers, or None where dlt must be asked. See `Backend.queried`."""
         return self.backend.queried(self._open.connection)
 
+    def make_room(self, size: int, largest: int) -> None:
+        """Prepares the destination for a load package of `size` bytes of JSON, whose largest record has `largest`."""
+        if self._open.connection is None or max(size, largest * 2) <= SMALL:
+            return
+        # Not for less than before: DuckDB holds blocks of earlier packages until they are written back.
+        self._open.room = size, largest = max(size, self._open.room[0]), max(largest, self._open.room[1])
+        self.backend.make_room(self._open.connection, size, largest)
+
     def check(self) -> None:
         """Raises GaplessError when the lock was lost while locked."""
         if self._open.check:
@@ -184,4 +196,4 @@ class Target:
             try:
                 yield
             finally:
-                self._open.connection = None
+                self._open.connection, self._open.room = None, (0, 0)

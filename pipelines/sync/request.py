@@ -10,6 +10,8 @@ from gapless.sources._ledger.window import Window
 
 PACKAGE_RECORDS = 20_000
 """Records that end a load package: memory stays flat, and a crash costs one package."""
+PACKAGE_BYTES = 16 * 2**20
+"""Bytes of JSON that end a load package of wide records."""
 PACKAGE_SECONDS = 60.0
 """Seconds that end a load package of a slow vendor."""
 
@@ -24,6 +26,7 @@ class SyncRequest:
     """The window resumes where an earlier run stopped."""
     package_records: int = PACKAGE_RECORDS
     package_seconds: float = PACKAGE_SECONDS
+    package_bytes: int = PACKAGE_BYTES
 
 
 Watch = Callable[[str, Session], None]

@@ -62,6 +62,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     )
     built, before = build(source, session), Before()
     watch(source.name, session)
+    session.packed = target.make_room
     try:
         session.failures += map(Failure, mend_tables(pipeline, source))
         before = find_lost_rows(pipeline, source, session.shard)
@@ -101,6 +102,7 @@ def _session(request: SyncRequest, shard: Shard) -> Session:
     return Session(
         max_records=request.package_records,
         max_seconds=request.package_seconds,
+        max_bytes=request.package_bytes,
         window=request.window,
         ids=request.ids,
         backfill=request.backfill,

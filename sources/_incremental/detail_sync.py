@@ -245,6 +245,7 @@ class DetailSync:
         """The listing named the ids, so a record whose own id cannot be read is not a nameless letter."""
         table, per = self._feed.table, self._per
         self._session.counters.records += len(read)
+        self._session.counters.weigh(raw for _, raw, _ in read)
         loaded: list[Record] = []
         batches: list[Batch] = []
         for key, raw, parent in read:

@@ -169,6 +169,7 @@ class Feed:
         for page in self.pages(sync.client, after, *span):
             session.counters.pages += 1
             session.counters.records += len(page.records)
+            session.counters.weigh(page.records)
             found = parse(self.table.model, page.records, refuse=session.refuse)
             yield self._page(found, page.after, page.total)
 
@@ -218,6 +219,7 @@ class Feed:
                 if isinstance(error, Retryable):
                     return
             else:
+                sync.session.counters.weigh([raw])
                 yield LoadItem(self._loaded(self._page(found), Window(), letters))
 
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:

@@ -17,7 +17,7 @@ from gapless.sources._incremental.listing import ListedPage, ListedParent, Paren
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._incremental.parent_listing import listed_parents, proven_pages
 from gapless.sources._ledger.per_parent import ParentSync
-from gapless.sources._ledger.session import Failure, LoadItem
+from gapless.sources._ledger.session import Failure, LoadItem, weight_of
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._ledger.window import EVERYTHING, Window, earlier
 from gapless.sources._schema.arrow import Batch, Table, digest
@@ -160,7 +160,9 @@ class ParentFeed:
     def _typed(self, sync: SyncContext, parent: Record, page: RawPage) -> Page[Record]:
         found = parse(self.table.model, page.records, self.given(parent), refuse=sync.session.refuse)
         id_, time = self.table.id_column, self.table.time_column or ""
-        return Page(found.records, found.unreadable, total=page.total, id=id_, time=time)
+        return Page(
+            found.records, found.unreadable, total=page.total, weight=weight_of(page.records), id=id_, time=time
+        )
 
     def _history(self, parent: Record, page: Any, per: ParentSync, *, trusts_digest: bool) -> list[Batch]:
         """Returns the batches of a parent's one answer: all its records, or none if the digest is unchanged."""
@@ -170,6 +172,7 @@ class ParentFeed:
         answer, known = digest(per.to_load.since, *map(bytes, records)), per.proof(key)
         if known and known.digest == answer and trusts_digest:
             return per.complete(key, digest=answer, covered_to=known.covered_to, records=known.records)
+        per.session.counters.weigh(records)
         found = parse(table.model, records, self.given(parent), refuse=per.session.refuse)
         to_load = [record for record in found.records if per.to_load.contains(record_time(record))]
         covered_to = per.watermark(key, (record_time(record) for record in to_load))
@@ -187,6 +190,7 @@ class ParentFeed:
         key, table = self.parents.id(parent), self.table
         per.session.counters.pages += 1
         per.session.counters.records += len(page.records) + len(page.unreadable)
+        per.session.counters.add_weight(page.weight)
         to_load = [record for record, at in zip(page.records, page.times, strict=True) if per.to_load.contains(at)]
         span.newest = per.watermark(key, [span.newest, *map(record_time, to_load)])
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)

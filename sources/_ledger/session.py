@@ -5,11 +5,11 @@ A sync is a loop over load packages; `Session.load_items` says what goes into th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from gapless.sources._dlt.types import State
 from gapless.sources._http.client import Client
@@ -26,12 +26,31 @@ class Counters:
     pages: int = 0
     records: int = 0
     """Records received from the vendor, before the window and deduplication."""
+    bytes: int = 0
+    """Their size as JSON, without those of answers that did not change."""
+    largest: int = 0
+    """Bytes of the largest one."""
     parents: int = 0
     parents_total: int | None = None
     part: float | None = None
     """Share of a backfill that is done, 0 to 1; None without a backfill."""
     part_before: float = 0.0
     """Share that was done when this session began."""
+
+    def weigh(self, raws: Iterable[Any]) -> None:
+        """Adds the sizes of records as JSON."""
+        self.add_weight(weight_of(raws))
+
+    def add_weight(self, weight: tuple[int, int]) -> None:
+        """Adds what `weight_of` returned."""
+        self.bytes += weight[0]
+        self.largest = max(self.largest, weight[1])
+
+
+def weight_of(raws: Iterable[Any]) -> tuple[int, int]:
+    """Returns the bytes of all records as JSON, and those of the largest one."""
+    sizes = [memoryview(raw).nbytes for raw in raws]
+    return sum(sizes), max(sizes, default=0)
 
 
 FailureKind = Literal["record", "nameless", "parent", "other"]
@@ -71,6 +90,8 @@ class _PackageSize:
     """Root records, the ledger's included."""
     read_before: int = 0
     """The session's `counters.records` when it began."""
+    bytes_before: int = 0
+    """The session's `counters.bytes` when it began."""
     began: float = field(default_factory=monotonic)
 
 
@@ -80,10 +101,11 @@ def _now() -> datetime:
 
 @dataclass
 class Session:
-    """One sync. `max_records` and `max_seconds` limit a load package; without them one package holds the sync."""
+    """One sync. The first three limit a load package; without them one package holds the sync."""
 
     max_records: int | None = None
     max_seconds: float | None = None
+    max_bytes: int | None = None
     window: Window = field(default_factory=Window)
     """Reads only this time span; coverage and watermarks stay unchanged."""
     backfill: bool = False
@@ -97,6 +119,8 @@ class Session:
     now: Callable[[], datetime] = _now
     refuse: StorageCheck = no_limits
     """Checks what the destination cannot store; set when extraction begins."""
+    packed: Callable[[int, int], None] = lambda size, largest: None
+    """Called with the bytes of a load package, and of its largest record, when it is about to be loaded."""
     client: Client | None = None
     """Set by the source when it is built."""
     counters: Counters = field(default_factory=Counters)
@@ -118,7 +142,7 @@ class Session:
         if self._package is None or self._package.load_id != load_id:
             if self.done:
                 self._forget()
-            self._package = _PackageSize(load_id, read_before=self.counters.records)
+            self._package = _PackageSize(load_id, 0, self.counters.records, self.counters.bytes)
 
     def load_items(self, resource: str, start: Callable[[], Iterator[LoadItem]]) -> Iterator[LoadItem]:
         """Yields what a resource adds to this load package; `start` begins its sync.
@@ -147,6 +171,7 @@ class Session:
                 self._forget()
                 raise
             self._error = failed
+        self.packed(self.counters.bytes - package.bytes_before, self.counters.largest)
 
     @property
     def goes_on(self) -> bool:
@@ -171,4 +196,6 @@ class Session:
         # A slow vendor must not end a package without a record: an empty load would only cost time.
         seconds = monotonic() - package.began
         too_long = self.max_seconds is not None and seconds >= self.max_seconds and records > 0
-        return too_many or too_long or self._error is not None
+        size = self.counters.bytes - package.bytes_before
+        too_big = self.max_bytes is not None and size >= self.max_bytes
+        return too_many or too_long or too_big or self._error is not None

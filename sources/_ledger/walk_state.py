@@ -34,6 +34,8 @@ class Page(Generic[R]):
     """Records of the whole listing according to the vendor."""
     shifted: bool = False
     """Records moved between this page and the one before it, so its times prove nothing about later pages."""
+    weight: tuple[int, int] = (0, 0)
+    """Bytes of all its records as JSON, and of the largest one."""
     id: str = "id"
     """Attribute of a record that holds its id."""
     time: str = "created_at"

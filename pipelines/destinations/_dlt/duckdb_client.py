@@ -23,15 +23,18 @@ from gapless.pipelines.destinations._dlt.cached import CachedDestination
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+VECTOR_ROWS, VECTOR_BYTES = 2_048, 4 * 2**20
+"""Rows of a vector in DuckDB, and the bytes that one may have."""
 UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
 """Files that are read once, at once, are not worth compressing."""
 
 
 class _NothingToStage(RunnableLoadJob, HasFollowupJobs):
-    """Does nothing, but on one of dlt's workers, whose end wakes the loader; it would else look again in a second."""
+    """Runs on one of dlt's workers, whose end wakes the loader; it would else look again in a second."""
 
     def run(self) -> None:
-        pass
+        """Prepares the file for the merge."""
+        cut_row_groups(Path(self._file_path))
 
 
 class MergeFromFiles(DuckDbClient):
@@ -73,6 +76,28 @@ class MergeFromFiles(DuckDbClient):
             # dlt writes the name before a blank or at the end of a statement; a longer name that begins alike stays.
             sql = sql.replace(f"{staged} ", f"{rows} ").replace(f"{staged};", f"{rows};")
         return sql
+
+
+def cut_row_groups(file: Path) -> None:
+    """Writes a parquet file again with smaller row groups, if a vector of its rows has more than VECTOR_BYTES.
+
+    Why: to read JSON, DuckDB needs about six times the bytes of a vector (2,048 rows), which ends with its row group.
+    """
+    if file.suffix != ".parquet":
+        return
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as found:
+        groups = [found.metadata.row_group(number) for number in range(found.num_row_groups)]
+        each = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+        rows = max(1, int(VECTOR_BYTES / max(1, each)))
+        if rows >= VECTOR_ROWS or all(group.num_rows <= rows for group in groups):
+            return
+        cut = file.with_suffix(".cut")
+        with pq.ParquetWriter(cut, found.schema_arrow, compression="none") as writer:
+            for batch in found.iter_batches(batch_size=rows):
+                writer.write_batch(batch)
+    cut.replace(file)
 
 
 def _literal(path: str) -> str:

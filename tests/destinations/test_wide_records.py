@@ -1,0 +1,54 @@
+"""Wide records: bytes end a load package, and DuckDB may hold what one needs; once 100 MB were all it had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gapless.pipelines.destinations._dlt.duckdb_client import VECTOR_BYTES, cut_row_groups
+from gapless.sources import SOURCES
+from tests.contract.subject import subject
+from tests.support.world import World, some
+
+Begin = Callable[[Any], World]
+JSON = [name for name in SOURCES if subject(name).json]
+WIDTHS = [(1500, 10_000), (300, 100_000), (8, 3_000_000), (1, 40_000_000)]
+"""Records, and the characters of one value of each."""
+
+
+def wide(name: str, count: int, size: int) -> Any:
+    it = subject(name)
+    fake = it.filled(1, 1)
+    for number in range(count):
+        it.add_one(fake, **{it.text: f"{number} " + "x" * size})
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("name", "width"), some([(name, width) for name in SOURCES for width in WIDTHS], ("tines", WIDTHS[1]))
+)
+def test_wide_records_load(name: str, width: tuple[int, int], world: Begin) -> None:
+    """In as many packages as they need, each row whole."""
+    here = world(wide(name, *width))
+    outcome = here.complete()
+    here.assert_exact()
+    assert outcome.packages > 1 or width[0] * width[1] < 16e6 or len(here.fake.requests) < 4
+
+
+@pytest.mark.parametrize(("rows", "size", "groups"), [(100, 100_000, 3), (3, VECTOR_BYTES * 2, 3), (5_000, 100, 1)])
+def test_row_groups_are_cut_by_bytes(rows: int, size: int, groups: int, tmp_path: Path) -> None:
+    """All rows stay, in their order; ordinary ones stay as they are, and the file is not written again."""
+    file, texts = tmp_path / "a.parquet", [f"{number} " + "x" * size for number in range(rows)]
+    pq.write_table(pa.table({"text": texts}), file, compression="none", use_dictionary=False)
+    before = file.stat().st_ino
+    cut_row_groups(file)
+    with pq.ParquetFile(file) as found:
+        assert found.num_row_groups == groups
+        assert found.read().column("text").to_pylist() == texts
+    assert (file.stat().st_ino == before) is (groups == 1)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.parquet"]
