@@ -15,6 +15,7 @@ from gapless.pipelines.evidence.ledgers import LedgerGaps
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
 from gapless.pipelines.evidence.structure import damages
+from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Verified
 from gapless.pipelines.verify.listings import configured_ids, open_client
 from gapless.sources import Source
@@ -38,7 +39,9 @@ HIDDEN = "a count may hide that others are missing: --whole compares ids"
 class Comparison:
     """Compares one source's records at the vendor and here."""
 
-    def __init__(self, target: Target, source: Source, sample: int | None, chance: random.Random) -> None:
+    def __init__(
+        self, target: Target, source: Source, sample: int | None, chance: random.Random, *, cells: bool = False
+    ) -> None:
         self._target, self._source, self._sample, self._chance = target, source, sample, chance
         self._stream = source.stream
         self._main = source.main.name
@@ -46,6 +49,9 @@ class Comparison:
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._present: dict[str, int] = {}
         """Records found here, by parent."""
+        self._news = set[str]()
+        """Parents with records that are left to the next sync."""
+        self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
     def verified(self) -> Verified:
         """Returns the comparison; a vendor's error is in its `error`."""
@@ -93,12 +99,7 @@ class Comparison:
     def _compare(self, client: Client) -> None:
         chosen = self._chosen(client)
         self._found.parents = len(chosen)
-        if not chosen and self._found.not_asked:
-            self._found.unproven = f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
-        elif self._unread:
-            what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
-            never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
-            self._found.unproven = f"{what} {never}: gapless sync {self._source.name}"
+        self._found.unproven = self._why_unproven(chosen)
         counted = self._stream.column is None and self._sample is not None
 
         def pages(parent: ListedParent) -> Iterator[ListedPage]:
@@ -111,17 +112,30 @@ class Comparison:
             if answer.page is not None:
                 total = answer.page.total if total is None else total
                 self._add_page(answer.parent, answer.page)
+                if self._check:
+                    self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
             elif answer.error and not isinstance(answer.error, NotFound):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
         self._query_waiting()
+        if self._check:
+            self._check.parents(chosen, self._news)
         if not counted:
             self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
             self._found.missing = max(self._found.missing, self._noted)
+
+    def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
+        if not chosen and self._found.not_asked:
+            return f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
+        if not self._unread:
+            return None
+        what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
+        never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
+        return f"{what} {never}: gapless sync {self._source.name}"
 
     def _chosen(self, client: Client) -> list[ListedParent]:
         """Returns the parents to compare: first those that have fewer records here than the vendor lists."""
@@ -145,11 +159,11 @@ class Comparison:
     def _pages_to_proof(
         self, pages: Callable[[ListedParent], Iterator[ListedPage]], parent: ListedParent
     ) -> Iterator[ListedPage]:
-        """Yields a parent's pages down to the first that is wholly proven."""
-        proven = self._lost_before(parent.id)
-        for page in pages(parent):
+        """Yields a parent's pages down to the first that is wholly proven; for cells as many as a sample has."""
+        proven, wanted = self._lost_before(parent.id), self._sample if self._check else 1
+        for number, page in enumerate(pages(parent), start=1):
             yield page
-            if proven and all(at and at <= proven for at in page.times.values()):
+            if proven and all(at and at <= proven for at in page.times.values()) and number >= (wanted or 1):
                 return
 
     def _lost_before(self, parent: str) -> datetime | None:
@@ -196,6 +210,7 @@ class Comparison:
             self._present[parent] = self._present.get(parent, 0) + 1
         elif at and (proven is None or at > proven):
             self._found.newer += 1
+            self._news.add(parent)
         else:
             self._found.missing += 1
             self._found.absent.setdefault(parent, {})[record] = at

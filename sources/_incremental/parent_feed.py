@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,15 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, RawPage, each_once, listed_page
+from gapless.sources._incremental.listing import (
+    ListedPage,
+    ListedParent,
+    Parents,
+    RawPage,
+    Stored,
+    each_once,
+    listed_page,
+)
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._incremental.parent_listing import listed_parents, proven_pages
 from gapless.sources._ledger.per_parent import ParentSync
@@ -24,8 +32,6 @@ from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record, record_id, record_time
 
-Stored = Callable[[Table, Sequence[str], Iterable[str]], Iterator[tuple[Any, ...]]]
-"""Yields columns of the stored rows whose first one is among the ids. See `ParentSync.stored`."""
 Derive = Callable[[Sequence[Any], datetime, Stored], list[Batch]]
 
 
@@ -174,8 +180,7 @@ class ParentFeed:
         to_load = [record for record in found.records if per.to_load.contains(record_time(record))]
         covered_to = per.watermark(key, (record_time(record) for record in to_load))
         return [
-            Batch(table, to_load),
-            *self.derive(to_load, per.now, partial(per.stored, key)),
+            *self.batches(to_load, per.now, partial(per.stored, key)),
             per.dead_letters.unreadable(found.unreadable, parent=key),
             per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
             *([] if per.window else [per.dead_letters.resolve_rest(key)]),
@@ -184,15 +189,14 @@ class ParentFeed:
 
     def _loaded(self, parent: Record, page: Any, per: ParentSync, span: Span) -> list[Batch]:
         """Returns the batches of one page of a parent that goes on; `span` notes its newest and oldest records."""
-        key, table = self.parents.id(parent), self.table
+        key = self.parents.id(parent)
         per.session.counters.pages += 1
         per.session.counters.records += len(page.records) + len(page.unreadable)
         to_load = [record for record, at in zip(page.records, page.times, strict=True) if per.to_load.contains(at)]
         span.newest = per.watermark(key, [span.newest, *map(record_time, to_load)])
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
-            Batch(table, to_load),
-            *self.derive(to_load, per.now, partial(per.stored, key)),
+            *self.batches(to_load, per.now, partial(per.stored, key)),
             per.dead_letters.unreadable(page.unreadable, parent=key),
             per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
         ]
@@ -205,6 +209,10 @@ class ParentFeed:
         lost = per.lost(key, span.oldest, self.keeps) if self.keeps else {}
         return [*rest, *per.complete(key, covered_to=per.watermark(key, [span.newest]), records=records, **lost)]
 
+    def batches(self, records: Sequence[Any], now: datetime, stored: Stored) -> list[Batch]:
+        """Returns the rows of records, and those of the derived tables."""
+        return [Batch(self.table, records), *self.derive(records, now, stored)]
+
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the vendor's parents, page by page."""
         return listed_parents(self.parents, client, self.given)
@@ -212,7 +220,9 @@ class ParentFeed:
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns the parents with these ids; sends no request."""
         parents = [self.parents.named(key) for key in ids]
-        return [ListedParent(self.parents.id(parent), None, self.given(parent), parent) for parent in parents]
+        return [
+            ListedParent(self.parents.id(parent), None, self.given(parent), parent, whole=False) for parent in parents
+        ]
 
     def listed_record(self, client: Client, key: str) -> None:
         """Returns none: pages hold whole records."""
@@ -222,5 +232,7 @@ class ParentFeed:
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's records with its ids and times."""
-        pages = self.pages(client, parent.record)
-        return each_once(listed_page(self.table, page, parent.given) for page in pages)
+        for page in each_once(
+            listed_page(self.table, page, parent.given) for page in self.pages(client, parent.record)
+        ):
+            yield replace(page, answer=digest(window.since, *page.raws)) if self.whole else page

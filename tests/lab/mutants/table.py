@@ -237,7 +237,7 @@ MUTANTS = (
     ),
     mutant(
         "rows below nothing stay", "pipelines/sync/history.py",
-        "_delete_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
+        "delete_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
     ),
     # HTTP
     Mutant(
