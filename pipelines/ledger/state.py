@@ -134,18 +134,17 @@ def remove_doubled_rows(target: Target, name: str) -> None:
 def prepare_replacing(target: Target, name: str, cells: Corrections) -> None:
     """Corrects cells by which a load finds the rows that it replaces, and deletes child rows that belong to none.
 
-    Raises Locked, GaplessError.
+    A row without `cells` is deleted. Raises Locked, GaplessError.
     """
     with _pipeline(target, SOURCES[name]) as pipeline:
         now = count_rows(PipelineReader(pipeline), SOURCES[name])
         with pipeline.sql_client() as client:
             for table, rows in cells.items():
                 for row, values in rows.items():
-                    names = ", ".join(f"{client.escape_column_name(column)} = %s" for column in values)
-                    where = f"where {ROW_ID} = '{row}'"
-                    client.execute_sql(
-                        f"update {client.make_qualified_table_name(table)} set {names} {where}", *values.values()
-                    )
+                    qualified, where = client.make_qualified_table_name(table), f"where {ROW_ID} = '{row}'"
+                    sets = ", ".join(f"{client.escape_column_name(column)} = %s" for column in values)
+                    change = f"update {qualified} set {sets}" if values else f"delete from {qualified}"
+                    client.execute_sql(f"{change} {where}", *values.values())
             delete_orphans(client, SOURCES[name], now)
 
 

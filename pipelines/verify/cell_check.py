@@ -13,13 +13,12 @@ from typing import Any
 
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.proofs import Proof
-from gapless.pipelines.verify.cells import CHUNK, CLOCK, Cells
+from gapless.pipelines.verify.cells import CHUNK, Cells
 from gapless.pipelines.verify.found import MOST_NAMED, Difference, Verified
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
-from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id
 
@@ -81,7 +80,7 @@ class CellCheck:
     def _compare(self, parent: str, records: Sequence[Any], times: Mapping[str, datetime | None]) -> None:
         found, changed = self._found, set[str]()
         found.cells = (found.cells or 0) + len(records)
-        for difference in self._cells.differences(self._stream.batches(records, CLOCK)):
+        for difference in self._cells.of_records(records):
             if parent in self._changed:
                 changed.add(difference.id)
             else:
@@ -96,8 +95,7 @@ class CellCheck:
             return
         listed = [parent.record for parent in chosen if parent.whole and parent.record is not None]
         for start in range(0, len(listed), CHUNK):
-            batch = Batch(parents.table, listed[start : start + CHUNK])
-            for difference in self._cells.differences([batch], must_be_here=True):
+            for difference in self._cells.of_parents(listed[start : start + CHUNK]):
                 if difference.id in news | self._changed:
                     self._found.changed += 1
                 else:

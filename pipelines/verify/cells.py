@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,18 +16,18 @@ from typing import Any
 
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.evidence.policy import columns_of_today
+from gapless.pipelines.evidence.policy import columns_of_today, configured_policy
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.verify.found import Corrections, Difference
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
-from gapless.sources._schema.arrow import Batch, Table, digest
+from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.columns import TableSchema, type_name
 
 CHUNK = 500
 """Records compared at once."""
 CLOCK = datetime(1, 1, 1, tzinfo=UTC)
-"""Stands for the time of the comparison: a cell that holds it is a time of ours, which the vendor cannot tell."""
+"""Stands for the time of a sync in derived rows: a cell that holds it is a time of ours, which no vendor can tell."""
 Row = Mapping[str, Any]
 
 
@@ -35,29 +36,63 @@ class Cells:
 
     def __init__(self, target: Target, source: Source) -> None:
         """Raises WrongSettings for a privacy policy that is wrong: hashed and dropped cells are compared as such."""
+        self._private = [where for where, action in configured_policy(source).actions.items() if action != "keep"]
         self._target, self._source = target, source
         self._to_arrow = columns_of_today(source)
         self._columns: dict[str, set[str]] | None = None
         self.corrections: Corrections = {}
 
-    def differences(self, batches: Sequence[Batch], *, must_be_here: bool = False) -> Iterator[Difference]:
-        """Yields what differs: of the records of the first batch, and of the rows derived from them.
+    def of_records(self, records: Sequence[Any]) -> Iterator[Difference]:
+        """Yields what differs in the rows of the records that are here, and in the rows derived from them."""
+        table, key = self._source.main, self._source.main.key
+        ids = {digest(*(getattr(one, name) for name in key)): str(_id(table, one)) for one in records}
+        with self._reading() as reader:
+            here = set(ids)
+            yield from self._tree(reader, table, records, ids, here, must_be_here=False)
+            own = [one for one in records if digest(*(getattr(one, name) for name in key)) in here]
+            yield from self._derived(reader, own)
 
-        A record that is not here differs only if it `must_be_here`.
-        """
-        (table, records), *derived = [(batch.table, batch.records) for batch in batches]
-        ids = {digest(*(getattr(one, name) for name in table.key)): str(_id(table, one)) for one in records}
+    def of_parents(self, records: Sequence[Any]) -> Iterator[Difference]:
+        """Yields what differs in the rows of parents, or is not here."""
+        parents = self._source.stream.parents
+        assert parents
+        ids = {digest(*(getattr(one, key) for key in parents.table.key)): parents.id(one) for one in records}
+        with self._reading() as reader:
+            yield from self._tree(reader, parents.table, records, ids, set(ids), must_be_here=True)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reader]:
         with reading(self._target) as reader:
             if self._columns is None:
                 names = [shape.name for one in self._source.tables for shape in one.schema.tree()]
                 self._columns = reader.columns(self._source.name, names)
-            here = set(ids)
-            yield from self._tree(reader, table, records, ids, here, must_be_here=must_be_here)
-            for other, rows in derived:
-                (of,) = other.model.parent_columns
-                own = [row for row in rows if digest(getattr(row, of)) in here]
-                owners = {digest(*(getattr(row, key) for key in other.key)): str(getattr(row, of)) for row in own}
-                yield from self._tree(reader, other, own, owners, set(owners), must_be_here=True)
+            yield reader
+
+    def _derived(self, reader: Reader, records: Sequence[Any]) -> Iterator[Difference]:
+        """Yields derived rows that a sync would add now, and those that are not what their own id was made of."""
+        stream, rows = self._source.stream, dict[str, list[Row]]()
+
+        def stored(table: Table, columns: Sequence[str], ids: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+            names = self._names(table.schema)
+            # As a sync asks: an id with another character could end the text of the query.
+            plain = [one for one in ids if one.isascii() and one.replace("-", "").replace("_", "").isalnum()]
+            found = [*self._stored(reader, table.schema, names, columns[0], plain)] if plain else []
+            rows[table.name] = found
+            return (tuple(row[name] for name in columns) for row in found)
+
+        wanted = stream.batches(records, CLOCK, stored)[1:]
+        current = stream.batches(records, CLOCK, lambda *_: iter(()))[1:]
+        for lacking, whole in zip(wanted, current, strict=True):
+            table, (of,) = whole.table, whole.table.model.parent_columns
+            if any(name == table.name for name, _ in self._private):  # hashed cells tell nothing
+                continue
+            yield from (Difference(table.name, str(getattr(row, of)), missing=1) for row in lacking.records)
+            made = {str(getattr(row, of)): row for row in whole.records}
+            for row in rows.get(table.name, ()):
+                if row[ROW_ID] not in _own_ids(table, row):
+                    cells = _restored(table, row, made.get(row[of]))
+                    self.corrections.setdefault(table.name, {})[row[ROW_ID]] = cells
+                    yield Difference(table.name, str(row[of]), tuple(cells) or table.key[1:])
 
     def _tree(
         self,
@@ -91,16 +126,9 @@ class Cells:
                     yield Difference(shape.name, ids[root], tuple(rows.columns), rows.missing, rows.extra)
 
     def _correct(self, table: Table, shape: TableSchema, rows: _RowsOfRecord) -> None:
-        """Notes the cells that a load does not replace: keys, and all of a derived row, which stays as first seen."""
-        replaced = table in (self._source.main, self._parents)
-        cells = {n: rows.wanted[0][n] for n in rows.columns if n in table.key or not replaced}
-        if cells:
+        """Notes the cells of keys, by which a load would not find the row that it replaces."""
+        if cells := {name: rows.wanted[0][name] for name in rows.columns if name in table.key}:
             self.corrections.setdefault(shape.name, {})[rows.wanted[0][ROW_ID]] = cells
-
-    @property
-    def _parents(self) -> Table | None:
-        parents = self._source.stream.parents
-        return parents.table if parents else None
 
     def _names(self, shape: TableSchema) -> list[str]:
         """Returns the columns to compare; one that no sync has added yet is not here."""
@@ -151,6 +179,19 @@ class _RowsOfRecord:
         return bool(self.columns or self.missing or self.extra)
 
 
+def _own_ids(table: Table, row: Row) -> set[str]:
+    """Returns what a row's id may be: a digest of its key; older versions had fewer columns in it."""
+    cells = [row[name] for name in table.key]
+    return {digest(*cells[:number]) for number in range(2, len(cells) + 1)}
+
+
+def _restored(table: Table, row: Row, made: Any) -> dict[str, Any]:
+    """Returns the cells with which a derived row has the id again that it has; empty if they are not known."""
+    cells = {n: row[n] if getattr(made, n) == CLOCK else getattr(made, n) for n in table.key} if made else {}
+    known = bool(cells) and row[ROW_ID] in _own_ids(table, cells)
+    return {name: cell for name, cell in cells.items() if cell != row[name]} if known else {}
+
+
 def _id(table: Table, record: object) -> object:
     return getattr(record, table.id_column)
 
@@ -177,8 +218,6 @@ def same(kind: type_name | None, wanted: Any, stored: Any) -> bool:
     """Returns whether a cell is the vendor's; JSON may be spelled in another way, as Postgres stores its value."""
     if wanted is None or stored is None:
         return wanted is stored
-    if wanted == CLOCK:
-        return True
     if kind == "json" and wanted != stored:
         try:
             return _same_json(

@@ -20,12 +20,13 @@ from gapless.pipelines.verify.found import Verified
 from gapless.pipelines.verify.listings import configured_ids, open_client
 from gapless.sources import Source
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import NotFound, VendorError
+from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
+from gapless.sources._schema.parse import parse
 
 WORKERS = 8
 """Parents read in parallel."""
@@ -111,14 +112,14 @@ class Comparison:
         for answer in map_concurrently(chosen, read, WORKERS, ping):
             if answer.page is not None:
                 total = answer.page.total if total is None else total
-                self._add_page(answer.parent, answer.page)
+                self._add_page(client, answer.parent, answer.page)
                 if self._check:
                     self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
             elif answer.error and not isinstance(answer.error, NotFound):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
-        self._query_waiting()
+        self._query_waiting(client)
         if self._check:
             self._check.parents(chosen, self._news)
         if not counted:
@@ -181,16 +182,16 @@ class Comparison:
             return FOR_EVER
         return max(filter(None, (proof.covered_to, self._newest.get(parent))), default=None)
 
-    def _add_page(self, parent: ListedParent, page: ListedPage) -> None:
+    def _add_page(self, client: Client, parent: ListedParent, page: ListedPage) -> None:
         start = self._proofs[parent.id].covered_from
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
         self._found.served += len(wanted) + page.nameless
         self._found.missing += page.nameless
         self._waiting += wanted
         if len(self._waiting) >= IN_LIST_MAX:
-            self._query_waiting()
+            self._query_waiting(client)
 
-    def _query_waiting(self) -> None:
+    def _query_waiting(self, client: Client) -> None:
         """Looks up waiting ids here, by `_dlt_id`: a digest of the id, so that no vendor's text is in a query."""
         column = self._stream.column or "''"
         # The file is opened for each query only, so that a sync may write between them.
@@ -200,8 +201,24 @@ class Comparison:
             select = f"select _dlt_id, {column} from {{0}} where _dlt_id in ({ids})"
             with reading(self._target) as reader:
                 here = {(row[0], str(row[1])) for row in reader.rows(self._source.name, select, self._main) or []}
+            elsewhere = dict(here)
             for parent, i, at in some:
-                self._count_record(parent, i, at, (digest(i), parent) in here)
+                key = digest(i)
+                told = (key, parent) not in here and key in elsewhere and self._says(client, i, elsewhere[key])
+                self._count_record(parent, i, at, (key, parent) in here or told)
+
+    def _says(self, client: Client, record: str, parent: str) -> bool:
+        """Returns whether a record that is read by its id names this parent itself, whatever a listing says."""
+        stream = self._stream
+        if stream.by_id != "record":
+            return False
+        try:
+            page = stream.listed_record(client, record)
+        except Rejected:
+            return False
+        columns = [one for one in stream.table.schema.columns if one.name == stream.column]
+        parsed = parse(stream.table.model, page.raws).records if page else []
+        return [str(cell) for one in columns for cell in one.cells([*parsed])] == [parent]
 
     def _count_record(self, parent: str, record: str, at: datetime | None, here: bool) -> None:
         proven = self._lost_before(parent)

@@ -11,7 +11,8 @@ from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
 Absent = dict[str, dict[str, datetime | None]]
 """Creation times of missing records, by parent and id."""
 Corrections = dict[str, dict[str, dict[str, Any]]]
-"""Cells by table, `_dlt_id` and column that a load cannot replace, as it finds rows by them."""
+"""Cells by table, `_dlt_id` and column that a load cannot replace; a row without any is deleted, as nobody knows what
+it said."""
 MOST_NAMED = 1_000
 """The most differences that are named; the others are counted."""
 

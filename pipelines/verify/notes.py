@@ -11,6 +11,7 @@ from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.ledger import state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
+from gapless.sources._ledger.dead_letters import of_two
 from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter, Ledger
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import Batch
@@ -74,7 +75,7 @@ def _rows(
     now = datetime.now(UTC)
     before = {letter.key: letter for letter in ledger.dead_letters(stream) if letter.kind == "record"}
     for (record, parent), reason in reasons.items():
-        if record not in before:
+        if record not in before and of_two(parent, record) not in before:
             yield DeadLetter(
                 stream=stream,
                 kind="record",

@@ -103,7 +103,8 @@ MUTANTS = (
     ),
     mutant(
         "`--id` believes a digest", "sources/_incremental/parent_feed.py",
-        "trusts_digest=not sync.session.ids", "trusts_digest=True", "tests/contract/test_letters.py -k named",
+        "per.coverage.get(key), not sync.session.ids", "per.coverage.get(key), True",
+        "tests/contract/test_letters.py -k named",
     ),
     mutant(
         "a mistyped id is a failed parent", "sources/_incremental/parent_feed.py",
