@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.contract.commands import document, fill, gapless, gaps
-from tests.contract.conftest import Begin, elsewhere, of
+from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import JSON, TEXT, Subject
 from tests.support.world import World
 
@@ -227,3 +228,44 @@ def test_the_next_sync_after_a_finding(damage: Damage, subject: Subject, world: 
     assert cells(here, "--whole")[0] == 3
     here.sync()
     assert gaps(here) or (cells(here, "--whole")[0] == 0 and not here.mismatches())
+
+
+@of(NAMES[0], NAMES[2])
+def test_what_the_vendor_changed(subject: Subject, world: Begin) -> None:
+    """An edit that the next sync sees is left to it; another is named and, read again, is no alarm any more."""
+    here = world(vendor(subject))
+    here.synced()
+    oldest = min(subject.records(here.fake), key=lambda row: str(row[subject.time]))
+    here.fake.change(oldest[subject.id], **{subject.text: "edited"})
+    code, found = cells(here, "--whole")
+    if subject.whole:
+        assert (code, found["differing"], found["changed"] > 0) == (0, {}, True)
+        here.complete()
+    else:
+        edited = (subject.main, subject._column(subject.text))
+        assert (code, named(found)) == (3, {edited})
+        assert gapless(here, "verify", subject.name, "--cells", "--repair").exit_code == 0
+    here.assert_exact()
+    assert (cells(here, "--whole")[0], gaps(here)) == (0, [])
+
+
+@of(NAMES[0], NAMES[3])
+def test_what_is_new_is_left_to_the_next_sync(subject: Subject, synced: World) -> None:
+    """Neither it nor its parent, whose row changes with it, differs."""
+    subject.add_one(synced.fake, at=synced.fake.now + timedelta(hours=3))
+    code, found = cells(synced, "--whole")
+    assert (code, found["newer"], found["differences"]) == (0, 1, [])
+
+
+@of(NAMES[2], NAMES[-1])
+def test_a_sample(subject: Subject, synced: World) -> None:
+    """It reads fewer records; what differs in them is a gap as well, until it is mended."""
+    synced.fake.requests.clear()
+    code, found = cells(synced, "--sample", "1")
+    assert (code, 0 < found["cells"] < 24) == (0, True)
+    synced.database.change(synced.name, altered(Place(subject)).statement.partition(" where ")[0])
+    code, found = cells(synced, "--sample", "1")
+    assert (code, named(found)) == (3, {(subject.main, subject._column(subject.text))})
+    assert {gap["kind"] for gap in gaps(synced)} == {"dead letter"}
+    fill(synced, gaps(synced))
+    synced.assert_exact()
