@@ -21,7 +21,7 @@ Q = TypeVar("Q")
 PING_AFTER = 5
 """Consecutive parents without an answer after which `ping` checks whether the vendor works at all."""
 
-TOGETHER = 500
+TOGETHER = 2_000
 """Answers and records in one group, which is looked up by one query."""
 TOGETHER_SECONDS = 5.0
 """How long the first answer of a group may wait for the others."""

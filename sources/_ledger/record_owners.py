@@ -35,16 +35,19 @@ class RecordOwners:
         self._table, self._column, self._ledger, self._session = table, column, ledger, session
         self._serves, self._asked = serves, dict[str, Collection[str] | None]()
         self._stored = dict[str, str]()
+        """Parents by the record's id."""
         self._met, self._package = dict[str, str](), ""
 
     def look_up(self, records: Iterable[Any]) -> None:
         """Reads under which parents these records stand: one query for all that `elsewhere` is asked about next."""
         if self._package != self._session.load_id:  # what was met before is stored by now
             self._met, self._package = {}, self._session.load_id
-        ids = [self._key(record) for record in records]
+        names = self._table.key
+        known = {digest(*(getattr(record, name) for name in names)): record_id(record) for record in records}
+        ids = [*known]
         slices = [ids[start : start + IN_LIST_MAX] for start in range(0, len(ids), IN_LIST_MAX)]
         self._stored = {
-            row: str(parent)
+            known[row]: str(parent)
             for some in slices
             for row, parent, completed in self._ledger.select(
                 self._table.name, [ROW_ID, self._column], (ROW_ID, some)
@@ -56,11 +59,11 @@ class RecordOwners:
         """Returns the other parent, by id, of the records that it serves as well; the rest is this parent's."""
         found = {}
         for record in records:
-            key, record_key = self._key(record), record_id(record)
+            key = record_id(record)
             met = self._met.get(key)
             other = met or self._stored.get(key, parent)
-            if other != parent and (met or self._is_served(record_key, other)):
-                found[record_key] = other
+            if other != parent and (met or self._is_served(key, other)):
+                found[key] = other
             else:
                 self._met[key] = parent
         return found
@@ -70,6 +73,3 @@ class RecordOwners:
             self._asked[parent] = self._serves(parent)
         served = self._asked[parent]
         return served is None or record in served
-
-    def _key(self, record: Any) -> str:
-        return digest(*(getattr(record, name) for name in self._table.key))

@@ -177,7 +177,7 @@ def hurt(here: World, *done: Done) -> None:
     here.database.change(here.name, *(one.statement for one in done))
 
 
-@elsewhere(1)
+@elsewhere(0)
 def test_all_damages_at_once(subject: Subject, world: Begin) -> None:
     """Each is named with its table and column, and without a cell's content; a repair mends all of them."""
     here = world(vendor(subject))
@@ -199,7 +199,7 @@ def test_all_damages_at_once(subject: Subject, world: Begin) -> None:
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("damage", DAMAGES)
-@elsewhere(2)
+@elsewhere(4)
 @of()
 def test_each_damage(damage: Damage, subject: Subject, world: Begin) -> None:
     """The command that `gaps` names mends it, and then nobody says anything any more."""
