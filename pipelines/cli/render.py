@@ -181,6 +181,7 @@ def _remarks(one: Verified) -> Iterator[str]:
         yield f"{one.source}: {one.undecided}"
     if one.doubled:
         yield f"{one.source}: {one.doubled:,} rows are there twice: gapless verify {one.source} --repair removes them"
+    yield from _differences(one)
     if one.not_asked:
         yield f"{one.source}: {one.not_asked:,} parents were not synced yet"
     if one.repaired is not None:
@@ -189,6 +190,26 @@ def _remarks(one: Verified) -> Iterator[str]:
         yield f"{one.source}: gapless verify {one.source} --repair reads the missing records again"
     for parent, reason in list(one.failed.items())[:REASONS]:
         yield f"{one.source}: parent {parent}: {reason}" if parent else f"{one.source}: {reason}"
+
+
+def _differences(one: Verified) -> Iterator[str]:
+    """Yields what a comparison of cells found, with names of columns and none of their cells."""
+    if one.cells is None:
+        return
+    yield f"{one.source}: the cells of {one.cells:,} records were compared"
+    if one.changed:
+        yield f"{one.source}: {one.changed:,} were changed at the vendor since the last sync; the next one reads them"
+    for difference in one.differences[:REASONS]:
+        yield f"{one.source}: differs: {difference}"
+    if len(one.differences) > REASONS:
+        yield f"{one.source}: and {len(one.differences) - REASONS:,} more differences; --json lists them"
+    if one.differ:
+        yield (
+            f"{one.source}: {one.differ:,} records differ, as somebody changed them here or the vendor did:"
+            f" gapless verify {one.source} --cells --repair reads them again"
+        )
+    elif one.replaced:
+        yield f"{one.source}: {one.replaced:,} records that differed were read again"
 
 
 def _next(one: Plan | Verified) -> str:

@@ -145,7 +145,9 @@ class PipelineReader:
         try:
             with self._opened() as client:
                 names = [self._name(client, table) for table in tables]
-                query = re.sub('"([a-z_]+)"', lambda name: client.escape_column_name(name[1]), select).format(*names)
+                query = re.sub(
+                    '"([a-z_][a-z0-9_]*)"', lambda name: client.escape_column_name(name[1]), select
+                ).format(*names)
                 with client.execute_query(query) as cursor:
                     return list(cursor.fetchall())
         except DestinationUndefinedEntity:

@@ -72,6 +72,8 @@ class Commands:
             return f"sync {self.source.name} && copy --to {shlex.quote(self.destination)}"
         if reason.startswith(MISSING):
             return self.repair
+        if reason.startswith(DIFFERS) and stream == self.source.main.name:
+            return f"verify {self.source.name} --cells --repair"
         by_walk = self.source.stream.walks and (kind == "nameless" or self.source.stream.by_id is None)
         if by_walk:  # only a walk over all shows that it is valid now
             return self.reset
@@ -80,3 +82,5 @@ class Commands:
 
 MISSING = "missing: "
 """How the reason begins of a dead letter that `gapless verify` wrote: the record is served and it is not here."""
+DIFFERS = "differs: "
+"""The same for a record that is here with other cells, or other rows below it, than the vendor serves."""

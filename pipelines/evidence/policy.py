@@ -6,8 +6,9 @@ from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.evidence.stored_state import source_state
 from gapless.sources import Source
-from gapless.sources._extract.resource import shapes
+from gapless.sources._extract.resource import private_to_arrow, shapes
 from gapless.sources._ledger.backfill_state import POLICIES
+from gapless.sources._ledger.package import ToArrow
 from gapless.sources._schema.privacy import Privacy
 
 
@@ -23,6 +24,11 @@ def configured_policy(source: Source) -> Privacy:
         return Privacy.parse(text, key, [*shapes(source.tables)], setting.upper())
     except ValueError as error:
         raise WrongSettings(f"{name}: {error}") from None
+
+
+def columns_of_today(source: Source) -> ToArrow:
+    """Returns what turns records into columns, as a sync of today does. Raises WrongSettings."""
+    return private_to_arrow(source.tables, configured_policy(source))
 
 
 def policy_changed(reader: Reader, source: Source) -> bool:

@@ -33,6 +33,8 @@ class Proof(NamedTuple):
     """Consecutive failures."""
     records: int | None = None
     """Records according to the vendor, when it was last checked."""
+    digest: str | None = None
+    """Digest of the vendor's answer, or its count, at the last check."""
 
     @property
     def reset(self) -> bool:
@@ -78,7 +80,7 @@ def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: s
     """
     of_stream = f" and stream = '{stream}'" if stream else ""
     of_stream += f" and {only}" if only else ""
-    columns = "stream, parent, covered_from, covered_to, last_checked_at, missing, error, failures, records"
+    columns = "stream, parent, covered_from, covered_to, last_checked_at, missing, error, failures, records, digest"
     select = f"select {columns} from {{0}} where {is_completed('{1}')}{of_stream}"
     rows = reader.rows(dataset, select, COVERAGE.name, LOADS)
     if rows is None:
@@ -94,8 +96,9 @@ def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: s
             error,
             int(failures),
             _number(records),
+            digest,
         )
-        for of, parent, start, end, checked, missing, error, failures, records in rows
+        for of, parent, start, end, checked, missing, error, failures, records, digest in rows
     ]
 
 

@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations.reader import reading
+from gapless.pipelines.destinations.reader import PipelineReader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, explain, interrupted
 from gapless.pipelines.evidence.completeness import exists
-from gapless.pipelines.evidence.gap import MISSING
+from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
-from gapless.pipelines.sync.history import forget_row_counts, update_held
+from gapless.pipelines.sync.history import delete_orphans, forget_row_counts, update_held
 from gapless.pipelines.sync.mending import mend_tables, remove_doubled
 from gapless.sources import SOURCES, Source
+from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import ACCOUNTS
 from gapless.sources._extract.resource import shapes, tree_resource
@@ -115,11 +116,12 @@ def set_back(target: Target, name: str, absent: Mapping[str, Mapping[str, dateti
         reset(target, name)
 
 
-def has_missing(target: Target, name: str) -> bool:
+def has_findings(target: Target, name: str) -> bool:
     """Returns whether a dead letter is open that `gapless verify` wrote."""
-    select = f"select 1 from {{0}} where healed_at is null and substr(reason, 1, {len(MISSING)}) = '{MISSING}'"
+    begins = " or ".join(f"substr(reason, 1, {len(one)}) = '{one}'" for one in (MISSING, DIFFERS))
     with reading(target) as reader:
-        return bool(reader.rows(name, select, "dead_letters"))
+        found = reader.rows(name, f"select 1 from {{0}} where healed_at is null and ({begins})", "dead_letters")
+    return bool(found)
 
 
 def remove_doubled_rows(target: Target, name: str) -> None:
@@ -127,6 +129,23 @@ def remove_doubled_rows(target: Target, name: str) -> None:
     with _pipeline(target, SOURCES[name]) as pipeline:
         tables = [shape.name for shape in shapes((*SOURCES[name].tables, COVERAGE))]
         remove_doubled(pipeline, SOURCES[name], tables)
+
+
+def prepare_replacing(target: Target, name: str, cells: Corrections) -> None:
+    """Corrects cells by which a load finds the rows that it replaces, and deletes child rows that belong to none.
+
+    A row without `cells` is deleted. Raises Locked, GaplessError.
+    """
+    with _pipeline(target, SOURCES[name]) as pipeline:
+        now = count_rows(PipelineReader(pipeline), SOURCES[name])
+        with pipeline.sql_client() as client:
+            for table, rows in cells.items():
+                for row, values in rows.items():
+                    qualified, where = client.make_qualified_table_name(table), f"where {ROW_ID} = '{row}'"
+                    sets = ", ".join(f"{client.escape_column_name(column)} = %s" for column in values)
+                    change = f"update {qualified} set {sets}" if values else f"delete from {qualified}"
+                    client.execute_sql(f"{change} {where}", *values.values())
+            delete_orphans(client, SOURCES[name], now)
 
 
 def note_lost_rows(target: Target, name: str, rows: int) -> None:
@@ -156,20 +175,25 @@ def bring_back(target: Target, name: str, rows: Mapping[str, int]) -> None:
         update_held(pipeline, source, change)
 
 
-def confirm_row_counts(target: Target, name: str, *, below: bool) -> None:
+def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = False) -> None:
     """Takes the records that are here now for all: a comparison with the vendor found none missing.
 
-    `below` says that what was lost below them was read again with them. Changes nothing where the counts say so
-    already. Raises Locked, GaplessError.
+    `below` says that what was lost below them was read again with them; `exact` that all rows of all tables were
+    compared. Changes nothing where the counts say so already. Raises Locked, GaplessError.
     """
     source = SOURCES[name]
     main = source.main.name
     with reading(target) as reader:
         held, now = read_held(reader, source), count_rows(reader, source)
-    if held is not None and (main not in held.missed(now)):
+    missed = held.missed(now) if held else {}
+    if held is not None and (not missed if exact else main not in missed):
         return
 
     def confirm(held: Held, now: RowCounts) -> None:
+        if exact:
+            held.lost.clear()
+            held.rows = {**of_roots(source, now), **{table: now.get(table, 0) for table in held.rows}}
+            return
         if held.lost.pop(main, 0) and below:
             for shape in source.main.schema.tree():
                 held.lost.pop(shape.name, None)
@@ -179,6 +203,8 @@ def confirm_row_counts(target: Target, name: str, *, below: bool) -> None:
         update_held(pipeline, source, confirm)
 
 
+Corrections = Mapping[str, Mapping[str, Mapping[str, object]]]
+"""Cells by table, `_dlt_id` and column."""
 Walk = Callable[[State], State]
 """Returns the changed state of a walk."""
 Steps = Callable[[Ledger, State], Iterator[LoadItem]]

@@ -159,7 +159,7 @@ def find_lost_rows(
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
         if gone or not held.rows:
-            _delete_orphans(client, source, now)
+            delete_orphans(client, source, now)
         if _backend(pipeline).updates_rows:
             left = held if shard.number > 1 else before.held
             assert left
@@ -196,7 +196,7 @@ def describe_lost_rows(source: Source, lost: RowCounts) -> list[str]:
     ]
 
 
-def _delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
+def delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
     """Deletes child rows whose root row is missing, otherwise a merge would insert duplicates of them."""
     for table in source.tables:
         root = client.make_qualified_table_name(table.name)

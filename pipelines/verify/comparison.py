@@ -15,16 +15,18 @@ from gapless.pipelines.evidence.ledgers import LedgerGaps
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
 from gapless.pipelines.evidence.structure import damages
+from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Verified
 from gapless.pipelines.verify.listings import configured_ids, open_client
 from gapless.sources import Source
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import NotFound, VendorError
+from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
+from gapless.sources._schema.parse import parse
 
 WORKERS = 8
 """Parents read in parallel."""
@@ -38,7 +40,9 @@ HIDDEN = "a count may hide that others are missing: --whole compares ids"
 class Comparison:
     """Compares one source's records at the vendor and here."""
 
-    def __init__(self, target: Target, source: Source, sample: int | None, chance: random.Random) -> None:
+    def __init__(
+        self, target: Target, source: Source, sample: int | None, chance: random.Random, *, cells: bool = False
+    ) -> None:
         self._target, self._source, self._sample, self._chance = target, source, sample, chance
         self._stream = source.stream
         self._main = source.main.name
@@ -46,6 +50,9 @@ class Comparison:
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._present: dict[str, int] = {}
         """Records found here, by parent."""
+        self._news = set[str]()
+        """Parents with records that are left to the next sync."""
+        self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
     def verified(self) -> Verified:
         """Returns the comparison; a vendor's error is in its `error`."""
@@ -93,12 +100,7 @@ class Comparison:
     def _compare(self, client: Client) -> None:
         chosen = self._chosen(client)
         self._found.parents = len(chosen)
-        if not chosen and self._found.not_asked:
-            self._found.unproven = f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
-        elif self._unread:
-            what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
-            never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
-            self._found.unproven = f"{what} {never}: gapless sync {self._source.name}"
+        self._found.unproven = self._why_unproven(chosen)
         counted = self._stream.column is None and self._sample is not None
 
         def pages(parent: ListedParent) -> Iterator[ListedPage]:
@@ -110,18 +112,31 @@ class Comparison:
         for answer in map_concurrently(chosen, read, WORKERS, ping):
             if answer.page is not None:
                 total = answer.page.total if total is None else total
-                self._add_page(answer.parent, answer.page)
+                self._add_page(client, answer.parent, answer.page)
+                if self._check:
+                    self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
             elif answer.error and not isinstance(answer.error, NotFound):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
-        self._query_waiting()
+        self._query_waiting(client)
+        if self._check:
+            self._check.parents(chosen, self._news)
         if not counted:
             self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
             self._found.missing = max(self._found.missing, self._noted)
+
+    def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
+        if not chosen and self._found.not_asked:
+            return f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
+        if not self._unread:
+            return None
+        what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
+        never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
+        return f"{what} {never}: gapless sync {self._source.name}"
 
     def _chosen(self, client: Client) -> list[ListedParent]:
         """Returns the parents to compare: first those that have fewer records here than the vendor lists."""
@@ -145,11 +160,11 @@ class Comparison:
     def _pages_to_proof(
         self, pages: Callable[[ListedParent], Iterator[ListedPage]], parent: ListedParent
     ) -> Iterator[ListedPage]:
-        """Yields a parent's pages down to the first that is wholly proven."""
-        proven = self._lost_before(parent.id)
-        for page in pages(parent):
+        """Yields a parent's pages down to the first that is wholly proven; for cells as many as a sample has."""
+        proven, wanted = self._lost_before(parent.id), self._sample if self._check else 1
+        for number, page in enumerate(pages(parent), start=1):
             yield page
-            if proven and all(at and at <= proven for at in page.times.values()):
+            if proven and all(at and at <= proven for at in page.times.values()) and number >= (wanted or 1):
                 return
 
     def _lost_before(self, parent: str) -> datetime | None:
@@ -167,16 +182,16 @@ class Comparison:
             return FOR_EVER
         return max(filter(None, (proof.covered_to, self._newest.get(parent))), default=None)
 
-    def _add_page(self, parent: ListedParent, page: ListedPage) -> None:
+    def _add_page(self, client: Client, parent: ListedParent, page: ListedPage) -> None:
         start = self._proofs[parent.id].covered_from
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
         self._found.served += len(wanted) + page.nameless
         self._found.missing += page.nameless
         self._waiting += wanted
         if len(self._waiting) >= IN_LIST_MAX:
-            self._query_waiting()
+            self._query_waiting(client)
 
-    def _query_waiting(self) -> None:
+    def _query_waiting(self, client: Client) -> None:
         """Looks up waiting ids here, by `_dlt_id`: a digest of the id, so that no vendor's text is in a query."""
         column = self._stream.column or "''"
         # The file is opened for each query only, so that a sync may write between them.
@@ -186,8 +201,24 @@ class Comparison:
             select = f"select _dlt_id, {column} from {{0}} where _dlt_id in ({ids})"
             with reading(self._target) as reader:
                 here = {(row[0], str(row[1])) for row in reader.rows(self._source.name, select, self._main) or []}
+            elsewhere = dict(here)
             for parent, i, at in some:
-                self._count_record(parent, i, at, (digest(i), parent) in here)
+                key = digest(i)
+                told = (key, parent) not in here and key in elsewhere and self._says(client, i, elsewhere[key])
+                self._count_record(parent, i, at, (key, parent) in here or told)
+
+    def _says(self, client: Client, record: str, parent: str) -> bool:
+        """Returns whether a record that is read by its id names this parent itself, whatever a listing says."""
+        stream = self._stream
+        if stream.by_id != "record":
+            return False
+        try:
+            page = stream.listed_record(client, record)
+        except Rejected:
+            return False
+        columns = [one for one in stream.table.schema.columns if one.name == stream.column]
+        parsed = parse(stream.table.model, page.raws).records if page else []
+        return [str(cell) for one in columns for cell in one.cells([*parsed])] == [parent]
 
     def _count_record(self, parent: str, record: str, at: datetime | None, here: bool) -> None:
         proven = self._lost_before(parent)
@@ -196,6 +227,7 @@ class Comparison:
             self._present[parent] = self._present.get(parent, 0) + 1
         elif at and (proven is None or at > proven):
             self._found.newer += 1
+            self._news.add(parent)
         else:
             self._found.missing += 1
             self._found.absent.setdefault(parent, {})[record] = at

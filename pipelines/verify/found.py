@@ -10,6 +10,32 @@ from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
 
 Absent = dict[str, dict[str, datetime | None]]
 """Creation times of missing records, by parent and id."""
+Corrections = dict[str, dict[str, dict[str, Any]]]
+"""Cells by table, `_dlt_id` and column that a load cannot replace; a row without any is deleted, as nobody knows what
+it said."""
+MOST_NAMED = 1_000
+"""The most differences that are named; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs in the rows of one record in one table."""
+
+    table: str
+    id: str
+    """The record's, or the parent's, at the vendor."""
+    columns: tuple[str, ...] = ()
+    """Columns with another cell than the vendor's record makes."""
+    missing: int = 0
+    """Rows that are not here."""
+    extra: int = 0
+    """Rows here that the vendor's record does not make."""
+
+    def __str__(self) -> str:
+        what = [", ".join(self.columns)] if self.columns else []
+        what += [f"{self.missing:,} rows missing"] if self.missing else []
+        what += [f"{self.extra:,} rows too many"] if self.extra else []
+        return f"{self.table} {self.id}: {'; '.join(what)}"
 
 
 @dataclass
@@ -40,6 +66,22 @@ class Verified:
     """Creation times of missing records, by parent and id; empty for a count."""
     doubled: int = 0
     """Rows here that stand there twice."""
+    cells: int | None = None
+    """Records whose cells were compared; None: ids alone were."""
+    differing: Absent = field(default_factory=dict)
+    """Creation times of records with other cells or child rows than the vendor's, by parent and id."""
+    differing_parents: list[str] = field(default_factory=list)
+    """Ids of parents whose own row differs."""
+    differences: list[Difference] = field(default_factory=list)
+    """What differs, by table, record and column; at most MOST_NAMED."""
+    changed: int = 0
+    """Records and parents that the vendor changed since the last sync; the next one reads them."""
+    lacking: dict[str, int] = field(default_factory=dict)
+    """Rows that records which are here lack, by table."""
+    corrections: Corrections = field(default_factory=dict)
+    """Cells to correct before a load; never shown, as they are content."""
+    replaced: int | None = None
+    """Records that differed before a repair, and are the vendor's now."""
     unproven: str | None = None
     """Why nothing shows that all was compared."""
     requests: int = 0
@@ -49,11 +91,26 @@ class Verified:
     @property
     def complete(self) -> bool:
         """Returns whether everything was compared and nothing is missing."""
-        return not (self.missing or self.failed or self.error or self.unproven or self.doubled)
+        differ = self.differing or self.differing_parents
+        return not (self.missing or self.failed or self.error or self.unproven or self.doubled or differ)
+
+    @property
+    def to_read(self) -> Absent:
+        """Returns the records to read again: those that are missing, and those that differ."""
+        parents = dict.fromkeys((*self.absent, *self.differing))
+        return {parent: {**self.absent.get(parent, {}), **self.differing.get(parent, {})} for parent in parents}
+
+    @property
+    def differ(self) -> int:
+        """Returns how many records and parents differ."""
+        return sum(map(len, self.differing.values())) + len(self.differing_parents)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
-        return {**asdict(self), "absent": {p: list(ids) for p, ids in self.absent.items()}, "complete": self.complete}
+        found = asdict(self)
+        del found["corrections"], found["lacking"]
+        ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
+        return {**found, **ids, "complete": self.complete}
 
 
 def exit_code(found: list[Verified]) -> int:

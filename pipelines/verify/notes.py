@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked
-from gapless.pipelines.evidence.gap import MISSING
+from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.ledger import state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
+from gapless.sources._ledger.dead_letters import of_two
 from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter, Ledger
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import Batch
 
 MOST_NOTED = 1_000
-"""The most missing records that become dead letters; for more the proof is set back: to walk all is cheaper."""
+"""The most missing or differing records that become dead letters; for more the proof is set back: to walk all is
+cheaper."""
 UNNOTED = "this could not be noted while a sync is writing, so gapless gaps does not know it yet"
 
 
@@ -30,44 +32,62 @@ def note(target: Target, found: Verified, *, whole: bool, repaired: bool = False
     try:
         _note(target, found, whole, repaired)
     except Locked:
-        if found.missing:
+        if found.missing or found.differ:
             found.undecided = "; ".join(filter(None, (found.undecided, UNNOTED)))
 
 
 def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
     records = sum(map(len, found.absent.values()))
-    if records > MOST_NOTED:
-        state.set_back(target, found.source, found.absent)
-    elif records or (whole and state.has_missing(target, found.source)):
+    noted = sum(map(len, found.to_read.values()))
+    if noted > MOST_NOTED:
+        state.set_back(target, found.source, found.to_read)
+    elif noted or found.differing_parents or (whole and state.has_findings(target, found.source)):
         state.write(target, found.source, lambda ledger, _: _letters(ledger, found, whole))
     if found.missing > records and not whole:
         state.note_lost_rows(target, found.source, found.missing)
     elif whole and not (found.missing or found.failed or found.unproven):
-        state.confirm_row_counts(target, found.source, below=not repaired)
+        exact = found.cells is not None and found.complete and not found.kept
+        state.confirm_row_counts(target, found.source, below=not repaired, exact=exact)
 
 
 def _letters(ledger: Ledger, found: Verified, whole: bool) -> Iterator[LoadItem]:
-    """Yields dead letters for what is missing; closes those of records that a comparison of all found here."""
-    stream, now = SOURCES[found.source].main.name, datetime.now(UTC)
+    """Yields dead letters for what is missing or differs; closes those that a comparison of all disproved."""
+    source = SOURCES[found.source]
+    missing = f"{MISSING}the vendor serves it and it is not here"
+    reasons = {(record, parent): _differs(found, record) for parent, ids in found.differing.items() for record in ids}
+    reasons |= {(record, parent): missing for parent, ids in found.absent.items() for record in ids}
+    yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, source.main.name, reasons, whole)])])
+    if parents := source.stream.parents:
+        reasons = {(parent, ""): _differs(found, parent) for parent in found.differing_parents}
+        yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, parents.table.name, reasons, whole)])])
+
+
+def _differs(found: Verified, record: str) -> str:
+    """Returns the reason, with the names of columns that differ and none of their cells."""
+    named = [str(one).replace(f" {record}: ", ": ", 1) for one in found.differences if one.id == record]
+    return f"{DIFFERS}{'; '.join(named) or 'another row than the vendor serves'}"
+
+
+def _rows(
+    ledger: Ledger, found: Verified, stream: str, reasons: dict[tuple[str, str], str], whole: bool
+) -> Iterator[DeadLetter]:
+    """Yields the letters of one stream; `reasons` by id and parent."""
+    now = datetime.now(UTC)
     before = {letter.key: letter for letter in ledger.dead_letters(stream) if letter.kind == "record"}
-    missing = {record: parent for parent, ids in found.absent.items() for record in ids}
-    rows = [
-        DeadLetter(
-            stream=stream,
-            kind="record",
-            key=record,
-            parent=parent or None,
-            reason=f"{MISSING}the vendor serves it and it is not here",
-            first_seen_at=now,
-            last_seen_at=now,
-        )
-        for record, parent in missing.items()
-        if record not in before
-    ]
+    for (record, parent), reason in reasons.items():
+        if record not in before and of_two(parent, record) not in before:
+            yield DeadLetter(
+                stream=stream,
+                kind="record",
+                key=record,
+                parent=parent or None,
+                reason=reason,
+                first_seen_at=now,
+                last_seen_at=now,
+            )
     if whole and not found.failed:
-        rows += [
-            letter.model_copy(update={"healed_at": now})
-            for key, letter in before.items()
-            if key not in missing and letter.reason.startswith(MISSING)
-        ]
-    yield LoadItem([Batch(DEAD_LETTERS, rows)])
+        disproved = (MISSING, DIFFERS) if found.cells is not None else (MISSING,)
+        open_still = {record for record, _ in reasons}
+        for key, letter in before.items():
+            if key not in open_still and letter.reason.startswith(disproved):
+                yield letter.model_copy(update={"healed_at": now})

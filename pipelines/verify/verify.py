@@ -1,8 +1,8 @@
 """Compares the destination with the vendors: their totals and record ids with ours. Only a repair loads rows.
 
 Records that a vendor does not serve any more are kept and are no error, because nothing is deleted here. Records
-created after the proof are left to the next sync. Records are compared by id, not by cell. What is found is written
-into the ledger (`notes.py`), so that `gaps` says the same.
+created after the proof are left to the next sync. Records are compared by id, with `cells` also by what they hold.
+What is found is written into the ledger (`notes.py`), so that `gaps` says the same.
 """
 
 from __future__ import annotations
@@ -34,29 +34,41 @@ def synced(target: Target, names: list[str]) -> list[str]:
         return [name for name in names if exists(reader, SOURCES[name])]
 
 
-def verify(target: Target, names: list[str], sample: int | None, seed: int) -> Iterator[Verified]:
+def verify(
+    target: Target, names: list[str], sample: int | None, seed: int, *, cells: bool = False
+) -> Iterator[Verified]:
     """Yields the comparison of each source: of `sample` parents, None for all. Raises Locked while a sync writes.
 
-    What it finds is noted in the destination, unless a sync is writing there.
+    `cells` compares what records hold, too. What is found is noted in the destination, unless a sync is writing.
     """
     for name in names:
-        found = Comparison(target, SOURCES[name], sample, random.Random(seed)).verified()
+        found = Comparison(target, SOURCES[name], sample, random.Random(seed), cells=cells).verified()
         note(target, found, whole=sample is None)
         yield found
 
 
 def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Verified]:
-    """Reads what is missing again, then compares again. `found` must be of all parents, by id."""
-    name = found.source
+    """Reads what is missing or differs again, then compares again. `found` must be of all parents, by id."""
+    name, cells = found.source, found.cells is not None
     if found.doubled:
         state.remove_doubled_rows(target, name)
-    (outcome,) = sync([name], target, SyncRequest(ids=_ids_to_repair(target, name, found.absent)), watch)
+    if found.differ:
+        state.prepare_replacing(target, name, found.corrections)
+    ids = _ids_to_repair(target, name, found.to_read)
+    (outcome,) = sync([name], target, SyncRequest(ids=ids), watch)
+    if ids and found.differing_parents:  # single records are read without the listing of parents
+        (outcome,) = sync([name], target, SyncRequest(), watch)
+    if found.differ:  # a row whose key somebody changed stands there beside the one that was loaded
+        state.remove_doubled_rows(target, name)
     main = SOURCES[name].main
     below = {t.name: _present(target, name, found.absent, t.name) for t in main.schema.tree() if t.parent}
     state.bring_back(target, name, below)
-    after = Comparison(target, SOURCES[name], None, random.Random(0)).verified()
+    after = Comparison(target, SOURCES[name], None, random.Random(0), cells=cells).verified()
+    brought = {table: rows - after.lacking.get(table, 0) for table, rows in found.lacking.items()}
+    state.bring_back(target, name, {table: rows for table, rows in brought.items() if rows > 0})
     note(target, after, whole=True, repaired=True)
     after.repaired = _present(target, name, found.absent, main.name)
+    after.replaced = max(0, found.differ - after.differ) if cells else None
     return outcome, after
 
 

@@ -21,6 +21,10 @@ Q = TypeVar("Q")
 PING_AFTER = 5
 """Consecutive parents without an answer after which `ping` checks whether the vendor works at all."""
 
+TOGETHER = 2_000
+"""Answers and records in one group, which is looked up by one query."""
+TOGETHER_SECONDS = 5.0
+"""How long the first answer of a group may wait for the others."""
 SHUTDOWN_TIMEOUT = 2.0
 """Seconds to wait for threads at the end."""
 
@@ -68,6 +72,26 @@ def prefetch(pages: Iterable[Q]) -> Iterator[Q]:
             raise item.error
         if item.page is not None:
             yield item.page
+
+
+def together(answers: Iterable[ParentPage[P, Q]], size: Callable[[Q], int]) -> Iterator[list[ParentPage[P, Q]]]:
+    """Yields the answers in groups that are looked up at once; what came before an error, and then raises that.
+
+    `size` returns how many records a page has.
+    """
+    group: list[ParentPage[P, Q]] = []
+    waiting, began = 0, monotonic()
+    try:
+        for answer in answers:
+            group.append(answer)
+            waiting += 1 + (0 if answer.page is None else size(answer.page))
+            if waiting >= TOGETHER or monotonic() - began >= TOGETHER_SECONDS:
+                yield group
+                group, waiting, began = [], 0, monotonic()
+    except VendorError:
+        yield group
+        raise
+    yield group
 
 
 class _WorkerPool(Generic[P, Q]):

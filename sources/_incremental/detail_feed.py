@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
@@ -14,13 +16,14 @@ from gapless.sources._incremental.listing import (
     Parents,
     PlainPage,
     RawPage,
+    Stored,
     each_once,
     listed_page,
 )
 from gapless.sources._incremental.parent_listing import listed_parents
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.window import EVERYTHING, Window
-from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.arrow import Batch, Table
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class DetailFeed:
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page and each batch of records brings, in the order in which it must be loaded."""
         yield from DetailSync(self, sync).steps()
+
+    def batches(self, records: Sequence[Any], now: datetime, stored: Stored) -> list[Batch]:
+        """Returns the rows of records; nothing is made from them."""
+        return [Batch(self.table, records)]
 
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the vendor's parents, page by page."""

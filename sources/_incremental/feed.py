@@ -18,6 +18,7 @@ from gapless.sources._incremental.listing import (
     ListedParent,
     Parents,
     PlainPage,
+    Stored,
     each_once,
     listed_page,
 )
@@ -221,6 +222,10 @@ class Feed:
             else:
                 sync.session.counters.weigh([raw])
                 yield LoadItem(self._loaded(self._page(found), Window(), letters))
+
+    def batches(self, records: Sequence[Any], now: datetime, stored: Stored) -> list[Batch]:
+        """Returns the rows of records; nothing is made from them."""
+        return [Batch(self.table, records)]
 
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the one parent that stands for the whole listing; sends no request."""

@@ -5,7 +5,7 @@ Shapes only: no request is made here and nothing is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -15,6 +15,9 @@ from gapless.sources._incremental.listing_end import EMPTY_PAGES
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.parse import id_name, parse
 from gapless.sources._schema.record import Record, record_id, record_time
+
+Stored = Callable[[Table, Sequence[str], Iterable[str]], Iterator[tuple[Any, ...]]]
+"""Yields columns of the stored rows of a table whose first column is among the ids. See `ParentSync.stored`."""
 
 
 class RawPage(Protocol):
@@ -92,6 +95,8 @@ class ListedParent:
     given: Mapping[str, Any] = field(default_factory=dict)
     """Fields that its records do not carry, by JSON name."""
     record: Record | None = None
+    whole: bool = True
+    """Whether `record` is what the vendor lists; otherwise it has only an id."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,8 @@ class ListedPage:
     """How many records all pages have; None: the vendor does not say."""
     last: bool = True
     """Whether it is the last page, as far as the page itself says."""
+    answer: str | None = None
+    """The digest by which a sync sees that nothing changed, as in `coverage`; None: it compares no whole answers."""
 
 
 def each_once(pages: Iterator[ListedPage]) -> Iterator[ListedPage]:

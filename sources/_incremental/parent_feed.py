@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,22 +10,29 @@ from itertools import islice
 from typing import Any
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import BadRequest, NotFound, VendorError
-from gapless.sources._incremental.concurrency import map_concurrently
+from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable, VendorError
+from gapless.sources._incremental.concurrency import map_concurrently, together
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, RawPage, each_once, listed_page
+from gapless.sources._incremental.listing import (
+    ListedPage,
+    ListedParent,
+    Parents,
+    RawPage,
+    Stored,
+    each_once,
+    listed_page,
+)
 from gapless.sources._incremental.listing_end import ListingEnd
-from gapless.sources._incremental.parent_listing import listed_parents, proven_pages
+from gapless.sources._incremental.parent_listing import listed_parents, named_parent, proven_pages
 from gapless.sources._ledger.per_parent import ParentSync
+from gapless.sources._ledger.record_owners import RecordOwners
 from gapless.sources._ledger.session import Failure, LoadItem, weight_of
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._ledger.window import EVERYTHING, Window, earlier
 from gapless.sources._schema.arrow import Batch, Table, digest
-from gapless.sources._schema.parse import parse
+from gapless.sources._schema.parse import Parsed, Unreadable, parse
 from gapless.sources._schema.record import Record, record_id, record_time
 
-Stored = Callable[[Table, Sequence[str], Iterable[str]], Iterator[tuple[Any, ...]]]
-"""Yields columns of the stored rows whose first one is among the ids. See `ParentSync.stored`."""
 Derive = Callable[[Sequence[Any], datetime, Stored], list[Batch]]
 
 
@@ -35,6 +42,30 @@ class Span:
 
     newest: datetime | None = None
     oldest: datetime | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """A parent's one answer, with all of its records."""
+
+    answer: str
+    """Its digest."""
+    count: int
+    """Records in it."""
+    found: Parsed[Record] | None = None
+    """None: the digest is that of the last sync."""
+    raws: Sequence[bytes] = ()
+    """The records' JSON, if it is not."""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Returns the records to load."""
+        return self.found.records if self.found else ()
+
+    @property
+    def unreadable(self) -> Sequence[Unreadable]:
+        """Returns the records that do not fit their model."""
+        return self.found.unreadable if self.found else ()
 
 
 @dataclass(frozen=True)
@@ -97,19 +128,35 @@ class ParentFeed:
             yield from self._empty(per, listed)
         todo = per.todo(parents, key=self.parents.id)
         sync.session.counters.parents_total = len(todo)
-        read = partial(self._answer if self.whole else self._pages, sync, per)
+        read: Callable[[Record], Iterator[Any]] = partial(self._answer if self.whole else self._pages, sync, per)
+        owners = RecordOwners(self.table, self.column, sync.ledger, sync.session, partial(self._served, sync))
         span: dict[str, Span] = {}
-        for answer in map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client)):
-            key = self.parents.id(answer.parent)
-            if answer.error:
-                yield LoadItem(self._failed(sync, per, key, answer.error))
-            elif answer.page is None and not self.whole:
-                yield LoadItem(self._end(answer.parent, per, span.pop(key, Span())))
-            elif answer.page is not None and self.whole:
-                yield LoadItem(self._history(answer.parent, answer.page, per, trusts_digest=not sync.session.ids))
-            elif answer.page is not None:
-                yield LoadItem(self._loaded(answer.parent, answer.page, per, span.setdefault(key, Span())))
+        answers = map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client))
+        for some in together(answers, lambda page: len(page.records)):
+            owners.look_up(record for answer in some if answer.page for record in answer.page.records)
+            for answer in some:
+                key = self.parents.id(answer.parent)
+                if answer.error:
+                    yield LoadItem(self._failed(sync, per, key, answer.error))
+                elif answer.page is None and not self.whole:
+                    yield LoadItem(self._end(answer.parent, per, span.pop(key, Span())))
+                elif answer.page is not None and self.whole:
+                    yield LoadItem(self._history(key, answer.page, per, owners))
+                elif answer.page is not None:
+                    yield LoadItem(self._loaded(key, answer.page, per, span.setdefault(key, Span()), owners))
         per.finish()
+
+    def _served(self, sync: SyncContext, parent: str) -> set[str] | None:
+        """Returns the ids of a parent's records at the vendor; None if it does not answer. Raises Stop."""
+        named = named_parent(self.parents, parent)
+        try:
+            pages = self.pages(sync.client, named) if named else iter(())
+            parsed = [parse(self.table.model, page.records, self.given(named)) for page in pages]
+        except NotFound:
+            return set()
+        except (Rejected, Retryable):
+            return None
+        return {record_id(record) for one in parsed for record in one.records}
 
     def _unlisted(self, sync: SyncContext, per: ParentSync, parents: list[Record]) -> Iterator[LoadItem]:
         """Closes parents that are not listed any more: the first page of each tells whether it is gone."""
@@ -132,12 +179,20 @@ class ParentFeed:
             return []
         return per.fail(key, error)
 
-    def _answer(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[RawPage]:
+    def _answer(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[History]:
         """Yields a parent's one answer; it is requested twice if it has fewer records than before."""
-        known = per.coverage.get(self.parents.id(parent))
+        key = self.parents.id(parent)
+        known, trusts_digest = per.coverage.get(key), not sync.session.ids
         for page in self.pages(sync.client, parent):
             fewer = known is not None and known.records is not None and len(page.records) < known.records
-            yield next(iter(self.pages(sync.client, parent)), page) if fewer else page
+            read = next(iter(self.pages(sync.client, parent)), page) if fewer else page
+            raws = [*map(bytes, read.records)]
+            answer, proof = digest(per.to_load.since, *raws), per.proof(key)
+            if proof and proof.digest == answer and trusts_digest:
+                yield History(answer, len(raws))
+            else:
+                found = parse(self.table.model, raws, self.given(parent), refuse=per.session.refuse)
+                yield History(answer, len(raws), found, raws)
 
     def _pages(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[Page[Record]]:
         known, key = per.proof(self.parents.id(parent)), self.parents.id(parent)
@@ -164,30 +219,25 @@ class ParentFeed:
             found.records, found.unreadable, total=page.total, weight=weight_of(page.records), id=id_, time=time
         )
 
-    def _history(self, parent: Record, page: Any, per: ParentSync, *, trusts_digest: bool) -> list[Batch]:
+    def _history(self, key: str, page: History, per: ParentSync, owners: RecordOwners) -> list[Batch]:
         """Returns the batches of a parent's one answer: all its records, or none if the digest is unchanged."""
-        key, records, table = self.parents.id(parent), list(page.records), self.table
         per.session.counters.pages += 1
-        per.session.counters.records += len(records)
-        answer, known = digest(per.to_load.since, *map(bytes, records)), per.proof(key)
-        if known and known.digest == answer and trusts_digest:
-            return per.complete(key, digest=answer, covered_to=known.covered_to, records=known.records)
-        per.session.counters.weigh(records)
-        found = parse(table.model, records, self.given(parent), refuse=per.session.refuse)
-        to_load = [record for record in found.records if per.to_load.contains(record_time(record))]
+        per.session.counters.records += page.count
+        known = per.proof(key)
+        if page.found is None and known:
+            return per.complete(key, digest=page.answer, covered_to=known.covered_to, records=known.records)
+        per.session.counters.weigh(page.raws)
+        to_load = [record for record in page.records if per.to_load.contains(record_time(record))]
         covered_to = per.watermark(key, (record_time(record) for record in to_load))
         return [
-            Batch(table, to_load),
-            *self.derive(to_load, per.now, partial(per.stored, key)),
-            per.dead_letters.unreadable(found.unreadable, parent=key),
-            per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
+            *self._rows(key, to_load, per, owners, page.raws),
+            per.dead_letters.unreadable(page.unreadable, parent=key),
             *([] if per.window else [per.dead_letters.resolve_rest(key)]),
-            *per.complete(key, covered_to=covered_to, digest=answer, records=len(records)),
+            *per.complete(key, covered_to=covered_to, digest=page.answer, records=page.count),
         ]
 
-    def _loaded(self, parent: Record, page: Any, per: ParentSync, span: Span) -> list[Batch]:
+    def _loaded(self, key: str, page: Any, per: ParentSync, span: Span, owners: RecordOwners) -> list[Batch]:
         """Returns the batches of one page of a parent that goes on; `span` notes its newest and oldest records."""
-        key, table = self.parents.id(parent), self.table
         per.session.counters.pages += 1
         per.session.counters.records += len(page.records) + len(page.unreadable)
         per.session.counters.add_weight(page.weight)
@@ -195,10 +245,21 @@ class ParentFeed:
         span.newest = per.watermark(key, [span.newest, *map(record_time, to_load)])
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
-            Batch(table, to_load),
-            *self.derive(to_load, per.now, partial(per.stored, key)),
+            *self._rows(key, to_load, per, owners),
             per.dead_letters.unreadable(page.unreadable, parent=key),
-            per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
+        ]
+
+    def _rows(
+        self, key: str, records: list[Any], per: ParentSync, owners: RecordOwners, raws: Sequence[bytes] = ()
+    ) -> list[Batch]:
+        """Returns the batches of a parent's records; one that another parent serves as well is a dead letter."""
+        others = owners.elsewhere(records, key)
+        own = [record for record in records if record_id(record) not in others]
+        texts = {one: _text(self.table, raws, one) for one in others}
+        return [
+            *self.batches(own, per.now, partial(per.stored, key)),
+            per.dead_letters.elsewhere(key, others, texts),
+            per.dead_letters.resolve("record", [record_id(record) for record in own]),
         ]
 
     def _end(self, parent: Record, per: ParentSync, span: Span) -> list[Batch]:
@@ -209,6 +270,10 @@ class ParentFeed:
         lost = per.lost(key, span.oldest, self.keeps) if self.keeps else {}
         return [*rest, *per.complete(key, covered_to=per.watermark(key, [span.newest]), records=records, **lost)]
 
+    def batches(self, records: Sequence[Any], now: datetime, stored: Stored) -> list[Batch]:
+        """Returns the rows of records, and those of the derived tables."""
+        return [Batch(self.table, records), *self.derive(records, now, stored)]
+
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the vendor's parents, page by page."""
         return listed_parents(self.parents, client, self.given)
@@ -216,7 +281,9 @@ class ParentFeed:
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns the parents with these ids; sends no request."""
         parents = [self.parents.named(key) for key in ids]
-        return [ListedParent(self.parents.id(parent), None, self.given(parent), parent) for parent in parents]
+        return [
+            ListedParent(self.parents.id(parent), None, self.given(parent), parent, whole=False) for parent in parents
+        ]
 
     def listed_record(self, client: Client, key: str) -> None:
         """Returns none: pages hold whole records."""
@@ -226,5 +293,16 @@ class ParentFeed:
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's records with its ids and times."""
-        pages = self.pages(client, parent.record)
-        return each_once(listed_page(self.table, page, parent.given) for page in pages)
+        for page in each_once(
+            listed_page(self.table, page, parent.given) for page in self.pages(client, parent.record)
+        ):
+            yield replace(page, answer=digest(window.since, *page.raws)) if self.whole else page
+
+
+def _text(table: Table, raws: Sequence[bytes], key: str) -> str | None:
+    """Returns the JSON of the record with this id among those of an answer."""
+    for raw in raws:
+        found = parse(table.model, [raw])
+        if key in [*map(record_id, found.records), *(one.key for one in found.unreadable)]:
+            return raw.decode(errors="backslashreplace")
+    return None

@@ -151,8 +151,10 @@ def listed_parents(parents: Parents, client: Client, given: Given | None = None)
                 getattr(parent, parents.count) if parents.count else None,
                 given(parent) if given else {},
                 parent,
+                whole,
             )
-            for parent in [*listed.records, *named]
+            for parents_read, whole in ((listed.records, True), (named, False))
+            for parent in parents_read
         ]
 
 

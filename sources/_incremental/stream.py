@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
+from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents, Stored
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.window import EVERYTHING, Window
-from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.arrow import Batch, Table
 
 
 class Stream(Protocol):
@@ -57,6 +58,9 @@ class Stream(Protocol):
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
+
+    def batches(self, records: Sequence[Any], now: datetime, stored: Stored) -> list[Batch]:
+        """Returns what records become: their own rows, and those that are derived from them and not stored yet."""
 
     def listed_parents(self, client: Client) -> Iterator[list[ListedParent]]:
         """Yields the vendor's parents, page by page."""

@@ -8,7 +8,7 @@ Kinds: a `record`, by its id; a `nameless` record, without a readable id, by a d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from gapless.sources._http.errors import VendorError
@@ -20,6 +20,8 @@ from gapless.sources._schema.record import Record
 
 MAX_RETRIED = 100
 """Records requested again by id at the start of a sync, oldest attempt first; each may cost a retry budget."""
+OF_TWO = "of two parents: it is served here and by "
+"""How the reason begins for a record that two parents serve."""
 NOT_COPIED = "not copied: "
 """How the reason begins in a copy for a record that the copy's destination could not store."""
 
@@ -27,6 +29,11 @@ NOT_COPIED = "not copied: "
 def was_not_copied(reason: str) -> bool:
     """Returns whether a dead letter's reason says that only a copy lacks the record: `gapless copy` wrote it."""
     return reason.startswith(NOT_COPIED)
+
+
+def of_two(parent: str, record: str) -> str:
+    """Returns the key of the letter for a record of a parent that another parent serves as well."""
+    return f"{parent}/{record}"
 
 
 class DeadLetters:
@@ -72,6 +79,20 @@ class DeadLetters:
     def failed(self, kind: FailureKind, key: str, error: VendorError, parent: str | None = None) -> Batch:
         """Returns the dead letter for a parent, or for a record that is requested by id."""
         return Batch(DEAD_LETTERS, [self._add(kind, key, str(error), parent, None)])
+
+    def elsewhere(self, parent: str, others: Mapping[str, str], raws: Mapping[str, str | None]) -> Batch:
+        """Returns dead letters for records of a parent that another one serves as well, which keeps them.
+
+        `others` are those parents, by the record's id. The key also names the parent, because the record itself is
+        loaded.
+        """
+        return Batch(
+            DEAD_LETTERS,
+            [
+                self._add("record", of_two(parent, key), f"{OF_TWO}{other}, which keeps it", parent, raws.get(key))
+                for key, other in others.items()
+            ],
+        )
 
     def resolve(self, kind: str, keys: Iterable[str]) -> Batch:
         """Closes the dead letters of `keys`, if there are any."""

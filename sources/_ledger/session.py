@@ -137,6 +137,11 @@ class Session:
         """Returns whether every resource was read to its end."""
         return bool(self._open) and self._ended.issuperset(self._open) and self._error is None
 
+    @property
+    def load_id(self) -> str:
+        """Returns the id of the load package that is being made; empty in a preview."""
+        return self._package.load_id if self._package else ""
+
     def begin_package(self, load_id: str) -> None:
         """Begins a load package, unless it has begun. A session that was read to its end begins anew."""
         if self._package is None or self._package.load_id != load_id:

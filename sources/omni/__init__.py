@@ -10,8 +10,8 @@ import dlt
 
 from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
-from gapless.sources._incremental.listing import Parents, PlainPage
-from gapless.sources._incremental.parent_feed import ParentFeed, Stored
+from gapless.sources._incremental.listing import Parents, PlainPage, Stored
+from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange, instant
 from gapless.sources._ledger.window import parse_ids
 from gapless.sources._schema.arrow import Batch, Table

@@ -9,7 +9,7 @@ import pytest
 
 from gapless.sources._ledger.window import Window
 from tests.contract.commands import gapless, lose
-from tests.contract.conftest import NAMES, Begin, of
+from tests.contract.conftest import NAMES, Begin, everywhere, of
 from tests.contract.subject import Subject
 from tests.support.world import World
 
@@ -81,6 +81,7 @@ def test_a_job_closes_what_it_loads(subject: Subject, world: Begin, job: str, me
         assert here.letters() == []
 
 
+@everywhere
 @of(NAMES[0])
 def test_named_again_is_read_again(subject: Subject, synced: World) -> None:
     """`--id` reads what it names, whatever was read before and however little of it is here."""

@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 Sample = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compare N sampled parents of each source.")]
 Seed = Annotated[int | None, typer.Option(help="Repeat an earlier sample: verify prints the seed it used.")]
 Whole = Annotated[bool, typer.Option("--whole", help="Compare the ids of all records.")]
+CellsToo = Annotated[
+    bool, typer.Option("--cells", help="Compare what the records hold, too: each cell, and each child row.")
+]
 Repair = Annotated[
-    bool, typer.Option("--repair", help="Compare the ids of all records, and read missing records again.")
+    bool,
+    typer.Option("--repair", help="Compare the ids of all records, and read again those that are missing or differ."),
 ]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Plan a backfill of records created at or after TIME (ISO 8601).")
@@ -96,22 +100,26 @@ def verify(
     sample: Sample = None,
     seed: Seed = None,
     whole: Whole = False,
+    cells: CellsToo = False,
     repair: Repair = False,
     destination: Destination = "duckdb",
     as_json: Json = False,
 ) -> None:
-    """Compare the destination with the vendors' own totals and record ids. Loads nothing without --repair.
+    """Compare the destination with the vendors' own totals, record ids and cells. Loads nothing without --repair.
 
     Examples: [bold]gapless verify[/bold] · [bold]gapless verify SOURCE --sample 100[/bold] ·
-    [bold]gapless verify SOURCE --whole[/bold] · [bold]gapless verify --repair[/bold]
+    [bold]gapless verify SOURCE --whole[/bold] · [bold]gapless verify SOURCE --cells[/bold] ·
+    [bold]gapless verify --repair[/bold]
 
     By default verify compares the vendor's total where a source has no parents, else the record ids of 20 sampled
-    parents.
-    Exit codes: 0 nothing is missing, 3 records are missing or could not be compared.
+    parents. With --cells it reads the records of the sample again and compares every cell, and every child row with
+    its place; with --whole those of all records.
+    Exit codes: 0 nothing is missing and nothing differs, 3 records are missing, differ or could not be compared.
     """
     from gapless.pipelines.sync import build
     from gapless.pipelines.verify.found import exit_code
-    from gapless.pipelines.verify.verify import synced
+    from gapless.pipelines.verify.verify import SAMPLE, synced
+    from gapless.pipelines.verify.verify import verify as compare
 
     # A repair needs the complete comparison: a sample would leave records missing and still say "repaired".
     if sample and (whole or repair):
@@ -122,7 +130,8 @@ def verify(
         print_nothing_synced(target)
     # Printed with the result, so that a sample can be repeated after a repair.
     seed = _random_seed() if seed is None else seed
-    found = _compare(target, names, sample, seed, whole, repair)
+    each = compare(target, names, None if whole or repair else sample or SAMPLE, seed, cells=cells)
+    found = [_repair(target, one) if repair and _repairable(one) else one for one in each]
     code = exit_code(found)
     if as_json:
         output.print_json({"exit_code": code, "seed": seed, "sources": [one.to_json() for one in found]})
@@ -138,15 +147,8 @@ def _random_seed() -> int:
     return randrange(10**6)
 
 
-def _compare(
-    target: Target, names: list[str], sample: int | None, seed: int, whole: bool, repair: bool
-) -> list[Verified]:
-    """Compares each source in turn and repairs it before the next one is compared."""
-    from gapless.pipelines.verify.verify import SAMPLE
-    from gapless.pipelines.verify.verify import verify as compare
-
-    each = compare(target, names, None if whole or repair else sample or SAMPLE, seed)
-    return [_repair(target, one) if repair and (one.absent or one.doubled) else one for one in each]
+def _repairable(found: Verified) -> bool:
+    return bool(found.absent or found.doubled or found.differ)
 
 
 def _repair(target: Target, found: Verified) -> Verified:
@@ -156,7 +158,10 @@ def _repair(target: Target, found: Verified) -> Verified:
 
     if found.doubled:
         output.print_message(f"{found.source}: {found.doubled:,} rows stand there twice and are removed")
-    output.print_message(f"{found.source}: {found.missing:,} records are missing and are read again")
+    if found.missing or not found.differ:
+        output.print_message(f"{found.source}: {found.missing:,} records are missing and are read again")
+    if found.differ:
+        output.print_message(f"{found.source}: {found.differ:,} records differ and are read again")
     with progress.displayed(output.err()) as display:
         outcome, after = repaired(target, found, display.start)
         display.end(outcome)

@@ -54,6 +54,10 @@ class Place:
         return f"{self.schema}.{name}" if name else None
 
     @property
+    def derived_name(self) -> str:
+        return next(iter(self.subject.derived))
+
+    @property
     def below(self) -> list[TableSchema]:
         """The tables below the main one, the deepest first."""
         return [one for one in self.subject.source.main.schema.tree() if one.parent][::-1]
@@ -86,6 +90,10 @@ class Place:
     def double(self, table: str, where: str = "1 = 1") -> list[str]:
         return [f"insert into {table} select * from {table} where {where}"]
 
+    def altered(self, table: str, column: str, value: str) -> list[str]:
+        """Gives one row another cell."""
+        return [f"update {table} set {column} = {value} where _dlt_id = (select min(_dlt_id) from {table})"]
+
     @property
     def first_parent(self) -> str:
         return f"{self.parent} = (select min({self.parent}) from {self.main})"
@@ -116,6 +124,11 @@ def _parents(place: Place) -> object:
 
 def _derived(place: Place) -> object:
     return place.derived
+
+
+def _given(place: Place) -> str:
+    """The column of the text that every record has."""
+    return place.subject._column(place.subject.text)
 
 
 def _text(place: Place) -> str:
@@ -272,4 +285,31 @@ def doubled() -> Iterator[Kind]:
     )
 
 
-KINDS: tuple[Kind, ...] = (*rows(), *ledgers(), *dropped(), *doubled())
+def cells() -> Iterator[Kind]:
+    """Rows whose number is right and whose content is not: only a comparison of cells sees it."""
+    yield Kind("a cell altered", lambda p: p.altered(p.main, _given(p), "'x'"))
+    yield Kind("a cell emptied", lambda p: p.altered(p.main, _given(p), "null"), _given)
+    yield Kind("what no model knows altered", lambda p: p.altered(p.main, "_extra", """'{"a": 1}'"""))
+    yield Kind("a record's id altered", lambda p: p.altered(p.main, p.key, "-7" if p.subject.numbered else "'x'"))
+    yield Kind(
+        "a record moved to another parent",
+        lambda p: [
+            f"update {p.main} set {p.parent} = (select max({p.parent}) from {p.main})"
+            f" where _dlt_id = (select min(_dlt_id) from {p.main} where {p.first_parent})"
+        ],
+        _parents,
+    )
+    yield Kind(
+        "a parent's cell altered", lambda p: p.altered(str(p.parents), _first_text(p, p.parents), "'x'"), _parents
+    )
+    yield Kind("a child's cell altered", lambda p: p.altered(str(p.child), _first_text(p, p.child), "'x'"), _child)
+    yield Kind("a child in another place", lambda p: p.altered(str(p.child), "_dlt_list_idx", "7"), _child)
+    yield Kind("a child of another record", lambda p: p.altered(str(p.child), "_dlt_root_id", "'x'"), _child)
+    yield Kind(
+        "a derived cell altered",
+        lambda p: p.altered(str(p.derived), [*p.subject.derived[p.derived_name]][1], "'x'"),
+        _derived,
+    )
+
+
+KINDS: tuple[Kind, ...] = (*rows(), *ledgers(), *dropped(), *doubled(), *cells())

@@ -119,9 +119,7 @@ class Lab:
             self.fake.advance(60)
             if self.gapless("sync", name)[0] != 0:
                 found.seen.append("sync")
-        for command in (("gaps",), ("verify", name, "--whole"), ("doctor",)):
-            if self.gapless(*command)[0] != 0:
-                found.seen.append(command[0])
+        self._look(found)
         gaps = self._gaps()
         self._mend(found, gaps)
         if not found.ran:  # nothing was named: whatever it is, the next sync must have made it exact
@@ -133,12 +131,21 @@ class Lab:
             found.wrong.append(f"the sync after it ends {code}: {_line(text)}")
         found.wrong += [f"not exact: {one}" for one in self._mismatches()[:2]]
         found.wrong += [f"an alarm stays: {gap['kind']}: {gap['why']}" for gap in self._gaps()[:2]]
-        for command in (("verify", name, "--whole"), ("doctor",)):
+        for command in (("verify", name, "--cells", "--whole"), ("doctor",)):
             code, text = self.gapless(*command)
             if code:
                 found.wrong.append(f"{command[0]} ends {code}: {_line(text)}")
         if not found.harmless and not found.seen:
             found.wrong.append("seen by nothing")
+
+    def _look(self, found: Verdict) -> None:
+        """Notes which commands see it; cells are compared where no other one does."""
+        name = self.subject.name
+        for command in (("gaps",), ("verify", name, "--whole"), ("doctor",)):
+            if self.gapless(*command)[0] != 0:
+                found.seen.append(command[0])
+        if not found.seen and self.gapless("verify", name, "--cells", "--whole")[0] != 0:
+            found.seen.append("verify --cells")
 
     def _mend(self, found: Verdict, gaps: list[dict[str, Any]]) -> None:
         """Runs what is named, and again what is named then."""

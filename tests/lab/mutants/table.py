@@ -103,7 +103,8 @@ MUTANTS = (
     ),
     mutant(
         "`--id` believes a digest", "sources/_incremental/parent_feed.py",
-        "trusts_digest=not sync.session.ids", "trusts_digest=True", "tests/contract/test_letters.py -k named",
+        "per.coverage.get(key), not sync.session.ids", "per.coverage.get(key), True",
+        "tests/contract/test_letters.py -k named",
     ),
     mutant(
         "a mistyped id is a failed parent", "sources/_incremental/parent_feed.py",
@@ -189,6 +190,35 @@ MUTANTS = (
         "if known is None or self.window or parent in self._parents_with_dead_letters:",
         "if known is None or self.window:", "tests/sources/test_tines.py -k heals",
     ),
+    # cells, and records of two parents
+    mutant(
+        "cells of rows below records are not compared", "pipelines/verify/cells.py",
+        "for shape in table.schema.tree():\n            owner", "for shape in [table.schema]:\n            owner",
+        "tests/contract/test_cells.py -k all_damages",
+    ),
+    mutant(
+        "rows too many below a record are not seen", "pipelines/verify/cells.py",
+        "self.extra += sum(map(len, left.values()))", "pass",
+        "tests/contract/test_cells.py -k all_damages",
+    ),
+    mutant(
+        "to JSON true is 1", "pipelines/verify/cells.py",
+        "if type(one) is not type(other):", "if False:", "tests/unit/test_cells.py",
+    ),
+    mutant(
+        "what differs is not noted", "pipelines/verify/notes.py",
+        "noted = sum(map(len, found.to_read.values()))", "noted = records",
+        "tests/contract/test_cells.py -k a_sample",
+    ),
+    mutant(
+        "the second of two parents takes the record", "sources/_ledger/record_owners.py",
+        "if other != parent and (met", "if False and (met", "tests/contract/test_two_parents.py -k of_two_parents",
+    ),
+    mutant(
+        "a record that moved counts as one of two parents", "sources/_ledger/record_owners.py",
+        "return served is None or record in served", "return True",
+        "tests/contract/test_two_parents.py -k of_two_parents",
+    ),
     # what is loaded
     mutant(
         "append instead of merge", "sources/_ledger/ledger.py",
@@ -237,7 +267,7 @@ MUTANTS = (
     ),
     mutant(
         "rows below nothing stay", "pipelines/sync/history.py",
-        "_delete_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
+        "delete_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
     ),
     # HTTP
     Mutant(

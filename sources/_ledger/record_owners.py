@@ -1,0 +1,75 @@
+"""Finds records that two parents serve: the first keeps the row, as one row can have only one parent.
+
+A record that moved is none of them: the parent under which it stands here does not serve it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from gapless.sources._dlt.tables import ROW_ID
+from gapless.sources._ledger.ledger import Ledger
+from gapless.sources._ledger.session import Session
+from gapless.sources._schema.arrow import Table, digest
+from gapless.sources._schema.record import record_id
+
+IN_LIST_MAX = 2_000
+"""Ids in one query, because some databases limit its length."""
+
+
+class RecordOwners:
+    """Knows under which parent each record stands: in the destination, or in the load package that is being made.
+
+    `serves` asks the vendor which records a parent has, by their ids; None: it cannot tell, so they count as served.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        column: str,
+        ledger: Ledger,
+        session: Session,
+        serves: Callable[[str], Collection[str] | None],
+    ) -> None:
+        self._table, self._column, self._ledger, self._session = table, column, ledger, session
+        self._serves, self._asked = serves, dict[str, Collection[str] | None]()
+        self._stored = dict[str, str]()
+        """Parents by the record's id."""
+        self._met, self._package = dict[str, str](), ""
+
+    def look_up(self, records: Iterable[Any]) -> None:
+        """Reads under which parents these records stand: one query for all that `elsewhere` is asked about next."""
+        if self._package != self._session.load_id:  # what was met before is stored by now
+            self._met, self._package = {}, self._session.load_id
+        names = self._table.key
+        known = {digest(*(getattr(record, name) for name in names)): record_id(record) for record in records}
+        ids = [*known]
+        slices = [ids[start : start + IN_LIST_MAX] for start in range(0, len(ids), IN_LIST_MAX)]
+        self._stored = {
+            known[row]: str(parent)
+            for some in slices
+            for row, parent, completed in self._ledger.select(
+                self._table.name, [ROW_ID, self._column], (ROW_ID, some)
+            )
+            if completed
+        }
+
+    def elsewhere(self, records: Sequence[Any], parent: str) -> dict[str, str]:
+        """Returns the other parent, by id, of the records that it serves as well; the rest is this parent's."""
+        found = {}
+        for record in records:
+            key = record_id(record)
+            met = self._met.get(key)
+            other = met or self._stored.get(key, parent)
+            if other != parent and (met or self._is_served(key, other)):
+                found[key] = other
+            else:
+                self._met[key] = parent
+        return found
+
+    def _is_served(self, record: str, parent: str) -> bool:
+        if parent not in self._asked:
+            self._asked[parent] = self._serves(parent)
+        served = self._asked[parent]
+        return served is None or record in served
