@@ -50,6 +50,12 @@ class Proof(NamedTuple):
         return is_closed(self.error, self.failures)
 
     @property
+    def counts_all(self) -> bool:
+        """Returns whether at least as many records must be here as the vendor told."""
+        whole = self.covered_from is None and not (self.missing or self.failures)
+        return whole and self.last_checked_at is not None and not self.reset and not self.gone
+
+    @property
     def complete_to(self) -> datetime | None:
         """Returns up to when nothing is missing of it, whatever came later; None: nothing shows that."""
         if self.missing:

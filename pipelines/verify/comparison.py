@@ -111,7 +111,7 @@ class Comparison:
             if answer.page is not None:
                 total = answer.page.total if total is None else total
                 self._add_page(answer.parent, answer.page)
-            elif answer.error and not isinstance(answer.error, NotFound):
+            elif answer.error and not (isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
@@ -161,8 +161,7 @@ class Comparison:
         proof, here = self._proofs[parent], self._row_counts.get(parent, 0)
         if is_reset(proof.covered_to) or proof.last_checked_at is None:
             return FOR_EVER
-        counted = self._stream.walks or self._stream.per_page is None or self._stream.by_id == "record"
-        fewer = counted and not proof.covered_from and proof.records is not None and here < proof.records
+        fewer = not proof.covered_from and proof.records is not None and here < proof.records
         if fewer or (here and proof.covered_to is None):
             return FOR_EVER
         return max(filter(None, (proof.covered_to, self._newest.get(parent))), default=None)

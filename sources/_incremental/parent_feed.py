@@ -222,5 +222,8 @@ class ParentFeed:
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's records with its ids and times."""
-        pages = self.pages(client, parent.record)
-        return each_once(listed_page(self.table, page, parent.given) for page in pages)
+
+        def read() -> Iterator[ListedPage]:
+            return (listed_page(self.table, page, parent.given) for page in self.pages(client, parent.record))
+
+        return each_once(read, f"{self.parents.noun}/{parent.id}/{self.table.name}")
