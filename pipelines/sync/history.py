@@ -149,8 +149,13 @@ def find_lost_rows(
     with PipelineReader(pipeline).connected() as reader:
         held = read_held(reader, source)
         now = count_rows(reader, source)
-        if held is None:
-            return Before(_uncounted(reader, source, now) if must_count else None, now)
+        uncounted = _uncounted(reader, source, now) if held is None and must_count else None
+    if held is None:
+        with (
+            pipeline.sql_client() as client
+        ):  # a table that is made again is empty, and what was below its rows is not
+            _delete_orphans(client, source, now)
+        return Before(uncounted, now)
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
     now = count_rows(PipelineReader(pipeline), source) if doubled else now

@@ -97,7 +97,7 @@ class ParentFeed:
             yield from self._empty(per, listed)
         todo = per.todo(parents, key=self.parents.id)
         sync.session.counters.parents_total = len(todo)
-        read = partial(self._answer if self.whole else self._pages, sync, per)
+        read = partial(self._answer, sync, per) if self.whole else partial(self._pages, sync, per, self._newest(sync))
         span: dict[str, Span] = {}
         for answer in map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client)):
             key = self.parents.id(answer.parent)
@@ -139,9 +139,19 @@ class ParentFeed:
             fewer = known is not None and known.records is not None and len(page.records) < known.records
             yield next(iter(self.pages(sync.client, parent)), page) if fewer else page
 
-    def _pages(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[Page[Record]]:
+    def _newest(self, sync: SyncContext) -> dict[str, datetime | None]:
+        """Returns the newest record of each parent here: its watermark is not later, but for somebody's hand."""
+        time = self.table.time_column
+        return sync.ledger.newest(self.table.name, self.column, time) if time and not sync.window else {}
+
+    def _pages(
+        self, sync: SyncContext, per: ParentSync, newest: Mapping[str, datetime | None], parent: Record
+    ) -> Iterator[Page[Record]]:
         known, key = per.proof(self.parents.id(parent)), self.parents.id(parent)
         watermark = known.covered_to if known else None
+        if watermark and known and not known.filtered:
+            here = newest.get(key)
+            watermark = min(watermark, here) if here else None
         floor = earlier(watermark, sync.lag) if watermark else per.to_load.since
 
         def counted(end: ListingEnd) -> int | None:

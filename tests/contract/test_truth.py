@@ -128,6 +128,16 @@ def _lacking(subject: Subject, answer: httpx.Response, hidden: Any) -> httpx.Res
     return httpx.Response(answer.status_code, json=body)
 
 
+@of(NAMES[3])
+def test_a_watermark_that_is_later_than_its_records(subject: Subject, synced: World) -> None:
+    """Somebody's hand or a wrong clock made it so: what comes next is read all the same."""
+    synced.database.change(synced.name, "update coverage set covered_to = covered_to + interval '30 days'")
+    for _ in range(2):
+        synced.fake.advance(60)
+        synced.complete()
+        synced.assert_exact()
+
+
 @of(NAMES[-1])
 def test_row_counts_that_somebody_took_away(subject: Subject, synced: World) -> None:
     """The column that holds them is made again by the command that is named, which says so."""

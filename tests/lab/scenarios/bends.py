@@ -27,6 +27,8 @@ class Bend:
     times: int = 1
     """So many come bent."""
     fits: Callable[[Subject], object] = lambda subject: True
+    hole: bool = False
+    """Rows are missing in the midst of pages: only the total at the end of a listing tells of them."""
 
     @property
     def called(self) -> str:
@@ -156,10 +158,10 @@ def shapes() -> list[Bend]:
         Bend("a page is empty and the last", _nothing, pages, fits=_tells),
         Bend("a page is empty and the last", _nothing, pages, skip=1, fits=_tells),
         Bend("a page is empty and the last", _nothing, pages, skip=1, times=EVER, fits=_tells),
-        Bend("half a page is missing", _half, pages, fits=_tells),
-        Bend("half a page is missing", _half, pages, skip=1, times=3, fits=_tells),
-        Bend("half of each page is missing", _half, pages, times=EVER, fits=_tells),
-        Bend("each page lacks its first row", _first_gone, pages, times=EVER, fits=_tells),
+        Bend("half a page is missing", _half, pages, fits=_tells, hole=True),
+        Bend("half a page is missing", _half, pages, skip=1, times=3, fits=_tells, hole=True),
+        Bend("half of each page is missing", _half, pages, times=EVER, fits=_tells, hole=True),
+        Bend("each page lacks its first row", _first_gone, pages, times=EVER, fits=_tells, hole=True),
         Bend("a page is in another order", _reversed, pages, times=2),
         Bend("every page is in another order", _reversed, pages, times=EVER),
         Bend("a page has each row twice", _twice, pages, times=2),
