@@ -170,7 +170,7 @@ class LedgerGaps:
         A record that the vendor deleted stays here, so only a page that lacked some, or a loss here, explains it.
         """
         told = [proof for proof in self._proofs.values() if proof.records and proof.counts_all]
-        if not told or self._commands.appends:
+        if not told or self._reader.appends:
             return
         column = self._stream.column
         group = f" group by {column}" if column else ""
