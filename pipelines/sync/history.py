@@ -151,10 +151,9 @@ def find_lost_rows(
         now = count_rows(reader, source)
         uncounted = _uncounted(reader, source, now) if held is None and must_count else None
     if held is None:
-        with (
-            pipeline.sql_client() as client
-        ):  # a table that is made again is empty, and what was below its rows is not
-            _delete_orphans(client, source, now)
+        # A table that is made again is empty, and what was below its rows is not.
+        with pipeline.sql_client() as client:
+            _delete_orphans(client, source, counts=now)
         return Before(uncounted, now)
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)

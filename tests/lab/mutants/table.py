@@ -302,6 +302,30 @@ MUTANTS = (
         ),
         "tests/destinations/test_duckdb_file.py tests/stateful/test_accidents.py -k working",
     ),
+    # claims
+    mutant(
+        "verify believes the end of a listing", "sources/_incremental/listing.py",
+        "why = end.why_again(expected)", "why = None", "tests/contract/test_ends.py -k verify",
+    ),
+    mutant(
+        "verify takes a page that is not found for an end", "pipelines/verify/comparison.py",
+        "isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone",
+        "isinstance(answer.error, NotFound)", "tests/contract/test_ends.py -k verify",
+    ),
+    mutant(
+        "nobody counts what the vendor told", "pipelines/evidence/ledgers.py",
+        "if not told or self._reader.appends:", "if True:", "tests/contract/test_truth.py -k fewer",
+    ),
+    mutant(
+        "a record read by its id stands for all", "pipelines/evidence/ledgers.py",
+        '== "complete" and not self._rows(ANY, self._main.name)', '== "complete"',
+        "tests/contract/test_truth.py -k one_record",
+    ),
+    mutant(
+        "a watermark past its records is believed", "sources/_incremental/parent_feed.py",
+        "watermark = min(watermark, here) if here else None", "pass",
+        "tests/contract/test_truth.py -k later_than",
+    ),
     # shards, copies, schedulers
     mutant(
         "every shard reads every parent", "sources/_ledger/shard.py",
