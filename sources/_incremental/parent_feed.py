@@ -35,6 +35,8 @@ class Span:
 
     newest: datetime | None = None
     oldest: datetime | None = None
+    told: int | None = None
+    """The least total that its pages told: what comes while they are read is the next sync's."""
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,14 @@ class ParentFeed:
         found = parse(table.model, records, self.given(parent), refuse=per.session.refuse)
         to_load = [record for record in found.records if per.to_load.contains(record_time(record))]
         covered_to = per.watermark(key, (record_time(record) for record in to_load))
+        distinct = len({*map(record_id, found.records)}) + len(found.unreadable)
         return [
             Batch(table, to_load),
             *self.derive(to_load, per.now, partial(per.stored, key)),
             per.dead_letters.unreadable(found.unreadable, parent=key),
             per.dead_letters.resolve("record", [record_id(record) for record in to_load]),
             *([] if per.window else [per.dead_letters.resolve_rest(key)]),
-            *per.complete(key, covered_to=covered_to, digest=answer, records=len(records)),
+            *per.complete(key, covered_to=covered_to, digest=answer, records=distinct),
         ]
 
     def _loaded(self, parent: Record, page: Any, per: ParentSync, span: Span) -> list[Batch]:
@@ -198,6 +201,7 @@ class ParentFeed:
         per.session.counters.pages += 1
         per.session.counters.records += len(page.records) + len(page.unreadable)
         to_load = [record for record, at in zip(page.records, page.times, strict=True) if per.to_load.contains(at)]
+        span.told = min((one for one in (span.told, page.total) if one is not None), default=None)
         span.newest = per.watermark(key, [span.newest, *map(record_time, to_load)])
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
@@ -211,7 +215,8 @@ class ParentFeed:
         """Returns the batches after the last page of a parent."""
         key = self.parents.id(parent)
         rest = [] if per.proof(key) or per.window else [per.dead_letters.resolve_rest(key)]
-        records = getattr(parent, self.parents.count) if self.parents.count else None
+        listed = getattr(parent, self.parents.count) if self.parents.count else None
+        records = listed if span.told is None else span.told  # pages are newer than the listing of parents
         lost = per.lost(key, span.oldest, self.keeps) if self.keeps else {}
         return [*rest, *per.complete(key, covered_to=per.watermark(key, [span.newest]), records=records, **lost)]
 
