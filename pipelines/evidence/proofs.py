@@ -122,3 +122,12 @@ def as_utc(value: datetime | str | None) -> datetime | None:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def lacks_newest(reader: Reader, dataset: str, stream: str, time: str | None) -> bool:
+    """Returns whether a stream is proven up to a time (its column is `time`) that no record here has any more."""
+    ends = [proof.proven_to for proof in read_proofs(reader, dataset, stream) or [] if not proof.gone]
+    newest = max(filter(None, ends), default=None)
+    found = reader.rows(dataset, f"select max({time}) from {{0}}", stream) if time and newest else None
+    here = as_utc(found[0][0]) if found else None
+    return newest is not None and found is not None and (here is None or here < newest)

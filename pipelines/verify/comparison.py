@@ -155,11 +155,11 @@ class Comparison:
     def _lost_before(self, parent: str) -> datetime | None:
         """Returns up to when an absent record is a loss; a newer one is left to the next sync.
 
-        A proof says nothing of what is new when it was set back, or when less is here than the vendor had at the last
-        check; a watermark below a record that is here was put there by somebody.
+        A proof says nothing of what is new when it was set back, when the last check failed, or when less is here
+        than the vendor had at that check; a watermark below a record that is here was put there by somebody.
         """
         proof, here = self._proofs[parent], self._row_counts.get(parent, 0)
-        if is_reset(proof.covered_to) or proof.last_checked_at is None:
+        if is_reset(proof.covered_to) or proof.last_checked_at is None or proof.failures:
             return FOR_EVER
         fewer = not proof.covered_from and proof.records is not None and here < proof.records
         if fewer or (here and proof.covered_to is None):

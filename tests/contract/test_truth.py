@@ -128,6 +128,34 @@ def _lacking(subject: Subject, answer: httpx.Response, hidden: Any) -> httpx.Res
     return httpx.Response(answer.status_code, json=body)
 
 
+@of(NAMES[-1])
+def test_all_rows_and_runs_are_gone(subject: Subject, synced: World) -> None:
+    """Nothing counted them, and the proof says that there were some: so they are missed, also after a sync."""
+    lose(synced)
+    synced.database.change(synced.name, "delete from runs")
+    assert gaps(synced)
+    assert synced.sync().outcome == "partial"
+    fill(synced, gaps(synced))
+    synced.complete()
+    synced.assert_exact()
+
+
+@of(NAMES[0])
+def test_verify_of_a_parent_that_failed(subject: Subject, world: Begin) -> None:
+    """What it has is no newcomer that the next sync will bring: nothing of it was ever read."""
+    if not subject.parents_table:
+        pytest.skip("a listing has one proof")
+    here = world(subject.filled())
+    parent = subject.of_parent(subject.records(here.fake)[0])
+    here.fake.failing[subject.part_of_path(parent)] = 500
+    assert here.sync().outcome == "partial"
+    here.mend()
+    assert document(here, "verify", subject.name, "--whole")["exit_code"] == 3
+    assert gapless(here, "verify", subject.name, "--repair").exit_code == 0
+    here.complete()
+    here.assert_exact()
+
+
 @of(NAMES[3])
 def test_a_watermark_that_is_later_than_its_records(subject: Subject, synced: World) -> None:
     """Somebody's hand or a wrong clock made it so: what comes next is read all the same."""
