@@ -22,6 +22,7 @@ from tests.lab.damage.trial import lab
 from tests.lab.scenarios.kinds import scenarios
 from tests.lab.scenarios.report import FILE, Tried, keep, kept, key, markdown
 from tests.lab.scenarios.stage import Told, stage
+from tests.support import shared
 from tests.support.postgres import running
 
 FIFTH = "tests.fifth.okta"
@@ -36,13 +37,17 @@ def main() -> int:
     told, tried = kept(asked.keep)
     known = {name for found in (told, tried) for name, one in found.items() if one.good or not asked.again}
     ends = time.monotonic() + asked.minutes * 60
-    for one in takewhile(lambda _: time.monotonic() < ends, _trials(asked, known)):
-        keep(asked.keep, one)
-        _say(one)
-        if isinstance(one, Told):
-            told[key(one)] = one
-        else:
-            tried[key(one)] = one
+    shared.begin()  # for the processes that are killed
+    try:
+        for one in takewhile(lambda _: time.monotonic() < ends, _trials(asked, known)):
+            keep(asked.keep, one)
+            _say(one)
+            if isinstance(one, Told):
+                told[key(one)] = one
+            else:
+                tried[key(one)] = one
+    finally:
+        shared.end()
     FILE.write_text(markdown([*told.values()], [*tried.values()]))
     return 0 if all(one.good for one in told.values()) and all(one.good for one in tried.values()) else 1
 
