@@ -57,7 +57,9 @@ def assess(
 def left_open(reader: Reader, source: Source, shard_has: Callable[[str], bool]) -> Iterator[Gap]:
     """Yields what a sync of everything new leaves open, of the parents of its shard."""
     ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
-    for gap in (*ledger.intervals(), *ledger.parents(), *ledger.letters(), *ledger.policy()):
+    # A parent that is read to its end each time has met all that it told.
+    fewer = ledger.fewer() if source.stream.walks or source.stream.per_page else ()
+    for gap in (*ledger.intervals(), *ledger.parents(), *fewer, *ledger.letters(), *ledger.policy()):
         if not gap.parent or shard_has(gap.parent):
             yield gap
 

@@ -21,6 +21,11 @@ OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 """SQL condition on a proof that leaves something open."""
 
 
+ANY = "select 1 from {0} limit 1"
+NOBODY = "''"
+"""The parent of records of a listing without parents, in SQL."""
+
+
 class LedgerGaps:
     """Finds the gaps of one source in its ledger."""
 
@@ -35,6 +40,7 @@ class LedgerGaps:
             self.intervals,
             self.never_asked,
             self.parents,
+            self.fewer,
             self.letters,
             partial(self.stale, max_age),
             self.shards,
@@ -123,12 +129,13 @@ class LedgerGaps:
             return None
         if self._proofs:
             return None if self._chosen() else f"its {parents.noun} were never listed"
-        # Nothing is listed and nothing is proven: that is an account without a parent, if a sync came to its end.
-        return None if self._runs and self._runs[0][0] == "complete" else f"no sync has listed its {parents.noun}"
+        # Nothing is listed, proven or here: that is an account without a parent, if a sync came to its end.
+        empty = self._runs and self._runs[0][0] == "complete" and not self._rows(ANY, self._main.name)
+        return None if empty else f"no sync has listed its {parents.noun}"
 
     def _listed_at_all(self) -> bool:
         parents = self._stream.parents
-        return bool(parents and self._rows("select 1 from {0} limit 1", parents.table.name))
+        return bool(parents and self._rows(ANY, parents.table.name))
 
     def _chosen(self) -> bool:
         """Returns whether a setting names the parents to read, so that nothing is listed."""
@@ -156,6 +163,38 @@ class LedgerGaps:
             elif proof.last_checked_at is None:
                 why = "its proof was set back, and it was not asked since"
                 yield self._gap("set back", why, fill, proof.parent, since=since)
+
+    def fewer(self) -> Iterator[Gap]:
+        """Yields parents, or the listing, with fewer records here than the vendor told when they were last read.
+
+        A record that the vendor deleted stays here, so only a page that lacked some, or a loss here, explains it.
+        """
+        told = [proof for proof in self._proofs.values() if proof.records and proof.counts_all]
+        if not told or self._reader.appends:
+            return
+        column = self._stream.column
+        group = f" group by {column}" if column else ""
+        count = f"select {column or NOBODY}, count(*) from {{0}}{group}"
+        here = {str(parent): int(rows) for parent, rows in self._rows(count, self._main.name)}
+        fewer = [
+            (proof, here.get(proof.parent, 0)) for proof in told if here.get(proof.parent, 0) < (proof.records or 0)
+        ]
+        known = self._known_to_miss if fewer else ()
+        for proof, rows in fewer:
+            if proof.parent not in known:
+                why = f"the vendor told {proof.records:,} records, and {rows:,} are here"
+                yield self._gap("lost", why, self._commands.repair, proof.parent)
+
+    @cached_property
+    def _known_to_miss(self) -> set[str]:
+        """Returns the parents whose missing records have a dead letter, or were left out by a step of the user's."""
+        table = self._main.name
+        letters = f"select coalesce(parent, '') from {{0}} where healed_at is null and stream = '{table}'"
+        found = {parent for (parent,) in self._rows(letters, "dead_letters")}
+        if "filtered" in self._reader.columns(self._source.name, ["coverage"]).get("coverage", ()):
+            filtered = f"select parent from {{0}} where filtered > 0 and stream = '{table}'"
+            found |= {parent for (parent,) in self._rows(filtered, "coverage")}
+        return found
 
     def letters(self) -> Iterator[Gap]:
         """Yields the open dead letters."""

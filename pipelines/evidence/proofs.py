@@ -52,6 +52,12 @@ class Proof(NamedTuple):
         return is_closed(self.error, self.failures)
 
     @property
+    def counts_all(self) -> bool:
+        """Returns whether at least as many records must be here as the vendor told."""
+        whole = self.covered_from is None and not (self.missing or self.failures)
+        return whole and self.last_checked_at is not None and not self.reset and not self.gone
+
+    @property
     def complete_to(self) -> datetime | None:
         """Returns up to when nothing is missing of it, whatever came later; None: nothing shows that."""
         if self.missing:
@@ -119,3 +125,12 @@ def as_utc(value: datetime | str | None) -> datetime | None:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def lacks_newest(reader: Reader, dataset: str, stream: str, time: str | None) -> bool:
+    """Returns whether a stream is proven up to a time (its column is `time`) that no record here has any more."""
+    ends = [proof.proven_to for proof in read_proofs(reader, dataset, stream) or [] if not proof.gone]
+    newest = max(filter(None, ends), default=None)
+    found = reader.rows(dataset, f"select max({time}) from {{0}}", stream) if time and newest else None
+    here = as_utc(found[0][0]) if found else None
+    return newest is not None and found is not None and (here is None or here < newest)

@@ -63,6 +63,8 @@ class Held:
 
 def read_held(reader: Reader, source: Source) -> Held | None:
     """Returns what the last sync counted; None where no sync has."""
+    if "held" not in reader.columns(source.name, ["runs"]).get("runs", ()):
+        return None  # somebody took the column away, or an older version did not write it
     found = reader.rows(source.name, HELD, "runs")
     return Held.of(cell for (cell,) in found) if found else None
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap
-from gapless.pipelines.evidence.proofs import read_proofs
+from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
 from gapless.pipelines.evidence.structure import Damage, damages
 from gapless.sources import Source
@@ -45,11 +45,15 @@ class TableGaps:
                 yield self._gap("lost", f"{rows:,} rows are lost", self._fill(table, roots), table)
 
     def _uncounted(self) -> bool:
-        """Returns whether records are proven and no run says how many there were."""
+        """Returns whether records are proven and no run says how many there were.
+
+        Without any run that is the end of a first sync that was killed, unless the newest record is gone.
+        """
         name, main = self._source.name, self._source.main.name
         proven = read_proofs(self._reader, name, main, "last_checked_at is not null")
         ran = self._reader.rows(name, "select 1 from {0} limit 1", "runs")
-        return bool(proven and ran) and not self._reader.appends
+        newest = not ran and lacks_newest(self._reader, name, main, self._source.main.time_column)
+        return bool(proven and (ran or newest)) and not self._reader.appends
 
     def _fill(self, table: str, roots: bool) -> str:
         """Returns the command that brings rows of a table back.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
-from gapless.pipelines.evidence.proofs import read_proofs
+from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.sync.mending import remove_doubled
@@ -149,8 +149,12 @@ def find_lost_rows(
     with PipelineReader(pipeline).connected() as reader:
         held = read_held(reader, source)
         now = count_rows(reader, source)
-        if held is None:
-            return Before(_uncounted(reader, source, now) if must_count else None, now)
+        uncounted = _uncounted(reader, source, now) if held is None and must_count else None
+    if held is None:
+        # A table that is made again is empty, and what was below its rows is not.
+        with pipeline.sql_client() as client:
+            delete_orphans(client, source, counts=now)
+        return Before(uncounted, now)
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
     now = count_rows(PipelineReader(pipeline), source) if doubled else now
@@ -181,10 +185,12 @@ def _uncounted(reader: PipelineReader, source: Source, now: RowCounts) -> Held |
     """Returns a note that rows may be lost, where records are proven and nobody counted them."""
     if not now:
         return None
-    if not reader.rows(source.name, "select 1 from {0} limit 1", "runs"):  # a first sync was killed before its end
-        return Held(now)
-    proofs = read_proofs(reader, source.name, source.main.name, "last_checked_at is not null") or []
-    return Held(now, {source.main.name: UNCOUNTED}) if proofs else Held(now)
+    main = source.main
+    killed = not reader.rows(source.name, "select 1 from {0} limit 1", "runs")
+    if killed and not lacks_newest(reader, source.name, main.name, main.time_column):
+        return Held(now)  # a first sync was killed before its end
+    proofs = read_proofs(reader, source.name, main.name, "last_checked_at is not null") or []
+    return Held(now, {main.name: UNCOUNTED}) if proofs else Held(now)
 
 
 def describe_lost_rows(source: Source, lost: RowCounts) -> list[str]:

@@ -115,7 +115,7 @@ class Comparison:
                 self._add_page(client, answer.parent, answer.page)
                 if self._check:
                     self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
-            elif answer.error and not isinstance(answer.error, NotFound):
+            elif answer.error and not (isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
@@ -170,14 +170,13 @@ class Comparison:
     def _lost_before(self, parent: str) -> datetime | None:
         """Returns up to when an absent record is a loss; a newer one is left to the next sync.
 
-        A proof says nothing of what is new when it was set back, or when less is here than the vendor had at the last
-        check; a watermark below a record that is here was put there by somebody.
+        A proof says nothing of what is new when it was set back, when the last check failed, or when less is here
+        than the vendor had at that check; a watermark below a record that is here was put there by somebody.
         """
         proof, here = self._proofs[parent], self._row_counts.get(parent, 0)
-        if is_reset(proof.covered_to) or proof.last_checked_at is None:
+        if is_reset(proof.covered_to) or proof.last_checked_at is None or proof.failures:
             return FOR_EVER
-        counted = self._stream.walks or self._stream.per_page is None or self._stream.by_id == "record"
-        fewer = counted and not proof.covered_from and proof.records is not None and here < proof.records
+        fewer = not proof.covered_from and proof.records is not None and here < proof.records
         if fewer or (here and proof.covered_to is None):
             return FOR_EVER
         return max(filter(None, (proof.covered_to, self._newest.get(parent))), default=None)

@@ -73,8 +73,13 @@ class DetailFeed:
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's listing with its ids and times."""
-        pages = self.pages(client, parent.id)
-        return each_once(listed_page(self.listing, PlainPage(page.records, parent.count)) for page in pages)
+
+        def read() -> Iterator[ListedPage]:
+            for page in self.pages(client, parent.id):
+                total = page.total if page.total is not None else parent.count
+                yield listed_page(self.listing, PlainPage(page.records, total))
+
+        return each_once(read, f"{self.parents.noun}/{parent.id}/{self.listing.name}", parent.count)
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns none: the setting `only` names records."""

@@ -61,9 +61,11 @@ class DetailParent:
         in_window = [key for key, at in times.items() if per.to_load.contains(at)]
         if per.window:
             return in_window
-        # A proof has no watermark after a sync whose clock was behind: then the newest stored record stands for it.
+        # The newest stored record is the latest that a watermark may be: a proof has none after a sync whose clock
+        # was behind, and a later one only by somebody's hand.
         stored = max((at for at in self.own.values() if at and at <= per.now), default=None)
-        watermark = self.before.covered_to if self.before and self.before.covered_to else stored
+        proven = self.before.covered_to if self.before else None
+        watermark = min(filter(None, (proven, stored)), default=None)
         # A record may be edited shortly after its creation, so the look-back is read again.
         recent = Window(earlier(watermark, lag)) if watermark else None
         held = self.stored.times

@@ -116,9 +116,11 @@ class Feed:
         progress = (progress if proven else WalkState(lost=progress.lost)).back_to(initial)
         places = [letters.place(self.table.model, key) for key in absent]
         down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
+        told: int | None = None  # the least that was told: what comes while pages are read is the next sync's
         for page in self._walk(sync, progress, sync.lag, None, down_to):
             batches = self._loaded(page, Window(since=initial), letters)
-            coverage = self._coverage(progress, page.total, initial, session.now())
+            told = min((one for one in (told, page.total) if one is not None), default=None)
+            coverage = self._coverage(progress, told, initial, session.now())
             yield LoadItem([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
         if progress.listing_changed and not progress.unproven:
             session.failures.append(Failure(ACCOUNT_CHANGED.format(stream=self.table.name)))
@@ -234,7 +236,11 @@ class Feed:
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of the listing, newest first, with its ids and times; `by_time` those of the window."""
         span = (window.since, window.until) if self.by_time else ()
-        return each_once(listed_page(self.table, page) for page in self.pages(client, None, *span))
+
+        def read() -> Iterator[ListedPage]:
+            return (listed_page(self.table, page) for page in self.pages(client, None, *span))
+
+        return each_once(read, self.table.name)
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
         """Returns none: a listing has no parents."""

@@ -5,19 +5,23 @@ Shapes only: no request is made here and nothing is loaded.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from gapless.sources._http.client import Client
-from gapless.sources._incremental.listing_end import EMPTY_PAGES
+from gapless.sources._http.errors import Incomplete
+from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.parse import id_name, parse
 from gapless.sources._schema.record import Record, record_id, record_time
 
 Stored = Callable[[Table, Sequence[str], Iterable[str]], Iterator[tuple[Any, ...]]]
 """Yields columns of the stored rows of a table whose first column is among the ids. See `ParentSync.stored`."""
+LISTED_READINGS = 3
+"""How often `verify` reads a listing from its first page until it proves to be read to its end."""
 
 
 class RawPage(Protocol):
@@ -116,17 +120,34 @@ class ListedPage:
     """The digest by which a sync sees that nothing changed, as in `coverage`; None: it compares no whole answers."""
 
 
-def each_once(pages: Iterator[ListedPage]) -> Iterator[ListedPage]:
-    """Yields the pages without what is on the page before, too: pages may overlap, so that nothing is missed.
+def each_once(
+    read: Callable[[], Iterator[ListedPage]], path: str, expected: int | None = None
+) -> Iterator[ListedPage]:
+    """Yields the pages that `read` requests, each id once, until they prove to be the whole listing.
 
-    It ends after many empty pages in a row, as a sync does.
+    Pages may overlap, so that nothing is missed. `expected` is how many records another listing tells. Raises
+    Incomplete, with `path`, if no reading proved to be complete: what such a listing lacks may be served.
     """
-    before, empty = set[str](), 0
-    for page in pages:
-        yield replace(page, times={key: at for key, at in page.times.items() if key not in before})
-        before, empty = set(page.times), 0 if page.raws else empty + 1
-        if empty > EMPTY_PAGES:
+    end, met, why = ListingEnd(), array("q"), None
+    for reading in range(LISTED_READINGS):
+        before, earlier = set[str](), {*met}
+        longest, last = 0, 0
+        for page in read():
+            end.see([*page.times], page.total, nameless=[""] * page.nameless)
+            new = {key: at for key, at in page.times.items() if key not in before and hash(key) not in earlier}
+            met.extend(map(hash, new))
+            yield replace(page, times=new, nameless=0 if reading else page.nameless)
+            before, longest, last = set(page.times), max(longest, last), len(page.raws)
+            if end.endless:
+                break
+        why = end.why_again(expected)
+        if why is None and end.total is None and longest and not 0 < last < longest and not reading:
+            why = "its last page is a full or an empty one"
+        if why is None:
             return
+        end = end.again()
+    detail = f"{why}; read {LISTED_READINGS} times, so what it lacks may be served"
+    raise Incomplete(method="GET", path=path, detail=detail)
 
 
 def listed_page(table: Table, page: RawPage, given: Mapping[str, Any] | None = None) -> ListedPage:

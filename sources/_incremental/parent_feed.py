@@ -42,6 +42,8 @@ class Span:
 
     newest: datetime | None = None
     oldest: datetime | None = None
+    told: int | None = None
+    """The least total that its pages told: what comes while they are read is the next sync's."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,9 @@ class ParentFeed:
             yield from self._empty(per, listed)
         todo = per.todo(parents, key=self.parents.id)
         sync.session.counters.parents_total = len(todo)
-        read: Callable[[Record], Iterator[Any]] = partial(self._answer if self.whole else self._pages, sync, per)
+        read: Callable[[Record], Iterator[Any]] = (
+            partial(self._answer, sync, per) if self.whole else partial(self._pages, sync, per, self._newest(sync))
+        )
         owners = RecordOwners(self.table, self.column, sync.ledger, sync.session, partial(self._served, sync))
         span: dict[str, Span] = {}
         answers = map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client))
@@ -194,9 +198,19 @@ class ParentFeed:
                 found = parse(self.table.model, raws, self.given(parent), refuse=per.session.refuse)
                 yield History(answer, len(raws), found, raws)
 
-    def _pages(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[Page[Record]]:
+    def _newest(self, sync: SyncContext) -> dict[str, datetime | None]:
+        """Returns the newest record of each parent here: its watermark is not later, but for somebody's hand."""
+        time = self.table.time_column
+        return sync.ledger.newest(self.table.name, self.column, time) if time and not sync.window else {}
+
+    def _pages(
+        self, sync: SyncContext, per: ParentSync, newest: Mapping[str, datetime | None], parent: Record
+    ) -> Iterator[Page[Record]]:
         known, key = per.proof(self.parents.id(parent)), self.parents.id(parent)
         watermark = known.covered_to if known else None
+        if watermark and known and not known.filtered:
+            here = newest.get(key)
+            watermark = min(watermark, here) if here else None
         floor = earlier(watermark, sync.lag) if watermark else per.to_load.since
 
         def counted(end: ListingEnd) -> int | None:
@@ -229,11 +243,12 @@ class ParentFeed:
         per.session.counters.weigh(page.raws)
         to_load = [record for record in page.records if per.to_load.contains(record_time(record))]
         covered_to = per.watermark(key, (record_time(record) for record in to_load))
+        distinct = len({*map(record_id, page.records)}) + len(page.unreadable) if page.found else page.count
         return [
             *self._rows(key, to_load, per, owners, page.raws),
             per.dead_letters.unreadable(page.unreadable, parent=key),
             *([] if per.window else [per.dead_letters.resolve_rest(key)]),
-            *per.complete(key, covered_to=covered_to, digest=page.answer, records=page.count),
+            *per.complete(key, covered_to=covered_to, digest=page.answer, records=distinct),
         ]
 
     def _loaded(self, key: str, page: Any, per: ParentSync, span: Span, owners: RecordOwners) -> list[Batch]:
@@ -242,6 +257,7 @@ class ParentFeed:
         per.session.counters.records += len(page.records) + len(page.unreadable)
         per.session.counters.add_weight(page.weight)
         to_load = [record for record, at in zip(page.records, page.times, strict=True) if per.to_load.contains(at)]
+        span.told = min((one for one in (span.told, page.total) if one is not None), default=None)
         span.newest = per.watermark(key, [span.newest, *map(record_time, to_load)])
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
@@ -266,7 +282,8 @@ class ParentFeed:
         """Returns the batches after the last page of a parent."""
         key = self.parents.id(parent)
         rest = [] if per.proof(key) or per.window else [per.dead_letters.resolve_rest(key)]
-        records = getattr(parent, self.parents.count) if self.parents.count else None
+        listed = getattr(parent, self.parents.count) if self.parents.count else None
+        records = listed if span.told is None else span.told  # pages are newer than the listing of parents
         lost = per.lost(key, span.oldest, self.keeps) if self.keeps else {}
         return [*rest, *per.complete(key, covered_to=per.watermark(key, [span.newest]), records=records, **lost)]
 
@@ -293,10 +310,13 @@ class ParentFeed:
 
     def listed_pages(self, client: Client, parent: ListedParent, window: Window = EVERYTHING) -> Iterator[ListedPage]:
         """Yields every page of a parent's records with its ids and times."""
-        for page in each_once(
-            listed_page(self.table, page, parent.given) for page in self.pages(client, parent.record)
-        ):
-            yield replace(page, answer=digest(window.since, *page.raws)) if self.whole else page
+
+        def read() -> Iterator[ListedPage]:
+            for page in self.pages(client, parent.record):
+                found = listed_page(self.table, page, parent.given)
+                yield replace(found, answer=digest(window.since, *found.raws)) if self.whole else found
+
+        return each_once(read, f"{self.parents.noun}/{parent.id}/{self.table.name}")
 
 
 def _text(table: Table, raws: Sequence[bytes], key: str) -> str | None:

@@ -103,9 +103,7 @@ class ParentListing:
         if self.proven:
             yield LoadItem([self._letters.resolve("parent", [""]), self._letters.resolve_rest(None)]), []
         else:
-            detail = f"the list of {self._parents.noun} is not proven to be read to its end: {why}"
-            error = Incomplete(method="GET", path=self._parents.noun, detail=detail)
-            yield LoadItem([self._letters.failed("parent", "", error)]), []
+            yield LoadItem([self._letters.failed("parent", "", unproven(self._parents, why))]), []
 
     def _page(self, page: RawPage, end: ListingEnd) -> ListingPage:
         session, parents, letters = self._session, self._parents, self._letters
@@ -140,22 +138,43 @@ def named_parent(parents: Parents, key: str) -> Record | None:
 
 
 def listed_parents(parents: Parents, client: Client, given: Given | None = None) -> Iterator[list[ListedParent]]:
-    """Yields each page's parents for `verify` and `plan`; `given` returns the fields that records do not carry."""
-    table = parents.table
-    for page in parents.pages(client):
-        listed = parse(table.model, page.records)
-        named = [parent for bad in listed.unreadable if bad.key and (parent := named_parent(parents, bad.key))]
-        yield [
-            ListedParent(
-                parents.id(parent),
-                getattr(parent, parents.count) if parents.count else None,
-                given(parent) if given else {},
-                parent,
-                whole,
-            )
-            for parents_read, whole in ((listed.records, True), (named, False))
-            for parent in parents_read
-        ]
+    """Yields each page's parents, each once, for `verify` and `plan`; `given` returns what records do not carry.
+
+    Raises Incomplete if no reading of the listing proves to be complete.
+    """
+    table, end, known = parents.table, ListingEnd(), set[str]()
+    for _ in range(READINGS):
+        for page in parents.pages(client):
+            listed = parse(table.model, page.records)
+            named = [parent for bad in listed.unreadable if bad.key and (parent := named_parent(parents, bad.key))]
+            found = {parents.id(parent): parent for parent in [*listed.records, *named]}
+            readable = {*map(parents.id, listed.records)}
+            end.see([*found], page.total, nameless=[bad.raw for bad in listed.unreadable if not bad.key])
+            yield [
+                ListedParent(
+                    key,
+                    getattr(parent, parents.count) if parents.count else None,
+                    given(parent) if given else {},
+                    parent,
+                    key in readable,
+                )
+                for key, parent in found.items()
+                if key not in known
+            ]
+            known |= found.keys()
+            if end.endless:
+                break
+        why = end.why_again()
+        if why is None:
+            return
+        end = end.again()
+    raise unproven(parents, why)
+
+
+def unproven(parents: Parents, why: str | None) -> Incomplete:
+    """Returns the error of a listing of parents that is not proven to be read to its end."""
+    detail = f"the list of {parents.noun} is not proven to be read to its end: {why}"
+    return Incomplete(method="GET", path=parents.noun, detail=detail)
 
 
 def proven_pages(

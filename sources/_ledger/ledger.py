@@ -187,6 +187,19 @@ class Ledger:
         """
         return (cells for _, cells in self._query(table, columns, within))
 
+    def newest(self, table: str, parent: str, time: str) -> dict[str, datetime | None]:
+        """Returns by parent the newest time of its rows in the destination; nothing if the table is missing."""
+        if self._sql is None:
+            return {}
+        with self._lock, self._sql as client:
+            column, at = map(client.escape_column_name, (parent, time))
+            query = f"select {column}, max({at}) from {_whole(client, table)} group by {column}"
+            try:
+                with client.execute_query(query) as cursor:
+                    return {str(key): instant(found) for key, found in cursor.fetchall()}
+            except DestinationUndefinedEntity:
+                return {}
+
     def _query(
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
     ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:

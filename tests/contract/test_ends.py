@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2 as httpx
 import pytest
 
-from tests.contract.commands import gaps
+from tests.contract.commands import gapless, gaps, lose
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.listings import Bend, ListingPage, bend
 from tests.contract.subject import Subject
@@ -76,6 +76,25 @@ def test_at_any_page(subject: Subject, world: Begin, how: Bend, skip: int) -> No
     bend(here, subject, how, skip=skip, times=2 if subject.tells_total else 1)
     here.may_not_fire()
     ends_exact(here)
+
+
+@of(NAMES[1])
+@pytest.mark.parametrize("how", ["cut", "not found"])
+def test_verify_of_a_listing_that_is_cut(subject: Subject, world: Begin, how: str) -> None:
+    """What a listing lacks may be served: nobody is told that all is here while its end is not proven."""
+    if how == "cut" and not subject.tells_total:
+        pytest.skip("the vendor tells no total")
+    here = world(subject.filled(9, 48))
+    here.synced()
+    lose(here)
+    if how == "cut":
+        bend(here, subject, CUT)
+    else:
+        bend(here, subject, lambda page: httpx.Response(404), skip=1)
+    assert gapless(here, "verify", subject.name, "--whole").exit_code in (1, 3)
+    here.mend()
+    assert gapless(here, "verify", subject.name, "--repair").exit_code == 0
+    here.assert_exact()
 
 
 @of(NAMES[1])

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import duckdb
+import httpx2 as httpx
 import pytest
 
 from gapless.pipelines.cli.probe import changed_policies
@@ -73,7 +74,7 @@ def test_no_proof_is_no_claim(subject: Subject, synced: World) -> None:
 def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
     """Also where nothing here shows a loss; it is one until the record is read again."""
     lose(synced, f"{subject.id_column} in (select min({subject.id_column}) from {subject.main})")
-    synced.database.change(synced.name, "delete from runs")
+    synced.database.change(synced.name, "delete from runs", "update coverage set records = null")
     assert gaps(synced) == []
     assert document(synced, "verify", subject.name, "--whole")["sources"][0]["missing"] == 1
     told = gaps(synced)
@@ -83,6 +84,97 @@ def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
     assert not status(synced)["complete"]
     fill(synced, told)
     synced.assert_exact()
+
+
+@of(NAMES[2])
+def test_one_record_proves_nothing_of_the_others(subject: Subject, world: Begin) -> None:
+    """What `--id` reads into an empty database is here, and nothing is complete."""
+    if subject.source.stream.by_id is None:
+        pytest.skip("the source reads nothing by id")
+    here = world(subject.filled())
+    row = subject.records(here.fake)[0]
+    key = subject.of_parent(row) if subject.source.stream.by_id == "parent" else str(row[subject.id])
+    here.complete(ids=(key,))
+    assert {gap["kind"] for gap in gaps(here)} == {"never asked"}
+    assert not status(here)["complete"]
+    fill(here, gaps(here))
+    here.assert_exact()
+
+
+@of(NAMES[1])
+def test_fewer_than_the_vendor_told(subject: Subject, synced: World) -> None:
+    """A page lacks a new record that its total counts: the sync that met it is partial, and so is every one after."""
+    if not subject.tells_total or subject.whole:
+        pytest.skip("no total counts the records of a page")
+    hidden = subject.add_one(synced.fake)
+    synced.intercept = lambda request: _lacking(subject, synced.fake.handle(request), hidden)
+    for _ in range(2):
+        assert synced.sync().outcome == "partial"
+        assert gaps(synced)
+        assert not status(synced)["complete"]
+    synced.mend()
+    if told := gaps(synced):
+        fill(synced, told)
+    synced.complete()
+    synced.assert_exact()
+
+
+def _lacking(subject: Subject, answer: httpx.Response, hidden: Any) -> httpx.Response:
+    """A page without one of its records, and with the same total."""
+    body = json.loads(answer.content)
+    for name in subject.lists:
+        if isinstance(body, dict) and name in body:
+            body[name] = [row for row in body[name] if row.get(subject.id) != hidden]
+    return httpx.Response(answer.status_code, json=body)
+
+
+@of(NAMES[-1])
+def test_all_rows_and_runs_are_gone(subject: Subject, synced: World) -> None:
+    """Nothing counted them, and the proof says that there were some: so they are missed, also after a sync."""
+    lose(synced)
+    synced.database.change(synced.name, "delete from runs")
+    assert gaps(synced)
+    assert synced.sync().outcome == "partial"
+    fill(synced, gaps(synced))
+    synced.complete()
+    synced.assert_exact()
+
+
+@of(NAMES[0])
+def test_verify_of_a_parent_that_failed(subject: Subject, world: Begin) -> None:
+    """What it has is no newcomer that the next sync will bring: nothing of it was ever read."""
+    if not subject.parents_table:
+        pytest.skip("a listing has one proof")
+    here = world(subject.filled())
+    parent = subject.of_parent(subject.records(here.fake)[0])
+    here.fake.failing[subject.part_of_path(parent)] = 500
+    assert here.sync().outcome == "partial"
+    here.mend()
+    assert document(here, "verify", subject.name, "--whole")["exit_code"] == 3
+    assert gapless(here, "verify", subject.name, "--repair").exit_code == 0
+    here.complete()
+    here.assert_exact()
+
+
+@of(NAMES[3])
+def test_a_watermark_that_is_later_than_its_records(subject: Subject, synced: World) -> None:
+    """Somebody's hand or a wrong clock made it so: what comes next is read all the same."""
+    synced.database.change(synced.name, "update coverage set covered_to = covered_to + interval '30 days'")
+    for _ in range(2):
+        synced.fake.advance(60)
+        synced.complete()
+        synced.assert_exact()
+
+
+@of(NAMES[-1])
+def test_row_counts_that_somebody_took_away(subject: Subject, synced: World) -> None:
+    """The column that holds them is made again by the command that is named, which says so."""
+    synced.database.change(synced.name, "alter table runs drop column held")
+    (told,) = gaps(synced)
+    assert (told["kind"], told["fill"]) == ("damaged", f"gapless sync {subject.name}")
+    assert synced.sync().outcome == "partial"
+    fill(synced, gaps(synced))
+    synced.complete()
 
 
 @of()

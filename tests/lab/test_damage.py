@@ -67,3 +67,11 @@ def test_some_damages_on_postgres(name: str, server: Server) -> None:
     with opened(name, server) as here:
         found = [here.tried(kind) for kind in share(name, 4 * len(NAMES)) if kind.applies(here.place)]
     assert {one.kind: one.wrong for one in found if one.wrong} == {}
+
+
+@pytest.mark.sweep
+def test_a_dropped_table_on_postgres(server: Server) -> None:
+    """What was below its rows goes with it: there its keys are unique, and no sync would ever end."""
+    with opened(FIFTH, server) as here:
+        found = here.tried(BY_NAME["the records' table dropped"])
+    assert (found.wrong, "sync" in " ".join(found.ran)) == ([], True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from contextlib import ExitStack
 
@@ -20,6 +21,8 @@ def main() -> int:
     parser.add_argument("--kind", default="", help="Only kinds with this in their name.")
     parser.add_argument("--syncs", type=int, default=0, help="Scheduled syncs that come first.")
     chosen = parser.parse_args()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     SOURCES.setdefault("okta", Source.at("tests.fifth.okta"))
     found: list[Verdict] = []
     with ExitStack() as stack:

@@ -94,7 +94,7 @@ MUTANTS = (
     mutant(
         "a walk closes letters of records that it leaves out", "sources/_incremental/feed.py",
         '[record_id(record) for record in records]', '[record_id(record) for record in page.records]',
-        "tests/contract/test_letters.py -k sequence-mended-since",
+        "tests/contract/test_letters.py -k closes",
     ),
     mutant(
         "a window closes the rest of its parents' letters", "sources/_incremental/parent_feed.py",
@@ -130,7 +130,7 @@ MUTANTS = (
     ),
     mutant(
         "skip the look-back", "sources/_ledger/walk_state.py",
-        "self.newest - lag if self.newest", "self.newest if self.newest", WALK,
+        "earlier(self.newest, lag) if self.newest", "self.newest if self.newest", WALK,
     ),
     mutant(
         "compare times as strings", "sources/_ledger/walk_state.py",
@@ -331,6 +331,30 @@ MUTANTS = (
             (f"            finally:\n{WIPE}", "            finally:\n                pass\n"),
         ),
         "tests/destinations/test_duckdb_file.py tests/stateful/test_accidents.py -k working",
+    ),
+    # claims
+    mutant(
+        "verify believes the end of a listing", "sources/_incremental/listing.py",
+        "why = end.why_again(expected)", "why = None", "tests/contract/test_ends.py -k verify",
+    ),
+    mutant(
+        "verify takes a page that is not found for an end", "pipelines/verify/comparison.py",
+        "isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone",
+        "isinstance(answer.error, NotFound)", "tests/contract/test_ends.py -k verify",
+    ),
+    mutant(
+        "nobody counts what the vendor told", "pipelines/evidence/ledgers.py",
+        "if not told or self._reader.appends:", "if True:", "tests/contract/test_truth.py -k fewer",
+    ),
+    mutant(
+        "a record read by its id stands for all", "pipelines/evidence/ledgers.py",
+        '== "complete" and not self._rows(ANY, self._main.name)', '== "complete"',
+        "tests/contract/test_truth.py -k one_record",
+    ),
+    mutant(
+        "a watermark past its records is believed", "sources/_incremental/parent_feed.py",
+        "watermark = min(watermark, here) if here else None", "pass",
+        "tests/contract/test_truth.py -k later_than",
     ),
     # shards, copies, schedulers
     mutant(
