@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from gapless.pipelines.config import DLT_SETTINGS
+from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.support import postgres, remembered, shared
 from tests.support.databases import DATABASES, DuckDB
@@ -92,7 +93,12 @@ def world(destination: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 **{**CREDENTIALS, **IN_A_HURRY, **settings_of([name]), **database.settings}
             )
             begun.append(here)
-            return here.set(**{f"{name.upper()}_BASE_URL": stack.enter_context(serve(here.handle))})
+            here.set(**{f"{name.upper()}_BASE_URL": stack.enter_context(serve(here.handle))})
+            for needs in ([need.upper() for need in source.needs] for source in SOURCES.values()):
+                if not all(map(os.environ.get, needs)):  # some keys of a source, but not all, would be an error
+                    for need in needs:
+                        monkeypatch.delenv(need, raising=False)
+            return here
 
         yield begin
     assert sum(here.never_fired() for here in begun) == 0, "an interception met no request: see World.intercept"
