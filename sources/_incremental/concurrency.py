@@ -74,18 +74,21 @@ def prefetch(pages: Iterable[Q]) -> Iterator[Q]:
             yield item.page
 
 
-def together(answers: Iterable[ParentPage[P, Q]], size: Callable[[Q], int]) -> Iterator[list[ParentPage[P, Q]]]:
+def together(
+    answers: Iterable[ParentPage[P, Q]], size: Callable[[Q], int], most: int | None = None
+) -> Iterator[list[ParentPage[P, Q]]]:
     """Yields the answers in groups that are looked up at once; what came before an error, and then raises that.
 
-    `size` returns how many records a page has.
+    `size` returns how many records a page has, `most` is after how many a group ends: those of a load package.
     """
+    most = min(TOGETHER, most or TOGETHER)
     group: list[ParentPage[P, Q]] = []
     waiting, began = 0, monotonic()
     try:
         for answer in answers:
             group.append(answer)
             waiting += 1 + (0 if answer.page is None else size(answer.page))
-            if waiting >= TOGETHER or monotonic() - began >= TOGETHER_SECONDS:
+            if waiting >= most or monotonic() - began >= TOGETHER_SECONDS:
                 yield group
                 group, waiting, began = [], 0, monotonic()
     except VendorError:

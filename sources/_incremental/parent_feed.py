@@ -36,6 +36,10 @@ from gapless.sources._schema.record import Record, record_id, record_time
 Derive = Callable[[Sequence[Any], datetime, Stored], list[Batch]]
 
 
+WIDE = 8_192
+"""Bytes of JSON that count for one record where records bound how much is held."""
+
+
 @dataclass
 class Span:
     """The newest (up to now) and the oldest creation time read of one parent, in UTC."""
@@ -136,7 +140,7 @@ class ParentFeed:
         owners = RecordOwners(self.table, self.column, sync.ledger, sync.session, partial(self._served, sync))
         span: dict[str, Span] = {}
         answers = map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client))
-        for some in together(answers, lambda page: len(page.records)):
+        for some in together(answers, _size, sync.session.max_records):
             owners.look_up(record for answer in some if answer.page for record in answer.page.records)
             for answer in some:
                 key = self.parents.id(answer.parent)
@@ -317,6 +321,12 @@ class ParentFeed:
                 yield replace(found, answer=digest(window.since, *found.raws)) if self.whole else found
 
         return each_once(read, f"{self.parents.noun}/{parent.id}/{self.table.name}")
+
+
+def _size(page: Any) -> int:
+    """Returns how many records a page has; a wide one counts for as many as its bytes are."""
+    bytes_, _ = page.weight if isinstance(page, Page) else weight_of(page.raws)
+    return max(len(page.records), bytes_ // WIDE)
 
 
 def _text(table: Table, raws: Sequence[bytes], key: str) -> str | None:
