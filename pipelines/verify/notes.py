@@ -11,7 +11,7 @@ from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.ledger import state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
-from gapless.sources._ledger.dead_letters import of_two
+from gapless.sources._ledger.dead_letters import DERIVED, of_two
 from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter, Ledger
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import Batch
@@ -65,6 +65,9 @@ def _letters(ledger: Ledger, found: Verified, whole: bool) -> Iterator[LoadItem]
 def _differs(found: Verified, record: str) -> str:
     """Returns the reason, with the names of columns that differ and none of their cells."""
     named = [str(one).replace(f" {record}: ", ": ", 1) for one in found.differences if one.id == record]
+    derived = {table.name for table in getattr(SOURCES[found.source].stream, "derived", ())}
+    if derived & {one.table for one in found.differences if one.id == record}:
+        return f"{DERIVED}{'; '.join(named)}"
     return f"{DIFFERS}{'; '.join(named) or 'another row than the vendor serves'}"
 
 

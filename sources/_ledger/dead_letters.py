@@ -25,6 +25,9 @@ OF_TWO = "of two parents: it is served here and by "
 NOT_COPIED = "not copied: "
 """How the reason begins in a copy for a record that the copy's destination could not store."""
 
+DERIVED = "differs: derived rows: "
+"""How the reason begins of a letter about rows that were made from a record and are kept, whatever it says now."""
+
 
 def was_not_copied(reason: str) -> bool:
     """Returns whether a dead letter's reason says that only a copy lacks the record: `gapless copy` wrote it."""
@@ -96,8 +99,13 @@ class DeadLetters:
 
     def resolve(self, kind: str, keys: Iterable[str]) -> Batch:
         """Closes the dead letters of `keys`, if there are any."""
-        closed = [self._open.pop((kind, key)) for key in keys if (kind, key) in self._open]
+        known = [(kind, key) for key in keys if self._is_closed_by_loading((kind, key))]
+        closed = [self._open.pop(key) for key in known]
         return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in closed])
+
+    def _is_closed_by_loading(self, key: tuple[str, str]) -> bool:
+        """Returns whether a letter is open that loading its record again closes: not one about derived rows."""
+        return key in self._open and not self._open[key].reason.startswith(DERIVED)
 
     def resolve_rest(self, parent: str | None, kinds: Iterable[str] = ("record", "nameless")) -> Batch:
         """Closes the dead letters of a parent's records after it was read whole, except those added in this sync.
@@ -107,7 +115,10 @@ class DeadLetters:
         keys = [
             key
             for key, letter in self._open.items()
-            if letter.parent == parent and letter.kind in kinds and key not in self._added
+            if letter.parent == parent
+            and letter.kind in kinds
+            and key not in self._added
+            and self._is_closed_by_loading(key)
         ]
         closed = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
         return Batch(DEAD_LETTERS, closed)

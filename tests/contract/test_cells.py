@@ -15,6 +15,8 @@ from tests.contract.subject import JSON, TEXT, Subject
 from tests.support.world import World
 
 SECRET = "canary of the cell"
+SEED = "2"
+"""With it the one parent that is chosen has records, in each source."""
 
 
 class Done(NamedTuple):
@@ -261,10 +263,10 @@ def test_what_is_new_is_left_to_the_next_sync(subject: Subject, synced: World) -
 def test_a_sample(subject: Subject, synced: World) -> None:
     """It reads fewer records; what differs in them is a gap as well, until it is mended."""
     synced.fake.requests.clear()
-    code, found = cells(synced, "--sample", "1")
+    code, found = cells(synced, "--sample", "1", "--seed", SEED)
     assert (code, 0 < found["cells"] < 24) == (0, True)
     synced.database.change(synced.name, altered(Place(subject)).statement.partition(" where ")[0])
-    code, found = cells(synced, "--sample", "1")
+    code, found = cells(synced, "--sample", "1", "--seed", SEED)
     assert (code, named(found)) == (3, {(subject.main, subject._column(subject.text))})
     assert {gap["kind"] for gap in gaps(synced)} == {"dead letter"}
     fill(synced, gaps(synced))
