@@ -36,7 +36,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sweeps may take long. With SWEEP_SHARE=3 a third of them is run, always the same: `.ci/run` has 25 minutes."""
+    """Sweeps may take long. With SWEEP_SHARE=6 a sixth of them is run, always the same: `.ci/run` has 25 minutes."""
     sweeps = [item for item in items if item.get_closest_marker("sweep")]
     for item in sweeps:
         item.add_marker(pytest.mark.timeout(1200), append=False)

@@ -180,6 +180,7 @@ def hurt(here: World, *done: Done) -> None:
 
 
 @elsewhere(0)
+@of(NAMES[3])
 def test_all_damages_at_once(subject: Subject, world: Begin) -> None:
     """Each is named with its table and column, and without a cell's content; a repair mends all of them."""
     here = world(vendor(subject))
@@ -232,7 +233,7 @@ def test_the_next_sync_after_a_finding(damage: Damage, subject: Subject, world: 
     assert gaps(here) or (cells(here, "--whole")[0] == 0 and not here.mismatches())
 
 
-@of(NAMES[0], NAMES[2])
+@of(NAMES[2])
 def test_what_the_vendor_changed(subject: Subject, world: Begin) -> None:
     """An edit that the next sync sees is left to it; another is named and, read again, is no alarm any more."""
     here = world(vendor(subject))
@@ -259,7 +260,7 @@ def test_what_is_new_is_left_to_the_next_sync(subject: Subject, synced: World) -
     assert (code, found["newer"], found["differences"]) == (0, 1, [])
 
 
-@of(NAMES[2], NAMES[-1])
+@of(NAMES[2])
 def test_a_sample(subject: Subject, synced: World) -> None:
     """It reads fewer records; what differs in them is a gap as well, until it is mended."""
     synced.fake.requests.clear()

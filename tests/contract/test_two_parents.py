@@ -9,7 +9,7 @@ import pytest
 
 from gapless.sources._ledger.dead_letters import OF_TWO
 from tests.contract.commands import document, gaps
-from tests.contract.conftest import Begin, elsewhere
+from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import Subject
 from tests.support.world import LET_THROUGH, World
 
@@ -32,6 +32,7 @@ def kept(subject: Subject, here: World, record: str) -> list[str]:
 
 
 @elsewhere(3)
+@of(NAMES[0])
 def test_a_record_of_two_parents(subject: Subject, world: Begin) -> None:
     """The first keeps it, whichever is read first later; `sync`, `gaps` and `verify` say so, until it is settled."""
     if not subject.given:
@@ -55,6 +56,7 @@ def test_a_record_of_two_parents(subject: Subject, world: Begin) -> None:
     assert document(here, "verify", subject.name, "--whole")["exit_code"] == 0
 
 
+@of(NAMES[3])
 def test_two_parents_in_a_first_sync(subject: Subject, world: Begin) -> None:
     """Both are read in one package, or in two: one has it, and the other's is a dead letter."""
     if not subject.given:

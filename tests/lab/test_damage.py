@@ -37,6 +37,7 @@ def test_there_are_many_kinds() -> None:
     assert len(BY_NAME) == len(KINDS) >= 60
 
 
+@pytest.mark.sweep
 def test_damages_are_seen_and_mended() -> None:
     """Somebody says so, the command that is named mends it, and then nobody says anything any more."""
     with opened(FIFTH) as here:

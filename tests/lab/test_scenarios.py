@@ -34,6 +34,7 @@ def test_there_are_many() -> None:
     assert [one.name for one in BY_NAME.values() if not any(one.fits(each) for each in subjects)] == []
 
 
+@pytest.mark.sweep
 def test_a_story(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are lost, and the sync that reads them again breaks off: nothing is claimed, and all is mended.
 
