@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gapless.pipelines.errors import FAILED, PARTIAL
+from gapless.pipelines.evidence.grouping import Group, failure_lines, gap_groups
 from gapless.pipelines.outcome import LEDGER_TABLES
 from gapless.pipelines.redaction import redact
 
@@ -139,21 +141,23 @@ def gaps(found: list[Gap], where: str) -> Iterator[RenderableType]:
         yield f"no gaps: {where} is proven complete up to the time when each vendor was last read"
         return
     # By kind, as thousands of gaps of one kind would hide the single gap of another.
-    by_kind: dict[tuple[str, str], list[Gap]] = {}
-    for gap in found:
-        by_kind.setdefault((gap.source, gap.kind), []).append(gap)
-    shown = [gap for some in by_kind.values() for gap in some[:REASONS]]
-    columns = ["source", "gap", "of", "what", "filled by"]
-    yield table("", columns, [[g.source, g.kind, f"{g.stream} {g.parent}".strip(), _span(g), g.fill] for g in shown])
-    for (source, kind), some in by_kind.items():
-        if len(some) > REASONS:
-            yield f"{source}: {len(some):,} gaps of the kind {kind!r} in all; --json lists every one"
+    by_kind: dict[tuple[str, str], list[tuple[Gap, Group]]] = {}
+    for gap, group in gap_groups(found):
+        by_kind.setdefault((gap.source, gap.kind), []).append((gap, group))
+    shown = [one for some in by_kind.values() for one in some[:REASONS]]
+    yield table("", ["source", "gap", "of", "what", "filled by"], [_gap_row(*one) for one in shown])
+    if len(shown) < len(found):
+        yield f"{len(found):,} gaps in all; --json lists every one"
 
 
-def _span(gap: Gap) -> str:
-    """Returns the interval of a gap, if it has one, and its reason."""
-    span = f"{gap.since or 'the beginning'} to {gap.until or 'now'}: " if gap.since or gap.until else ""
-    return span + gap.why
+def _gap_row(gap: Gap, group: Group) -> list[object]:
+    """Returns the row of a group: its interval, if it has one, its reason, and the command that fills all of it."""
+    if group.count == 1:
+        span = f"{gap.since or 'the beginning'} to {gap.until or 'now'}: " if gap.since or gap.until else ""
+        return [gap.source, gap.kind, f"{gap.stream} {gap.parent}".strip(), span + gap.why, gap.fill]
+    of = f"{gap.stream}: {group.count:,} ({group.examples})" if group.ids else f"{gap.stream}: {group.count:,}"
+    # Without the id a sync reads all that failed, and those first.
+    return [gap.source, gap.kind, of, group.reason, gap.fill.replace(f" --id {shlex.quote(gap.parent)}", "")]
 
 
 def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
@@ -251,14 +255,16 @@ def _when(value: datetime | None) -> str:
 
 
 def reasons(outcomes: list[Outcome]) -> Iterator[str]:
-    """Yields one line for each error and for the first failures of each source."""
+    """Yields one line for each error, and for the first reasons of failures of each source."""
     for outcome in outcomes:
         if outcome.error:
             yield redact(f"{outcome.source} failed: {outcome.error}")
-        for failure in outcome.failures[:REASONS]:
-            yield redact(f"{outcome.source}: {failure}")
-        if len(outcome.failures) > REASONS:
-            yield f"{outcome.source}: and {len(outcome.failures) - REASONS:,} more; see {outcome.source}.dead_letters"
+        lines = [*failure_lines(outcome.source, outcome.failures)]
+        yield from map(redact, lines[:REASONS])
+        if len(lines) > REASONS:
+            yield f"{outcome.source}: and {len(lines) - REASONS:,} more reasons; see {outcome.source}.dead_letters"
+        elif len(lines) < len(outcome.failures):
+            yield f"{outcome.source}: gapless gaps {outcome.source} --json lists every one"
 
 
 def advice(code: int) -> str:

@@ -223,15 +223,22 @@ def test_one_source_fails(only: Callable[[Any], Any], world: Callable[[Any], Any
 
 
 def test_reasons_of_a_partial_sync(only: Callable[[Any], Any]) -> None:
-    """Of many failures the first ten are printed, the rest is counted and its place named."""
+    """Many failures of one reason are one line, with how many there are, and some of them by their ids."""
     fake = OmniFake()
     fake.seed(13, logs=0)
     only(fake)
     fake.failing["/action-logs"] = 403
     result = gapless("sync")
     assert result.exit_code == 3
-    assert result.stderr.count("omni: action_logs: parent") == 10
-    assert "omni: and 3 more; see omni.dead_letters" in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if "answered 403" in line]
+    assert line.startswith("omni: action_logs: 13 leads (")
+    assert "/leads/…/action-logs answered 403" in line
+    assert "omni: gapless gaps omni --json lists every one" in result.stderr
+    table = gapless("gaps", "omni").stdout
+    assert table.count("answered 403") == 1
+    assert "13 (" in table
+    assert "--id" not in table
+    assert len(json.loads(gapless("gaps", "omni", "--json").stdout)["gaps"]) == 13
     assert "The next gapless sync retries first what failed" in result.stderr
 
 
