@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from typing import Any
 
 import dlt
@@ -116,7 +117,7 @@ def _progress(name: str) -> None:
     IDIOMS[-1] = Idiom(f"progress_{name}", run)
 
 
-for _one in ("log", "tqdm", "enlighten"):
+for _one in ("log", *filter(find_spec, ("tqdm", "enlighten"))):  # .ci/run installs them with the extras
     _progress(_one)
 
 

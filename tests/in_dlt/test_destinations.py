@@ -58,6 +58,7 @@ def test_another_destination(user: User, other: str, form: bool) -> None:
 @pytest.mark.parametrize("form", [False, True])
 def test_sqlite(user: User, form: bool) -> None:
     """It is refused before a request, as dlt would encode JSON twice."""
+    pytest.importorskip("sqlalchemy")  # of an extra
     user.world.set(**DATABASES["sqlalchemy"](user.world.folder).settings)
     user.fake.requests.clear()
     with pytest.raises(PipelineStepFailed, match="sqlalchemy is refused"):
