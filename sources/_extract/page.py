@@ -73,6 +73,8 @@ class Journal:
     """Whether each record is read by a request of its own."""
     entries: list[Entry | None] = field(default_factory=list)
     """None: it was taken over."""
+    counted: set[int] = field(default_factory=set)
+    """Hashes of the ids of counted records: a page may be read twice, to prove that it is the last one."""
 
     @property
     def parent_column(self) -> Column | None:
@@ -85,7 +87,9 @@ class Journal:
         if entry := self.entries[number]:
             parents = map(str, column.cells(page.records)) if column else [""] * len(page.records)
             found = list(parents)
-            entry.parents = Counter(found)
+            ids = [hash(record_id(record)) for record in page.records]  # type: ignore[arg-type]
+            entry.parents = Counter(parent for one, parent in zip(ids, found, strict=True) if one not in self.counted)
+            self.counted.update(ids)
             if self.by_id:
                 each: Iterable[tuple[str, Any]] = zip(found, page.records, strict=True)
                 entry.keys = [(parent, record_id(record), record_time(record)) for parent, record in each]

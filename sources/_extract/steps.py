@@ -96,7 +96,7 @@ class Settle(ItemTransform[Any, Any]):
         self._came, self._next = set[int](), 0
         self._read, self._kept = Counter[str](), Counter[str]()
         self._listings: dict[str, Any] = {}
-        self._loaded = set[str]()
+        self._loaded, self._met = set[str](), set[str]()
         self._left: LeftOut | None = None
         self._state: State | None = None
         self._writer: Writer | None = None
@@ -174,8 +174,8 @@ class Settle(ItemTransform[Any, Any]):
             parents = [cell(row, mark.journal.parent_column) for row in rows]
             if self._derived:
                 _of_page(ids, mark, table)
-        self._kept.update(map(str, parents))
-        self._loaded.update(ids if mark.journal.by_id else ())
+        self._kept.update(str(parent) for one, parent in zip(ids, parents, strict=True) if one not in self._met)
+        self._met.update(ids)
         if mark.journal.by_id:
             self._loaded.update(ids)
         for batch in mark.derived:
