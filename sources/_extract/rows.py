@@ -117,7 +117,7 @@ def with_keys(rows: Iterable[Row], table: Table, load_id: str, written: set[str]
     """
     last = {digest(*(row[name] for name in table.key)): row for row in rows}
     new = {key: row for key, row in last.items() if key not in written}
-    written |= new.keys()
+    written.update(new)
     return [_keyed(row, table.schema, {ROW_ID: key}, key, load_id) for key, row in new.items()]
 
 

@@ -11,6 +11,7 @@ dlt's `incremental` would move it after the first page and lose the rest of an i
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Generic
@@ -68,6 +69,8 @@ class _Reading(Generic[R]):
         self._resumed = self._walk.after is not None
         self._end = ListingEnd(self._walk.met, self._walk.total)
         self._first, self._asked_twice = True, set[str | None]()
+        self._before: dict[str, R] = {}
+        """Records, by id, of the page that is requested once more."""
 
     def _restart(self) -> None:
         self._walk.restart(self._now)
@@ -79,10 +82,21 @@ class _Reading(Generic[R]):
         while following is _Next.READ_AGAIN:
             following = _Next.NOTHING
             for page in self._restarting():
+                fresh = self._without_read(page)
                 following = self._take(page)
-                yield page
+                yield fresh
                 if following is not _Next.PAGE:
                     break
+
+    def _without_read(self, page: Page[R]) -> Page[R]:
+        """Returns a page that was requested once more without what it had before, so that nobody sees it twice."""
+        before, self._before = self._before, {}
+        if not before:
+            return page
+        ids = (str(getattr(record, page.id)) for record in page.records)
+        return replace(
+            page, records=[record for one, record in zip(ids, page.records, strict=True) if before.get(one) != record]
+        )
 
     def _restarting(self) -> Iterator[Page[R]]:
         """Yields the pages; after a refused cursor again from the newest, while that reaches older records."""
@@ -111,7 +125,7 @@ class _Reading(Generic[R]):
         if not reached_floor and page.after is not None and not end.endless:
             self._first, self._longest = self._first and not count, max(self._longest, count)
             if not count and not repeated:
-                return self._read_again("an empty page names a next one", cursor, met)
+                return self._read_again("an empty page names a next one", cursor, met, page)
             if not count and end.total is not None:
                 walk.floor = None  # what it should have held may be newer than the floor: only the total can tell
             return _Next.PAGE
@@ -121,7 +135,7 @@ class _Reading(Generic[R]):
         if why is None:
             walk.after = walk.after if surely else None
             return self._finish()
-        return self._read_again(why, cursor, met)
+        return self._read_again(why, cursor, met, page)
 
     def _finish(self) -> _Next:
         if self._progress.finish(self._filtered):
@@ -144,13 +158,14 @@ class _Reading(Generic[R]):
             return "its last page is a full or an empty one"
         return None
 
-    def _read_again(self, why: str, cursor: str | None, met: int | None) -> _Next:
+    def _read_again(self, why: str, cursor: str | None, met: int | None, page: Page[R]) -> _Next:
         """Requests the page once more, then the walk from the newest page; gives up if that was done already.
 
         `met` is what the walk had met before the page, which a later session would count again.
         """
         if cursor not in self._asked_twice:
             self._asked_twice.add(cursor)
+            self._before = {str(getattr(record, page.id)): record for record in page.records}
             self._walk.after, self._walk.met = cursor, met
             return _Next.READ_AGAIN
         if self._resumed:

@@ -177,7 +177,9 @@ def dataset_afterwards(user: User, source: Any) -> None:
     mine = user.pipeline()
     mine.run(source)
     data = mine.dataset()
-    assert data[user.subject.main].arrow().num_rows == len(data[user.subject.main].df()) == 24
+    assert data[user.subject.main].arrow().num_rows == 24
+    if find_spec("pandas"):
+        assert len(data[user.subject.main].df()) == 24
     assert dict(data.row_counts().fetchall())[user.subject.main] == 24
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gapless.sources._ledger.ledger import MERGE
+from gapless.sources._extract.rows import with_keys
+from gapless.sources._ledger.ledger import MERGE, RUNS
 from gapless.sources._ledger.package import Package
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.record import Many, Record, Text
@@ -44,3 +45,11 @@ def test_a_key_that_was_written_before_is_left_out() -> None:
     package.add(nests(robin="red", owl="grey"))
     assert written(package) == {"nests": ["owl"], "eggs": ["grey"]}
     assert written(package) == {"nests": [], "eggs": []}
+
+
+def test_a_key_is_written_once_also_as_a_nested_row() -> None:
+    """Whichever of several flushes of one package it comes in: dlt's merge would keep both."""
+    written = set[str]()
+    keys = {name: "a" for name in RUNS.key}
+    assert [len(with_keys([keys, keys], RUNS, "1", written)) for _ in range(2)] == [1, 0]
+    assert len(with_keys([{name: "b" for name in RUNS.key}], RUNS, "1", written)) == 1
