@@ -79,19 +79,23 @@ def declare(
         schema.update_table(declared)  # type: ignore[arg-type]  # dlt's TypedDict has no keys that begin with x-
 
 
-def name_variant(resource: DltResource, shape: TableSchema, table: Table, disposition: Any) -> None:
+def name_variant(
+    resource: DltResource, shape: TableSchema, table: Table, disposition: Any, *, own_format: bool
+) -> None:
     """Prepares a resource to yield Arrow rows of another table than its own.
 
     The schema knows the columns by `declare`; only those that Arrow takes for text are told again. Hints of a variant
-    begin as a copy of the resource's, so they are emptied first.
+    begin as a copy of the resource's, so they are emptied first. With `own_format` also the format of its files: a
+    user may have set it for the resource; without it, it is that of the run.
     """
     root = shape.parent is None
     emptied: dict[str, Any] = {
         "columns": (),
         "primary_key": table.key if root else (),
         "additional_table_hints": {},
-        "file_format": "",
     }
+    if own_format:
+        emptied["file_format"] = ""
     if shape.parent:
         emptied["parent_table_name"] = shape.parent
     if root or disposition == "append":

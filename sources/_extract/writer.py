@@ -47,7 +47,8 @@ class Writer:
         if shape.name not in self._variants:
             self._variants.add(shape.name)
             own = resource.write_disposition if disposition != "append" else disposition
-            name_variant(resource, shape, table, own if is_main else self._extraction.disposition(table))
+            disposition = own if is_main else self._extraction.disposition(table)
+            name_variant(resource, shape, table, disposition, own_format=self._extraction.own_session)
         return dlt.mark.with_table_name(rows, shape.name)
 
 
