@@ -62,7 +62,7 @@ def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
 def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
     """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC))
-    dataset = FileDataset(source, db, configured_policy(source))
+    dataset = FileDataset(source, db, configured_policy(source), there.make_room)
     pipeline = dlt.pipeline(
         source.name, pipelines_dir=folder, destination=there.dlt_destination, dataset_name=source.name
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from gapless.pipelines.destination_copy.storable import Tree, unstorable
 from gapless.pipelines.destinations.reader import DuckdbReader
 from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.stored_state import resource_state
+from gapless.pipelines.sync.request import PACKAGE_BYTES
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROOT_ID, ROW_ID, completed_loads
 from gapless.sources._dlt.types import State
@@ -34,6 +35,17 @@ PACKAGE_ROWS = 50_000
 """Rows that make a package full; a load of the file is never split."""
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much one load of the file holds."""
+
+    rows: int = 0
+    bytes: int = 0
+    """Of its texts and JSON."""
+    largest: int = 0
+    """Of those, in its widest row."""
+
+
 @dataclass
 class FileDataset:
     """One dataset of the file. Each extraction of its dlt source copies the next package."""
@@ -41,12 +53,16 @@ class FileDataset:
     source: Source
     db: duckdb.DuckDBPyConnection
     privacy: Privacy
+    packed: Callable[[int, int], None] = lambda size, largest: None
+    """Called with the bytes of texts in a load package, and of its largest row, before it is loaded."""
     done: bool = False
     """Whether the last package was extracted."""
     failures: list[Failure] = field(default_factory=list)
     """Records that the destination cannot store."""
     _todo: list[list[str]] | None = None
     """Ids of the loads to copy, by package."""
+    _sizes: dict[str, Size] = field(default_factory=dict)
+    """By load."""
     _refused_before: dict[str, DeadLetter] = field(default_factory=dict)
     """Dead letters that only the copy has, by `_dlt_id`."""
     _stored: set[str] = field(default_factory=set)
@@ -68,6 +84,8 @@ class FileDataset:
         assert self._todo
         loads = self._todo.pop(0)
         self.done = not self._todo
+        sizes = [self._sizes[load] for load in loads if load in self._sizes]
+        self.packed(sum(size.bytes for size in sizes), max((size.largest for size in sizes), default=0))
         refuse = storage_check(dlt.current.pipeline().destination.destination_type)
         refused = Package()
         for table in self.source.tables:
@@ -98,16 +116,24 @@ class FileDataset:
                 "the copy has been synced by itself since, and knows more than the file: go on with gapless sync"
                 f" {self.source.name} --destination NAME, or copy into an empty database"
             )
-        self._todo = list(_packages(todo, self._sizes()))
+        self._sizes = self._measure()
+        self._todo = list(_packages(todo, self._sizes))
         for table in self.source.tables:
             letters = [one for one in Ledger().dead_letters(table.name) if was_not_copied(one.reason)]
             self._refused_before |= {_id(letter): letter for letter in letters}
 
-    def _sizes(self) -> dict[str, int]:
-        """Returns the number of rows by load."""
-        tables = [f"from {self.source.name}.{shape.name}" for shape in shapes((*self.source.tables, COVERAGE))]
-        every = " union all ".join(f"select {LOAD_ID} as load {table}" for table in tables)
-        return dict(self.db.execute(f"select load, count(*) from ({every}) group by load").fetchall())
+    def _measure(self) -> dict[str, Size]:
+        """Returns the size of each load."""
+        every = " union all ".join(map(self._weighed, shapes((*self.source.tables, COVERAGE))))
+        query = f"select load, count(*), sum(weight)::bigint, max(weight)::bigint from ({every}) group by load"
+        return {load: Size(*numbers) for load, *numbers in self.db.execute(query).fetchall()}
+
+    def _weighed(self, shape: TableSchema) -> str:
+        """Returns a query for the load and the bytes of the texts of each row."""
+        table = f"{self.source.name}.{shape.name}"
+        named = self.db.execute(f"select column_name, column_type from (describe {table})").fetchall()
+        texts = [f'coalesce(strlen("{name}"::varchar), 0)' for name, kind in named if kind in ("VARCHAR", "JSON")]
+        return f"select {LOAD_ID} as load, {' + '.join(texts) or '0'} as weight from {table}"
 
     def _tree(self, table: Table, loads: list[str]) -> Iterator[tuple[TableSchema, pa.Table]]:
         """Yields a table and those below it, with the rows of some loads."""
@@ -181,17 +207,18 @@ class FileDataset:
                     client.execute_sql(f"delete from {letters} where {ROW_ID} = %s", letter)
 
 
-def _packages(loads: list[str], sizes: dict[str, int]) -> Iterator[list[str]]:
+def _packages(loads: list[str], sizes: dict[str, Size]) -> Iterator[list[str]]:
     """Yields the loads of each package; at least one package, because runs are copied even without a load."""
     package: list[str] = []
-    rows = 0
+    rows = bytes_ = 0
     for load in loads:
+        size = sizes.get(load, Size())
         # A load is copied whole, as its id is where a copy continues.
-        if package and rows + sizes.get(load, 0) > PACKAGE_ROWS:
+        if package and (rows + size.rows > PACKAGE_ROWS or bytes_ + size.bytes > PACKAGE_BYTES):
             yield package
-            package, rows = [], 0
+            package, rows, bytes_ = [], 0, 0
         package.append(load)
-        rows += sizes.get(load, 0)
+        rows, bytes_ = rows + size.rows, bytes_ + size.bytes
     yield package
 
 

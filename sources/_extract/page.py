@@ -87,7 +87,7 @@ class Journal:
         if entry := self.entries[number]:
             parents = map(str, column.cells(page.records)) if column else [""] * len(page.records)
             found = list(parents)
-            ids = [hash(record_id(record)) for record in page.records]  # type: ignore[arg-type]
+            ids = [hash(record_id(record)) for record in page.records]  # type: ignore[arg-type]  # to dlt they are objects
             entry.parents = Counter(parent for one, parent in zip(ids, found, strict=True) if one not in self.counted)
             self.counted.update(ids)
             if self.by_id:

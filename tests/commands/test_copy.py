@@ -138,11 +138,14 @@ def add(here: Copied, **fields: Any) -> Any:
 
 
 @pytest.mark.sweep
-def test_packages_are_bounded(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loads of the file go together until a package is full, and no load is left out."""
+@pytest.mark.parametrize(("bound", "most"), [("PACKAGE_ROWS", 60), ("PACKAGE_BYTES", 25_000)])
+def test_packages_are_bounded(
+    bound: str, most: int, copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loads of the file go together until a package is full, of rows or of bytes, and no load is left out."""
     here = copied("sequence", 40)
     here.world.complete(package_records=8)
-    monkeypatch.setattr(dataset, "PACKAGE_ROWS", 60)
+    monkeypatch.setattr(dataset, bound, most)
     packages = here.complete().packages
     (loads,) = here.world.sql("select count(*) from _dlt_loads")
     assert 2 < packages < loads[0]

@@ -156,3 +156,19 @@ def test_the_page(world: Begin, server: Server) -> None:
     assert len(shown) == 2
     for snippet in shown:
         snippet.run(here, server.database())
+
+
+@pytest.mark.parametrize("by", ["sync", "copy"])
+def test_wide_records(by: str, land: Callable[[str], World]) -> None:
+    """1,200 records of 100 KB are more than DuckDB may hold at first; read from the vendor, or copied from a file."""
+    here = land("tines")
+    action = here.fake.truth()["actions"][0]["id"]
+    for number in range(1_200):
+        here.fake.add_log(action, message=f"{number} " + "x" * 100_000)
+    if by == "sync":
+        here.complete()
+    else:
+        assert command("sync", "tines")[0] == 0
+        code, told = command("copy", "--to", "ducklake")
+        assert code == 0, told
+    here.assert_exact()
