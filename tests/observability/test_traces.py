@@ -217,7 +217,7 @@ def test_nothing_private_reaches_the_collector(kind: Any, world: Begin, collecto
     """No key, no query and no text or id of a record, also of a vendor that repeats what it was sent."""
     here = world(kind.demo())
     assert gapless("sync", here.name)[0] == 0
-    keys = [need.upper() for need in SOURCES[here.name].needs if not need.endswith("_url")]
+    keys = [need.upper() for need in SOURCES[here.name].needs if need.endswith(("_key", "_secret"))]
     here.set(**dict.fromkeys(keys, KEY))
     here.intercept = lambda request: httpx.Response(403, json={"error": {"message": f"{KEY} {request.url}"}})
     assert gapless("sync", here.name)[0] in (1, 3)
