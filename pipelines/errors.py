@@ -39,10 +39,10 @@ class Locked(GaplessError):
 
 def explain(error: BaseException) -> str:
     """Returns one line about the root cause; never a value of a record."""
-    from gapless.sources._http.errors import VendorError
+    from gapless.sources._http.errors import Refused, VendorError
 
     cause = root_cause(error)
-    if isinstance(cause, VendorError | GaplessError):
+    if isinstance(cause, VendorError | GaplessError | Refused):
         return str(cause)
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
 

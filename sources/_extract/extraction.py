@@ -18,6 +18,7 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.checks import DUCKDB, check_dataset, disposition_of
 from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
+from gapless.sources._http.errors import Refused
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
@@ -42,12 +43,12 @@ class Account:
     """A digest of what tells accounts on the same host apart."""
 
     def check(self, source: str, state: State) -> None:
-        """Writes it to a source's state. Raises ValueError if another account stands there."""
+        """Writes it to a source's state. Raises Refused if another account stands there."""
         known = state.get(ACCOUNTS, {}).get(source, asdict(self))
         if known != asdict(self):
             which = f"{known['host']}, and the settings name {self.host}"
             other = which if known["host"] != self.host else f"another account at {self.host}"
-            raise ValueError(
+            raise Refused(
                 f"{source}: this dataset holds the rows of {other}. Give each account a dataset of its own; if it is"
                 f" the same account at a new address, `gapless state reset {source}` lets it be read again"
             )

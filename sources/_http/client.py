@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, TypeVar
 from urllib.parse import quote
 
 from gapless.sources._http.auth import checked_base_url, origin, path_of, site
-from gapless.sources._http.decoding import Answer, Malformed, TooMany, decoded, links, media_type
+from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links, media_type
 from gapless.sources._http.errors import (
     ADVICE,
     BadEnvelope,
@@ -39,6 +39,7 @@ from gapless.sources._http.stats import Attempt, Stats
 from gapless.sources._http.transport import (
     BodyTooLong,
     Deadline,
+    Undecodable,
     connect,
     error_body,
     fault,
@@ -122,13 +123,19 @@ class Client:
         """Returns a link as an absolute URL, which all four methods above take as their path.
 
         A relative link is resolved against `base`, the URL of the page that holds it (`Answer.url`; RFC 3986,
-        section 5), and without one against the API's root. Raises ForeignHost when the link leaves the base URL's
-        origin or carries a user name.
+        section 5), and without one against the API's root. A vendor behind a gateway writes links with the scheme or
+        the host inside it: if such a link has the page's own path, its query is taken to the page's URL, so that no
+        request leaves the base URL's origin. Raises ForeignHost for any other link elsewhere, or with a user name.
         """
+        page = httpx.URL(base or self._root + "/")
         try:
-            found: httpx.URL | None = httpx.URL(base or self._root + "/").join(url)
+            found: httpx.URL | None = page.join(url)
         except (httpx.InvalidURL, ValueError):
             found = None
+        if base and found and found.host and found.scheme in ("http", "https") and not found.userinfo:
+            within = found.path.rstrip("/")
+            if origin(found) != origin(self._home) and within and page.path.rstrip("/").endswith(within):
+                found = page.copy_with(query=found.query)
         if found is None or origin(found) != origin(self._home) or found.userinfo:
             raise ForeignHost(method="GET", path=path_of(self._home), detail=self._foreign("next link", found))
         return str(found)
@@ -218,6 +225,8 @@ class Client:
                 response.close()
         except BodyTooLong as error:
             raise TooLarge(status=attempt.status, detail=str(error), **where) from None
+        except Undecodable as error:
+            raise BadEnvelope(status=attempt.status, detail=str(error), **where) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Without the cause: the frames below hold the request's headers, which some loggers print.
             raise Unavailable(detail=redact(fault(error), self._secrets), **where) from None
@@ -240,8 +249,9 @@ class Client:
         if not issubclass(error, Retryable):
             return error(status=status, detail=detail, **where)
         seconds = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-        # Only a 429 is about the key, which all workers share. After a 503 this request alone waits.
-        if error is Throttled and seconds is not None:
+        # Only a 429 is about the key, which all workers share. After a 503 this request alone waits. A wait that is
+        # longer than the budget is not begun.
+        if error is Throttled and seconds is not None and seconds <= max(self._policy.budget, self._policy.max_wait):
             self._rate.pause(min(seconds, self._policy.max_wait))
         return error(retry_after=seconds, status=status, detail=detail, **where)
 

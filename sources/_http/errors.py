@@ -32,7 +32,11 @@ MESSAGE_CHARACTERS = 200
 _SECRET_CHARACTERS = 4  # a shorter "secret" would blank ordinary words
 
 
-class SettingError(ValueError):
+class Refused(ValueError):
+    """What was asked for cannot be done rightly; `str()` tells a person what was found and what to do."""
+
+
+class SettingError(Refused):
     """A setting's value cannot be used; `setting` is its name without the source's prefix."""
 
     def __init__(self, setting: str, problem: str) -> None:

@@ -129,7 +129,7 @@ def linked_pages(client: Client, path: str, params: Params, after: str | None = 
         # A next link holds the parameters already; sent again they might change the listing.
         answer = client.get_page(url, list[msgspec.Raw], None if after else params)
         following = answer.links.get("next")
-        after = httpx.URL(client.follow(following)).raw_path.decode("ascii") if following else None
+        after = httpx.URL(client.follow(following, answer.url)).raw_path.decode("ascii") if following else None
         yield LinkedPage(answer.body, after)
         if after is None:
             return

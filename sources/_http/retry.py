@@ -61,8 +61,10 @@ def retrying(
         except Retryable as error:
             wait = policy.wait(attempt, error.retry_after)
             spent = max(clock() - started - limited, slept)
-            if spent + wait > policy.budget:
-                details = [error.detail, _gave_up(policy, attempt, spent, wait)]
+            # Shorter waits than the vendor asked for (max_wait) cannot help when its own is over too late.
+            needed = max(wait, error.retry_after or 0.0)
+            if spent + needed > policy.budget:
+                details = [error.detail, _gave_up(policy, attempt, spent, needed)]
                 error.detail = "; ".join(filter(None, details))
                 raise
         sleep(wait)
@@ -70,6 +72,11 @@ def retrying(
 
 
 def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
+    if wait > policy.budget and wait > policy.max_wait:
+        return (
+            f"the vendor asks to be left alone for {wait:,.0f} s, and one request is retried for at most"
+            f" {policy.budget:g} s (GAPLESS_RETRY_BUDGET), so it was not asked again"
+        )
     tries = "1 attempt" if attempt == 1 else f"{attempt} attempts"
     return (
         f"gave up after {tries} in {spent:.1f} s: waiting {wait:.1f} s more would exceed"

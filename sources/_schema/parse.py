@@ -28,6 +28,9 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _value = msgspec.json.Decoder()
 
+NOT_STRICT = "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8, a key that stands twice, or nested too deeply"
+"""Why a record came as a JSON string that holds its text (_http/body/lenient_json.py)."""
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -158,11 +161,10 @@ def _reason(error: ErrorDetails) -> str:
 
 
 def _unreadable(raw: bytes, key: str, reason: str) -> Unreadable:
-    # A record that is not strict JSON comes as a JSON string that holds its text (_http/lenient_json.py).
     text = bytes(raw).decode("utf-8", errors="backslashreplace")
     # N and I are NaN and Infinity, which Python's JSON writes and strict JSON refuses.
     if text.startswith('"') and (inner := json.loads(text)).startswith(("{", "[", '"', "-", "N", "I")):
-        text, reason = inner, "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8 or nested too deeply"
+        text, reason = inner, NOT_STRICT
     text = text.replace("\0", "\\x00")  # written like invalid UTF-8, because Postgres has no such character
     try:
         found = json.loads(text)[key]

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from gapless.sources._http.auth import HeaderAuth
+from gapless.sources._http.body.decoding import Answer as Page
+from gapless.sources._http.body.decoding import OneRecord
 from gapless.sources._http.client import Client, segment
-from gapless.sources._http.decoding import Answer as Page
-from gapless.sources._http.decoding import OneRecord
 from gapless.sources._http.paging import LoopGuard, NumberedPage, NumberedPages, numbers_in, with_numbers
 
 DEFAULT_BASE_URL = "https://app.go.kizen.com"

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from gapless.sources._http.auth import basic
+from gapless.sources._http.body.decoding import OneRecord
 from gapless.sources._http.client import Client, segment
-from gapless.sources._http.decoding import OneRecord
 from gapless.sources._http.paging import LoopGuard
 
 DEFAULT_BASE_URL = "https://eu.sequencehq.com"

@@ -248,8 +248,11 @@ def test_ids_in_another_order_at_each_request(world: Begin) -> None:
     here.assert_exact()
 
 
-def test_a_relative_link_to_the_next_page(world: Begin) -> None:
-    """It is resolved against the page's own URL, as RFC 3986 has it."""
+@pytest.mark.parametrize(
+    "before", ["", "https://127.0.0.1{path}", "http://kizen-web.internal:8000{path}", "//web{path}/"]
+)
+def test_a_relative_link_to_the_next_page(world: Begin, before: str) -> None:
+    """It is resolved against the page's own URL, as RFC 3986 has it; one of an inner host is requested from ours."""
     fake = filled(types=2, logged=10, page_cap=2)
     here = world(fake)
 
@@ -258,7 +261,8 @@ def test_a_relative_link_to_the_next_page(world: Begin) -> None:
         body = json.loads(answer.content)
         if answer.status_code != 200 or not isinstance(body, dict) or not body.get("next"):
             return None
-        return httpx.Response(200, json=body | {"next": "?" + body["next"].partition("?")[2]})
+        link = before.format(path=request.url.path) + "?" + body["next"].partition("?")[2]
+        return httpx.Response(200, json=body | {"next": link})
 
     here.intercept = relative
     here.complete()

@@ -10,7 +10,7 @@ from typing import Any
 from tests.contract.subject import Row, Subject
 
 LOADED = "loaded"
-NOT_JSON = "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8 or nested too deeply"
+NOT_JSON = "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8, a key that stands twice, or nested too deeply"
 STRANGE = "\ue000\uf026\uf8ff\U0010ffff\ufffe\u202e\x7f\x1b"
 DEEP = 300
 
@@ -206,7 +206,11 @@ KINDS: dict[str, Kind] = {
     "key empty, quoted, long": set_(LOADED, **{"": 1, 'a"b\\': 2, "a.b": 3, "k" * 10_000: 4, "a\0": 5}),
     "3,000 keys": set_(LOADED, **UNKNOWN),
     "unknown 300 levels deep": spliced(b'"DEEP"', _nested(DEEP), LOADED, unheard="DEEP"),
-    "key twice, the last counts": Kind(lambda row, v: dumped(row)[:-1] + b', "x": 1, "x": 2}', LOADED),
+    "unknown key twice": Kind(lambda row, v: dumped(row)[:-1] + b', "x": 1, "x": 2}', NOT_JSON),
+    "known key twice": Kind(lambda row, v: dumped(row)[:-1] + b', "%s": "b"}' % v.text.encode(), NOT_JSON),
+    "id twice": Kind(lambda row, v: dumped({v.id: "other"})[:-1] + b", " + dumped(row)[1:], NOT_JSON),
+    "JSON with a key twice": spliced(b'"TWICE"', b'{"a": 1, "\\u0061" : 2}', NOT_JSON, json=[["TWICE"]]),
+    "child with a key twice": spliced(b'"_dlt_id": "TWICE"', b'"x": 1, "x": 1', NOT_JSON, child_key="TWICE"),
     "an empty object": Kind(lambda row, v: b"{}", "id:", but=EXPECTED),
     "a bare null": bare(b"null"),
     "a bare number": bare(b"7"),
@@ -222,6 +226,7 @@ PARENTS: dict[str, Kind] = {
     "parent with keys of ours": set_(LOADED, _dlt_id=1, _extra=[]),
     "parent a bare null": Kind(lambda row, v: b"null", ""),
     "parent an empty object": Kind(lambda row, v: b'{"x": []}', "d:"),
+    "parent with a key twice": Kind(lambda row, v: dumped(row)[:-1] + b', "x": 1, "x": 2}', NOT_JSON),
     "parent with NaN": spliced(b'"NAN"', b"NaN", NOT_JSON, unheard="NAN"),
 }
 """Leads, types and actions; what they hold is read all the same when they have an id."""

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gapless.sources._http import decoding, transport
+from gapless.sources._http import transport
+from gapless.sources._http.body import decoding
 from gapless.sources._http.client import Client, segment
 from gapless.sources._http.errors import (
     BadEnvelope,
@@ -538,7 +539,7 @@ def test_a_wrong_envelope_is_an_error_in_types(body: bytes, media: str, found: s
     """200 with anything else than the documented shape says what it is, and never quotes it."""
     error = one(httpx.Response(200, content=body, headers={"content-type": media} if media else {}))
     assert type(error) is BadEnvelope
-    assert "expected Page as the vendor documents it, found " in error.detail
+    assert "expected a JSON object with `items`, as the vendor documents it, found " in error.detail
     assert found in error.detail
     assert "canary" not in str(error)
 

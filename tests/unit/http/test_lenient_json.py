@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from gapless.sources._http.decoding import Malformed, OneRecord, decoded
-from gapless.sources._http.lenient_json import quote_invalid_records
+from gapless.sources._http.body.decoding import Malformed, OneRecord, decoded
+from gapless.sources._http.body.lenient_json import quote_invalid_records
 
 GOOD = '{"id": "g",  "n": 1.10000000000000000000001, "t": "a, ] } \\" b"}'
 BAD = {

@@ -16,11 +16,12 @@ class Pages:
     """Answers with the next link in `links` by the requested path and query; notes what was requested."""
 
     def __init__(self, links: dict[str, str]) -> None:
-        self.links, self.requested = links, list[str]()
+        self.links, self.requested, self.hosts = links, list[str](), set[str]()
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         asked = request.url.raw_path.decode()
         self.requested.append(asked)
+        self.hosts.add(request.url.host)
         following = self.links.get(asked)
         headers = {"link": f'<{request.url}>; rel="self"' + (f', <{following}>; rel="next"' if following else "")}
         return httpx.Response(200, json=[{"id": asked}], headers=headers)
@@ -53,8 +54,37 @@ def test_a_link_that_comes_again_ends_the_listing_with_an_error() -> None:
     assert pages.requested == ["/v1/logs", "/v1/logs?after=1"]
 
 
-def test_a_link_to_another_host_is_refused_before_it_is_requested() -> None:
-    pages = Pages({"/v1/logs": "https://evil.test/v1/logs?after=1"})
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://api.example.com/v1/logs?after=1",
+        "https://10.0.0.7:8000/v1/logs?after=1",
+        "http://backend/v1/logs/?after=1",
+        "//backend.internal/v1/logs?after=1",
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "/gateway"])
+def test_a_link_of_the_inner_host_is_requested_from_ours(link: str, prefix: str) -> None:
+    """A vendor behind a gateway knows neither its scheme nor its name, nor a path that is put before its own."""
+    pages = Pages({f"{prefix}/v1/logs": link})
+    found = list(linked_pages(pages.client(BASE + prefix), "logs", {}))
+    assert pages.requested == [f"{prefix}/v1/logs", f"{prefix}/v1/logs?after=1"]
+    assert pages.hosts == {"api.example.com"}
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.test/v1/other?after=1",
+        "https://evil.test/?after=1",
+        "https://evil.test/elsewhere/v1/logs?after=1",
+        "https://user@api.example.com/v1/logs?after=1",
+        "ftp://api.example.com/v1/logs?after=1",
+    ],
+)
+def test_any_other_link_elsewhere_is_refused_before_it_is_requested(link: str) -> None:
+    pages = Pages({"/v1/logs": link})
     with pytest.raises(ForeignHost):
         list(linked_pages(pages.client(), "logs", {}))
     assert pages.requested == ["/v1/logs"]

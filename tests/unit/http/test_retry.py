@@ -64,6 +64,20 @@ def test_a_wait_that_would_pass_the_budget_is_not_slept() -> None:
     assert time.now == 1008
 
 
+@pytest.mark.parametrize("asked", [301, 3600, 86400])
+def test_a_quota_for_hours_is_one_clear_failure(asked: float) -> None:
+    """Nobody is asked again who says that it is no use, and the message says what the vendor asked for."""
+    time, sent = FakeClock(), []
+
+    def send() -> None:
+        sent.append(time.now)
+        raise Throttled(method="GET", path="/x", status=429, detail="quota", retry_after=asked)
+
+    with pytest.raises(Throttled, match=rf"left alone for {asked:,} s.*300 s \(GAPLESS_RETRY_BUDGET\)"):
+        retrying(Policy(), send, slot=lambda: 0.0, clock=time.clock, sleep=time.sleep)
+    assert (len(sent), time.sleeps) == (1, [])
+
+
 def test_sends_use_up_the_budget() -> None:
     """Time spent in the requests themselves counts."""
     assert failing(FakeClock(), Policy(budget=10), cost=3, asked=1) == [0, 4, 8]

@@ -1,8 +1,9 @@
 """Makes a page readable that strict JSON rejects because of single invalid records.
 
-NaN, an unpaired surrogate, invalid UTF-8 or endless nesting in one record make its whole page unreadable. Here such
-a record becomes a JSON string that holds its text, so that the page can be decoded and the record reported; every
-other record stays byte for byte as it is. Pure functions; no HTTP may enter.
+NaN, an unpaired surrogate, invalid UTF-8 or endless nesting in one record make its whole page unreadable, and of a
+key that stands twice a parser drops the first value. Here such a record becomes a JSON string that holds its text, so
+that the page can be decoded and the record reported; every other record stays byte for byte as it is. Pure functions;
+no HTTP may enter.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import re
 from collections.abc import Generator, Iterator
 
+import jiter
 import msgspec
 
 # Raw: the syntax of the whole text is checked, and nothing is built from it.
@@ -18,6 +20,8 @@ _strict = msgspec.json.Decoder(msgspec.Raw)
 # Possessive: else each character of a long text would be a place to come back to, of some 80 bytes.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 _SPACE = " \t\n\r"
+_BUILT_AT_ONCE = 4 * 2**20
+"""Bytes of JSON whose values jiter may build, which take up to twenty times as much; Python's parser builds fewer."""
 
 
 def quote_invalid_records(body: bytes) -> bytes | None:
@@ -103,13 +107,39 @@ def _value_end(text: str, at: int) -> int:
 
 
 def quote_if_invalid(text: str) -> str:
-    """Returns `text` itself (the same object) if it is strict JSON, else a JSON string that holds it."""
+    """Returns `text` itself (the same object) if it is strict JSON without repeated keys, else its JSON string."""
     try:
-        _strict.decode(text.encode())
+        body = text.encode()
+        _strict.decode(body)
+        if not repeats_key(body):
+            return text
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-        # The quoted text must itself be valid UTF-8, or the page would stay unreadable.
-        return json.dumps(text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace"))
-    return text
+        pass
+    # The quoted text must itself be valid UTF-8, or the page would stay unreadable.
+    return json.dumps(text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace"))
+
+
+def repeats_key(body: bytes) -> bool:
+    """Returns whether an object in this strict JSON, at any depth, has the same key twice, or nobody can tell."""
+    if len(body) <= _BUILT_AT_ONCE:
+        try:
+            jiter.from_json(body, catch_duplicate_keys=True, cache_mode="keys")
+        except ValueError as error:
+            if "duplicate key" in str(error):
+                return True  # any other error is a limit of jiter's own, such as 200 levels
+        else:
+            return False
+    found = False
+
+    def check(members: list[tuple[str, object]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in members}) < len(members)
+
+    try:
+        json.loads(body, object_pairs_hook=check, parse_int=len, parse_float=len)
+    except RecursionError:
+        return True  # nobody can tell, so the record counts as unreadable
+    return found
 
 
 def _skip_space(text: str, at: int) -> int:

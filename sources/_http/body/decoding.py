@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeGuard, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
-from gapless.sources._http.lenient_json import quote_if_invalid, quote_invalid_records
+from gapless.sources._http.body.lenient_json import quote_if_invalid, quote_invalid_records, repeats_key
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # a class, a generic or a union
@@ -30,6 +30,10 @@ _END_OF_LINK = re.compile(r"\s*(?:,[\s,]*|$)")
 
 class TooMany(ValueError):
     """An answer with more records than one answer may have."""
+
+
+class RepeatedKey(ValueError):
+    """An object in an answer, outside its records, has a key twice, and one value of the two would be dropped."""
 
 
 class Malformed(ValueError):
@@ -59,6 +63,8 @@ class OneRecord(bytes):
 
 MOST_RECORDS = 200_000
 """Records in one answer; each costs memory, however short it is."""
+JSON_NAMES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+"""What JSON calls the types of Python that msgspec names."""
 NO_ERRORS = (b"", b"null", b"[]", b"{}", b'""', b"false", b"0")
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -77,9 +83,8 @@ def decoded(body: bytes, media: str, shape: TypeForm[T]) -> T:
         if not _is_one_record(shape):
             _check_errors(body)
         return _counted(answer)
-    expected = getattr(shape, "__name__", str(shape))
     # Raised outside the handler: msgspec's and Python's own errors hold parts of the body.
-    raise Malformed(f"expected {expected} as the vendor documents it, found {found}")
+    raise Malformed(f"expected {described(shape)}, as the vendor documents it, found {found}")
 
 
 def _check_errors(body: bytes) -> None:
@@ -110,7 +115,10 @@ def _fields(found: object) -> tuple[str, ...]:
 
 def _decoded(body: bytes, shape: object) -> object:
     try:
-        return _decoder(shape).decode(body)
+        found = _decoder(shape).decode(body)
+        if not repeats_key(body):
+            return found
+        readable = quote_invalid_records(body)
     # Valid JSON of another shape: no single record is at fault, so there is nothing to make readable.
     except msgspec.ValidationError:
         raise
@@ -118,7 +126,9 @@ def _decoded(body: bytes, shape: object) -> object:
         readable = quote_invalid_records(body)
         if readable is None:
             raise
-        return _decoder(shape).decode(readable)
+    if readable is None or repeats_key(readable):
+        raise RepeatedKey("a key stands twice beside the records")
+    return _decoder(shape).decode(readable)
 
 
 def _is_one_record(shape: object) -> TypeGuard[type[OneRecord]]:
@@ -194,6 +204,17 @@ def _decoder(shape: object) -> msgspec.json.Decoder[object]:
     return msgspec.json.Decoder(cast("type[object]", shape))
 
 
+def described(shape: object) -> str:
+    """Says in words which JSON a type of ours stands for, such as "a JSON object with `items`"."""
+    if _is_one_record(shape):
+        return f"a JSON object with `{shape.id_name}`"
+    if choices := get_args(shape):
+        return "a JSON array" if get_origin(shape) is list else " or ".join(map(described, choices))
+    fields = msgspec.structs.fields(shape) if isinstance(shape, type) and issubclass(shape, msgspec.Struct) else ()
+    needed = [f"`{one.encode_name}`" for one in fields if one.required]
+    return " ".join(["a JSON object", *(["with", " and ".join(needed)] if needed else [])])
+
+
 def _first(body: bytes) -> str:
     """Says in words what a body begins with."""
     kinds = {b"{": "a JSON object", b"[": "a JSON array", b'"': "a JSON string", b"<": "HTML or XML"}
@@ -204,7 +225,10 @@ def _first(body: bytes) -> str:
 
 def _problem(error: Exception) -> str:
     """Returns msgspec's message without what it quotes from the body: wrong values and unknown keys."""
+    if isinstance(error, RepeatedKey):
+        return str(error)
     if not isinstance(error, msgspec.MsgspecError):
         return "nested too deeply" if isinstance(error, RecursionError) else "not valid UTF-8"
     text = re.sub(r"'.*'", "(not shown)", str(error), flags=re.DOTALL)
-    return re.sub(r"(unknown field) `.*`", r"\1", text, flags=re.DOTALL)
+    text = re.sub(r"(unknown field) `.*`", r"\1", text, flags=re.DOTALL)
+    return re.sub(r"\b(?:int|str|bool|float)\b(?=[ |\w]*`)", lambda found: JSON_NAMES[found[0]], text)
