@@ -24,7 +24,7 @@ from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
 from gapless.sources._ledger.session import Session
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.destination_limits import storage_check
+from gapless.sources._schema.destination_limits import RECORD_MB, bounded, storage_check
 
 LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
@@ -116,9 +116,10 @@ class Extractions:
         session: Session | None,
         account: Account | None = None,
         policy: str | None = None,
+        max_record_mb: float = RECORD_MB,
     ) -> None:
         self.source, self.main, self._tables, self._given = source, main, tables, session
-        self._account, self._policy = account, policy
+        self._account, self._policy, self._max_record_mb = account, policy, max_record_mb
         self._current: Extraction | None = None
         self.own = session is None
         """Whether no command of ours runs this, so that a user may have set anything."""
@@ -154,7 +155,7 @@ class Extractions:
             )
         if self.own:
             check_dataset(pipeline)
-        session.refuse = storage_check(kind)
+        session.refuse = bounded(storage_check(kind), self._max_record_mb)
         prefix, replaces = self._prefix(pipeline), _is_replaced(self.main)
         states = (package["state"].get(key, ()) for key in ("dropped_tables", "truncated_tables"))
         gone = {table["name"] for tables in states for table in tables}

@@ -15,6 +15,7 @@ from typing import Any
 import dlt
 
 from gapless.sources._ledger.window import optional_instant
+from gapless.sources._schema.destination_limits import RECORD_MB
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ PRIVACY = Setting("privacy", str | None)
 HASH_KEY = Setting("gapless_hash_key", dlt.TSecretStrValue | None)
 RETRY_MAX_WAIT = Setting("gapless_retry_max_wait", float, 60.0, least=0, most=DAY, unit="seconds")
 RETRY_BUDGET = Setting("gapless_retry_budget", float, 300.0, least=0, most=7 * DAY, unit="seconds")
+MAX_RECORD_MB = Setting("gapless_max_record_mb", float, RECORD_MB, least=1, most=256, unit="MB")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Shared:
             *([(WORKERS, self.workers)] if self.workers is not None else []),
             *([(LAG, self.lag)] if self.lag is not None else []),
             *((one, one.default) for one in (INITIAL_VALUE, END_VALUE, PRIVACY)),
-            *((one, one.default) for one in (HASH_KEY, RETRY_MAX_WAIT, RETRY_BUDGET)),
+            *((one, one.default) for one in (HASH_KEY, RETRY_MAX_WAIT, RETRY_BUDGET, MAX_RECORD_MB)),
         ]
         return {self.full_name(setting): (setting, default) for setting, default in chosen}
 
@@ -97,6 +99,7 @@ class Shared:
             found["gapless_hash_key"],
             found["gapless_retry_max_wait"],
             found["gapless_retry_budget"],
+            found["gapless_max_record_mb"],
         )
 
 
@@ -113,3 +116,4 @@ class SharedValues:
     hash_key: str | None
     retry_max_wait: float
     retry_budget: float
+    max_record_mb: float

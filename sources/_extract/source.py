@@ -97,8 +97,9 @@ class Resources:
         if session:
             session.client = self._client
         account = Account(self._client.host, connection.account and digest(connection.account))
+        width = self._values.max_record_mb
         self._extractions = Extractions(
-            shared.source, stream.table.name, stream.tables, session, account, privacy.mark
+            shared.source, stream.table.name, stream.tables, session, account, privacy.mark, width
         )
         schema = dlt.current.source_schema()
         for table in (*stream.tables, *LEDGER):

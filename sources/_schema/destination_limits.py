@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 StorageCheck = Callable[[bytes], str | None]
 """Returns why the destination cannot store a record (its raw JSON) exactly, or None when it can."""
+RECORD_MB = 100
+"""Millions of bytes of JSON that one record may have, unless a setting says otherwise."""
 
 # After an even number of backslashes: `\\u0000` is an escaped backslash and five harmless characters.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -20,6 +22,26 @@ _LONG_NUMBER = re.compile(rb"[eE][+-]?\d{5,}|\d{9999,}")
 def storage_check(destination_type: str) -> StorageCheck:
     """Returns the check for a type of destination as dlt names it ("dlt.destinations.postgres")."""
     return _check_postgres if destination_type.endswith(".postgres") else no_limits
+
+
+class TooWide(str):
+    """Why a record is refused of which a dead letter cannot keep the text either."""
+
+    __slots__ = ()
+
+
+def bounded(check: StorageCheck, megabytes: float) -> StorageCheck:
+    """Returns the check, which refuses records of more than so many million bytes, too."""
+
+    def checked(raw: bytes) -> str | None:
+        if len(raw) > megabytes * 1e6:
+            return TooWide(
+                f"has {len(raw) / 1e6:,.0f} MB of JSON, and a record of more than {megabytes:,.0f} MB is not loaded"
+                " (GAPLESS_MAX_RECORD_MB)"
+            )
+        return check(raw)
+
+    return checked
 
 
 def no_limits(raw: bytes) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Generic, TypeVar
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gapless.sources._schema.columns import FieldType, field_type
-from gapless.sources._schema.destination_limits import StorageCheck, no_limits
+from gapless.sources._schema.destination_limits import StorageCheck, TooWide, no_limits
 from gapless.sources._schema.fast_decoder import FastDecoder
 from gapless.sources._schema.record import Record
 
@@ -68,7 +68,8 @@ def parse(
         refused = refuse(raw)
         record = None if refused else fast.decode(raw)
         if refused:
-            parsed.unreadable.append(_unreadable(_without(model.excluded_fields, raw), key, refused))
+            letter = _unreadable(_without(model.excluded_fields, raw), key, refused)
+            parsed.unreadable.append(replace(letter, raw="") if isinstance(refused, TooWide) else letter)
         elif record is not None and getattr(record, model.id_field, None) != "":
             parsed.records.append(record)
         else:

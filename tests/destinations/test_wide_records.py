@@ -40,6 +40,20 @@ def test_wide_records_load(name: str, width: tuple[int, int], world: Begin) -> N
     assert outcome.packages > 1 or width[0] * width[1] < 16e6 or len(here.fake.requests) < 4
 
 
+@pytest.mark.parametrize("name", some(SOURCES, "kizen"))
+def test_a_record_that_does_not_fit_is_a_dead_letter(name: str, world: Begin) -> None:
+    """The rest loads; with more room its record is loaded, too, and the letter is closed."""
+    fake, it = wide(name, 2, 3_000_000), subject(name)
+    here = world(fake).set(GAPLESS_MAX_RECORD_MB="2")
+    outcome = here.sync()
+    assert (outcome.outcome, len(outcome.failures)) == ("partial", 2)
+    letters = "select raw_json, reason from dead_letters where healed_at is null"
+    assert [(raw, "GAPLESS_MAX_RECORD_MB" in reason) for raw, reason in here.sql(letters)] == [(None, True)] * 2
+    assert len(here.sql(f"select 1 from {it.main}")) == 1
+    here.set(GAPLESS_MAX_RECORD_MB="100").complete()
+    here.assert_exact()
+
+
 @pytest.mark.parametrize(("rows", "size", "groups"), [(100, 100_000, 3), (3, VECTOR_BYTES * 2, 3), (5_000, 100, 1)])
 def test_row_groups_are_cut_by_bytes(rows: int, size: int, groups: int, tmp_path: Path) -> None:
     """All rows stay, in their order; ordinary ones stay as they are, and the file is not written again."""
