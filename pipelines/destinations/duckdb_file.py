@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gapless.pipelines.destinations._dlt.duckdb_memory import checkpoint, make_room, set_limit
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
@@ -18,10 +19,6 @@ from gapless.sources._ledger.shard import Shard
 if TYPE_CHECKING:
     from gapless.pipelines.destinations._dlt.types import Configuration, DestinationArgument
 
-MEMORY = 100 * 10**6
-"""Bytes that DuckDB may hold beside Python's own; more goes to its temporary files."""
-ROOM, ROOM_OF_ONE = 4, 10
-"""Bytes that it needs for each byte of JSON of a load package, and of its largest record: measured, 1.5 and 8."""
 READERS_TIME = 3.0
 """Seconds to wait for a reader to end: `gapless status` beside a sync takes less than one."""
 OTHERS_LOCK = "could not set lock on file"
@@ -53,13 +50,6 @@ def connect(file: Path, *, read_only: bool = False, patience: float = 0.0) -> du
             if monotonic() >= until:
                 raise FileInUse(file, first_line(error)) from error
         sleep(0.05)
-
-
-def make_room(connection: duckdb.DuckDBPyConnection, size: int, largest: int) -> None:
-    """Lets DuckDB hold what it takes to load `size` bytes of JSON, of which one record has `largest`."""
-    # Under the lock of one writer: nobody else changes it.
-    with connection.cursor() as cursor:
-        cursor.execute(f"set global memory_limit = '{MEMORY + ROOM * size + ROOM_OF_ONE * largest}B'")
 
 
 def first_line(error: BaseException) -> str:
@@ -121,9 +111,10 @@ class DuckdbFile(Backend):
                 " DESTINATION__DUCKDB__CREDENTIALS=PATH."
             ) from None
         with connection:
-            # global: dlt, the views and the ledger each work on a cursor of their own.
-            connection.execute(f"set global memory_limit = '{MEMORY}B'")
+            set_limit(connection)
             yield connection
+            # Closing does it too, but not with more memory than there is, and says nothing when it fails.
+            checkpoint(connection)
 
     def make_room(self, connection: duckdb.DuckDBPyConnection, size: int, largest: int) -> None:
         """Raises DuckDB's limit if a load package needs it."""
@@ -170,8 +161,8 @@ def duckdb_file(path: Path) -> DuckdbFile:
 
 
 def in_memory() -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-    """Returns a DuckDB without a file, which holds no more than MEMORY and says times in UTC."""
+    """Returns a DuckDB without a file, which holds no more than it is given and says times in UTC."""
     connection = duckdb.connect(":memory:")
-    connection.execute(f"set global memory_limit = '{MEMORY}B'")
+    set_limit(connection)
     connection.execute("set global timezone = 'UTC'")
     return connection

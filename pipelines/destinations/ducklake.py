@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
+from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
 from gapless.pipelines.destinations.backend import Backend, Check, Part
-from gapless.pipelines.destinations.duckdb_file import first_line, in_memory, make_room
+from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
 from gapless.pipelines.destinations.keepalive import with_keepalive
 from gapless.pipelines.destinations.postgres import database_lock
 from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path

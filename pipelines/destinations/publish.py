@@ -52,11 +52,13 @@ def refresh(target: Target) -> None:
     path = configured() if target.file else None
     if target.file is None or path is None:
         return
+    from gapless.pipelines.destinations._dlt.duckdb_memory import checkpoint
+
     try:
         to = checked(target.file, path)
         with target.connection as connection:
             # Else the newest rows are in the write-ahead log, which the copy would have to replay.
-            connection.execute("checkpoint")
+            checkpoint(connection)
             _publish(target.file, to)
     except Exception as error:
         _log.warning("%s", _failed(path, error))

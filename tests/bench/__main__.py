@@ -1,8 +1,8 @@
-"""`python -m tests.bench [compare|growth|start|shards|in-dlt]`: contenders side by side, gapless by size, at rest,
-split; in-dlt is a source in a plain dlt pipeline.
+"""`python -m tests.bench [compare|growth|start|shards|in-dlt|wide]`: contenders side by side, gapless by size, at
+rest, split; in-dlt is a source in a plain dlt pipeline; wide is the memory that wide records take.
 
-compare writes RESULTS.md and results.svg, growth GROWTH.md, shards SHARDS.md; all of them print. Ends with 1 when
-a contender lost a row or failed, so that nobody quotes such a figure unseen.
+compare writes RESULTS.md and results.svg, growth GROWTH.md, shards SHARDS.md, wide WIDE.md; all of them print. Ends
+with 1 when a contender lost a row or failed, so that nobody quotes such a figure unseen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import compare, growth, in_dlt, shards, start, table
+from tests.bench import compare, growth, in_dlt, shards, start, table, wide
 from tests.bench.contenders import CONTENDERS, OMNI, SEQUENCE
 from tests.bench.environments import DEFAULT_FOLDER
 from tests.bench.trial import Work
@@ -27,6 +27,10 @@ def main() -> int:
         return 0
     if asked.what == "shards":
         told = shards.shards((asked.parents or [2_000])[0], LOGS_PER_LEAD, asked.out or HERE / "SHARDS.md")
+        print(told)
+        return 1 if "**" in told else 0
+    if asked.what == "wide":
+        told = wide.wide((asked.records or [1_000_000])[0], asked.out or HERE / "WIDE.md")
         print(told)
         return 1 if "**" in told else 0
     if asked.what == "in-dlt":
@@ -69,7 +73,7 @@ def _works(asked: argparse.Namespace) -> list[Work]:
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "what", nargs="?", choices=["compare", "growth", "start", "shards", "in-dlt"], default="compare"
+        "what", nargs="?", choices=["compare", "growth", "start", "shards", "in-dlt", "wide"], default="compare"
     )
     parser.add_argument("--shape", choices=[SEQUENCE, OMNI], help="compare: sequence; growth: both")
     parser.add_argument("--records", type=_numbers, default=[], help="10000,100000,…; compare: 10000")

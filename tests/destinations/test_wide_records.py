@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gapless.pipelines.destinations._dlt import duckdb_memory
 from gapless.pipelines.destinations._dlt.duckdb_client import VECTOR_BYTES, cut_row_groups
 from gapless.sources import SOURCES
 from tests.contract.subject import subject
@@ -38,6 +39,20 @@ def test_wide_records_load(name: str, width: tuple[int, int], world: Begin) -> N
     outcome = here.complete()
     here.assert_exact()
     assert outcome.packages > 1 or width[0] * width[1] < 16e6 or len(here.fake.requests) < 4
+
+
+def test_duckdb_gets_more_memory_when_it_needs_it(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a statement takes depends on the rows that are there already, too: nobody can tell beforehand."""
+    for name, value in {"MEMORY": 12 * 2**20, "ROOM": 0, "ROOM_OF_ONE": 0}.items():
+        monkeypatch.setattr(duckdb_memory, name, value)
+    limits: list[int] = []
+    set_limit = duckdb_memory.set_limit
+    monkeypatch.setattr(duckdb_memory, "set_limit", lambda on, size: limits.append(size) or set_limit(on, size))
+    here = world(wide("tines", 200, 100_000))
+    here.complete()
+    here.assert_exact()
+    assert limits
+    assert limits[0] > 12 * 2**20
 
 
 @pytest.mark.parametrize("name", some(SOURCES, "kizen"))

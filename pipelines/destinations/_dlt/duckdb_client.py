@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import duckdb as destination
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
+from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.pipelines.destinations._dlt.cached import CachedDestination
+from gapless.pipelines.destinations._dlt.duckdb_memory import with_room
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -37,6 +39,22 @@ class _NothingToStage(RunnableLoadJob, HasFollowupJobs):
         cut_row_groups(Path(self._file_path))
 
 
+class _SqlJob(SqlLoadJob):
+    """Runs a merge again, with more memory, if DuckDB had too little."""
+
+    def run(self) -> None:
+        """Runs the statements in one transaction."""
+        with_room(cast("DuckDbClient", self._job_client).sql_client.native_connection, super().run)
+
+
+class _CopyJob(DuckDbCopyJob):
+    """Inserts a file again, with more memory, if DuckDB had too little."""
+
+    def run(self) -> None:
+        """Inserts the file by one statement."""
+        with_room(self._job_client.sql_client.native_connection, super().run)
+
+
 class MergeFromFiles(DuckDbClient):
     """Merges by dlt's own statements, in one transaction, with the staging table replaced by the package's files."""
 
@@ -50,7 +68,10 @@ class MergeFromFiles(DuckDbClient):
         """Returns a job that does nothing for files that are merged, else dlt's own."""
         if _is_merged(table) and file_path.endswith(".parquet"):
             return _NothingToStage(file_path)
-        return super().create_load_job(table, file_path, load_id, restore)
+        if SqlLoadJob.is_sql_job(file_path):
+            return _SqlJob(file_path)
+        job = super().create_load_job(table, file_path, load_id, restore)
+        return _CopyJob(file_path) if type(job) is DuckDbCopyJob else job
 
     def create_table_chain_completed_followup_jobs(
         self,
