@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gapless.pipelines.destinations._dlt import duckdb_memory
+from gapless.pipelines.destinations._dlt import duckdb_client, duckdb_memory
 from gapless.pipelines.destinations._dlt.duckdb_client import VECTOR_BYTES, cut_row_groups
 from gapless.sources import SOURCES
 from tests.contract.subject import subject
@@ -45,14 +45,19 @@ def test_duckdb_gets_more_memory_when_it_needs_it(world: Begin, monkeypatch: pyt
     """What a statement takes depends on the rows that are there already, too: nobody can tell beforehand."""
     for name, value in {"MEMORY": 12 * 2**20, "ROOM": 0, "ROOM_OF_ONE": 0}.items():
         monkeypatch.setattr(duckdb_memory, name, value)
-    limits: list[int] = []
-    set_limit = duckdb_memory.set_limit
-    monkeypatch.setattr(duckdb_memory, "set_limit", lambda on, size: limits.append(size) or set_limit(on, size))
+    grown: list[int] = []
+    with_room = duckdb_memory.with_room
+
+    def noted(connection: Any, action: Callable[[], None]) -> None:
+        before = duckdb_memory._limit(connection)
+        with_room(connection, action)
+        grown.append(duckdb_memory._limit(connection) - before)
+
+    monkeypatch.setattr(duckdb_client, "with_room", noted)
     here = world(wide("tines", 200, 100_000))
     here.complete()
     here.assert_exact()
-    assert limits
-    assert limits[0] > 12 * 2**20
+    assert max(grown) > 0
 
 
 @pytest.mark.parametrize("name", some(SOURCES, "kizen"))

@@ -551,6 +551,29 @@ def test_merging_from_files(db: duckdb.DuckDBPyConnection, tmp_path: Path, monke
 
 
 @canary(
+    "dlt.destinations.job_client_impl.SqlLoadJob", "dlt.destinations.impl.duckdb.duck.DuckDbCopyJob",
+    breaks="a sync into DuckDB would fail when a merge needs more memory than was thought (_dlt/duckdb_client.py).",
+)  # fmt: skip
+def test_jobs_that_are_run_again(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """Both kinds of job go through ours, and their connection is at hand."""
+    from gapless.pipelines.destinations._dlt import duckdb_client
+
+    ran: list[str] = []
+
+    def noted(connection: Any, action: Callable[[], None]) -> None:
+        ran.append(type(connection).__name__)
+        action()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duckdb_client, "with_room", noted)
+        load(pipeline(db, tmp_path, duckdb_client.DuckdbDestination(db)), robin=["blue"])
+    assert ran
+    assert set(ran) == {"DuckDBPyConnection"}
+    assert "run" in vars(resolved("dlt.destinations.job_client_impl.SqlLoadJob"))
+    assert "run" in vars(resolved("dlt.destinations.impl.duckdb.duck.DuckDbCopyJob"))
+
+
+@canary(
     "dlt.destinations.impl.postgres.postgres.PostgresClient",
     "dlt.destinations.impl.postgres.configuration.PostgresCredentials",
     "dlt.common.schema.typing.TColumnSchema", "dlt.common.schema.typing.TSchemaTables",

@@ -284,7 +284,33 @@ MUTANTS = (
     ),
     mutant(
         "the retry budget is endless", "sources/_http/retry.py",
-        "if spent + wait > policy.budget:", "if spent + wait > 1e4 * policy.budget:", "tests/unit/http/test_retry.py",
+        "if spent + needed > policy.budget:", "if spent + needed > 1e4 * policy.budget:",
+        "tests/unit/http/test_retry.py",
+    ),
+    mutant(
+        "a quota is asked again and again", "sources/_http/retry.py",
+        "needed = max(wait, error.retry_after or 0.0)", "needed = wait", "tests/unit/http/test_retry.py",
+    ),
+    mutant(
+        "a key may stand twice", "sources/_http/body/decoding.py",
+        "if not repeats_key(body):", "if True:", "tests/contract/test_bad_records.py -k good_ones",
+    ),
+    mutant(
+        "a gzip member is the whole", "sources/_http/body/content_encoding.py",
+        "left = inflate.unused_data if inflate.eof else inflate.unconsumed_tail", "left = inflate.unconsumed_tail",
+        "tests/unit/http/test_content_encoding.py",
+    ),
+    mutant(
+        "an unknown encoding is text", "sources/_http/body/content_encoding.py",
+        'elif encoding not in ("identity", ""):', "elif not encoding:", "tests/unit/http/test_content_encoding.py",
+    ),
+    mutant(
+        "DuckDB gets no more memory", "pipelines/destinations/_dlt/duckdb_memory.py",
+        "if not _wants_memory(error) or now >= most:", "if True:", "tests/destinations/test_wide_records.py",
+    ),
+    mutant(
+        "a record may have any width", "sources/_schema/destination_limits.py",
+        "if len(raw) > megabytes * 1e6:", "if False:", "tests/destinations/test_wide_records.py",
     ),
     mutant("401 is retried", "sources/_http/errors.py", "{401: Unauthorized,", "{401: Unavailable,", REST),
     mutant(
