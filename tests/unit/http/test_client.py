@@ -514,6 +514,29 @@ def test_a_long_text_beside_a_bad_record_costs_little_memory() -> None:
     tracemalloc.stop()
 
 
+# ---- keys that stand twice
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b'{"id": 2, "id": 3}', b'{"a": [{"b": 1, "b": 2}]}', b'{"a": 1, "\\u0061": 1}', b'{"x": {"": 1, "": 2}}'],
+)
+def test_a_record_with_a_key_twice_comes_as_its_text(record: bytes) -> None:
+    """Wherever the key stands; the others stay as they are, byte for byte."""
+    body = b'{"items": [{"id":  1}, ' + record + b', {"id": 4}]}'
+    first, second, third = client(lambda _: httpx.Response(200, content=body)).get("x", Page).items
+    assert (bytes(first), bytes(third)) == (b'{"id":  1}', b'{"id": 4}')
+    assert json.loads(second) == record.decode()
+
+
+@pytest.mark.parametrize("size", [1, 5_000_000])
+def test_a_key_twice_beside_the_records_is_a_wrong_envelope(size: int) -> None:
+    """One of two lists of records would be gone; so in a body that is too long for the fast parser."""
+    body = b'{"items": [{"id": 1}], "x": "' + b"y" * size + b'", "items": []}'
+    with pytest.raises(BadEnvelope, match="a key stands twice beside the records"):
+        client(lambda _: httpx.Response(200, content=body), retry_budget=0).get("x", Page)
+
+
 # ---- the envelope
 
 
