@@ -100,6 +100,7 @@ def test_killed(name: str, before: Before) -> None:
     assert_all_of_it(here, until)
 
 
+@pytest.mark.sweep
 def test_who_failed_is_tried_again(before: Before) -> None:
     """A parent that fails stops no other; asked for once more, the backfill reads just that one."""
     here, since, until = before("omni")
@@ -116,6 +117,7 @@ def test_who_failed_is_tried_again(before: Before) -> None:
     assert_all_of_it(here, until)
 
 
+@pytest.mark.sweep
 def test_once_more(before: Before) -> None:
     """A sync in between changes nothing; --again reads all and leaves the watermark; a reset forgets it."""
     here, since, until = before("sequence")

@@ -152,6 +152,7 @@ def test_packages_are_bounded(
     here.assert_equal()
 
 
+@pytest.mark.sweep
 def test_what_the_destination_cannot_store_is_told(copied: Callable[..., Copied]) -> None:
     """U+0000 in a text, and below it: a letter, exit 3, all else is there; mended in the file, also in the copy."""
     here = copied("omni")
@@ -192,6 +193,7 @@ def test_the_policy_of_today(copied: Callable[..., Copied]) -> None:
     assert here.sql("select key is null, raw_json from dead_letters") == [(False, None)]
 
 
+@pytest.mark.sweep
 def test_no_copy_over_what_was_synced_itself(copied: Callable[..., Copied]) -> None:
     """It knows letters and changes that the file does not: refused, and nothing of it is touched."""
     here = copied("omni")
@@ -219,6 +221,7 @@ def test_ctrl_c_ends_it(copied: Callable[..., Copied], monkeypatch: pytest.Monke
         here.copy()
 
 
+@pytest.mark.sweep
 def test_an_interrupted_copy_goes_on(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed stays; the next copy brings the rest."""
     here = copied("sequence")

@@ -43,6 +43,7 @@ def lose(source: str, folder: Path, where: str = "true") -> None:
             db.execute(f"delete from {source}.{shape.name} where {key} in ({roots})")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("source", some(SOURCES, "sequence"))
 def test_reset(source: str, world: Callable[[Any], Any], tmp_path: Path) -> None:
     """After a reset the next sync reads everything again, which brings back rows that were lost."""

@@ -67,6 +67,7 @@ def test_sequence_by_its_total(world: Begin) -> None:
     assert found["absent"] == {"": [oldest[0]["id"]]}
 
 
+@pytest.mark.sweep
 def test_a_sample(world: Begin) -> None:
     """So many parents, the same with the same seed; those of which the vendor counts more than is here come first.
     No lock is taken, and the file is not open while the vendor is asked: a sync may write meanwhile."""

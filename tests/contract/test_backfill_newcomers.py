@@ -11,6 +11,7 @@ from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 def test_a_new_parent_before_the_mark(subject: Subject, world: Begin) -> None:
     """Parents are read in the order of their ids; a new one may sort before those that are done."""

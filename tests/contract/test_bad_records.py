@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx2 as httpx
+import pytest
 
 from tests.contract.commands import gapless
 from tests.contract.conftest import NAMES, Begin, elsewhere, of
@@ -155,6 +156,7 @@ def test_all_good_ones_and_a_letter_for_each_bad_one(subject: Subject, world: Be
     assert it.letters() == {}
 
 
+@pytest.mark.sweep
 @of(NAMES[-1])
 def test_a_body_of_20_mb(subject: Subject, world: Begin) -> None:
     """One long text is no reason to fail."""

@@ -233,6 +233,7 @@ def test_the_next_sync_after_a_finding(damage: Damage, subject: Subject, world: 
     assert gaps(here) or (cells(here, "--whole")[0] == 0 and not here.mismatches())
 
 
+@pytest.mark.sweep
 @of(NAMES[2])
 def test_what_the_vendor_changed(subject: Subject, world: Begin) -> None:
     """An edit that the next sync sees is left to it; another is named and, read again, is no alarm any more."""
@@ -260,6 +261,7 @@ def test_what_is_new_is_left_to_the_next_sync(subject: Subject, synced: World) -
     assert (code, found["newer"], found["differences"]) == (0, 1, [])
 
 
+@pytest.mark.sweep
 @of(NAMES[2])
 def test_a_sample(subject: Subject, synced: World) -> None:
     """It reads fewer records; what differs in them is a gap as well, until it is mended."""

@@ -44,6 +44,7 @@ def test_once(subject: Subject, world: Begin, how: Bend) -> None:
     assert ends_exact(here) <= 2
 
 
+@pytest.mark.sweep
 @of(NAMES[1])
 def test_for_ever(subject: Subject, world: Begin) -> None:
     """Every page is the last one: no sync claims anything until the vendor is mended; then the next one is exact.
@@ -79,7 +80,7 @@ def test_at_any_page(subject: Subject, world: Begin, how: Bend, skip: int) -> No
 
 
 @of(NAMES[1])
-@pytest.mark.parametrize("how", ["cut", "not found"])
+@pytest.mark.parametrize("how", ["cut", pytest.param("not found", marks=pytest.mark.sweep)])
 def test_verify_of_a_listing_that_is_cut(subject: Subject, world: Begin, how: str) -> None:
     """What a listing lacks may be served: nobody is told that all is here while its end is not proven."""
     if how == "cut" and not subject.tells_total:

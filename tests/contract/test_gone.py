@@ -54,6 +54,7 @@ def test_a_later_page_that_is_not_found(subject: Subject, world: Begin) -> None:
     assert ends_exact(here) == 1
 
 
+@pytest.mark.sweep
 @of(NAMES[2])
 def test_a_record_that_is_listed_and_not_found(subject: Subject, synced: World) -> None:
     """The vendor's index was ahead of its store: the record is failing until it is served."""
@@ -69,6 +70,7 @@ def test_a_record_that_is_listed_and_not_found(subject: Subject, synced: World) 
     assert synced.letters() == []
 
 
+@pytest.mark.sweep
 @of(NAMES[1])
 def test_a_bad_record_that_goes(subject: Subject, synced: World) -> None:
     """A record with a dead letter that the vendor deletes: the listing lacks it, so its letter ends."""
@@ -111,6 +113,7 @@ def test_parents_that_are_not_listed_any_more(subject: Subject, synced: World) -
     assert gaps(synced) == []
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 def test_a_parent_that_is_not_listed_but_served(subject: Subject, synced: World) -> None:
     """It is named, once, as not followed any more; if it is listed again it is read on."""

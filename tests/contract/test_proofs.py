@@ -76,6 +76,7 @@ def _repair_broken_off(subject: Subject, here: World, after: int) -> bool:
     return ended == 0
 
 
+@pytest.mark.sweep
 @elsewhere(4)
 @of(NAMES[0])
 def test_a_repair_that_is_broken_off(subject: Subject, synced: World) -> None:

@@ -25,6 +25,7 @@ def status(here: World) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 def test_a_first_sync_that_failed(subject: Subject, world: Begin) -> None:
     """It leaves a trace: nobody calls a source complete that was never read."""
@@ -70,6 +71,7 @@ def test_no_proof_is_no_claim(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
+@pytest.mark.sweep
 @of(NAMES[1])
 def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
     """Also where nothing here shows a loss; it is one until the record is read again."""
@@ -86,6 +88,7 @@ def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
+@pytest.mark.sweep
 @of(NAMES[2])
 def test_one_record_proves_nothing_of_the_others(subject: Subject, world: Begin) -> None:
     """What `--id` reads into an empty database is here, and nothing is complete."""
@@ -140,6 +143,7 @@ def test_all_rows_and_runs_are_gone(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 def test_verify_of_a_parent_that_failed(subject: Subject, world: Begin) -> None:
     """What it has is no newcomer that the next sync will bring: nothing of it was ever read."""
@@ -156,6 +160,7 @@ def test_verify_of_a_parent_that_failed(subject: Subject, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 @of(NAMES[3])
 def test_a_watermark_that_is_later_than_its_records(subject: Subject, synced: World) -> None:
     """Somebody's hand or a wrong clock made it so: what comes next is read all the same."""
@@ -166,6 +171,7 @@ def test_a_watermark_that_is_later_than_its_records(subject: Subject, synced: Wo
         synced.assert_exact()
 
 
+@pytest.mark.sweep
 @of(NAMES[-1])
 def test_row_counts_that_somebody_took_away(subject: Subject, synced: World) -> None:
     """The column that holds them is made again by the command that is named, which says so."""

@@ -56,6 +56,7 @@ def test_a_record_of_two_parents(subject: Subject, world: Begin) -> None:
     assert document(here, "verify", subject.name, "--whole")["exit_code"] == 0
 
 
+@pytest.mark.sweep
 @of(NAMES[3])
 def test_two_parents_in_a_first_sync(subject: Subject, world: Begin) -> None:
     """Both are read in one package, or in two: one has it, and the other's is a dead letter."""
@@ -71,6 +72,7 @@ def test_two_parents_in_a_first_sync(subject: Subject, world: Begin) -> None:
         here.database.remove()
 
 
+@pytest.mark.sweep
 def test_a_record_that_names_its_parent_itself(subject: Subject, world: Begin) -> None:
     """It is this one's whatever a listing says, so it is here once and nothing is missing; another parent here is."""
     if not subject.one_by_one:

@@ -224,6 +224,7 @@ def test_one_writer_from_whatever_machine(
     assert "canary-password" not in str(failed.value)
 
 
+@pytest.mark.sweep
 def test_each_source_has_its_own_lock(warehouse: Callable[[str], World]) -> None:
     """A sync of one is in the way of that one, and of what concerns all; others load beside it."""
     here = warehouse(NAMES[0])

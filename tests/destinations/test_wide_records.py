@@ -60,6 +60,7 @@ def test_duckdb_gets_more_memory_when_it_needs_it(world: Begin, monkeypatch: pyt
     assert max(grown) > 0
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", some(SOURCES, "kizen"))
 def test_a_record_that_does_not_fit_is_a_dead_letter(name: str, world: Begin) -> None:
     """The rest loads; with more room its record is loaded, too, and the letter is closed."""

@@ -86,6 +86,7 @@ def test_resources_are_the_streams(user: User) -> None:
     assert list(user.source().resources) == [*wanted, user.subject.main]
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 @forms(ARROW)
 def test_one_resource_alone(user: User, rows: bool) -> None:
@@ -119,6 +120,7 @@ def test_a_resource_of_its_own(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.sweep
 @of(NAMES[3])
 @forms(ARROW)
 def test_renamed(user: User, rows: bool) -> None:
@@ -156,6 +158,7 @@ def _kind(hints: Any) -> tuple[Any, ...]:
     return hints.get("data_type"), hints.get("nullable", True), keyed, hints.get("description")
 
 
+@pytest.mark.sweep
 @of(NAMES[1])
 @forms(ROWS)
 def test_no_warning(user: User, rows: bool, caplog: pytest.LogCaptureFixture) -> None:
@@ -253,6 +256,7 @@ def test_append_skip_and_scd2_are_refused(user: User) -> None:
     assert user.differences(name="other") == []
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 @forms(ARROW)
 def test_replace(user: User, rows: bool) -> None:
@@ -268,6 +272,7 @@ def test_replace(user: User, rows: bool) -> None:
     assert user.differences(standing) == []
 
 
+@pytest.mark.sweep
 @of(NAMES[1])
 @pytest.mark.parametrize("mode", some(["drop_sources", "drop_resources", "drop_data"], "drop_sources"))
 def test_refresh(user: User, mode: Any) -> None:
@@ -306,6 +311,7 @@ def test_dev_mode(user: User) -> None:
     assert len(mine.dataset()[user.subject.main].fetchall()) == 24
 
 
+@pytest.mark.sweep
 @of(NAMES[1])
 def test_an_incremental_hint(user: User) -> None:
     """dlt's incremental filters and bounds, and is not the watermark: a limited run loses nothing."""
@@ -336,6 +342,7 @@ def test_a_limit_of_zero_and_a_wrong_name(user: User) -> None:
     assert user.fake.requests == []
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 def test_another_account(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of two accounts would mix: the second is refused before a request, until it is said to be the same."""

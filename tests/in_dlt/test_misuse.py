@@ -29,6 +29,7 @@ def enriched(user: User) -> Any:
     return enriched
 
 
+@pytest.mark.sweep
 @ONE
 @FORMS
 def test_a_transformer_reads_all_rows(user: User, rows: bool) -> None:
@@ -55,6 +56,7 @@ def test_a_transformer_beside_its_resource(user: User) -> None:
     assert (user.count("enriched"), user.differences()) == (24, [])
 
 
+@pytest.mark.sweep
 @ONE
 @FORMS
 def test_a_resource_within_a_resource(user: User, rows: bool) -> None:
@@ -78,6 +80,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.sweep
 @ONE
 def test_a_step_that_loses_what_holds_rows_together(user: User) -> None:
     """It is refused with the reason, each of them; nothing is loaded, and later all is there."""

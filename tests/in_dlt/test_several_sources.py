@@ -46,6 +46,7 @@ def test_all_in_one_pipeline_and_dataset(world: Callable[[Any], World], tmp_path
             assert f"{prefix}coverage" in tables
 
 
+@pytest.mark.sweep
 def test_one_after_the_other(world: Callable[[Any], World], tmp_path: Path) -> None:
     """Whoever came first keeps the plain names."""
     first, second = NAMES[0], NAMES[1]

@@ -379,6 +379,7 @@ def test_without_the_extra(world: Begin, collector: Collector, tmp_path: Path) -
     assert (code, err.count("pip install -e '.[otel]'"), collector.raw) == (0, 1, [])
 
 
+@pytest.mark.sweep
 def test_without_its_variables_nothing_is_imported(world: Begin) -> None:
     """A sync that nobody watches imports no module of OpenTelemetry, and none of ours that needs it."""
     world(TinesFake.demo())

@@ -181,6 +181,7 @@ def test_a_lowered_initial_value(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_what_the_listing_tells_of_held_activities(world: Begin) -> None:
     """An activity that was moved in time, or to another type, is read again, however old it is."""
     fake = filled(types=3, logged=12)
@@ -200,6 +201,7 @@ def test_what_the_listing_tells_of_held_activities(world: Begin) -> None:
     assert here.asked("/logged/") <= within_look_back
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("short", ["n_submissions", "count"])
 def test_fewer_ids_than_the_vendor_counts(world: Begin, short: str) -> None:
     """The type is not proven: it stays open, its count is not noted, and the next sync lists it again."""

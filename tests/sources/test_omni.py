@@ -59,6 +59,7 @@ def _shrink(fake: OmniFake) -> None:
     fake.change(third["id"], messages=None)
 
 
+@pytest.mark.sweep
 def test_every_status_is_remembered(world: Begin) -> None:
     """A log that closes leaves one row per status it came to, with the time when it was first seen in it; also one
     that comes back to an earlier status."""
@@ -102,6 +103,7 @@ def test_failing_leads(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_many_failing_leads_never_stop_the_rest(world: Begin) -> None:
     """Not in the sync after either, when they are the first to be asked."""
     fake = filled(leads=12, logs=24)

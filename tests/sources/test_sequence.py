@@ -82,6 +82,7 @@ def test_what_was_read_before_a_failure_is_kept(world: Begin) -> None:
     assert here.asked() <= 2 + 3  # what is new, down to a whole page older than the look-back; then pages 3 to 5
 
 
+@pytest.mark.sweep
 def test_an_interrupted_walk_outlives_its_cursor(world: Begin) -> None:
     """Chunks are kept, the walk goes on where it was, and a cursor that expired meanwhile costs only requests."""
     fake = SequenceFake(page_cap=5)
@@ -193,6 +194,7 @@ def test_single_records(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.sweep
 def test_what_nobody_can_read_any_more_stays_told(world: Begin) -> None:
     """After an outage in which all went that was read, and perhaps more: until it is acknowledged by a command."""
     fake = SequenceFake()

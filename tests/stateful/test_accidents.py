@@ -99,6 +99,7 @@ def test_what_was_taken_is_said_and_brought_back(name: str, taken: str, world: B
     repaired(here, said)
 
 
+@pytest.mark.sweep
 @of("sequence")
 def test_what_is_gone_is_said_until_it_is_repaired(name: str, world: Begin) -> None:
     """Not just once: a sync that was not read by anybody, or broke off, must not end it."""
@@ -404,6 +405,7 @@ def test_two_syncs_into_two_files(world: Begin) -> None:
         here.assert_exact()
 
 
+@pytest.mark.sweep
 @of("sequence")
 def test_our_clock_is_set_back(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a year: all looks like the future. What is new comes all the same, then and when it is right again."""
