@@ -99,8 +99,10 @@ def _configured() -> Iterator[str]:
     """Yields the secrets in the environment and in dlt's files; some are too short to be one."""
     from gapless.pipelines.destinations._dlt.config import secret_documents
 
-    # Some sources need a base URL, which is not secret and helps in messages.
-    keys = {need.upper() for source in SOURCES.values() for need in source.needs if not need.endswith("_url")}
+    # Some sources need a base URL, which is not secret and helps in messages. Most sources tell their keys without
+    # being imported.
+    needs = (need for source in SOURCES.values() for need in source.facts.demo or source.needs)
+    keys = {need.upper() for need in needs if not need.endswith("_url")}
     for name, value in os.environ.items():
         if name.rsplit("__", 1)[-1] in keys or (
             ("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)

@@ -1,7 +1,7 @@
 """Creates the views of the schema `activity`, from the files in sql/ and in each source's folder views/.
 
-After a sync they are created again only if a file, a rule of dialect.py or the set of tables changed, or if a view is
-missing. A sync does not fail if its views fail, because no data depends on them.
+After a sync they are created again only if a file (of this folder, of a source) or the set of tables changed, or if a
+view is missing. A sync does not fail if its views fail, because no data depends on them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from gapless.sources import SOURCES, Source
 
 FILES = Path(__file__).parent / "sql"
 DEFAULT_TIMELINE = Path(__file__).with_name("default_timeline.sql")
-RULES = Path(__file__).with_name("dialect.py")
 MARK = "_made"
-"""A view that holds a digest of what the others were made from."""
+"""A view that holds a digest of what the others were made from, the sources, and what the others read and are."""
 _log = logging.getLogger(__name__)
 
 
@@ -113,17 +112,29 @@ def listed(target: Target) -> list[ViewCount] | None:
 
 def make(catalog: Catalog, anew: bool = False) -> None:
     """Creates the views over existing tables, unless they are up to date; `anew` creates them anyway."""
+    if not anew and _are_current(catalog):
+        return
     names = [view.name for view in views()]
     reads = set[str]().union(*(view.reads for view in views()))
     own = {f"{SCHEMA}.{name}" for name in (*names, MARK)}
     existing = catalog.existing(reads | own)
     missing = reads - existing - own
-    mark = _mark(missing)
-    if anew or not own <= existing or catalog.value(MARK, "mark") != mark:
-        # A dataset that somebody drops is missed by its name here.
-        synced = {name for name in SOURCES if f"{name}.coverage" in existing} | _remembered(catalog, own <= existing)
-        made_from = {MARK: f"select '{mark}' as mark, '{' '.join(sorted(synced))}' as sources"}
-        catalog.create({**{view.name: view.query for view in views()}, **made_from}, missing)
+    # A dataset that somebody drops is missed by its name here.
+    synced = {name for name in SOURCES if f"{name}.coverage" in existing} | _remembered(catalog, own <= existing)
+    cells = {"mark": _mark(missing), "sources": " ".join(sorted(synced)), "needs": " ".join(sorted(reads | own))}
+    made_from = {MARK: "select " + ", ".join(f"'{text}' as {name}" for name, text in cells.items())}
+    catalog.create({**{view.name: view.query for view in views()}, **made_from}, missing)
+
+
+def _are_current(catalog: Catalog) -> bool:
+    """Returns whether the views are those that would be made; no source is imported for it."""
+    if not catalog.existing({f"{SCHEMA}.{MARK}"}):
+        return False
+    try:
+        needs = set(str(catalog.value(MARK, "needs")).split())
+    except Exception:  # an older version made them
+        return False
+    return bool(catalog.value(MARK, "mark") == _mark(needs - catalog.existing(needs)))
 
 
 def _remembered(catalog: Catalog, made: bool) -> set[str]:
@@ -135,10 +146,16 @@ def _remembered(catalog: Catalog, made: bool) -> set[str]:
 
 
 def _mark(missing: set[str]) -> str:
-    """Returns a digest of all that the views are made from."""
-    # With the missing tables: a view is made without them, and anew as soon as one is there.
-    hashed = blake2b(RULES.read_bytes(), digest_size=16)
-    for text in (*(view.name + view.query for view in views()), *sorted(missing)):
+    """Returns a digest of all files that the views are made from, and of the tables that are missing.
+
+    A view is made without a missing table, and anew as soon as it is there.
+    """
+    hashed = blake2b(digest_size=16)
+    folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
+    folders += [(source.folder, pattern) for source in SOURCES.values() for pattern in ("*.py", "views/*.sql")]
+    for file in (file for folder, pattern in folders for file in sorted(folder.glob(pattern)) if file.is_file()):
+        hashed.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    for text in (*SOURCES, *sorted(missing)):
         hashed.update(text.encode() + b"\0")
     return hashed.hexdigest()
 
