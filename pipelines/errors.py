@@ -6,6 +6,15 @@ No import of another room may enter, so that every room can raise them.
 from __future__ import annotations
 
 COMPLETE, FAILED, USAGE, PARTIAL, LOCKED, INTERRUPTED = 0, 1, 2, 3, 75, 130
+OUTCOMES = {
+    COMPLETE: "complete",
+    FAILED: "failed",
+    USAGE: "wrong usage",
+    PARTIAL: "partial",
+    LOCKED: "locked",
+    INTERRUPTED: "interrupted",
+}
+"""What each exit code of ours means."""
 
 
 class GaplessError(Exception):

@@ -6,7 +6,8 @@ Values only: nothing here runs, prints or reads anything.
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
 
 if TYPE_CHECKING:
+    from gapless.pipelines.evidence.gap import Gap
+    from gapless.pipelines.evidence.grouping import Problem
     from gapless.sources._ledger.session import Failure
 
 LEDGER_TABLES = ("coverage", "dead_letters", "runs", "status_changes")
@@ -31,7 +34,9 @@ class Outcome:
     outcome: str = "failed"
     """complete, partial or failed"""
     rows: dict[str, int] = field(default_factory=dict)
-    """Rows loaded, by table."""
+    """Rows written, by the vendor's table: new ones, and those written again, changed or not."""
+    new: dict[str, int] | None = None
+    """How many of them are new, by root table; None: another writer, or no counting, makes it unknown."""
     packages: int = 0
     requests: int = 0
     retries: int = 0
@@ -41,30 +46,86 @@ class Outcome:
     error: str | None = None
     error_kind: str | None = None
     """Name of the error's class, for places where its text must not appear."""
+    gaps: list[Gap] = field(default_factory=list)
+    """What the ledger leaves open after it, of what a sync reads."""
+    rounds: int = 0
+    """Rounds in a row that failed, this one included; unless it failed, those that were not complete; 0: unknown."""
+    since: datetime | None = None
+    """When the first of these rounds began."""
+    covered_to: datetime | None = None
+    """Up to when the source is proven complete, if it failed."""
 
     @property
     def seconds(self) -> float:
         """Returns how long the sync took; 0 while it runs."""
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else 0.0
 
+    @property
+    def rows_written(self) -> int:
+        """Returns the rows written into all of the vendor's tables."""
+        return sum(self.rows.values())
+
+    @property
+    def rows_new(self) -> int | None:
+        """Returns how many records and parents are new; None: unknown."""
+        return None if self.new is None else sum(self.new.values())
+
+    @property
+    def unexplained(self) -> list[Failure]:
+        """Returns the failures that are no gap: what the ledger leaves open is told from there."""
+        known = {(gap.stream, gap.key or gap.parent) for gap in self.gaps}
+        told = {f"{gap.kind}: {gap.why}" for gap in self.gaps}
+        return [one for one in self.failures if (one.stream, one.key) not in known and one.reason not in told]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Returns what the ledger leaves open, one for each reason."""
+        from gapless.pipelines.evidence.grouping import problems
+
+        return problems(self.gaps)
+
+    def failed_sentence(self) -> str:
+        """Returns why the source failed as a whole, on one line; empty if it did not."""
+        from gapless.pipelines.evidence.sentences import failed_source
+
+        now = self.finished_at or self.started_at
+        return (
+            failed_source(self.source, self.error, self.rounds, self.since, self.covered_to, now)
+            if self.error
+            else ""
+        )
+
+    def described_problems(self) -> list[dict[str, object]]:
+        """Returns the problems as JSON values, each with its sentence; the source's own failure is the first."""
+        from gapless.pipelines.evidence.sentences import described
+
+        since = self.since.isoformat() if self.since else None
+        own: dict[str, object] = {
+            "source": self.source,
+            "kind": "failed",
+            "message": self.failed_sentence(),
+            "reason": self.error,
+        }
+        own |= {"times": self.rounds, "first_at": since, "fill": "gapless doctor"}
+        return [*([own] if self.error else []), *map(described, self.problems)]
+
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values, times as ISO 8601 texts."""
-        times = {"started_at": self.started_at.isoformat()}
-        if self.finished_at:
-            times["finished_at"] = self.finished_at.isoformat()
-        return {**asdict(self), "failures": [str(failure) for failure in self.failures], **times}
-
-    def vendor_rows(self) -> dict[str, int]:
-        """Returns the rows loaded, by table, without the ledger's tables."""
-        return {name: rows for name, rows in self.rows.items() if name not in LEDGER_TABLES}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "gaps"}
+        times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
+        failures = [str(failure) for failure in self.failures]
+        return {**values, **times, "failures": failures, "problems": self.described_problems()}
 
 
-def exit_code(outcomes: list[Outcome]) -> int:
-    """Returns 0 if all are complete, 1 if all failed, else 3."""
+def exit_code(outcomes: Sequence[Outcome], *, strict: bool = False) -> int:
+    """Returns 0 if all are complete, 1 if a source failed as a whole, else 3; with `strict` 1 in place of 3.
+
+    A source that failed as a whole reads nothing new until somebody acts, so it is no warning, whatever others did.
+    """
     kinds = {outcome.outcome for outcome in outcomes}
     if kinds <= {"complete"}:  # also of no source at all: a shard may have nothing to do
         return COMPLETE
-    return FAILED if kinds == {"failed"} else PARTIAL
+    return FAILED if strict or "failed" in kinds else PARTIAL
 
 
 def own_version() -> str:

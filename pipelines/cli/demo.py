@@ -175,10 +175,9 @@ def summary(result: DemoResult) -> Iterator[RenderableType]:
     yield "\nthen run gapless doctor to check them and gapless sync to load your data."
 
 
-def to_json(result: DemoResult, code: int) -> dict[str, object]:
+def to_json(result: DemoResult) -> dict[str, object]:
     """Returns the document of `demo --json`."""
     return {
-        "exit_code": code,
         "file": str(result.file),
         "first": [outcome.to_json() for outcome in result.first],
         "second": [outcome.to_json() for outcome in result.second],

@@ -15,6 +15,7 @@ from gapless.pipelines.cli import probe
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explain
+from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
@@ -132,6 +133,7 @@ def _destination(destination: str) -> Iterator[Check]:
                 missing = [] if target.appends else list(probe.damaged(target))
                 whole = [name for name in probe.synced_datasets(target) if name not in dict(missing)]
                 changed = list(probe.changed_policies(target, whole))
+                problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
                 probe.write_and_roll_back(target, str(folder), whole)
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
@@ -146,13 +148,16 @@ def _destination(destination: str) -> Iterator[Check]:
         yield Check("destination", "fail", f"{where}: {explain(error)}", REFUSED)
         return
     yield Check("destination", "ok", f"{where} is writable")
-    for name, damage in missing:
+    for name in dict.fromkeys(name for name, _ in missing):
         where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."
-        yield Check(f"{name} tables", "fail", str(damage), remedy)
+        found = "; ".join(str(damage) for of, damage in missing if of == name)
+        yield Check(f"{name} tables", "fail", found, remedy)
     for name in changed:
         remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
+    for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
+        yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
     yield Check("lock", "ok", "free")
 
 

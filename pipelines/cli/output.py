@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import typer
@@ -17,11 +18,14 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.errors import FAILED, INTERRUPTED, USAGE, GaplessError, explain
+from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, explain
+from gapless.pipelines.outcome import own_version
 from gapless.pipelines.redaction import cleaned, redact
 
 # Newer typers carry their own copy of click: the class is looked up, and a context is typed as Any where click's is.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+JSON_SCHEMA = 1
+"""Version of the envelope; it grows when a key goes or changes its meaning, not when one is added."""
 LOG_WIDTH = 160
 """Characters in a line of a table that goes into a file or a pipe, which has no width."""
 
@@ -45,7 +49,18 @@ def print_message(text: str, *, event: str = "note", level: str = "info", **fact
         if text or facts:
             json_logs.emit(text, event=event, level=level, **facts)
     elif text:
-        err().print(redact(text), markup=False, soft_wrap=True)
+        err().print(stamped(redact(text)), markup=False, soft_wrap=True)
+
+
+def stamped(text: str) -> str:
+    """Returns the lines of a message, each with the time in UTC before it unless stderr is a terminal.
+
+    A file that a scheduler appends to is read days later.
+    """
+    if sys.stderr.isatty():
+        return text
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return "\n".join(f"{now} {line}" for line in text.splitlines())
 
 
 def print_results(*results: RenderableType) -> None:
@@ -55,10 +70,29 @@ def print_results(*results: RenderableType) -> None:
         out().print(text, markup=False, soft_wrap=isinstance(result, str | Text))
 
 
-def print_json(content: Mapping[str, object]) -> None:
-    """Writes the one JSON document of a command to stdout, on one line and redacted."""
+def print_json(
+    command: str,
+    content: Mapping[str, object],
+    code: int = COMPLETE,
+    problems: Sequence[Mapping[str, object]] = (),
+    error: str | None = None,
+) -> None:
+    """Writes the one JSON document of a command to stdout, on one line and redacted.
+
+    The keys of the envelope are the same for every command; those of `content` are the command's own.
+    """
+    envelope = {
+        "schema": JSON_SCHEMA,
+        "version": own_version(),
+        "command": command,
+        "ok": code == COMPLETE,
+        "outcome": OUTCOMES[code],
+        "exit_code": code,
+        "error": error,
+        "problems": list(problems),
+    }
     # Not through rich, which would wrap long lines and break the document.
-    sys.stdout.write(json.dumps(cleaned(content), ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(cleaned({**envelope, **content, **envelope}), ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
@@ -81,15 +115,16 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Moves the global options to the front and switches JSON lines on before anything can fail."""
-        # Read here, because a document is also due for an error before the option is parsed.
-        ctx.meta["gapless.json"] = "--json" in args
         if "--debug" in args:
             args = ["--debug", *(arg for arg in args if arg != "--debug")]
         args = _formats_first(args)
+        # Read here, because a document is also due for an error before the option is parsed.
+        ctx.meta["gapless.json"] = _command(args) if "--json" in args else None
         json_logs.switch(json_logs.wanted(args))
         try:
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
+            _print_error_json(ctx, error.format_message(), USAGE)
             _end_wrong_usage(error)
             raise
 
@@ -156,5 +191,18 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
 
 def _print_error_json(ctx: Context, text: str, code: int) -> None:
     """Prints the document of a command that failed, if --json was given."""
-    if ctx.meta.get("gapless.json"):
-        print_json({"error": text, "exit_code": code})
+    command: str | None = ctx.meta.get("gapless.json")
+    if command is not None:
+        print_json(command, {}, code, error=text)
+
+
+def _command(args: list[str]) -> str:
+    """Returns the words of the command, such as "state show"; empty if there is none."""
+    words = [arg for arg in args if not arg.startswith("-")]
+    return " ".join(words[: 2 if words[:1] == ["state"] else 1])
+
+
+def print_round_error(command: str, error: Exception) -> None:
+    """Writes the document of a round of `--every` that broke off."""
+    text, code = _message_and_code(error)
+    print_json(command, {}, code, error=text)

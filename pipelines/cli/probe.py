@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.completeness import exists, open_in_ledger
+from gapless.pipelines.evidence.gap import Commands
+from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.structure import Damage, damages
 from gapless.sources import SOURCES
@@ -34,6 +36,15 @@ def damaged(target: Target) -> Iterator[tuple[str, Damage]]:
     with reading(target) as reader:
         for source in SOURCES.values():
             yield from ((source.name, damage) for damage in damages(reader, source))
+
+
+def known_problems(target: Target, datasets: list[str]) -> Iterator[Problem]:
+    """Yields what the ledgers of these datasets leave open, one for each reason; reads no table of records whole."""
+    with reading(target) as reader:
+        for name in datasets:
+            source = SOURCES[name]
+            commands = Commands(source, target.destination, target.appends)
+            yield from problems(open_in_ledger(reader, source, commands))
 
 
 def changed_policies(target: Target, datasets: list[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID,
 from rich.text import Text
 
 from gapless.pipelines import json_logs
+from gapless.pipelines.cli import output
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -56,7 +57,7 @@ def _printer(console: Console) -> Callable[..., None]:
     """Returns a function that prints a line and drops the facts, which only JSON lines show."""
 
     def emit(text: str, **_: object) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(output.stamped(text), markup=False, highlight=False, soft_wrap=True)
 
     return emit
 
@@ -95,16 +96,18 @@ def progress_facts(session: Session, elapsed: float) -> dict[str, object]:
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """Returns the end of a source: "complete, 1,204 rows, 14 requests, 3.2 s"."""
-    rows = f"{sum(outcome.vendor_rows().values()):,} rows, {outcome.requests:,} requests"
+    """Returns the end of a source: "complete, 1,204 rows (12 new), 14 requests, 3.2 s"."""
+    new = "" if outcome.rows_new is None else f" ({outcome.rows_new:,} new)"
+    rows = f"{outcome.rows_written:,} rows{new}, {outcome.requests:,} requests"
     return f"{outcome.outcome}, {rows}, {outcome.seconds:.1f} s"
 
 
 def outcome_facts(outcome: Outcome) -> dict[str, object]:
     """Returns the same as JSON values; failures are counted, as each has a line of its own."""
     names = ("outcome", "run_id", "packages", "requests", "retries", "error_kind")
-    rows = outcome.vendor_rows()
+    rows = outcome.rows
     counted = {"failures": len(outcome.failures), "rows": sum(rows.values()), "rows_by_table": rows}
+    counted |= {"rows_new": outcome.rows_new, "new_by_table": outcome.new}
     times = {"waited": round(outcome.seconds_waited, 3), "seconds": round(outcome.seconds, 1)}
     return {**{name: getattr(outcome, name) for name in names}, **counted, **times}
 

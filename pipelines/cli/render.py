@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -11,13 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from gapless.pipelines.errors import FAILED, PARTIAL
-from gapless.pipelines.evidence.grouping import Group, failure_lines, gap_groups
-from gapless.pipelines.outcome import LEDGER_TABLES
+from gapless.pipelines.evidence import sentences
+from gapless.pipelines.evidence.grouping import (
+    Problem,
+    examples,
+    failure_lines,
+    is_plain_sync,
+    problems,
+    remedies,
+    without_ids,
+)
+from gapless.pipelines.outcome import LEDGER_TABLES, exit_code
 from gapless.pipelines.redaction import redact
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from gapless.pipelines.cli.doctor import Check
     from gapless.pipelines.evidence.gap import Gap
     from gapless.pipelines.ledger.state import SourceState
@@ -55,20 +62,20 @@ def _cell(value: object) -> Text:
 
 
 def summary(outcomes: list[Outcome]) -> Table:
-    """Returns a row for each source of a sync: rows, requests, seconds."""
-    columns = ["source", "outcome", "rows", "by table", "requests", "retries", "waited s", "seconds"]
+    """Returns a row for each source of a sync: rows written, how many records are new, requests, seconds."""
+    columns = ["source", "outcome", "rows", "new", "by table", "requests", "retries", "waited s", "seconds"]
     return table("", columns, [_row(outcome) for outcome in outcomes])
 
 
 def _row(outcome: Outcome) -> list[object]:
     """Returns the row of one source; child tables count in `rows` and are not listed."""
-    loaded = outcome.vendor_rows()
     # A child table is recognised by the double underscore in its name.
-    roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(loaded.items()) if "__" not in name)
+    roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(outcome.rows.items()) if "__" not in name)
     return [
         outcome.source,
         Text(outcome.outcome, STYLE[outcome.outcome]),
-        sum(loaded.values()),
+        outcome.rows_written,
+        "unknown" if outcome.rows_new is None else outcome.rows_new,
         roots,
         outcome.requests,
         outcome.retries,
@@ -136,28 +143,36 @@ def views(found: list[ViewCount]) -> Table:
 
 
 def gaps(found: list[Gap], where: str) -> Iterator[RenderableType]:
-    """Yields a table with the first gaps of each kind, and how many there are in all."""
+    """Yields a table with a line for each reason, how many gaps there are in all, and the commands that fill them."""
     if not found:
         yield f"no gaps: {where} is proven complete up to the time when each vendor was last read"
         return
-    # By kind, as thousands of gaps of one kind would hide the single gap of another.
-    by_kind: dict[tuple[str, str], list[tuple[Gap, Group]]] = {}
-    for gap, group in gap_groups(found):
-        by_kind.setdefault((gap.source, gap.kind), []).append((gap, group))
+    # By kind, as many problems of one kind would hide the single one of another.
+    by_kind: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems(found):
+        by_kind.setdefault((problem.source, problem.kind), []).append(problem)
     shown = [one for some in by_kind.values() for one in some[:REASONS]]
-    yield table("", ["source", "gap", "of", "what", "filled by"], [_gap_row(*one) for one in shown])
+    yield table("", ["source", "gap", "of", "what", "filled by"], [_problem_row(one) for one in shown])
     if len(shown) < len(found):
         yield f"{len(found):,} gaps in all; --json lists every one"
+    yield from (f"to fill: {command}" for command in remedies(problems(found)))
 
 
-def _gap_row(gap: Gap, group: Group) -> list[object]:
-    """Returns the row of a group: its interval, if it has one, its reason, and the command that fills all of it."""
-    if group.count == 1:
-        span = f"{gap.since or 'the beginning'} to {gap.until or 'now'}: " if gap.since or gap.until else ""
-        return [gap.source, gap.kind, f"{gap.stream} {gap.parent}".strip(), span + gap.why, gap.fill]
-    of = f"{gap.stream}: {group.count:,} ({group.examples})" if group.ids else f"{gap.stream}: {group.count:,}"
-    # Without the id a sync reads all that failed, and those first.
-    return [gap.source, gap.kind, of, group.reason, gap.fill.replace(f" --id {shlex.quote(gap.parent)}", "")]
+def _problem_row(problem: Problem) -> list[object]:
+    """Returns the row of a problem: what it is about, why, what is missing, and the command that fills all of it."""
+    now = datetime.now(UTC)
+    said = "; ".join(filter(None, (sentences.reason(problem, now), sentences.missing(problem, now))))
+    return [problem.source, problem.kind, sentences.what(problem), said, problem.fill]
+
+
+def problem_lines(found: Iterable[Problem]) -> list[str]:
+    """Returns a sentence for each of the first problems, and how many more there are."""
+    every = list(found)
+    lines = [sentences.sentence(one) for one in every[:REASONS]]
+    if len(every) > REASONS:
+        source = every[0].source
+        lines.append(f"{source}: and {len(every) - REASONS:,} more reasons; `gapless gaps {source}` lists them")
+    return lines
 
 
 def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
@@ -169,13 +184,13 @@ def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
     ]
     yield table("", columns, rows)
     for one in found:
-        yield from _remarks(one)
+        yield from remarks(one)
     # Parents that were never synced are no part of a sample.
     if any(one.parents < one.of - one.not_asked for one in found):
         yield f"this was a sample: --seed {seed} repeats it, --whole compares all records"
 
 
-def _remarks(one: Verified) -> Iterator[str]:
+def remarks(one: Verified) -> Iterator[str]:
     """Yields what a reader should know or do about one source."""
     if one.error:
         yield f"{one.source} failed: {one.error}{_next(one)}"
@@ -192,8 +207,12 @@ def _remarks(one: Verified) -> Iterator[str]:
         yield f"{one.source}: {one.repaired:,} records were brought back"
     elif one.missing:
         yield f"{one.source}: gapless verify {one.source} --repair reads the missing records again"
-    for parent, reason in list(one.failed.items())[:REASONS]:
-        yield f"{one.source}: parent {parent}: {reason}" if parent else f"{one.source}: {reason}"
+    by_reason: dict[str, list[str]] = {}
+    for parent, reason in one.failed.items():
+        by_reason.setdefault(without_ids(reason, parent), []).append(parent)
+    for reason, parents in list(by_reason.items())[:REASONS]:
+        of = f"{len(parents):,} parents ({examples(parents)}): " if len(parents) > 1 else f"parent {parents[0]}: "
+        yield f"{one.source}: {of if parents[0] else ''}{reason}"
 
 
 def _differences(one: Verified) -> Iterator[str]:
@@ -255,22 +274,27 @@ def _when(value: datetime | None) -> str:
 
 
 def reasons(outcomes: list[Outcome]) -> Iterator[str]:
-    """Yields one line for each error, and for the first reasons of failures of each source."""
+    """Yields a sentence for each source that failed, and for the first reasons why another is not complete."""
     for outcome in outcomes:
         if outcome.error:
-            yield redact(f"{outcome.source} failed: {outcome.error}")
-        lines = [*failure_lines(outcome.source, outcome.failures)]
+            yield redact(outcome.failed_sentence())
+        if outcome.problems:
+            yield from map(redact, problem_lines(outcome.problems))
+        lines = [*failure_lines(outcome.source, outcome.unexplained)]
         yield from map(redact, lines[:REASONS])
         if len(lines) > REASONS:
             yield f"{outcome.source}: and {len(lines) - REASONS:,} more reasons; see {outcome.source}.dead_letters"
-        elif len(lines) < len(outcome.failures):
-            yield f"{outcome.source}: gapless gaps {outcome.source} --json lists every one"
 
 
-def advice(code: int) -> str:
-    """Returns the next step after a command with that exit code; empty if there is none."""
-    return {
-        PARTIAL: "All else is committed. The next gapless sync retries first what failed; gapless doctor may"
-        " find the cause.",
-        FAILED: "What was committed stays. gapless doctor checks for the cause; the same command continues.",
-    }.get(code, "")
+def advice(outcomes: list[Outcome]) -> str:
+    """Returns the next step after a command with these outcomes; empty if there is none."""
+    code = exit_code(outcomes)
+    if code == FAILED:
+        return "What was committed stays. gapless doctor checks for the cause; the same command continues."
+    if code != PARTIAL:
+        return ""
+    commands = [
+        one for one in remedies(p for outcome in outcomes for p in outcome.problems) if not is_plain_sync(one)
+    ]
+    first = "All else is committed. The next gapless sync retries first what failed."
+    return f"{first} The rest needs: {'; '.join(f'`{one}`' for one in commands)}" if commands else first

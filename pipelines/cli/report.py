@@ -14,17 +14,23 @@ if TYPE_CHECKING:
 LEVELS = {COMPLETE: "info", PARTIAL: "warning", FAILED: "error"}
 
 
-def print_outcomes(outcomes: list[Outcome], as_json: bool) -> int:
-    """Prints the outcomes, what failed and the next step. Returns the exit code."""
-    code = exit_code(outcomes)
+def print_outcomes(command: str, outcomes: list[Outcome], *, as_json: bool, strict: bool = False) -> int:
+    """Prints the outcomes, what failed and the next step. Returns the exit code; `strict` has no 3."""
+    code = exit_code(outcomes, strict=strict)
     if as_json:
-        output.print_json({"exit_code": code, "sources": [outcome.to_json() for outcome in outcomes]})
+        sources = [outcome.to_json() for outcome in outcomes]
+        output.print_json(command, {"sources": sources}, code, problems_of(outcomes))
     else:
         output.print_results(render.summary(outcomes))
     # Also with --json: stdout holds the document alone, and stderr is for people.
     print_failures(outcomes)
-    output.print_message(render.advice(code), event="ended", level=LEVELS[code], exit_code=code)
+    output.print_message(render.advice(outcomes), event="ended", level=LEVELS[code], exit_code=code)
     return code
+
+
+def problems_of(outcomes: list[Outcome]) -> list[dict[str, object]]:
+    """Returns the problems of all outcomes, one for each reason."""
+    return [problem for outcome in outcomes for problem in outcome.described_problems()]
 
 
 def print_failures(outcomes: list[Outcome]) -> None:

@@ -64,6 +64,13 @@ def left_open(reader: Reader, source: Source, shard_has: Callable[[str], bool]) 
             yield gap
 
 
+def open_in_ledger(reader: Reader, source: Source, commands: Commands) -> Iterator[Gap]:
+    """Yields what the ledger alone leaves open, without a look at the tables; nothing of a ledger that is damaged."""
+    if not any(damage.table in LEDGER for damage in TableGaps(reader, source, commands).damages):
+        for kind in LedgerGaps(reader, source, commands, datetime.now(UTC)).all(None):
+            yield from kind()
+
+
 def exists(reader: Reader, source: Source) -> bool:
     """Returns whether a source was ever synced, or tried to: whether anything of its dataset is there."""
     from gapless.pipelines.evidence.structure import table_names

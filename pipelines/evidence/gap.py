@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from typing import Literal
 
 from gapless.sources import Source
 from gapless.sources._ledger.dead_letters import was_not_copied
+
+Kind = Literal[
+    "never synced",
+    "damaged",
+    "not asked",
+    "interval",
+    "never asked",
+    "failing",
+    "set back",
+    "dead letter",
+    "lost",
+    "doubled",
+    "stale",
+    "shard",
+    "backfill",
+    "privacy",
+]
 
 
 @dataclass(frozen=True)
@@ -14,9 +32,7 @@ class Gap:
     """Something that is not proven complete; times are ISO 8601 in UTC."""
 
     source: str
-    kind: str
-    """never synced, damaged, not asked, interval, never asked, failing, set back, dead letter, lost, doubled, stale,
-    shard, backfill, privacy"""
+    kind: Kind
     stream: str
     parent: str
     """Empty: the whole stream."""
@@ -26,6 +42,18 @@ class Gap:
     why: str
     fill: str
     """The command that fills it."""
+    reason: str = ""
+    """The part of `why` that others may share: without ids and counts of its own; empty: all of `why`."""
+    key: str = ""
+    """Id of the record, of a dead letter of one."""
+    times: int = 0
+    """Rounds in a row in which it failed; 0: it is none of what can fail again and again."""
+    first_at: str | None = None
+    """When it failed for the first time."""
+    was_empty: bool = False
+    """It was read to its end before, and had no record then."""
+    of: int | None = None
+    """Number of all parents, where it is one of them."""
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from itertools import takewhile
 
 from gapless.pipelines.destinations.reader import Reader, Rows
-from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.gap import Commands, Gap, Kind
 from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.stored_state import backfills, resource_state
 from gapless.sources import Source
-from gapless.sources._ledger.markers import LOST, NOT_KEPT
+from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT
 from gapless.sources._ledger.shard import Shard
 
 OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
@@ -24,6 +25,17 @@ OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 ANY = "select 1 from {0} limit 1"
 NOBODY = "''"
 """The parent of records of a listing without parents, in SQL."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """How something failed, as the ledger notes it."""
+
+    reason: str = ""
+    key: str = ""
+    times: int = 0
+    first_at: str | None = None
+    was_empty: bool = False
 
 
 class LedgerGaps:
@@ -51,10 +63,47 @@ class LedgerGaps:
     def _rows(self, select: str, *tables: str) -> Rows:
         return self._reader.rows(self._source.name, select, *tables) or []
 
-    def _gap(self, kind: str, why: str, fill: str, parent: str = "", **more: str | None) -> Gap:
-        stream = more.get("stream") or self._main.name
-        typed = self._commands.typed(fill)
-        return Gap(self._source.name, kind, stream, parent, more.get("since"), more.get("until"), why, typed)
+    def _gap(
+        self,
+        kind: Kind,
+        why: str,
+        fill: str,
+        parent: str = "",
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        stream: str = "",
+        failed: Failed | None = None,
+    ) -> Gap:
+        how, stream = failed or Failed(), stream or self._main.name
+        return Gap(
+            self._source.name,
+            kind,
+            stream,
+            parent,
+            since,
+            until,
+            why,
+            self._commands.typed(fill),
+            how.reason,
+            how.key,
+            how.times,
+            how.first_at,
+            how.was_empty,
+            self._parents_in_all if parent and not how.key else None,
+        )
+
+    @cached_property
+    def _parents_in_all(self) -> int:
+        """Returns how many parents there are, without those that the vendor does not list any more."""
+        listed = len(self._read_parents())
+        return max(listed, self._count_proofs())
+
+    def _count_proofs(self) -> int:
+        closed = " or ".join(f"error like '{mark}%'" for mark in (GONE, NOT_FOLLOWED))
+        select = f"select count(*) from {{0}} where stream = '{self._main.name}' and parent <> ''"
+        found = self._rows(f"{select} and not (failures = 0 and error is not null and ({closed}))", "coverage")
+        return int(found[0][0]) if found else 0
 
     @cached_property
     def _open(self) -> list[Proof]:
@@ -84,9 +133,9 @@ class LedgerGaps:
         since = min(filter(None, asked), default=None) if asked else None
         times = f"{len(failed):,} rounds failed" if len(failed) > 1 else "1 round failed"
         when = f"not asked since {since.isoformat(timespec='seconds')}" if since else "never read"
-        yield self._gap(
-            "not asked", f"{when}, {times}: {failed[0][4]}", self._commands.sync(), since=_text(since or last)
-        )
+        how = Failed(failed[0][4] or "", times=len(failed), first_at=_text(failed[-1][2]))
+        why, fill = f"{when}, {times}: {failed[0][4]}", self._commands.sync()
+        yield self._gap("not asked", why, fill, since=_text(since or last), failed=how)
 
     def intervals(self) -> Iterator[Gap]:
         """Yields the intervals that were not read yet, and those that nobody can read any more."""
@@ -159,7 +208,10 @@ class LedgerGaps:
             since, fill = _text(proof.proven_to), self._commands.sync(proof.parent)
             if proof.failures:
                 why = f"failed {proof.failures:,} times: {proof.error}"
-                yield self._gap("failing", why, fill, proof.parent, since=since)
+                first = self._first_failed.get(proof.parent)
+                empty = since is None and proof.records == 0
+                how = Failed(proof.error or "", "", proof.failures, _text(first), empty)
+                yield self._gap("failing", why, fill, proof.parent, since=since, failed=how)
             elif proof.last_checked_at is None:
                 why = "its proof was set back, and it was not asked since"
                 yield self._gap("set back", why, fill, proof.parent, since=since)
@@ -196,18 +248,30 @@ class LedgerGaps:
             found |= {parent for (parent,) in self._rows(filtered, "coverage")}
         return found
 
+    @cached_property
+    def _letters(self) -> Rows:
+        """Stream, kind, key, parent, reason, attempts and the time of the first, of every open dead letter."""
+        columns = "stream, kind, key, parent, reason, attempts, first_seen_at"
+        return self._rows(f"select {columns} from {{0}} where healed_at is null", "dead_letters")
+
+    @cached_property
+    def _first_failed(self) -> dict[str, datetime | None]:
+        """When each parent with an open dead letter failed for the first time."""
+        main = self._main.name
+        return {key: as_utc(at) for stream, kind, key, *_, at in self._letters if (stream, kind) == (main, "parent")}
+
     def letters(self) -> Iterator[Gap]:
         """Yields the open dead letters."""
         failing = {proof.parent for proof in self._open if proof.failures}
-        select = "select stream, kind, key, parent, reason, attempts from {0} where healed_at is null"
-        for stream, kind, key, parent, reason, attempts in self._rows(select, "dead_letters"):
+        for stream, kind, key, parent, reason, attempts, first in self._letters:
             # A parent without a key is the listing of parents.
             why = f"{f'{kind} {key}: ' if key else ''}{reason} ({attempts:,} attempts)"
+            how = Failed(reason, "" if kind == "parent" else key, int(attempts), _text(as_utc(first)))
             if kind != "parent":
-                fill = self._commands.retry(stream, kind, parent, reason)
-                yield self._gap("dead letter", why, fill, parent or self._named(stream, key), stream=stream)
+                fill, of = self._commands.retry(stream, kind, parent, reason), parent or self._named(stream, key)
+                yield self._gap("dead letter", why, fill, of, stream=stream, failed=how)
             elif key not in failing:
-                yield self._gap("failing", why, self._commands.sync(key), key, stream=stream)
+                yield self._gap("failing", why, self._commands.sync(key), key, stream=stream, failed=how)
 
     def _named(self, stream: str, key: str) -> str:
         """Returns the parent that a dead letter of the listing of parents speaks of; empty for any other stream."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from gapless.pipelines.destinations.reader import Reader
-from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.gap import Commands, Gap, Kind
 from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
 from gapless.pipelines.evidence.structure import Damage, damages
@@ -77,5 +77,5 @@ class TableGaps:
         for table, rows in count_doubled(self._reader, self._source, whole).items():
             yield self._gap("doubled", f"{rows:,} rows stand there twice", self._commands.repair, table)
 
-    def _gap(self, kind: str, why: str, fill: str, stream: str) -> Gap:
+    def _gap(self, kind: Kind, why: str, fill: str, stream: str) -> Gap:
         return Gap(self._source.name, kind, stream, "", None, None, why, self._commands.typed(fill))

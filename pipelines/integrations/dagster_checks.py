@@ -52,9 +52,10 @@ def _verdicts(found: Status) -> dict[str, tuple[bool, Mapping[str, object]]]:
     """Returns result and metadata by name of the check. A source that was never synced passes none."""
     proofs = {stream: proof.to_json() for stream, proof in found.coverage.items()}
     run = found.last_run or {"outcome": None}
+    problems = [problem["message"] for problem in found.described_problems()]
     gaps = {kind: count for kind, count in found.gaps.items() if kind != "dead letter"}
     return {
-        "proven": (found.last_run is not None and not gaps, {**proofs, "gaps": gaps}),
+        "proven": (found.last_run is not None and not gaps, {**proofs, "gaps": gaps, "problems": problems}),
         "no_dead_letters": (found.last_run is not None and not found.dead_letters, dict(found.dead_letters)),
         "last_sync_complete": (run["outcome"] == "complete", run),
     }

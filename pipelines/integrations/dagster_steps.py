@@ -121,7 +121,13 @@ def as_dagster_errors(context: LogContext) -> Iterator[None]:
 
 
 def outcome_metadata(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
-    """Returns an outcome as metadata; for a table with the rows loaded into it, else with those of all tables."""
-    rows = {"rows_loaded": outcome.rows.get(table, 0) if table else outcome.vendor_rows()}
+    """Returns an outcome as metadata; for a table with the rows written into it, else with those of all tables.
+
+    `rows_new` is null where it is not known: of child tables, and of shards.
+    """
+    new = outcome.new.get(table) if table and outcome.new else outcome.new
+    rows: dict[str, object] = {"rows_loaded": outcome.rows.get(table, 0) if table else outcome.rows, "rows_new": new}
+    if problems := outcome.described_problems():
+        rows["problems"] = [problem["message"] for problem in problems]
     names = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
     return {**rows, **{name: getattr(outcome, name) for name in names}, "failures": len(outcome.failures)}

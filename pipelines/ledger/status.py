@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from gapless.pipelines.destinations.reader import Reader, Rows, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import assess, exists
+from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
+from gapless.pipelines.evidence.sentences import described
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._schema.columns import TableSchema
@@ -73,6 +76,17 @@ class Status:
     drift: dict[str, Drift] = field(default_factory=dict)
     gaps: dict[str, int] = field(default_factory=dict)
     """Numbers of gaps, by kind, as `gapless gaps` lists them."""
+    open: list[Gap] = field(default_factory=list)
+    """The gaps."""
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Returns what is not complete, one for each reason."""
+        return problems(self.open)
+
+    def described_problems(self) -> list[JsonObject]:
+        """Returns the problems as JSON values, each with its sentence."""
+        return [*map(described, self.problems)]
 
     @property
     def complete(self) -> bool:
@@ -81,8 +95,9 @@ class Status:
 
     def to_json(self) -> JsonObject:
         """Returns the fields without the source's name; times stay times."""
-        content = {**asdict(self), "complete": self.complete}
-        del content["source"]
+        content = {**asdict(replace(self, open=[])), "complete": self.complete}
+        del content["source"], content["open"]
+        content["problems"] = self.described_problems()
         return {**content, "coverage": {name: stream.to_json() for name, stream in self.coverage.items()}}
 
 
@@ -91,12 +106,12 @@ def statuses(target: Target) -> Iterator[Status]:
     with reading(target) as reader:
         for source in SOURCES.values():
             if exists(reader, source):
-                yield _status(reader, source)
+                yield _status(reader, source, Commands(source, target.destination, target.appends))
 
 
-def _status(reader: Reader, source: Source) -> Status:
+def _status(reader: Reader, source: Source, commands: Commands) -> Status:
     status = Status(source.name)
-    gaps = assess(reader, source).gaps
+    status.open = gaps = assess(reader, source, commands).gaps
     status.gaps = dict(Counter(gap.kind for gap in gaps))
     damaged = {gap.stream for gap in gaps if gap.kind == "damaged"}
     for table in source.tables:

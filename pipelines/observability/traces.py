@@ -89,7 +89,7 @@ class Traces:
         span = self._sources.pop(outcome.source)
         facts = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
         span.set_attributes({f"gapless.{fact}": getattr(outcome, fact) for fact in facts})
-        span.set_attributes({"gapless.failures": len(outcome.failures), "gapless.rows": sum(outcome.rows.values())})
+        span.set_attributes({"gapless.failures": len(outcome.failures), "gapless.rows": outcome.rows_written})
         _set_error(span, outcome.error_kind)
         span.end()
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
-from gapless.pipelines.errors import FAILED, GaplessError, Locked, WrongSettings, root_cause
+from gapless.pipelines.errors import COMPLETE, FAILED, Locked, WrongSettings, root_cause
+from gapless.pipelines.evidence import sentences
+from gapless.pipelines.observability import reminders
 from gapless.pipelines.observability.post import deliver, site
 from gapless.pipelines.outcome import exit_code
 from gapless.pipelines.redaction import cleaned
@@ -23,10 +25,11 @@ from gapless.sources._http.errors import ADVICE, VendorError
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
     from gapless.pipelines.outcome import Outcome
+    from gapless.sources._ledger.session import Failure
 
 URL, ON = "GAPLESS_WEBHOOK_URL", "GAPLESS_WEBHOOK_ON"
 KINDS = ("failed", "partial", "recovered")
-DEFAULT = "failed,partial"
+DEFAULT = "failed,partial,recovered"
 ADVICE_OF = {kind.__name__: advice for kind, advice in ADVICE.items()}
 
 
@@ -38,7 +41,16 @@ class SourceReport(TypedDict):
     run_id: str
     started_at: datetime
     finished_at: datetime | None
+    rounds: int
+    """Rounds in a row that failed, or were not complete; 0: it is complete, or nobody knows."""
+    since: datetime | None
+    """When the first of these rounds began."""
+    covered_to: datetime | None
+    """Of a source that failed: nothing newer is here."""
+    problems: list[dict[str, object]]
+    """Counts and times for each reason; no id, and none of the vendor's words."""
     rows: dict[str, int]
+    rows_new: int | None
     requests: int
     retries: int
     seconds_waited: float
@@ -52,6 +64,8 @@ class Document(TypedDict):
 
     text: str
     event: str
+    reminder: bool
+    """Nothing has changed since the last message, which was a day ago."""
     exit_code: int
     destination: str
     error: str | None
@@ -100,10 +114,13 @@ def _setting(name: str) -> str:
 
 
 @contextmanager
-def notifying(webhook: Webhook | None, target: Target, report: Callable[..., None]) -> Iterator[list[Outcome]]:
+def notifying(
+    webhook: Webhook | None, target: Target, report: Callable[..., None], *, strict: bool = False
+) -> Iterator[list[Outcome]]:
     """Yields a list for the outcomes of a sync, and sends the message when the block ends.
 
-    Wrong settings and a held lock send none. `report` prints it if the message could not be delivered.
+    Wrong settings and a held lock send none, nor does what was said within a day. `report` prints it if the message
+    could not be delivered; `strict` is the sync's.
     """
     outcomes: list[Outcome] = []
     try:
@@ -111,9 +128,9 @@ def notifying(webhook: Webhook | None, target: Target, report: Callable[..., Non
     except (Locked, WrongSettings):  # nothing was synced, and the person who started it sees the message
         raise
     except Exception as error:
-        _notify(webhook, target, outcomes, report, error)
+        _notify(webhook, target, outcomes, report, error=error)
         raise
-    _notify(webhook, target, outcomes, report)
+    _notify(webhook, target, outcomes, report, strict=strict)
 
 
 def _notify(
@@ -121,30 +138,55 @@ def _notify(
     target: Target,
     outcomes: list[Outcome],
     report: Callable[..., None],
+    *,
     error: Exception | None = None,
+    strict: bool = False,
 ) -> None:
     if webhook is None:
         return
-    code = FAILED if error else exit_code(outcomes)
-    kind = type(root_cause(error)).__name__ if error else None
+    kind, now = type(root_cause(error)).__name__ if error else None, datetime.now(UTC)
+    natural = FAILED if error else exit_code(outcomes)
+    event = {COMPLETE: "recovered", FAILED: "failed"}.get(natural, "partial")
+    code = natural if error else exit_code(outcomes, strict=strict)
     try:
-        event = "failed" if code == FAILED else "partial" if code else "complete"
-        # Asked of the database only if somebody wants to know, as it takes a query.
-        if event == "complete" and "recovered" in webhook.on and _recovered(target, outcomes):
-            event = "recovered"
-        if event in webhook.on:
-            deliver(webhook.url, cleaned(document(event, code, target.destination, outcomes, kind)))
+        found = _news(target, outcomes, kind, now)
+        if event in webhook.on and found:
+            made = document(event, code, target.destination, outcomes, kind, reminder=not found.changed)
+            deliver(webhook.url, cleaned(made))
+            reminders.note(target, outcomes, found, now)
+        # An error that was said within a day stays noted.
+        if kind is None or found.changed or found.due:
+            reminders.note_error(target, kind, now)
     except Exception as failure:  # whatever it is, the sync has ended well or badly without it
         reason = str(failure) if isinstance(failure, VendorError) else type(failure).__name__
         report(f"the webhook did not get the message: {reason}", event="webhook", level="warning")
 
 
-def document(event: str, code: int, destination: str, outcomes: list[Outcome], error: str | None) -> Document:
+def _news(target: Target, outcomes: list[Outcome], kind: str | None, now: datetime) -> reminders.News:
+    """Returns whether there is something to say; when nobody can read there, the round's own error decides."""
+    try:
+        found = reminders.news(target, outcomes, now)
+    except Exception:  # without an error of its own: another sync has begun since, and sends its own message
+        found = reminders.News(changed=False, due=False)
+    broken = kind is not None and reminders.error_is_news(target, kind, now)
+    return replace(found, changed=found.changed or broken)
+
+
+def document(
+    event: str,
+    code: int,
+    destination: str,
+    outcomes: list[Outcome],
+    error: str | None,
+    *,
+    reminder: bool = False,
+) -> Document:
     """Returns the message. `text` is one line, as Slack, Mattermost and Teams show it; the rest is for programs."""
     lines = "; ".join([*([f"ended early by {error}"] if error else []), *map(_line, outcomes)])
     return {
-        "text": f"gapless: {event} on {destination}: {lines}",
+        "text": f"gapless: {'still ' if reminder else ''}{event} on {destination}: {lines}",
         "event": event,
+        "reminder": reminder,
         "exit_code": code,
         "destination": destination,
         "error": error,
@@ -160,38 +202,39 @@ def _source(outcome: Outcome) -> SourceReport:
         "run_id": outcome.run_id,
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
-        "rows": outcome.vendor_rows(),
+        "rounds": outcome.rounds,
+        "since": outcome.since,
+        "covered_to": outcome.covered_to,
+        "problems": [_without_texts(problem.to_json()) for problem in outcome.problems],
+        "rows": outcome.rows,
+        "rows_new": outcome.rows_new,
         "requests": outcome.requests,
         "retries": outcome.retries,
         "seconds_waited": round(outcome.seconds_waited, 3),
-        "failures": _counts(outcome),
+        "failures": _counts(outcome.failures),
         "error": outcome.error_kind,
         "advice": ADVICE_OF.get(outcome.error_kind or ""),
     }
 
 
-def _counts(outcome: Outcome) -> dict[str, int]:
+def _without_texts(problem: dict[str, object]) -> dict[str, object]:
+    """Returns a problem without what may hold an id or the vendor's words; a command may hold an id as well."""
+    return {name: value for name, value in problem.items() if name not in ("source", "reason", "ids", "fill")}
+
+
+def _counts(failures: Iterable[Failure]) -> dict[str, int]:
     """Returns the number of failures by kind; all else in a failure may quote an id."""
-    return dict(Counter(failure.kind for failure in outcome.failures))
+    return dict(Counter(failure.kind for failure in failures))
 
 
 def _line(outcome: Outcome) -> str:
     """Returns one source's part of `text`."""
-    failures = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome).items())
-    reason = ADVICE_OF.get(outcome.error_kind or "") or outcome.error_kind or (failures and f"failed: {failures}")
-    rows = f"{sum(outcome.vendor_rows().values()):,} rows"
-    return ", ".join(filter(None, (f"{outcome.source} {outcome.outcome}", rows, reason)))
-
-
-def _recovered(target: Target, outcomes: list[Outcome]) -> bool:
-    """Returns whether the run before this one was not complete, for any of the sources."""
-    from gapless.pipelines.destinations.reader import reading
-
-    select = "select outcome from {0} order by started_at desc limit 2"
-    try:
-        with reading(target) as reader:
-            # The newest run is this one.
-            before = [(reader.rows(outcome.source, select, "runs") or [])[1:] for outcome in outcomes]
-    except GaplessError:  # another sync has begun since, and sends its own message
-        return False
-    return any(found != "complete" for rows in before for (found,) in rows)
+    now = outcome.finished_at or outcome.started_at
+    if outcome.error_kind:
+        reason = ADVICE_OF.get(outcome.error_kind) or outcome.error_kind
+        facts = (outcome.rounds, outcome.since, outcome.covered_to, now)
+        return sentences.failed_source(f"{outcome.source} (the whole source)", reason, *facts)
+    others = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome.unexplained).items())
+    said = [sentences.sentence(problem, now, private=True) for problem in outcome.problems]
+    said += [f"{outcome.source}: failed: {others}"] if others else []
+    return "; ".join((f"{outcome.source} {outcome.outcome}, {outcome.rows_written:,} rows", *said))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.backend import Backend
-from gapless.pipelines.destinations.reader import PipelineReader
+from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.destinations.resolve import backend_class
-from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
+from gapless.pipelines.evidence.proofs import as_utc, lacks_newest, low_watermark, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.sync.mending import remove_doubled
@@ -41,8 +43,8 @@ class Before:
 
     held: Held | None = None
     """The rows when this sync began, with what is known to be lost; None: nothing was counted, or cannot be."""
-    now: RowCounts = field(default_factory=dict)
-    """Rows by table when this sync began."""
+    now: RowCounts | None = None
+    """Rows by table when this sync began; None: not counted."""
     doubled: list[str] = field(default_factory=list)
     """Messages about doubled rows, which were removed."""
 
@@ -73,18 +75,61 @@ def write_run(
     try:
         with PipelineReader(pipeline).connected() as reader:
             now = count_rows(reader, source)
+            columns = reader.columns(source.name, ["runs"]).get("runs", set())
         if not now:  # a first sync that failed must leave a trace, or nobody knows that it was tried
             return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
+        outcome.new = _new_rows(source, outcome, before, now) if shard.whole else None
         whole = shard.whole and _backend(pipeline).updates_rows
         held = Held(now if whole else of_roots(source, now), _still_lost(source, before, listed))
         row = {**_run_row(outcome, shard), "held": held.to_json()}
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))
-            _insert_row(pipeline, source, client, runs, row, shard)
+            if whole:  # of shards that end at once each keeps its counts, and the largest ones count
+                client.execute_sql(f"update {runs} set held = null where held is not null")
+            # A database of an older version lacks columns that a load of dlt's adds.
+            if _backend(pipeline).updates_rows and columns >= row.keys():
+                _insert_row(client, runs, row)
+            else:
+                _load_row(pipeline, source, row)
             client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
     except Exception:
         if outcome.error is None:
             raise
+
+
+def _new_rows(source: Source, outcome: Outcome, before: Before, now: RowCounts) -> dict[str, int] | None:
+    """Returns the growth of each root table, whose rows a sync never removes; None where nobody counted before."""
+    if before.now is None:
+        return None
+    grown = {table: max(0, rows - before.now.get(table, 0)) for table, rows in of_roots(source, now).items()}
+    return {table: min(rows, outcome.rows.get(table, 0)) for table, rows in grown.items()}
+
+
+def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard: Shard) -> None:
+    """Notes in an outcome that is not complete how many rounds in a row ended so, and when the first one began.
+
+    Of a source that failed also up to when it is proven. It raises nothing: these facts only explain the outcome.
+    """
+    if outcome.outcome == "complete" or outcome.error == "interrupted":
+        return
+    with suppress(Exception), PipelineReader(pipeline, _backend(pipeline).appends).connected() as reader:
+        runs = not_complete(reader, source.name, shard)
+        same = [*takewhile(lambda run: run[0] == "failed", runs)] if outcome.outcome == "failed" else runs
+        outcome.rounds, outcome.since = len(same), as_utc(same[-1][1]) if same else None
+        if outcome.outcome == "failed":
+            outcome.covered_to = low_watermark(read_proofs(reader, source.name, source.main.name) or [])
+
+
+def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, told: bool = False) -> Rows:
+    """Returns the runs of a source, or of one shard of it, since its last complete one, newest first.
+
+    Of each its outcome, when it began, and with `told` what the webhook was told. The run `but` is left out.
+    """
+    same = ("shard is null" if shard.whole else f"shard = '{shard}'") + f" and run_id <> '{but}'"
+    last = f"(select max(\"finished_at\") from {{0}} where outcome = 'complete' and {same})"
+    columns = f'outcome, "started_at", {"told" if told else "null"}'
+    select = f'select {columns} from {{0}} where {same} and ({last} is null or "finished_at" > {last})'
+    return reader.rows(dataset, f'{select} order by "finished_at" desc', "runs") or []
 
 
 def _still_lost(source: Source, before: Before, listed: bool) -> RowCounts:
@@ -99,14 +144,8 @@ def _backend(pipeline: dlt.Pipeline) -> type[Backend]:
     return backend_class(pipeline.destination.destination_type)
 
 
-def _insert_row(
-    pipeline: dlt.Pipeline, source: Source, client: SqlClient, runs: str, row: dict[str, Any], shard: Shard
-) -> None:
-    """Inserts a row of `runs` by plain SQL where the destination allows it, else by a load package."""
-    if not _backend(pipeline).updates_rows:
-        return _load_row(pipeline, source, row)
-    if shard.whole:  # of shards that end at once each keeps its counts, and the largest ones count
-        client.execute_sql(f"update {runs} set held = null where held is not null")
+def _insert_row(client: SqlClient, runs: str, row: dict[str, Any]) -> None:
+    """Inserts a row of `runs` by plain SQL, at a fraction of what a load package costs."""
     # SQLite stores times as texts, in UTC and without an offset, as dlt does.
     if not client.capabilities.supports_tz_aware_datetime:
         row |= {name: row[name].strftime("%Y-%m-%d %H:%M:%S.%f") for name in ("started_at", "finished_at")}
@@ -257,7 +296,8 @@ def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
         "outcome": outcome.outcome,
-        "rows": sum(outcome.rows.values()),
+        "rows": outcome.rows_written,
+        "new_rows": outcome.rows_new,
         "packages": outcome.packages,
         "requests": outcome.requests,
         "retries": outcome.retries,

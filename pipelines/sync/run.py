@@ -11,9 +11,10 @@ from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import left_open
-from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.evidence.gap import Gap
+from gapless.pipelines.outcome import LEDGER_TABLES, Outcome
 from gapless.pipelines.sync.build import build, check_settings
-from gapless.pipelines.sync.history import Before, describe_lost_rows, find_lost_rows, write_run
+from gapless.pipelines.sync.history import Before, describe_lost_rows, find_lost_rows, note_streak, write_run
 from gapless.pipelines.sync.mending import mend_tables
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.sources import SOURCES, Source
@@ -74,9 +75,9 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             target.check()
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
-        if not (session.ids or session.window):
-            with PipelineReader(pipeline, target.appends).connected() as reader:
-                session.failures += _left_open(reader, source, session)
+        with PipelineReader(pipeline, target.appends).connected() as reader:
+            outcome.gaps = _left_open(reader, source, session)
+        session.failures += _not_reported(outcome.gaps, session)
     except BaseException as error:
         _fail(outcome, error)
     finally:
@@ -84,14 +85,24 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         listed = outcome.error is None and session.shard.whole and not session.ids
         # Also after an error: a run that failed must be in the table.
         write_run(pipeline, source, outcome, before, session.shard, listed=listed)
+        note_streak(pipeline, source, outcome, session.shard)
         pipeline.deactivate()
     return outcome
 
 
-def _left_open(reader: PipelineReader, source: Source, session: Session) -> list[Failure]:
-    """Returns what the ledger leaves open after a sync of everything new, but for what the sync itself reported."""
-    told = {failure.key for failure in session.failures}
+def _left_open(reader: PipelineReader, source: Source, session: Session) -> list[Gap]:
+    """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
+    partly = bool(session.ids or session.window)
+    if partly and not session.failures:
+        return []
+    failed = {(failure.stream, failure.key) for failure in session.failures}
     gaps = left_open(reader, source, session.shard.contains)
+    return [gap for gap in gaps if not partly or (gap.stream, gap.key or gap.parent) in failed]
+
+
+def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
+    """Returns the gaps as failures that the sync itself did not report."""
+    told = {failure.key for failure in session.failures}
     return [
         Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not told & {gap.parent, *gap.why.split(": ")[0].split()}
     ]
@@ -126,11 +137,11 @@ def _shard_of(source: Source, target: Target) -> Shard:
 
 
 def count(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
-    """Adds the rows of the pipeline's last load package to the outcome."""
+    """Adds the rows of the pipeline's last load package to the outcome, the ledger's left out."""
     outcome.packages += 1
     trace = pipeline.last_trace
     for table, rows in trace.last_normalize_info.row_counts.items() if trace and trace.last_normalize_info else ():
-        if rows and not table.startswith(PREFIX):
+        if rows and not table.startswith(PREFIX) and table not in LEDGER_TABLES:
             outcome.rows[table] = outcome.rows.get(table, 0) + rows
 
 

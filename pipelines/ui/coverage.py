@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.evidence.grouping import problems
+from gapless.pipelines.evidence.sentences import reason, what
 from gapless.pipelines.ui import markup
 from gapless.pipelines.ui.markup import GREEN, GREY, PALE, RED, Bar, badge, section, table, when
 from gapless.pipelines.ui.overview import KIND, view
@@ -64,10 +65,11 @@ def _gaps(source: str, now: datetime) -> str:
 
     file = current().readable
     found = gaps(Target.of_file(file), [] if source == "all" else [source], now)
+    every = problems(found)
     lines = [
-        [f"{g.source}.{g.stream}", g.parent, g.kind, g.since, g.until, g.why, g.fill] for g in islice(found, LINES)
+        [f"{p.source}.{p.stream}", what(p), p.kind, p.since, p.until, reason(p, now), p.fill] for p in every[:LINES]
     ]
-    head = ["stream", "parent", "kind", "from", "to", "why", "command that fills it"]
+    head = ["stream", "of", "kind", "from", "to", "why", "command that fills it"]
     return table(head, lines) if lines else markup.notice("None.")
 
 

@@ -114,7 +114,7 @@ class Verified:
 
 
 def exit_code(found: list[Verified]) -> int:
-    """Returns 0 if all are complete, 1 if all failed, else 3."""
+    """Returns 0 if all are complete, 1 if a source failed as a whole, else 3."""
     if all(one.complete for one in found):
         return COMPLETE
-    return FAILED if all(one.error for one in found) else PARTIAL
+    return FAILED if any(one.error for one in found) else PARTIAL

@@ -13,7 +13,7 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
-from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, explain
+from gapless.pipelines.errors import COMPLETE, FAILED, explain
 from gapless.pipelines.verify.listings import configured_ids, open_client, settings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
@@ -56,10 +56,8 @@ class Plan:
 
 
 def exit_code(found: list[Plan]) -> int:
-    """Returns 0 without errors, 1 if all sources failed, else 3."""
-    if not any(one.error for one in found):
-        return COMPLETE
-    return FAILED if all(one.error for one in found) else PARTIAL
+    """Returns 0 without errors, 1 if a source failed."""
+    return FAILED if any(one.error for one in found) else COMPLETE
 
 
 def plan(chosen: list[str], window: Window) -> Iterator[Plan]:

@@ -21,6 +21,7 @@ from gapless.sources._http.auth import checked_base_url, origin, path_of, site
 from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links, media_type
 from gapless.sources._http.errors import (
     ADVICE,
+    VENDOR_SAYS,
     BadEnvelope,
     BadRequest,
     ForeignHost,
@@ -245,7 +246,7 @@ class Client:
             return self._redirect(response, where)
         error = error_class(status)
         message = vendor_message(error_body(response, self._deadline), _media(response), self._secrets)
-        detail = f"{ADVICE[error]}; the vendor says: {message}" if message else ADVICE[error]
+        detail = f"{ADVICE[error]}{VENDOR_SAYS}{message}" if message else ADVICE[error]
         if not issubclass(error, Retryable):
             return error(status=status, detail=detail, **where)
         seconds = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))

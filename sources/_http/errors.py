@@ -24,6 +24,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection
+from typing import NamedTuple
 
 import msgspec
 
@@ -137,6 +138,31 @@ ADVICE: dict[type[VendorError], str] = {
     BadRequest: "the vendor does not accept this request",
     Unauthorized: "the key was refused; check the source's key settings and that the base URL belongs to it",
 }
+
+
+VENDOR_SAYS, GAVE_UP = "; the vendor says: ", "gave up after "
+"""What `detail` says beside our own words: the vendor's message, and how long it was tried."""
+_REQUEST = re.compile(r"(?:GET|POST|PUT|PATCH|HEAD|DELETE) \S+?(?: answered (\d{3}))?: (.*)", re.DOTALL)
+"""The texts of `VendorError.__str__`."""
+
+
+class Answer(NamedTuple):
+    """What a VendorError's text says, without the request and the retries, which differ from one to the next."""
+
+    status: int | None
+    advice: str
+    """In our words."""
+    says: str
+    """In the vendor's words; mostly empty."""
+
+
+def answer_of(text: str) -> Answer:
+    """Returns the parts of a VendorError's text; any other text is all `advice`."""
+    found = _REQUEST.fullmatch(text)
+    status, detail = (int(found[1]) if found[1] else None, found[2]) if found else (None, text)
+    tried = detail.startswith(GAVE_UP)
+    advice, _, says = ("" if tried else detail.partition(f"; {GAVE_UP}")[0]).partition(VENDOR_SAYS)
+    return Answer(status, advice, says)
 
 
 def error_class(status: int) -> type[VendorError]:

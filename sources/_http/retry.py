@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from gapless.sources._http.errors import Retryable
+from gapless.sources._http.errors import GAVE_UP, Retryable
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
         )
     tries = "1 attempt" if attempt == 1 else f"{attempt} attempts"
     return (
-        f"gave up after {tries} in {spent:.1f} s: waiting {wait:.1f} s more would exceed"
+        f"{GAVE_UP}{tries} in {spent:.1f} s: waiting {wait:.1f} s more would exceed"
         f" the retry budget of {policy.budget:g} s (GAPLESS_RETRY_BUDGET)"
     )
 

@@ -115,7 +115,9 @@ class Run(Record):
     outcome: Text
     """complete, partial or failed"""
     rows: Integer
-    """Rows loaded, including child rows and the ledger's."""
+    """Rows written into the vendor's tables, child rows too, new ones and those written again; not the ledger's."""
+    new_rows: Integer | None = None
+    """Records and parents that were not here before; null: unknown, as of a shard."""
     packages: Integer
     """Load packages that were loaded."""
     requests: Integer
@@ -134,6 +136,8 @@ class Run(Record):
     """The shard, as 3/8; null: the whole source."""
     version: Text
     """Version of gapless that made the sync."""
+    told: Json | None = None
+    """What the webhook was told of this sync; null: nothing."""
 
 
 COVERAGE = Table("coverage", Coverage, ("stream", "parent"), MERGE)

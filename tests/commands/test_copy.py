@@ -297,7 +297,7 @@ def test_the_command(copied: Callable[..., Copied]) -> None:
     here.world.synced()
     told = CliRunner().invoke(app, ["copy", "tines", "kizen", "--to", "postgres", "--json"])
     document = json.loads(told.stdout)
-    assert (told.exit_code, document["exit_code"]) == (3, 3)
+    assert (told.exit_code, document["exit_code"]) == (1, 1)
     assert [source["outcome"] for source in document["sources"]] == ["complete", "failed"]
     assert "never synced" in document["sources"][1]["error"]
     assert document["sources"][0]["rows"]["action_logs"] == len(here.fake.truth()["action_logs"])

@@ -91,7 +91,7 @@ def test_a_partial_sync_in_json_lines(world: Callable[[Any], World]) -> None:
     code, _, events = gapless("--log-format=json", "sync", "omni")
     assert code == 3
     (reason, *_) = of(events, "failure")
-    assert reason["message"].startswith(f"omni: action_logs: {of(events, 'finished')[0]['failures']} leads (")
+    assert reason["message"].startswith(f"omni: {of(events, 'finished')[0]['failures']} of 3 leads answered 403: ")
     assert {event["source"] for event in of(events, "failure")} == {"omni"}
     assert (events[-1]["event"], events[-1]["exit_code"], events[-1]["level"]) == ("ended", 3, "warning")
 
@@ -127,7 +127,7 @@ def test_no_such_format(given: list[str]) -> None:
 def test_the_option_wins_over_the_environment() -> None:
     """`--log-format text` on a machine whose environment asks for JSON."""
     done = python("-m", "gapless.pipelines", "sync", "nobody", "--log-format", "text", GAPLESS_LOG_FORMAT="json")
-    assert done.stderr.startswith("there is no source 'nobody'")
+    assert " there is no source 'nobody'" in done.stderr
 
 
 def test_a_question_is_not_asked_in_json_lines(world: Callable[[Any], World]) -> None:

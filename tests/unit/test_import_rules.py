@@ -31,12 +31,12 @@ MAY_IMPORT = {
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
     "pipelines.config": "|",
     "pipelines.errors": "_http |",
-    "pipelines.outcome": "_ledger | errors",
+    "pipelines.outcome": "_ledger | errors evidence",
     "pipelines.destinations": "sources _dlt _ledger | config errors",
     "pipelines.redaction": "sources | errors destinations",
     "pipelines.json_logs": "| redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
-    "pipelines.evidence": "sources _dlt _schema _ledger _extract | errors destinations",
+    "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors destinations",
     "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
     "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
     "pipelines.verify": (
@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "pipelines.destination_copy": (
         "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"
     ),
-    "pipelines.observability": "sources _http _ledger | errors outcome redaction destinations sync ledger",
+    "pipelines.observability": ("sources _http _ledger | errors outcome redaction destinations evidence sync ledger"),
     "pipelines.ui": "sources | errors redaction destinations evidence sync ledger",
     "pipelines.cli": (
         "sources _http _dlt _ledger | config errors outcome redaction json_logs destinations evidence views sync"

@@ -18,6 +18,8 @@ from gapless.pipelines.cli.options import (
     print_nothing_synced,
 )
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, WrongSettings
+from gapless.pipelines.evidence.grouping import problems, remedies
+from gapless.pipelines.evidence.sentences import described
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -60,9 +62,13 @@ def status(destination: Destination = "duckdb", as_json: Json = False) -> None:
     found = list(statuses(target))
     if as_json:
         sources = {one.source: one.to_json() for one in found}
-        output.print_json({"destination": target.destination, "file": target.file, "sources": sources})
+        content = {"destination": target.destination, "file": target.file, "sources": sources}
+        output.print_json(
+            "status", content, problems=[one for status in found for one in status.described_problems()]
+        )
     elif found:
-        output.print_results(render.status(found), "", render.tables(found))
+        lines = [line for one in found for line in render.problem_lines(one.problems)]
+        output.print_results(render.status(found), "", render.tables(found), *(["", *lines] if lines else []))
     else:
         print_nothing_synced(target)
 
@@ -87,7 +93,8 @@ def gaps(
     found = list(find_gaps(target, names, max_age=age))
     code = PARTIAL if found else COMPLETE
     if as_json:
-        output.print_json({"exit_code": code, "gaps": [vars(gap) for gap in found]})
+        content = {"gaps": [vars(gap) for gap in found], "remedies": remedies(problems(found))}
+        output.print_json("gaps", content, code, [described(problem) for problem in problems(found)])
     elif found or synced(target, list(SOURCES)):
         output.print_results(*render.gaps(found, str(target.file or target.destination)))
     else:
@@ -134,10 +141,16 @@ def verify(
     found = [_repair(target, one) if repair and _repairable(one) else one for one in each]
     code = exit_code(found)
     if as_json:
-        output.print_json({"exit_code": code, "seed": seed, "sources": [one.to_json() for one in found]})
+        content = {"seed": seed, "sources": [one.to_json() for one in found]}
+        output.print_json("verify", content, code, _messages(found))
     else:
         output.print_results(*render.verified(found, seed))
     raise typer.Exit(code)
+
+
+def _messages(found: list[Verified]) -> list[dict[str, object]]:
+    """Returns what is said of each source in which something is missing, differs or could not be compared."""
+    return [{"source": v.source, "message": line} for v in found if not v.complete for line in render.remarks(v)]
 
 
 def _random_seed() -> int:
@@ -187,7 +200,8 @@ def plan(sources: Sources = None, since: Since = None, until: Until = None, as_j
     found = list(estimate(build.known(sources or []) or configured_sources(), window))
     code = exit_code(found)
     if as_json:
-        output.print_json({"exit_code": code, "sources": [one.to_json() for one in found]})
+        content = {"sources": [one.to_json() for one in found]}
+        output.print_json("plan", content, code, [{"source": p.source, "message": p.error} for p in found if p.error])
     else:
         output.print_results(*render.planned(found))
     raise typer.Exit(code)
@@ -208,5 +222,7 @@ def doctor(destination: Destination = "duckdb", as_json: Json = False) -> None:
             output.print_results(render.check(check))
     code = FAILED if any(check.result == "fail" for check in checks) else COMPLETE
     if as_json:
-        output.print_json({"exit_code": code, "checks": [check.to_json() for check in checks]})
+        failed = [check for check in checks if check.result == "fail"]
+        messages = [{"source": None, "message": f"{one.name}: {one.found}", "fill": one.remedy} for one in failed]
+        output.print_json("doctor", {"checks": [check.to_json() for check in checks]}, code, messages)
     raise typer.Exit(code)

@@ -55,7 +55,7 @@ def views(destination: Destination = "duckdb", as_json: Json = False) -> None:
     found = listed(target)
     if as_json:
         rows = {one.name: {"one_row_per": one.grain, "rows": one.rows} for one in found or []}
-        output.print_json({"destination": target.destination, "file": target.file, "views": rows})
+        output.print_json("views", {"destination": target.destination, "file": target.file, "views": rows})
     elif found is not None:
         output.print_results(render.views(found))
     else:
@@ -72,7 +72,8 @@ def publish(path: CopyPath, destination: Destination = "duckdb", as_json: Json =
 
     made = publish_file(open_target(destination), path)
     if as_json:
-        output.print_json({"published": made.file, "bytes": made.bytes, "seconds": round(made.seconds, 3)})
+        content = {"published": made.file, "bytes": made.bytes, "seconds": round(made.seconds, 3)}
+        output.print_json("publish", content)
     else:
         output.print_results(f"published: {made.file}, {made.bytes / 1e6:,.1f} MB in {made.seconds:.1f} s")
 
@@ -92,7 +93,7 @@ def copy(to: To, sources: Copied = None, as_json: Json = False) -> None:
     outcomes = copy_file(
         build.known(sources or []), source_file, copy_target, lambda name: output.print_message(f"{name}: copying")
     )
-    raise typer.Exit(report.print_outcomes(list(outcomes), as_json))
+    raise typer.Exit(report.print_outcomes("copy", list(outcomes), as_json=as_json))
 
 
 def ui(port: Port = 0, headless: Headless = False, destination: Destination = "duckdb") -> None:
@@ -118,7 +119,7 @@ def demo(file: DemoFile = Path("gapless-demo.duckdb"), as_json: Json = False) ->
         result = run(file.resolve(), display.message, display.start, display.end)
     code = exit_code(result.first + result.second)
     if as_json:
-        output.print_json(to_json(result, code))
+        output.print_json("demo", to_json(result), code, report.problems_of(result.first + result.second))
     else:
         output.print_results(*summary(result))
     report.print_failures(result.first + result.second)

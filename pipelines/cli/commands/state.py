@@ -9,7 +9,7 @@ import typer
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output, render
 from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, open_target
-from gapless.pipelines.errors import FAILED, WrongSettings
+from gapless.pipelines.errors import GaplessError, WrongSettings
 
 To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records created after TIME (ISO 8601).")]
 
@@ -29,7 +29,8 @@ def show(destination: Destination = "duckdb", as_json: Json = False) -> None:
     target = open_target(destination, accept_append=True)
     found = list(state.source_states(target))
     if as_json:
-        output.print_json({one.source: one.to_json() for one in found})
+        sources = {one.source: one.to_json() for one in found}
+        output.print_json("state show", {"sources": sources, **sources})  # the sources alone: as it was at first
     elif found:
         output.print_results(render.state(found))
     else:
@@ -52,7 +53,7 @@ def rewind(
     (name,), time = build.known([source]), arguments.time(to, "--to")
     target = open_target(destination, accept_append=True)
     _confirm(yes, f"Set {name} back to {time.isoformat()}?")
-    _print_change(name, state.rewind(target, name, time), as_json)
+    _print_change("rewind", name, state.rewind(target, name, time), as_json)
 
 
 def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
@@ -66,11 +67,11 @@ def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
     (name,) = build.known([source])
     target = open_target(destination, accept_append=True)
     _confirm(yes, f"Forget what {name} has proven? The next sync reads everything again.")
-    _print_change(name, state.reset(target, name), as_json)
+    _print_change("reset", name, state.reset(target, name), as_json)
 
 
 def _confirm(yes: bool, question: str) -> None:
-    """Asks on stderr unless `yes`. Raises WrongSettings if nobody can answer, Exit if the answer is no."""
+    """Asks on stderr unless `yes`. Raises WrongSettings if nobody can answer, GaplessError if the answer is no."""
     if yes:
         return
     try:
@@ -81,14 +82,13 @@ def _confirm(yes: bool, question: str) -> None:
     if agreed is None:
         raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")
     if not agreed:
-        output.print_message("nothing was changed")
-        raise typer.Exit(FAILED)
+        raise GaplessError("nothing was changed")
 
 
-def _print_change(name: str, proofs: int | None, as_json: bool) -> None:
+def _print_change(command: str, name: str, proofs: int | None, as_json: bool) -> None:
     """Prints how many proofs were changed; None: the source was never synced."""
     if as_json:
-        output.print_json({"source": name, "changed": proofs})
+        output.print_json(f"state {command}", {"source": name, "changed": proofs})
     elif proofs is None:
         output.print_message(f"nothing synced yet from {name}, nothing to change: run gapless sync {name}")
     else:

@@ -11,7 +11,6 @@ import typer
 
 from gapless.pipelines.cli import completion, output, report
 from gapless.pipelines.cli.options import NAMES, Destination, Json, OneSource, configured_sources, open_target
-from gapless.pipelines.errors import COMPLETE
 from gapless.pipelines.observability import telemetry
 
 if TYPE_CHECKING:
@@ -52,6 +51,10 @@ AcceptAppend = Annotated[
     bool,
     typer.Option("--accept-append", help="Allow a destination that cannot update rows: each change adds a row."),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="End with 1 in place of 3, for a scheduler that knows only success and failure."),
+]
 Since = Annotated[str, typer.Option(metavar="TIME", help="Read records created at or after TIME (ISO 8601).")]
 Until = Annotated[str, typer.Option(metavar="TIME", help="Read records created before TIME (ISO 8601).")]
 Again = Annotated[bool, typer.Option("--again", help="Start over, even if this backfill is already finished.")]
@@ -73,15 +76,27 @@ class _Rounds:
     as_json: bool
     watcher: telemetry.Watcher
     hook: Webhook | None
+    strict: bool = False
+    """Ends with 1 where it would end with 3."""
+    command: str = "sync"
 
     def run_once(self) -> int:
         """Syncs every source once, prints the report and returns the exit code."""
         from gapless.pipelines.observability import webhook
 
-        with webhook.notifying(self.hook, self.target, output.print_message) as outcomes:
+        with webhook.notifying(self.hook, self.target, output.print_message, strict=self.strict) as outcomes:
             for outcome in self._outcomes():
                 outcomes.append(outcome)  # one by one: a round that breaks off is reported with what ended before
-            return report.print_outcomes(outcomes, self.as_json)
+            return report.print_outcomes(self.command, outcomes, as_json=self.as_json, strict=self.strict)
+
+    def repeat_once(self) -> int:
+        """Does as `run_once`; with --json a round that breaks off has a document, too."""
+        try:
+            return self.run_once()
+        except Exception as error:
+            if self.as_json:
+                output.print_round_error(self.command, error)
+            raise
 
     def _outcomes(self) -> Iterator[Outcome]:
         """Yields each outcome as soon as its source has ended; display and telemetry follow along."""
@@ -109,6 +124,7 @@ def sync(
     shard: ShardOption = None,
     destination: Destination = "duckdb",
     accept_append: AcceptAppend = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Read what is new or changed from the vendors into the destination, and print what was loaded.
@@ -119,6 +135,8 @@ def sync(
 
     An interrupted sync loses nothing: the next one continues where it stopped. --since and --until read a window
     again and do not move the watermarks. With --every and --json, each round prints one document on one line.
+
+    Exit codes: 0 complete, 3 some parents or records failed (with --strict 1), 1 a source failed as a whole.
     """
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.observability import webhook
@@ -137,11 +155,11 @@ def sync(
     # Before the first request: a wrong webhook setting must not show only when a sync has failed.
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
-        rounds = _Rounds(names, target, request, as_json, watcher, hook)
+        rounds = _Rounds(names, target, request, as_json, watcher, hook, strict)
         if interval is None:
             raise typer.Exit(rounds.run_once())
         warn = partial(output.print_message, event="error", level="error")
-        loop.repeat(rounds.run_once, interval, output.print_message, warn)
+        loop.repeat(rounds.repeat_once, interval, output.print_message, warn)
 
 
 def backfill(
@@ -150,6 +168,7 @@ def backfill(
     until: Until,
     again: Again = False,
     destination: Destination = "duckdb",
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Read a window of time again, and remember the progress: after an interruption it continues where it stopped.
@@ -170,11 +189,12 @@ def backfill(
     # A scheduler that repeats the command must not read the whole window again each time.
     if before.done_at and not again:
         if as_json:
-            output.print_json({"exit_code": COMPLETE, "done_at": before.done_at, "sources": []})
+            output.print_json("backfill", {"done_at": before.done_at, "sources": []})
         finished = f"{before.done_at:%Y-%m-%d %H:%M} UTC"
         output.print_message(f"{name}: this backfill was finished at {finished}; --again starts it over")
         return
     output.print_message(before.resume_message(name) or "")
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
-        raise typer.Exit(_Rounds([name], target, request, as_json, watcher, hook).run_once())
+        rounds = _Rounds([name], target, request, as_json, watcher, hook, strict, "backfill")
+        raise typer.Exit(rounds.run_once())
