@@ -13,7 +13,7 @@ from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.proofs import as_utc, lacks_newest, low_watermark, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
-from gapless.pipelines.outcome import own_version
+from gapless.pipelines.outcome import LEDGER_TABLES, own_version
 from gapless.pipelines.sync.mending import remove_doubled
 from gapless.sources import Source
 from gapless.sources._dlt.tables import (
@@ -102,7 +102,9 @@ def _new_rows(source: Source, outcome: Outcome, before: Before, now: RowCounts) 
     if before.now is None:
         return None
     grown = {table: max(0, rows - before.now.get(table, 0)) for table, rows in of_roots(source, now).items()}
-    return {table: min(rows, outcome.rows.get(table, 0)) for table, rows in grown.items()}
+    return {
+        table: min(rows, outcome.rows.get(table, 0)) for table, rows in grown.items() if table not in LEDGER_TABLES
+    }
 
 
 def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard: Shard) -> None:

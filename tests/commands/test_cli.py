@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from gapless.pipelines import redaction
-from gapless.pipelines.cli import progress
+from gapless.pipelines.cli import output, progress
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
@@ -240,6 +240,27 @@ def test_reasons_of_a_partial_sync(only: Callable[[Any], Any]) -> None:
     assert "--id" not in table
     assert len(json.loads(gapless("gaps", "omni", "--json").stdout)["gaps"]) == 13
     assert "The next gapless sync retries first what failed" in result.stderr
+
+
+def test_strict(only: Callable[[Any], Any]) -> None:
+    """For a scheduler that knows only success and failure: 1 in place of 3, and 0 where all is complete."""
+    here = only(small())
+    here.fake.failing[f"/{here.fake.truth()['leads'][0]['leadId']}/"] = 403
+    assert [gapless("sync", *strict).exit_code for strict in ([], ["--strict"])] == [3, 1]
+    here.mend()
+    assert gapless("sync", "--strict").exit_code == 0
+
+
+def test_lines_carry_the_time(only: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file that a scheduler appends to; on a terminal nobody needs it."""
+    only(small())
+    result = gapless("sync", "omni")
+    assert result.stderr
+    for line in result.stderr.splitlines():
+        assert datetime.fromisoformat(line.split(" ", 1)[0]).utcoffset() == timedelta(0), line
+    assert output.stamped("one\ntwo").count("Z ") == 2
+    monkeypatch.setattr("sys.stderr", type("Terminal", (StringIO,), {"isatty": lambda self: True})())
+    assert output.stamped("one\ntwo") == "one\ntwo"
 
 
 def test_single_records(only: Callable[[Any], Any]) -> None:

@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -116,6 +117,18 @@ def test_the_next_sync_is_exact(name: str, old: Callable[[str], Old]) -> None:
     here.world.fake.advance(60)
     here.world.complete()
     here.world.assert_exact()
+
+
+def test_a_run_that_fails_is_noted(old: Callable[[str], Old]) -> None:
+    """Also the first one after an update, before any load has added the columns of today."""
+    here = old("sequence")
+    here.world.intercept = lambda request: httpx.Response(401)
+    before = here.world.sql(RUNS)
+    outcome = here.world.sync()
+    assert outcome.outcome == "failed"
+    assert len(here.world.sql(RUNS)) == len(before) + 1
+    assert here.world.sql(f"select outcome, told from runs where run_id = '{outcome.run_id}'") == [("failed", None)]
+    assert outcome.rounds >= 1
 
 
 @pytest.mark.sweep  # usually the first test says that it is known, and tests/contract that one goes on

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +251,110 @@ def test_only_the_site_is_shown() -> None:
     with serve(lambda request: httpx.Response(400, text=TOKEN)) as url, pytest.raises(BadRequest) as raised:
         deliver(f"{url}/{TOKEN}", {})
     assert TOKEN not in str(raised.value)
+
+
+# -- what is said again ------------------------------------------------------------------------------
+
+
+def long_ago(here: World, hours: float) -> None:
+    """What was said was said so many hours ago."""
+    earlier = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    here.database.change(
+        here.name, f'update runs set told = json_merge_patch(told, \'{{"at": "{earlier}"}}\') where told is not null'
+    )
+
+
+def test_the_same_is_said_once_a_day(world: Begin, chat: Chat) -> None:
+    """A key that stays revoked: one message, another after a day with since when, and one when it works again."""
+    here = world(filled("tines"))
+    here.synced()
+    here.fake.failing["/api/v1"] = 401
+    assert [gapless("sync", "tines").exit_code for _ in range(3)] == [1, 1, 1]
+    (first,) = chat.taken
+    assert (first["event"], first["reminder"], first["sources"][0]["rounds"]) == ("failed", False, 1)
+    assert "nothing newer than " in first["text"]
+    long_ago(here, 23.9)
+    gapless("sync", "tines")
+    assert len(chat.taken) == 1
+    long_ago(here, 24)
+    gapless("sync", "tines")
+    again = chat.taken[1]
+    assert (again["event"], again["reminder"], again["sources"][0]["rounds"]) == ("failed", True, 5)
+    assert "gapless: still failed on duckdb: tines (the whole source) failed: the key was refused" in again["text"]
+    assert "(fifth round in a row, first at " in again["text"]
+    assert again["sources"][0]["since"] == first["sources"][0]["since"] == first["sources"][0]["started_at"]
+    here.mend()
+    assert [gapless("sync", "tines").exit_code for _ in range(2)] == [0, 0]
+    assert [told["event"] for told in chat.taken[2:]] == ["recovered"]
+
+
+def test_a_change_is_said_at_once(world: Begin, chat: Chat) -> None:
+    """One more lead that fails, and a source that then fails as a whole; not what goes away beside what stays."""
+    here = world(filled("omni"))
+    here.synced()
+    first, second, third, *_ = [lead["leadId"] for lead in here.fake.truth()["leads"]]
+    counts = []
+    for failing in ({first: 500}, {first: 500}, {first: 500, second: 500}, {first: 500}, {first: 500, third: 403}):
+        here.mend()
+        here.fake.failing.update({f"/{lead}/": status for lead, status in failing.items()})
+        assert gapless("sync", "omni").exit_code == 3
+        counts.append(len(chat.taken))
+    assert counts == [1, 1, 2, 2, 3]
+    (source,) = chat.taken[-1]["sources"]
+    assert {(one["kind"], one["status"], one["count"], one["of"]) for one in source["problems"]} == {
+        ("failing", 500, 1, 4), ("failing", 403, 1, 4),
+    }  # fmt: skip
+    here.fake.failing["/api/v1"] = 401
+    assert gapless("sync", "omni").exit_code == 1
+    assert [told["event"] for told in chat.taken] == ["partial"] * 3 + ["failed"]
+
+
+def test_what_did_not_arrive_is_said_again(world: Begin, chat: Chat) -> None:
+    """The chat was away when it failed: the next round says it."""
+    here = world(TinesFake.demo())
+    here.fake.failing["/api/v1"] = 401
+    chat.statuses = [404]
+    assert [gapless("sync", "tines").exit_code for _ in range(3)] == [1, 1, 1]
+    assert (len(chat.asked), len(chat.taken)) == (2, 1)
+
+
+def test_who_fails_beside_others(world: Begin, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole source that failed is the event, though another one is complete; one of them alone may recover."""
+    tines, omni = world(filled("tines")), world(filled("omni"))
+    monkeypatch.setenv("TINES_API_KEY", "key-of-a-test")
+    omni.synced()
+    tines.fake.failing["/api/v1"] = 401
+    one_parent_fails(omni)
+    assert gapless("sync", "omni", "tines").exit_code == 1
+    assert [(one["source"], one["outcome"]) for one in chat.taken[0]["sources"]] == [
+        ("omni", "partial"), ("tines", "failed"),
+    ]  # fmt: skip
+    omni.mend()
+    assert [gapless("sync", "omni", "tines").exit_code for _ in range(2)] == [1, 1]
+    assert [(told["event"], told["sources"][0]["outcome"]) for told in chat.taken[1:]] == [("failed", "complete")]
+
+
+def test_a_round_that_ends_early_is_said_once(world: Begin, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is away cannot hold a note: a local file does, until a round comes to its end."""
+    world(TinesFake.demo())
+
+    def broken(*args: object) -> Iterator[None]:
+        raise RuntimeError(KEY)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gapless.pipelines.sync.run.sync", broken)
+        assert [gapless("sync", "tines").exit_code for _ in range(2)] == [1, 1]
+        assert len(chat.taken) == 1
+    assert gapless("sync", "tines").exit_code == 0
+    monkeypatch.setattr("gapless.pipelines.sync.run.sync", broken)
+    gapless("sync", "tines")
+    assert [told["error"] for told in chat.taken] == ["RuntimeError", "RuntimeError"]
+
+
+def test_strict_changes_the_exit_code_alone(world: Begin, chat: Chat) -> None:
+    """What happened is still partial."""
+    here = world(filled("omni"))
+    here.synced()
+    one_parent_fails(here)
+    assert gapless("sync", "omni", "--strict").exit_code == 1
+    assert [(told["event"], told["exit_code"]) for told in chat.taken] == [("partial", 1)]

@@ -1,0 +1,78 @@
+"""`rows` means one thing: rows written into the vendor's tables. Every place tells the same, and how many are new."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gapless.pipelines.cli import progress
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.observability.webhook import document
+from gapless.pipelines.outcome import LEDGER_TABLES, Outcome
+from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.sync.run import sync
+from gapless.sources._ledger.shard import Shard
+from tests.contract.subject import subject
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+
+
+def told(here: World, outcome: Outcome) -> set[tuple[int, int | None]]:
+    """Rows and new ones, as every place tells them."""
+    (run,) = here.sql(f"select rows, new_rows from runs where run_id = '{outcome.run_id}'")
+    values = json.loads(json.dumps(outcome.to_json()))
+    facts = progress.outcome_facts(outcome)
+    (source,) = document("partial", 3, "duckdb", [outcome], None)["sources"]
+    return {
+        run,
+        (sum(values["rows"].values()), None if values["new"] is None else sum(values["new"].values())),
+        (facts["rows"], facts["rows_new"]),
+        (sum(source["rows"].values()), source["rows_new"]),
+    }
+
+
+@pytest.mark.parametrize("name", ["omni", "sequence"])
+def test_every_place_tells_the_same(name: str, world: Begin) -> None:
+    """Of a first sync, an idle one, and one with new and changed records; the ledger never counts."""
+    own = subject(name)
+    here = world(own.filled())
+    first = here.complete()
+    tables = {table for table in own.tables if here.sql(f"select 1 from {table} limit 1")}
+    assert (first.rows.keys(), first.rows.keys() & set(LEDGER_TABLES)) == (tables, set())
+    everything = sum(here.sql(f"select count(*) from {table}")[0][0] for table in tables)
+    roots = {table.name: here.sql(f"select count(*) from {table.name}")[0][0] for table in own.source.tables}
+    assert first.new == {table: roots.get(table, 0) for table in first.new or ()}
+    assert told(here, first) == {(everything, sum(first.new.values()))}
+    here.fake.advance(60)
+    before = sum(here.sql(f"select count(*) from {table}")[0][0] for table in (first.new or ()))
+    second = here.complete()
+    after = sum(here.sql(f"select count(*) from {table}")[0][0] for table in (first.new or ()))
+    assert told(here, second) == {(second.rows_written, after - before)}
+    assert 0 < after - before < second.rows_written
+    third = here.complete()
+    assert told(here, third) == {(third.rows_written, 0)}
+    assert f"{third.rows_written:,} rows (0 new)" in progress.outcome_text(third)
+
+
+def test_what_is_not_known_is_not_claimed(world: Begin) -> None:
+    """Shards write at the same time, so the growth of a table is not one shard's."""
+    here = world(subject("omni").filled())
+    target = Target(Target.find("duckdb").backend, Shard(2, 2))
+    (outcome,) = sync(["omni"], target, SyncRequest())
+    assert (outcome.new, outcome.rows_new, outcome.rows_written > 0) == (None, None, True)
+    assert here.sql("select new_rows from runs") == [(None,)]
+
+
+def test_the_summary_shows_both(world: Begin) -> None:
+    """A sync that wrote rows again and found none new says so."""
+    here = world(subject("omni").filled())
+    here.synced()
+    lines = CliRunner().invoke(app, ["sync", "omni"]).stdout.splitlines()
+    assert lines[0].split()[:4] == ["source", "outcome", "rows", "new"]
+    assert lines[1].split()[3] == "0"
