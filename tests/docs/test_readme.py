@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from gapless.pipelines.cli import output
+from gapless.pipelines.cli import output, render
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
@@ -258,9 +259,17 @@ def test_the_gaps_are_reported_as_shown(demo: Path, tmp_path: Path, monkeypatch:
         database.execute("update sequence.coverage set missing = ?", [interval])
         database.execute(
             "update tines.coverage set failures = 2, covered_to = '2026-03-02 09:12:34+00',"
-            " error = 'GET /api/v1/actions/703/logs answered 500: Unavailable' where parent = '703'"
+            " error = 'GET /api/v1/actions/703/logs answered 500: the vendor could not answer' where parent = '703'"
+        )
+        database.execute(
+            "insert into tines.dead_letters by name select 'action_logs' as stream, 'parent' as kind, '703' as key,"
+            " 'x' as reason, 2 as attempts, timestamptz '2026-03-02 09:15:00+00' as first_seen_at,"
+            " now() as last_seen_at, 'x' as _dlt_id, 'x' as _dlt_load_id"
         )
     monkeypatch.setattr(output, "LOG_WIDTH", 118)
+    monkeypatch.setattr(
+        render, "datetime", type("Later", (), {"now": lambda zone: datetime(2026, 3, 2, 10, tzinfo=zone)})
+    )
     done = CliRunner().invoke(app, ["gaps"])
     (shown,) = [text for text in blocks(README, "text") if text.startswith("$ gapless gaps\n")]
     assert (done.exit_code, shown) == (3, "$ gapless gaps\n" + re.sub(" +$", "", done.stdout, flags=re.MULTILINE))
