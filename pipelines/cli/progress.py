@@ -107,6 +107,7 @@ def outcome_facts(outcome: Outcome) -> dict[str, object]:
     names = ("outcome", "run_id", "packages", "requests", "retries", "error_kind")
     rows = outcome.rows
     counted = {"failures": len(outcome.failures), "rows": sum(rows.values()), "rows_by_table": rows}
+    counted |= {"rounds": outcome.rounds, "since": outcome.since.isoformat() if outcome.since else None}
     counted |= {"rows_new": outcome.rows_new, "new_by_table": outcome.new}
     times = {"waited": round(outcome.seconds_waited, 3), "seconds": round(outcome.seconds, 1)}
     return {**{name: getattr(outcome, name) for name in names}, **counted, **times}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 REASONS = 10
 """Lines printed for each source; the table dead_letters holds the others."""
+NO_FACTS = ("source", "message", "ids")
+"""Keys of a problem that a line of the log has elsewhere, or would repeat."""
 STYLE = {"complete": "green", "partial": "yellow", "failed": "red"}
 
 
@@ -63,14 +65,18 @@ def _cell(value: object) -> Text:
 
 def summary(outcomes: list[Outcome]) -> Table:
     """Returns a row for each source of a sync: rows written, how many records are new, requests, seconds."""
-    columns = ["source", "outcome", "rows", "new", "by table", "requests", "retries", "waited s", "seconds"]
+    columns = ["source", "outcome", "rows written", "new", "by table", "requests", "retries", "waited s", "seconds"]
     return table("", columns, [_row(outcome) for outcome in outcomes])
 
 
 def _row(outcome: Outcome) -> list[object]:
     """Returns the row of one source; child tables count in `rows` and are not listed."""
     # A child table is recognised by the double underscore in its name.
-    roots = ", ".join(f"{name} {rows:,}" for name, rows in sorted(outcome.rows.items()) if "__" not in name)
+    roots = ", ".join(
+        f"{name} {rows:,}" + (f" ({outcome.new.get(name, 0):,} new)" if outcome.new is not None else "")
+        for name, rows in sorted(outcome.rows.items())
+        if "__" not in name
+    )
     return [
         outcome.source,
         Text(outcome.outcome, STYLE[outcome.outcome]),
@@ -275,15 +281,19 @@ def _when(value: datetime | None) -> str:
 
 def reasons(outcomes: list[Outcome]) -> Iterator[str]:
     """Yields a sentence for each source that failed, and for the first reasons why another is not complete."""
-    for outcome in outcomes:
-        if outcome.error:
-            yield redact(outcome.failed_sentence())
-        if outcome.problems:
-            yield from map(redact, problem_lines(outcome.problems))
-        lines = [*failure_lines(outcome.source, outcome.unexplained)]
-        yield from map(redact, lines[:REASONS])
-        if len(lines) > REASONS:
-            yield f"{outcome.source}: and {len(lines) - REASONS:,} more reasons; see {outcome.source}.dead_letters"
+    yield from (line for outcome in outcomes for line, _ in reasons_with_facts(outcome))
+
+
+def reasons_with_facts(outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the lines about one source, each with its facts for programs, of which a few lines have none."""
+    problems = outcome.described_problems()
+    for problem in problems[:REASONS]:
+        yield redact(str(problem["message"])), {name: problem[name] for name in problem if name not in NO_FACTS}
+    lines = [*failure_lines(outcome.source, outcome.unexplained)]
+    yield from ((redact(line), {}) for line in lines[:REASONS])
+    more = max(0, len(problems) - REASONS) + max(0, len(lines) - REASONS)
+    if more:
+        yield f"{outcome.source}: and {more:,} more reasons; `gapless gaps {outcome.source}` lists them", {}
 
 
 def advice(outcomes: list[Outcome]) -> str:

@@ -36,5 +36,7 @@ def problems_of(outcomes: list[Outcome]) -> list[dict[str, object]]:
 def print_failures(outcomes: list[Outcome]) -> None:
     """Prints one line for each failure, the first ten of a source."""
     for outcome in outcomes:
-        for line in render.reasons([outcome]):
-            output.print_message(line, event="failure", level="warning", source=outcome.source, run_id=outcome.run_id)
+        level = "error" if outcome.error else "warning"
+        for line, facts in render.reasons_with_facts(outcome):
+            facts |= {"source": outcome.source, "run_id": outcome.run_id}
+            output.print_message(line, event="failure", level=level, **facts)

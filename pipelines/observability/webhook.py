@@ -166,8 +166,8 @@ def _news(target: Target, outcomes: list[Outcome], kind: str | None, now: dateti
     """Returns whether there is something to say; when nobody can read there, the round's own error decides."""
     try:
         found = reminders.news(target, outcomes, now)
-    except Exception:  # without an error of its own: another sync has begun since, and sends its own message
-        found = reminders.News(changed=False, due=False)
+    except Exception:  # another program has the file, or a server is away: rather twice than never
+        found = reminders.News(changed=any(one.outcome != "complete" for one in outcomes), due=False)
     broken = kind is not None and reminders.error_is_news(target, kind, now)
     return replace(found, changed=found.changed or broken)
 

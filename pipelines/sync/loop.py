@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain
 
@@ -17,7 +17,7 @@ def repeat(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    now: Callable[[], datetime] = datetime.now,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Calls `once` every `interval` seconds, from start to start, until Ctrl-C.
 
@@ -34,5 +34,5 @@ def repeat(
                 f"this round failed: {str(error) if isinstance(error, GaplessError) else explain(error)}"
             )
         wait = max(0.0, interval - (clock() - started))
-        report(f"next sync at {now() + timedelta(seconds=wait):%H:%M:%S}; press Ctrl-C to stop")
+        report(f"next sync at {now() + timedelta(seconds=wait):%H:%M:%S} UTC; press Ctrl-C to stop")
         sleep(wait)

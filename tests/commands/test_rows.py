@@ -74,5 +74,6 @@ def test_the_summary_shows_both(world: Begin) -> None:
     here = world(subject("omni").filled())
     here.synced()
     lines = CliRunner().invoke(app, ["sync", "omni"]).stdout.splitlines()
-    assert lines[0].split()[:4] == ["source", "outcome", "rows", "new"]
+    assert lines[0].split()[:5] == ["source", "outcome", "rows", "written", "new"]
     assert lines[1].split()[3] == "0"
+    assert "leads 4 (0 new)" in lines[1]

@@ -93,6 +93,8 @@ def test_a_partial_sync_in_json_lines(world: Callable[[Any], World]) -> None:
     (reason, *_) = of(events, "failure")
     assert reason["message"].startswith(f"omni: {of(events, 'finished')[0]['failures']} of 3 leads answered 403: ")
     assert {event["source"] for event in of(events, "failure")} == {"omni"}
+    facts = ("kind", "status", "count", "of", "times", "fill")
+    assert [reason[name] for name in facts] == ["failing", 403, 3, 3, 1, "gapless sync omni"]
     assert (events[-1]["event"], events[-1]["exit_code"], events[-1]["level"]) == ("ended", 3, "warning")
 
 

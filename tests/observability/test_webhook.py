@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import Locked
 from gapless.pipelines.observability.post import deliver, site
 from gapless.pipelines.observability.webhook import Webhook, document
 from gapless.pipelines.outcome import Outcome
@@ -358,3 +359,18 @@ def test_strict_changes_the_exit_code_alone(world: Begin, chat: Chat) -> None:
     one_parent_fails(here)
     assert gapless("sync", "omni", "--strict").exit_code == 1
     assert [(told["event"], told["exit_code"]) for told in chat.taken] == [("partial", 1)]
+
+
+def test_rather_twice_than_never(world: Begin, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can read what was said: a source that failed is said."""
+    here = world(TinesFake.demo())
+    here.fake.failing["/api/v1"] = 401
+
+    def unreadable(*args: object) -> None:
+        raise Locked("another program")
+
+    monkeypatch.setattr("gapless.pipelines.observability.reminders._past", unreadable)
+    assert [gapless("sync", "tines").exit_code for _ in range(2)] == [1, 1]
+    here.mend()
+    assert gapless("sync", "tines").exit_code == 0
+    assert [told["event"] for told in chat.taken] == ["failed", "failed"]
