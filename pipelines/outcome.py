@@ -46,6 +46,8 @@ class Outcome:
     error: str | None = None
     error_kind: str | None = None
     """Name of the error's class, for places where its text must not appear."""
+    ledger_rows: dict[str, int] = field(default_factory=dict)
+    """Rows written into gapless's own tables, which `rows` never counts."""
     gaps: list[Gap] = field(default_factory=list)
     """What the ledger leaves open after it, of what a sync reads."""
     rounds: int = 0
@@ -73,7 +75,7 @@ class Outcome:
     @property
     def unexplained(self) -> list[Failure]:
         """Returns the failures that are no gap: what the ledger leaves open is told from there."""
-        known = {(gap.stream, gap.key or gap.parent) for gap in self.gaps}
+        known = {(gap.stream, gap.failed.key or gap.parent) for gap in self.gaps}
         told = {f"{gap.kind}: {gap.why}" for gap in self.gaps}
         return [one for one in self.failures if (one.stream, one.key) not in known and one.reason not in told]
 
@@ -111,7 +113,9 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values, times as ISO 8601 texts."""
-        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "gaps"}
+        values = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("gaps", "ledger_rows")
+        }
         times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
         failures = [str(failure) for failure in self.failures]
         return {**values, **times, "failures": failures, "problems": self.described_problems()}

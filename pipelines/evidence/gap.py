@@ -28,6 +28,22 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
+class Failed:
+    """How something failed, as the ledger notes it; empty for gaps of which nothing failed."""
+
+    reason: str = ""
+    """The part of the gap's `why` that others may share: without counts of its own; empty: all of it."""
+    key: str = ""
+    """Id of the record, of a dead letter of one."""
+    times: int = 0
+    """Rounds in a row in which it failed."""
+    first_at: str | None = None
+    """When it failed for the first time."""
+    was_empty: bool = False
+    """It was read to its end before, and had no record then."""
+
+
+@dataclass(frozen=True)
 class Gap:
     """Something that is not proven complete; times are ISO 8601 in UTC."""
 
@@ -42,18 +58,13 @@ class Gap:
     why: str
     fill: str
     """The command that fills it."""
-    reason: str = ""
-    """The part of `why` that others may share: without ids and counts of its own; empty: all of `why`."""
-    key: str = ""
-    """Id of the record, of a dead letter of one."""
-    times: int = 0
-    """Rounds in a row in which it failed; 0: it is none of what can fail again and again."""
-    first_at: str | None = None
-    """When it failed for the first time."""
-    was_empty: bool = False
-    """It was read to its end before, and had no record then."""
+    failed: Failed = Failed()
     of: int | None = None
     """Number of all parents, where it is one of them."""
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the fields as JSON values, those of `failed` among them."""
+        return {**{name: value for name, value in vars(self).items() if name != "failed"}, **vars(self.failed)}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Problem:
     @property
     def ids(self) -> list[str]:
         """Returns the records' or parents' ids, each once, as far as the gaps name one."""
-        return list(dict.fromkeys(filter(None, (gap.key or gap.parent for gap in self.gaps))))
+        return list(dict.fromkeys(filter(None, (gap.failed.key or gap.parent for gap in self.gaps))))
 
     @property
     def of(self) -> int | None:
@@ -84,12 +84,12 @@ class Problem:
     @property
     def times(self) -> int:
         """Returns how many rounds in a row it failed, the most of them."""
-        return max(gap.times for gap in self.gaps)
+        return max(gap.failed.times for gap in self.gaps)
 
     @property
     def first_at(self) -> str | None:
         """Returns when the first of them failed for the first time."""
-        return min(filter(None, (gap.first_at for gap in self.gaps)), default=None)
+        return min(filter(None, (gap.failed.first_at for gap in self.gaps)), default=None)
 
     @property
     def fill(self) -> str:
@@ -113,7 +113,7 @@ def problems(gaps: Iterable[Gap]) -> list[Problem]:
 
     groups: dict[tuple[object, ...], list[tuple[Gap, Answer]]] = {}
     for gap in gaps:
-        found = answer_of(without_ids(gap.reason or gap.why, gap.key, gap.parent))
+        found = answer_of(without_ids(gap.failed.reason or gap.why, gap.failed.key, gap.parent))
         # Counts, seconds and the vendor's own words differ although the reason is one.
         alike = re.sub(r"\d+", "0", found.advice)
         key = (gap.source, gap.kind, gap.stream, found.status, alike, without_option(gap.fill))

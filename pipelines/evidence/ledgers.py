@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from itertools import takewhile
 
 from gapless.pipelines.destinations.reader import Reader, Rows
-from gapless.pipelines.evidence.gap import Commands, Gap, Kind
+from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.stored_state import backfills, resource_state
@@ -25,17 +24,6 @@ OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 ANY = "select 1 from {0} limit 1"
 NOBODY = "''"
 """The parent of records of a listing without parents, in SQL."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """How something failed, as the ledger notes it."""
-
-    reason: str = ""
-    key: str = ""
-    times: int = 0
-    first_at: str | None = None
-    was_empty: bool = False
 
 
 class LedgerGaps:
@@ -73,25 +61,11 @@ class LedgerGaps:
         since: str | None = None,
         until: str | None = None,
         stream: str = "",
-        failed: Failed | None = None,
+        failed: Failed = Failed(),  # noqa: B008 - a constant
     ) -> Gap:
-        how, stream = failed or Failed(), stream or self._main.name
-        return Gap(
-            self._source.name,
-            kind,
-            stream,
-            parent,
-            since,
-            until,
-            why,
-            self._commands.typed(fill),
-            how.reason,
-            how.key,
-            how.times,
-            how.first_at,
-            how.was_empty,
-            self._parents_in_all if parent and not how.key else None,
-        )
+        of = self._parents_in_all if parent and not failed.key else None
+        where = (self._source.name, kind, stream or self._main.name, parent, since, until)
+        return Gap(*where, why, self._commands.typed(fill), failed, of)
 
     @cached_property
     def _parents_in_all(self) -> int:

@@ -74,7 +74,7 @@ def missing(problem: Problem, now: datetime) -> str:
     if problem.of is None:
         return f"new {_parents(problem.source)} are not read"
     starts = [gap.since for gap in problem.gaps if gap.since]
-    none = sum(gap.since is None and not gap.was_empty for gap in problem.gaps)
+    none = sum(gap.since is None and not gap.failed.was_empty for gap in problem.gaps)
     if not starts:
         return f"none of their {records} are here yet" if none else f"their new {records} are not here yet"
     since = f"their {records} since {moment(min(starts), now)}"

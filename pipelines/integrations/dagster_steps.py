@@ -126,7 +126,8 @@ def outcome_metadata(outcome: Outcome, table: str | None = None) -> dict[str, An
     `rows_new` is null where it is not known: of child tables, and of shards.
     """
     new = outcome.new.get(table) if table and outcome.new else outcome.new
-    rows: dict[str, object] = {"rows_loaded": outcome.rows.get(table, 0) if table else outcome.rows, "rows_new": new}
+    written = {**outcome.rows, **outcome.ledger_rows}.get(table, 0) if table else outcome.rows
+    rows: dict[str, object] = {"rows_loaded": written, "rows_new": new}
     if problems := outcome.described_problems():
         rows["problems"] = [problem["message"] for problem in problems]
     names = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")

@@ -97,7 +97,7 @@ def _left_open(reader: PipelineReader, source: Source, session: Session) -> list
         return []
     failed = {(failure.stream, failure.key) for failure in session.failures}
     gaps = left_open(reader, source, session.shard.contains)
-    return [gap for gap in gaps if not partly or (gap.stream, gap.key or gap.parent) in failed]
+    return [gap for gap in gaps if not partly or (gap.stream, gap.failed.key or gap.parent) in failed]
 
 
 def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
@@ -137,12 +137,13 @@ def _shard_of(source: Source, target: Target) -> Shard:
 
 
 def count(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
-    """Adds the rows of the pipeline's last load package to the outcome, the ledger's left out."""
+    """Adds the rows of the pipeline's last load package to the outcome, the ledger's apart."""
     outcome.packages += 1
     trace = pipeline.last_trace
     for table, rows in trace.last_normalize_info.row_counts.items() if trace and trace.last_normalize_info else ():
-        if rows and not table.startswith(PREFIX) and table not in LEDGER_TABLES:
-            outcome.rows[table] = outcome.rows.get(table, 0) + rows
+        if rows and not table.startswith(PREFIX):
+            counts = outcome.ledger_rows if table in LEDGER_TABLES else outcome.rows
+            counts[table] = counts.get(table, 0) + rows
 
 
 def _close(outcome: Outcome, session: Session) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gapless.pipelines.evidence.gap import Gap
+from gapless.pipelines.evidence.gap import Failed, Gap
 from gapless.pipelines.evidence.grouping import problems, remedies
 from gapless.pipelines.evidence.sentences import failed_source, sentence
 from gapless.sources._http.errors import ADVICE, Unauthorized, Unavailable, VendorError, answer_of
@@ -23,13 +23,13 @@ def failing(key: str, answer: str = "answered 500: the vendor could not answer",
     """A lead that failed, with a reason of its own as every retry has one."""
     reason = f"GET /api/v1/leads/{key}/action-logs {answer}; gave up after {len(key)} attempts in 1.{key[-1]} s"
     gap = Gap("omni", "failing", "action_logs", key, SINCE, None, reason, f"gapless sync omni --id {key}")
-    return replace(gap, **{"reason": reason, "times": 3, "first_at": AT, "of": 403, **facts})
+    return replace(gap, failed=Failed(**{"reason": reason, "times": 3, "first_at": AT, **facts}), of=403)
 
 
 def letter(key: str, reason: str, fill: str = "gapless sync sequence", **facts: Any) -> Gap:
     """A record that could not be read."""
     gap = Gap("sequence", "dead letter", "activity_logs", "", None, None, f"record {key}: {reason}", fill)
-    return replace(gap, reason=reason, key=key, times=1, first_at=AT, **facts)
+    return replace(gap, failed=Failed(reason, key, 1, AT), **facts)
 
 
 def said(gaps: Iterable[Gap], **how: bool) -> list[str]:
@@ -48,7 +48,7 @@ def test_parents_that_failed() -> None:
 
 def test_one_parent() -> None:
     """It is named; the first time says so; an earlier day has its date, an earlier year its year."""
-    (one,) = said([failing("lead-7", times=1, first_at="2025-11-25T23:59:00+00:00", since=None)])
+    (one,) = said([replace(failing("lead-7", times=1, first_at="2025-11-25T23:59:00+00:00"), since=None)])
     assert one == (
         "omni: 1 of 403 leads (lead-7) answered 500: the vendor could not answer"
         " (for the first time, at 25 November 2025 23:59 UTC); none of their action logs are here yet;"
@@ -58,10 +58,14 @@ def test_one_parent() -> None:
 
 def test_some_were_never_read() -> None:
     """What was never read is told apart from what has no new records, and from what was empty."""
-    gaps = [failing("lead-1"), failing("lead-2", since=None), failing("lead-3", since=None, was_empty=True)]
+    gaps = [
+        failing("lead-1"),
+        replace(failing("lead-2"), since=None),
+        replace(failing("lead-3", was_empty=True), since=None),
+    ]
     (one,) = said(gaps)
     assert "their action logs since 1 March 07:20 UTC, and all those of 1 of them, are not here yet" in one
-    (empty,) = said([failing("lead-3", since=None, was_empty=True)])
+    (empty,) = said([replace(failing("lead-3", was_empty=True), since=None)])
     assert "their new action logs are not here yet" in empty
 
 

@@ -93,7 +93,7 @@ def gaps(
     found = list(find_gaps(target, names, max_age=age))
     code = PARTIAL if found else COMPLETE
     if as_json:
-        content = {"gaps": [vars(gap) for gap in found], "remedies": remedies(problems(found))}
+        content = {"gaps": [gap.to_json() for gap in found], "remedies": remedies(problems(found))}
         output.print_json("gaps", content, code, [described(problem) for problem in problems(found)])
     elif found or synced(target, list(SOURCES)):
         output.print_results(*render.gaps(found, str(target.file or target.destination)))
