@@ -61,8 +61,8 @@ def gapless(
     Try it without any key: [bold]gapless demo[/bold]. With keys: [bold]gapless doctor[/bold], then
     [bold]gapless sync[/bold].
 
-    Exit codes: 0 complete, 1 failed, 2 wrong usage or settings, 3 partial, 75 another sync is running,
-    130 stopped by Ctrl-C.
+    Exit codes: 0 complete, 1 a source as a whole or the command failed, 2 wrong usage or settings, 3 partial: some
+    parents or records failed, 75 another sync is running, 130 stopped by Ctrl-C.
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

@@ -14,6 +14,7 @@ from gapless.pipelines.errors import FAILED, PARTIAL
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import (
     Problem,
+    common,
     examples,
     failure_lines,
     is_plain_sync,
@@ -213,11 +214,12 @@ def remarks(one: Verified) -> Iterator[str]:
         yield f"{one.source}: {one.repaired:,} records were brought back"
     elif one.missing:
         yield f"{one.source}: gapless verify {one.source} --repair reads the missing records again"
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[object, list[str]] = {}
     for parent, reason in one.failed.items():
-        by_reason.setdefault(without_ids(reason, parent), []).append(parent)
-    for reason, parents in list(by_reason.items())[:REASONS]:
+        by_reason.setdefault(common(reason, parent)[0], []).append(parent)
+    for parents in list(by_reason.values())[:REASONS]:
         of = f"{len(parents):,} parents ({examples(parents)}): " if len(parents) > 1 else f"parent {parents[0]}: "
+        reason = without_ids(one.failed[parents[0]], parents[0])
         yield f"{one.source}: {of if parents[0] else ''}{reason}"
 
 

@@ -108,17 +108,22 @@ class Problem:
 
 def problems(gaps: Iterable[Gap]) -> list[Problem]:
     """Returns the problems of gaps, in the order of their first ones."""
+    groups: dict[tuple[object, ...], list[tuple[Gap, Answer]]] = {}
+    for gap in gaps:
+        alike, found = common(gap.failed.reason or gap.why, gap.failed.key, gap.parent)
+        key = (gap.source, gap.kind, gap.stream, alike, without_option(gap.fill))
+        groups.setdefault(key, []).append((gap, found))
+    return [Problem([gap for gap, _ in some], some[0][1]) for some in groups.values()]
+
+
+def common(text: str, *ids: str) -> tuple[object, Answer]:
+    """Returns what a reason has in common with others that are the same one, and its parts without `ids`."""
     # Here, because it takes long to import and `--help` must not.
     from gapless.sources._http.errors import answer_of
 
-    groups: dict[tuple[object, ...], list[tuple[Gap, Answer]]] = {}
-    for gap in gaps:
-        found = answer_of(without_ids(gap.failed.reason or gap.why, gap.failed.key, gap.parent))
-        # Counts, seconds and the vendor's own words differ although the reason is one.
-        alike = re.sub(r"\d+", "0", found.advice)
-        key = (gap.source, gap.kind, gap.stream, found.status, alike, without_option(gap.fill))
-        groups.setdefault(key, []).append((gap, found))
-    return [Problem([gap for gap, _ in some], some[0][1]) for some in groups.values()]
+    found = answer_of(without_ids(text, *ids))
+    # Counts, seconds and the vendor's own words differ although the reason is one.
+    return (found.status, re.sub(r"\d+", "0", found.advice)), found
 
 
 def remedies(found: Iterable[Problem]) -> list[str]:
@@ -158,17 +163,19 @@ _SYNC = re.compile(rf"gapless sync (\S+)(?:{_ID.pattern})?((?: --destination (?:
 
 def failure_lines(source: str, failures: Iterable[Failure]) -> Iterator[str]:
     """Yields one line for each reason of failures that are no gap; a single failure as it is."""
-    groups: dict[tuple[str, str, str], list[Failure]] = {}
+    groups: dict[tuple[object, ...], list[Failure]] = {}
     for one in failures:
-        groups.setdefault((one.stream, one.kind, without_ids(one.reason, one.key)), []).append(one)
-    for (stream, kind, reason), some in groups.items():
+        groups.setdefault((one.stream, one.kind, common(one.reason, one.key)[0]), []).append(one)
+    for some in groups.values():
+        first = some[0]
         if len(some) == 1:
-            yield f"{source}: {some[0]}"
+            yield f"{source}: {first}"
         else:
-            of = f"{stream}: " if stream else ""
+            of = f"{first.stream}: " if first.stream else ""
             ids = examples([one.key for one in some if one.key])
             such = f" ({ids})" if ids else ""
-            yield f"{source}: {of}{len(some):,} {_noun(source, kind)}{such}: {reason}"
+            reason = without_ids(first.reason, first.key)
+            yield f"{source}: {of}{len(some):,} {_noun(source, first.kind)}{such}: {reason}"
 
 
 def examples(ids: Sequence[str]) -> str:

@@ -152,3 +152,13 @@ def test_versions(omni: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks["dlt"]["result"] == "ok"
     assert (checks["duckdb"]["result"], checks["duckdb"]["mends"]) == ("fail", 'pip install "duckdb<0.5"')
     assert not {"rich", "sqlglot"} & set(checks)
+
+
+def test_what_was_dropped_is_one_line(omni: Any) -> None:
+    """Of a source, with one command, however many tables and columns."""
+    omni.synced()
+    omni.database.change("omni", "drop table action_logs__messages__documents", "alter table leads drop column email")
+    checks: list[dict[str, str]] = json.loads(gapless("--json").stdout)["checks"]
+    (line,) = [check for check in checks if check["name"] == "omni tables"]
+    assert line["found"].count("the table ") == 2
+    assert line["mends"].startswith("gapless sync omni makes it again")

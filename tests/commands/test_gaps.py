@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,12 @@ import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner
 
+from gapless.pipelines.cli import render
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ledger import gaps as seeking
+from gapless.pipelines.observability import webhook
+from gapless.pipelines.ui import coverage, queries
 from gapless.sources import SOURCES
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
@@ -227,3 +231,34 @@ def test_a_shard_that_never_ran(world: Begin) -> None:
     assert [(gap["kind"], gap["fill"]) for gap in told] == [("shard", "gapless sync omni --shard 3/4")]
     here.complete()
     assert CliRunner().invoke(app, ["gaps"]).exit_code == 0
+
+
+def test_one_reason_is_one_line_everywhere(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dozen parents that answered 500 are one line of a sync, of gaps, status, doctor, verify, the page and the
+    webhook, with one command."""
+    fake = subject("tines").empty()
+    fake.fill(13, 13)
+    here = world(fake).set(GAPLESS_RETRY_BUDGET="0")
+    for need in (need for source in SOURCES.values() for need in source.needs if source.name != "tines"):
+        monkeypatch.delenv(need.upper(), raising=False)
+    here.fake.failing["/logs"] = 500
+    outcome = here.sync()
+    told = re.compile(r"(\d+) of \1 actions")
+    assert (outcome.outcome, len(outcome.problems)) == ("partial", 1)
+    assert len(outcome.failures) > 10
+    assert len(told.findall(" ".join(render.reasons([outcome])))) == 1
+    for command in (["gaps"], ["status"], ["doctor"]):
+        done = CliRunner().invoke(app, command)
+        assert len(told.findall(" ".join(done.output.split()))) == 1, done.output
+        assert done.output.count("answered 500") == 1
+        assert "--id" not in done.output
+    assert CliRunner().invoke(app, ["gaps"]).stdout.splitlines()[-1] == "to fill: gapless sync tines"
+    assert json.loads(CliRunner().invoke(app, ["gaps", "--json"]).stdout)["remedies"] == ["gapless sync tines"]
+    verified = CliRunner().invoke(app, ["verify", "--whole"])
+    assert verified.output.count("answered 500") == 1
+    queries.select(queries.UiTarget(here.folder / "gapless.duckdb"))
+    try:
+        assert len(told.findall(coverage.coverage("all"))) == 1
+    finally:
+        queries._current.clear()
+    assert len(told.findall(webhook.document("partial", 3, "duckdb", [outcome], None)["text"])) == 1
