@@ -24,6 +24,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.integrations import dagster_assets, dagster_steps
 from gapless.pipelines.integrations.dagster_assets import definitions, defs
 from gapless.pipelines.integrations.dagster_checks import CHECKS
+from gapless.pipelines.outcome import LEDGER_TABLES
 from gapless.sources import SOURCES
 from gapless.sources._extract.resource import shapes
 from gapless.sources.omni.fake import OmniFake
@@ -134,10 +135,13 @@ def test_a_job_brings_the_tables_up_to_date(kind: Any, world: Begin, instance: d
         told = materialized(result)
         assert told.keys() == {f"{here.name}/{shape.name}" for shape in shapes(SOURCES[here.name].tables)}
         columns = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited", "failures")
-        ((*run, rows),) = here.sql(f"select {', '.join(columns)}, rows from runs order by started_at desc limit 1")
+        select = f"select {', '.join(columns)}, rows, new_rows from runs order by started_at desc limit 1"
+        ((*run, rows, new),) = here.sql(select)
         for metadata in told.values():
             assert {name: metadata[name] for name in columns} == dict(zip(columns, run, strict=True))
-        assert 0 < sum(metadata["rows_loaded"] for metadata in told.values()) <= rows
+        vendors = [metadata for name, metadata in told.items() if name.split("/")[1] not in LEDGER_TABLES]
+        assert 0 < sum(metadata["rows_loaded"] for metadata in vendors) == rows
+        assert sum(metadata["rows_new"] or 0 for metadata in vendors) == new
         assert verdicts(result) == ALL_PASS
         here.fake.advance(60)
 
