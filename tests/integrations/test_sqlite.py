@@ -84,7 +84,7 @@ def test_the_commands(land: Callable[[str], World]) -> None:
     assert told["drift"] == {"activity_logs": {"rows": 1, "fields": ["brandNew"]}}
     assert told["coverage"]["activity_logs"]["covered_to"].startswith(here.fake.now.isoformat()[:16])
     assert command("state", "show")[1]["sequence"]["state"]["watermark"]
-    assert command("state", "reset", "sequence", "--yes")[1] == {"source": "sequence", "changed": 1}
+    assert command("state", "reset", "sequence", "--yes")[1]["changed"] == 1
     done = CliRunner().invoke(app, ["status", "--destination", "sqlalchemy"])
     assert (done.exit_code, "partial 20" in done.stdout) == (0, True)
     (times,) = here.sql("select started_at, finished_at from runs")
