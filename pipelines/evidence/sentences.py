@@ -10,18 +10,21 @@ from datetime import UTC, datetime
 from gapless.pipelines.evidence.grouping import Problem, examples, is_plain_sync
 from gapless.sources import SOURCES
 
+VERBS = ("failing", "not asked", "dead letter", "interval", "backfill")
+"""Kinds of gap of which the reason goes on with the sentence."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 def sentence(problem: Problem, now: datetime | None = None, *, private: bool = False) -> str:
-    """Returns the problem on one line, with the command that lists it, or that mends it.
+    """Returns the problem on one line, with what comes next and the command that lists it, or that mends it.
 
     With `private` it has no id and no words of the vendor, for places that others read.
     """
     now = now or datetime.now(UTC)
     subject = what(problem, ids=not private and len(problem.ids) == 1)
-    parts = (f"{problem.source}: {subject} {reason(problem, now, private=private)}", missing(problem, now))
-    return "; ".join((*filter(None, parts), next_step(problem)))
+    said = f"{subject}{' ' if problem.kind in VERBS else ': '}{reason(problem, now, private=private)}"
+    parts = (f"{problem.source}: {said.removeprefix(': ')}", _and_then(problem, now), next_step(problem))
+    return "; ".join(filter(None, parts))
 
 
 def described(problem: Problem, now: datetime | None = None) -> dict[str, object]:
@@ -31,18 +34,18 @@ def described(problem: Problem, now: datetime | None = None) -> dict[str, object
 
 def what(problem: Problem, *, ids: bool = True) -> str:
     """Returns what is not complete: "49 of 403 leads", "3 action logs"; with `ids` also the first ones."""
-    count, noun = len(problem.gaps), _parents(problem.source)
-    of_parents = problem.of is not None
-    if of_parents:
-        said = f"{count:,} of {max(problem.of or 0, count):,} {noun}"
+    count = len(problem.gaps)
+    if problem.of is not None:
+        said = f"{count:,} of {max(problem.of, count):,} {_parents(problem.source)}"
     elif problem.kind == "failing":
-        said = f"the list of {noun}"
+        said = f"the list of {_parents(problem.source)}"
     elif problem.kind == "not asked":
         said = "the whole source"
     elif problem.kind == "dead letter":
-        said = f"{count:,} {words(problem.stream)}"
+        said = f"{count:,} {words(problem.stream) if count > 1 else _singular(words(problem.stream))}"
     else:
-        said = words(problem.stream) if count == 1 else f"{count:,} parts of {words(problem.stream)}"
+        stream = words(problem.stream) if problem.kind in VERBS else problem.stream
+        said = stream if count == 1 else f"{count:,} parts of {stream}"
     return f"{said} ({examples(problem.ids)})" if ids and problem.ids else said
 
 
@@ -53,12 +56,13 @@ def reason(problem: Problem, now: datetime, *, private: bool = False) -> str:
     if problem.kind in ("failing", "not asked"):
         said = f"answered {problem.status}{detail}" if problem.status else f"failed{detail}"
     elif problem.kind == "dead letter":
-        said = ("are open" if _is_about_more_than_reading(problem.reason) else "could not be read") + detail
+        is_open = "is open" if len(problem.gaps) == 1 else "are open"
+        said = (is_open if _is_about_more_than_reading(problem.reason) else "could not be read") + detail
     elif problem.kind in ("interval", "backfill") or (problem.kind == "lost" and problem.until):
         start = moment(problem.since, now) if problem.since else "the beginning"
         said = f"from {start} to {moment(problem.until, now) if problem.until else 'now'}: {problem.reason}"
     else:
-        said = f"- {problem.reason}" if len(problem.gaps) == 1 else f"- each: {problem.reason}"
+        said = problem.reason if len(problem.gaps) == 1 else f"such as: {problem.reason}"
     return f"{said} ({how_often})" if how_often else said
 
 
@@ -81,16 +85,23 @@ def missing(problem: Problem, now: datetime) -> str:
     return f"{since}{f', and all those of {none:,} of them,' if none else ''} are not here yet"
 
 
+def _and_then(problem: Problem, now: datetime) -> str:
+    """Returns what is missing, and that the next sync tries it first where it does."""
+    here = missing(problem, now)
+    first = problem.kind in ("failing", "dead letter") and is_plain_sync(problem.fill)
+    return f"{here} and {'are ' if problem.kind == 'failing' else ''}tried first next time" if first else here
+
+
 def next_step(problem: Problem) -> str:
-    """Returns what happens by itself and the command that lists it; or the command that somebody must run."""
-    where = problem.fill.partition(" --destination ")[2].split(" && ")[0].split(" --accept-append")[0]
-    listed = f"`gapless gaps {problem.source}{f' --destination {where}' if where else ''}`"
+    """Returns the command that lists it, where a sync mends it; else the command that does."""
     if problem.kind == "not asked":
         return "`gapless doctor` checks for the cause"
     if not is_plain_sync(problem.fill):
         return f"`{problem.fill}` mends it"
-    again = "tried first next time" if problem.kind in ("failing", "dead letter") else "the next sync reads it"
-    return f"{again}; {listed} lists {'them' if len(problem.gaps) > 1 else 'it'}"
+    where = problem.fill.partition(" --destination ")[2].split(" --accept-append")[0]
+    listed = f"`gapless gaps {problem.source}{f' --destination {where}' if where else ''}`"
+    again = "" if problem.kind in ("failing", "dead letter") else "the next sync reads it; "
+    return f"{again}{listed} lists {'them' if len(problem.gaps) > 1 else 'it'}"
 
 
 def failed_source(
@@ -120,6 +131,10 @@ def _is_about_more_than_reading(reason: str) -> bool:
     from gapless.sources._ledger.dead_letters import NOT_COPIED, OF_TWO
 
     return reason.startswith((MISSING, DIFFERS, NOT_COPIED, OF_TWO))
+
+
+def _singular(noun: str) -> str:
+    return f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
 
 
 def _parents(source: str) -> str:

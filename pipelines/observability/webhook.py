@@ -233,7 +233,8 @@ def _line(outcome: Outcome) -> str:
     if outcome.error_kind:
         reason = ADVICE_OF.get(outcome.error_kind) or outcome.error_kind
         facts = (outcome.rounds, outcome.since, outcome.covered_to, now)
-        return sentences.failed_source(f"{outcome.source} (the whole source)", reason, *facts)
+        failed = sentences.failed_source(f"{outcome.source} (the whole source)", reason, *facts)
+        return f"{failed}; `gapless doctor` checks for the cause"
     others = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome.unexplained).items())
     said = [sentences.sentence(problem, now, private=True) for problem in outcome.problems]
     said += [f"{outcome.source}: failed: {others}"] if others else []

@@ -233,7 +233,9 @@ def test_reasons_of_a_partial_sync(only: Callable[[Any], Any]) -> None:
     (line,) = [line for line in result.stderr.splitlines() if "answered 403" in line]
     assert "Z omni: 13 of 13 leads answered 403: this key may not read it" in line
     assert "(for the first time, at " in line
-    assert "none of their action logs are here yet; tried first next time; `gapless gaps omni` lists them" in line
+    assert (
+        "none of their action logs are here yet and are tried first next time; `gapless gaps omni` lists them" in line
+    )
     table = gapless("gaps", "omni").stdout
     assert table.count("answered 403") == 1
     assert "13 of 13 leads (" in " ".join(table.split())

@@ -41,7 +41,7 @@ def test_parents_that_failed() -> None:
     leads = [failing(f"lead-{number}") for number in range(49)]
     assert said(leads) == [
         "omni: 49 of 403 leads answered 500: the vendor could not answer (third round in a row, first at 08:14 UTC);"
-        " their action logs since 1 March 07:20 UTC are not here yet; tried first next time;"
+        " their action logs since 1 March 07:20 UTC are not here yet and are tried first next time;"
         " `gapless gaps omni` lists them"
     ]
 
@@ -51,8 +51,8 @@ def test_one_parent() -> None:
     (one,) = said([replace(failing("lead-7", times=1, first_at="2025-11-25T23:59:00+00:00"), since=None)])
     assert one == (
         "omni: 1 of 403 leads (lead-7) answered 500: the vendor could not answer"
-        " (for the first time, at 25 November 2025 23:59 UTC); none of their action logs are here yet;"
-        " tried first next time; `gapless gaps omni` lists it"
+        " (for the first time, at 25 November 2025 23:59 UTC); none of their action logs are here yet"
+        " and are tried first next time; `gapless gaps omni` lists it"
     )
 
 
@@ -87,15 +87,56 @@ def test_records_of_one_reason_are_one_problem() -> None:
     (one,) = said(letter(f"id-{number}", "origin: expected a text") for number in range(50))
     assert one == (
         "sequence: 50 activity logs could not be read: origin: expected a text (for the first time, at 08:14 UTC);"
-        " kept in sequence.dead_letters; tried first next time; `gapless gaps sequence` lists them"
+        " kept in sequence.dead_letters and tried first next time; `gapless gaps sequence` lists them"
     )
 
 
 def test_what_a_sync_does_not_mend() -> None:
     """The command is named in place of the next sync."""
     (one,) = said([letter("id-1", "missing: the vendor serves it", "gapless verify sequence --repair")])
-    assert "1 activity logs (id-1) are open: missing: the vendor serves it" in one
+    assert "1 activity log (id-1) is open: missing: the vendor serves it" in one
     assert one.endswith("; `gapless verify sequence --repair` mends it")
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"),
+    [
+        (
+            Gap("tines", "never synced", "", "", None, None, "not synced yet", "gapless sync tines --destination pg"),
+            "tines: not synced yet; the next sync reads it; `gapless gaps tines --destination pg` lists it",
+        ),
+        (
+            Gap("tines", "damaged", "runs", "", None, None, "the table runs is missing", "gapless sync tines"),
+            "tines: runs: the table runs is missing; the next sync reads it; `gapless gaps tines` lists it",
+        ),
+        (
+            Gap("sequence", "interval", "activity_logs", "", None, SINCE, "not read yet", "gapless sync sequence"),
+            "sequence: activity logs from the beginning to 1 March 07:20 UTC: not read yet; the next sync reads it;"
+            " `gapless gaps sequence` lists it",
+        ),
+        (
+            Gap("omni", "lost", "leads", "", None, None, "5 rows are lost", "gapless verify omni --repair"),
+            "omni: leads: 5 rows are lost; `gapless verify omni --repair` mends it",
+        ),
+        (
+            Gap("omni", "set back", "action_logs", "7", SINCE, None, "it was set back", "gapless sync omni", of=9),
+            "omni: 1 of 9 leads (7): it was set back; the next sync reads it; `gapless gaps omni` lists it",
+        ),
+        (
+            Gap("omni", "failing", "leads", "", None, None, "x", "gapless sync omni", Failed("GET /leads: no")),
+            "omni: the list of leads failed: no; new leads are not read and are tried first next time;"
+            " `gapless gaps omni` lists it",
+        ),
+        (
+            Gap("omni", "not asked", "action_logs", "", SINCE, None, "x", "gapless sync omni",
+                Failed("GET /leads answered 401: no", "", 2, AT)),
+            "omni: the whole source answered 401: no (second round in a row, first at 08:14 UTC);"
+            " not read since 1 March 07:20 UTC; `gapless doctor` checks for the cause",
+        ),
+    ],
+)  # fmt: skip
+def test_every_kind_reads_well(gap: Gap, told: str) -> None:
+    assert said([gap]) == [told]
 
 
 def test_nothing_private_leaves() -> None:
@@ -104,7 +145,7 @@ def test_nothing_private_leaves() -> None:
     gaps = [failing("lead-canary", secret), letter("id-canary", "canary", parent="canary")]
     lines = said(gaps, private=True)
     assert "1 of 403 leads answered 403 (third round" in lines[0]
-    assert "1 activity logs could not be read (" in lines[1]
+    assert "1 activity log could not be read (" in lines[1]
     assert "canary" not in "".join(lines)
 
 
