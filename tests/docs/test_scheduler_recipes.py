@@ -144,9 +144,9 @@ def unit(text: str) -> configparser.ConfigParser:
 
 
 def test_a_held_lock_is_no_failure_of_the_service() -> None:
-    """It runs once a tick; a held lock and a partial sync are a success, a source that failed as a whole is none."""
+    """It runs once a tick; a held lock, a partial sync and a stop are a success, a failed source is none."""
     service = unit(block("ini", "[Service]"))["Service"]
-    assert (service["Type"], service["SuccessExitStatus"]) == ("oneshot", "3 75")
+    assert (service["Type"], service["SuccessExitStatus"]) == ("oneshot", "3 75 130")
 
 
 @pytest.mark.sweep
