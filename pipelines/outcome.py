@@ -54,8 +54,8 @@ class Outcome:
     """Rounds in a row that failed, this one included; unless it failed, those that were not complete; 0: unknown."""
     since: datetime | None = None
     """When the first of these rounds began."""
-    covered_to: datetime | None = None
-    """Up to when the source is proven complete, if it failed."""
+    newest_covered_to: datetime | None = None
+    """If it failed: the newest watermark of the source; nothing newer is proven to be here."""
 
     @property
     def seconds(self) -> float:
@@ -92,7 +92,7 @@ class Outcome:
 
         now = self.finished_at or self.started_at
         return (
-            failed_source(self.source, self.error, self.rounds, self.since, self.covered_to, now)
+            failed_source(self.source, self.error, self.rounds, self.since, self.newest_covered_to, now)
             if self.error
             else ""
         )

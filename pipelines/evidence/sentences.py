@@ -105,11 +105,11 @@ def next_step(problem: Problem) -> str:
 
 
 def failed_source(
-    source: str, error: str, times: int, first_at: datetime | None, covered_to: datetime | None, now: datetime
+    source: str, error: str, times: int, first_at: datetime | None, proven_to: datetime | None, now: datetime
 ) -> str:
-    """Returns the sentence for a source that failed as a whole; `covered_to` is up to when it is proven here."""
+    """Returns the sentence for a source that failed as a whole; `proven_to` is its newest watermark."""
     how_often = _rounds(times, first_at.isoformat() if first_at else None, now, "round")
-    here = f"nothing newer than {moment(covered_to.isoformat(), now)} is here" if covered_to else ""
+    here = f"nothing newer than {moment(proven_to.isoformat(), now)} is proven to be here" if proven_to else ""
     return "; ".join(filter(None, (f"{source} failed: {error}{f' ({how_often})' if how_often else ''}", here)))
 
 

@@ -45,8 +45,8 @@ class SourceReport(TypedDict):
     """Rounds in a row that failed, or were not complete; 0: it is complete, or nobody knows."""
     since: datetime | None
     """When the first of these rounds began."""
-    covered_to: datetime | None
-    """Of a source that failed: nothing newer is here."""
+    newest_covered_to: datetime | None
+    """Of a source that failed: nothing newer is proven to be here."""
     problems: list[dict[str, object]]
     """Counts and times for each reason; no id, and none of the vendor's words."""
     rows: dict[str, int]
@@ -204,7 +204,7 @@ def _source(outcome: Outcome) -> SourceReport:
         "finished_at": outcome.finished_at,
         "rounds": outcome.rounds,
         "since": outcome.since,
-        "covered_to": outcome.covered_to,
+        "newest_covered_to": outcome.newest_covered_to,
         "problems": [_without_texts(problem.to_json()) for problem in outcome.problems],
         "rows": outcome.rows,
         "rows_new": outcome.rows_new,
@@ -232,7 +232,7 @@ def _line(outcome: Outcome) -> str:
     now = outcome.finished_at or outcome.started_at
     if outcome.error_kind:
         reason = ADVICE_OF.get(outcome.error_kind) or outcome.error_kind
-        facts = (outcome.rounds, outcome.since, outcome.covered_to, now)
+        facts = (outcome.rounds, outcome.since, outcome.newest_covered_to, now)
         failed = sentences.failed_source(f"{outcome.source} (the whole source)", reason, *facts)
         return f"{failed}; `gapless doctor` checks for the cause"
     others = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome.unexplained).items())

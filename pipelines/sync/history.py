@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.destinations.resolve import backend_class
-from gapless.pipelines.evidence.proofs import as_utc, lacks_newest, low_watermark, read_proofs
+from gapless.pipelines.evidence.proofs import as_utc, lacks_newest, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.outcome import LEDGER_TABLES, own_version
 from gapless.pipelines.sync.mending import remove_doubled
@@ -24,6 +24,7 @@ from gapless.sources._dlt.tables import (
     ROW_ID,
     is_completed,
 )
+from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _new_rows(source: Source, outcome: Outcome, before: Before, now: RowCounts) 
 def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard: Shard) -> None:
     """Notes in an outcome that is not complete how many rounds in a row ended so, and when the first one began.
 
-    Of a source that failed also up to when it is proven. It raises nothing: these facts only explain the outcome.
+    Of a source that failed also its newest watermark. It raises nothing: these facts only explain the outcome.
     """
     if outcome.outcome == "complete" or outcome.error == "interrupted":
         return
@@ -119,7 +120,9 @@ def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard:
         same = [*takewhile(lambda run: run[0] == "failed", runs)] if outcome.outcome == "failed" else runs
         outcome.rounds, outcome.since = len(same), as_utc(same[-1][1]) if same else None
         if outcome.outcome == "failed":
-            outcome.covered_to = low_watermark(read_proofs(reader, source.name, source.main.name) or [])
+            select = f"select max(covered_to) from {{0}} where stream = '{source.main.name}'"
+            newest = as_utc((reader.rows(source.name, select, "coverage") or [(None,)])[0][0])
+            outcome.newest_covered_to = None if is_reset(newest) else newest
 
 
 def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, told: bool = False) -> Rows:

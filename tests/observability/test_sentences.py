@@ -162,7 +162,7 @@ def test_a_source_that_failed() -> None:
     line = failed_source("tines", "GET /a answered 401: no", 3, datetime.fromisoformat(AT), NOW, NOW)
     assert line == (
         "tines failed: GET /a answered 401: no (third round in a row, first at 08:14 UTC);"
-        " nothing newer than 26 November 08:44 UTC is here"
+        " nothing newer than 26 November 08:44 UTC is proven to be here"
     )
     assert failed_source("tines", "no", 0, None, None, NOW) == "tines failed: no"
 
