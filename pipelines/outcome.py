@@ -23,6 +23,11 @@ LEDGER_TABLES = ("coverage", "dead_letters", "runs", "status_changes")
 """gapless's own tables in each dataset; their rows are not the vendor's."""
 
 
+def is_vendors(table: str) -> bool:
+    """Returns whether a table of a load package holds the vendor's rows: it is neither dlt's nor the ledger's."""
+    return table not in LEDGER_TABLES and not table.startswith("_dlt")
+
+
 @dataclass
 class Outcome:
     """The result of one source's sync; times are UTC."""

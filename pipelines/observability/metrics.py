@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from gapless.pipelines.outcome import LEDGER_TABLES
+from gapless.pipelines.outcome import is_vendors
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
@@ -55,8 +55,7 @@ class Metrics:
         # Rows that were not loaded are read again, and counted then.
         info = trace.last_normalize_info if trace.last_load_info else None
         for table, rows in (info.row_counts if info else {}).items():
-            # dlt counts its own tables as well.
-            if rows and table not in LEDGER_TABLES and not table.startswith("_dlt"):
+            if rows and is_vendors(table):
                 self._rows.add(rows, {"source": name, "table": table})
 
     def end(self, outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from gapless.pipelines.errors import FAILED, Locked
-from gapless.pipelines.outcome import exit_code
+from gapless.pipelines.outcome import exit_code, is_vendors
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Traces:
         package = self._tracer.start_span("load package", parent, start_time=_ns(trace.started_at))
         info = trace.last_normalize_info
         rows = {table: count for table, count in (info.row_counts if info else {}).items() if count}
-        package.set_attributes({f"gapless.rows.{table}": count for table, count in rows.items()})
+        vendors = {table: count for table, count in rows.items() if is_vendors(table)}
+        package.set_attributes({f"gapless.rows.{table}": count for table, count in vendors.items()})
         below = set_span_in_context(package)
         for step in steps:
             span = self._tracer.start_span(step.step, below, start_time=_ns(step.started_at))
