@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli import output
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.errors import OUTCOMES, GaplessError, WrongSettings
+from gapless.pipelines.errors import OUTCOMES, GaplessError
 from gapless.pipelines.sync import loop
 from gapless.sources import SOURCES
 from gapless.sources.tines.fake import TinesFake
@@ -141,13 +141,14 @@ def test_what_is_locked_stopped_or_refused(here: World, monkeypatch: pytest.Monk
 def test_each_round_has_a_document(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --every also one that breaks off."""
 
-    def two_rounds(once: Callable[[], int], *args: object) -> None:
+    def three_rounds(once: Callable[[], int], *args: object) -> None:
         once()
         with FileLock(here.folder / "gapless.duckdb.lock"), pytest.raises(GaplessError):
             once()
-        raise WrongSettings("enough")
+        here.set(TINES_WORKERS="none")
+        once()
 
-    monkeypatch.setattr(loop, "repeat", two_rounds)
+    monkeypatch.setattr(loop, "repeat", three_rounds)
     done = CliRunner().invoke(app, ["sync", "tines", "--every", "15m", "--json"])
     assert [json.loads(line)["exit_code"] for line in done.stdout.splitlines()] == [0, 75, 2]
 

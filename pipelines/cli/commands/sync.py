@@ -11,6 +11,7 @@ import typer
 
 from gapless.pipelines.cli import completion, output, report
 from gapless.pipelines.cli.options import NAMES, Destination, Json, OneSource, configured_sources, open_target
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.observability import telemetry
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class _Rounds:
         """Does as `run_once`; with --json a round that breaks off has a document, too."""
         try:
             return self.run_once()
+        except WrongSettings:  # ends the command, which writes its own
+            raise
         except Exception as error:
             if self.as_json:
                 output.print_round_error(self.command, error)
