@@ -40,6 +40,10 @@ class MissingSettings(WrongSettings):
         )
 
 
+class WrongNetwork(WrongSettings):
+    """A variable of the environment for proxies or certificates cannot be used, whatever the source."""
+
+
 class Locked(GaplessError):
     """Another sync holds the lock; no request was sent and nothing was written."""
 

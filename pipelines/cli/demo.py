@@ -24,6 +24,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
+from gapless.sources._http.environment import is_network_setting
 from gapless.sources._http.testing import serve
 
 FILE = "gapless-demo.duckdb"
@@ -94,7 +95,7 @@ def _sync(target: Target, start: Watch, end: Callable[[Outcome], None]) -> list[
 
 @contextmanager
 def configuration(urls: dict[str, str]) -> Iterator[None]:
-    """Replaces dlt's whole configuration while the block runs, and keeps requests to loopback away from proxies."""
+    """Replaces dlt's whole configuration while the block runs; proxies and certificates are set aside."""
     from gapless.pipelines.destinations._dlt import config
 
     values: dict[tuple[str, ...], object] = {
@@ -104,15 +105,15 @@ def configuration(urls: dict[str, str]) -> Iterator[None]:
         own = {**source.facts.demo, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": NO_RATE_LIMIT}
         # Under the source's own section, where dlt looks first.
         values |= {("sources", name, key): value for key, value in own.items()}
-    proxies = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
+    # A proxy of the company cannot reach this machine's loopback, and no certificate is needed there.
+    aside = {name: os.environ.pop(name) for name in [*os.environ] if is_network_setting(name)}
     with config.configuration(values):
-        # A proxy of the company cannot reach this machine's loopback.
-        os.environ.update(dict.fromkeys(proxies, "127.0.0.1"))
+        os.environ["NO_PROXY"] = "*"  # macOS has proxies in its settings, too
         try:
             yield
         finally:
-            for name, before in proxies.items():
-                os.environ.pop(name) if before is None else os.environ.update({name: before})
+            del os.environ["NO_PROXY"]
+            os.environ.update(aside)
 
 
 def _require_demo_file(file: Path) -> None:

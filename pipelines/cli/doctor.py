@@ -19,7 +19,9 @@ from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
-from gapless.sources._http.errors import VendorError
+from gapless.sources._http.client import check_environment
+from gapless.sources._http.environment.errors import NetworkSettingError
+from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, VendorError
 from gapless.sources._ledger.session import Session
 
 # Seconds. A person waits for the answer, and longer retries would not change it.
@@ -51,6 +53,27 @@ class Check:
 
 def checks(destination: str) -> Iterator[Check]:
     """Yields each check as soon as it is done. Raises nothing: what goes wrong is a failed check."""
+    network = _network()
+    yield network
+    yield from _sources() if network.result == "ok" else [Check("sources", "-", "not checked: see network")]
+    for line in unknown_settings(SOURCES):
+        yield Check("settings", "fail", line, "Correct its name, or take it out.")
+    yield from _destination(destination)
+    yield from _versions()
+    yield _clock()
+
+
+def _network() -> Check:
+    """Checks the variables that every request depends on."""
+    try:
+        proxies = check_environment()
+    except NetworkSettingError as error:
+        return Check("network", "fail", str(error), "Correct that variable, or unset it.")
+    return Check("network", "ok", f"through {', '.join(proxies)}" if proxies else "no proxy is set")
+
+
+def _sources() -> Iterator[Check]:
+    """Checks each source; none configured is a failure, too."""
     configured = 0
     for source in SOURCES.values():
         for check in _source(source):
@@ -58,11 +81,6 @@ def checks(destination: str) -> Iterator[Check]:
             yield check
     if not configured:
         yield Check("sources", "fail", "none is configured", "Set the variables of one source; or try: gapless demo")
-    for line in unknown_settings(SOURCES):
-        yield Check("settings", "fail", line, "Correct its name, or take it out.")
-    yield from _destination(destination)
-    yield from _versions()
-    yield _clock()
 
 
 def _source(source: Source) -> Iterator[Check]:
@@ -111,6 +129,8 @@ def _check_key(source: Source) -> Check:
 def _remedy(source: Source, error: VendorError) -> str:
     """Returns what to do, by HTTP status; without one the vendor was not reached."""
     prefix = source.name.upper()
+    if isinstance(error, ProxyRefused | ProxyUnavailable):
+        return "Correct the variable of that proxy, or name the vendor's host in NO_PROXY."
     if error.status in (401, 403):
         return f"Check {', '.join(need.upper() for need in source.needs)}, and that they belong to {prefix}_BASE_URL."
     if error.status is None:

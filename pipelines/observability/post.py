@@ -11,7 +11,7 @@ import time
 from gapless.sources._http.auth import origin
 from gapless.sources._http.errors import BadRequest, Unavailable, VendorError, error_class
 from gapless.sources._http.retry import Policy, retrying
-from gapless.sources._http.transport import Deadline, connect, httpx
+from gapless.sources._http.transport import Deadline, connect, fault, httpx
 
 
 def site(url: str) -> str:
@@ -52,7 +52,7 @@ def _post(url: str, document: object, seconds: float, errors: list[VendorError])
         try:
             response = http.post(url.strip(), json=document)
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise Unavailable(method="POST", path=site(url), detail=type(error).__name__) from None
+            raise Unavailable(method="POST", path=site(url), detail=fault(error)) from None
         if not response.is_success:
             raise _error(url, response.status_code)
 

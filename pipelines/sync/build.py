@@ -6,8 +6,9 @@ import os
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.errors import MissingSettings, WrongSettings
+from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
 from gapless.sources import SOURCES, Source, register_problems
+from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.shard import Shard
@@ -39,6 +40,8 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         raise _wrong_setting(source, f"{error.field_name.upper()} is not a value of the type {expected}") from None
     except SettingError as error:
         raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
+    except NetworkSettingError as error:
+        raise WrongNetwork(str(error)) from None
     except (ConfigurationException, ValueError) as error:
         raise _wrong_setting(source, str(error)) from None
 

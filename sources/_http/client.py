@@ -19,12 +19,16 @@ from urllib.parse import quote
 
 from gapless.sources._http.auth import checked_base_url, origin, path_of, site
 from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links, media_type
+from gapless.sources._http.environment.certificates import tls_context
+from gapless.sources._http.environment.proxies import proxies
 from gapless.sources._http.errors import (
     ADVICE,
     VENDOR_SAYS,
     BadEnvelope,
     BadRequest,
     ForeignHost,
+    ProxyRefused,
+    ProxyUnavailable,
     Retryable,
     Throttled,
     TooLarge,
@@ -38,8 +42,10 @@ from gapless.sources._http.rate_limit import RateBudget
 from gapless.sources._http.retry import Policy, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
 from gapless.sources._http.transport import (
+    PROXY,
     BodyTooLong,
     Deadline,
+    ProxyFault,
     Undecodable,
     connect,
     error_body,
@@ -57,6 +63,13 @@ R = TypeVar("R")
 Params = Mapping[str, str | int]
 WHOLE = (200, 201, 203)
 """Statuses of an answer that is whole: a 206 is a part, and what another one announces is not there yet."""
+
+
+PROXY_ADVICE = {
+    407: "it wants a user name and a password, or refuses those in its variable",
+    403: "it does not let this host be asked; have it allowed there, or name the host in NO_PROXY",
+}
+"""What to do about a proxy's own answer."""
 
 
 class Where(TypedDict):
@@ -228,6 +241,8 @@ class Client:
             raise TooLarge(status=attempt.status, detail=str(error), **where) from None
         except Undecodable as error:
             raise BadEnvelope(status=attempt.status, detail=str(error), **where) from None
+        except ProxyFault as error:
+            raise _proxy_error(redact(fault(error), self._secrets), error.refused, where) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Without the cause: the frames below hold the request's headers, which some loggers print.
             raise Unavailable(detail=redact(fault(error), self._secrets), **where) from None
@@ -242,6 +257,10 @@ class Client:
     def _error(self, response: httpx.Response, where: Where) -> VendorError:
         """Returns the error for an answer without success, and pauses all workers when the vendor asks for it."""
         status = response.status_code
+        # Without encryption a proxy can answer in the vendor's place, which answers its errors in JSON.
+        own = status in (403, 407) or status >= 500
+        if own and (proxy := response.extensions.get(PROXY)) and (status == 407 or "json" not in _media(response)):
+            return _proxy_error(f"the proxy {proxy} answered {status} in place of the vendor", status, where)
         if status < 400:
             return self._redirect(response, where)
         error = error_class(status)
@@ -281,6 +300,21 @@ class Client:
     def _wait(self, seconds: float) -> None:
         with self.stats.sleeping(seconds):
             self._sleep(seconds)
+
+
+def _proxy_error(what: str, status: int | None, where: Where) -> VendorError:
+    """Returns the error for a request that a proxy refused with `status`, or that did not get through it (None)."""
+    if status is None or status >= 500:
+        return ProxyUnavailable(detail=what, **where)
+    advice = PROXY_ADVICE[407 if status == 407 else 403]
+    return ProxyRefused(detail=f"{what}; {advice}", **where)
+
+
+def check_environment() -> list[str]:
+    """Returns the proxies that requests go through, as a person may read them. Raises NetworkSettingError."""
+    named = proxies()
+    tls_context(httpx.create_ssl_context)
+    return sorted({str(proxy) for proxy in named.values()})
 
 
 def segment(value: object) -> str:

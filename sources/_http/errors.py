@@ -4,6 +4,7 @@
     ├── Retryable        retried within the retry budget, then raised
     │   ├── Throttled        429
     │   ├── Unavailable      408, 425, 5xx, connection faults, timeouts, the deadline
+    │   │   └── ProxyUnavailable     the proxy was not reached, or could not reach the vendor
     │   ├── BadEnvelope      status 2xx with a body that the vendor does not document
     │   └── Incomplete       all pages came, and they do not prove that the listing was read to its end
     ├── Rejected         the caller skips this record or parent and records it
@@ -13,6 +14,7 @@
     │   └── BadRequest       400, 422, every other 4xx, a redirect on the vendor's own host
     └── Stop             the source cannot continue
         ├── Unauthorized     401
+        ├── ProxyRefused     407, or a proxy that does not let the vendor be asked
         ├── ForeignHost      a redirect or a next link to another origin
         └── Loop             the same cursor twice
 
@@ -86,6 +88,10 @@ class Unavailable(Retryable):
     """408, 425, 5xx, no connection, or no complete answer in time."""
 
 
+class ProxyUnavailable(Unavailable):
+    """The proxy on the way was not reached, or it could not reach the vendor; the vendor itself said nothing."""
+
+
 class BadEnvelope(Retryable):
     """Status 2xx with a body that is not what the vendor documents."""
 
@@ -120,6 +126,10 @@ class Stop(VendorError):
 
 class Unauthorized(Stop):
     """401: the key was refused."""
+
+
+class ProxyRefused(Stop):
+    """The proxy on the way wants a password, or does not let the vendor be asked; the vendor itself said nothing."""
 
 
 class ForeignHost(Stop):

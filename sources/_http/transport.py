@@ -8,26 +8,29 @@ that is left, so that slow headers, handshakes and compressed bodies end in time
 from __future__ import annotations
 
 import logging
-import os
 import re
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
 from typing import TYPE_CHECKING
 
 # The only place that imports the HTTP library. httpx2 is the maintained fork of httpx, with the same names.
 import httpx2 as httpx
 
 from gapless.sources._http.body.content_encoding import ACCEPTED, Undecodable, decompressed
+from gapless.sources._http.environment.certificates import tls_context
+from gapless.sources._http.environment.proxies import Proxy, proxies
 
 if TYPE_CHECKING:
+    import ssl
+
     from httpcore2 import SOCKET_OPTION, ConnectionPool, NetworkBackend, NetworkStream
 
 __all__ = [
+    "PROXY",
     "BodyTooLong",
     "Deadline",
     "DeadlinePassed",
+    "ProxyFault",
     "Undecodable",
     "connect",
     "error_body",
@@ -53,6 +56,9 @@ BODY_BYTES = 256 * 2**20
 """How many bytes an answer may have, decompressed: a small one may be compressed from gigabytes."""
 
 
+PROXY = "gapless.proxy"
+"""The key of a response's extensions that names the proxy which may have given it."""
+OWN_CERTIFICATE = "where a proxy opens TLS, SSL_CERT_FILE must name a file with its certificate"
 LONGEST = f", and more than {BODY_BYTES / 1e6:,.0f} MB are not taken"
 
 
@@ -62,6 +68,14 @@ class BodyTooLong(Exception):
 
 class DeadlinePassed(httpx.ReadTimeout):
     """The attempt as a whole took too long, although no single read did."""
+
+
+class ProxyFault(httpx.TransportError):
+    """No answer came through the proxy. `text` says why; `refused` is the status with which the proxy refused."""
+
+    def __init__(self, text: str, refused: int | None = None) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class Deadline:
@@ -99,12 +113,13 @@ def connect(
 ) -> httpx.Client:
     """Returns an httpx client with at most `workers` connections, under the deadline, that follows no redirect.
 
-    Without a transport httpx chooses one, so that proxies from the environment work.
+    Without a transport httpx chooses one, so that proxies from the environment work. Raises NetworkSettingError for a
+    variable of the environment with which nothing can be sent.
     """
-    longest = deadline.seconds
+    longest, named = deadline.seconds, proxies()
     client = httpx.Client(
         transport=transport,
-        verify=_tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
+        verify=tls_context(httpx.create_ssl_context),
         timeout=httpx.Timeout(min(READ_SECONDS, longest), connect=min(CONNECT_SECONDS, longest)),
         limits=httpx.Limits(
             max_connections=workers, max_keepalive_connections=workers, keepalive_expiry=KEEPALIVE_SECONDS
@@ -113,6 +128,7 @@ def connect(
         headers={**(headers or {}), "Accept-Encoding": ACCEPTED},
     )
     _limit_sockets(client, deadline)
+    _name_proxies(client, named)
     return client
 
 
@@ -120,12 +136,6 @@ def release(client: httpx.Client) -> None:
     """Closes all connections of a client; its next request opens a new one."""
     for transport in filter(None, [client._transport, *client._mounts.values()]):
         transport.close()
-
-
-@cache
-def _tls_context(*_: str | None) -> ssl.SSLContext:
-    """Returns httpx's own TLS context, once for all clients: reading the certificates takes longer than a request."""
-    return httpx.create_ssl_context()
 
 
 def whole_body(response: httpx.Response, deadline: Deadline) -> bytes:
@@ -163,9 +173,13 @@ def _decoded(response: httpx.Response) -> Iterator[bytes]:
 
 def fault(error: httpx.RequestError) -> str:
     """Names what went wrong on the connection; a library's text is quoted only where it cannot hold our data."""
+    if isinstance(error, ProxyFault):
+        return str(error)
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
     text = isinstance(error, httpx.NetworkError | httpx.TimeoutException) and str(error)
-    return f"{name}: {text}" if text else name
+    # Said as "self-signed certificate in certificate chain", which names no remedy.
+    own = f"; {OWN_CERTIFICATE}" if text and "CERTIFICATE_VERIFY_FAILED" in text else ""
+    return f"{name}: {text}{own}" if text else name
 
 
 def _limit_sockets(client: httpx.Client, deadline: Deadline) -> None:
@@ -179,6 +193,43 @@ def _limit_sockets(client: httpx.Client, deadline: Deadline) -> None:
             pool._network_backend = _Backend(pool._network_backend, deadline, pool)
         elif isinstance(transport, httpx.HTTPTransport):
             _log.warning("unknown version of httpx: the deadline does not cover slow headers")
+
+
+def _name_proxies(client: httpx.Client, named: Mapping[str, Proxy]) -> None:
+    """Makes the transports through proxies of the environment name the proxy when something fails there."""
+    for pattern, transport in client._mounts.items():
+        if transport is not None and (proxy := named.get(pattern.pattern.removesuffix("://"))):
+            client._mounts[pattern] = _ViaProxy(transport, proxy)
+
+
+class _ViaProxy(httpx.BaseTransport):
+    """A transport through a proxy of the environment: what goes wrong on the way is told as the proxy's."""
+
+    def __init__(self, inner: httpx.BaseTransport, proxy: Proxy) -> None:
+        self._inner, self._proxy = inner, proxy
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Returns the answer; that to a request without encryption names the proxy, which may have given it."""
+        try:
+            response = self._inner.handle_request(request)
+        except httpx.ProxyError as error:  # its text is the answer to CONNECT, `403 Forbidden`, or what SOCKS says
+            refused = re.match(r"4\d\d\b", str(error))
+            raise ProxyFault(f"the proxy {self._proxy} said {error}", refused and int(refused[0])) from None
+        except httpx.TransportError as error:
+            raise ProxyFault(self._said(error)) from None
+        except Exception as error:  # of the library for SOCKS, which httpx does not translate
+            raise ProxyFault(f"the proxy {self._proxy} gave an answer of another kind of proxy") from error
+        if request.url.scheme == "http":
+            response.extensions[PROXY] = str(self._proxy)
+        return response
+
+    def _said(self, error: httpx.TransportError) -> str:
+        """Returns what went wrong. Beyond a proxy that was reached it may be anything, also of the vendor's."""
+        at_proxy = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and "SSL" not in str(error)
+        return f"{'did not reach' if at_proxy else 'through'} the proxy {self._proxy}: {fault(error)}"
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class _Backend:

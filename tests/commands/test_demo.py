@@ -116,11 +116,14 @@ def test_what_a_person_sees(tmp_path: Path) -> None:
 def test_nothing_of_the_user_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the demo runs dlt knows its settings alone; afterwards everything is as it was."""
     monkeypatch.setenv("OMNI_API_KEY", "users-key")
-    monkeypatch.setenv("NO_PROXY", "users.example")
+    monkeypatch.setenv("no_proxy", "users.example")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:none")
+    monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
     before = dict(os.environ)
     with suppress(KeyboardInterrupt), demo.configuration(dict.fromkeys(SOURCES, "http://127.0.0.1:9")):
         assert (dlt.secrets["sources.omni.omni_api_key"], dlt.secrets.get("omni_api_key")) == ("demo-key", None)
-        assert os.environ["NO_PROXY"] == "127.0.0.1"
+        assert os.environ["NO_PROXY"] == "*"
+        assert {"no_proxy", "HTTPS_PROXY", "SSL_CERT_FILE"} & {*os.environ} == set()
         raise KeyboardInterrupt
     assert dict(os.environ) == before
     assert dlt.secrets.get("omni_api_key") == "users-key"
