@@ -9,6 +9,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from gapless.pipelines.errors import WrongSettings
+
 DLT_SETTINGS = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__INTERCEPT_SIGNALS": "false",  # with it, dlt may ignore a Ctrl-C that comes while it loads
@@ -17,7 +19,14 @@ DLT_SETTINGS = {
 
 
 def apply_dlt_defaults() -> None:
-    """Sets dlt's settings in the environment; a variable that is already set stays as it is."""
+    """Sets dlt's settings in the environment; a variable that is already set stays as it is.
+
+    Raises WrongSettings for a folder that nothing can work in: the working directory, or the temporary one.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise WrongSettings("the working directory was removed; change to one that is there.") from None
     for name, value in DLT_SETTINGS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("DLT_DATA_DIR", str(working_root() / "dlt"))  # as root, dlt would use a system-wide folder
@@ -28,5 +37,15 @@ def apply_dlt_defaults() -> None:
 
 
 def working_root() -> Path:
-    """Returns this user's folder for working files, below the system's temporary folder."""
-    return Path(tempfile.gettempdir()) / f"gapless-{os.getuid()}"
+    """Returns this user's folder for working files, below the system's temporary folder.
+
+    Raises WrongSettings when none can be written to, or dlt could not write its path into JSON.
+    """
+    try:
+        root = tempfile.gettempdir()
+        root.encode()
+    except FileNotFoundError:
+        raise WrongSettings("no temporary folder can be written to; set TMPDIR to one that can.") from None
+    except UnicodeEncodeError:
+        raise WrongSettings(f"TMPDIR: its path {root!a} is not valid UTF-8; set it to another folder.") from None
+    return Path(root) / f"gapless-{os.getuid()}"

@@ -5,6 +5,10 @@ No import of another room may enter, so that every room can raise them.
 
 from __future__ import annotations
 
+import logging
+
+_log = logging.getLogger(__name__)
+
 COMPLETE, FAILED, USAGE, PARTIAL, LOCKED, INTERRUPTED = 0, 1, 2, 3, 75, 130
 OUTCOMES = {
     COMPLETE: "complete",
@@ -51,6 +55,12 @@ class Locked(GaplessError):
 
 
 def explain(error: BaseException) -> str:
+    """Returns one line about the root cause, never a value of a record; with --debug it logs the traceback."""
+    _log.debug("%s", type(error).__name__, exc_info=error)
+    return summarize(error)
+
+
+def summarize(error: BaseException) -> str:
     """Returns one line about the root cause; never a value of a record."""
     from gapless.sources._http.errors import Refused, VendorError
 

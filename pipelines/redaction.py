@@ -82,15 +82,19 @@ def guard_logs() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def register_secrets() -> None:
-    """Collects the secrets from dlt's configuration. Raises WrongSettings for a TOML file that cannot be parsed."""
-    from gapless.pipelines.destinations._dlt.config import TomlProviderReadException
+def register_secrets(again: bool = False) -> None:
+    """Collects the secrets from dlt's configuration, whose files are read `again` if the process knows them already.
+
+    Raises WrongSettings for a TOML file that cannot be read.
+    """
+    from gapless.pipelines.destinations._dlt.config import TomlProviderReadException, read_again
 
     try:
+        if again:
+            read_again()
         secrets = [value for value in _configured() if len(value) >= SHORTEST]
     except TomlProviderReadException as error:
-        where = ", ".join(path for path in error.full_paths if os.path.exists(path))
-        raise WrongSettings(f"{where} is not valid TOML: {str(error).splitlines()[-1]}") from None
+        raise WrongSettings(f"{str(error).splitlines()[-1]}.") from None
     # Also in the form that they have in a URL, which an HTTP library may quote.
     _known.update(secrets, (quote(value, safe="") for value in secrets))
 

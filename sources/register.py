@@ -29,7 +29,7 @@ def configured_packages() -> Iterator[object]:
         return
     file = Path(os.environ.get("DLT_PROJECT_DIR", ".")) / ".dlt" / "config.toml"
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8")).get("gapless", {}).get("sources", [])
+        found = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("gapless", {}).get("sources", [])
     except (OSError, ValueError, AttributeError):
         return  # a sync reads the file again, with dlt, and says what is wrong with it
     yield from found if isinstance(found, list) else [found]

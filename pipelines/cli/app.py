@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from typing import Annotated
 
@@ -47,7 +48,12 @@ def gapless(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="GAPLESS_DEBUG", help="Show the traceback of an unexpected error.")
+        bool,
+        typer.Option(
+            "--debug",
+            envvar="GAPLESS_DEBUG",
+            help="Show the traceback of each error that ends a source or is unexpected.",
+        ),
     ] = False,
     log_format: Annotated[
         LogFormat,
@@ -64,6 +70,7 @@ def gapless(
     Exit codes: 0 complete, 1 a source as a whole or the command failed, 2 wrong usage or settings, 3 partial: some
     parents or records failed, 75 another sync is running, 130 stopped by Ctrl-C.
     """
+    logging.getLogger("gapless").setLevel(logging.DEBUG if debug else logging.NOTSET)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 

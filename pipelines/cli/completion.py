@@ -48,7 +48,7 @@ def _in_files() -> Iterator[str]:
     folder = next((root / ".dlt" for root in (here, CHECKOUT) if (root / ".dlt").is_dir()), here)
     for name in ("config.toml", "secrets.toml"):
         try:
-            section = tomllib.loads((folder / name).read_text()).get("destination")
+            section = tomllib.loads((folder / name).read_text(encoding="utf-8-sig")).get("destination")
         # ValueError is a file that is not valid TOML, or not text.
         except (OSError, ValueError):
             continue

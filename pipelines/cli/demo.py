@@ -61,6 +61,7 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
     Raises WrongSettings if another program made `file`, GaplessError if it is in use.
     """
     target = Target.of_file(file)
+    target.backend.check()
     # Before the lock, which makes a file of its own beside this one.
     _require_demo_file(file)
     with target.lock():  # another demo into the same file must not lose its data

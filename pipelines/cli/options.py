@@ -41,25 +41,30 @@ Sources = Annotated[
 ]
 
 
-def open_target(destination: str, shard: Shard | None = None, accept_append: bool = False) -> Target:
-    """Initialises the process and returns the destination of that name.
+def open_target(
+    destination: str, shard: Shard | None = None, accept_append: bool = False, *, again: bool = False
+) -> Target:
+    """Initialises the process, `again` where it runs on, and returns the destination of that name.
 
     Raises WrongSettings for a name without a configuration, and for an append-only destination that was not accepted.
     """
     from gapless.pipelines.destinations.target import Target
 
-    initialise()  # first: to find a destination reads dlt's configuration
+    initialise(again)  # first: to find a destination reads dlt's configuration
     return Target.find(destination, shard, accept_append)
 
 
-def initialise() -> None:
-    """Sets dlt's defaults and starts redaction. Raises WrongSettings for a TOML file or a register that is wrong."""
+def initialise(again: bool = False) -> None:
+    """Sets dlt's defaults and starts redaction; `again` reads the files of settings once more.
+
+    Raises WrongSettings for a TOML file or a register that is wrong.
+    """
     from gapless.pipelines.sync.build import check_register
 
     # Before anything reads dlt's configuration, which these variables are a part of.
     apply_dlt_defaults()
     check_register()
-    redaction.register_secrets()
+    redaction.register_secrets(again)
     redaction.guard_logs()
     json_logs.guard()  # last: it replaces the formatter that guard_logs has set
 

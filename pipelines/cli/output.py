@@ -18,7 +18,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, explain
+from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, summarize
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.redaction import cleaned, redact
 
@@ -186,7 +186,7 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
     if isinstance(error, GaplessError):
         return str(error), error.code
     next_step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
-    return f"{explain(error)}\n{next_step}", FAILED
+    return f"{summarize(error)}\n{next_step}", FAILED
 
 
 def _print_error_json(ctx: Context, text: str, code: int) -> None:

@@ -25,6 +25,8 @@ OTHERS_LOCK = "could not set lock on file"
 """In lower case, the words of DuckDB's IOException when another process has the file open; it has no class of its
 own for that."""
 
+CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
+
 
 class FileInUse(Locked):
     """Another process has the DuckDB file open. Beside a writer DuckDB admits nobody, beside a reader no writer."""
@@ -65,6 +67,15 @@ def schema_of_that_name(file: Path) -> str | None:
     return name if name in (*SOURCES, "activity") else None
 
 
+def path_problem(path: str) -> str | None:
+    """Returns what keeps DuckDB from working with a path."""
+    if "?" in path:
+        return f"{path} has a question mark in its path, and DuckDB would write its log elsewhere"
+    if not path.isprintable() and path != path.encode(errors="replace").decode():
+        return f"{path!a} has a path that is not valid UTF-8"
+    return None
+
+
 class DuckdbFile(Backend):
     """A DuckDB file. Its identity is its path."""
 
@@ -84,12 +95,14 @@ class DuckdbFile(Backend):
         return Path(self.identity)
 
     def check(self) -> None:
-        """Raises WrongSettings when DuckDB cannot tell the file from a schema."""
+        """Raises WrongSettings when DuckDB cannot tell the file from a schema, or cannot work with its path."""
         if name := schema_of_that_name(self.file):
             raise WrongSettings(
                 f"the file {self.file} is called like the schema {name}, and DuckDB cannot tell the file from"
-                " the schema. Choose another name in DESTINATION__DUCKDB__CREDENTIALS."
+                f" the schema. {CHOOSE}"
             )
+        if problem := path_problem(self.identity):
+            raise WrongSettings(f"the file {problem}. {CHOOSE}")
 
     def exists(self) -> bool:
         """Returns whether the file is there."""

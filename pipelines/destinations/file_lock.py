@@ -5,6 +5,7 @@ The locks of a database server are in advisory_lock.py.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,15 +13,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gapless.pipelines.errors import GaplessError, Locked
+from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 
 
 @contextmanager
 def locked(own: Sequence[Path], shared: Sequence[Path], name: str) -> Iterator[None]:
     """Holds the lock files `own` alone, and those in `shared` together with others who share them.
 
-    Raises Locked when somebody else has one of them, GaplessError when a file cannot be written. `name` is what
-    messages call the database.
+    Raises Locked when somebody else has one of them, WrongSettings when a file cannot be written where it is to be,
+    GaplessError when the disk is full. `name` is what messages call the database.
     """
     with ExitStack() as held:
         file = None
@@ -35,7 +36,9 @@ def locked(own: Sequence[Path], shared: Sequence[Path], name: str) -> Iterator[N
                 f"another sync is writing to {name} (lock {file}); nothing was asked. Try again when it has ended."
             ) from None
         except OSError as error:
-            raise GaplessError(
+            # A full or broken disk is no setting; all else is a path that was chosen.
+            kind = GaplessError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongSettings
+            raise kind(
                 f"cannot write {file}: {error.strerror}. Choose another folder: with"
                 " DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file, of working files with TMPDIR."
             ) from None

@@ -91,7 +91,7 @@ def publish(target: Target, path: Path) -> Published:
 
 def checked(file: Path, path: Path) -> Path:
     """Returns the copy's path without links. Raises WrongSettings when no copy can be there."""
-    from gapless.pipelines.destinations.duckdb_file import schema_of_that_name
+    from gapless.pipelines.destinations.duckdb_file import path_problem, schema_of_that_name
 
     to = path.expanduser().resolve()
     # Hard links and file systems without case: two paths may be one file.
@@ -100,6 +100,8 @@ def checked(file: Path, path: Path) -> Path:
     if to.is_dir() or not to.parent.is_dir():
         why = "it is a folder" if to.is_dir() else "it has no folder"
         raise WrongSettings(f"{path} cannot be a file: {why}. Choose another path.")
+    if problem := path_problem(str(to)):
+        raise WrongSettings(f"the copy {problem}. Choose another path.")
     if name := schema_of_that_name(to):
         raise WrongSettings(
             f"{path} is called like the schema {name}, and DuckDB cannot tell the file from the schema. Choose"

@@ -50,14 +50,17 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
 
     # Asked of dlt alone it would be a file named after the pipeline, one for each source.
     if name == "duckdb" and not _is_set("destination.duckdb.credentials"):
-        return duckdb_file(default)
+        return _checked(duckdb_file(default))
     client = _configured_client(name)
     kind = client.config.destination_type
     own = backend_class(kind)
     if own.appends or not _merges(kind, client.capabilities):
         _check_append(name, own, accept_append)
     identity = f"{name} {_location(client.config)}"
-    backend = own.of(name, identity, client.config, _settings(client.capabilities))
+    return _checked(own.of(name, identity, client.config, _settings(client.capabilities)))
+
+
+def _checked(backend: Backend) -> Backend:
     backend.check()
     return backend
 

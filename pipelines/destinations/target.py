@@ -167,8 +167,12 @@ class Target:
     @contextmanager
     def lock(self, *sources: str) -> Iterator[Path]:
         """Holds the locks in files; yields the empty working folder. Raises Locked, GaplessError."""
-        working_root().mkdir(mode=0o700, exist_ok=True)
         folder = self.working_folder(*sources)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        if "%" in str(folder):
+            from gapless.pipelines.destinations._dlt.working_files import accept_percent
+
+            accept_percent()
         with locked(*self._lock_files(sources), str(self.file or self.destination)):
             try:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import chain, cycle
 
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain
 
 
 def repeat(
-    once: Callable[[], int],
+    first: Callable[[], object],
+    later: Callable[[], object],
     interval: float,
     report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
@@ -19,17 +21,18 @@ def repeat(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
-    """Calls `once` every `interval` seconds, from start to start, until Ctrl-C.
+    """Calls `first`, and then `later` every `interval` seconds, from start to start, until Ctrl-C.
 
-    An error is reported through `warn` and the next round goes on. Raises WrongSettings, which no repetition repairs.
+    An error is reported through `warn` and the next round goes on. Raises WrongSettings of the first round alone: a
+    later one reads the settings again, and a person may be about to change them.
     """
-    while True:
+    for once, is_first in chain([(first, True)], cycle([(later, False)])):
         started = clock()
         try:
             once()
-        except WrongSettings:
-            raise
         except Exception as error:
+            if is_first and isinstance(error, WrongSettings):
+                raise
             (warn or report)(
                 f"this round failed: {str(error) if isinstance(error, GaplessError) else explain(error)}"
             )

@@ -167,7 +167,7 @@ def test_settings_file_that_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / ".dlt" / "secrets.toml").write_text("[sources.omni\n")
     code, out, err = run("sync")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert "secrets.toml is not valid TOML" in err
+    assert "secrets.toml, line 1: " in err
 
 
 # -- what a sync says ------------------------------------------------------------------------------
@@ -345,6 +345,25 @@ def test_every(only: Callable[[Any], Any], tmp_path: Path) -> None:
     here.assert_exact()
 
 
+def test_every_reads_a_changed_key(only: Callable[[Any], Any], tmp_path: Path) -> None:
+    """In the round after it was changed in secrets.toml, which may be broken for a moment."""
+    here = only(small())
+    here.monkeypatch.delenv("OMNI_API_KEY")
+    secrets = tmp_path / ".dlt" / "secrets.toml"
+    secrets.parent.mkdir()
+    secrets.write_text('[sources.omni]\nomni_api_key = "revoked"')
+    with process("sync", "omni", "--every", "1s", "--json") as running:
+        assert running.stdout
+        assert running.stderr
+        codes = [json.loads(running.stdout.readline())["exit_code"]]
+        secrets.write_text("[sources.omni")
+        while "this round failed: " not in running.stderr.readline():
+            assert running.poll() is None
+        secrets.write_text('[sources.omni]\nomni_api_key = "demo-key"')
+        codes.append(json.loads(running.stdout.readline())["exit_code"])
+    assert codes == [1, 0]
+
+
 def _written_to(file: Path) -> bool:
     """Whether somebody else could write to it just now."""
     try:
@@ -356,12 +375,15 @@ def _written_to(file: Path) -> bool:
 
 
 def test_rounds_go_on() -> None:
-    """A lock that is held or a round that fails does not end --every; the pace is from start to start."""
-    events: list[Any] = [Locked("another sync"), GaplessError("disk full"), 0, WrongSettings("no such key")]
+    """A lock that is held, a round that fails or a setting that a person just breaks does not end --every; the pace
+    is from start to start."""
+    events: list[Any] = [Locked("another sync"), GaplessError("disk full"), WrongSettings("no such key"), 0]
     now, slept, said = [0.0], list[float](), list[str]()
 
     def once() -> int:
         now[0] += 10
+        if not events:
+            raise KeyboardInterrupt
         event = events.pop(0)
         if isinstance(event, Exception):
             raise event
@@ -372,13 +394,24 @@ def test_rounds_go_on() -> None:
         now[0] += seconds
 
     midnight = datetime(2026, 1, 1)
-    with pytest.raises(WrongSettings):
-        loop.repeat(once, 15, said.append, clock=lambda: now[0], sleep=sleep, now=lambda: midnight)
-    assert slept == [5, 5, 5]
+    with pytest.raises(KeyboardInterrupt):
+        loop.repeat(once, once, 15, said.append, clock=lambda: now[0], sleep=sleep, now=lambda: midnight)
+    assert slept == [5, 5, 5, 5]
     assert [line for line in said if "failed" in line] == [
         "this round failed: another sync",
         "this round failed: disk full",
+        "this round failed: no such key",
     ]
+
+
+def test_the_first_round_has_wrong_settings() -> None:
+    """It ends the command: nobody has seen it work."""
+
+    def first() -> int:
+        raise WrongSettings("no such key")
+
+    with pytest.raises(WrongSettings):
+        loop.repeat(first, first, 15, [].append)
 
 
 # -- errors and secrets ----------------------------------------------------------------------------

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import tempfile
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from tests.contract.conftest import NAMES
 from tests.contract.subject import subject
+from tests.support import warm
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -51,3 +58,57 @@ def test_variables_of_the_network(variable: str, value: str, synced: World) -> N
     for needs_none in (("status",), ("gaps",), ("views",), ("state", "show"), ("publish", "readers.duckdb")):
         assert gapless(*needs_none)[0] == 0
     assert synced.fake.requests == []
+
+
+@pytest.mark.parametrize("name", ["ws%2Fjob", "ws%s", "a 'quoted\" {0} blank", "[a]*?", "a" * 200])
+def test_temporary_folders_with_odd_names(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync works in each of them, as in Jenkins' for a branch."""
+    here = world(subject(NAMES[0]).filled())
+    (here.folder / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(here.folder / name))
+    here.complete()
+    here.assert_exact()
+    assert list((here.folder / name).iterdir()) == [here.folder / name / f"gapless-{os.getuid()}"]
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "doctor", "demo"])
+def test_a_temporary_folder_that_cannot_be(command: str, synced: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that is no UTF-8, and no folder at all: 2, and the variable."""
+
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    for found in (lambda: str(synced.folder / "bad\udcff"), none):
+        monkeypatch.setattr(tempfile, "gettempdir", found)
+        code, told = gapless(command)
+        assert (code, "TMPDIR" in told) == (2, True), told
+    assert synced.fake.requests == []
+
+
+def test_a_working_directory_that_is_gone(synced: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said by every command."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for command in ("sync", "status", "doctor", "demo"):
+        assert gapless(command) == (2, "the working directory was removed; change to one that is there.")
+
+
+@pytest.mark.parametrize("name", ["q?x=1.duckdb", "bad\udcff.duckdb"])
+def test_paths_that_duckdb_cannot_have(name: str, synced: World) -> None:
+    """The database's, the demo's and a copy's: 2, before anything is made."""
+    for command in (("demo", "--file", name), ("publish", name)):
+        code, told = gapless(*command)
+        assert (code, "question mark" in told or "not valid UTF-8" in told) == (2, True), told
+    synced.set(DESTINATION__DUCKDB__CREDENTIALS=name)
+    assert gapless("sync")[0] == 2
+    assert not [*synced.folder.glob("q*"), *synced.folder.glob("bad*")]
+
+
+@pytest.mark.parametrize("command", ["sync", "verify"])
+def test_debug_shows_what_fails_inside_a_source(command: str, synced: World) -> None:
+    """With its traceback, without a key; and nothing of it else."""
+    synced.intercept = lambda request: httpx.Response(401)
+    run = partial(warm.run, cwd=synced.folder)
+    outputs = [run([sys.executable, "-m", "gapless.pipelines", command, *more]).stderr for more in ([], ["--debug"])]
+    assert [("Traceback" in output, "Unauthorized" in output) for output in outputs] == [(False, False), (True, True)]

@@ -125,6 +125,52 @@ def test_nested_arrow_tables(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> N
 
 
 @canary(
+    "dlt.common.storages.load_storage.LoadItemStorage", "dlt.extract.storage.ExtractorItemStorage",
+    breaks="with a % in TMPDIR, as Jenkins has it, every sync would end in a TypeError.",
+)  # fmt: skip
+def test_a_folder_with_a_percent_sign(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """dlt writes its load files there, below the same path."""
+    from gapless.pipelines.destinations._dlt.working_files import accept_percent
+
+    accept_percent()
+    folder = tmp_path / "ws%2Fjob%s"
+    folder.mkdir()
+    load(pipeline(db, folder), robin=["blue"])
+    assert db.execute("select count(*) from birds.nests__eggs").fetchone() == (1,)
+
+
+@canary(
+    "dlt.common.configuration.providers.toml.SettingsTomlProvider._read_toml_file",
+    "dlt.common.configuration.providers.toml.SettingsTomlProvider",
+    breaks="a TOML file with a byte order mark would not be read, and messages would name no line.",
+)
+def test_toml_files_are_read_by_us(tmp_path: Path) -> None:
+    from dlt.common.configuration.providers.toml import SecretsTomlProvider
+
+    from gapless.pipelines.destinations._dlt.toml_files import read_by_us
+
+    read_by_us()
+    (tmp_path / "secrets.toml").write_bytes(b"\xef\xbb\xbfkey = 'value'")
+    assert SecretsTomlProvider(str(tmp_path)).get_value("key", str, "") == ("value", "key")
+
+
+@canary(
+    "dlt.common.configuration.specs.pluggable_run_context.PluggableRunContext.reload_providers",
+    breaks="`sync --every` would use a key that was changed in a file only after a restart.",
+)
+def test_files_are_read_again(tmp_path: Path) -> None:
+    from gapless.pipelines.destinations._dlt.config import read_again
+
+    (tmp_path / ".dlt").mkdir()
+    for value in ("one", "two"):
+        (tmp_path / ".dlt" / "config.toml").write_text(f"canary = '{value}'")
+        read_again()
+        assert dlt.config.get("canary") == value
+    (tmp_path / ".dlt" / "config.toml").unlink()
+    read_again()
+
+
+@canary(
     "dlt.extract.items.DataItemWithMeta", "dlt.extract.items_transform.ItemTransform",
     "dlt.extract.items_transform.LimitItem", "dlt.extract.items_transform.YieldMapItem",
     breaks="state would run ahead of rows under add_limit, filters and maps (_extract/steps.py): lost for ever.",

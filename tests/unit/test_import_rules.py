@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "sources": "_http _schema _incremental",  # for its types only
     "vendor": "_http _schema _ledger _incremental _extract",  # and itself
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
-    "pipelines.config": "|",
+    "pipelines.config": "| errors",
     "pipelines.errors": "_http |",
     "pipelines.outcome": "_ledger | errors evidence",
     "pipelines.destinations": "sources _dlt _ledger | config errors",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,14 +90,18 @@ class _Rounds:
                 outcomes.append(outcome)  # one by one: a round that breaks off is reported with what ended before
             return report.print_outcomes(self.command, outcomes, as_json=self.as_json, strict=self.strict)
 
-    def repeat_once(self) -> int:
-        """Does as `run_once`; with --json a round that breaks off has a document, too."""
+    def repeat_once(self, reopen: Callable[[], Target] | None = None) -> int:
+        """Does as `run_once`, after the first round with settings that are read again.
+
+        With --json a round that breaks off has a document, too; wrong settings in the first round end the command,
+        which writes its own.
+        """
+        from gapless.pipelines.observability import webhook
+
         try:
-            return self.run_once()
-        except WrongSettings:  # ends the command, which writes its own
-            raise
+            return (replace(self, target=reopen(), hook=webhook.configured()) if reopen else self).run_once()
         except Exception as error:
-            if self.as_json:
+            if self.as_json and (reopen or not isinstance(error, WrongSettings)):
                 output.print_round_error(self.command, error)
             raise
 
@@ -148,7 +152,8 @@ def sync(
 
     # Arguments first: a wrong one is said before any file is opened.
     interval = arguments.seconds(every) if every else None
-    target = open_target(destination, arguments.shard(shard, ids or []), accept_append)
+    part = arguments.shard(shard, ids or [])
+    target = open_target(destination, part, accept_append)
     # Names are checked before credentials, so that a misspelt source is not reported as one without keys.
     names = build.known(sources or [])
     request = arguments.sync_request(names, since, until, ids or [])
@@ -162,7 +167,10 @@ def sync(
         if interval is None:
             raise typer.Exit(rounds.run_once())
         warn = partial(output.print_message, event="error", level="error")
-        loop.repeat(rounds.repeat_once, interval, output.print_message, warn)
+        # A key or a password may have been changed in a file since the last round.
+        reopen = partial(open_target, destination, part, accept_append, again=True)
+        later = partial(rounds.repeat_once, reopen)
+        loop.repeat(rounds.repeat_once, later, interval, output.print_message, warn)
 
 
 def backfill(

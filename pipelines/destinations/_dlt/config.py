@@ -24,6 +24,8 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.extract.incremental.context import TimeIntervalContext
 
+from gapless.pipelines.destinations._dlt import toml_files
+
 __all__ = [
     "ConfigFieldMissingException",
     "ConfigValueCannotBeCoercedException",
@@ -33,12 +35,16 @@ __all__ = [
     "UnknownDestinationModule",
     "configuration",
     "documents",
+    "read_again",
     "resolved_settings",
     "secret_documents",
     "without_interval",
 ]
 """The exceptions are dlt's, raised by documented calls, but documented nowhere. They become messages of ours that
 name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pipeline.exceptions`."""
+
+
+toml_files.read_by_us()
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,15 @@ def documents() -> list[dict[str, object]]:
     """
     providers = Container()[PluggableRunContext].providers.providers
     return [tomllib.loads(provider.to_toml()) for provider in providers if isinstance(provider, BaseDocProvider)]
+
+
+def read_again() -> None:
+    """Makes dlt read its files again, for a key that was changed while the process runs.
+
+    Why: dlt reads them once in a process, and `sync --every` lives for months. Replaced by: a documented call for it.
+    Raises TomlProviderReadException when a file is not valid TOML; then what was read before stays.
+    """
+    Container()[PluggableRunContext].reload_providers()
 
 
 @contextmanager

@@ -1,0 +1,59 @@
+"""How dlt's TOML files are read: as people's editors write them, and with messages that say where one is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from dlt.common.configuration.providers.toml import SettingsTomlProvider
+from tomlkit.exceptions import TOMLKitError
+
+__all__ = ["read_by_us"]
+EXPECTED = 'expected lines such as [section] and name = "text"'
+
+
+def read_by_us() -> None:
+    """Makes dlt read its TOML files with `_read`.
+
+    Why: an editor on Windows begins a file with a byte order mark, which dlt takes for a wrong key; and its messages
+    name every file that could be meant, and often no line. Replaced by: such messages, and `utf-8-sig` in dlt.
+    """
+    provider: Any = SettingsTomlProvider
+    provider._read_toml_file = _read
+
+
+def _read(_: Any, path: str) -> tomlkit.TOMLDocument | None:
+    """Returns a file's content; None without one. Raises ValueError, naming file and line, and quoting nothing."""
+    if not os.path.lexists(path):
+        return None
+    content = b""
+    try:
+        content = Path(path).read_bytes().removeprefix(BOM_UTF8)
+        text = content.decode().replace("\r\n", "\n").replace("\r", "\n")
+        return tomlkit.parse(text)
+    except OSError as error:
+        # Docker makes a folder where the file to mount is not there.
+        raise ValueError(f"{path} cannot be read: {error.strerror}; expected a TOML file") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = "UTF-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "not UTF-8"
+        raise ValueError(f"{path}, line {line}: this is {found}; save the file as UTF-8") from None
+    except TOMLKitError as error:
+        raise ValueError(f"{path}{_problem(text, error)}; {EXPECTED}") from None
+
+
+def _problem(text: str, error: Exception) -> str:
+    """Returns the line and what is wrong there, as Python says it, which always knows the line; else as tomlkit."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as ours:
+        error = ours
+    last = f"at line {text.count(chr(10)) + 1}, column 1"
+    said = str(error).rstrip(".").replace("at end of document", last)
+    at = re.search(r"\(?at line (\d+),? col(?:umn)? \d+\)?$", said)
+    return f", line {at[1]}: {said[: at.start()].strip().rstrip(':')}" if at else f": {said}"
