@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Any, TextIO
 
 
@@ -28,8 +29,19 @@ def make_safe() -> None:
 
 
 def end_on_sigterm() -> None:
-    """Makes SIGTERM do what Ctrl-C does, also for the first process of a container, which else ignores it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Makes SIGTERM do what Ctrl-C does, also for the first process of a container, which else ignores it.
+
+    SIGHUP as well, which comes when a terminal is closed, unless `nohup` has it ignored.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """Raises KeyboardInterrupt, once: `timeout` sends two signals, and the row in `runs` is still to be written."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _safe(stream: TextIO | None, number: int) -> TextIO:

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -37,22 +39,61 @@ def test_a_sync_ends_with_its_own_code(streams: str, more: str, world: Begin) ->
     assert here.sql("select outcome from runs") == [("complete",)]
 
 
-def test_sigterm_is_ctrl_c(world: Begin) -> None:
-    """Exit 130 and a row in `runs`, in the middle of a request; the next sync goes on."""
-    here = world(subject(NAMES[0]).filled())
-    command = [sys.executable, "-m", "gapless.pipelines", "sync", here.name]
+def stopped(here: World, command: list[str], number: int, *, first: bool) -> None:
+    """Runs the command until its third request, and sends it the signal twice; it must end with 130."""
     running: list[subprocess.Popen[str]] = []
+    alone = ["unshare", "--pid", "--fork", "--mount-proc"] if first else []
 
     def stop(request: httpx.Request) -> httpx.Response | None:
         if here.asked() == 3:
-            os.kill(running[0].pid, signal.SIGTERM)
+            pid = running[0].pid
+            child = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0] if first else pid
+            for _ in range(2):
+                os.kill(int(child), number)
         return LET_THROUGH
 
+    here.fake.requests.clear()
     here.intercept = stop
-    running.append(warm.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
+    start = partial(subprocess.Popen, text=True) if first else warm.Popen
+    running.append(start([*alone, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
     said = running[0].communicate(timeout=60)[1]
     assert (running[0].returncode, "Stopped." in said) == (130, True), said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_is_ctrl_c(number: int, world: Begin) -> None:
+    """Exit 130 and a row in `runs`, in the middle of a request; the next sync goes on."""
+    here = world(subject(NAMES[0]).filled())
+    stopped(here, [sys.executable, "-m", "gapless.pipelines", "sync", here.name], number, first=False)
     assert here.sql("select outcome, error from runs") == [("failed", "interrupted")]
     here.mend()
     here.complete()
     here.assert_exact()
+
+
+WINDOW = ("--since", "2000-01-01", "--until", "2100-01-01")
+LONG = {"sync": [], "backfill": WINDOW, "verify": ["--whole"], "sync --every": ["--every", "1h"]}
+CAN_UNSHARE = not subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode
+
+
+@pytest.mark.parametrize("name", some(LONG, "sync"))
+def test_sigterm_for_the_first_process_of_a_container(name: str, world: Begin) -> None:
+    """The kernel drops a signal that such a process has no handler for: each long command has one."""
+    here = world(subject(NAMES[0]).filled())
+    if name == "verify":
+        here.synced()
+    command = [sys.executable, "-m", "gapless.pipelines", name.split(maxsplit=1)[0], here.name, *LONG[name]]
+    stopped(here, command, signal.SIGTERM, first=CAN_UNSHARE)
+    newest = here.sql("select outcome, error from runs order by finished_at desc limit 1")
+    assert newest == [("complete", None) if name == "verify" else ("failed", "interrupted")]
+
+
+def test_sigterm_between_two_rounds(world: Begin) -> None:
+    """A sync that waits for its next round ends at once, and its last row in `runs` is whole."""
+    here = world(subject(NAMES[0]).filled())
+    command = [sys.executable, "-m", "gapless.pipelines", "sync", here.name, "--every", "1h"]
+    with warm.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+        while "next sync at" not in running.stderr.readline():
+            assert running.poll() is None
+        os.kill(running.pid, signal.SIGTERM)
+        assert (running.wait(timeout=30), here.sql("select outcome from runs")) == (130, [("complete",)])

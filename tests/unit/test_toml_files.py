@@ -14,7 +14,7 @@ from gapless.pipelines import redaction
 from gapless.pipelines.destinations._dlt import config
 from gapless.pipelines.errors import WrongSettings
 
-GOOD = '# commenté\n[sources.omni]\nomni_api_key = "canary"\n'
+GOOD = '# commenté\n[sources.acme]\nacme_api_key = "canary"\n'
 READ = {
     "byte order mark": b"\xef\xbb\xbf" + GOOD.encode(),
     "Windows": GOOD.replace("\n", "\r\n").encode(),
@@ -45,7 +45,7 @@ def test_what_editors_write(content: bytes, folders: tuple[Path, Path]) -> None:
     for folder in folders:
         (folder / "secrets.toml").write_bytes(content)
         provider = SecretsTomlProvider(*map(str, folders))
-        assert provider.get_value("omni_api_key", str, "", "sources", "omni")[0] == "canary"
+        assert provider.get_value("acme_api_key", str, "", "sources", "acme")[0] == "canary"
         (folder / "secrets.toml").unlink()
 
 
@@ -87,13 +87,13 @@ def test_files_are_read_again(tmp_path: Path) -> None:
     file.parent.mkdir()
 
     def key() -> Any:
-        return dlt.secrets.get("sources.omni.omni_api_key")
+        return dlt.secrets.get("sources.acme.acme_api_key")
 
     for value in ("first-canary", "second-canary"):
-        file.write_text(f'[sources.omni]\nomni_api_key = "{value}"')
+        file.write_text(f'[sources.acme]\nacme_api_key = "{value}"')
         redaction.register_secrets(again=True)
         assert (key(), redaction.redact(f"x {value}")) == (value, "x ***")
-    file.write_text("[sources.omni")
+    file.write_text("[sources.acme")
     with pytest.raises(WrongSettings, match=r"secrets\.toml, line 1: .*\.$"):
         redaction.register_secrets(again=True)
     assert key() == "second-canary"
