@@ -54,6 +54,10 @@ class Locked(GaplessError):
     code = LOCKED
 
 
+class InUse(Locked):
+    """Another program has the database open. Unlike a sync it may do so for days, so people are to hear of it."""
+
+
 def explain(error: BaseException) -> str:
     """Returns one line about the root cause, never a value of a record; with --debug it logs the traceback."""
     _log.debug("%s", type(error).__name__, exc_info=error)

@@ -68,7 +68,7 @@ def gapless(
     [bold]gapless sync[/bold].
 
     Exit codes: 0 complete, 1 a source as a whole or the command failed, 2 wrong usage or settings, 3 partial: some
-    parents or records failed, 75 another sync is running, 130 stopped by Ctrl-C.
+    parents or records failed, 75 the database is in use, 130 stopped by Ctrl-C.
     """
     logging.getLogger("gapless").setLevel(logging.DEBUG if debug else logging.NOTSET)
     if ctx.invoked_subcommand is None:

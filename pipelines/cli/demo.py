@@ -17,9 +17,9 @@ from rich.console import RenderableType
 
 from gapless.pipelines.cli import render
 from gapless.pipelines.config import DLT_SETTINGS
-from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
+from gapless.pipelines.destinations.duckdb_file import connect
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, WrongSettings
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
@@ -58,7 +58,7 @@ class DemoResult:
 def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[[Outcome], None]) -> DemoResult:
     """Runs the demo into `file`; calls `message` before and `start` and `end` around each sync of a source.
 
-    Raises WrongSettings if another program made `file`, GaplessError if it is in use.
+    Raises WrongSettings if another program made `file`, Locked if it is in use.
     """
     target = Target.of_file(file)
     target.backend.check()
@@ -118,7 +118,7 @@ def configuration(urls: dict[str, str]) -> Iterator[None]:
 
 
 def _require_demo_file(file: Path) -> None:
-    """Raises WrongSettings unless `file` is free or an earlier demo's."""
+    """Raises WrongSettings unless `file` is free or an earlier demo's, InUse when somebody writes to it."""
     if not file.parent.is_dir():
         raise WrongSettings(f"there is no folder {file.parent} to put {file.name} into.")
     if not file.exists():
@@ -126,8 +126,6 @@ def _require_demo_file(file: Path) -> None:
     try:
         with connect(file, read_only=True) as connection:
             ours = connection.execute("select 1 from duckdb_tables() where table_name = ?", [MARK]).fetchone()
-    except FileInUse:
-        raise GaplessError(f"{file} is open in another program; close it there.") from None
     except (duckdb.Error, OSError):
         ours = None
     if not ours:
@@ -168,8 +166,9 @@ def summary(result: DemoResult) -> Iterator[RenderableType]:
     yield f"\nA question, in SQL: who did what most?\n\n{QUERY}\n"
     yield render.table("", result.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in result.answer])
     yield f"\nEverything is in {result.file}. To look at it:\n"
-    yield f"  duckdb {shlex.quote(str(result.file))}"
-    script = f"import duckdb; print(duckdb.connect({str(result.file)!r}).sql('from activity.timeline limit 5'))"
+    yield f"  duckdb -readonly {shlex.quote(str(result.file))}"
+    db = f"duckdb.connect({str(result.file)!r}, read_only=True)"
+    script = f"import duckdb; print({db}.sql('from activity.timeline limit 5'))"
     # Only where the path needs no quoting in any shell: a wrong command is worse than none.
     yield f'  python -c "{script}"' if script.isprintable() and not set(script) & set('"$`\\!') else ""
     yield "\nWith your own keys: set those of one source in the environment or in .dlt/secrets.toml,\n"

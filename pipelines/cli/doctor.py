@@ -14,7 +14,7 @@ from typing import Literal
 from gapless.pipelines.cli import probe
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explain
+from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
 from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
@@ -157,6 +157,9 @@ def _destination(destination: str) -> Iterator[Check]:
                 probe.write_and_roll_back(target, str(folder), whole)
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
+    except InUse as error:
+        yield Check("destination", "fail", str(error), "Close the file in that program, or let people read a copy.")
+        return
     except Locked:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
         return

@@ -83,6 +83,11 @@ class Backend:
         """Returns the database's file: whoever shares it shares the lock beside it. None: the data is elsewhere."""
         return self.file
 
+    @property
+    def paths(self) -> list[Path]:
+        """Returns the files and folders of this machine that the data is in; their parents must be there."""
+        return [self.lock_beside] if self.lock_beside else []
+
     def check(self) -> None:
         """Raises WrongSettings when the configuration cannot work. Opens nothing."""
 
@@ -136,6 +141,11 @@ class Folder(Backend):
     """Plain files in a folder or a bucket."""
 
     one_writer, appends = True, True
+
+    @property
+    def paths(self) -> list[Path]:
+        """Returns the folder, unless it is a bucket's."""
+        return [Path(self.config.make_local_path(self.config.bucket_url))] if self.config.is_local_filesystem else []
 
 
 class Redshift(Backend):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import duckdb
 
 from gapless.pipelines.destinations._dlt.duckdb_memory import checkpoint, make_room, set_limit
 from gapless.pipelines.destinations.backend import Backend
-from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
+from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
@@ -28,13 +29,19 @@ own for that."""
 CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
 
 
-class FileInUse(Locked):
+class FileInUse(InUse):
     """Another process has the DuckDB file open. Beside a writer DuckDB admits nobody, beside a reader no writer."""
 
-    def __init__(self, file: Path, detail: str) -> None:
-        self.detail = detail
-        """What DuckDB says: the process, where it knows it."""
-        super().__init__(f"{file} is open in another program. Try again when it has ended.")
+    def __init__(self, file: Path, detail: str, read_only: bool) -> None:
+        found = re.search(r"held in (.+?) \(PID (\d+)\)", detail)
+        who = f"another program ({Path(found[1]).name}, process {found[2]})" if found else "another program"
+        super().__init__(
+            f"{file} is being written to, by a sync or {who}; DuckDB admits no readers meanwhile."
+            " Try again when it has ended, or keep a copy for readers: gapless publish PATH."
+            if read_only
+            else f"{file} is open in {who}, and DuckDB lets nobody write to it meanwhile. Close it there, or try"
+            " again when it has ended; people can read a copy instead: gapless publish PATH."
+        )
 
 
 def connect(file: Path, *, read_only: bool = False, patience: float = 0.0) -> duckdb.DuckDBPyConnection:
@@ -50,7 +57,7 @@ def connect(file: Path, *, read_only: bool = False, patience: float = 0.0) -> du
             if OTHERS_LOCK not in str(error).lower():
                 raise
             if monotonic() >= until:
-                raise FileInUse(file, first_line(error)) from error
+                raise FileInUse(file, str(error), read_only) from None
         sleep(0.05)
 
 
@@ -110,17 +117,15 @@ class DuckdbFile(Backend):
 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Opens the file for writing. Raises GaplessError when another program has it or it cannot be written.
+        """Opens the file for writing. Raises FileInUse, and GaplessError when it cannot be written.
 
         It stays open for the whole sync: closing it compresses what was just staged, a third of all the time.
         """
         try:
             connection = connect(self.file, patience=READERS_TIME)
-        except (FileInUse, duckdb.Error) as error:
-            detail = error.detail if isinstance(error, FileInUse) else first_line(error)
+        except duckdb.Error as error:
             raise GaplessError(
-                f"cannot open {self.file} for writing: {detail}. If another program has it open, close"
-                " it there; to read while a sync writes, read a copy (gapless publish PATH). Another file:"
+                f"cannot open {self.file} for writing: {first_line(error)}. Another file:"
                 " DESTINATION__DUCKDB__CREDENTIALS=PATH."
             ) from None
         with connection:
@@ -147,8 +152,6 @@ class DuckdbFile(Backend):
     def _read_only(self) -> duckdb.DuckDBPyConnection:
         try:
             return connect(self.file, read_only=True)
-        except FileInUse:
-            pass
         except duckdb.IOException as error:
             if self.file.exists():
                 raise GaplessError(
@@ -156,10 +159,7 @@ class DuckdbFile(Backend):
                     " Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
                 ) from None
             # It went since the caller looked: `gapless doctor` removes a file that it made itself.
-        raise Locked(
-            f"{self.file} is being written to, by a sync or another program; DuckDB admits no readers meanwhile."
-            " Try again when it has ended, or keep a copy for readers: gapless publish PATH."
-        ) from None
+            raise FileInUse(self.file, "", read_only=True) from None
 
     def dlt_destination(self, shard: Shard, connection: duckdb.DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination for the open file, or for its path."""

@@ -61,6 +61,13 @@ class DuckLake(Backend):
         """Returns the catalog's file in SQLite; in Postgres there is none."""
         return sqlite_path(self._catalog) if is_sqlite(self._catalog) else None
 
+    @property
+    def paths(self) -> list[Path]:
+        """Returns the catalog's file and the folder of the data, as far as they are on this machine."""
+        credentials = self.config.credentials
+        local = [Path(credentials.storage_url)] if credentials.storage.is_local_filesystem else []
+        return super().paths + local
+
     def exists(self) -> bool:
         """Returns whether the catalog's file is there; True for a catalog in Postgres."""
         return self.lock_beside is None or self.lock_beside.exists()

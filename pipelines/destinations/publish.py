@@ -145,24 +145,24 @@ def _alone(to: Path) -> Iterator[None]:
 
 
 def _must_be_ours(to: Path) -> None:
-    """Raises WrongSettings when a file is there that `gapless publish` did not make."""
+    """Raises WrongSettings when a file is there that `gapless publish` did not make, InUse when it is written to."""
     import duckdb
 
-    from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
+    from gapless.pipelines.destinations.duckdb_file import connect
 
     if not to.exists():
         return
-    ours, why = None, "was not made by gapless publish, so it is left alone; choose another path for the copy"
+    ours = None
     try:
         with connect(to, read_only=True) as connection:
             select = "select 1 from duckdb_tables() where schema_name = ? and table_name = ?"
             ours = connection.execute(select, [SCHEMA, MARK]).fetchone()
-    except FileInUse:
-        why = "is open for writing in another program; close it there"
     except duckdb.Error:
         pass
     if not ours:
-        raise WrongSettings(f"{to} {why}.")
+        raise WrongSettings(
+            f"{to} was not made by gapless publish, so it is left alone; choose another path for the copy."
+        )
 
 
 def _copied(file: Path, new: Path) -> None:
@@ -189,12 +189,10 @@ def _at_rest(file: Path) -> Iterator[None]:
     """Keeps the file open for reading: other readers stay welcome, a writer meets DuckDB's lock. Raises Locked."""
     import duckdb
 
-    from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
+    from gapless.pipelines.destinations.duckdb_file import connect
 
     try:
         connection = connect(file, read_only=True)
-    except FileInUse:
-        raise Locked(f"{file} is open for writing in another program. Try again when it has ended.") from None
     except duckdb.IOException as error:
         raise GaplessError(f"cannot read {file}: {str(error).splitlines()[0]}") from None
     with connection:

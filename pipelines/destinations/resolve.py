@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from difflib import get_close_matches
 from importlib import import_module
@@ -61,7 +62,15 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
 
 
 def _checked(backend: Backend) -> Backend:
+    """Returns the same. Raises WrongSettings when it cannot work, or is to be in a folder that is not there."""
     backend.check()
+    for path in backend.paths:
+        # Never made in silence: on a disk that is not mounted a sync would read everything again.
+        if not path.parent.is_dir():
+            raise WrongSettings(
+                f"{path}: there is no folder {path.parent}. Mount its disk, or make it: mkdir -p"
+                f" {shlex.quote(str(path.parent))}"
+            )
     return backend
 
 

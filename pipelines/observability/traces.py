@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from gapless.pipelines.errors import FAILED, Locked
+from gapless.pipelines.errors import FAILED, InUse, Locked
 from gapless.pipelines.outcome import exit_code, is_vendors
 from gapless.sources import SOURCES
 
@@ -97,7 +97,8 @@ class Traces:
     def finish(self, error: BaseException | None) -> None:
         """Ends the span of the sync; `error` has also interrupted the sources that are still open."""
         # A lock that is held is the normal case of two schedules, not an error to be woken by.
-        kind = type(error).__name__ if error and not isinstance(error, Locked) else None
+        waits = isinstance(error, Locked) and not isinstance(error, InUse)
+        kind = type(error).__name__ if error and not waits else None
         # A source that was interrupted has no outcome, and a span that never ends is never sent.
         for name in list(self._sources):
             span = self._sources.pop(name)

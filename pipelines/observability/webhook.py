@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
-from gapless.pipelines.errors import COMPLETE, FAILED, Locked, WrongSettings, root_cause
+from gapless.pipelines.errors import COMPLETE, FAILED, GaplessError, InUse, Locked, WrongSettings, root_cause
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.observability import reminders
 from gapless.pipelines.observability.post import deliver, site
@@ -125,7 +125,9 @@ def notifying(
     outcomes: list[Outcome] = []
     try:
         yield outcomes
-    except (Locked, WrongSettings):  # nothing was synced, and the person who started it sees the message
+    except (Locked, WrongSettings) as error:  # nothing was synced, and the person who started it sees the message
+        if isinstance(error, InUse):  # which may last, and nobody sees it under a scheduler
+            _notify(webhook, target, outcomes, report, error=error)
         raise
     except Exception as error:
         _notify(webhook, target, outcomes, report, error=error)
@@ -147,7 +149,8 @@ def _notify(
     kind, now = type(root_cause(error)).__name__ if error else None, datetime.now(UTC)
     natural = FAILED if error else exit_code(outcomes)
     event = {COMPLETE: "recovered", FAILED: "failed"}.get(natural, "partial")
-    code = natural if error else exit_code(outcomes, strict=strict)
+    own = error.code if isinstance(error, GaplessError) else natural
+    code = own if error else exit_code(outcomes, strict=strict)
     try:
         found = _news(target, outcomes, kind, now)
         if event in webhook.on and found:

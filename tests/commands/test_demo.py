@@ -105,7 +105,7 @@ def test_what_a_person_sees(tmp_path: Path) -> None:
     rows = [line.split() for line in text.splitlines()]
     assert ["omni.leads", "25", "1,026", "1,001"] in rows
     assert ["ada@example.com", "CREATED", "76", "2026-03-02", "09:55"] in rows
-    assert ["duckdb", str(file)] in rows
+    assert ["duckdb", "-readonly", str(file)] in rows
     assert all(word in text for word in (demo.QUERY, "gapless doctor", "TINES_API_KEY TINES_BASE_URL"))
     script = next(line.strip() for line in text.splitlines() if line.strip().startswith("python -c"))
     script = script.replace("python", shlex.quote(sys.executable), 1)
