@@ -112,6 +112,8 @@ def _configured() -> Iterator[str]:
             ("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)
         ):
             yield from _secret_of(name, value)
+        elif name.lower().endswith("_proxy"):
+            yield from _password(value)
     for document in secret_documents():
         yield from _leaves(document)
 
@@ -132,14 +134,21 @@ def _secret_of(name: str, value: str) -> Iterator[str]:
         yield from _tokens(value)
     elif name.lower().endswith("_headers"):
         yield from (pair.partition("=")[2].strip() for pair in unquote(value).split(","))
-    try:
-        password = urlsplit(value).password if "://" in value else None
-    except ValueError:
-        password = None
+    password = [*_password(value)]
     if password:
-        yield password
+        yield from password
     elif "credentials" not in name.lower() or not ("/" in value or value.endswith(DATABASE_FILES)):
         yield value
+
+
+def _password(url: str) -> Iterator[str]:
+    """Yields the password in a URL, as it is written there and as it is sent."""
+    try:
+        password = urlsplit(url).password if "://" in url else None
+    except ValueError:
+        return
+    if password:
+        yield from {password, unquote(password)}
 
 
 def _tokens(url: str) -> Iterator[str]:

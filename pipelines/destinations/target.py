@@ -168,7 +168,10 @@ class Target:
     def lock(self, *sources: str) -> Iterator[Path]:
         """Holds the locks in files; yields the empty working folder. Raises Locked, GaplessError."""
         folder = self.working_folder(*sources)
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            folder.parent.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise WrongSettings(f"cannot make the folder {folder.parent}: {error.strerror}. Set TMPDIR.") from None
         if "%" in str(folder):
             from gapless.pipelines.destinations._dlt.working_files import accept_percent
 

@@ -15,6 +15,7 @@ import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner
 
+from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
 from tests.contract.conftest import NAMES
@@ -87,6 +88,22 @@ def test_a_temporary_folder_that_cannot_be(command: str, synced: World, monkeypa
         code, told = gapless(command)
         assert (code, "TMPDIR" in told) == (2, True), told
     assert synced.fake.requests == []
+
+
+def test_a_file_in_place_of_the_working_files(synced: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, with the setting for another place."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp" / f"gapless-{os.getuid()}").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    code, told = gapless("sync")
+    assert (code, "Set TMPDIR." in told) == (2, True), told
+
+
+def test_a_password_of_a_proxy_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is written and as it is sent; the proxy's address is not."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:canary%2Fx@proxy:3128")
+    redaction.register_secrets()
+    assert redaction.redact("canary/x canary%2Fx at http://proxy:3128") == "*** *** at http://proxy:3128"
 
 
 def test_a_working_directory_that_is_gone(synced: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def _file_problem(file: str) -> str | None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
     except ssl.SSLError:
-        return f"{file} {'holds no certificate' if os.path.getsize(file) else 'is empty'}"
+        return f"{file} {'holds no certificate that can be read' if os.path.getsize(file) else 'is empty'}"
     except (OSError, ValueError) as error:
         return _cannot("read", file, error)
     return None
