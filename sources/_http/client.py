@@ -51,6 +51,7 @@ from gapless.sources._http.transport import (
     error_body,
     fault,
     httpx,
+    parsed,
     release,
     whole_body,
 )
@@ -312,7 +313,7 @@ def _proxy_error(what: str, status: int | None, where: Where) -> VendorError:
 
 def check_environment() -> list[str]:
     """Returns the proxies that requests go through, as a person may read them. Raises NetworkSettingError."""
-    named = proxies()
+    named = proxies(parsed)
     tls_context(httpx.create_ssl_context)
     return sorted({str(proxy) for proxy in named.values()})
 

@@ -36,6 +36,7 @@ __all__ = [
     "error_body",
     "fault",
     "httpx",
+    "parsed",
     "release",
     "whole_body",
 ]
@@ -116,7 +117,7 @@ def connect(
     Without a transport httpx chooses one, so that proxies from the environment work. Raises NetworkSettingError for a
     variable of the environment with which nothing can be sent.
     """
-    longest, named = deadline.seconds, proxies()
+    longest, named = deadline.seconds, proxies(parsed)
     client = httpx.Client(
         transport=transport,
         verify=tls_context(httpx.create_ssl_context),
@@ -130,6 +131,14 @@ def connect(
     _limit_sockets(client, deadline)
     _name_proxies(client, named)
     return client
+
+
+def parsed(url: str) -> httpx.URL:
+    """Returns a URL as httpx reads it. Raises ValueError for text that it does not take for one."""
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from None
 
 
 def release(client: httpx.Client) -> None:

@@ -6,7 +6,7 @@ httpx reads the same variables. It says neither which one is wrong nor which one
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from urllib.parse import SplitResult, urlsplit
@@ -30,16 +30,17 @@ class Proxy:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} ({self.variable})"
 
 
-def proxies(environment: Mapping[str, str] = os.environ) -> dict[str, Proxy]:
+def proxies(parse: Callable[[str], object], environment: Mapping[str, str] = os.environ) -> dict[str, Proxy]:
     """Returns the proxies by the scheme of the requests that they are for: `http`, `https` and `all`.
 
-    Raises NetworkSettingError for one that cannot be used. NO_PROXY is left to httpx, but `*` there means no proxy.
+    Raises NetworkSettingError for one that cannot be used, also by `parse`, which raises ValueError then. NO_PROXY is
+    left to httpx, but `*` there means no proxy.
     """
     no = _variable("no", environment)
     if no and "*" in [entry.strip() for entry in environment[no].split(",")]:
         return {}
     named = {scheme: _variable(scheme, environment) for scheme in ("http", "https", "all")}
-    return {scheme: _checked(name, environment[name]) for scheme, name in named.items() if name}
+    return {scheme: _checked(name, environment[name], parse) for scheme, name in named.items() if name}
 
 
 def _variable(scheme: str, environment: Mapping[str, str]) -> str | None:
@@ -52,11 +53,12 @@ def _variable(scheme: str, environment: Mapping[str, str]) -> str | None:
     return next((name for name in reversed([*environment]) if name.lower() == own and environment[name]), None)
 
 
-def _checked(variable: str, value: str) -> Proxy:
+def _checked(variable: str, value: str, parse: Callable[[str], object]) -> Proxy:
     url = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(url)
         problem = _problem(parts, url)
+        parse(url)
     except ValueError:  # a port that is none, or a bracket that is not closed
         problem = "its host or its port cannot be read"
     if problem:

@@ -42,6 +42,7 @@ WRONG = (
     "http://user:canary@:3128", "htp://user:canary@proxy:3128", "socks://user:canary@proxy:1080",
     "http://user:canary/x@proxy:3128", "user:canary@[::1:3128", " http://user:canary@proxy:3128",
     "http://user:canary@proxy:3128\n", "http://user:canary@proxy:3128/path", "http://",
+    "user:canary@é*", "[::1]canary",
 )  # fmt: skip
 
 
