@@ -239,7 +239,7 @@ def test_a_full_disk(more: int, world: Begin) -> None:
 
 
 def test_a_reader_holds_the_file(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process reads and reads: said before any request, exit 1; exact when it has ended."""
+    """Another process reads and reads: said before any request, exit 75; exact when it has ended."""
     monkeypatch.setattr("gapless.pipelines.destinations.duckdb_file.READERS_TIME", 0.2)
     here = world(filled("tines"))
     here.synced()
@@ -249,8 +249,8 @@ def test_a_reader_holds_the_file(world: Begin, monkeypatch: pytest.MonkeyPatch) 
         reader.stdout.readline()
         here.fake.requests.clear()
         result = gapless("sync", "tines")
-        assert (result.exit_code, here.asked()) == (1, 0)
-        assert "close it there" in result.stderr
+        assert (result.exit_code, here.asked()) == (75, 0)
+        assert "Close it there" in result.stderr
         reader.communicate("\n")
     here.complete()
     here.assert_exact()

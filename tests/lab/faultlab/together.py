@@ -69,7 +69,7 @@ class Beside:
     syncs: bool = False
     """Whether 0 means that all of its vendor's records are there."""
     reads: bool = False
-    """DuckDB admits no writer beside it, so a sync may end with 1, saying so."""
+    """DuckDB admits no writer beside it, so nobody need get the lock."""
     sources: tuple[str, ...] = tuple(SOURCES)
 
 
