@@ -1,17 +1,30 @@
 """Makes the standard streams of a process such that what is said never stops what is done.
 
-A stream may be closed, a pipe without a reader, or a file on a full disk. What cannot be written there is dropped: a
-sync must end with its own exit code, whatever happens to its words. Nothing else of a command may enter.
+A stream may be closed, a pipe without a reader, a file on a full disk, or of an encoding that lacks a character. What
+cannot be written is dropped, and a character that is lacking is escaped: a sync must end with its own exit code,
+whatever happens to its words. Nothing else of a command may enter.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
+import json
 import os
 import signal
 import sys
 from types import FrameType
 from typing import Any, TextIO
+
+ESCAPED = "gapless.escaped"
+"""How a stream writes what its encoding does not have: in ASCII, as in JSON, which it may be a part of."""
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Returns the characters that could not be encoded as `\\u2026`, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def make_safe() -> None:
@@ -20,6 +33,7 @@ def make_safe() -> None:
     Call it before anything opens a file: a file that gets the number of a closed stderr would receive, in its
     midst, what any library writes there.
     """
+    codecs.register_error(ESCAPED, _escape)
     for number in range(3):
         try:
             os.fstat(number)
@@ -46,8 +60,10 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 def _safe(stream: TextIO | None, number: int) -> TextIO:
     """Returns the stream, or one to nowhere, as one that raises nothing when it is written to."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=ESCAPED)
     if stream is None:  # Python makes none for a descriptor that was closed when it started
-        stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
+        stream = open(number, "w", encoding="utf-8", errors=ESCAPED, closefd=False)  # noqa: SIM115 - it lives as long as the process
     return _Safe(stream)  # type: ignore[return-value]  # it is one in all but its class
 
 

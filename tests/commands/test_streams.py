@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,6 +38,22 @@ def test_a_sync_ends_with_its_own_code(streams: str, more: str, world: Begin) ->
     assert ended.returncode == 0
     here.assert_exact()
     assert here.sql("select outcome from runs") == [("complete",)]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_stream_without_some_characters(encoding: str, tmp_path: Path) -> None:
+    """It gets all that is said, with those escaped, also within JSON; none is a reason to fall silent."""
+    missing = "\N{SNOWMAN}\N{GRINNING FACE}"
+    settings = {"PYTHONIOENCODING": encoding, "DESTINATION__DUCKDB__CREDENTIALS": f"{missing}.duckdb"}
+
+    def told(*arguments: str) -> str:
+        command = [sys.executable, "-m", "gapless.pipelines", *arguments]
+        return subprocess.run(
+            command, env={**os.environ, **settings}, capture_output=True, encoding=encoding, check=True
+        ).stdout
+
+    assert len(told("sync", "--help")) > 3_000
+    assert json.loads(told("status", "--json"))["file"].endswith(f"{missing}.duckdb")
 
 
 def stopped(here: World, command: list[str], number: int, *, first: bool) -> None:
