@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gapless.pipelines.cli import probe
+from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
@@ -182,6 +183,17 @@ def _destination(destination: str) -> Iterator[Check]:
     for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
         yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
     yield Check("lock", "ok", "free")
+    yield from _published(target)
+
+
+def _published(target: Target) -> Iterator[Check]:
+    """Checks where each sync publishes a copy, if it does."""
+    path = publish.configured() if target.file else None
+    if target.file and path:
+        try:
+            yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")
+        except WrongSettings as error:
+            yield Check("copy", "fail", str(error), f"Correct {publish.SETTING}.")
 
 
 def _versions() -> Iterator[Check]:

@@ -137,6 +137,15 @@ def test_a_destination_that_is_no_database(omni: Any, tmp_path: Path) -> None:
     assert (check["result"], (tmp_path / "gapless.duckdb").read_text()) == ("fail", "dear diary")
 
 
+def test_a_copy_that_no_sync_can_publish(omni: Any, tmp_path: Path) -> None:
+    """Its folder is not there: found before a reader misses the newest data."""
+    omni.set(GAPLESS_PUBLISH=str(tmp_path / "readers.duckdb"))
+    assert found()["copy"]["result"] == "ok"
+    omni.set(GAPLESS_PUBLISH=str(tmp_path / "away" / "readers.duckdb"))
+    check = found()["copy"]
+    assert (check["result"], check["mends"]) == ("fail", "Correct GAPLESS_PUBLISH.")
+
+
 def test_a_destination_that_is_unknown(omni: Any) -> None:
     """A destination that dlt does not know is a failing line like any other."""
     check = found("--destination", "nowhere")["destination"]
