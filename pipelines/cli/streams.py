@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any, TextIO
 
@@ -61,7 +62,8 @@ def _stop(number: int, _: FrameType | None) -> None:
 def _safe(stream: TextIO | None, number: int) -> TextIO:
     """Returns the stream, or one to nowhere, as one that raises nothing when it is written to."""
     if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors=ESCAPED)
+        with suppress(OSError, ValueError):  # it flushes first, which may fail
+            stream.reconfigure(errors=ESCAPED)
     if stream is None:  # Python makes none for a descriptor that was closed when it started
         stream = open(number, "w", encoding="utf-8", errors=ESCAPED, closefd=False)  # noqa: SIM115 - it lives as long as the process
     return _Safe(stream)  # type: ignore[return-value]  # it is one in all but its class

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -360,8 +361,9 @@ def test_every_reads_a_changed_key(only: Callable[[Any], Any], tmp_path: Path) -
         while "this round failed: " not in running.stderr.readline():
             assert running.poll() is None
         secrets.write_text('[sources.omni]\nomni_api_key = "demo-key"')
-        codes.append(json.loads(running.stdout.readline())["exit_code"])
-    assert codes == [1, 0]
+        while codes[-1] != 0:  # rounds in between have documents, too
+            codes.append(json.loads(running.stdout.readline())["exit_code"])
+    assert [code for code, _ in groupby(codes)] == [1, 2, 0]
 
 
 def _written_to(file: Path) -> bool:

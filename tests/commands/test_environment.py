@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -27,10 +28,10 @@ Begin = Callable[[Any], World]
 
 
 def gapless(*arguments: str) -> tuple[int, str]:
-    """Returns the exit code, and all that was said in one line."""
+    """Returns the exit code, and all that was said in one line, without the time that it begins with."""
     told = CliRunner().invoke(app, list(arguments))
     assert "Traceback" not in told.output
-    return told.exit_code, " ".join(told.output.split())
+    return told.exit_code, re.sub(r"(?m)^20[0-9T:-]+Z ", "", " ".join(told.output.split()))
 
 
 @pytest.fixture
