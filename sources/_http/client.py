@@ -243,6 +243,8 @@ class Client:
         except Undecodable as error:
             raise BadEnvelope(status=attempt.status, detail=str(error), **where) from None
         except ProxyFault as error:
+            if not error.at_proxy:
+                raise Unavailable(detail=redact(fault(error), self._secrets), **where) from None
             raise _proxy_error(redact(fault(error), self._secrets), error.refused, where) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Without the cause: the frames below hold the request's headers, which some loggers print.

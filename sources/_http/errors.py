@@ -4,7 +4,7 @@
     ├── Retryable        retried within the retry budget, then raised
     │   ├── Throttled        429
     │   ├── Unavailable      408, 425, 5xx, connection faults, timeouts, the deadline
-    │   │   └── ProxyUnavailable     the proxy was not reached, or could not reach the vendor
+    │   ├── ProxyUnavailable the proxy was not reached, or could not reach the vendor
     │   ├── BadEnvelope      status 2xx with a body that the vendor does not document
     │   └── Incomplete       all pages came, and they do not prove that the listing was read to its end
     ├── Rejected         the caller skips this record or parent and records it
@@ -88,7 +88,7 @@ class Unavailable(Retryable):
     """408, 425, 5xx, no connection, or no complete answer in time."""
 
 
-class ProxyUnavailable(Unavailable):
+class ProxyUnavailable(Retryable):
     """The proxy on the way was not reached, or it could not reach the vendor; the vendor itself said nothing."""
 
 
@@ -143,6 +143,8 @@ class Loop(Stop):
 ADVICE: dict[type[VendorError], str] = {
     Throttled: "too many requests; lower the source's requests_per_minute setting",
     Unavailable: "the vendor could not answer",
+    ProxyUnavailable: "the proxy was not reached, or did not reach the vendor",
+    ProxyRefused: "the proxy refused; check its variable, or name the vendor's host in NO_PROXY",
     NotFound: "not found, or not visible to this key",
     Forbidden: "this key may not read it; change its permissions at the vendor",
     BadRequest: "the vendor does not accept this request",

@@ -72,11 +72,14 @@ class DeadlinePassed(httpx.ReadTimeout):
 
 
 class ProxyFault(httpx.TransportError):
-    """No answer came through the proxy. `text` says why; `refused` is the status with which the proxy refused."""
+    """No answer came through the proxy. `text` says why; `refused` is the status with which the proxy refused.
 
-    def __init__(self, text: str, refused: int | None = None) -> None:
+    Beyond a proxy that was reached it may be the vendor's fault as well: then it is not `at_proxy`.
+    """
+
+    def __init__(self, text: str, refused: int | None = None, *, at_proxy: bool = True) -> None:
         super().__init__(text)
-        self.refused = refused
+        self.refused, self.at_proxy = refused, at_proxy
 
 
 class Deadline:
@@ -225,17 +228,14 @@ class _ViaProxy(httpx.BaseTransport):
             refused = re.match(r"4\d\d\b", str(error))
             raise ProxyFault(f"the proxy {self._proxy} said {error}", refused and int(refused[0])) from None
         except httpx.TransportError as error:
-            raise ProxyFault(self._said(error)) from None
+            at_proxy = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and "SSL" not in str(error)
+            way = "did not reach" if at_proxy else "through"
+            raise ProxyFault(f"{way} the proxy {self._proxy}: {fault(error)}", at_proxy=at_proxy) from None
         except Exception as error:  # of the library for SOCKS, which httpx does not translate
             raise ProxyFault(f"the proxy {self._proxy} gave an answer of another kind of proxy") from error
         if request.url.scheme == "http":
             response.extensions[PROXY] = str(self._proxy)
         return response
-
-    def _said(self, error: httpx.TransportError) -> str:
-        """Returns what went wrong. Beyond a proxy that was reached it may be anything, also of the vendor's."""
-        at_proxy = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and "SSL" not in str(error)
-        return f"{'did not reach' if at_proxy else 'through'} the proxy {self._proxy}: {fault(error)}"
 
     def close(self) -> None:
         self._inner.close()

@@ -17,7 +17,7 @@ import pytest
 from gapless.sources._http.client import Client, check_environment
 from gapless.sources._http.environment.certificates import FILE, FOLDER, KEY_LOG
 from gapless.sources._http.environment.errors import NetworkSettingError
-from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, Unavailable, VendorError
+from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, Retryable, Unavailable, VendorError
 from gapless.sources._http.testing import serve
 from gapless.sources._http.transport import httpx
 from tests.unit.http.test_transport import Page
@@ -144,11 +144,11 @@ def test_the_variable_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         (f"HTTP/1.1 403 Forbidden\r\n{HTML}", "https://api.example.com", ProxyRefused, "said 403.*NO_PROXY"),
         (f"HTTP/1.1 407 No\r\n{HTML}", "https://api.example.com", ProxyRefused, "said 407.*user name and a password"),
         (f"HTTP/1.1 502 Bad Gateway\r\n{HTML}", "https://api.example.com", ProxyUnavailable, "said 502"),
-        ("", "https://api.example.com", ProxyUnavailable, "through.*remote protocol error"),
+        ("", "https://api.example.com", Unavailable, "through.*remote protocol error"),
         (f"HTTP/1.1 403 Forbidden\r\n{HTML}", "http://api.example.com", ProxyRefused, "answered 403.*NO_PROXY"),
         (f"HTTP/1.1 407 No\r\n{HTML}", "http://api.example.com", ProxyRefused, "answered 407.*user name"),
         (f"HTTP/1.1 503 Bad Gateway\r\n{HTML}", "http://api.example.com", ProxyUnavailable, "answered 503 in place"),
-        ("SSH-2.0\r\n", "http://api.example.com", ProxyUnavailable, "through.*remote protocol error"),
+        ("SSH-2.0\r\n", "http://api.example.com", Unavailable, "through.*remote protocol error"),
     ],
 )
 def test_a_proxy_that_refuses(
@@ -208,7 +208,7 @@ def test_no_proxy_with_ipv6(entry: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NO_PROXY", entry)
     error = failure("http://[::1]:9")
     assert isinstance(error, ProxyUnavailable) == (entry == "x:y:z, [::1")
-    assert isinstance(error, Unavailable)
+    assert isinstance(error, Retryable)
 
 
 @pytest.fixture
