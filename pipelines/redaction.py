@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
+from gapless.pipelines.destinations._postgres.address import passwords
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
 
@@ -103,6 +104,7 @@ def _configured() -> Iterator[str]:
     # being imported.
     needs = (need for source in SOURCES.values() for need in source.facts.demo or source.needs)
     keys = {need.upper() for need in needs if not need.endswith("_url")}
+    yield os.environ.get("PGPASSWORD", "")
     for name, value in os.environ.items():
         if name.rsplit("__", 1)[-1] in keys or (
             ("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)
@@ -122,18 +124,14 @@ def _leaves(node: object, name: str = "") -> Iterator[str]:
 
 
 def _secret_of(name: str, value: str) -> Iterator[str]:
-    """Yields the password of a database URL, nothing for the path of a database file, else the whole value."""
+    """Yields the password in a database's address, nothing for the path of a database file, else the whole value."""
     value = value.strip()
     if name.lower().endswith("webhook_url"):
         yield from _tokens(value)
     elif name.lower().endswith("_headers"):
         yield from (pair.partition("=")[2].strip() for pair in unquote(value).split(","))
-    try:
-        password = urlsplit(value).password if "://" in value else None
-    except ValueError:
-        password = None
-    if password:
-        yield password
+    if found := [*passwords(value)]:
+        yield from found
     elif "credentials" not in name.lower() or not ("/" in value or value.endswith(DATABASE_FILES)):
         yield value
 

@@ -30,9 +30,11 @@ class Credentials(Protocol):
 
     query: dict[str, object] | None
     """Parameters of the connection."""
+    client_encoding: str | None
+    """Of the texts that libpq sends and gets."""
 
     def to_native_representation(self) -> str:
-        """Returns them as a URL, with the password."""
+        """Returns them in the form that their driver takes, with the password."""
 
     def get_query(self) -> Mapping[str, str]:
         """Returns the parameters of the connection."""
