@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
+from gapless.pipelines.database_errors import without_details
 from gapless.pipelines.destinations._postgres.address import passwords
-from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.errors import WrongSettings, without_values
 from gapless.sources import SOURCES
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -38,7 +39,8 @@ _known: set[str] = set()
 
 
 def redact(text: str) -> str:
-    """Returns `text` with each secret in it replaced by `***`."""
+    """Returns `text` with each secret in it replaced by `***`, without the rows that a database's error quotes."""
+    text = without_details(text)
     # Longest first: a secret may contain a shorter one, whose stars would leave the rest readable.
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -64,8 +66,18 @@ class Redacting(logging.Formatter):
         self._inner = inner or logging.Formatter("%(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns the redacted text of a log record."""
-        return redact(self._inner.format(record))
+        """Returns the redacted text of a log record, and of no error of a database what it quotes."""
+        text = self._inner.format(record)
+        for error in errors_of(record):
+            text = without_values(error, text)
+        return redact(text)
+
+
+def errors_of(record: logging.LogRecord) -> list[BaseException]:
+    """Returns the errors that a log record speaks of."""
+    given = record.args if isinstance(record.args, tuple) else ()
+    raised = record.exc_info[1] if record.exc_info else None
+    return [error for error in (raised, *given) if isinstance(error, BaseException)]
 
 
 def guard_logs() -> None:
