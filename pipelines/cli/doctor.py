@@ -51,16 +51,17 @@ class Check:
 
 def checks(destination: str) -> Iterator[Check]:
     """Yields each check as soon as it is done. Raises nothing: what goes wrong is a failed check."""
-    configured = 0
+    configured = []
     for source in SOURCES.values():
         for check in _source(source):
-            configured += check.result != "-"
+            if check.result != "-":
+                configured.append(source.name)
             yield check
     if not configured:
         yield Check("sources", "fail", "none is configured", "Set the variables of one source; or try: gapless demo")
     for line in unknown_settings(SOURCES):
         yield Check("settings", "fail", line, "Correct its name, or take it out.")
-    yield from _destination(destination)
+    yield from _destination(destination, configured)
     yield from _versions()
     yield _clock()
 
@@ -118,8 +119,8 @@ def _remedy(source: Source, error: VendorError) -> str:
     return f"Check {prefix}_BASE_URL, or try again later."
 
 
-def _destination(destination: str) -> Iterator[Check]:
-    """Checks that the destination can be found, locked and opened."""
+def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
+    """Checks that the destination can be found, locked, opened and written to as the configured sources need it."""
     try:
         target = Target.find(destination)
     except WrongSettings as error:
@@ -130,8 +131,10 @@ def _destination(destination: str) -> Iterator[Check]:
         with target.lock() as folder:
             fresh = target.file is not None and not target.file.exists()
             with target.opened(), target.backend.guarded(Part()):
-                missing = [] if target.appends else list(probe.damaged(target))
-                whole = [name for name in probe.synced_datasets(target) if name not in dict(missing)]
+                blocked = [] if target.appends else list(probe.blocked(target, configured))
+                free = [name for name in SOURCES if name not in dict(blocked)]
+                missing = [] if target.appends else list(probe.damaged(target, free))
+                whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
                 changed = list(probe.changed_policies(target, whole))
                 problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
                 probe.write_and_roll_back(target, str(folder), whole)
@@ -141,13 +144,18 @@ def _destination(destination: str) -> Iterator[Check]:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
         return
     except GaplessError as error:
-        yield Check("destination", "fail", str(error), "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH.")
+        remedy = "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
+        if target.file is None:
+            remedy = f"Correct that, or choose another with DESTINATION__{destination.upper()}__CREDENTIALS."
+        yield Check("destination", "fail", str(error), remedy)
         return
     # Drivers and dlt raise errors of many classes, and a check reports all of them.
     except Exception as error:
         yield Check("destination", "fail", f"{where}: {explain(error)}", REFUSED)
         return
     yield Check("destination", "ok", f"{where} is writable")
+    for name, obstacle in blocked:
+        yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", obstacle.remedy)
     for name in dict.fromkeys(name for name, _ in missing):
         where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."

@@ -26,6 +26,7 @@ from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
+    from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqCredentials
     from gapless.pipelines.destinations._dlt.types import DestinationArgument
 
@@ -39,6 +40,13 @@ class DuckLake(Backend):
     """A lake, whose catalog is locked: beside its file in SQLite, by the server in Postgres."""
 
     one_writer = updates_rows = True
+
+    @classmethod
+    def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
+        from gapless.pipelines.destinations._catalogs.duckdb_catalog import obstacles
+
+        return obstacles(reader, dataset)
 
     def check(self) -> None:
         """Raises WrongSettings when the catalog, the lake's name or a missing extension cannot work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gapless.sources._ledger.shard import Shard
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Credentials, DestinationArgument
 
 
@@ -23,6 +25,13 @@ class PostgresDatabase(Backend):
 
     file_format = "insert_values"  # dlt loads parquet only by a driver that cannot write jsonb
     updates_rows = True
+
+    @classmethod
+    def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
+        from gapless.pipelines.destinations._catalogs.postgres_catalog import obstacles
+
+        return obstacles(reader, dataset)
 
     @classmethod
     def configured(cls, name: str) -> DestinationArgument:

@@ -579,6 +579,7 @@ def test_jobs_that_are_run_again(db: duckdb.DuckDBPyConnection, tmp_path: Path) 
     "dlt.destinations.impl.postgres.configuration.PostgresClientConfiguration",
     "dlt.common.configuration.configspec", "dlt.common.typing.TSecretStrValue",
     "dlt.common.schema.typing.TColumnSchema", "dlt.common.schema.typing.TSchemaTables",
+    "dlt.common.schema.typing.TColumnType", "dlt.common.exceptions.TerminalValueError",
     breaks="merges into Postgres would be table scans, shards would make tables at once, and the lock would be that"
     " of another database (_dlt/postgres_client.py).",
 )  # fmt: skip

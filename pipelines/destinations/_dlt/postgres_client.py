@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from dlt.common.schema.typing import TColumnSchema, TSchemaTables
+from dlt.common.exceptions import TerminalValueError
+from dlt.common.schema.typing import TColumnSchema, TColumnType, TSchemaTables
 from dlt.destinations import postgres as destination
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 
 from gapless.pipelines.destinations._dlt.cached import CachedDestination
 from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfiguration
+from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 from gapless.pipelines.destinations.advisory_lock import in_turn
 from gapless.sources._dlt.tables import ROOT_ID
 from gapless.sources._ledger.shard import Shard
@@ -60,6 +62,13 @@ class _Client(PostgresClient):
             table = self.sql_client.make_qualified_table_name(table_name)
             statements.append(f"CREATE INDEX ON {table} USING hash ({name})")  # a b-tree refuses long values
         return statements
+
+    def _from_db_type(self, pq_t: str, precision: int | None, scale: int | None) -> TColumnType:
+        """Returns dlt's type of a column, also of one that somebody else has added."""
+        try:
+            return super()._from_db_type(pq_t, precision, scale)
+        except TerminalValueError:
+            return {"data_type": UNKNOWN_TYPE}
 
     @property
     def _is_staging(self) -> bool:

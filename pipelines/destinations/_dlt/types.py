@@ -6,13 +6,15 @@ Each kind of destination has classes of its own for these in dlt, and dlt docume
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from dlt.common.destination import Destination
 
     from gapless.sources._dlt.types import Capabilities
 
+UNKNOWN_TYPE: Literal["text"] = "text"
+"""What a column of somebody else's counts as, if it has a type that dlt does not know; nothing of ours is in it."""
 DestinationArgument: TypeAlias = "str | Destination[Any, Any]"
 """What `dlt.pipeline(destination=)` takes: a name of dlt's configuration, or a destination."""
 
