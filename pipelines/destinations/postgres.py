@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._postgres.address import FORMS
+from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.advisory_lock import locked
 from gapless.pipelines.destinations.backend import Backend, Check, Part, staging
@@ -49,6 +50,18 @@ class PostgresDatabase(Backend):
                 f"destination {self.name!r} has no address. Set DESTINATION__{self.name.upper()}__CREDENTIALS to"
                 f" {FORMS}, or libpq's own variables (PGHOST, PGSERVICE); pipelines/docs/DESTINATIONS.md shows them."
             )
+
+    @contextmanager
+    def queried(self, connection: DuckDBPyConnection | None) -> Iterator[None]:
+        """Yields None, as dlt is asked. Raises GaplessError when the server cannot be reached."""
+        import psycopg2
+
+        try:
+            yield None
+        except psycopg2.OperationalError as error:
+            if error.pgcode:  # of a statement
+                raise
+            raise unreachable(error, self.name) from None
 
     def guarded(self, part: Part) -> AbstractContextManager[Check]:
         """Holds advisory locks: the server frees them when this process is gone."""

@@ -109,6 +109,16 @@ def test_a_whole_sync(form: str, put: Callable[..., None], world: Begin) -> None
     assert here.asked()
 
 
+def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers say so as writers do, with the next step."""
+    monkeypatch.setenv(SETTING, "postgresql://me:canary-pear@127.0.0.1:9/logs")
+    for line in ("status", "gaps", "state show", "views"):
+        ended = gapless(*line.split())
+        assert (ended.exit_code, "canary" in ended.output) == (1, False)
+        assert "cannot reach postgres: connection to server" in ended.output
+        assert "gapless doctor --destination postgres" in ended.output
+
+
 def test_no_address_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing leads to a database, libpq's own guess is no answer: said with what to set."""
     ended = gapless("status")
