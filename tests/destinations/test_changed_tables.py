@@ -76,6 +76,10 @@ CASES: dict[tuple[str, str], tuple[str, str]] = {
         "alter table {t} enable row level security; alter table {t} force row level security", "row level security",
     ),
     ("postgres", "a publication"): ("create publication p_{n} for table {t}", "without a replica identity"),
+    ("postgres", "a view on a table without its key"): (
+        "create view {d}.mine as select type from {t}; alter table {t} drop column id cascade",
+        "the view omni.mine reads",
+    ),
     ("duckdb", "a unique index"): ("create unique index one on {t} (created_at)", "the unique index one"),
     ("duckdb", "not null"): (FULL, "refuses nulls in its column error"),
     ("duckdb", "a type"): (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gapless.pipelines.destinations._catalogs.obstacle import (
     Asked,
@@ -68,6 +68,8 @@ COLUMNS = """
     attgenerated <> '' or attidentity = 'a', atthasdef or attidentity <> ''
     from ours o join pg_attribute on attrelid = o.oid where attnum > 0 and not attisdropped order by o.relname, attnum
 """
+OWN_VIEWS = "activity"
+"""The schema of gapless' views."""
 VIEWS = """
     select distinct quote_ident(s.nspname) || '.' || quote_ident(v.relname) from pg_depend d
     join pg_rewrite r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
@@ -109,6 +111,18 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         if table not in views:
             for obstacle in wrong_columns(dataset, table, found_columns, POSTGRES):
                 yield _with_views(reader, dataset, table, obstacle)
+            yield from _read_by_others(reader, dataset, table, found_columns)
+
+
+def _read_by_others(reader: Asked, dataset: Dataset, table: str, found: Mapping[str, Found]) -> Iterator[Obstacle]:
+    """Yields the views of somebody else on a table that must be made again, as they would go with the old one."""
+    gone = [name for name, made in dataset.tables[table].items() if name not in found and not made.nullable]
+    if not gone:
+        return
+    for (view,) in reader.rows(dataset.name, VIEWS.format(dataset.name, table)) or ():
+        if not view.startswith(f"{OWN_VIEWS}."):
+            what = f"lacks {', '.join(gone)} and must be made again, but the view {view} reads it"
+            yield Obstacle(f"the table {dataset.named(table)}", what, f"drop view {view};")
 
 
 def _with_views(reader: Asked, dataset: Dataset, table: str, obstacle: Obstacle) -> Obstacle:
