@@ -155,7 +155,8 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         return
     yield Check("destination", "ok", f"{where} is writable")
     for name, obstacle in blocked:
-        yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", obstacle.remedy)
+        remedy = f"Its owner ends that: {obstacle.remedy}"
+        yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", remedy)
     for name in dict.fromkeys(name for name, _ in missing):
         where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."

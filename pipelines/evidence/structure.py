@@ -131,11 +131,11 @@ def compare(made: Columns, real: Columns) -> list[Damage]:
     return found
 
 
-def refusal(source: Source, found: Collection[Obstacle]) -> str:
+def refusal(found: Collection[Obstacle]) -> str:
     """Returns the message that ends a sync before its first request."""
     first = "; ".join(map(str, list(found)[:MOST]))
     more = f"; and {len(found) - MOST} more, which gapless doctor lists" if len(found) > MOST else ""
-    return f"{source.name} cannot be written: {first}{more}"
+    return f"nothing was read: {first}{more}"
 
 
 MOST = 3

@@ -61,7 +61,7 @@ def require_writable(pipeline: dlt.Pipeline, source: Source) -> None:
         return
     with PipelineReader(pipeline).connected() as reader:
         if blocked := obstacles(reader, source, _backend(pipeline)):
-            raise GaplessError(refusal(source, blocked))
+            raise GaplessError(refusal(blocked))
 
 
 def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> None:
