@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gapless.pipelines.cli import probe
+from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings, explain
 from gapless.pipelines.evidence.sentences import sentence
+from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
@@ -154,6 +156,19 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         yield Check("destination", "fail", f"{where}: {explain(error)}", REFUSED)
         return
     yield Check("destination", "ok", f"{where} is writable")
+    yield from _tables(target, blocked, missing)
+    for name in changed:
+        remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
+        yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
+    for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
+        yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
+    yield Check("lock", "ok", "free")
+
+
+def _tables(
+    target: Target, blocked: list[tuple[str, Obstacle]], missing: list[tuple[str, Damage]]
+) -> Iterator[Check]:
+    """Yields what somebody changed of tables, and what somebody took away, with what ends it."""
     for name, obstacle in blocked:
         remedy = f"Its owner ends that: {obstacle.remedy}"
         yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", remedy)
@@ -162,12 +177,6 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."
         found = "; ".join(str(damage) for of, damage in missing if of == name)
         yield Check(f"{name} tables", "fail", found, remedy)
-    for name in changed:
-        remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
-        yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
-    for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
-        yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
-    yield Check("lock", "ok", "free")
 
 
 def _versions() -> Iterator[Check]:

@@ -93,6 +93,8 @@ def write_run(
             if _backend(pipeline).updates_rows and columns >= row.keys():
                 _insert_row(client, runs, row)
             else:
+                if before is None:  # nor are columns added to tables of somebody else
+                    require_writable(pipeline, source)
                 _load_row(pipeline, source, row)
             client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
     except Exception:

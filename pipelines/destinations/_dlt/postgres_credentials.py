@@ -90,4 +90,5 @@ class LibpqConfiguration(PostgresClientConfiguration):
         place = self.credentials.place
         service = place("service")
         named = f"{place('host')}:{place('port') or self.DEFAULT_PORT}/{place('dbname')}"
-        return f"{named} {service}" if service else named
+        # Two files of services may give one name to two databases.
+        return f"{named} {service} {os.environ.get('PGSERVICEFILE', '')}".rstrip() if service else named
