@@ -1,11 +1,14 @@
 """Errors that end a command, grouped by exit code. A message says what was found and what to do next.
 
-No import of another room may enter, so that every room can raise them.
+No import of another room may enter, so that every room can raise them; `database_errors` imports nothing itself.
 """
 
 from __future__ import annotations
 
 import logging
+import traceback
+
+from gapless.pipelines.database_errors import described, is_of_a_database, without_details
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +74,23 @@ def summarize(error: BaseException) -> str:
     cause = root_cause(error)
     if isinstance(cause, VendorError | GaplessError | Refused):
         return str(cause)
+    if is_of_a_database(cause):
+        return described(cause)
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
+
+
+def frames(error: BaseException) -> str:
+    """Returns the traceback, in which the text of a database's error has no values."""
+    return without_values(error, "".join(traceback.format_exception(error)))
+
+
+def without_values(error: BaseException, text: str) -> str:
+    """Returns a text that quotes the error, without the values that a database's error has in its own."""
+    # Longest first: dlt's errors hold the text of what they wrap.
+    for cause in sorted(_chain(error), key=lambda one: len(str(one)), reverse=True):
+        if str(cause) and is_of_a_database(cause):
+            text = text.replace(str(cause), described(cause).partition(": ")[2])
+    return without_details(text)
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -102,5 +121,6 @@ def _chain(error: BaseException) -> list[BaseException]:
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
+        # dlt keeps what ended a job of a load beside its own error.
+        cause = cause.__cause__ or cause.__context__ or getattr(cause, "client_exception", None)
     return chain

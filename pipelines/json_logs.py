@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import threading
-import traceback
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,7 +19,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
-from gapless.pipelines.redaction import cleaned
+from gapless.pipelines.database_errors import described, is_of_a_database
+from gapless.pipelines.errors import frames, without_values
+from gapless.pipelines.redaction import cleaned, errors_of
 
 SETTING, OPTION = "GAPLESS_LOG_FORMAT", "--log-format"
 
@@ -90,17 +91,23 @@ def _log_warning(message: object, category: type[Warning], *_: object) -> None:
 
 
 def _log_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    frames = "".join(traceback.format_exception(kind, error, trace))
-    emit(f"{kind.__name__}: {error}", event="error", level="error", traceback=frames)
+    if error is None:
+        return emit(kind.__name__, event="error", level="error")
+    text = described(error) if is_of_a_database(error) else f"{kind.__name__}: {error}"
+    emit(text, event="error", level="error", traceback=frames(error))
 
 
 class _JsonFormatter(logging.Formatter):
     """Formats a log record as one line, with its traceback inside."""
 
     def format(self, record: logging.LogRecord) -> str:
-        trace = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
+        error = record.exc_info[1] if record.exc_info else None
+        trace = {"traceback": frames(error)} if error else {}
+        text = record.getMessage()
+        for spoken_of in errors_of(record):
+            text = without_values(spoken_of, text)
         level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
-        return line(record.getMessage(), event="log", level=level, logger=record.name, **trace)
+        return line(text, event="log", level=level, logger=record.name, **trace)
 
 
 class _JsonStderr(io.TextIOBase):

@@ -15,7 +15,9 @@ from datetime import datetime
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
-from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.database_errors import without_details
+from gapless.pipelines.destinations._postgres.address import passwords
+from gapless.pipelines.errors import WrongSettings, without_values
 from gapless.sources import SOURCES
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -37,7 +39,8 @@ _known: set[str] = set()
 
 
 def redact(text: str) -> str:
-    """Returns `text` with each secret in it replaced by `***`."""
+    """Returns `text` with each secret in it replaced by `***`, without the rows that a database's error quotes."""
+    text = without_details(text)
     # Longest first: a secret may contain a shorter one, whose stars would leave the rest readable.
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -63,8 +66,18 @@ class Redacting(logging.Formatter):
         self._inner = inner or logging.Formatter("%(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns the redacted text of a log record."""
-        return redact(self._inner.format(record))
+        """Returns the redacted text of a log record, and of no error of a database what it quotes."""
+        text = self._inner.format(record)
+        for error in errors_of(record):
+            text = without_values(error, text)
+        return redact(text)
+
+
+def errors_of(record: logging.LogRecord) -> list[BaseException]:
+    """Returns the errors that a log record speaks of."""
+    given = record.args if isinstance(record.args, tuple) else ()
+    raised = record.exc_info[1] if record.exc_info else None
+    return [error for error in (raised, *given) if isinstance(error, BaseException)]
 
 
 def guard_logs() -> None:
@@ -107,13 +120,14 @@ def _configured() -> Iterator[str]:
     # being imported.
     needs = (need for source in SOURCES.values() for need in source.facts.demo or source.needs)
     keys = {need.upper() for need in needs if not need.endswith("_url")}
+    yield os.environ.get("PGPASSWORD", "")
     for name, value in os.environ.items():
         if name.rsplit("__", 1)[-1] in keys or (
             ("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)
         ):
             yield from _secret_of(name, value)
         elif name.lower().endswith("_proxy"):
-            yield from _password(value)
+            yield from passwords(value)
     for document in secret_documents():
         yield from _leaves(document)
 
@@ -128,27 +142,16 @@ def _leaves(node: object, name: str = "") -> Iterator[str]:
 
 
 def _secret_of(name: str, value: str) -> Iterator[str]:
-    """Yields the password of a database URL, nothing for the path of a database file, else the whole value."""
+    """Yields the password in a database's address, nothing for the path of a database file, else the whole value."""
     value = value.strip()
     if name.lower().endswith("webhook_url"):
         yield from _tokens(value)
     elif name.lower().endswith("_headers"):
         yield from (pair.partition("=")[2].strip() for pair in unquote(value).split(","))
-    password = [*_password(value)]
-    if password:
-        yield from password
+    if found := [*passwords(value)]:
+        yield from found
     elif "credentials" not in name.lower() or not ("/" in value or value.endswith(DATABASE_FILES)):
         yield value
-
-
-def _password(url: str) -> Iterator[str]:
-    """Yields the password in a URL, as it is written there and as it is sent."""
-    try:
-        password = urlsplit(url).password if "://" in url else None
-    except ValueError:
-        return
-    if password:
-        yield from {password, unquote(password)}
 
 
 def _tokens(url: str) -> Iterator[str]:

@@ -13,10 +13,12 @@ from typing import Literal
 
 from gapless.pipelines.cli import probe
 from gapless.pipelines.destinations import publish
+from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
 from gapless.pipelines.evidence.sentences import sentence
+from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
@@ -56,10 +58,11 @@ def checks(destination: str) -> Iterator[Check]:
     """Yields each check as soon as it is done. Raises nothing: what goes wrong is a failed check."""
     network = _network()
     yield network
-    yield from _sources() if network.result == "ok" else [Check("sources", "-", "not checked: see network")]
+    configured: list[str] = []
+    yield from _sources(configured) if network.result == "ok" else [Check("sources", "-", "not checked: see network")]
     for line in unknown_settings(SOURCES):
         yield Check("settings", "fail", line, "Correct its name, or take it out.")
-    yield from _destination(destination)
+    yield from _destination(destination, configured)
     yield from _versions()
     yield _clock()
 
@@ -73,12 +76,12 @@ def _network() -> Check:
     return Check("network", "ok", f"through {', '.join(proxies)}" if proxies else "no proxy is set")
 
 
-def _sources() -> Iterator[Check]:
-    """Checks each source; none configured is a failure, too."""
-    configured = 0
+def _sources(configured: list[str]) -> Iterator[Check]:
+    """Checks each source and notes which are configured; if none is, that is a failure, too."""
     for source in SOURCES.values():
         for check in _source(source):
-            configured += check.result != "-"
+            if check.result != "-":
+                configured.append(source.name)
             yield check
     if not configured:
         yield Check("sources", "fail", "none is configured", "Set the variables of one source; or try: gapless demo")
@@ -139,8 +142,8 @@ def _remedy(source: Source, error: VendorError) -> str:
     return f"Check {prefix}_BASE_URL, or try again later."
 
 
-def _destination(destination: str) -> Iterator[Check]:
-    """Checks that the destination can be found, locked and opened."""
+def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
+    """Checks that the destination can be found, locked, opened and written to as the configured sources need it."""
     try:
         target = Target.find(destination)
     except WrongSettings as error:
@@ -151,8 +154,10 @@ def _destination(destination: str) -> Iterator[Check]:
         with target.lock() as folder:
             fresh = target.file is not None and not target.file.exists()
             with target.opened(), target.backend.guarded(Part()):
-                missing = [] if target.appends else list(probe.damaged(target))
-                whole = [name for name in probe.synced_datasets(target) if name not in dict(missing)]
+                blocked = [] if target.appends else list(probe.blocked(target, configured))
+                free = [name for name in SOURCES if name not in dict(blocked)]
+                missing = [] if target.appends else list(probe.damaged(target, free))
+                whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
                 changed = list(probe.changed_policies(target, whole))
                 problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
                 probe.write_and_roll_back(target, str(folder), whole)
@@ -165,18 +170,17 @@ def _destination(destination: str) -> Iterator[Check]:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
         return
     except GaplessError as error:
-        yield Check("destination", "fail", str(error), "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH.")
+        remedy = "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
+        if target.file is None:
+            remedy = f"Correct that, or choose another with DESTINATION__{destination.upper()}__CREDENTIALS."
+        yield Check("destination", "fail", str(error), remedy)
         return
     # Drivers and dlt raise errors of many classes, and a check reports all of them.
     except Exception as error:
         yield Check("destination", "fail", f"{where}: {explain(error)}", REFUSED)
         return
     yield Check("destination", "ok", f"{where} is writable")
-    for name in dict.fromkeys(name for name, _ in missing):
-        where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
-        remedy = f"gapless sync {name}{where} makes it again and reads everything again."
-        found = "; ".join(str(damage) for of, damage in missing if of == name)
-        yield Check(f"{name} tables", "fail", found, remedy)
+    yield from _tables(target, blocked, missing)
     for name in changed:
         remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
@@ -194,6 +198,20 @@ def _published(target: Target) -> Iterator[Check]:
             yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")
         except WrongSettings as error:
             yield Check("copy", "fail", str(error), f"Correct {publish.SETTING}.")
+
+
+def _tables(
+    target: Target, blocked: list[tuple[str, Obstacle]], missing: list[tuple[str, Damage]]
+) -> Iterator[Check]:
+    """Yields what somebody changed of tables, and what somebody took away, with what ends it."""
+    for name, obstacle in blocked:
+        remedy = f"Its owner ends that: {obstacle.remedy}"
+        yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", remedy)
+    for name in dict.fromkeys(name for name, _ in missing):
+        where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
+        remedy = f"gapless sync {name}{where} makes it again and reads everything again."
+        found = "; ".join(str(damage) for of, damage in missing if of == name)
+        yield Check(f"{name} tables", "fail", found, remedy)
 
 
 def _versions() -> Iterator[Check]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, summarize
+from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, frames, summarize
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.redaction import cleaned, redact
 
@@ -149,7 +148,7 @@ def _report(ctx: Context, error: BaseException) -> int:
     text, code = _message_and_code(error)
     trace = {}
     if ctx.params.get("debug") and not isinstance(error, KeyboardInterrupt | GaplessError):
-        trace = {"traceback": traceback.format_exc()}
+        trace = {"traceback": frames(error)}
         if not json_logs.on():
             sys.stderr.write(redact(trace["traceback"]))
     print_message(text, event="error", level="error", exit_code=code, **trace)

@@ -11,10 +11,11 @@ from gapless.pipelines.evidence.completeness import exists, open_in_ledger
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.policy import policy_changed
-from gapless.pipelines.evidence.structure import Damage, damages
+from gapless.pipelines.evidence.structure import Damage, damages, obstacles, table_names
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
+    from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
     from gapless.sources._dlt.types import SqlClient
 
 PROBE = "gapless_doctor"
@@ -25,17 +26,25 @@ TEXT = "é中😀"
 """What an encoding that is not UTF-8 cannot hold."""
 
 
-def synced_datasets(target: Target) -> list[str]:
-    """Returns the sources that have tables in the destination."""
+def synced_datasets(target: Target, names: list[str]) -> list[str]:
+    """Returns those of `names` that have tables in the destination."""
     with reading(target) as reader:
-        return [source.name for source in SOURCES.values() if exists(reader, source)]
+        return [name for name in names if exists(reader, SOURCES[name])]
 
 
-def damaged(target: Target) -> Iterator[tuple[str, Damage]]:
-    """Yields the tables and columns that are missing, with the source that they belong to."""
+def blocked(target: Target, configured: list[str]) -> Iterator[tuple[str, Obstacle]]:
+    """Yields what was changed so that a sync cannot write: of sources that are configured, or have tables there."""
     with reading(target) as reader:
         for source in SOURCES.values():
-            yield from ((source.name, damage) for damage in damages(reader, source))
+            if source.name in configured or reader.columns(source.name, table_names(source)):
+                yield from ((source.name, found) for found in obstacles(reader, source, target.backend))
+
+
+def damaged(target: Target, datasets: list[str]) -> Iterator[tuple[str, Damage]]:
+    """Yields the tables and columns that are missing, with the source that they belong to."""
+    with reading(target) as reader:
+        for name in datasets:
+            yield from ((name, damage) for damage in damages(reader, SOURCES[name]))
 
 
 def known_problems(target: Target, datasets: list[str]) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from gapless.pipelines.errors import GaplessError, WrongSettings, explain, inter
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, note_row_counts
+from gapless.pipelines.sync.mending import require_writable
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
@@ -68,6 +69,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
     )
     try:
         _require_synced(db, source.name)
+        require_writable(pipeline, source)
         before = find_lost_rows(pipeline, source, must_count=False)
         # Package by package, so that a copy that breaks off continues after the last one.
         while not dataset.done:

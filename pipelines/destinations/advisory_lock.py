@@ -15,6 +15,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._postgres.server import check_server, unreachable
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources._ledger.shard import MOST
@@ -37,26 +38,22 @@ OTHER_SPLITS = f"""
 
 
 @contextmanager
-def locked(
-    credentials: str, name: str, options: str | None = None, part: Part | None = None
-) -> Iterator[Callable[[], None]]:
+def locked(credentials: str, name: str, part: Part | None = None) -> Iterator[Callable[[], None]]:
     """Holds the lock; yields a function that raises GaplessError when the lock is lost.
 
-    Raises Locked when another sync has it, GaplessError when the database cannot be reached. `options` are
-    given apart because dlt's URL has a plus for every blank in them, and libpq would take it for a plus.
+    Raises Locked when another sync has it, WrongSettings or GaplessError when the database cannot be reached or
+    cannot hold what a sync writes.
     """
     import psycopg2
 
     try:
-        connection = psycopg2.connect(credentials, options=options)
+        connection = psycopg2.connect(credentials)
     except psycopg2.Error as error:
-        first = str(error).strip().split("\n", 1)[0][:300]
-        raise GaplessError(
-            f"cannot reach {name}: {first}. Nothing was asked. gapless doctor --destination {name} tries it again."
-        ) from None
+        raise unreachable(error, name) from None
     with closing(connection):
         # Else it would be idle in a transaction, which a server may end (idle_in_transaction_session_timeout).
         connection.autocommit = True
+        check_server(connection, name)
         if taken := _taken_by_others(connection, part or Part()):
             raise Locked(
                 f"another sync is writing {taken} this database of {name}, maybe from another machine; nothing was"
@@ -66,14 +63,14 @@ def locked(
 
 
 @contextmanager
-def in_turn(credentials: str, options: str | None = None) -> Iterator[None]:
+def in_turn(credentials: str) -> Iterator[None]:
     """Waits until no other shard makes tables or views.
 
     Why a connection of its own: dlt resets its connection after an error, and the lock would go with it.
     """
     import psycopg2
 
-    with closing(psycopg2.connect(credentials, options=options)) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(credentials)) as connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_lock(%s)", (TABLES,))
         yield
 

@@ -6,7 +6,7 @@ and a line in resolve.py; nothing else asks which kind it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -18,6 +18,7 @@ from gapless.sources._ledger.shard import Shard
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Configuration, DestinationArgument
 
 FileFormat = Literal["parquet", "insert_values", "jsonl"]
@@ -67,6 +68,16 @@ class Backend:
     """Nothing is replaced: a record that changed is there once per change."""
     updates_rows: ClassVar[bool] = False
     """Plain SQL inserts and updates a row of `runs`; in warehouses JSON and times have ways of their own."""
+
+    @classmethod
+    def configured(cls, name: str) -> DestinationArgument:
+        """Returns what dlt reads the configuration of this destination by. Opens nothing."""
+        return name
+
+    @classmethod
+    def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write, where that can be told."""
+        return iter(())
 
     @classmethod
     def of(cls, name: str, identity: str, config: Configuration, settings: Mapping[str, object]) -> Backend:

@@ -18,6 +18,7 @@ from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
+    from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Configuration, DestinationArgument
 
 READERS_TIME = 3.0
@@ -87,6 +88,13 @@ class DuckdbFile(Backend):
     """A DuckDB file. Its identity is its path."""
 
     one_writer = updates_rows = True
+
+    @classmethod
+    def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
+        from gapless.pipelines.destinations._catalogs.duckdb_catalog import obstacles
+
+        return obstacles(reader, dataset)
 
     @classmethod
     def of(cls, name: str, identity: str, config: Configuration, settings: Mapping[str, object]) -> Backend:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 import duckdb
 
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
+from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.backend import Backend, Check, Part
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
-from gapless.pipelines.destinations.keepalive import with_keepalive
 from gapless.pipelines.destinations.postgres import database_lock
 from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings
@@ -26,6 +26,8 @@ from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
+    from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
+    from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqCredentials
     from gapless.pipelines.destinations._dlt.types import DestinationArgument
 
 SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgresql": "postgres_scanner"}
@@ -38,6 +40,13 @@ class DuckLake(Backend):
     """A lake, whose catalog is locked: beside its file in SQLite, by the server in Postgres."""
 
     one_writer = updates_rows = True
+
+    @classmethod
+    def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
+        from gapless.pipelines.destinations._catalogs.duckdb_catalog import obstacles
+
+        return obstacles(reader, dataset)
 
     def check(self) -> None:
         """Raises WrongSettings when the catalog, the lake's name or a missing extension cannot work."""
@@ -128,11 +137,13 @@ class DuckLake(Backend):
         return self.config.credentials.catalog
 
     def _catalog_lock(self, part: Part) -> AbstractContextManager[Check]:
-        from gapless.pipelines.destinations._dlt.postgres_client import postgres_credentials
+        return database_lock(self._catalog_credentials, self.name, part)
 
-        # The catalog may be spelt postgres:// as well (SCANNERS).
-        url = self._catalog.to_url().set(drivername="postgresql").render_as_string(hide_password=False)
-        return database_lock(with_keepalive(postgres_credentials(url)), self.name, part)
+    @property
+    def _catalog_credentials(self) -> LibpqCredentials:
+        from gapless.pipelines.destinations._dlt.postgres_credentials import catalog_credentials
+
+        return with_session(catalog_credentials(self._catalog))
 
     def _extensions(self) -> list[Path]:
         names = ["ducklake", SCANNERS[self._catalog.drivername]]
@@ -142,12 +153,10 @@ class DuckLake(Backend):
     def _statement(self, connection: duckdb.DuckDBPyConnection) -> str:
         """Returns dlt's statement for a catalog in Postgres, with the password in a secret of this DuckDB: errors
         quote statements."""
-        credentials, database = self.config.credentials, self._catalog
-        password = str(database.password or "")
+        credentials, parts = self.config.credentials, self._catalog_credentials.given()
+        password = parts.pop("password", "")
         connection.execute(f"create secret {SECRET} (type postgres, password {_quoted(password)})")
-        parts = {"host": database.host, "port": database.port, "dbname": database.database, "user": database.username}
-        parts |= database.get_query()
-        dsn = " ".join(f"{name}={_in_dsn(str(value))}" for name, value in parts.items() if value)
+        dsn = " ".join(f"{name}={_in_dsn(value)}" for name, value in parts.items())
         # What dlt's own statement says, apart from the password.
         options = {
             "DATA_PATH": _quoted(credentials.storage_url),

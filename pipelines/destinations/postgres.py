@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._postgres.address import FORMS
+from gapless.pipelines.destinations._postgres.server import unreachable
+from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.advisory_lock import locked
 from gapless.pipelines.destinations.backend import Backend, Check, Part, staging
-from gapless.pipelines.destinations.keepalive import with_keepalive
+from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Credentials, DestinationArgument
-
-IN_UTC = "-ctimezone=UTC"
-"""A server in another time zone sends the last hours of 9999 as the year 10000, of which Python has no datetime."""
 
 
 class PostgresDatabase(Backend):
@@ -24,6 +26,42 @@ class PostgresDatabase(Backend):
 
     file_format = "insert_values"  # dlt loads parquet only by a driver that cannot write jsonb
     updates_rows = True
+
+    @classmethod
+    def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
+        from gapless.pipelines.destinations._catalogs.postgres_catalog import obstacles
+
+        return obstacles(reader, dataset)
+
+    @classmethod
+    def configured(cls, name: str) -> DestinationArgument:
+        """Returns dlt's destination with credentials that may lack what libpq finds itself."""
+        from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination
+
+        return PostgresDestination(name)
+
+    def check(self) -> None:
+        """Raises WrongSettings when nothing leads to a database: libpq would try one of the user's name here."""
+        credentials = self.config.credentials
+        written = credentials.query is not None  # an address as one text, which may be `postgresql:///`
+        if not written and not any(map(credentials.place, ("host", "dbname", "service", "user"))):
+            raise WrongSettings(
+                f"destination {self.name!r} has no address. Set DESTINATION__{self.name.upper()}__CREDENTIALS to"
+                f" {FORMS}, or libpq's own variables (PGHOST, PGSERVICE); pipelines/docs/DESTINATIONS.md shows them."
+            )
+
+    @contextmanager
+    def queried(self, connection: DuckDBPyConnection | None) -> Iterator[None]:
+        """Yields None, as dlt is asked. Raises GaplessError when the server cannot be reached."""
+        import psycopg2
+
+        try:
+            yield None
+        except psycopg2.OperationalError as error:
+            if error.pgcode:  # of a statement
+                raise
+            raise unreachable(error, self.name) from None
 
     def guarded(self, part: Part) -> AbstractContextManager[Check]:
         """Holds advisory locks: the server frees them when this process is gone."""
@@ -37,14 +75,10 @@ class PostgresDatabase(Backend):
 
     @property
     def _credentials(self) -> Credentials:
-        credentials: Credentials = with_keepalive(self.config.credentials)
-        query = dict(credentials.query or {})
-        options = str(query["options"])
-        if not options.endswith(IN_UTC):  # after the user's, as the last one counts
-            credentials.query = {**query, "options": f"{options} {IN_UTC}"}
+        credentials: Credentials = with_session(self.config.credentials)
         return credentials
 
 
 def database_lock(credentials: Credentials, name: str, part: Part) -> AbstractContextManager[Check]:
-    """Holds the advisory locks of a part of the database that dlt's credentials (with keep-alive) lead to."""
-    return locked(credentials.to_native_representation(), name, credentials.get_query()["options"], part)
+    """Holds the advisory locks of a part of the database that dlt's credentials (with our session) lead to."""
+    return locked(credentials.to_native_representation(), name, part)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
+from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
 
 if TYPE_CHECKING:
+    from gapless.pipelines.destinations._dlt.config import ConfigFieldMissingException
     from gapless.pipelines.destinations._dlt.types import Configuration, JobClient
     from gapless.sources._dlt.types import Capabilities
 
@@ -103,12 +107,15 @@ def _settings(capabilities: Capabilities) -> dict[str, bool]:
 
 def _configured_client(name: str) -> JobClient:
     from gapless.pipelines.destinations._dlt.config import (
+        ConfigFieldMissingException,
         ConfigurationException,
         MissingDependencyException,
         UnknownDestinationModule,
     )
 
+    setting = f"DESTINATION__{name.upper()}__…"
     try:
+        _check_addresses(name)
         return _client(name)
     except UnknownDestinationModule:
         near = get_close_matches(name.lower(), KNOWN, n=1)
@@ -119,12 +126,35 @@ def _configured_client(name: str) -> JobClient:
     except MissingDependencyException as error:
         install = " ".join(EXTRAS.get(name, f'"{name}"') for name in error.dependencies)
         raise WrongSettings(f"destination {name!r} needs: pip install {install}") from None
+    except ConfigFieldMissingException as error:
+        what = " and ".join(_missing(error))
+        raise WrongSettings(f"destination {name!r} lacks {what}. Set {setting} as {PAGE} shows.") from None
     except (ConfigurationException, ValueError, ImportError) as error:
-        # dlt's further lines list every place where it looked, for each missing field.
-        reason = str(error).strip().split("\n", 1)[0][:300].rstrip(".:")
-        raise WrongSettings(
-            f"destination {name!r}: {reason}. Set DESTINATION__{name.upper()}__… as {PAGE} shows."
-        ) from None
+        if isinstance(error.__context__, AddressError):
+            raise _wrong_address(name, error.__context__) from None
+        # dlt's further lines list every place where it looked.
+        reason = shorten(str(error).strip().split("\n", 1)[0], 300, placeholder=" …").rstrip(".:")
+        raise WrongSettings(f"destination {name!r}: {reason}. Set {setting} as {PAGE} shows.") from None
+
+
+def _missing(error: ConfigFieldMissingException) -> Iterator[str]:
+    """Yields the settings that are missing, by their names in the configuration, below `credentials` as well."""
+    for field in error.fields:
+        below = [getattr(trace, "traces", {}) for trace in error.traces[field]]
+        names = sorted({f"{field}.{name}" for fields in below for name in fields})
+        yield ", ".join(names) or field
+
+
+def _check_addresses(name: str) -> None:
+    """Raises WrongSettings for a URL in which nobody can tell where the password ends: a message would show it."""
+    for key in ("credentials", "credentials.catalog"):
+        if is_unclear(_text_of(f"destination.{name}.{key}")):
+            raise _wrong_address(name, AddressError(UNCLEAR), key)
+
+
+def _wrong_address(name: str, error: AddressError, key: str = "credentials") -> WrongSettings:
+    setting = f"destination.{name}.{key}".upper().replace(".", "__")
+    return WrongSettings(f"destination {name!r}: {setting} cannot be used: {error}. {PAGE} shows examples.")
 
 
 def _client(name: str) -> JobClient:
@@ -133,7 +163,13 @@ def _client(name: str) -> JobClient:
     import dlt
 
     with tempfile.TemporaryDirectory(prefix="gapless-probe-") as folder:
-        probe = dlt.pipeline("gapless_probe", pipelines_dir=folder, destination=name, dataset_name="gapless_probe")
+        kind = dlt.destination(name).destination_type
+        probe = dlt.pipeline(
+            "gapless_probe",
+            pipelines_dir=folder,
+            destination=backend_class(kind).configured(name),
+            dataset_name="gapless_probe",
+        )
         client = probe.destination_client()
         probe.deactivate()
         return cast("JobClient", client)
@@ -153,3 +189,11 @@ def _is_set(key: str) -> bool:
     import dlt
 
     return bool(dlt.config.get(key) or dlt.secrets.get(key))
+
+
+def _text_of(key: str) -> str:
+    """Returns a setting that is a text; empty for sections and what is not set."""
+    import dlt
+
+    found: object = dlt.secrets.get(key) or dlt.config.get(key)
+    return found if isinstance(found, str) else ""

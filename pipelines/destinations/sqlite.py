@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from gapless.sources._ledger.shard import Shard
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Credentials, DestinationArgument
 
 
@@ -19,6 +21,13 @@ class SqliteDatabase(Backend):
     """A database of SQLite's, which is a file."""
 
     one_writer = updates_rows = True
+
+    @classmethod
+    def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
+        from gapless.pipelines.destinations._catalogs.sqlite_catalog import obstacles
+
+        return obstacles(reader, dataset)
 
     def check(self) -> None:
         """Raises WrongSettings when it is another engine of SQLAlchemy's, or no file."""

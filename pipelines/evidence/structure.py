@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._catalogs.obstacle import Dataset, Made, Obstacle
 from gapless.pipelines.destinations.reader import Reader
 from gapless.sources import Source
-from gapless.sources._dlt.tables import LOADS, SCHEMAS, STATES, newest_schema
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROW_ID, SCHEMAS, STATES, newest_schema, other_schemas
+
+if TYPE_CHECKING:
+    from gapless.pipelines.destinations.backend import Backend
 
 OWN = (LOADS, STATES, SCHEMAS)
 Columns = Mapping[str, Collection[str]]
 """Columns by table."""
+Stored = Mapping[str, Mapping[str, Made]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,52 @@ def damages(reader: Reader, source: Source) -> list[Damage]:
     return compare(stored_columns(reader, source), real) if real else []
 
 
+def obstacles(reader: Reader, source: Source, backend: Backend | type[Backend]) -> list[Obstacle]:
+    """Returns what was changed of a source's dataset so that a sync cannot write there, with what ends it."""
+    name, unknown = source.name, _unknown(source)
+    real = reader.columns(name, [*unknown])
+    try:
+        stored = stored_columns(reader, source) if real else unknown
+        foreign = _foreign(reader, source, real, stored)
+    except Exception:  # of a table that may not be read: the engine's catalog says so in other words
+        if found := list(backend.obstacles(reader, Dataset(name, unknown))):
+            return found
+        raise
+    if foreign:
+        what = f"holds tables of somebody else ({', '.join(foreign)}), and {name} needs that name"
+        remedy = f"rename it (Postgres: alter schema {name} rename to {name}_old;), or use another database"
+        return [Obstacle(f"the schema {name}", what, remedy)]
+    made = {**unknown, **stored}
+    return list(backend.obstacles(reader, Dataset(name, made, _lacking(source, made, real))))
+
+
+def _unknown(source: Source) -> Stored:
+    return {name: {} for name in table_names(source)}
+
+
+def _foreign(reader: Reader, source: Source, real: Columns, stored: Stored) -> list[str]:
+    """Returns the tables of our names that no sync made; none where dlt noted ours."""
+    if any(stored.values()):
+        return []
+    others = reader.rows(source.name, other_schemas("{0}", source.name), SCHEMAS) if SCHEMAS in real else None
+    return sorted(
+        name
+        for name, columns in real.items()
+        if name not in OWN and (others or not {ROW_ID, LOAD_ID} & {column.lower() for column in columns})
+    )
+
+
+def _lacking(source: Source, made: Stored, real: Columns) -> set[str]:
+    """Returns the tables that are there and get columns, of today's version or what was taken away."""
+    from gapless.sources._extract.resource import shapes
+    from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+
+    needed: dict[str, set[str]] = {name: set(columns) for name, columns in made.items()}
+    for shape in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS)):
+        needed.setdefault(shape.name, set()).update(column.name for column in shape.columns)
+    return {table for table, columns in real.items() if needed.get(table, set()) - {*map(str.lower, columns)}}
+
+
 def table_names(source: Source) -> list[str]:
     """Returns every table of a source's dataset: the vendor's, the ledger's and dlt's own."""
     from gapless.sources._extract.resource import shapes
@@ -44,15 +96,27 @@ def table_names(source: Source) -> list[str]:
     return [*(shape.name for shape in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS))), *OWN]
 
 
-def stored_columns(reader: Reader, source: Source) -> Columns:
+def stored_columns(reader: Reader, source: Source) -> Stored:
     """Returns the tables and columns that were made; without a stored schema all tables, with unknown columns."""
     from gapless.pipelines.destinations._dlt.runtime import stored_tables
 
     found = reader.rows(source.name, newest_schema("{0}", source.name), SCHEMAS)
-    known = table_names(source)
+    known = _unknown(source)
     if not found:
-        return dict.fromkeys(known, ())
-    return {name: columns for name, columns in stored_tables(found[0][0]).items() if name in known}
+        return known
+    tables = stored_tables(found[0][0])
+    return {
+        name: {
+            column: Made(
+                "" if hints.get("precision") else str(hints["data_type"]),
+                nullable=hints.get("nullable", True),
+                key=bool(hints.get("unique") or hints.get("primary_key")),
+            )
+            for column, hints in columns.items()
+        }
+        for name, columns in tables.items()
+        if name in known
+    }
 
 
 def compare(made: Columns, real: Columns) -> list[Damage]:
@@ -65,3 +129,14 @@ def compare(made: Columns, real: Columns) -> list[Damage]:
         elif gone := tuple(one for one in columns if one.lower() not in folded[table.lower()]):
             found.append(Damage(table, gone))
     return found
+
+
+def refusal(found: Collection[Obstacle]) -> str:
+    """Returns the message that ends a sync before its first request."""
+    first = "; ".join(map(str, list(found)[:MOST]))
+    more = f"; and {len(found) - MOST} more, which gapless doctor lists" if len(found) > MOST else ""
+    return f"nothing was read: {first}{more}"
+
+
+MOST = 3
+"""Obstacles that a message names."""

@@ -14,7 +14,7 @@ from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.proofs import as_utc, lacks_newest, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.outcome import LEDGER_TABLES, own_version
-from gapless.pipelines.sync.mending import remove_doubled
+from gapless.pipelines.sync.mending import remove_doubled, require_writable
 from gapless.sources import Source
 from gapless.sources._dlt.tables import (
     LOAD_ID,
@@ -59,7 +59,7 @@ def write_run(
     pipeline: dlt.Pipeline,
     source: Source,
     outcome: Outcome,
-    before: Before,
+    before: Before | None,
     shard: Shard,
     *,
     listed: bool = False,
@@ -68,8 +68,8 @@ def write_run(
 
     A dead letter is deleted only after the load that resolved it was completed, so that no crash loses its record.
     Lost rows stay noted; but a sync that `listed` the parents has all of them. Shards count root tables alone, as
-    others write rows meanwhile. Raises the database's error, except when the sync itself failed: before a first load
-    there is no table yet.
+    others write rows meanwhile. Without `before` nothing was counted, so the counts of the run before it stay. Raises
+    the database's error, except when the sync itself failed: before a first load there is no table yet.
     """
     if _backend(pipeline).appends:
         return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
@@ -78,19 +78,23 @@ def write_run(
             now = count_rows(reader, source)
             columns = reader.columns(source.name, ["runs"]).get("runs", set())
         if not now:  # a first sync that failed must leave a trace, or nobody knows that it was tried
+            require_writable(pipeline, source)  # but none among the tables of somebody else
             return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
-        outcome.new = _new_rows(source, outcome, before, now) if shard.whole else None
-        whole = shard.whole and _backend(pipeline).updates_rows
-        held = Held(now if whole else of_roots(source, now), _still_lost(source, before, listed))
-        row = {**_run_row(outcome, shard), "held": held.to_json()}
+        whole, held = shard.whole and _backend(pipeline).updates_rows, None
+        if before:
+            outcome.new = _new_rows(source, outcome, before, now) if shard.whole else None
+            held = Held(now if whole else of_roots(source, now), _still_lost(source, before, listed)).to_json()
+        row = {**_run_row(outcome, shard), "held": held}
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))
-            if whole:  # of shards that end at once each keeps its counts, and the largest ones count
+            if whole and held:  # of shards that end at once each keeps its counts, and the largest ones count
                 client.execute_sql(f"update {runs} set held = null where held is not null")
             # A database of an older version lacks columns that a load of dlt's adds.
             if _backend(pipeline).updates_rows and columns >= row.keys():
                 _insert_row(client, runs, row)
             else:
+                if before is None:  # nor are columns added to tables of somebody else
+                    require_writable(pipeline, source)
                 _load_row(pipeline, source, row)
             client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
     except Exception:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
+from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.row_counts import count_doubled
-from gapless.pipelines.evidence.structure import OWN, Damage, damages, table_names
+from gapless.pipelines.evidence.structure import OWN, Damage, damages, obstacles, refusal, table_names
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROW_ID, SCHEMAS, forget_schemas
 from gapless.sources._ledger.ledger import RESET
@@ -28,9 +29,13 @@ COUNTED = ("runs", SCHEMAS)
 
 
 def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
-    """Has dlt make again what is missing, and sets the source's proofs back; returns a message for each damage."""
+    """Has dlt make again what is missing, and sets the source's proofs back; returns a message for each damage.
+
+    Raises what `require_writable` raises.
+    """
     if _backend(pipeline).appends:
         return []
+    require_writable(pipeline, source)
     with PipelineReader(pipeline).connected() as reader:
         found = damages(reader, source)
         if not found:
@@ -48,6 +53,15 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
         f"{source.name}: {damage}: it is made again and all is read again, as by `gapless state reset {source.name}`"
         for damage in found
     ]
+
+
+def require_writable(pipeline: dlt.Pipeline, source: Source) -> None:
+    """Raises GaplessError, with what ends it, when a table was changed so that it cannot be written."""
+    if _backend(pipeline).appends:
+        return
+    with PipelineReader(pipeline).connected() as reader:
+        if blocked := obstacles(reader, source, _backend(pipeline)):
+            raise GaplessError(refusal(blocked))
 
 
 def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> None:

@@ -40,9 +40,13 @@ def sync(
     if not names:
         return
     with target.locked(*names) as folder:
+        written = False
         for name in names:
-            yield _sync_source(SOURCES[name], target, folder, request, watch)
-        if target.shard.number == 1:
+            outcome = _sync_source(SOURCES[name], target, folder, request, watch)
+            written = written or outcome.error is None
+            yield outcome
+        # Where nothing was written, views would be in the way of whoever mends the tables below them.
+        if written and target.shard.number == 1:
             from gapless.pipelines.destinations import publish
             from gapless.pipelines.views import refresh
 
@@ -61,7 +65,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         destination=target.dlt_destination,
         dataset_name=source.name,
     )
-    built, before = build(source, session), Before()
+    before: Before | None
+    built, before = build(source, session), None
     watch(source.name, session)
     session.packed = target.make_room
     try:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from gapless.pipelines.errors import GaplessError
+from gapless.pipelines.errors import GaplessError, explain
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.ui import markup
 from gapless.pipelines.ui.markup import RED, Markup, ago, badge, section, table, when
@@ -43,7 +43,7 @@ def view(render: Callable[Concatenate[Database, P], str]) -> Callable[P, str]:
         except (QueryUnavailable, GaplessError) as error:
             return markup.page(markup.notice(*map(str, error.args)))
         except duckdb.Error as error:
-            return markup.page(markup.notice(str(error).splitlines()[0], "gapless views creates the views again"))
+            return markup.page(markup.notice(explain(error), "gapless views creates the views again"))
 
     return connect_and_render
 

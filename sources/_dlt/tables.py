@@ -52,6 +52,13 @@ def newest_schema(schemas: str, name: str) -> str:
     return f"select {SCHEMA_TEXT} from {schemas} where schema_name = '{name}' order by inserted_at desc"
 
 
+def other_schemas(schemas: str, name: str) -> str:
+    """Returns a query of one column: the names of schemas that were stored, if the schema called `name` never was."""
+    return (
+        f"select schema_name from {schemas} where not exists (select 1 from {schemas} where schema_name = '{name}')"
+    )
+
+
 def forget_schemas(schemas: str) -> str:
     """Returns a statement after which dlt compares a dataset's tables with its schema, and makes missing ones.
 

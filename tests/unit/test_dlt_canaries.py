@@ -622,18 +622,23 @@ def test_jobs_that_are_run_again(db: duckdb.DuckDBPyConnection, tmp_path: Path) 
 @canary(
     "dlt.destinations.impl.postgres.postgres.PostgresClient",
     "dlt.destinations.impl.postgres.configuration.PostgresCredentials",
+    "dlt.destinations.impl.postgres.configuration.PostgresClientConfiguration",
+    "dlt.common.configuration.configspec", "dlt.common.typing.TSecretStrValue",
     "dlt.common.schema.typing.TColumnSchema", "dlt.common.schema.typing.TSchemaTables",
+    "dlt.common.schema.typing.TColumnType", "dlt.common.exceptions.TerminalValueError",
     breaks="merges into Postgres would be table scans, shards would make tables at once, and the lock would be that"
     " of another database (_dlt/postgres_client.py).",
 )  # fmt: skip
 def test_tables_of_postgres() -> None:
     """A new table gets its index in dlt's own statements; the credentials keep what libpq is to be told."""
-    from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination, postgres_credentials
-    from gapless.pipelines.destinations.keepalive import SERVER_KEEPALIVE, with_keepalive
+    from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination
+    from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqCredentials
+    from gapless.pipelines.destinations._postgres.session import DEFAULTS, EXACT, with_session
     from gapless.sources._ledger.shard import Shard
 
-    credentials = with_keepalive(postgres_credentials("postgresql://me:secret@localhost:1/birds"))
-    assert credentials.get_query()["options"] == SERVER_KEEPALIVE
+    credentials = with_session(LibpqCredentials("host=localhost port=1,2 dbname=birds").resolve())
+    assert credentials.get_query()["options"] == f"{DEFAULTS} {EXACT}"
+    assert credentials.given()["port"] == "1,2"
     assert "tcp_user_timeout=60000" in credentials.to_native_representation()
     schema = dlt.Schema("birds")
     key: Any = {"name": "id", "data_type": "text", "primary_key": True, "nullable": False}

@@ -30,11 +30,12 @@ MAY_IMPORT = {
     "vendor": "_http _schema _ledger _incremental _extract",  # and itself
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
     "pipelines.config": "| errors",
-    "pipelines.errors": "_http |",
+    "pipelines.database_errors": "|",
+    "pipelines.errors": "_http | database_errors",
     "pipelines.outcome": "_ledger | errors evidence",
     "pipelines.destinations": "sources _dlt _ledger | config errors",
-    "pipelines.redaction": "sources | errors destinations",
-    "pipelines.json_logs": "| redaction",
+    "pipelines.redaction": "sources | database_errors errors destinations",
+    "pipelines.json_logs": "| database_errors errors redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors destinations",
     "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",

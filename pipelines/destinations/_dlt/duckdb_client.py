@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, cast
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.destination.configuration import ParquetFormatConfiguration
+from dlt.common.exceptions import TerminalValueError
+from dlt.common.schema.typing import TColumnType
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import duckdb as destination
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
@@ -21,6 +23,7 @@ from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.pipelines.destinations._dlt.cached import CachedDestination
 from gapless.pipelines.destinations._dlt.duckdb_memory import with_room
+from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -86,6 +89,13 @@ class MergeFromFiles(DuckDbClient):
                 path = Path(job.new_file_path())
                 path.write_text(self._from_files(path.read_text(), table_chain, completed_table_chain_jobs or ()))
         return jobs
+
+    def _from_db_type(self, db_type: str, precision: int | None, scale: int | None) -> TColumnType:
+        """Returns dlt's type of a column, also of one that somebody else has added."""
+        try:
+            return super()._from_db_type(db_type, precision, scale)
+        except TerminalValueError:
+            return {"data_type": UNKNOWN_TYPE}
 
     def _from_files(self, sql: str, tables: Sequence[PreparedTableSchema], done: Sequence[LoadJobInfo]) -> str:
         """Returns `sql` reading what a staging table would hold: the files' rows, null for a missing column."""

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from dlt.common.schema.typing import TColumnSchema, TSchemaTables
+from dlt.common.exceptions import TerminalValueError
+from dlt.common.schema.typing import TColumnSchema, TColumnType, TSchemaTables
 from dlt.destinations import postgres as destination
-from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 
 from gapless.pipelines.destinations._dlt.cached import CachedDestination
+from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfiguration
+from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 from gapless.pipelines.destinations.advisory_lock import in_turn
 from gapless.sources._dlt.tables import ROOT_ID
 from gapless.sources._ledger.shard import Shard
@@ -25,16 +27,6 @@ if TYPE_CHECKING:
 
 FEW_VALUES = ("stream", "kind", "status")
 """Columns of keys that have few values: an index on one of them would find half of the table."""
-
-
-def postgres_credentials(url: str) -> PostgresCredentials:
-    """Returns dlt's credentials for a URL, resolved.
-
-    Why: a DuckLake's catalog in Postgres is configured as another type of credentials, and its lock needs these.
-    Replaced by: the documented `dlt.common.configuration.specs.ConnectionStringCredentials` with a native form.
-    """
-    resolved: PostgresCredentials = PostgresCredentials(url).resolve()
-    return resolved
 
 
 class _Client(PostgresClient):
@@ -71,6 +63,13 @@ class _Client(PostgresClient):
             statements.append(f"CREATE INDEX ON {table} USING hash ({name})")  # a b-tree refuses long values
         return statements
 
+    def _from_db_type(self, pq_t: str, precision: int | None, scale: int | None) -> TColumnType:
+        """Returns dlt's type of a column, also of one that somebody else has added."""
+        try:
+            return super()._from_db_type(pq_t, precision, scale)
+        except TerminalValueError:
+            return {"data_type": UNKNOWN_TYPE}
+
     @property
     def _is_staging(self) -> bool:
         return self.sql_client.is_staging_dataset_active
@@ -83,18 +82,25 @@ class _ShardClient(_Client):
     """A shard's client: other shards write beside it."""
 
     def _in_turn(self) -> AbstractContextManager[None]:
-        credentials = self.config.credentials
-        return in_turn(credentials.to_native_representation(), credentials.get_query().get("options"))
+        return in_turn(self.config.credentials.to_native_representation())
 
 
 class PostgresDestination(CachedDestination, destination):
-    """dlt's destination `name`; `settings` are what dlt's class takes."""
+    """dlt's destination `name`; `settings` are what dlt's class takes.
 
-    def __init__(self, name: str, credentials: Credentials, shard: Shard, **settings: object) -> None:
+    Without credentials they are those of dlt's configuration.
+    """
+
+    spec = LibpqConfiguration  # type: ignore[assignment]  # dlt's is a class attribute of its own type
+
+    # dlt takes an argument for set when it differs from the default here.
+    def __init__(
+        self, name: str, credentials: Credentials | None = None, shard: Shard | None = None, **settings: object
+    ) -> None:
         if name != "postgres":
             settings["destination_name"] = name
         super().__init__(credentials, **settings)
-        self._shard = shard
+        self._shard = shard or Shard()
 
     @property
     def client_class(self) -> type[PostgresClient]:

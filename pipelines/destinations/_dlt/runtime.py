@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from dlt.pipeline import trace
 
 from gapless.sources._dlt.types import State
 
+Hints = Mapping[str, Any]
+"""What dlt knows of a column: `data_type`, `nullable`, `unique`, `primary_key`, …"""
 __all__ = ["DatabaseException", "DatabaseUndefinedRelation", "stored_source_state", "stored_tables", "tracked"]
 """DatabaseUndefinedRelation: a table or a dataset that is not there (yet), on every engine. DatabaseException: the
 engine refused a statement. `sql_client()` is documented, what it raises is not. Replaced by: `dataset()` with a
@@ -31,7 +33,7 @@ def stored_source_state(state: str, source: str) -> State:
     return found
 
 
-def stored_tables(schema: str | dict[str, Any]) -> dict[str, set[str]]:
+def stored_tables(schema: str | dict[str, Any]) -> dict[str, dict[str, Hints]]:
     """Returns the columns by table that a stored schema has, given the cell of dlt's table of schemas.
 
     Why: a column or a table that somebody dropped is found by comparing what is there with what was made, and dlt
@@ -42,7 +44,7 @@ def stored_tables(schema: str | dict[str, Any]) -> dict[str, set[str]]:
     assert isinstance(schema, dict)
     tables: dict[str, dict[str, Any]] = schema["tables"]
     return {
-        name: {column for column, hints in table["columns"].items() if hints.get("data_type")}
+        name: {column: hints for column, hints in table["columns"].items() if hints.get("data_type")}
         for name, table in tables.items()
     }
 

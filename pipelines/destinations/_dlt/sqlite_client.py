@@ -10,9 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from dlt.common.destination import PreparedTableSchema
+from dlt.common.exceptions import TerminalValueError
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations import sqlalchemy as destination
 from dlt.destinations.impl.sqlalchemy.type_mapper import SqlalchemyTypeMapper
+
+from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 
 
 class JsonAsText(SqlalchemyTypeMapper):
@@ -21,6 +24,15 @@ class JsonAsText(SqlalchemyTypeMapper):
     def db_type_from_json_type(self, column: TColumnSchema, table: PreparedTableSchema) -> sa.Text:
         """Returns the type of a column that holds JSON."""
         return sa.Text()
+
+    def from_destination_type(
+        self, db_type: Any, precision: int | None = None, scale: int | None = None
+    ) -> TColumnSchema:
+        """Returns dlt's type of a column, also of one that somebody else has added."""
+        try:
+            return super().from_destination_type(db_type, precision, scale)
+        except TerminalValueError:
+            return {"data_type": UNKNOWN_TYPE}
 
 
 class _SqliteDestination(destination):

@@ -6,13 +6,15 @@ Each kind of destination has classes of its own for these in dlt, and dlt docume
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from dlt.common.destination import Destination
 
     from gapless.sources._dlt.types import Capabilities
 
+UNKNOWN_TYPE: Literal["text"] = "text"
+"""What a column of somebody else's counts as, if it has a type that dlt does not know; nothing of ours is in it."""
 DestinationArgument: TypeAlias = "str | Destination[Any, Any]"
 """What `dlt.pipeline(destination=)` takes: a name of dlt's configuration, or a destination."""
 
@@ -30,9 +32,11 @@ class Credentials(Protocol):
 
     query: dict[str, object] | None
     """Parameters of the connection."""
+    client_encoding: str | None
+    """Of the texts that libpq sends and gets."""
 
     def to_native_representation(self) -> str:
-        """Returns them as a URL, with the password."""
+        """Returns them in the form that their driver takes, with the password."""
 
     def get_query(self) -> Mapping[str, str]:
         """Returns the parameters of the connection."""

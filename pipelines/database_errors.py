@@ -1,0 +1,82 @@
+"""Says what a database refused without a value of a record: its errors quote the rows that they are about.
+
+No import of another room may enter, nor of a database's library: most are not installed.
+"""
+
+from __future__ import annotations
+
+import re
+
+LIBRARIES = (
+    "psycopg2", "duckdb", "_duckdb", "sqlite3", "sqlalchemy", "pyarrow", "dlt.destinations", "dlt.load", "google",
+    "snowflake", "databricks", "clickhouse_connect", "clickhouse_driver", "redshift_connector",
+)  # fmt: skip
+"""The modules of classes of errors whose texts may hold values."""
+LONGEST = 300
+"""Characters of an error's text that are shown."""
+NAMES_ONLY = ("23", "25", "28", "2B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58")
+"""Classes of Postgres' SQLSTATE whose first line quotes names of tables, columns and constraints, and no value."""
+SYNTAX, RAISED = "42601", "P0001"
+"""SQLSTATEs of a text that is no SQL, which is quoted, and of an exception that a function raises."""
+DUCKDB_NAMES_ONLY = (
+    "BinderException", "CatalogException", "ConnectionException", "DependencyException", "IOException",
+    "OutOfMemoryException", "PermissionException",
+)  # fmt: skip
+"""DuckDB's classes whose first line quotes names and paths, unless it quotes a statement."""
+STATEMENT = re.compile(r"\b(insert|update|values|select|copy|delete)\b", re.IGNORECASE)
+MARKS = "\"'`\u00b4\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
+QUOTED = re.compile(rf"[{MARKS}](?:.*[{MARKS}]|.*)")
+"""From the first quotation mark to the last, as a value may have some itself."""
+GOES_ON = re.compile(rf"[{MARKS}].*")
+"""The same where further lines follow: the value may end in one of those."""
+NUMBER = re.compile(r"[-+]?\d[\d.,:eE+-]{3,}")
+"""Of four characters or more; DuckDB does not quote a number that does not fit."""
+DETAILS = re.compile(
+    r"Key \(.*?\)=\(.*\)|(?<=Failing row contains ).*|(?<=Duplicate key ).*|(?<=DETAIL:).*|(?<=CONTEXT:).*"
+    r"|(?<=LINE \d:).*|(?<=\[SQL: ).*|(?<=\[parameters: ).*"
+)
+"""What follows in the further lines of an error, wherever such a text turns up."""
+FUNCTION = re.compile(r"^PL/pgSQL function ([\w.]+)\(")
+
+
+def is_of_a_database(error: BaseException) -> bool:
+    """Returns whether the error's text may quote what was written to a database."""
+    modules = {kind.__module__ for kind in type(error).__mro__}
+    # Python's own say which text is no number, or no UTF-8.
+    return (isinstance(error, ValueError) and type(error).__module__ == "builtins") or any(
+        module == library or module.startswith(f"{library}.") for module in modules for library in LIBRARIES
+    )
+
+
+def described(error: BaseException) -> str:
+    """Returns the class of a database's error and the first line of its text, without values."""
+    first, *more = str(error).strip().splitlines() or [""]
+    quoted = GOES_ON if more else QUOTED
+    return f"{type(error).__name__}: {_without_values(error, first, quoted)[:LONGEST]}"
+
+
+def without_details(text: str) -> str:
+    """Returns a text, maybe of many lines, without the values that a database's error has in its further lines."""
+    return DETAILS.sub("…", text)
+
+
+def _without_values(error: BaseException, text: str, quoted: re.Pattern[str]) -> str:
+    module = type(error).__module__.split(".")[0]
+    if module == "psycopg2":
+        return _of_postgres(error, text, quoted)
+    if module in ("duckdb", "_duckdb") and type(error).__name__ in DUCKDB_NAMES_ONLY and not STATEMENT.search(text):
+        return text
+    return NUMBER.sub("…", quoted.sub("…", text))
+
+
+def _of_postgres(error: BaseException, text: str, quoted: re.Pattern[str]) -> str:
+    code = getattr(error, "pgcode", None)
+    if code is None:  # of the connection: hosts and names
+        return text
+    if code == RAISED:  # a text of whoever wrote the function, who may have put anything into it
+        context = getattr(getattr(error, "diag", None), "context", None) or ""
+        where = FUNCTION.match(context)
+        return f"the function {where[1]} of this database refused it" if where else "a function there refused it"
+    if code != SYNTAX and code.startswith(NAMES_ONLY):
+        return text
+    return quoted.sub("…", text)

@@ -1,0 +1,100 @@
+"""Reads the address of a database as libpq does: a URL, or words like `host=/run/postgresql dbname=logs`.
+
+A message about an address holds no piece of it: if the password has a character that ends it too early, what stands
+in the place of host, port or database is the rest of the password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote, unquote, unquote_to_bytes
+
+URL = re.compile(r"(?:postgres|postgresql)(?:\+\w+)?://(.*)", re.DOTALL)
+HOSTS = re.compile(r"(?:\[[\w.:%]*\]|[^@:/?#\[\]]*)(?::\d*)?")
+"""One of the hosts of a URL, with its port."""
+WORD = re.compile(r"\b(?:ssl)?password\s*=\s*(?:'((?:\\.|[^'\\])*)'|([^\s&]+))")
+ENCODE = (
+    "Percent-encode the password: @ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25"
+    " (python3 -c 'import urllib.parse; print(urllib.parse.quote(input(), \"\"))' does it)"
+)
+UNCLEAR = f"where the password ends in its URL cannot be told. {ENCODE}"
+FORMS = "postgresql://user:password@host:5432/database, or words: host=… dbname=… user=…"
+
+
+class AddressError(ValueError):
+    """An address cannot be read. The text says why, without a piece of the address."""
+
+
+def parameters(text: str) -> dict[str, str]:
+    """Returns libpq's parameters by name, as `dbname`. Raises AddressError."""
+    url = URL.fullmatch(text.strip())
+    if url is None:
+        return _parsed(text.strip(), f"it is no address of Postgres, which is {FORMS}")
+    rest = url[1]
+    if is_unclear(text):
+        raise AddressError(UNCLEAR)
+    authority, tail = _cut(rest)
+    user, _, hosts = authority.rpartition("@")
+    plain = all(HOSTS.fullmatch(host) for host in hosts.split(",")) and "@" not in tail.partition("?")[0]
+    if plain:
+        try:
+            return _parsed(f"postgresql://{_encoded(user)}{hosts}{tail}", "")
+        except AddressError:
+            if "@" not in tail:
+                raise AddressError(f"its URL is not as libpq takes it: {FORMS}. {ENCODE}") from None
+    # The password has a character that ends the host elsewhere, and there is one @ alone: so it is before that.
+    user, at, place = rest.rpartition("@")
+    return _parsed(f"postgresql://{_encoded(user)}{place}", UNCLEAR if at else f"its URL is not like {FORMS}")
+
+
+def is_unclear(text: str) -> bool:
+    """Returns whether a URL, of whatever database, may hold its password's end in more than one place."""
+    _, found, rest = text.strip().partition("://")
+    if not found or rest.count("@") < 2:
+        return False
+    authority, tail = _cut(rest)
+    path, _, query = tail.partition("?")
+    # An @ is sound in a parameter's value, if there is a host before it.
+    pairs = all("=" in pair for pair in query.split("&"))
+    return authority.count("@") != 1 or "@" in path or "#" in path or not pairs
+
+
+def passwords(text: str) -> Iterator[str]:
+    """Yields every text in an address that may be its password, as it is written and decoded."""
+    _, found, rest = text.partition("://")
+    if found:
+        ends = [place.start() for place in re.finditer("@", rest)]
+        written = {rest[: ends[0]], rest[: ends[-1]], _cut(rest)[0].rpartition("@")[0]} if ends else set()
+        for login in written:
+            if password := login.partition(":")[2]:
+                yield from {password, unquote(password)}
+    for quoted, bare in WORD.findall(text):
+        password = quoted or bare
+        yield from {password, unquote(password), re.sub(r"\\(.)", r"\1", password)}
+
+
+def _cut(rest: str) -> tuple[str, str]:
+    """Returns what is before a URL's first slash, question mark or hash, and the rest from there on."""
+    end = re.search(r"[/?#]", rest)
+    return (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+
+
+def _encoded(login: str) -> str:
+    """Returns user and password percent-encoded, with the @ behind; a % that encodes nothing stands for itself."""
+    if not login:
+        return ""
+    user, colon, password = login.partition(":")
+    return f"{quote(unquote_to_bytes(user), '')}{colon}{quote(unquote_to_bytes(password), '')}@"
+
+
+def _parsed(text: str, problem: str) -> dict[str, str]:
+    import psycopg2
+    from psycopg2.extensions import parse_dsn
+
+    try:
+        found: Mapping[str, str] = parse_dsn(text)
+    # Its text quotes what it did not understand, which may be a piece of the password.
+    except (psycopg2.Error, UnicodeError):
+        raise AddressError(problem) from None
+    return dict(found)

@@ -1,0 +1,59 @@
+"""Asks a database, before anything is read, whether it can hold what a sync writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gapless.pipelines.destinations._postgres.address import ENCODE
+from gapless.pipelines.errors import GaplessError, WrongSettings
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+FACTS = """
+    select current_database(), current_setting('server_encoding'), pg_is_in_recovery(),
+    current_setting('default_transaction_read_only')
+"""
+
+
+HOSTS_SHOWN = 3
+"""Of several hosts libpq says of each why it could not connect."""
+
+
+def unreachable(error: Exception, name: str) -> GaplessError:
+    """Returns what libpq says when it cannot connect, which holds no password, with the step that helps."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    hosts = [line for line in lines if line.startswith("connection to server")] or lines[:1]
+    said = "; ".join(line[:300] for line in hosts[:HOSTS_SHOWN]).rstrip(".")
+    refused = f" If the password is right: {ENCODE}." if "password authentication failed" in said else ""
+    return GaplessError(
+        f"cannot reach {name}: {said}. Nothing was asked.{refused}"
+        f" gapless doctor --destination {name} tries it again."
+    )
+
+
+def check_server(connection: Connection, name: str) -> None:
+    """Raises WrongSettings when the database of the destination `name` is in an encoding that lacks letters.
+
+    Raises GaplessError when it takes no writes.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(FACTS)
+        database, encoding, standby, read_only = cursor.fetchone()
+    if encoding != "UTF8":
+        raise WrongSettings(
+            f"the database {database} of {name} has the encoding {encoding}, which cannot hold every text; it must be"
+            f" UTF8. Make another, and name it in the address: create database {database}_utf8 template template0"
+            " encoding 'UTF8';"
+        )
+    if standby:
+        raise GaplessError(
+            f"the server of {name} is a standby, which takes no writes. Name the primary; of several hosts"
+            " target_session_attrs=read-write in the address finds it."
+        )
+    if read_only == "on":
+        raise GaplessError(
+            f"the database {database} of {name} takes no writes: default_transaction_read_only is on, for the server,"
+            " the database or this role. Its owner ends that: alter database … or alter role …"
+            " set default_transaction_read_only = off;"
+        )
