@@ -23,6 +23,8 @@ REFUSED = {
     "parent_table_name": "the records are a table of their own",
 }
 """Hints, with the reason why they cannot be obeyed."""
+SIZES = ("timezone", "precision", "scale")
+"""Hints of a column that change its type in a destination; a text may get a length."""
 OBJECTS = ("incremental", "validator", "original_columns")
 """Hints that are no functions of a row, though Python can call them."""
 DUCKDB = ("duckdb", "motherduck", "ducklake")
@@ -94,6 +96,11 @@ def _check_hints(resource: DltResource, table: Table) -> None:
     if hints.get("file_format") == "csv":
         raise ValueError(f"{name}: csv is refused, because it cannot tell an empty text from null; leave it out")
     kind = _kind()
+    if hints.get("table_format") and kind == "filesystem":
+        raise ValueError(
+            f"{name}: table_format={hints['table_format']!r} is refused for files, because rows below a record that"
+            " changed would stay; leave it out, or use the destination ducklake"
+        )
     if hints.get("file_format") == "jsonl" and kind in DUCKDB:
         raise ValueError(
             f"{name}: file_format='jsonl' is refused, because {kind} cannot load a table without rows from it;"
@@ -115,6 +122,12 @@ def _check_columns(resource: DltResource, table: Table) -> None:
             raise ValueError(
                 f"{resource.name}: the hint that {name!r} is {given} is refused, because the source declares it as"
                 f" {own} and reads it back; add a column of another name with add_map"
+            )
+        sizes = [size for size in SIZES if hint.get(size) is not None and own not in (None, "text")]
+        if sizes and (sizes != ["timezone"] or not hint["timezone"]):
+            raise ValueError(
+                f"{resource.name}: the hint {sizes[0]}={hint[sizes[0]]} for {name!r} is refused, because the source"
+                f" reads the column back as it declares it, {own}; leave it out"
             )
         if hint.get("merge_key") or (hint.get("primary_key") and name not in table.key):
             raise _wrong_key(resource, table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import dlt
@@ -133,14 +134,14 @@ class Settle(ItemTransform[Any, Any]):
             return None
         if meta.number is None:
             self._take(journal, len(journal.entries), stopped=self._limit is not None)
-            return self._end(journal)
+            return self._end(journal, cut=False)
         self._add(item, meta)
         # A page that is taken apart may still have rows to come.
         end = meta.number if self._tears else max(self._came) + 1
         # At once: a page that is still on its way looks like a filtered one as soon as the limit has dropped it.
         self._take(journal, end, stopped=True)
         if self._limit and self._limit.exhausted:
-            return self._end(journal)
+            return self._end(journal, cut=True)
         full = self._package.waiting(journal.table) + len(self._rows) >= FLUSH_ROWS
         return self._flush(journal) if full else None
 
@@ -153,7 +154,10 @@ class Settle(ItemTransform[Any, Any]):
             self._add_page(item, mark)
             return
         assert mark.columns is not None
+        if type(item).__module__.startswith("pandas") and not mark.as_rows:
+            item = pa.Table.from_pandas(item, preserve_index=False)
         if isinstance(item, pa.Table | pa.RecordBatch):
+            item = _as_declared(item, table)
             _need(item.column_names, ROW_ID, table)
             ids = item.column(ROW_ID).to_pylist()
             _of_page(ids, mark, table)
@@ -241,12 +245,15 @@ class Settle(ItemTransform[Any, Any]):
     def _filtered_before() -> int:
         return int(dlt.current.resource_state().get(FILTERED, 0))
 
-    def _end(self, journal: Journal) -> Iterator[Any]:
-        """Yields what is left, then the ledger of the pages that came; sets the state that they lead to."""
+    def _end(self, journal: Journal, *, cut: bool) -> Iterator[Any]:
+        """Yields what is left, then the ledger of the pages that came; sets the state that they lead to.
+
+        `cut` says that a limit ended the run.
+        """
         self._ended, writer = True, self._writer_of(journal)
         yield from self._flush(journal)
         filtered = self._filtered_before() + sum((self._read - self._kept).values())
-        self._set_state(journal, filtered)
+        self._set_state(journal, filtered, cut=cut)
         listings = [row.model_copy(update={FILTERED: filtered or None}) for row in self._listings.values()]
         self._package.add(Batch(COVERAGE, listings))
         for table in (*self._derived, *LEDGER):
@@ -259,7 +266,7 @@ class Settle(ItemTransform[Any, Any]):
             dlt.current.source_schema().tables[name]["resource"] = journal.owner
         journal.extraction.report()
 
-    def _set_state(self, journal: Journal, filtered: int) -> None:
+    def _set_state(self, journal: Journal, filtered: int, *, cut: bool) -> None:
         state = dlt.current.resource_state()
         if self._state is not None:
             # dlt keeps a reference to this dictionary, so it is changed in place.
@@ -272,6 +279,10 @@ class Settle(ItemTransform[Any, Any]):
             state[FILTERED] = filtered
         if (left := self._left_out(journal)) or LEFT_OUT in state:
             state |= {LEFT_OUT: left.to_json(), STATE_TABLE: journal.table.name}
+        if journal.done:
+            journal.done.update(state, str(journal.extraction.load_id), cut=cut)
+            if cut:
+                state[STATE_TABLE] = journal.table.name
 
     def _flush(self, journal: Journal) -> Iterator[Any]:
         """Yields the rows that wait, with all that is below them."""
@@ -285,6 +296,16 @@ class Settle(ItemTransform[Any, Any]):
     def _writer_of(self, journal: Journal) -> Writer:
         self._writer = self._writer or Writer(journal.extraction, journal.table)
         return self._writer
+
+
+def _as_declared(item: pa.Table | pa.RecordBatch, table: Table) -> pa.Table | pa.RecordBatch:
+    """Returns a page with its columns in the types that the source declares: pandas has types of its own."""
+    for field in table.schema.arrow_schema:
+        at = item.schema.get_field_index(field.name)
+        if at >= 0 and item.schema.field(at).type != field.type:
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # then dlt says what does not fit
+                item = item.set_column(at, field, item.column(at).cast(field.type))
+    return item
 
 
 def _need(names: Container[str], name: str, table: Table) -> None:

@@ -46,7 +46,8 @@ class Writer:
             return DataItemWithMeta(None, rows)
         if shape.name not in self._variants:
             self._variants.add(shape.name)
-            own = resource.write_disposition if disposition != "append" else disposition
+            appends = disposition == "append" and not self._extraction.replaces
+            own = disposition if appends else resource.write_disposition
             disposition = own if is_main else self._extraction.disposition(table)
             name_variant(resource, shape, table, disposition, own_format=self._extraction.own_session)
         return dlt.mark.with_table_name(rows, shape.name)

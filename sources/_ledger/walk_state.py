@@ -183,6 +183,11 @@ class WalkState:
         """Returns the intervals not read yet, newest first, as [from, to]; a from of None is the beginning."""
         return [[_text(walk.floor), _text(walk.reached or walk.top)] for walk in self.walks]
 
+    def can_resume(self, now: datetime) -> bool:
+        """Returns whether there is an unfinished walk that goes on at a cursor."""
+        # A time to come was written while our clock was wrong; `begin` forgets such a state.
+        return bool(self.walks) and self.walks[0].after is not None and not (self.newest and self.newest > now)
+
     def begin(self, lag: timedelta, now: datetime, down_to: datetime | None = EVERYWHERE) -> None:
         """Starts a new walk, down to where the last one started, less the look-back `lag`.
 
