@@ -42,8 +42,8 @@ def check(resource: DltResource, table: Table, rows: bool) -> None:
         _check_rows(resource, table)
     if _kind() == "sqlalchemy":
         raise ValueError(
-            f"{resource.name}: sqlalchemy is refused, because dlt would write JSON twice encoded; use `gapless sync`,"
-            " or another destination such as duckdb or postgres"
+            f"{resource.name}: sqlalchemy is refused, because dlt encodes a JSON text or number there twice; use"
+            " `gapless sync`, or another destination such as duckdb or postgres"
         )
 
 

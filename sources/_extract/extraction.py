@@ -77,8 +77,6 @@ class Extraction:
     """Resources that are being read."""
     file_format: str | None = None
     """The format of the files that are loaded, of all tables; None: dlt chooses it, or the user."""
-    encodes_json: bool = False
-    """Whether the destination encodes JSON itself, so that a text would be encoded twice."""
     own_session: bool = True
     """Whether nobody else looks at the session."""
 
@@ -196,7 +194,6 @@ class Extractions:
             replaces,
             fresh,
             file_format=file_format,
-            encodes_json=self.own and kind.endswith(".sqlalchemy"),
             own_session=self.own,
         )
 
