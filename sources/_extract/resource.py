@@ -14,9 +14,10 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.checks import check
 from gapless.sources._extract.extraction import Extraction, Extractions
 from gapless.sources._extract.hints import SOURCE_HINT, columns, shapes
-from gapless.sources._extract.page import Journal, items
-from gapless.sources._extract.steps import Settle, ToColumns, extraction_of
-from gapless.sources._extract.unfinished import Pass
+from gapless.sources._extract.steps.page import Journal, items
+from gapless.sources._extract.steps.settle import Settle
+from gapless.sources._extract.steps.to_columns import ToColumns, extraction_of
+from gapless.sources._extract.steps.unfinished import Pass
 from gapless.sources._extract.write_strategy import Arrows
 from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import Ledger

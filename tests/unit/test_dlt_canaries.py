@@ -127,7 +127,7 @@ def test_nested_arrow_tables(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> N
 @canary(
     "dlt.extract.items.DataItemWithMeta", "dlt.extract.items_transform.ItemTransform",
     "dlt.extract.items_transform.LimitItem", "dlt.extract.items_transform.YieldMapItem",
-    breaks="state would run ahead of rows under add_limit, filters and maps (_extract/steps.py): lost for ever.",
+    breaks="state would run ahead of rows under add_limit, filters and maps (_extract/steps): lost for ever.",
 )  # fmt: skip
 def test_the_last_step_of_a_pipe() -> None:
     """It stands behind limits, maps and filters, gets the mark beside each item, and sees that a limit is met."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gapless.sources._extract.rows import with_keys
+from gapless.sources._extract.steps.rows import with_keys
 from gapless.sources._ledger.ledger import MERGE, RUNS
 from gapless.sources._ledger.package import Package
 from gapless.sources._schema.arrow import Batch, Table

@@ -15,7 +15,7 @@ from weakref import ReferenceType, ref
 from gapless.sources._dlt.internals import DataItemWithMeta
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import LEDGER, Extraction
-from gapless.sources._extract.unfinished import Pass
+from gapless.sources._extract.steps.unfinished import Pass
 from gapless.sources._ledger.left_out import Key
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table

@@ -1,14 +1,13 @@
-"""The first and the last step of a resource's pipe: between them are the user's own.
+"""The last step of a resource's pipe: `Settle` sees only what is really going to be loaded.
 
-`ToColumns` gives the user's steps rows instead of pages. `Settle` sees only what is really going to be loaded: dlt
-places it behind every filter and limit. There all rows are written with what is below them, and once the package is
-full, the ledger and the state. So neither can say more than the rows that are loaded.
+dlt places it behind every filter and limit. There all rows are written with what is below them, and once the package
+is full, the ledger and the state. So neither can say more than the rows that are loaded.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -25,9 +24,9 @@ from gapless.sources._dlt.internals import (
 )
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.extraction import LEDGER, STATE_TABLE, Extraction
-from gapless.sources._extract.page import Journal, Mark, Page
-from gapless.sources._extract.rows import Row, cell, nested_rows, with_keys
+from gapless.sources._extract.extraction import LEDGER, STATE_TABLE
+from gapless.sources._extract.steps.page import Journal, Mark, Page
+from gapless.sources._extract.steps.rows import Row, cell, with_keys
 from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import COVERAGE, Coverage
 from gapless.sources._ledger.left_out import LEFT_OUT, LeftOut
@@ -39,48 +38,6 @@ FILTERED, INCREMENTAL = "filtered", "incremental"
 ELSEWHERE = "a step sent rows to another table, or lost what dlt carries beside them; it must return rows alone"
 FLUSH_ROWS = 5_000
 """Root rows that are written at once: as many as dlt holds back itself, so that memory stays flat."""
-
-
-class ToColumns(ItemTransform[Any, Any]):
-    """Turns pages into Arrow tables or nested rows, if a user's step or a preview needs them."""
-
-    def __init__(self, begin: Callable[[Any], Extraction], to_arrow: ToArrow, rows: bool) -> None:
-        super().__init__(lambda item: item)
-        self._begin, self._to_arrow, self._rows, self._needed = begin, to_arrow, rows, rows
-        self.extraction: Extraction | None = None
-        """Set once the step is bound."""
-
-    def bind(self, pipe: Any) -> ToColumns:
-        """Returns the step for one run of a pipe, and begins the extraction. Raises what that raises."""
-        # Here and not where pages are read: that may be another thread, in which dlt cannot resolve settings.
-        bound = ToColumns(self._begin, self._to_arrow, self._rows)
-        bound.extraction = self._begin(pipe)
-        ours = (ToColumns, Settle, LimitItem)
-        others = [step for step in pipe.steps[1:] if not isinstance(step, ours)]
-        counts = any(isinstance(step, LimitItem) and step.count_rows for step in pipe.steps)
-        bound._needed = self._rows or bool(others) or counts
-        return bound
-
-    def __call__(self, item: Any, meta: Any = None) -> Any:
-        """Returns the page's rows, and keeps in the mark what is below them."""
-        if not isinstance(item, Page) or not isinstance(meta, Mark):
-            return item
-        if not self._needed and meta.journal.extraction.load_id is not None:
-            return item
-        assert meta.number is not None
-        meta.columns = self._to_arrow(item.table, item.records)
-        meta.journal.count(item, meta.number)
-        meta.as_rows = self._rows
-        if self._rows:
-            return DataItemWithMeta(meta, nested_rows(item.table.schema, meta.columns))
-        return DataItemWithMeta(meta, pa.Table.from_batches([meta.columns.rows[item.table.name]]))
-
-
-def extraction_of(pipe: Any) -> Extraction:
-    """Returns the extraction that began when this pipe of ours was bound."""
-    (found,) = [step.extraction for step in pipe.steps if isinstance(step, ToColumns)]
-    assert found
-    return found
 
 
 class Settle(ItemTransform[Any, Any]):
