@@ -645,7 +645,7 @@ def test_names_of_destination_types() -> None:
 )
 def test_json_in_sqlite() -> None:
     """The method that maps JSON is still called so. Read as text: SQLAlchemy belongs to an extra."""
-    (folder,) = find_spec("dlt.destinations.impl.sqlalchemy").submodule_search_locations  # type: ignore[union-attr, misc]
+    (folder,) = find_spec("dlt.destinations.impl.sqlalchemy").submodule_search_locations  # type: ignore[union-attr, misc]  # fails if absent
     tree = ast.parse((Path(folder) / "type_mapper.py").read_text())
     (mapper,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "SqlalchemyTypeMapper")
     methods = {n.name: [a.arg for a in n.args.args] for n in mapper.body if isinstance(n, ast.FunctionDef)}
