@@ -63,6 +63,15 @@ def disposition_of(resource: Any) -> str:
     return word
 
 
+def check_settings(source: str) -> None:
+    """Raises ValueError for a setting of dlt with which no package of a source can be loaded."""
+    if dlt.config.get("normalize.parquet_normalizer.add_dlt_id", bool):
+        raise ValueError(
+            f"{source}: the setting normalize.parquet_normalizer.add_dlt_id is refused, because the rows have an id"
+            " of their own, by which those below them are found; leave it out"
+        )
+
+
 def check_dataset(pipeline: Any) -> None:
     """Raises ValueError for a DuckDB file that is named like the dataset: DuckDB cannot tell the two apart."""
     if pipeline.destination.destination_type.endswith(".duckdb"):

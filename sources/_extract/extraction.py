@@ -16,7 +16,7 @@ from gapless.sources._dlt.append_only import appends
 from gapless.sources._dlt.internals import accept_json_as_text, joins_scheduler, load_package, name_root_resources
 from gapless.sources._dlt.stored import Schema, schemas, states
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.checks import DUCKDB, check_dataset, disposition_of
+from gapless.sources._extract.checks import DUCKDB, check_dataset, check_settings, disposition_of
 from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._http.errors import Refused
@@ -153,6 +153,7 @@ class Extractions:
                 " is read again would be there twice; choose a destination that can, such as duckdb or postgres"
             )
         if self.own:
+            check_settings(self.source)
             check_dataset(pipeline)
         session.refuse = bounded(storage_check(kind), self._max_record_mb)
         state = dlt.current.source_state()

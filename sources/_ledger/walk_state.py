@@ -122,6 +122,10 @@ class Walk:
         return falls and times[-1] < floor and (self.reached is None or times[0] <= self.reached)
 
 
+WALK_KEYS = ("watermark", "walks", "initial_value", "known", "lost")
+"""What a WalkState writes to its resource's state."""
+
+
 @dataclass
 class WalkState:
     """All walks of a listing that are not finished, newest first, and the watermark below them."""

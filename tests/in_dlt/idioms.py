@@ -150,6 +150,22 @@ def more_workers_and_small_files(user: User, source: Any) -> None:
 
 
 @idiom()
+def load_ids_by_setting(user: User, source: Any) -> None:
+    user.world.set(NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID="true")
+    user.pipeline().run(source)
+
+
+@idiom(refused="add_dlt_id is refused")
+def ids_by_setting(user: User, source: Any) -> None:
+    name = "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID"
+    user.world.set(**{name: "true"})
+    try:
+        user.pipeline().run(source)
+    finally:
+        user.world.monkeypatch.delenv(name)
+
+
+@idiom()
 def one_after_the_other(user: User, source: Any) -> None:
     user.world.set(EXTRACT__NEXT_ITEM_MODE="fifo")
     user.pipeline().run(source)

@@ -31,10 +31,11 @@ from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import COVERAGE, Coverage
 from gapless.sources._ledger.left_out import LEFT_OUT, LeftOut
 from gapless.sources._ledger.package import Package, ToArrow, without
+from gapless.sources._ledger.walk_state import WALK_KEYS
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table, digest
 
-FILTERED, INCREMENTAL = "filtered", "incremental"
-"""Keys of a resource's state: how many records the user's steps removed, and what dlt itself keeps."""
+FILTERED = "filtered"
+"""Key of a resource's state: how many records the user's steps removed."""
 ELSEWHERE = "a step sent rows to another table, or lost what dlt carries beside them; it must return rows alone"
 FLUSH_ROWS = 5_000
 """Root rows that are written at once: as many as dlt holds back itself, so that memory stays flat."""
@@ -226,10 +227,10 @@ class Settle(ItemTransform[Any, Any]):
     def _set_state(self, journal: Journal, filtered: int, *, cut: bool) -> None:
         state = dlt.current.resource_state()
         if self._state is not None:
-            # dlt keeps a reference to this dictionary, so it is changed in place.
-            of_dlt = {key: value for key, value in state.items() if key == INCREMENTAL}
-            state.clear()
-            state.update({**self._state, **of_dlt})
+            # What is left is dlt's, or the user's own steps have put it there.
+            for key in (*WALK_KEYS, FILTERED, STATE_TABLE):
+                state.pop(key, None)
+            state.update(self._state)
             if journal.table.name != journal.extraction.prefix + journal.owner:
                 state[STATE_TABLE] = journal.table.name
         if filtered:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gapless.sources._http.errors import BadRequest, Loop, NotFound, Unavailable
 from gapless.sources._http.paging import LoopGuard
 from gapless.sources._incremental.newest_first import newest_first, until_older
-from gapless.sources._ledger.walk_state import KNOWN_IDS, Page, WalkState
+from gapless.sources._ledger.walk_state import KNOWN_IDS, WALK_KEYS, Page, WalkState
 from gapless.sources._schema.parse import Unreadable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -546,3 +546,9 @@ def test_a_sorted_listing_never_loses_what_is_new(ages: list[int], size: int, ne
     pages = [ordered[start : start + size] for start in range(0, len(ordered), size)]
     read = [age for page in pages[: taken(*pages, floor=20)] for age in page]
     assert [age for age in ages if age <= 20 and age not in read] == []
+
+
+def test_the_keys_of_a_state_are_known() -> None:
+    """What a step of the user's has put beside them stays: only these are written anew."""
+    state = WalkState(lost=[["2026-01-01", None]]).to_json()
+    assert {*state} == {*WALK_KEYS}
