@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contract.conftest import NAMES, of
 from tests.in_dlt.conftest import User
 
 
@@ -17,7 +16,7 @@ def unfinished(user: User, limit: int, rows: bool = False, **how: object) -> boo
     return any("unfinished" in one.state for one in source.resources.values())
 
 
-@of(NAMES[3])
+@pytest.mark.sweep
 @pytest.mark.parametrize("limit", [1, 3])
 def test_a_loop_of_limited_runs_comes_to_the_end(user: User, limit: int) -> None:
     """Every run but the last brings something, whatever belongs together: even with a limit of one page."""
@@ -26,7 +25,6 @@ def test_a_loop_of_limited_runs_comes_to_the_end(user: User, limit: int) -> None
         runs += 1
         print(runs, user.count(), len(user.fake.requests))
         assert runs < 30
-    print(runs)
     assert user.differences() == []
     # A later pass begins at the newest records again, and ends as well.
     user.fake.advance(60)

@@ -19,6 +19,7 @@ from tests.in_dlt.conftest import User
 from tests.support.world import World
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("_registered")
 def test_two_vendors(world: Callable[[Any], World], tmp_path: Path) -> None:
     """Each in a pipeline of its own: the second one's tables begin with its name, at every run."""
@@ -37,24 +38,35 @@ def test_two_vendors(world: Callable[[Any], World], tmp_path: Path) -> None:
                 assert db.execute(f"select count(*) from logs.{prefix}{table}").fetchall() == [(len(records),)]
 
 
-@of(NAMES[1])
-def test_another_account(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of two accounts would mix: refused before a request, whichever pipeline or command loaded them."""
-    user.pipeline().run(user.source())
+def second(user: User) -> Any:
+    """A pipeline of another name, into the same dataset."""
+    folder, to = str(user.world.folder / "elsewhere"), dlt.destinations.duckdb(str(user.file()))
+    return dlt.pipeline("second", destination=to, dataset_name=user.subject.name, pipelines_dir=folder)
+
+
+def move(user: User) -> None:
+    """Has the settings name another address of the vendor, as another account does."""
     setting = f"{user.subject.prefix}_BASE_URL"
-    monkeypatch.setenv(setting, os.environ[setting].replace("127.0.0.1", "localhost"))
+    user.world.set(**{setting: os.environ[setting].replace("127.0.0.1", "localhost")})
+
+
+@of(NAMES[1])
+def test_another_account(user: User) -> None:
+    """The rows of two accounts would mix: refused before a request, whichever pipeline loaded them."""
+    user.pipeline().run(user.source())
+    move(user)
     user.fake.requests.clear()
-
-    def second() -> Any:
-        folder, to = str(user.world.folder / "elsewhere"), dlt.destinations.duckdb(str(user.file()))
-        return dlt.pipeline("second", destination=to, dataset_name=user.subject.name, pipelines_dir=folder)
-
-    with pytest.raises(
-        PipelineStepFailed, match=r"holds the rows of 127\.0\.0\.1.* a run of the same pipeline with refresh="
-    ):
-        second().run(user.source())
+    with pytest.raises(PipelineStepFailed, match=r"holds the rows of 127\.0\.0\.1.* a run of the same pipeline with"):
+        second(user).run(user.source())
     assert user.fake.requests == []
-    # The remedy that is named: the pipeline that loaded them drops them.
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", [NAMES[0]])  # the links of another one's pages name its first address
+def test_the_same_account_at_another_address(user: User) -> None:
+    """The remedy that is named: the pipeline that loaded the rows drops them."""
+    user.pipeline().run(user.source())
+    move(user)
     user.pipeline().run(user.source(), refresh="drop_sources")
-    second().run(user.source())
+    second(user).run(user.source())
     assert user.differences() == []

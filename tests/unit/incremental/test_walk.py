@@ -552,3 +552,20 @@ def test_the_keys_of_a_state_are_known() -> None:
     """What a step of the user's has put beside them stays: only these are written anew."""
     state = WalkState(lost=[["2026-01-01", None]]).to_json()
     assert {*state} == {*WALK_KEYS}
+
+
+def test_with_resume_each_piece_of_one_page_comes_further() -> None:
+    """Without it every piece of one page would be the newest page again, for ever."""
+    start, seen = datetime(2026, 1, 1, tzinfo=UTC), dict[bool, list[int]]()
+    for resume in (False, True):
+        listing, state = Listing(), WalkState()
+        for hour in range(6):
+            listing.add(start + timedelta(hours=hour))
+        seen[resume] = []
+        for _ in range(3):
+            pieces = newest_first(
+                listing.pages, state, lag=timedelta(hours=1), now=start + timedelta(days=1), resume=resume
+            )
+            seen[resume] += [entry.id for page in islice(pieces, 1) for entry in page.records]
+            state = WalkState.from_json(state.to_json())
+    assert seen == {False: [5, 4] * 3, True: [5, 4, 3, 2, 1, 0]}
