@@ -16,6 +16,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.exceptions import ResourceNameNotAvailable
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.common.versioned_state import decompress_state
 from dlt.extract.incremental.context import get_interval_context
 from dlt.extract.items import DataItemWithMeta
 from dlt.extract.items_transform import ItemTransform, LimitItem, YieldMapItem
@@ -38,6 +39,7 @@ __all__ = [
     "joins_scheduler",
     "load_package",
     "name_root_resources",
+    "pipeline_state",
 ]
 """ItemTransform, DataItemWithMeta: a step of a pipe that knows its place, and an item with what belongs to it beside
 it. LimitItem, YieldMapItem: what the last step must know of the steps before it, so that state never runs ahead of
@@ -89,6 +91,15 @@ def load_package() -> Any:
         return dlt.current.load_package_state()
     except CurrentLoadPackageStateNotAvailable:
         return None
+
+
+def pipeline_state(text: str) -> dict[str, Any]:
+    """Returns a pipeline's state, given the text that dlt stores in its state table.
+
+    Why: `state show`, `gaps` and `backfill` read what the next sync will restore, and another account's rows in a
+    dataset are known by it, whichever pipeline loaded them. Replaced by: a documented read-only way to load a state.
+    """
+    return dict(decompress_state(text))
 
 
 def hints_of(resource: Any) -> dict[str, Any]:

@@ -47,6 +47,21 @@ def newest_state(states: str, loads: str, pipeline: str) -> str:
     )
 
 
+def newest_states(states: str, loads: str) -> str:
+    """Returns a query of one column: the newest state of each pipeline, as dlt's text."""
+    newest = (
+        f"select max(s.{LOAD_ID}) from {states} as s join {loads} as l on s.{LOAD_ID} = l.load_id where l.status = 0"
+        " group by s.pipeline_name"
+    )
+    return f"select state from {states} where {LOAD_ID} in ({newest})"
+
+
+def newest_schemas(schemas: str) -> str:
+    """Returns a query of the newest schema of each name, as dlt's text, with its name before it."""
+    newest = f"select max(inserted_at) from {schemas} group by schema_name"
+    return f"select schema_name, {SCHEMA_TEXT} from {schemas} where inserted_at in ({newest})"
+
+
 def newest_schema(schemas: str, name: str) -> str:
     """Returns a query of one column, newest first: the schema called `name` as it was stored, as dlt's text."""
     return f"select {SCHEMA_TEXT} from {schemas} where schema_name = '{name}' order by inserted_at desc"

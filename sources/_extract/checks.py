@@ -23,6 +23,8 @@ REFUSED = {
     "parent_table_name": "the records are a table of their own",
 }
 """Hints, with the reason why they cannot be obeyed."""
+SIZES = ("timezone", "precision", "scale")
+"""Hints of a column that change its type in a destination; a text may get a length."""
 OBJECTS = ("incremental", "validator", "original_columns")
 """Hints that are no functions of a row, though Python can call them."""
 DUCKDB = ("duckdb", "motherduck", "ducklake")
@@ -40,8 +42,8 @@ def check(resource: DltResource, table: Table, rows: bool) -> None:
         _check_rows(resource, table)
     if _kind() == "sqlalchemy":
         raise ValueError(
-            f"{resource.name}: sqlalchemy is refused, because dlt would write JSON twice encoded; use `gapless sync`,"
-            " or another destination such as duckdb or postgres"
+            f"{resource.name}: sqlalchemy is refused, because dlt encodes a JSON text or number there twice; use"
+            " `gapless sync`, or another destination such as duckdb or postgres"
         )
 
 
@@ -59,6 +61,15 @@ def disposition_of(resource: Any) -> str:
         }[refused]
         raise ValueError(f"{resource.name}: write_disposition={refused!r} is refused, because {why}; {remedy}")
     return word
+
+
+def check_settings(source: str) -> None:
+    """Raises ValueError for a setting of dlt with which no package of a source can be loaded."""
+    if dlt.config.get("normalize.parquet_normalizer.add_dlt_id", bool):
+        raise ValueError(
+            f"{source}: the setting normalize.parquet_normalizer.add_dlt_id is refused, because the rows have an id"
+            " of their own, by which those below them are found; leave it out"
+        )
 
 
 def check_dataset(pipeline: Any) -> None:
@@ -94,6 +105,11 @@ def _check_hints(resource: DltResource, table: Table) -> None:
     if hints.get("file_format") == "csv":
         raise ValueError(f"{name}: csv is refused, because it cannot tell an empty text from null; leave it out")
     kind = _kind()
+    if hints.get("table_format") and kind == "filesystem":
+        raise ValueError(
+            f"{name}: table_format={hints['table_format']!r} is refused for files, because rows below a record that"
+            " changed would stay; leave it out, or use the destination ducklake"
+        )
     if hints.get("file_format") == "jsonl" and kind in DUCKDB:
         raise ValueError(
             f"{name}: file_format='jsonl' is refused, because {kind} cannot load a table without rows from it;"
@@ -115,6 +131,12 @@ def _check_columns(resource: DltResource, table: Table) -> None:
             raise ValueError(
                 f"{resource.name}: the hint that {name!r} is {given} is refused, because the source declares it as"
                 f" {own} and reads it back; add a column of another name with add_map"
+            )
+        sizes = [size for size in SIZES if hint.get(size) is not None and own not in (None, "text")]
+        if sizes and (sizes != ["timezone"] or not hint["timezone"]):
+            raise ValueError(
+                f"{resource.name}: the hint {sizes[0]}={hint[sizes[0]]} for {name!r} is refused, because the source"
+                f" reads the column back as it declares it, {own}; leave it out"
             )
         if hint.get("merge_key") or (hint.get("primary_key") and name not in table.key):
             raise _wrong_key(resource, table)

@@ -6,7 +6,7 @@ All that can be refused is refused here, before the first request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -14,8 +14,9 @@ import dlt
 
 from gapless.sources._dlt.append_only import appends
 from gapless.sources._dlt.internals import accept_json_as_text, joins_scheduler, load_package, name_root_resources
+from gapless.sources._dlt.stored import Schema, schemas, states
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.checks import DUCKDB, check_dataset, disposition_of
+from gapless.sources._extract.checks import DUCKDB, check_dataset, check_settings, disposition_of
 from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._http.errors import Refused
@@ -42,15 +43,15 @@ class Account:
     id: str = ""
     """A digest of what tells accounts on the same host apart."""
 
-    def check(self, source: str, state: State) -> None:
-        """Writes it to a source's state. Raises Refused if another account stands there."""
+    def check(self, source: str, state: State, remedy: str) -> None:
+        """Writes it to a source's state. Raises Refused if another account stands there, and says the remedy."""
         known = state.get(ACCOUNTS, {}).get(source, asdict(self))
         if known != asdict(self):
             which = f"{known['host']}, and the settings name {self.host}"
             other = which if known["host"] != self.host else f"another account at {self.host}"
             raise Refused(
                 f"{source}: this dataset holds the rows of {other}. Give each account a dataset of its own; if it is"
-                f" the same account at a new address, `gapless state reset {source}` lets it be read again"
+                f" the same account at a new address, {remedy} lets it be read again"
             )
         state.setdefault(ACCOUNTS, {})[source] = asdict(self)
 
@@ -76,8 +77,6 @@ class Extraction:
     """Resources that are being read."""
     file_format: str | None = None
     """The format of the files that are loaded, of all tables; None: dlt chooses it, or the user."""
-    encodes_json: bool = False
-    """Whether the destination encodes JSON itself, so that a text would be encoded twice."""
     own_session: bool = True
     """Whether nobody else looks at the session."""
 
@@ -154,20 +153,30 @@ class Extractions:
                 " is read again would be there twice; choose a destination that can, such as duckdb or postgres"
             )
         if self.own:
+            check_settings(self.source)
             check_dataset(pipeline)
         session.refuse = bounded(storage_check(kind), self._max_record_mb)
-        prefix, replaces = self._prefix(pipeline), _is_replaced(self.main)
+        state = dlt.current.source_state()
+        first = self.own and ACCOUNTS not in state and pipeline.config.use_single_dataset
+        others = _Others(pipeline, self.source) if first else None
+        prefix, replaces = self._prefix(pipeline, others.schemas if others else {}), _is_replaced(self.main)
         states = (package["state"].get(key, ()) for key in ("dropped_tables", "truncated_tables"))
         gone = {table["name"] for tables in states for table in tables}
         fresh = replaces or bool(gone & {prefix + self.main, prefix + COVERAGE.name})
         ledger = EmptyLedger() if fresh else Ledger(session.shard, prefix)
         strategy = WriteStrategy(capabilities, ledger)
-        state = dlt.current.source_state()
         if fresh:
             state.get(ACCOUNTS, {}).pop(self.source, None)
             state.pop(POLICIES, None)
+        elif others and others.account:
+            state[ACCOUNTS] = {self.source: others.account}
         if self._account:
-            self._account.check(self.source, state)
+            remedy = (
+                'a run of the same pipeline with refresh="drop_sources"'
+                if self.own
+                else f"`gapless state reset {self.source}`"
+            )
+            self._account.check(self.source, state, remedy)
         if self._policy is not None:  # packages of the ledger alone have no policy
             marks = state.setdefault(POLICIES, [])
             marks += [self._policy] if self._policy not in marks else []
@@ -186,7 +195,6 @@ class Extractions:
             replaces,
             fresh,
             file_format=file_format,
-            encodes_json=self.own and kind.endswith(".sqlalchemy"),
             own_session=self.own,
         )
 
@@ -198,15 +206,18 @@ class Extractions:
         for table in (*derived, *LEDGER):
             declare(schema, extraction.table(table), self.main, self.source, **how)
 
-    def _prefix(self, pipeline: dlt.Pipeline) -> str:
+    def _prefix(self, pipeline: dlt.Pipeline, stored: Mapping[str, Schema]) -> str:
         """Returns what begins the names of the tables: nothing, unless another source has tables of these names.
 
-        What a source has once stays: its stored schema says which it is.
+        What a source has once stays: its stored schema says which it is. `stored` are those of the dataset, which
+        other pipelines may have loaded.
         """
         prefix, plain = f"{self.source}_", {table.name for table in (*self._tables, *LEDGER)}
         own, others = set[str](), set[str]()
-        for name in pipeline.schemas if pipeline.config.use_single_dataset else ():
-            tables = pipeline.schemas[name].data_tables()
+        found = {name: list(schema["tables"].values()) for name, schema in stored.items()}
+        if pipeline.config.use_single_dataset:
+            found |= {name: pipeline.schemas[name].data_tables() for name in pipeline.schemas}
+        for name, tables in found.items():
             names = {str(table["name"]) for table in tables}
             for table in tables:
                 owner = table.get(SOURCE_HINT, name)
@@ -216,6 +227,18 @@ class Extractions:
         if prefix + COVERAGE.name in own:
             return prefix
         return prefix if others & plain and not own & plain else ""
+
+
+class _Others:
+    """What all pipelines have stored of a dataset, for a pipeline that has not loaded this source into it yet."""
+
+    def __init__(self, pipeline: dlt.Pipeline, source: str) -> None:
+        with pipeline.sql_client() as client:
+            self.schemas = schemas(client)
+            known = [one for state in states(client) for one in state.get("sources", {}).values()]
+        accounts = [one[ACCOUNTS][source] for one in known if source in one.get(ACCOUNTS, {})]
+        self.account: dict[str, str] | None = next(iter(accounts), None)
+        """Whose rows of the source are there; None: none are."""
 
 
 def own_session() -> Session:

@@ -94,6 +94,8 @@ def name_variant(
         "primary_key": table.key if root else (),
         "additional_table_hints": {},
     }
+    if shape.name != resource.table_name:
+        emptied["table_format"] = ""
     if own_format:
         emptied["file_format"] = ""
     if shape.parent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import dlt
@@ -13,8 +14,10 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.checks import check
 from gapless.sources._extract.extraction import Extraction, Extractions
 from gapless.sources._extract.hints import SOURCE_HINT, columns, shapes
-from gapless.sources._extract.page import Journal, items
-from gapless.sources._extract.steps import Settle, ToColumns, extraction_of
+from gapless.sources._extract.steps.page import Journal, items
+from gapless.sources._extract.steps.settle import Settle
+from gapless.sources._extract.steps.to_columns import ToColumns, extraction_of
+from gapless.sources._extract.steps.unfinished import Pass
 from gapless.sources._extract.write_strategy import Arrows
 from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import Ledger
@@ -23,8 +26,10 @@ from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._schema.arrow import ArrowRows, Table, to_arrow
 from gapless.sources._schema.privacy import Privacy
 
-Start = Callable[[Extraction, Table], Iterator[LoadItem]]
-"""Returns what a resource reads in a sync; the table has the name that it has in the dataset."""
+Start = Callable[[Extraction, Table, datetime | None], Iterator[LoadItem]]
+"""Returns what a resource reads in a sync; the table has the name that it has in the dataset.
+
+The time is that at which a pass began that is going on; None: this run begins one."""
 __all__ = ["private_to_arrow", "shapes", "stream_resource", "table_resource", "tree_resource"]
 
 
@@ -69,15 +74,17 @@ def stream_resource(
     def read() -> Iterator[Any]:
         pipe: Any = dlt.current.pipe()
         extraction, limited = extraction_of(pipe), any(isinstance(step, LimitItem) for step in pipe.steps)
-        session, named = extraction.session, table
+        session, named, done = extraction.session, table, None
         if extraction.load_id is not None:
             resource = dlt.current.resource()
             named = extraction.table(table, str(resource.table_name))
             extractions.declare(extraction, named, resource.name, derived)
-        steps = session.load_items(named.name, lambda: start(extraction, named))
+            done = Pass(_states(extraction, table, named), extraction.ledger, limited=limited)
+        began = done.began if done else None
+        steps = session.load_items(named.name, lambda: start(extraction, named, began))
         extraction.readers += 1
         try:
-            journal = Journal(extraction, named, extractions.main, column or "", by_id)
+            journal = Journal(extraction, named, extractions.main, column or "", by_id, done)
             yield from items(journal, steps, limited=limited)
         finally:
             extraction.readers -= 1
@@ -98,6 +105,15 @@ def stream_resource(
     return resource.add_step(first).add_step(last)
 
 
+def _states(extraction: Extraction, table: Table, named: Table) -> list[State]:
+    """Returns the states of all resources of the run, as far as they count: first that of `table`, named `named`."""
+    if extraction.fresh:
+        return []
+    own, every = dlt.current.resource().name, dlt.current.source_state().get("resources", {})
+    others = [every[name] for name in dlt.current.source().resources.selected if name != own and name in every]
+    return [extraction.state_of(table, named, dlt.current.resource_state()), *others]
+
+
 def tree_resource(
     tables: Sequence[Table], read: Callable[[Ledger, State], Iterator[LoadItem]], source: str
 ) -> DltResource:
@@ -107,7 +123,7 @@ def tree_resource(
     """
     session = Session()
 
-    def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
+    def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
         return read(extraction.ledger, dict(dlt.current.resource_state()))
 
     extractions = Extractions(source, tables[0].name, tables, session)

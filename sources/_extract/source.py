@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any
@@ -112,7 +113,7 @@ class Resources:
         if parents is None:
             return []
 
-        def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
+        def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
             return context_of(extraction).parent_items(replace(parents, table=table))
 
         made = stream_resource(
@@ -125,8 +126,9 @@ class Resources:
         stream = self._stream
         derived = tuple(one for one in stream.tables if one != stream.table and not _is_of(one, stream.parents))
 
-        def start(extraction: Extraction, table: Table) -> Iterator[LoadItem]:
+        def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
             context = context_of(extraction)
+            context.pass_began = began
             if extraction.load_id is not None:
                 resource = dlt.current.resource()
                 incremental = time_incremental(resource, stream.table.time_column)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,24 +37,14 @@ class Writer:
     def item(self, table: Table, shape: TableSchema, rows: Any) -> Any:
         """Returns rows of `shape`, Arrow or dictionaries, as an item for dlt."""
         self._written.add(shape.name)
-        if self._extraction.encodes_json and isinstance(rows, pa.Table) and rows.num_rows:
-            rows = _with_values(rows, shape)
         resource, is_main = dlt.current.resource(), shape.name == self._main.name
         disposition = self._extraction.strategy.disposition(table)
         if is_main and shape.name == resource.table_name and disposition == table.write_disposition:
             return DataItemWithMeta(None, rows)
         if shape.name not in self._variants:
             self._variants.add(shape.name)
-            own = resource.write_disposition if disposition != "append" else disposition
+            appends = disposition == "append" and not self._extraction.replaces
+            own = disposition if appends else resource.write_disposition
             disposition = own if is_main else self._extraction.disposition(table)
             name_variant(resource, shape, table, disposition, own_format=self._extraction.own_session)
         return dlt.mark.with_table_name(rows, shape.name)
-
-
-def _with_values(rows: pa.Table, shape: TableSchema) -> list[dict[str, Any]]:
-    """Returns Arrow rows as dictionaries, JSON as values."""
-    found: list[dict[str, Any]] = rows.to_pylist()
-    for name in (column.name for column in shape.columns if column.data_type == "json"):
-        for row in found:
-            row[name] = None if row[name] is None else json.loads(row[name])
-    return found

@@ -64,7 +64,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *args: object) -> None:
         self._open: set[socket.socket] = set()
-        super().__init__(*args)  # type: ignore[arg-type]
+        super().__init__(*args)  # type: ignore[arg-type]  # handed on as they come
 
     @property
     def url(self) -> str:
@@ -72,11 +72,11 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: object, client_address: object) -> None:
         self._open.add(cast(socket.socket, request))
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+        super().process_request(request, client_address)  # type: ignore[arg-type]  # typeshed has private types
 
     def shutdown_request(self, request: object) -> None:
         self._open.discard(cast(socket.socket, request))
-        super().shutdown_request(request)  # type: ignore[arg-type]
+        super().shutdown_request(request)  # type: ignore[arg-type]  # the same
 
     def handle_error(self, request: object, client_address: object) -> None:
         _log.debug("a client closed its connection to the fake vendor", exc_info=True)

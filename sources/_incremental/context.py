@@ -49,6 +49,8 @@ class SyncContext:
     """Nothing created earlier is read."""
     end: datetime | None = None
     """Nothing created from then on is read, and no watermark moves."""
+    pass_began: datetime | None = None
+    """When the pass began that this run goes on with, because a limit had cut it; None: this run begins one."""
     window: Window = field(init=False)
     """The window to read; empty: read what is new."""
     _listings: dict[str, ParentListing] = field(default_factory=dict, init=False)

@@ -114,10 +114,11 @@ class Feed:
         proven = proof is not None and not is_reset(proof.covered_to)
         progress = WalkState.from_json(sync.state)
         progress = (progress if proven else WalkState(lost=progress.lost)).back_to(initial)
+        resumed = sync.pass_began is not None and progress.can_resume(session.now())
         places = [letters.place(self.table.model, key) for key in absent]
         down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
         told: int | None = None  # the least that was told: what comes while pages are read is the next sync's
-        for page in self._walk(sync, progress, sync.lag, None, down_to):
+        for page in self._walk(sync, progress, sync.lag, None, down_to, resume=resumed):
             batches = self._loaded(page, Window(since=initial), letters)
             told = min((one for one in (told, page.total) if one is not None), default=None)
             coverage = self._coverage(progress, told, initial, session.now())
@@ -125,7 +126,8 @@ class Feed:
         if progress.listing_changed and not progress.unproven:
             session.failures.append(Failure(ACCOUNT_CHANGED.format(stream=self.table.name)))
         # Not found by its id, and not in the listing that was read down to its place: then it is gone.
-        unmet = [key for key in absent if letters.is_open("record", key)]
+        # A walk that was only resumed began before they were looked for: it may have passed their places.
+        unmet = [key for key in absent if letters.is_open("record", key) and not resumed]
         if progress.unproven:
             yield LoadItem([letters.failed("record", key, absent[key]) for key in unmet])
         else:
@@ -150,6 +152,8 @@ class Feed:
         lag: timedelta,
         until: datetime | None,
         down_to: datetime | None = EVERYWHERE,
+        *,
+        resume: bool = False,
     ) -> Iterator[Page[Record]]:
         """Yields the pages of a walk; an end that is not proven is a failure of the sync."""
         pages = partial(self._pages, sync, until)
@@ -161,6 +165,7 @@ class Feed:
             filtered=self.by_time,
             down_to=down_to,
             per_page=self.per_page,
+            resume=resume,
         )
         if progress.unproven:
             sync.session.failures.append(Failure(UNPROVEN.format(stream=self.table.name, why=progress.unproven)))

@@ -33,14 +33,17 @@ def newest_first(
     filtered: bool = False,
     down_to: datetime | None = EVERYWHERE,
     per_page: int | None = None,
+    resume: bool = False,
 ) -> Iterator[Page[R]]:
     """Yields every page that may hold something new; `progress` is updated before each page is yielded.
 
     `pages(after, floor)` continues at a cursor. `filtered` says that it leaves out records older than `floor`.
     A cursor that the vendor refuses restarts its walk at the newest page. `down_to` is as in `WalkState.begin`. A
     walk whose end is not proven stays open: `progress.unproven` says why. `per_page` is the most records of a page.
+    With `resume` no new walk begins while one can be resumed: so runs that read only a few pages come to the end.
     """
-    progress.begin(lag, now, down_to)
+    if not (resume and progress.can_resume(now)):
+        progress.begin(lag, now, down_to)
     while progress.walks and not progress.unproven:
         yield from _Reading(pages, progress, now, filtered, per_page).pages()
 

@@ -132,6 +132,7 @@ class ParentFeed:
             yield from self._unlisted(sync, per, listing.unlisted(per))
             parents = [one for one in listed if self.parents.is_read(one) or per.is_open(self.parents.id(one))]
             yield from self._empty(per, listed)
+        parents = [one for one in parents if not per.is_checked(self.parents.id(one), sync.pass_began)]
         todo = per.todo(parents, key=self.parents.id)
         sync.session.counters.parents_total = len(todo)
         read: Callable[[Record], Iterator[Any]] = (

@@ -16,7 +16,7 @@ import dlt
 
 from gapless.sources._dlt.append_only import appends, newest
 from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
-from gapless.sources._dlt.tables import LOADS, is_completed
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, is_completed
 from gapless.sources._dlt.types import SqlClient
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._schema.arrow import Table
@@ -193,16 +193,23 @@ class Ledger:
 
     def newest(self, table: str, parent: str, time: str) -> dict[str, datetime | None]:
         """Returns by parent the newest time of its rows in the destination; nothing if the table is missing."""
+        return {key: instant(found) for key, found in self._newest(table, parent, time)}
+
+    def newest_loads(self, table: str, parent: str) -> dict[str, str]:
+        """Returns by parent the id of the newest load of its rows; nothing if the table is missing."""
+        return {key: str(found) for key, found in self._newest(table, parent, LOAD_ID)}
+
+    def _newest(self, table: str, parent: str, column: str) -> list[tuple[str, Any]]:
         if self._sql is None:
-            return {}
+            return []
         with self._lock, self._sql as client:
-            column, at = map(client.escape_column_name, (parent, time))
-            query = f"select {column}, max({at}) from {_whole(client, table)} group by {column}"
+            by, newest_of = map(client.escape_column_name, (parent, column))
+            query = f"select {by}, max({newest_of}) from {_whole(client, table)} group by {by}"
             try:
                 with client.execute_query(query) as cursor:
-                    return {str(key): instant(found) for key, found in cursor.fetchall()}
+                    return [(str(key), found) for key, found in cursor.fetchall()]
             except DestinationUndefinedEntity:
-                return {}
+                return []
 
     def _query(
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None

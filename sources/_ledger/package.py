@@ -59,7 +59,7 @@ class Package:
         for shape in table.schema.tree():
             rows = [own for tree in batches if (own := tree[shape.name]).num_rows]
             # The user's own steps may have changed the columns.
-            yield shape, pa.Table.from_batches(rows) if rows else shape.arrow_schema.empty_table()
+            yield shape, _together(rows) if rows else shape.arrow_schema.empty_table()
 
     def taken(self, table: Table) -> set[str]:
         """Returns `_dlt_id` of the root rows that were taken."""
@@ -68,6 +68,14 @@ class Package:
     def _convert_waiting(self, table: Table) -> None:
         if waiting := self._waiting.pop(table.name, None):
             self._columns.setdefault(table.name, []).append(self.to_arrow(table, waiting))
+
+
+def _together(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Returns one table of batches; a column that a user's step added may have another type in each."""
+    if len({batch.schema for batch in batches}) == 1:
+        return pa.Table.from_batches(batches)
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _each_key_once(root: str, columns: list[ArrowRows], written: set[str]) -> list[dict[str, pa.RecordBatch]]:

@@ -102,6 +102,13 @@ class ParentSync:
             return None
         return None if _before(self.to_load.since, known.covered_from) else known
 
+    def is_checked(self, parent: str, since: datetime | None) -> bool:
+        """Returns whether a parent was read, or failed, at `since` or later; False if it must be read whole."""
+        known = self.coverage.get(parent)
+        if since is None or known is None or known.last_checked_at is None or self.window:
+            return False
+        return known.last_checked_at >= since and (known.failures > 0 or self.proof(parent) is not None)
+
     def watermark(self, parent: str, instants: Iterable[datetime | None]) -> datetime | None:
         """Returns a parent's watermark once records created at `instants` are loaded; times after now are ignored."""
         before = self.coverage.get(parent)

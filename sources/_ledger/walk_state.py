@@ -122,6 +122,10 @@ class Walk:
         return falls and times[-1] < floor and (self.reached is None or times[0] <= self.reached)
 
 
+WALK_KEYS = ("watermark", "walks", "initial_value", "known", "lost")
+"""What a WalkState writes to its resource's state."""
+
+
 @dataclass
 class WalkState:
     """All walks of a listing that are not finished, newest first, and the watermark below them."""
@@ -182,6 +186,11 @@ class WalkState:
     def missing(self) -> list[list[str | None]]:
         """Returns the intervals not read yet, newest first, as [from, to]; a from of None is the beginning."""
         return [[_text(walk.floor), _text(walk.reached or walk.top)] for walk in self.walks]
+
+    def can_resume(self, now: datetime) -> bool:
+        """Returns whether there is an unfinished walk that goes on at a cursor."""
+        # A time to come was written while our clock was wrong; `begin` forgets such a state.
+        return bool(self.walks) and self.walks[0].after is not None and not (self.newest and self.newest > now)
 
     def begin(self, lag: timedelta, now: datetime, down_to: datetime | None = EVERYWHERE) -> None:
         """Starts a new walk, down to where the last one started, less the look-back `lag`.

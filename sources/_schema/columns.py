@@ -143,7 +143,7 @@ def _json_cells(values: list[object]) -> list[object]:
     pydantic's records hold text, the fast decoder's hold bytes.
     """
     try:
-        cells: list[object] = list(map(bytes, values))  # type: ignore[arg-type]
+        cells: list[object] = list(map(bytes, values))  # type: ignore[arg-type]  # text raises
     except TypeError:  # text or None among them
         cells = [str(value, "utf-8") if isinstance(value, msgspec.Raw) else value for value in values]
     return [None if cell in NULLS else cell for cell in cells] if any(null in cells for null in NULLS) else cells

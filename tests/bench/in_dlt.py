@@ -1,4 +1,4 @@
-"""`python -m tests.bench in-dlt`: a source in a plain `pipeline.run`, in both forms, against `gapless sync`.
+"""`python -m tests.bench in-dlt`: a source in a plain `pipeline.run`, whole and in pieces, against `gapless sync`.
 
 Each loads the same records into an empty folder, then those that are new. CPU is judged, as it is steady on a machine
 that is shared; peak memory at two sizes shows whether a run holds everything.
@@ -17,7 +17,8 @@ from tests.bench.trial import Trial, Vendor, Work, served, trial
 
 SYNC = CONTENDERS["gapless"]
 ARROW, ROWS = "`pipeline.run(source())`", "`pipeline.run(source(rows=True))`"
-FORMS = {SYNC.what: "", ARROW: "arrow", ROWS: "rows"}
+PIECES = "`pipeline.run(source().add_limit(100))`, in a loop"
+FORMS = {SYNC.what: "", ARROW: "arrow", ROWS: "rows", PIECES: "pieces"}
 MOST = 1.3
 """Times the CPU of `gapless sync` that the Arrow form may take."""
 

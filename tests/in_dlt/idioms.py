@@ -6,13 +6,16 @@ An idiom loads everything, or a part that the next plain run completes, or is re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
+from itertools import cycle
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.destinations.adapters import bigquery_adapter
 from pydantic import BaseModel
 
 from gapless.sources.source import Source
@@ -53,6 +56,14 @@ def idiom(**how: Any) -> Callable[[Callable[[User, Any], Any]], Callable[[User, 
 
 def main(user: User, source: Any) -> Any:
     return source.resources[user.subject.main]
+
+
+def is_there(module: str) -> bool:
+    """Whether it can be imported; tests/support/remembered.py lets the search for pandas raise."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def cursor(user: User) -> str:
@@ -139,6 +150,22 @@ def more_workers_and_small_files(user: User, source: Any) -> None:
 
 
 @idiom()
+def load_ids_by_setting(user: User, source: Any) -> None:
+    user.world.set(NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID="true")
+    user.pipeline().run(source)
+
+
+@idiom(refused="add_dlt_id is refused")
+def ids_by_setting(user: User, source: Any) -> None:
+    name = "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID"
+    user.world.set(**{name: "true"})
+    try:
+        user.pipeline().run(source)
+    finally:
+        user.world.monkeypatch.delenv(name)
+
+
+@idiom()
 def one_after_the_other(user: User, source: Any) -> None:
     user.world.set(EXTRACT__NEXT_ITEM_MODE="fifo")
     user.pipeline().run(source)
@@ -181,6 +208,8 @@ def dataset_afterwards(user: User, source: Any) -> None:
     mine.run(source)
     data = mine.dataset()
     assert data[user.subject.main].arrow().num_rows == 24
+    if is_there("pandas"):
+        assert len(data[user.subject.main].df()) == 24
     assert dict(data.row_counts().fetchall())[user.subject.main] == 24
 
 
@@ -330,6 +359,8 @@ _hints("merge_key", lambda user: {"merge_key": cursor(user)}, refused="the hint 
 _hints("key_of_a_column", lambda user: {"columns": {cursor(user): {"merge_key": True}}}, refused="another key than")
 _hints("column_description", lambda user: {"columns": {cursor(user): {"description": "mine"}}})
 _hints("column_type", lambda user: {"columns": {cursor(user): {"data_type": "text"}}}, refused="the source declares")
+_hints("timezone", lambda user: {"columns": {cursor(user): {"timezone": False}}}, refused="timezone=False")
+_hints("precision", lambda user: {"columns": {cursor(user): {"precision": 3}}}, refused="precision=3")
 _hints("another_column", lambda user: {"columns": {"x": {"data_type": "text"}}})
 _hints("column_list", lambda user: {"columns": [{"name": "x", "data_type": "bigint", "nullable": True}]})
 _hints("column_partition", lambda user: {"columns": {cursor(user): {"partition": True, "sort": True}}})
@@ -366,6 +397,12 @@ _at_run("columns", lambda user: {"columns": {"x": {"data_type": "text"}}})
 _at_run("jsonl", lambda user: {"loader_file_format": "jsonl"}, refused="file_format='jsonl'")
 _at_run("merge", lambda user: {"write_disposition": "merge"})
 _at_run("upsert", lambda user: {"write_disposition": {"disposition": "merge", "strategy": "upsert"}})
+
+
+@idiom()
+def an_adapter(user: User, source: Any) -> None:
+    bigquery_adapter(main(user, source), partition=cursor(user), cluster=[user.subject.id_column])
+    user.pipeline().run(source)
 
 
 @idiom()
@@ -501,6 +538,41 @@ def limit_zero(user: User, source: Any) -> None:
     user.pipeline().run(source.add_limit(0))
 
 
+@idiom(forms=(False,))
+def through_pandas(user: User, source: Any) -> None:
+    if is_there("pandas"):
+        main(user, source).add_map(lambda page: page.to_pandas())
+    user.pipeline().run(source)
+
+
+@idiom(forms=(False,))
+def arrow_in_another_order(user: User, source: Any) -> None:
+    main(user, source).add_map(lambda page: page.sort_by(user.subject.id_column))
+    main(user, source).add_map(lambda page: page.select([*reversed(page.column_names)]))
+    user.pipeline().run(source)
+
+
+@idiom(forms=(False,))
+def a_column_of_two_types(user: User, source: Any) -> None:
+    types = cycle([pa.int32(), pa.float64()])
+    main(user, source).add_map(lambda page: page.append_column("mine", pa.array([1] * page.num_rows, next(types))))
+    user.pipeline().run(source)
+    assert user.sql(f"select distinct mine from {user.subject.main}") == [(1.0,)]
+
+
+@idiom()
+def state_of_ones_own(user: User, source: Any) -> None:
+    def noted(item: Any) -> Any:
+        dlt.current.source_state()["mine"] = dlt.current.resource_state()["mine"] = 1
+        return item
+
+    main(user, source).add_map(noted)
+    mine = user.pipeline()
+    mine.run(source)
+    state = mine.state["sources"][user.subject.name]
+    assert (state["mine"], state["resources"][user.subject.main]["mine"]) == (1, 1)
+
+
 @idiom(partly=True)
 def a_pipe_of_a_transformer(user: User, source: Any) -> None:
     @dlt.transformer(name="own", primary_key="id", write_disposition="merge")
@@ -594,6 +666,30 @@ for _one in ("first", "last", "all"):
     _dropped(_one)
 
 
+@idiom()
+def another_pipeline_on_parts(user: User, source: Any) -> None:
+    """Tasks of one pipeline that begin with the same state, as in Airflow: of their states the last one stays."""
+    tasks = []
+    for number, name in enumerate(source.resources):
+        folder = str(user.world.folder / f"task {number}")
+        to = dlt.destinations.duckdb(str(user.file()))
+        mine = dlt.pipeline("mine", destination=to, dataset_name=user.subject.name, pipelines_dir=folder)
+        mine.extract(user.subject.source.build(rows=source.rows).with_resources(name))
+        mine.normalize()
+        tasks.append(mine)
+    for mine in reversed(tasks):
+        mine.load()
+
+
+@idiom()
+def in_threads(user: User, source: Any) -> None:
+    pipelines = [user.pipeline(), user.pipeline("second")]
+    sources = [source, user.subject.source.build(rows=source.rows)]
+    with ThreadPoolExecutor() as pool:
+        assert len([*pool.map(lambda mine, one: mine.run(one), pipelines, sources)]) == 2
+    assert user.differences(name="second") == []
+
+
 def _replaced(strategy: str) -> None:
     @idiom()
     def run(user: User, source: Any) -> None:
@@ -667,6 +763,21 @@ def two_resources_in_one_table(user: User, source: Any) -> None:
 @idiom(refused="rows=True is refused for files", forms=(True,))
 def rows_as_files(user: User, source: Any) -> None:
     user.pipeline("files", destination=dlt.destinations.filesystem(str(user.world.folder / "files"))).run(source)
+
+
+@idiom(forms=(False,), refused="table_format='delta' is refused")
+def files_of_delta(user: User, source: Any) -> None:
+    main(user, source).apply_hints(table_format="delta")
+    user.pipeline("files", destination=dlt.destinations.filesystem(str(user.world.folder / "files"))).run(source)
+
+
+@idiom(forms=(False,))
+def files_replaced(user: User, source: Any) -> None:
+    mine = user.pipeline("files", destination=dlt.destinations.filesystem(str(user.world.folder / "files")))
+    for disposition in ("merge", "replace", "replace", "merge"):
+        mine.run(user.subject.source.build(), write_disposition=disposition)
+        assert len(mine.dataset()[user.subject.main].fetchall()) == 24
+    user.pipeline().run(source)
 
 
 @idiom(forms=(False,))

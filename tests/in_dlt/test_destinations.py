@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -16,13 +19,14 @@ from tests.support.databases import DATABASES, Database
 from tests.support.oracle import mismatches
 
 pytestmark = [pytest.mark.sweep, pytest.mark.filterwarnings("ignore:Coercing Subquery")]  # dlt's own SQL, for SQLite
-FORMATS = {"postgres": ["insert_values"]}
+FORMATS: dict[str, list[Any]] = {"postgres": ["insert_values"], "ducklake": ["parquet"]}
 
 
 def cases() -> Iterator[Any]:
-    """Each source on each destination, in one form."""
+    """Each source on Postgres, and one on a lake, each in one form."""
     for destination in FORMATS:
-        for turn, name in enumerate(NAMES):
+        # A lake takes a minute for each source.
+        for turn, name in enumerate(NAMES[-1:] if destination == "ducklake" else NAMES):
             rows = bool(turn % 2)
             here = DATABASES[destination].at_hand()
             marks = pytest.mark.skipif(not here, reason="its driver is not installed")
@@ -30,6 +34,21 @@ def cases() -> Iterator[Any]:
             yield pytest.param(name, destination, rows, marks=marks, id=f"{name}-{destination}-{form}")
 
 
+@pytest.fixture
+def _extensions(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's extensions for a lake stand where `install` would put them, as on a machine with the internet."""
+    with duckdb.connect() as db:
+        ((platform,),) = db.execute("pragma platform").fetchall()
+    folder = tmp_path / ".duckdb" / "extensions" / f"v{duckdb.__version__}" / platform
+    folder.mkdir(parents=True)
+    for name in ("ducklake", "sqlite_scanner"):
+        if (spec := find_spec(f"duckdb_extension_{name}")) and spec.origin:
+            (file,) = Path(spec.origin).parent.rglob(f"{name}.duckdb_extension")
+            (folder / file.name).symlink_to(file)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_extensions")
 @pytest.mark.parametrize(("name", "other", "form"), [*cases()])
 def test_another_destination(user: User, other: str, form: bool) -> None:
     """All is there once after each run."""

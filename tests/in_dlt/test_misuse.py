@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from gapless.sources._extract import page
+from gapless.sources._extract.steps import page
 from tests.contract.conftest import NAMES, of
 from tests.in_dlt.conftest import User
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gapless.sources._extract import steps
+from gapless.sources._extract.steps import settle
 from tests.contract.conftest import NAMES, of
 from tests.in_dlt.conftest import User
 from tests.support.world import some
@@ -18,7 +18,7 @@ from tests.support.world import some
 @pytest.mark.parametrize("seed", some(range(3), 0))
 def test_any_mixture_then_all(user: User, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # So few that every run writes several times before its ledger.
-    monkeypatch.setattr(steps, "FLUSH_ROWS", 3)
+    monkeypatch.setattr(settle, "FLUSH_ROWS", 3)
     chance = random.Random(f"{seed} {user.subject.name}")
     mine, done = user.pipeline(), []
     for _ in range(chance.randint(2, 5)):

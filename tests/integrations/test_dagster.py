@@ -166,7 +166,7 @@ def test_another_destination_by_config(world: Begin, instance: dg.DagsterInstanc
 
 def assert_in_postgres(here: World, url: str) -> None:
     with closing(psycopg2.connect(url)) as connection:
-        assert_exact(Reader(connection), here.name, here.fake.truth())  # type: ignore[arg-type]
+        assert_exact(Reader(connection), here.name, here.fake.truth())  # type: ignore[arg-type]  # a Reader asks as DuckDB does
 
 
 # -- what goes wrong -------------------------------------------------------------------------------

@@ -55,5 +55,5 @@ def _by_class(get_type_hints: Any) -> Any:
     def remembered(spec: Any, globalns: Any) -> Any:
         return hints(spec)
 
-    remembered.cache_info = hints.cache_info  # type: ignore[attr-defined]
+    remembered.cache_info = hints.cache_info  # type: ignore[attr-defined]  # the mark of a remembered one
     return remembered

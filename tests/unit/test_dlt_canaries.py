@@ -173,7 +173,7 @@ def test_files_are_read_again(tmp_path: Path) -> None:
 @canary(
     "dlt.extract.items.DataItemWithMeta", "dlt.extract.items_transform.ItemTransform",
     "dlt.extract.items_transform.LimitItem", "dlt.extract.items_transform.YieldMapItem",
-    breaks="state would run ahead of rows under add_limit, filters and maps (_extract/steps.py): lost for ever.",
+    breaks="state would run ahead of rows under add_limit, filters and maps (_extract/steps): lost for ever.",
 )  # fmt: skip
 def test_the_last_step_of_a_pipe() -> None:
     """It stands behind limits, maps and filters, gets the mark beside each item, and sees that a limit is met."""
@@ -696,7 +696,7 @@ def test_names_of_destination_types() -> None:
 )
 def test_json_in_sqlite() -> None:
     """The method that maps JSON is still called so. Read as text: SQLAlchemy belongs to an extra."""
-    (folder,) = find_spec("dlt.destinations.impl.sqlalchemy").submodule_search_locations  # type: ignore[union-attr, misc]
+    (folder,) = find_spec("dlt.destinations.impl.sqlalchemy").submodule_search_locations  # type: ignore[union-attr, misc]  # fails if absent
     tree = ast.parse((Path(folder) / "type_mapper.py").read_text())
     (mapper,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "SqlalchemyTypeMapper")
     methods = {n.name: [a.arg for a in n.args.args] for n in mapper.body if isinstance(n, ast.FunctionDef)}

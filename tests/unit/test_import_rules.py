@@ -183,7 +183,7 @@ def test_the_same_four_rooms(name: str) -> None:
     assert not [i for i in imports(folder / "__init__.py") if within(i, f"{own}.fake")]
 
 
-WAITS = ("pipelines.sync.loop", "pipelines.destinations.duckdb_file", "sources._extract.page")
+WAITS = ("pipelines.sync.loop", "pipelines.destinations.duckdb_file", "sources._extract.steps.page")
 """Between two syncs, for another process to close the file, and for a user's step that works in the background."""
 USE_DLT = ("sources", "sources._dlt", "sources._ledger", "sources._extract")
 """In `sources`: the register, for dlt's marks of settings, and the rooms on the way to dlt."""

@@ -35,7 +35,7 @@ class _Client(PostgresClient):
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """Creates the dataset, in turn with other shards."""
         with self._in_turn():
-            super().initialize_storage(truncate_tables)  # type: ignore[arg-type]
+            super().initialize_storage(truncate_tables)  # type: ignore[arg-type]  # dlt: `Iterable = None`
 
     def update_stored_schema(
         self,
@@ -45,7 +45,7 @@ class _Client(PostgresClient):
     ) -> TSchemaTables | None:
         """Creates and changes tables, in turn with other shards."""
         with self._in_turn():
-            return super().update_stored_schema(only_tables, expected_update, force)  # type: ignore[arg-type]
+            return super().update_stored_schema(only_tables, expected_update, force)  # type: ignore[arg-type]  # as above
 
     def _get_table_update_sql(
         self, table_name: str, new_columns: Sequence[TColumnSchema], generate_alter: bool

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import zlib
-from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dlt.common.versioned_state import decompress_state
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 from dlt.pipeline import trace
 
+from gapless.sources._dlt.internals import pipeline_state
+from gapless.sources._dlt.stored import parsed_schema
 from gapless.sources._dlt.types import State
 
 Hints = Mapping[str, Any]
@@ -24,12 +22,8 @@ documented way to ask whether a table exists."""
 
 
 def stored_source_state(state: str, source: str) -> State:
-    """Returns one source's part of a pipeline's state, given the text that dlt stores in its state table.
-
-    Why: `state show`, `gaps` and `backfill` read what the next sync will restore, without a pipeline that changes the
-    destination. Replaced by: a documented read-only way to load a pipeline's state.
-    """
-    found: State = decompress_state(state).get("sources", {}).get(source, {})
+    """Returns one source's part of a pipeline's state, given the text that dlt stores in its state table."""
+    found: State = pipeline_state(state).get("sources", {}).get(source, {})
     return found
 
 
@@ -39,10 +33,7 @@ def stored_tables(schema: str | dict[str, Any]) -> dict[str, dict[str, Hints]]:
     Why: a column or a table that somebody dropped is found by comparing what is there with what was made, and dlt
     compares them only when a schema is new. Replaced by: a documented check of a dataset against its schema.
     """
-    if isinstance(schema, str):
-        schema = json.loads(schema if schema.lstrip().startswith("{") else zlib.decompress(b64decode(schema)))
-    assert isinstance(schema, dict)
-    tables: dict[str, dict[str, Any]] = schema["tables"]
+    tables: dict[str, dict[str, Any]] = parsed_schema(schema)["tables"]
     return {
         name: {column: hints for column, hints in table["columns"].items() if hints.get("data_type")}
         for name, table in tables.items()

@@ -8,6 +8,9 @@ from importlib import import_module
 
 import dlt
 
+PAGES = 100
+"""Of a piece: 10,000 Sequence logs."""
+
 sys.path.pop(0)  # of this script: it holds a gapless.py, which is another contender
 SOURCES = import_module("gapless.sources").SOURCES
 shape = os.environ["BENCH_SHAPE"]
@@ -20,4 +23,8 @@ os.environ.update(
     }
 )
 pipeline = dlt.pipeline("bench", destination=dlt.destinations.duckdb("loaded.duckdb"), dataset_name=shape)
-pipeline.run(SOURCES[shape].build(rows=os.environ["BENCH_FORM"] == "rows"))
+form, unfinished = os.environ["BENCH_FORM"], True
+while unfinished:
+    source = SOURCES[shape].build(rows=form == "rows")
+    pipeline.run(source.add_limit(PAGES) if form == "pieces" else source)
+    unfinished = any("unfinished" in resource.state for resource in source.resources.values())

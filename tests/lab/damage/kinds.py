@@ -185,13 +185,26 @@ def rows() -> Iterator[Kind]:
     )
 
 
+def _emptied(table: str, records: int = 0) -> Statements:
+    """Deletes all rows of a table, and so many of the newest records before."""
+    return lambda p: [*(p.lose(p.some(p.time, records)) if records else ()), f"delete from {p.schema}.{table}"]
+
+
+def _dropped(table: str) -> Statements:
+    return lambda p: p.drop(f"{p.schema}.{table}")
+
+
+def _column_dropped(table: str, column: str) -> Statements:
+    return lambda p: p.drop_column(f"{p.schema}.{table}", column)
+
+
 def ledgers() -> Iterator[Kind]:
     """Ledger and state that are gone or changed."""
     for table in (*LEDGER, *DLT):
-        yield Kind(f"{table} emptied", lambda p, t=table: [f"delete from {p.schema}.{t}"])  # type: ignore[misc]
+        yield Kind(f"{table} emptied", _emptied(table))
         yield Kind(
             f"{table} emptied, records deleted",
-            lambda p, t=table: [*p.lose(p.some(p.time, 3)), f"delete from {p.schema}.{t}"],  # type: ignore[misc]
+            _emptied(table, records=3),
         )
     yield Kind(
         "coverage emptied, every record deleted", lambda p: [*p.lose("1 = 1"), f"delete from {p.schema}.coverage"]
@@ -235,7 +248,7 @@ def dropped() -> Iterator[Kind]:
     yield Kind("the parents' table dropped", lambda p: p.drop(str(p.parents)), _parents)
     yield Kind("a derived table dropped", lambda p: p.drop(str(p.derived)), _derived)
     for table in (*LEDGER, *DLT):
-        yield Kind(f"{table} dropped", lambda p, t=table: p.drop(f"{p.schema}.{t}"))  # type: ignore[misc]
+        yield Kind(f"{table} dropped", _dropped(table))
     yield Kind("coverage and runs dropped", lambda p: p.drop(f"{p.schema}.coverage", f"{p.schema}.runs"))
     yield Kind("all of the ledger dropped", lambda p: p.drop(*(f"{p.schema}.{t}" for t in LEDGER)))
     yield Kind("all of dlt's tables dropped", lambda p: p.drop(*(f"{p.schema}.{t}" for t in DLT)))
@@ -257,7 +270,7 @@ def dropped() -> Iterator[Kind]:
     for column in ("covered_to", "missing", "digest", "failures", "parent"):
         yield Kind(
             f"coverage.{column} dropped",
-            lambda p, c=column: p.drop_column(f"{p.schema}.coverage", c),  # type: ignore[misc]
+            _column_dropped("coverage", column),
         )
     for table, column in (
         ("runs", "held"),
@@ -267,7 +280,7 @@ def dropped() -> Iterator[Kind]:
     ):
         yield Kind(
             f"{table}.{column} dropped",
-            lambda p, t=table, c=column: p.drop_column(f"{p.schema}.{t}", c),  # type: ignore[misc]
+            _column_dropped(table, column),
         )
 
 

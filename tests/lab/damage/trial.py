@@ -181,7 +181,7 @@ class Lab:
         name = self.subject.name
         if self._server:
             with closing(psycopg2.connect(self._url)) as connection:
-                return mismatches(Reader(connection), name, self.fake.truth())  # type: ignore[arg-type]
+                return mismatches(Reader(connection), name, self.fake.truth())  # type: ignore[arg-type]  # a Reader asks as DuckDB does
         with duckdb.connect(str(self._folder / "gapless.duckdb"), read_only=True) as db:
             return mismatches(db, name, self.fake.truth())
 

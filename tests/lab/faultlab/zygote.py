@@ -126,7 +126,7 @@ def _patch(package_records: int, deadline: float, read: float, first_wait: float
     gapless.pipelines.cli.arguments.sync_request = lambda *args: replace(real(*args), package_records=package_records)
     client.Client.__init__.__kwdefaults__["deadline"] = deadline
     transport.READ_SECONDS = read
-    client.Policy = lambda **how: retry.Policy(**how, first_wait=first_wait)  # type: ignore[misc,assignment]
+    client.Policy = lambda **how: retry.Policy(**how, first_wait=first_wait)  # type: ignore[misc,assignment]  # for a class
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def _cut_with_total(change: Callable[[int], object]) -> How:
 
 
 def _status(code: int, **how: str) -> How:
-    return lambda answer: httpx.Response(code, **how)  # type: ignore[arg-type]
+    return lambda answer: httpx.Response(code, **how)  # type: ignore[arg-type]  # only texts are given
 
 
 def _text(text: str) -> How:

@@ -766,5 +766,5 @@ def test_records_with_errors_beside_them(errors: dict[str, Any]) -> None:
     error = one(httpx.Response(200, json={"items": [{"id": 1}], **errors}))
     assert (type(error), "beside them" in str(error)) == (BadEnvelope, True)
     for body in ({"items": [{"errors": ["x"]}]}, {"items": [], "errors": []}, {"items": [], "error": None}):
-        asked = client(lambda _, body=body: httpx.Response(200, json=body))  # type: ignore[misc]
+        asked = client(lambda _, body=body: httpx.Response(200, json=body))  # type: ignore[misc]  # a default of a lambda
         assert len(asked.get("x", Page).items) == len(body["items"])

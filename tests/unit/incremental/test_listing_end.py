@@ -219,7 +219,7 @@ def numbered(rows: list[str], cap: int, deleted: dict[int, str] | None = None) -
             rows.remove(gone)
             rows.append("late")
         page = rows[(number - 1) * size : number * size]
-        yield NumberedPage([row.encode() for row in page], len(rows), overlaps)  # type: ignore[misc]
+        yield NumberedPage([row.encode() for row in page], len(rows), overlaps)  # type: ignore[misc]  # bytes are enough here
         if number * size >= len(rows):
             return
         following = seams.following(number, size, len(page), len(rows))
@@ -238,7 +238,7 @@ def read(rows: list[str], cap: int, deleted: dict[int, str] | None = None) -> tu
         pages += 1
         found.update(str(row, "utf-8") for row in map(bytes, page.records))
         ids = [str(row, "utf-8") for row in map(bytes, page.records)]
-        return Page([_Row(one) for one in ids], total=page.total)  # type: ignore[misc]
+        return Page([_Row(one) for one in ids], total=page.total)  # type: ignore[misc]  # a Page of _Row
 
     list(proven_pages("rows", lambda: numbered(rows, cap, first.pop() if first else None), typed))
     return found, pages

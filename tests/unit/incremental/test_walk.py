@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gapless.sources._http.errors import BadRequest, Loop, NotFound, Unavailable
 from gapless.sources._http.paging import LoopGuard
 from gapless.sources._incremental.newest_first import newest_first, until_older
-from gapless.sources._ledger.walk_state import KNOWN_IDS, Page, WalkState
+from gapless.sources._ledger.walk_state import KNOWN_IDS, WALK_KEYS, Page, WalkState
 from gapless.sources._schema.parse import Unreadable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -546,3 +546,26 @@ def test_a_sorted_listing_never_loses_what_is_new(ages: list[int], size: int, ne
     pages = [ordered[start : start + size] for start in range(0, len(ordered), size)]
     read = [age for page in pages[: taken(*pages, floor=20)] for age in page]
     assert [age for age in ages if age <= 20 and age not in read] == []
+
+
+def test_the_keys_of_a_state_are_known() -> None:
+    """What a step of the user's has put beside them stays: only these are written anew."""
+    state = WalkState(lost=[["2026-01-01", None]]).to_json()
+    assert {*state} == {*WALK_KEYS}
+
+
+def test_with_resume_each_piece_of_one_page_comes_further() -> None:
+    """Without it every piece of one page would be the newest page again, for ever."""
+    start, seen = datetime(2026, 1, 1, tzinfo=UTC), dict[bool, list[int]]()
+    for resume in (False, True):
+        listing, state = Listing(), WalkState()
+        for hour in range(6):
+            listing.add(start + timedelta(hours=hour))
+        seen[resume] = []
+        for _ in range(3):
+            pieces = newest_first(
+                listing.pages, state, lag=timedelta(hours=1), now=start + timedelta(days=1), resume=resume
+            )
+            seen[resume] += [entry.id for page in islice(pieces, 1) for entry in page.records]
+            state = WalkState.from_json(state.to_json())
+    assert seen == {False: [5, 4] * 3, True: [5, 4, 3, 2, 1, 0]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gapless.sources._extract.rows import with_keys
+import pytest
+
+from gapless.sources._extract.steps.rows import with_keys
 from gapless.sources._ledger.ledger import MERGE, RUNS
 from gapless.sources._ledger.package import Package
 from gapless.sources._schema.arrow import Batch, Table
@@ -47,9 +49,16 @@ def test_a_key_that_was_written_before_is_left_out() -> None:
     assert written(package) == {"nests": [], "eggs": []}
 
 
+def test_a_nested_row_without_what_is_never_null() -> None:
+    """It is refused where the step is known that removed it: dlt would find it after all requests."""
+    row = {column.name: "a" for column in RUNS.schema.columns if column.name != "started_at"}
+    with pytest.raises(ValueError, match="runs: a step removed 'started_at', which is never null"):
+        with_keys([row], RUNS, "1", set())
+
+
 def test_a_key_is_written_once_also_as_a_nested_row() -> None:
     """Whichever of several flushes of one package it comes in: dlt's merge would keep both."""
     written = set[str]()
-    keys = {name: "a" for name in RUNS.key}
-    assert [len(with_keys([keys, keys], RUNS, "1", written)) for _ in range(2)] == [1, 0]
-    assert len(with_keys([{name: "b" for name in RUNS.key}], RUNS, "1", written)) == 1
+    whole = {column.name: "a" for column in RUNS.schema.columns}
+    assert [len(with_keys([whole, whole], RUNS, "1", written)) for _ in range(2)] == [1, 0]
+    assert len(with_keys([whole | {name: "b" for name in RUNS.key}], RUNS, "1", written)) == 1

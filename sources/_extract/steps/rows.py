@@ -72,6 +72,13 @@ def cell(row: Row, column: Column | None) -> Any:
     return "" if column is None or found is None else found
 
 
+def _is_missing(row: Row, column: Column) -> bool:
+    found: Any = row
+    for name in _path(column):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found is None
+
+
 class JsonText(str):
     """JSON that stays a text, because a number in it would change."""
 
@@ -125,6 +132,10 @@ def _keyed(row: Row, schema: TableSchema, own: Row, root: str, load_id: str) -> 
     """Returns a row with its keys, and with those of all rows below it; dlt leaves a row alone that has an id."""
     keyed, key = {**row, **own}, own[ROW_ID]
     for column in schema.columns:
+        if not column.nullable and _is_missing(row, column):
+            raise ValueError(
+                f"{schema.name}: a step removed {column.name!r}, which is never null in this table; keep it or set it"
+            )
         if column.data_type == "json":
             *path, name = _path(column)
             holder = _inside(keyed, path)

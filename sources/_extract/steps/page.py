@@ -15,6 +15,7 @@ from weakref import ReferenceType, ref
 from gapless.sources._dlt.internals import DataItemWithMeta
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import LEDGER, Extraction
+from gapless.sources._extract.steps.unfinished import Pass
 from gapless.sources._ledger.left_out import Key
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table
@@ -71,6 +72,8 @@ class Journal:
     """The column with the id of a record's parent; empty: there are no parents."""
     by_id: bool = False
     """Whether each record is read by a request of its own."""
+    done: Pass | None = None
+    """The pass that this run begins or goes on with; None: a preview."""
     entries: list[Entry | None] = field(default_factory=list)
     """None: it was taken over."""
     counted: set[int] = field(default_factory=set)
@@ -102,7 +105,9 @@ def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool) -> Iter
     `limited`, because a limit counts all items: then the last step looks which pages are whole.
     """
     table, ledger = journal.table, {one.model for one in LEDGER}
-    for step in _pages(steps, table):
+    done, column = journal.done, journal.parent_column
+    rest = (done.rest(step, table, column) for step in steps) if done else steps
+    for step in _pages(rest, table):
         batches = [batch for batch in step.batches if batch.records]
         records = [record for batch in batches if batch.table.name == table.name for record in batch.records]
         others = [batch for batch in batches if batch.table.name != table.name]
@@ -111,9 +116,11 @@ def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool) -> Iter
         journal.entries.append(
             Entry(ref(mark), [batch for batch in others if batch.table.model in ledger], step.state)
         )
-        page = DataItemWithMeta(mark, Page(table, records))
+        # A limit counts it as a page, and so would never see the end of a resource that has nothing new.
+        page = None if limited and not records and not derived else DataItemWithMeta(mark, Page(table, records))
         del mark
-        yield page
+        if page:
+            yield page
         del page
     if not limited:
         yield from _pauses(journal)

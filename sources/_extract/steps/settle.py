@@ -1,14 +1,14 @@
-"""The first and the last step of a resource's pipe: between them are the user's own.
+"""The last step of a resource's pipe: `Settle` sees only what is really going to be loaded.
 
-`ToColumns` gives the user's steps rows instead of pages. `Settle` sees only what is really going to be loaded: dlt
-places it behind every filter and limit. There all rows are written with what is below them, and once the package is
-full, the ledger and the state. So neither can say more than the rows that are loaded.
+dlt places it behind every filter and limit. There all rows are written with what is below them, and once the package
+is full, the ledger and the state. So neither can say more than the rows that are loaded.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import dlt
@@ -24,62 +24,21 @@ from gapless.sources._dlt.internals import (
 )
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.extraction import LEDGER, STATE_TABLE, Extraction
-from gapless.sources._extract.page import Journal, Mark, Page
-from gapless.sources._extract.rows import Row, cell, nested_rows, with_keys
+from gapless.sources._extract.extraction import LEDGER, STATE_TABLE
+from gapless.sources._extract.steps.page import Journal, Mark, Page
+from gapless.sources._extract.steps.rows import Row, cell, with_keys
 from gapless.sources._extract.writer import Writer
 from gapless.sources._ledger.ledger import COVERAGE, Coverage
 from gapless.sources._ledger.left_out import LEFT_OUT, LeftOut
 from gapless.sources._ledger.package import Package, ToArrow, without
+from gapless.sources._ledger.walk_state import WALK_KEYS
 from gapless.sources._schema.arrow import ArrowRows, Batch, Table, digest
 
-FILTERED, INCREMENTAL = "filtered", "incremental"
-"""Keys of a resource's state: how many records the user's steps removed, and what dlt itself keeps."""
+FILTERED = "filtered"
+"""Key of a resource's state: how many records the user's steps removed."""
 ELSEWHERE = "a step sent rows to another table, or lost what dlt carries beside them; it must return rows alone"
 FLUSH_ROWS = 5_000
 """Root rows that are written at once: as many as dlt holds back itself, so that memory stays flat."""
-
-
-class ToColumns(ItemTransform[Any, Any]):
-    """Turns pages into Arrow tables or nested rows, if a user's step or a preview needs them."""
-
-    def __init__(self, begin: Callable[[Any], Extraction], to_arrow: ToArrow, rows: bool) -> None:
-        super().__init__(lambda item: item)
-        self._begin, self._to_arrow, self._rows, self._needed = begin, to_arrow, rows, rows
-        self.extraction: Extraction | None = None
-        """Set once the step is bound."""
-
-    def bind(self, pipe: Any) -> ToColumns:
-        """Returns the step for one run of a pipe, and begins the extraction. Raises what that raises."""
-        # Here and not where pages are read: that may be another thread, in which dlt cannot resolve settings.
-        bound = ToColumns(self._begin, self._to_arrow, self._rows)
-        bound.extraction = self._begin(pipe)
-        ours = (ToColumns, Settle, LimitItem)
-        others = [step for step in pipe.steps[1:] if not isinstance(step, ours)]
-        counts = any(isinstance(step, LimitItem) and step.count_rows for step in pipe.steps)
-        bound._needed = self._rows or bool(others) or counts
-        return bound
-
-    def __call__(self, item: Any, meta: Any = None) -> Any:
-        """Returns the page's rows, and keeps in the mark what is below them."""
-        if not isinstance(item, Page) or not isinstance(meta, Mark):
-            return item
-        if not self._needed and meta.journal.extraction.load_id is not None:
-            return item
-        assert meta.number is not None
-        meta.columns = self._to_arrow(item.table, item.records)
-        meta.journal.count(item, meta.number)
-        meta.as_rows = self._rows
-        if self._rows:
-            return DataItemWithMeta(meta, nested_rows(item.table.schema, meta.columns))
-        return DataItemWithMeta(meta, pa.Table.from_batches([meta.columns.rows[item.table.name]]))
-
-
-def extraction_of(pipe: Any) -> Extraction:
-    """Returns the extraction that began when this pipe of ours was bound."""
-    (found,) = [step.extraction for step in pipe.steps if isinstance(step, ToColumns)]
-    assert found
-    return found
 
 
 class Settle(ItemTransform[Any, Any]):
@@ -133,14 +92,14 @@ class Settle(ItemTransform[Any, Any]):
             return None
         if meta.number is None:
             self._take(journal, len(journal.entries), stopped=self._limit is not None)
-            return self._end(journal)
+            return self._end(journal, cut=False)
         self._add(item, meta)
         # A page that is taken apart may still have rows to come.
         end = meta.number if self._tears else max(self._came) + 1
         # At once: a page that is still on its way looks like a filtered one as soon as the limit has dropped it.
         self._take(journal, end, stopped=True)
         if self._limit and self._limit.exhausted:
-            return self._end(journal)
+            return self._end(journal, cut=True)
         full = self._package.waiting(journal.table) + len(self._rows) >= FLUSH_ROWS
         return self._flush(journal) if full else None
 
@@ -153,7 +112,10 @@ class Settle(ItemTransform[Any, Any]):
             self._add_page(item, mark)
             return
         assert mark.columns is not None
+        if type(item).__module__.startswith("pandas") and not mark.as_rows:
+            item = pa.Table.from_pandas(item, preserve_index=False)
         if isinstance(item, pa.Table | pa.RecordBatch):
+            item = _as_declared(item, table)
             _need(item.column_names, ROW_ID, table)
             ids = item.column(ROW_ID).to_pylist()
             _of_page(ids, mark, table)
@@ -241,12 +203,15 @@ class Settle(ItemTransform[Any, Any]):
     def _filtered_before() -> int:
         return int(dlt.current.resource_state().get(FILTERED, 0))
 
-    def _end(self, journal: Journal) -> Iterator[Any]:
-        """Yields what is left, then the ledger of the pages that came; sets the state that they lead to."""
+    def _end(self, journal: Journal, *, cut: bool) -> Iterator[Any]:
+        """Yields what is left, then the ledger of the pages that came; sets the state that they lead to.
+
+        `cut` says that a limit ended the run.
+        """
         self._ended, writer = True, self._writer_of(journal)
         yield from self._flush(journal)
         filtered = self._filtered_before() + sum((self._read - self._kept).values())
-        self._set_state(journal, filtered)
+        self._set_state(journal, filtered, cut=cut)
         listings = [row.model_copy(update={FILTERED: filtered or None}) for row in self._listings.values()]
         self._package.add(Batch(COVERAGE, listings))
         for table in (*self._derived, *LEDGER):
@@ -259,19 +224,23 @@ class Settle(ItemTransform[Any, Any]):
             dlt.current.source_schema().tables[name]["resource"] = journal.owner
         journal.extraction.report()
 
-    def _set_state(self, journal: Journal, filtered: int) -> None:
+    def _set_state(self, journal: Journal, filtered: int, *, cut: bool) -> None:
         state = dlt.current.resource_state()
         if self._state is not None:
-            # dlt keeps a reference to this dictionary, so it is changed in place.
-            of_dlt = {key: value for key, value in state.items() if key == INCREMENTAL}
-            state.clear()
-            state.update({**self._state, **of_dlt})
+            # What is left is dlt's, or the user's own steps have put it there.
+            for key in (*WALK_KEYS, FILTERED, STATE_TABLE):
+                state.pop(key, None)
+            state.update(self._state)
             if journal.table.name != journal.extraction.prefix + journal.owner:
                 state[STATE_TABLE] = journal.table.name
         if filtered:
             state[FILTERED] = filtered
         if (left := self._left_out(journal)) or LEFT_OUT in state:
             state |= {LEFT_OUT: left.to_json(), STATE_TABLE: journal.table.name}
+        if journal.done:
+            journal.done.update(state, str(journal.extraction.load_id), cut=cut)
+            if cut:
+                state[STATE_TABLE] = journal.table.name
 
     def _flush(self, journal: Journal) -> Iterator[Any]:
         """Yields the rows that wait, with all that is below them."""
@@ -285,6 +254,16 @@ class Settle(ItemTransform[Any, Any]):
     def _writer_of(self, journal: Journal) -> Writer:
         self._writer = self._writer or Writer(journal.extraction, journal.table)
         return self._writer
+
+
+def _as_declared(item: pa.Table | pa.RecordBatch, table: Table) -> pa.Table | pa.RecordBatch:
+    """Returns a page with its columns in the types that the source declares: pandas has types of its own."""
+    for field in table.schema.arrow_schema:
+        at = item.schema.get_field_index(field.name)
+        if at >= 0 and item.schema.field(at).type != field.type:
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # then dlt says what does not fit
+                item = item.set_column(at, field, item.column(at).cast(field.type))
+    return item
 
 
 def _need(names: Container[str], name: str, table: Table) -> None:
