@@ -9,7 +9,6 @@ from typing import Any
 
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.detail_sync import DetailSync
 from gapless.sources._incremental.listing import (
     ListedPage,
     ListedParent,
@@ -21,6 +20,7 @@ from gapless.sources._incremental.listing import (
     listed_page,
 )
 from gapless.sources._incremental.parent_listing import listed_parents
+from gapless.sources._incremental.rounds.detail_sync import DetailSync
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
-from itertools import islice
 from typing import Any
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable, VendorError
-from gapless.sources._incremental.concurrency import map_concurrently, together
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import (
     ListedPage,
@@ -22,56 +18,13 @@ from gapless.sources._incremental.listing import (
     each_once,
     listed_page,
 )
-from gapless.sources._incremental.listing_end import ListingEnd
-from gapless.sources._incremental.parent_listing import listed_parents, named_parent, proven_pages
-from gapless.sources._ledger.per_parent import ParentSync
-from gapless.sources._ledger.record_owners import RecordOwners
-from gapless.sources._ledger.session import Failure, LoadItem, weight_of
-from gapless.sources._ledger.walk_state import Page
-from gapless.sources._ledger.window import EVERYTHING, Window, earlier
+from gapless.sources._incremental.parent_listing import listed_parents
+from gapless.sources._incremental.rounds.parent_sync import ParentRound
+from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table, digest
-from gapless.sources._schema.parse import Parsed, Unreadable, parse
-from gapless.sources._schema.record import Record, record_id, record_time
 
 Derive = Callable[[Sequence[Any], datetime, Stored], list[Batch]]
-
-
-WIDE = 8_192
-"""Bytes of JSON that count for one record where records bound how much is held."""
-
-
-@dataclass
-class Span:
-    """The newest (up to now) and the oldest creation time read of one parent, in UTC."""
-
-    newest: datetime | None = None
-    oldest: datetime | None = None
-    told: int | None = None
-    """The least total that its pages told: what comes while they are read is the next sync's."""
-
-
-@dataclass(frozen=True)
-class History:
-    """A parent's one answer, with all of its records."""
-
-    answer: str
-    """Its digest."""
-    count: int
-    """Records in it."""
-    found: Parsed[Record] | None = None
-    """None: the digest is that of the last sync."""
-    raws: Sequence[bytes] = ()
-    """The records' JSON, if it is not."""
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """Returns the records to load."""
-        return self.found.records if self.found else ()
-
-    @property
-    def unreadable(self) -> Sequence[Unreadable]:
-        """Returns the records that do not fit their model."""
-        return self.found.unreadable if self.found else ()
 
 
 @dataclass(frozen=True)
@@ -124,173 +77,7 @@ class ParentFeed:
 
     def steps(self, sync: SyncContext) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
-        per = sync.parent_sync(self.table.name)
-        parents = [self.parents.named(key) for key in sync.ids]
-        if not sync.reads_ids:
-            listing = sync.listing(self.parents)
-            listed = listing.found()
-            yield from self._unlisted(sync, per, listing.unlisted(per))
-            parents = [one for one in listed if self.parents.is_read(one) or per.is_open(self.parents.id(one))]
-            yield from self._empty(per, listed)
-        parents = [one for one in parents if not per.is_checked(self.parents.id(one), sync.pass_began)]
-        todo = per.todo(parents, key=self.parents.id)
-        sync.session.counters.parents_total = len(todo)
-        read: Callable[[Record], Iterator[Any]] = (
-            partial(self._answer, sync, per) if self.whole else partial(self._pages, sync, per, self._newest(sync))
-        )
-        owners = RecordOwners(self.table, self.column, sync.ledger, sync.session, partial(self._served, sync))
-        span: dict[str, Span] = {}
-        answers = map_concurrently(todo, read, sync.workers, partial(self.ping, sync.client))
-        for some in together(answers, _size, sync.session.max_records):
-            owners.look_up(record for answer in some if answer.page for record in answer.page.records)
-            for answer in some:
-                key = self.parents.id(answer.parent)
-                if answer.error:
-                    yield LoadItem(self._failed(sync, per, key, answer.error))
-                elif answer.page is None and not self.whole:
-                    yield LoadItem(self._end(answer.parent, per, span.pop(key, Span())))
-                elif answer.page is not None and self.whole:
-                    yield LoadItem(self._history(key, answer.page, per, owners))
-                elif answer.page is not None:
-                    yield LoadItem(self._loaded(key, answer.page, per, span.setdefault(key, Span()), owners))
-        per.finish()
-
-    def _served(self, sync: SyncContext, parent: str) -> set[str] | None:
-        """Returns the ids of a parent's records at the vendor; None if it does not answer. Raises Stop."""
-        named = named_parent(self.parents, parent)
-        try:
-            pages = self.pages(sync.client, named) if named else iter(())
-            parsed = [parse(self.table.model, page.records, self.given(named)) for page in pages]
-        except NotFound:
-            return set()
-        except (Rejected, Retryable):
-            return None
-        return {record_id(record) for one in parsed for record in one.records}
-
-    def _unlisted(self, sync: SyncContext, per: ParentSync, parents: list[Record]) -> Iterator[LoadItem]:
-        """Closes parents that are not listed any more: the first page of each tells whether it is gone."""
-
-        def first_page(parent: Record) -> Iterator[RawPage]:
-            return islice(self.pages(sync.client, parent), 1)
-
-        for answer in map_concurrently(parents, first_page, sync.workers, partial(self.ping, sync.client)):
-            if answer.page is None:
-                yield LoadItem(per.close(self.parents.id(answer.parent), answer.error))
-
-    def _empty(self, per: ParentSync, listed: Sequence[Record]) -> Iterator[LoadItem]:
-        ids = [self.parents.id(parent) for parent in listed if not self.parents.is_read(parent)]
-        yield LoadItem([batch for key in ids if not per.is_open(key) for batch in per.empty(key)])
-
-    def _failed(self, sync: SyncContext, per: ParentSync, key: str, error: VendorError) -> list[Batch]:
-        """Returns the batches for a parent that failed; one that was named and never read may be mistyped."""
-        if sync.reads_ids and isinstance(error, NotFound | BadRequest) and per.is_unknown(key):
-            sync.session.failures.append(Failure(sync.named_wrong(self.only, key, error)))
-            return []
-        return per.fail(key, error)
-
-    def _answer(self, sync: SyncContext, per: ParentSync, parent: Record) -> Iterator[History]:
-        """Yields a parent's one answer; it is requested twice if it has fewer records than before."""
-        key = self.parents.id(parent)
-        known, trusts_digest = per.coverage.get(key), not sync.session.ids
-        for page in self.pages(sync.client, parent):
-            fewer = known is not None and known.records is not None and len(page.records) < known.records
-            read = next(iter(self.pages(sync.client, parent)), page) if fewer else page
-            raws = [*map(bytes, read.records)]
-            answer, proof = digest(per.to_load.since, *raws), per.proof(key)
-            if proof and proof.digest == answer and trusts_digest:
-                yield History(answer, len(raws))
-            else:
-                found = parse(self.table.model, raws, self.given(parent), refuse=per.session.refuse)
-                yield History(answer, len(raws), found, raws)
-
-    def _newest(self, sync: SyncContext) -> dict[str, datetime | None]:
-        """Returns the newest record of each parent here: its watermark is not later, but for somebody's hand."""
-        time = self.table.time_column
-        return sync.ledger.newest(self.table.name, self.column, time) if time and not sync.window else {}
-
-    def _pages(
-        self, sync: SyncContext, per: ParentSync, newest: Mapping[str, datetime | None], parent: Record
-    ) -> Iterator[Page[Record]]:
-        known, key = per.proof(self.parents.id(parent)), self.parents.id(parent)
-        watermark = known.covered_to if known else None
-        if watermark and known and not known.filtered:
-            here = newest.get(key)
-            watermark = min(watermark, here) if here else None
-        floor = earlier(watermark, sync.lag) if watermark else per.to_load.since
-
-        def counted(end: ListingEnd) -> int | None:
-            # The listing of parents is older than these pages, so their own total counts, if they tell one.
-            count = getattr(parent, self.parents.count) if self.parents.count else None
-            return count if end.total is None or not end.met else None
-
-        return proven_pages(
-            f"{self.parents.noun}/{key}/{self.table.name}",
-            partial(self.pages, sync.client, parent),
-            partial(self._typed, sync, parent),
-            floor=floor,
-            counted=counted,
-        )
-
-    def _typed(self, sync: SyncContext, parent: Record, page: RawPage) -> Page[Record]:
-        found = parse(self.table.model, page.records, self.given(parent), refuse=sync.session.refuse)
-        id_, time = self.table.id_column, self.table.time_column or ""
-        return Page(
-            found.records, found.unreadable, total=page.total, weight=weight_of(page.records), id=id_, time=time
-        )
-
-    def _history(self, key: str, page: History, per: ParentSync, owners: RecordOwners) -> list[Batch]:
-        """Returns the batches of a parent's one answer: all its records, or none if the digest is unchanged."""
-        per.session.counters.pages += 1
-        per.session.counters.records += page.count
-        known = per.proof(key)
-        if page.found is None and known:
-            return per.complete(key, digest=page.answer, covered_to=known.covered_to, records=known.records)
-        per.session.counters.weigh(page.raws)
-        to_load = [record for record in page.records if per.to_load.contains(record_time(record))]
-        covered_to = per.watermark(key, (record_time(record) for record in to_load))
-        distinct = len({*map(record_id, page.records)}) + len(page.unreadable) if page.found else page.count
-        return [
-            *self._rows(key, to_load, per, owners, page.raws),
-            per.dead_letters.unreadable(page.unreadable, parent=key),
-            *([] if per.window else [per.dead_letters.resolve_rest(key)]),
-            *per.complete(key, covered_to=covered_to, digest=page.answer, records=distinct),
-        ]
-
-    def _loaded(self, key: str, page: Any, per: ParentSync, span: Span, owners: RecordOwners) -> list[Batch]:
-        """Returns the batches of one page of a parent that goes on; `span` notes its newest and oldest records."""
-        per.session.counters.pages += 1
-        per.session.counters.records += len(page.records) + len(page.unreadable)
-        per.session.counters.add_weight(page.weight)
-        to_load = [record for record, at in zip(page.records, page.times, strict=True) if per.to_load.contains(at)]
-        span.told = min((one for one in (span.told, page.total) if one is not None), default=None)
-        span.newest = per.watermark(key, [span.newest, *map(record_time, to_load)])
-        span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
-        return [
-            *self._rows(key, to_load, per, owners),
-            per.dead_letters.unreadable(page.unreadable, parent=key),
-        ]
-
-    def _rows(
-        self, key: str, records: list[Any], per: ParentSync, owners: RecordOwners, raws: Sequence[bytes] = ()
-    ) -> list[Batch]:
-        """Returns the batches of a parent's records; one that another parent serves as well is a dead letter."""
-        others = owners.elsewhere(records, key)
-        own = [record for record in records if record_id(record) not in others]
-        texts = {one: _text(self.table, raws, one) for one in others}
-        return [
-            *self.batches(own, per.now, partial(per.stored, key)),
-            per.dead_letters.elsewhere(key, others, texts),
-            per.dead_letters.resolve("record", [record_id(record) for record in own]),
-        ]
-
-    def _end(self, parent: Record, per: ParentSync, span: Span) -> list[Batch]:
-        """Returns the batches after the last page of a parent."""
-        key = self.parents.id(parent)
-        rest = [] if per.proof(key) or per.window else [per.dead_letters.resolve_rest(key)]
-        listed = getattr(parent, self.parents.count) if self.parents.count else None
-        records = listed if span.told is None else span.told  # pages are newer than the listing of parents
-        lost = per.lost(key, span.oldest, self.keeps) if self.keeps else {}
-        return [*rest, *per.complete(key, covered_to=per.watermark(key, [span.newest]), records=records, **lost)]
+        yield from ParentRound(self, sync).steps()
 
     def batches(self, records: Sequence[Any], now: datetime, stored: Stored) -> list[Batch]:
         """Returns the rows of records, and those of the derived tables."""
@@ -322,18 +109,3 @@ class ParentFeed:
                 yield replace(found, answer=digest(window.since, *found.raws)) if self.whole else found
 
         return each_once(read, f"{self.parents.noun}/{parent.id}/{self.table.name}")
-
-
-def _size(page: Any) -> int:
-    """Returns how many records a page has; a wide one counts for as many as its bytes are."""
-    bytes_, _ = page.weight if isinstance(page, Page) else weight_of(page.raws)
-    return max(len(page.records), bytes_ // WIDE)
-
-
-def _text(table: Table, raws: Sequence[bytes], key: str) -> str | None:
-    """Returns the JSON of the record with this id among those of an answer."""
-    for raw in raws:
-        found = parse(table.model, [raw])
-        if key in [*map(record_id, found.records), *(one.key for one in found.unreadable)]:
-            return raw.decode(errors="backslashreplace")
-    return None

@@ -35,7 +35,7 @@ from gapless.pipelines.ledger import backfills
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from dataclasses import replace
-from gapless.sources._incremental import detail_sync
+from gapless.sources._incremental.rounds import detail_sync
 detail_sync.BATCH_RECORDS = 5  # a package may be as small as these tests'
 name, since, until = sys.argv[1:]
 job = backfills.sync_request(datetime.fromisoformat(since), datetime.fromisoformat(until))

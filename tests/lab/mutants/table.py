@@ -97,18 +97,18 @@ MUTANTS = (
         "tests/contract/test_letters.py -k closes",
     ),
     mutant(
-        "a window closes the rest of its parents' letters", "sources/_incremental/parent_feed.py",
-        "rest = [] if per.proof(key) or per.window else", "rest = [] if per.proof(key) else",
+        "a window closes the rest of its parents' letters", "sources/_incremental/rounds/parent_sync.py",
+        "rest = [] if self._per.proof(key) or self._per.window else", "rest = [] if self._per.proof(key) else",
         "tests/contract/test_letters.py",
     ),
     mutant(
-        "`--id` believes a digest", "sources/_incremental/parent_feed.py",
-        "per.coverage.get(key), not sync.session.ids", "per.coverage.get(key), True",
+        "`--id` believes a digest", "sources/_incremental/rounds/parent_sync.py",
+        "self._per.coverage.get(key), not self._session.ids", "self._per.coverage.get(key), True",
         "tests/contract/test_letters.py -k named",
     ),
     mutant(
-        "a mistyped id is a failed parent", "sources/_incremental/parent_feed.py",
-        "NotFound | BadRequest) and per.is_unknown(key)", "NotFound | BadRequest) and False",
+        "a mistyped id is a failed parent", "sources/_incremental/rounds/parent_sync.py",
+        "NotFound | BadRequest) and self._per.is_unknown(key)", "NotFound | BadRequest) and False",
         "tests/contract/test_letters.py -k mistyped",
     ),
     mutant(
@@ -116,12 +116,12 @@ MUTANTS = (
         "or _part(key) in changed", "or False", "tests/contract/test_backfill_newcomers.py",
     ),
     mutant(
-        "what a listing tells of held records is not used", "sources/_incremental/detail_parent.py",
+        "what a listing tells of held records is not used", "sources/_incremental/rounds/detail_parent.py",
         "or self._moved(key, times[key])", "or False", "tests/sources/test_kizen.py -k held",
     ),
     mutant(
-        "what retention took is not told", "sources/_incremental/parent_feed.py",
-        "if self.keeps else {}", "if False else {}", "tests/sources/test_tines.py -k outage",
+        "what retention took is not told", "sources/_incremental/rounds/parent_sync.py",
+        "if self._feed.keeps else {}", "if False else {}", "tests/sources/test_tines.py -k outage",
     ),
     mutant(
         "what went as it should is told as lost", "sources/_ledger/per_parent.py",
@@ -173,7 +173,7 @@ MUTANTS = (
     ),
     mutant("no loop guard", "sources/_http/paging.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
     mutant(
-        "a count is believed for ever", "sources/_incremental/detail_parent.py",
+        "a count is believed for ever", "sources/_incremental/rounds/detail_parent.py",
         " or known.listed_at + relist_after <= per.now", "", "tests/sources/test_kizen.py",
     ),
     mutant(
@@ -182,8 +182,8 @@ MUTANTS = (
         "tests/sources/test_tines.py tests/sources/test_kizen.py",
     ),
     mutant(
-        "a parent that is listed and not found is gone", "sources/_incremental/parent_feed.py",
-        "return per.fail(key, error)", "return per.close(key, error)", "tests/contract/test_gone.py",
+        "a parent that is listed and not found is gone", "sources/_incremental/rounds/parent_sync.py",
+        "return self._per.fail(key, error)", "return self._per.close(key, error)", "tests/contract/test_gone.py",
     ),
     mutant(
         "a parent with a bad record is not read whole", "sources/_ledger/per_parent.py",
@@ -378,7 +378,7 @@ MUTANTS = (
         "tests/contract/test_truth.py -k one_record",
     ),
     mutant(
-        "a watermark past its records is believed", "sources/_incremental/parent_feed.py",
+        "a watermark past its records is believed", "sources/_incremental/rounds/parent_sync.py",
         "watermark = min(watermark, here) if here else None", "pass",
         "tests/contract/test_truth.py -k later_than",
     ),

@@ -13,9 +13,9 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, NotFound, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
-from gapless.sources._incremental.detail_parent import DetailParent, Stored
 from gapless.sources._incremental.listing import Parents, RawPage
 from gapless.sources._incremental.parent_listing import proven_pages
+from gapless.sources._incremental.rounds.detail_parent import DetailParent, Stored
 from gapless.sources._ledger.ledger import Ledger, instant
 from gapless.sources._ledger.left_out import left_out_times
 from gapless.sources._ledger.session import Failure, LoadItem

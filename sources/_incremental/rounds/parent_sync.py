@@ -1,0 +1,303 @@
+"""The sync of a ParentFeed: reads the parents of a round side by side, each in one answer or page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import Any, Protocol
+
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable, VendorError
+from gapless.sources._incremental.concurrency import map_concurrently, together
+from gapless.sources._incremental.context import SyncContext
+from gapless.sources._incremental.listing import Parents, RawPage, Stored
+from gapless.sources._incremental.listing_end import ListingEnd
+from gapless.sources._incremental.parent_listing import named_parent, proven_pages
+from gapless.sources._ledger.record_owners import RecordOwners
+from gapless.sources._ledger.session import Failure, LoadItem, weight_of
+from gapless.sources._ledger.walk_state import Page
+from gapless.sources._ledger.window import earlier
+from gapless.sources._schema.arrow import Batch, Table, digest
+from gapless.sources._schema.parse import Parsed, Unreadable, parse
+from gapless.sources._schema.record import Record, record_id, record_time
+
+WIDE = 8_192
+"""Bytes of JSON that count for one record where records bound how much is held."""
+
+
+@dataclass
+class Span:
+    """The newest (up to now) and the oldest creation time read of one parent, in UTC."""
+
+    newest: datetime | None = None
+    oldest: datetime | None = None
+    told: int | None = None
+    """The least total that its pages told: what comes while they are read is the next sync's."""
+
+
+@dataclass(frozen=True)
+class History:
+    """A parent's one answer, with all of its records."""
+
+    answer: str
+    """Its digest."""
+    count: int
+    """Records in it."""
+    found: Parsed[Record] | None = None
+    """None: the digest is that of the last sync."""
+    raws: Sequence[bytes] = ()
+    """The records' JSON, if it is not."""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Returns the records to load."""
+        return self.found.records if self.found else ()
+
+    @property
+    def unreadable(self) -> Sequence[Unreadable]:
+        """Returns the records that do not fit their model."""
+        return self.found.unreadable if self.found else ()
+
+
+class ByParent(Protocol):
+    """What a ParentFeed declares, as far as its sync uses it."""
+
+    @property
+    def table(self) -> Table:
+        """Returns the table of the records."""
+
+    @property
+    def parents(self) -> Parents:
+        """Returns what the records are read by."""
+
+    @property
+    def pages(self) -> Callable[[Client, Any], Iterator[RawPage]]:
+        """Returns what reads the pages of a parent."""
+
+    @property
+    def column(self) -> str:
+        """Returns the column of `table` with the id of a record's parent."""
+
+    @property
+    def given(self) -> Callable[[Any], Mapping[str, Any]]:
+        """Returns what fills in the fields that a parent's records do not carry."""
+
+    @property
+    def ping(self) -> Callable[[Client], None]:
+        """Returns what sends one cheap request."""
+
+    @property
+    def whole(self) -> bool:
+        """Returns whether a parent's one answer holds all of its records."""
+
+    @property
+    def only(self) -> str | None:
+        """Returns the setting that names parents to read."""
+
+    @property
+    def keeps(self) -> timedelta | None:
+        """Returns how long the vendor keeps records, if it deletes them."""
+
+    def batches(self, records: Sequence[Any], now: datetime, stored: Stored) -> list[Batch]:
+        """Returns the rows of records, and those of the derived tables."""
+
+
+class ParentRound:
+    """One sync of a ParentFeed."""
+
+    def __init__(self, feed: ByParent, sync: SyncContext) -> None:
+        self._feed, self._sync, self._session = feed, sync, sync.session
+        self._per = sync.parent_sync(feed.table.name)
+
+    def steps(self) -> Iterator[LoadItem]:
+        """Yields what each page brings, in the order in which it must be loaded."""
+        feed, sync, per = self._feed, self._sync, self._per
+        parents = [feed.parents.named(key) for key in sync.ids]
+        if not sync.reads_ids:
+            listing = sync.listing(feed.parents)
+            listed = listing.found()
+            yield from self._unlisted(listing.unlisted(per))
+            parents = [one for one in listed if feed.parents.is_read(one) or per.is_open(feed.parents.id(one))]
+            yield from self._empty(listed)
+        parents = [one for one in parents if not per.is_checked(feed.parents.id(one), sync.pass_began)]
+        todo = per.todo(parents, key=feed.parents.id)
+        sync.session.counters.parents_total = len(todo)
+        read: Callable[[Record], Iterator[Any]] = self._answer if feed.whole else partial(self._pages, self._newest())
+        owners = RecordOwners(feed.table, feed.column, sync.ledger, sync.session, self._served)
+        span: dict[str, Span] = {}
+        answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client))
+        for some in together(answers, _size, sync.session.max_records):
+            owners.look_up(record for answer in some if answer.page for record in answer.page.records)
+            for answer in some:
+                key = feed.parents.id(answer.parent)
+                if answer.error:
+                    yield LoadItem(self._failed(key, answer.error))
+                elif answer.page is None and not feed.whole:
+                    yield LoadItem(self._end(answer.parent, span.pop(key, Span())))
+                elif answer.page is not None and feed.whole:
+                    yield LoadItem(self._history(key, answer.page, owners))
+                elif answer.page is not None:
+                    yield LoadItem(self._loaded(key, answer.page, span.setdefault(key, Span()), owners))
+        per.finish()
+
+    def _served(self, parent: str) -> set[str] | None:
+        """Returns the ids of a parent's records at the vendor; None if it does not answer. Raises Stop."""
+        named = named_parent(self._feed.parents, parent)
+        try:
+            pages = self._feed.pages(self._sync.client, named) if named else iter(())
+            parsed = [parse(self._feed.table.model, page.records, self._feed.given(named)) for page in pages]
+        except NotFound:
+            return set()
+        except (Rejected, Retryable):
+            return None
+        return {record_id(record) for one in parsed for record in one.records}
+
+    def _unlisted(self, parents: list[Record]) -> Iterator[LoadItem]:
+        """Closes parents that are not listed any more: the first page of each tells whether it is gone."""
+
+        def first_page(parent: Record) -> Iterator[RawPage]:
+            return islice(self._feed.pages(self._sync.client, parent), 1)
+
+        for answer in map_concurrently(
+            parents, first_page, self._sync.workers, partial(self._feed.ping, self._sync.client)
+        ):
+            if answer.page is None:
+                yield LoadItem(self._per.close(self._feed.parents.id(answer.parent), answer.error))
+
+    def _empty(self, listed: Sequence[Record]) -> Iterator[LoadItem]:
+        ids = [self._feed.parents.id(parent) for parent in listed if not self._feed.parents.is_read(parent)]
+        yield LoadItem([batch for key in ids if not self._per.is_open(key) for batch in self._per.empty(key)])
+
+    def _failed(self, key: str, error: VendorError) -> list[Batch]:
+        """Returns the batches for a parent that failed; one that was named and never read may be mistyped."""
+        if self._sync.reads_ids and isinstance(error, NotFound | BadRequest) and self._per.is_unknown(key):
+            self._session.failures.append(Failure(self._sync.named_wrong(self._feed.only, key, error)))
+            return []
+        return self._per.fail(key, error)
+
+    def _answer(self, parent: Record) -> Iterator[History]:
+        """Yields a parent's one answer; it is requested twice if it has fewer records than before."""
+        key = self._feed.parents.id(parent)
+        known, trusts_digest = self._per.coverage.get(key), not self._session.ids
+        for page in self._feed.pages(self._sync.client, parent):
+            fewer = known is not None and known.records is not None and len(page.records) < known.records
+            read = next(iter(self._feed.pages(self._sync.client, parent)), page) if fewer else page
+            raws = [*map(bytes, read.records)]
+            answer, proof = digest(self._per.to_load.since, *raws), self._per.proof(key)
+            if proof and proof.digest == answer and trusts_digest:
+                yield History(answer, len(raws))
+            else:
+                found = parse(self._feed.table.model, raws, self._feed.given(parent), refuse=self._session.refuse)
+                yield History(answer, len(raws), found, raws)
+
+    def _newest(self) -> dict[str, datetime | None]:
+        """Returns the newest record of each parent here: its watermark is not later, but for somebody's hand."""
+        time = self._feed.table.time_column
+        return (
+            self._sync.ledger.newest(self._feed.table.name, self._feed.column, time)
+            if time and not self._sync.window
+            else {}
+        )
+
+    def _pages(self, newest: Mapping[str, datetime | None], parent: Record) -> Iterator[Page[Record]]:
+        known, key = self._per.proof(self._feed.parents.id(parent)), self._feed.parents.id(parent)
+        watermark = known.covered_to if known else None
+        if watermark and known and not known.filtered:
+            here = newest.get(key)
+            watermark = min(watermark, here) if here else None
+        floor = earlier(watermark, self._sync.lag) if watermark else self._per.to_load.since
+
+        def counted(end: ListingEnd) -> int | None:
+            # The listing of parents is older than these pages, so their own total counts, if they tell one.
+            count = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
+            return count if end.total is None or not end.met else None
+
+        return proven_pages(
+            f"{self._feed.parents.noun}/{key}/{self._feed.table.name}",
+            partial(self._feed.pages, self._sync.client, parent),
+            partial(self._typed, parent),
+            floor=floor,
+            counted=counted,
+        )
+
+    def _typed(self, parent: Record, page: RawPage) -> Page[Record]:
+        found = parse(self._feed.table.model, page.records, self._feed.given(parent), refuse=self._session.refuse)
+        id_, time = self._feed.table.id_column, self._feed.table.time_column or ""
+        return Page(
+            found.records, found.unreadable, total=page.total, weight=weight_of(page.records), id=id_, time=time
+        )
+
+    def _history(self, key: str, page: History, owners: RecordOwners) -> list[Batch]:
+        """Returns the batches of a parent's one answer: all its records, or none if the digest is unchanged."""
+        self._session.counters.pages += 1
+        self._session.counters.records += page.count
+        known = self._per.proof(key)
+        if page.found is None and known:
+            return self._per.complete(key, digest=page.answer, covered_to=known.covered_to, records=known.records)
+        self._session.counters.weigh(page.raws)
+        to_load = [record for record in page.records if self._per.to_load.contains(record_time(record))]
+        covered_to = self._per.watermark(key, (record_time(record) for record in to_load))
+        distinct = len({*map(record_id, page.records)}) + len(page.unreadable) if page.found else page.count
+        return [
+            *self._rows(key, to_load, owners, page.raws),
+            self._per.dead_letters.unreadable(page.unreadable, parent=key),
+            *([] if self._per.window else [self._per.dead_letters.resolve_rest(key)]),
+            *self._per.complete(key, covered_to=covered_to, digest=page.answer, records=distinct),
+        ]
+
+    def _loaded(self, key: str, page: Any, span: Span, owners: RecordOwners) -> list[Batch]:
+        """Returns the batches of one page of a parent that goes on; `span` notes its newest and oldest records."""
+        self._session.counters.pages += 1
+        self._session.counters.records += len(page.records) + len(page.unreadable)
+        self._session.counters.add_weight(page.weight)
+        to_load = [
+            record for record, at in zip(page.records, page.times, strict=True) if self._per.to_load.contains(at)
+        ]
+        span.told = min((one for one in (span.told, page.total) if one is not None), default=None)
+        span.newest = self._per.watermark(key, [span.newest, *map(record_time, to_load)])
+        span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
+        return [
+            *self._rows(key, to_load, owners),
+            self._per.dead_letters.unreadable(page.unreadable, parent=key),
+        ]
+
+    def _rows(self, key: str, records: list[Any], owners: RecordOwners, raws: Sequence[bytes] = ()) -> list[Batch]:
+        """Returns the batches of a parent's records; one that another parent serves as well is a dead letter."""
+        others = owners.elsewhere(records, key)
+        own = [record for record in records if record_id(record) not in others]
+        texts = {one: _text(self._feed.table, raws, one) for one in others}
+        return [
+            *self._feed.batches(own, self._per.now, partial(self._per.stored, key)),
+            self._per.dead_letters.elsewhere(key, others, texts),
+            self._per.dead_letters.resolve("record", [record_id(record) for record in own]),
+        ]
+
+    def _end(self, parent: Record, span: Span) -> list[Batch]:
+        """Returns the batches after the last page of a parent."""
+        key = self._feed.parents.id(parent)
+        rest = [] if self._per.proof(key) or self._per.window else [self._per.dead_letters.resolve_rest(key)]
+        listed = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
+        records = listed if span.told is None else span.told  # pages are newer than the listing of parents
+        lost = self._per.lost(key, span.oldest, self._feed.keeps) if self._feed.keeps else {}
+        return [
+            *rest,
+            *self._per.complete(key, covered_to=self._per.watermark(key, [span.newest]), records=records, **lost),
+        ]
+
+
+def _size(page: Any) -> int:
+    """Returns how many records a page has; a wide one counts for as many as its bytes are."""
+    bytes_, _ = page.weight if isinstance(page, Page) else weight_of(page.raws)
+    return max(len(page.records), bytes_ // WIDE)
+
+
+def _text(table: Table, raws: Sequence[bytes], key: str) -> str | None:
+    """Returns the JSON of the record with this id among those of an answer."""
+    for raw in raws:
+        found = parse(table.model, [raw])
+        if key in [*map(record_id, found.records), *(one.key for one in found.unreadable)]:
+            return raw.decode(errors="backslashreplace")
+    return None
