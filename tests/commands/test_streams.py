@@ -72,6 +72,9 @@ def stopped(here: World, command: list[str], number: int, *, first: bool) -> Non
     here.fake.requests.clear()
     here.intercept = stop
     start = partial(subprocess.Popen, text=True) if first else warm.Popen
+    if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+        # These tests run under nohup, whose children are to go on.
+        start = partial(subprocess.Popen, text=True, preexec_fn=partial(signal.signal, number, signal.SIG_DFL))
     running.append(start([*alone, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
     said = running[0].communicate(timeout=60)[1]
     assert (running[0].returncode, "Stopped." in said) == (130, True), said

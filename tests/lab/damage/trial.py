@@ -106,7 +106,12 @@ class Lab:
         """Does the damage, after it so many scheduled syncs, and then what the commands say."""
         self._fresh()
         found = Verdict(self.subject.name, kind.name)
-        self._execute(kind.done(self.place))
+        try:
+            self._execute(kind.done(self.place))
+        except psycopg2.IntegrityError:  # dlt's unique indexes on Postgres admit no doubled row
+            found.seen.append("the database")
+            found.harmless = True
+            return found
         try:
             self._judge(found, syncs)
         except Exception as error:
