@@ -209,6 +209,7 @@ def test_json_of_an_error() -> None:
         assert document["error"] in " ".join(result.stderr.split())
 
 
+@pytest.mark.sweep
 def test_one_source_fails(only: Callable[[Any], Any], world: Callable[[Any], Any]) -> None:
     """A source that failed as a whole is exit code 1, whatever others did: a revoked key is no warning."""
     only(small())

@@ -85,6 +85,7 @@ def test_a_part_of_the_keys_is_wrong(world: Begin) -> None:
             here.monkeypatch.delenv(needed.upper(), raising=False)
 
 
+@pytest.mark.sweep
 def test_keys_that_are_gone(world: Begin) -> None:
     """While what they brought is here: the sync of the others says it."""
     first, second = world(subject(NAMES[0]).filled()), world(subject(NAMES[1]).filled())

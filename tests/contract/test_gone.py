@@ -84,6 +84,7 @@ def test_a_bad_record_that_goes(subject: Subject, synced: World) -> None:
     assert gaps(synced) == []
 
 
+@pytest.mark.sweep
 @of(NAMES[1])
 def test_a_bad_record_that_is_not_found_once(subject: Subject, synced: World) -> None:
     """A dead letter whose retry answers 404 is still open, as long as the vendor lists its record."""

@@ -57,7 +57,7 @@ def _with_bad(subject: Subject, world: Begin) -> tuple[World, list[Any]]:
     return here, ids
 
 
-@of(NAMES[1], NAMES[3])
+@of(NAMES[1])
 @pytest.mark.parametrize("job", ["since", *(pytest.param(job, marks=pytest.mark.sweep) for job in JOBS[1:])])
 @pytest.mark.parametrize("mended", [True, pytest.param(False, marks=pytest.mark.sweep)], ids=["mended", "still bad"])
 def test_a_job_closes_what_it_loads(subject: Subject, world: Begin, job: str, mended: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.observability import reminders
@@ -19,6 +21,7 @@ def news(here: World, outcome: Outcome, now: datetime) -> reminders.News:
     return reminders.news(Target.find(here.database.name), [outcome], now)
 
 
+@pytest.mark.sweep
 @elsewhere(1)
 @of(NAMES[1])
 def test_a_source_that_fails_is_said_once_a_day(subject: Subject, synced: World) -> None:

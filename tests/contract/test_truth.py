@@ -131,6 +131,7 @@ def _lacking(subject: Subject, answer: httpx.Response, hidden: Any) -> httpx.Res
     return httpx.Response(answer.status_code, json=body)
 
 
+@pytest.mark.sweep
 @of(NAMES[-1])
 def test_all_rows_and_runs_are_gone(subject: Subject, synced: World) -> None:
     """Nothing counted them, and the proof says that there were some: so they are missed, also after a sync."""
@@ -211,6 +212,7 @@ def test_how_old_a_check_may_be(subject: Subject, synced: World) -> None:
     assert gapless(synced, "gaps", "--max-age", "soon").exit_code == 2
 
 
+@pytest.mark.sweep
 @of(NAMES[0])
 def test_a_privacy_policy_that_was_changed(subject: Subject, synced: World) -> None:
     """Older rows stay as they are: `gaps`, `doctor` and the next sync say so, until all was read again."""

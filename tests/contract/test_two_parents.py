@@ -31,6 +31,7 @@ def kept(subject: Subject, here: World, record: str) -> list[str]:
     return [str(parent) for (parent,) in rows]
 
 
+@pytest.mark.sweep
 @elsewhere(3)
 @of(NAMES[0])
 def test_a_record_of_two_parents(subject: Subject, world: Begin) -> None:

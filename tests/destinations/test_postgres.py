@@ -176,6 +176,7 @@ def test_what_a_merge_looks_for_has_an_index(warehouse: Callable[[str], World]) 
     assert here.mismatches() == []
 
 
+@pytest.mark.sweep
 def test_the_commands(warehouse: Callable[[str], World]) -> None:
     """Sync, status, state and doctor as on DuckDB: coverage, letters, drift and runs are told."""
     here = warehouse("sequence")
@@ -274,6 +275,7 @@ def test_killed(statement: int, warehouse: Callable[[str], World]) -> None:
     assert here.mismatches() == []
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("commit", "crash"), some([(4, False), (4, True), (9, False), (9, True)], (9, True)))
 def test_a_commit_that_goes_wrong(
     commit: int, crash: bool, warehouse: Callable[[str], World], request: pytest.FixtureRequest

@@ -142,6 +142,7 @@ def test_who_is_not_told(world: Begin, chat: Chat) -> None:
     assert chat.asked == []
 
 
+@pytest.mark.sweep
 def test_on(world: Begin, chat: Chat) -> None:
     """GAPLESS_WEBHOOK_ON chooses; `recovered` is the first complete sync after one that was not, once."""
     here = world(filled("omni")).set(GAPLESS_WEBHOOK_ON="failed, recovered")
@@ -289,6 +290,7 @@ def test_the_same_is_said_once_a_day(world: Begin, chat: Chat) -> None:
     assert [told["event"] for told in chat.taken[2:]] == ["recovered"]
 
 
+@pytest.mark.sweep
 def test_a_change_is_said_at_once(world: Begin, chat: Chat) -> None:
     """One more lead that fails, and a source that then fails as a whole; not what goes away beside what stays."""
     here = world(filled("omni"))

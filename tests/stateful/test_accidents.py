@@ -130,6 +130,7 @@ def test_a_dropped_schema(name: str, world: Begin) -> None:
 LEDGERS = ("_dlt_loads", "_dlt_pipeline_state", "_dlt_version", "coverage", "runs")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("name", "table"), some([(name, table) for name in SOURCES for table in LEDGERS], ("kizen", "coverage"))
 )
