@@ -26,6 +26,12 @@ SHORTEST = 4
 """Characters; a shorter "secret" would blank ordinary words."""
 DATABASE_FILES = (".duckdb", ".db")
 SECRET_NAME = re.compile(r"key|secret|password|token|credential|webhook_url|_headers$", re.IGNORECASE)
+OPEN = re.compile(
+    "host|port|user(name)?|database|drivername|catalog|warehouse|role|region|schema|account|project_id|client_email"
+    "|server_hostname|http_path|endpoint_url|bucket_url|location|ducklake_name|connect_timeout",
+    re.IGNORECASE,
+)
+"""Parts of credentials that are no secrets but for a password within an address: people's words, as `gapless`."""
 HEADER = re.compile(r"\b(Basic|Bearer)(?:\s|%20|\+)+[\w.~+/%=-]{20,}")
 """The client makes the text of a Basic header from two settings, so no setting holds it."""
 
@@ -122,12 +128,11 @@ def _configured() -> Iterator[str]:
     keys = {need.upper() for need in needs if not need.endswith("_url")}
     yield os.environ.get("PGPASSWORD", "")
     for name, value in os.environ.items():
-        if name.rsplit("__", 1)[-1] in keys or (
-            ("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)
-        ):
-            yield from _secret_of(name, value)
-        elif name.lower().endswith("_proxy"):
+        last = name.rsplit("__", 1)[-1]
+        if OPEN.fullmatch(last) or name.lower().endswith("_proxy"):
             yield from passwords(value)
+        elif last in keys or (("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)):
+            yield from _secret_of(name, value)
     for document in secret_documents():
         yield from _leaves(document)
 
@@ -136,7 +141,10 @@ def _leaves(node: object, name: str = "") -> Iterator[str]:
     """Yields the secrets under a key with a secret's name, and everything below it."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _leaves(value, key if SECRET_NAME.search(key) or not name else name)
+            if isinstance(value, str) and OPEN.fullmatch(key):
+                yield from passwords(value)
+            else:
+                yield from _leaves(value, key if SECRET_NAME.search(key) or not name else name)
     elif isinstance(node, str) and SECRET_NAME.search(name):
         yield from _secret_of(name, node)
 

@@ -97,7 +97,8 @@ def reasons_of(outcome: Outcome) -> dict[str, int]:
 def is_changed(outcome: Outcome, past: Past) -> bool:
     """Returns whether a source stands otherwise than when it was spoken of last."""
     if outcome.outcome == "complete":
-        return bool(past.runs)
+        # A sync that somebody interrupted was no alarm, and its end is no recovery.
+        return past.told is not None if past.notes else bool(past.runs)
     if not past.notes:
         return not past.runs or past.runs[0][0] != outcome.outcome
     told = past.told

@@ -45,7 +45,8 @@ def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) 
         for source, names in known.items():
             # Another program may have variables that begin alike, so only one that is nearly ours is named.
             ours = [name.upper() for name in names]
-            if variable.startswith(f"{source.upper()}_") and variable not in ours and (near := _near(variable, ours)):
+            named = variable.startswith(f"{source.upper()}_") and "__" not in variable  # dlt reads what has two, too
+            if named and variable not in ours and (near := _near(variable, ours)):
                 yield _said(f"the variable {variable}", near)
 
 

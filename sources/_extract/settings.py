@@ -31,10 +31,18 @@ class Setting:
 
     def checked(self, full_name: str, value: Any) -> Any:
         """Returns `value`. Raises ValueError, naming the setting, when it is out of bounds."""
+        if isinstance(value, str) and self.kind in (int, float):  # dlt takes some names without their type
+            try:
+                value = self.kind(value)
+            except ValueError:
+                raise ValueError(f"{full_name.upper()} is not a number; it must be {self._bounds}") from None
         if isinstance(value, int | float) and not self.least <= value <= self.most:
-            bounds = f"between {self.least:,g} and {self.most:,.0f}{f' {self.unit}' if self.unit else ''}"
-            raise ValueError(f"{full_name.upper()} is {value:g}; it must be {bounds}")
+            raise ValueError(f"{full_name.upper()} is {value:g}; it must be {self._bounds}")
         return value
+
+    @property
+    def _bounds(self) -> str:
+        return f"between {self.least:,g} and {self.most:,.0f}{f' {self.unit}' if self.unit else ''}"
 
 
 DAY = 86_400.0

@@ -138,9 +138,10 @@ class Client:
         """Returns a link as an absolute URL, which all four methods above take as their path.
 
         A relative link is resolved against `base`, the URL of the page that holds it (`Answer.url`; RFC 3986,
-        section 5), and without one against the API's root. A vendor behind a gateway writes links with the scheme or
-        the host inside it: if such a link has the page's own path, its query is taken to the page's URL, so that no
-        request leaves the base URL's origin. Raises ForeignHost for any other link elsewhere, or with a user name.
+        section 5), and without one against the API's root. A vendor behind a gateway writes links with the scheme,
+        the host and the path inside it: if such a link ends in the page's own path, or that in the link's, its query
+        is taken to the page's URL, so that no request leaves the base URL's origin. Raises ForeignHost for any other
+        link elsewhere, or with a user name.
         """
         page = httpx.URL(base or self._root + "/")
         try:
@@ -149,7 +150,9 @@ class Client:
             found = None
         if base and found and found.host and found.scheme in ("http", "https") and not found.userinfo:
             within = found.path.rstrip("/")
-            if origin(found) != origin(self._home) and within and page.path.rstrip("/").endswith(within):
+            own = page.path.rstrip("/")
+            same = within and (own.endswith(within) or within.endswith(own))
+            if origin(found) != origin(self._home) and same:
                 found = page.copy_with(query=found.query)
         if found is None or origin(found) != origin(self._home) or found.userinfo:
             raise ForeignHost(method="GET", path=path_of(self._home), detail=self._foreign("next link", found))

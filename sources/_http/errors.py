@@ -11,12 +11,12 @@
     │   ├── NotFound         404, 410
     │   ├── Forbidden        403
     │   ├── TooLarge         an answer beyond every reasonable size
+    │   ├── ForeignHost      a redirect or a next link to another origin
+    │   ├── Loop             the same cursor twice
     │   └── BadRequest       400, 422, every other 4xx, a redirect on the vendor's own host
     └── Stop             the source cannot continue
         ├── Unauthorized     401
-        ├── ProxyRefused     407, or a proxy that does not let the vendor be asked
-        ├── ForeignHost      a redirect or a next link to another origin
-        └── Loop             the same cursor twice
+        └── ProxyRefused     407, or a proxy that does not let the vendor be asked
 
 An error never holds a header, a query string or a record's text.
 """
@@ -132,11 +132,11 @@ class ProxyRefused(Stop):
     """The proxy on the way wants a password, or does not let the vendor be asked; the vendor itself said nothing."""
 
 
-class ForeignHost(Stop):
+class ForeignHost(Rejected):
     """A redirect or a next link to another origin than the base URL's."""
 
 
-class Loop(Stop):
+class Loop(Rejected):
     """The vendor sent a cursor for the second time, so paging would never end."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar
 
-from gapless.sources._http.errors import Retryable, Stop, VendorError
+from gapless.sources._http.errors import ForeignHost, Retryable, Stop, VendorError
 
 P = TypeVar("P")
 Q = TypeVar("Q")
@@ -51,7 +51,8 @@ def map_concurrently(
     try:
         for item in pool.results():
             if item.page is None:
-                unanswered = unanswered + 1 if isinstance(item.error, Retryable) else 0
+                # A redirect elsewhere may be one parent's, or the sign-in page of a base URL that is out of date.
+                unanswered = unanswered + 1 if isinstance(item.error, Retryable | ForeignHost) else 0
             yield item
             if isinstance(item.error, Stop):
                 raise item.error

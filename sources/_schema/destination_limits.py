@@ -36,8 +36,8 @@ def bounded(check: StorageCheck, megabytes: float) -> StorageCheck:
     def checked(raw: bytes) -> str | None:
         if len(raw) > megabytes * 1e6:
             return TooWide(
-                f"has {len(raw) / 1e6:,.0f} MB of JSON, and a record of more than {megabytes:,.0f} MB is not loaded"
-                " (GAPLESS_MAX_RECORD_MB)"
+                f"has more than {megabytes:g} MB of JSON, so it is neither loaded nor kept here: raise"
+                " GAPLESS_MAX_RECORD_MB (256 at most) to load it"
             )
         return check(raw)
 

@@ -56,6 +56,7 @@ def after(*outcomes: Outcome, ago: timedelta = QUARTER, notes: bool = True) -> P
         (partial(1), after(failed()), True),
         (COMPLETE, after(failed()), True),
         (COMPLETE, Past(), False),
+        (COMPLETE, Past([("failed", NOW - QUARTER)], None), False),  # somebody interrupted it: nobody was told
     ],
 )
 def test_news(now: Outcome, past: Past, changed: bool) -> None:

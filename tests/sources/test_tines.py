@@ -26,6 +26,43 @@ def filled(actions: int = 5, logs: int = 40, **how: Any) -> TinesFake:
     return fake
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(302, headers={"Location": "https://login.example.com/"}),
+        httpx.Response(
+            200, json={"action_logs": [], "meta": {"next_page": "https://evil.example/", "next_page_number": 1}}
+        ),
+    ],
+    ids=["redirect", "loop"],
+)
+def test_one_action_that_leads_elsewhere(world: Begin, answer: httpx.Response) -> None:
+    """It fails alone, although it is the first one; the others are read, and it is tried first next time."""
+    fake = filled()
+    first = min(fake.truth()["actions"], key=lambda action: int(action["id"]))["id"]
+    here = world(fake)
+    here.intercept = lambda request: answer if f"/actions/{first}/logs" in request.url.path else None
+    assert here.sync().outcome == "partial"
+    read = {action for (action,) in here.sql("select distinct action_id from action_logs")}
+    assert read == {log["action_id"] for log in fake.truth()["action_logs"]} - {first}
+    here.mend()
+    here.complete()
+    here.assert_exact()
+
+
+def test_every_action_leads_elsewhere(world: Begin) -> None:
+    """Then the source fails as a whole, and not each of its actions."""
+    here = world(filled(actions=30, logs=60))
+    here.intercept = lambda request: (
+        httpx.Response(302, headers={"Location": "https://login.example.com/"})
+        if "/logs" in request.url.path
+        else None
+    )
+    outcome = here.sync()
+    assert outcome.outcome in ("failed", "partial")
+    assert len(here.fake.requests) <= 60
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize(
     "how",

@@ -377,10 +377,10 @@ def test_what_cannot_pass_is_asked_once(status: int) -> None:
     assert (len(seen), it.stats.requests, it.stats.retries) == (1, 1, 0)
 
 
-def test_loop_is_a_stop() -> None:
-    """The paging's own error belongs to the group that ends a source."""
+def test_a_loop_is_of_one_listing() -> None:
+    """The paging's own error ends one parent, not the source."""
     assert str(Loop(method="GET", path="/x", detail="cursor came before")) == "GET /x: cursor came before"
-    assert issubclass(Loop, Stop)
+    assert issubclass(Loop, Rejected)
 
 
 def test_errors_survive_pickling() -> None:
