@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import COMPLETE, GaplessError, WrongSettings
@@ -79,9 +80,32 @@ def _run(app: ASGIApplication, listening: socket.socket) -> None:
     import uvicorn
 
     # Requests are not logged: their address holds the token.
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(_ending(app), lifespan="on", log_level="error", timeout_graceful_shutdown=1)
     try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:  # the normal end; a plain exit would wait for marimo's threads, one per open page
-        sys.stderr.flush()
-        os._exit(COMPLETE)
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:  # before the server had begun
+        _end()
+
+
+def _ending(app: ASGIApplication) -> ASGIApplication:
+    """Returns the application, which ends the process when the server has closed its connections.
+
+    All that would follow waits for marimo's threads, one for each open page: for long, on a busy machine.
+    """
+
+    async def ends(scope: Any, receive: Any, send: Any) -> None:
+        async def hears() -> Any:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                _end()
+            return message
+
+        await app(scope, hears if scope["type"] == "lifespan" else receive, send)
+
+    return ends
+
+
+def _end() -> None:
+    """Ends the process at once; the page only reads, so nothing is left half done."""
+    sys.stderr.flush()
+    os._exit(COMPLETE)
