@@ -18,7 +18,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.outcome import Outcome
-from gapless.pipelines.sync.history import describe_lost_rows, find_lost_rows, note_row_counts
+from gapless.pipelines.sync.lost_rows import describe_lost_rows, find_lost_rows, note_row_counts
 from gapless.pipelines.sync.mending import require_writable
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source

@@ -1,7 +1,7 @@
 """Counts rows: how many each table had when the last sync ended, against how many it has now.
 
 A sync never removes root rows, so fewer are a loss, by somebody else's hand. A loss is noted beside the counts (`?`
-in `runs.held`), and the note stays until what proves the contrary takes it back: see `sync/history.py`, `verify`.
+in `runs.held`), and the note stays until what proves the contrary takes it back: see `sync/lost_rows.py`, `verify`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
-from gapless.pipelines.sync.history import delete_orphans, forget_row_counts, update_held
+from gapless.pipelines.sync.lost_rows import delete_orphans, forget_row_counts, update_held
 from gapless.pipelines.sync.mending import mend_tables, remove_doubled
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import ROW_ID

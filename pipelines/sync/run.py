@@ -14,7 +14,8 @@ from gapless.pipelines.evidence.completeness import left_open
 from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.outcome import LEDGER_TABLES, Outcome
 from gapless.pipelines.sync.build import build, check_settings
-from gapless.pipelines.sync.history import Before, describe_lost_rows, find_lost_rows, note_streak, write_run
+from gapless.pipelines.sync.history import note_streak, write_run
+from gapless.pipelines.sync.lost_rows import Before, describe_lost_rows, find_lost_rows
 from gapless.pipelines.sync.mending import mend_tables
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.sources import SOURCES, Source

@@ -17,7 +17,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar
 from urllib.parse import quote
 
-from gapless.sources._http.auth import checked_base_url, origin, path_of, site
+from gapless.sources._http.auth import checked_base_url, origin, path_of
 from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links, media_type
 from gapless.sources._http.environment.certificates import tls_context
 from gapless.sources._http.environment.proxies import proxies
@@ -38,6 +38,7 @@ from gapless.sources._http.errors import (
     redact,
     vendor_message,
 )
+from gapless.sources._http.links import elsewhere, followed, joined
 from gapless.sources._http.rate_limit import RateBudget
 from gapless.sources._http.retry import Policy, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
@@ -138,24 +139,14 @@ class Client:
         """Returns a link as an absolute URL, which all four methods above take as their path.
 
         A relative link is resolved against `base`, the URL of the page that holds it (`Answer.url`; RFC 3986,
-        section 5), and without one against the API's root. A vendor behind a gateway writes links with the scheme,
-        the host and the path inside it: if such a link ends in the page's own path, or that in the link's, its query
-        is taken to the page's URL, so that no request leaves the base URL's origin. Raises ForeignHost for any other
-        link elsewhere, or with a user name.
+        section 5), and without one against the API's root. Raises ForeignHost for a link that leads elsewhere, or
+        with a user name; links.py says which links of an inner host do not.
         """
         page = httpx.URL(base or self._root + "/")
-        try:
-            found: httpx.URL | None = page.join(url)
-        except (httpx.InvalidURL, ValueError):
-            found = None
-        if base and found and found.host and found.scheme in ("http", "https") and not found.userinfo:
-            within = found.path.rstrip("/")
-            own = page.path.rstrip("/")
-            same = within and (own.endswith(within) or within.endswith(own))
-            if origin(found) != origin(self._home) and same:
-                found = page.copy_with(query=found.query)
-        if found is None or origin(found) != origin(self._home) or found.userinfo:
-            raise ForeignHost(method="GET", path=path_of(self._home), detail=self._foreign("next link", found))
+        found = followed(url, page, self._home, inner=base is not None)
+        if found is None:
+            detail = redact(elsewhere("next link", joined(page, url), self._home), self._secrets)
+            raise ForeignHost(method="GET", path=path_of(page), detail=detail)
         return str(found)
 
     def close(self) -> None:
@@ -282,21 +273,14 @@ class Client:
         return error(retry_after=seconds, status=status, detail=detail, **where)
 
     def _redirect(self, response: httpx.Response, where: Where) -> VendorError:
-        try:
-            target: httpx.URL | None = response.url.join(response.headers.get("Location", ""))
-        except (httpx.InvalidURL, ValueError):
-            target = None
+        target = joined(response.url, response.headers.get("Location", ""))
         if target is None or origin(target) != origin(self._home):
-            return ForeignHost(status=response.status_code, detail=self._foreign("redirect", target), **where)
+            detail = redact(elsewhere("redirect", target, self._home), self._secrets)
+            return ForeignHost(status=response.status_code, detail=detail, **where)
         # Not even on the same host: it means that the base URL is out of date, and httpx would turn a POST into a
         # GET.
         detail = f"redirects are not followed (to {path_of(target)[:100]}); check the source's base_url setting"
         return BadRequest(status=response.status_code, detail=redact(detail, self._secrets), **where)
-
-    def _foreign(self, what: str, found: httpx.URL | None) -> str:
-        there = "no valid URL" if found is None else site(found)
-        detail = f"the {what} points to {there}, but the key is for {site(self._home)}"
-        return redact(f"{detail}; if the vendor has moved, change the source's base_url setting", self._secrets)
 
     @property
     def _secrets(self) -> frozenset[str]:

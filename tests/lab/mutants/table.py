@@ -266,7 +266,7 @@ MUTANTS = (
         "held.enter_context(FileLock(file).acquire(timeout=0))", "pass", f"{RULES} -k lock",
     ),
     mutant(
-        "rows below nothing stay", "pipelines/sync/history.py",
+        "rows below nothing stay", "pipelines/sync/lost_rows.py",
         "delete_orphans(client, source, now)", "pass", "tests/stateful/test_accidents.py -k until",
     ),
     # HTTP
@@ -318,8 +318,8 @@ MUTANTS = (
         "if left <= 0:", "if False:", f"{REST} -k trickle",
     ),
     mutant(
-        "a foreign link is followed", "sources/_http/client.py",
-        "if found is None or origin(found) != origin(self._home) or found.userinfo:", "if found is None:", REST,
+        "a foreign link is followed", "sources/_http/links.py",
+        "if origin(found) == origin(home):", "if found.host:", REST,
     ),
     mutant(
         "redirects are followed", "sources/_http/transport.py",
