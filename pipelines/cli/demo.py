@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 from rich.console import RenderableType
 
-from gapless.pipelines.cli import render
+from gapless.pipelines.cli.render import tables
 from gapless.pipelines.config import DLT_SETTINGS
 from gapless.pipelines.destinations.duckdb_file import connect
 from gapless.pipelines.destinations.target import Target
@@ -162,9 +162,9 @@ def _run_query(result: DemoResult) -> None:
 def summary(result: DemoResult) -> Iterator[RenderableType]:
     """Yields what is printed at the end: the tables, the query and its answer, and the next steps."""
     rows = [[name, *counts, counts[-1] - counts[0]] for name, counts in result.tables.items()]
-    yield render.table("", ["table", "first sync", "second sync", "new"], rows)
+    yield tables.table("", ["table", "first sync", "second sync", "new"], rows)
     yield f"\nA question, in SQL: who did what most?\n\n{QUERY}\n"
-    yield render.table("", result.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in result.answer])
+    yield tables.table("", result.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in result.answer])
     yield f"\nEverything is in {result.file}. To look at it:\n"
     yield f"  duckdb -readonly {shlex.quote(str(result.file))}"
     db = f"duckdb.connect({str(result.file)!r}, read_only=True)"

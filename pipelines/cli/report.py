@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.cli import output, render
+from gapless.pipelines.cli import output
+from gapless.pipelines.cli.render import syncs
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
 from gapless.pipelines.outcome import exit_code
 
@@ -21,10 +22,10 @@ def print_outcomes(command: str, outcomes: list[Outcome], *, as_json: bool, stri
         sources = [outcome.to_json() for outcome in outcomes]
         output.print_json(command, {"sources": sources}, code, problems_of(outcomes))
     else:
-        output.print_results(render.summary(outcomes))
+        output.print_results(syncs.summary(outcomes))
     # Also with --json: stdout holds the document alone, and stderr is for people.
     print_failures(outcomes)
-    output.print_message(render.advice(outcomes), event="ended", level=LEVELS[code], exit_code=code)
+    output.print_message(syncs.advice(outcomes), event="ended", level=LEVELS[code], exit_code=code)
     return code
 
 
@@ -37,6 +38,6 @@ def print_failures(outcomes: list[Outcome]) -> None:
     """Prints one line for each failure, the first ten of a source."""
     for outcome in outcomes:
         level = "error" if outcome.error else "warning"
-        for line, facts in render.reasons_with_facts(outcome):
+        for line, facts in syncs.reasons_with_facts(outcome):
             facts |= {"source": outcome.source, "run_id": outcome.run_id}
             output.print_message(line, event="failure", level=level, **facts)

@@ -62,7 +62,7 @@ def reason(problem: Problem, now: datetime, *, private: bool = False) -> str:
         start = moment(problem.since, now) if problem.since else "the beginning"
         said = f"from {start} to {moment(problem.until, now) if problem.until else 'now'}: {problem.reason}"
     else:
-        said = problem.reason if len(problem.gaps) == 1 else f"such as: {problem.reason}"
+        said = problem.reason if len(problem.gaps) == 1 else f"for example: {problem.reason}"
     return f"{said} ({how_often})" if how_often else said
 
 

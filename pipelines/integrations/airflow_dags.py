@@ -91,10 +91,10 @@ class Sync(BaseOperator):
     def execute(self, context: Context) -> dict[str, object]:
         """Syncs the source. Raises AirflowFailException if it failed; that is not retried."""
         from gapless.pipelines import redaction
-        from gapless.pipelines.cli import render
+        from gapless.pipelines.cli.render import syncs
 
         outcome, window = self._outcome(context)
-        for line in render.reasons([outcome]):
+        for line in syncs.reasons([outcome]):
             _log.warning(line)
         if outcome.outcome == "failed" or (outcome.outcome == "partial" and (self.fail_on_partial or window)):
             raise AirflowFailException(f"{self.source}: {outcome.outcome}, see above")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import dagster as dg
 
 from gapless.pipelines import redaction
-from gapless.pipelines.cli import render
+from gapless.pipelines.cli.render import syncs
 from gapless.pipelines.config import apply_dlt_defaults
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, explain
@@ -95,7 +95,7 @@ def sync_source(
     """
     with as_dagster_errors(context):
         (outcome,) = sync([name], target(), request)
-    for line in render.reasons([outcome]):
+    for line in syncs.reasons([outcome]):
         context.log.warning(line)
     if outcome.outcome == "failed" or (whole and outcome.outcome == "partial"):
         raise dg.Failure(

@@ -23,6 +23,10 @@ no source has its credentials, so there is nothing to sync.
   to start with one source, set its variables in the environment or in .dlt/secrets.toml:"""
 
 
+NAMED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+"""What people call the types of settings."""
+
+
 def build(source: Source, session: Session, **settings: object) -> DltSource:
     """Returns the dlt source. Raises WrongSettings, naming what is missing or wrong."""
     from gapless.pipelines.destinations._dlt.config import (
@@ -36,8 +40,8 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
     except ConfigFieldMissingException as error:
         raise MissingSettings(source.name, sorted(field.upper() for field in error.fields)) from None
     except ConfigValueCannotBeCoercedException as error:
-        expected = getattr(error.hint, "__name__", error.hint)
-        raise _wrong_setting(source, f"{error.field_name.upper()} is not a value of the type {expected}") from None
+        expected = NAMED.get(error.hint, "a value of another kind")
+        raise _wrong_setting(source, f"{error.field_name.upper()} must be {expected}") from None
     except SettingError as error:
         raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
     except NetworkSettingError as error:
@@ -91,7 +95,7 @@ def configured() -> tuple[list[str], dict[str, list[str]]]:
 def missing_settings(name: str) -> list[str]:
     """Returns the environment variables that a source needs and does not find; an empty one counts as not set."""
     # dlt takes an empty variable for a value, and the vendor would answer 401.
-    empty = [need.upper() for need in SOURCES[name].needs if os.environ.get(need.upper()) == ""]
+    empty = [need.upper() for need in SOURCES[name].needs if os.environ.get(need.upper(), "?").strip() == ""]
     try:
         check_settings(SOURCES[name])
     except MissingSettings as error:

@@ -147,7 +147,8 @@ class _Parents:
         self._measure_details(ids[:SAMPLE])
 
     def _sample(self, parents: list[ListedParent]) -> Iterator[tuple[ListedParent, ListedPage]]:
-        """Yields the first page of each parent; skips parents that are forbidden or deleted."""
+        """Yields the first page of each parent; skips those that refuse it. Raises the refusal if all of them do."""
+        refused: list[Rejected] = []
         for parent in parents:
             try:
                 pages = self._stream.listed_pages(self._client, parent)
@@ -155,10 +156,13 @@ class _Parents:
                 uncounted = page is not None and page.total is None and parent.count is None
                 # Where nothing says how many a parent has, only a second page shows that the first is not all.
                 self._unknown |= uncounted and self._stream.per_page is not None and next(pages, None) is not None
-            except Rejected:
+            except Rejected as error:
+                refused.append(error)
                 continue
             if page:
                 yield parent, page
+        if refused and len(refused) == len(parents):  # nothing was seen, so nothing can be said
+            raise refused[-1]
 
     def _counted(
         self, parents: list[ListedParent], todo: list[ListedParent], listing: int, chance: random.Random

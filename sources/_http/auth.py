@@ -89,5 +89,5 @@ def _checked_header(name: str, value: str) -> str:
     value = value.strip()
     if not value or not value.isascii() or not value.isprintable():
         found = "empty" if not value else "not plain printable ASCII"
-        raise ValueError(f"the value for header {name} is {found}; check the setting that holds it")
+        raise ValueError(f"a key or an id of the account is {found}; it is sent as the header {name}")
     return value

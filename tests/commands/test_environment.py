@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
-from gapless.sources import SOURCES
 from tests.contract.conftest import NAMES
 from tests.contract.subject import subject
 from tests.support import warm
@@ -40,9 +39,7 @@ def synced(world: Begin) -> World:
     here = world(subject(NAMES[0]).filled())
     here.synced()
     here.fake.requests.clear()
-    for source in SOURCES.values():
-        for need in source.needs if source.name != here.name else ():
-            here.monkeypatch.delenv(need.upper(), raising=False)
+    here.alone()
     return here
 
 

@@ -14,8 +14,8 @@ import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner
 
-from gapless.pipelines.cli import render
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.render import syncs
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ledger import gaps as seeking
 from gapless.pipelines.observability import webhook
@@ -239,14 +239,12 @@ def test_one_reason_is_one_line_everywhere(world: Begin, monkeypatch: pytest.Mon
     fake = subject("tines").empty()
     fake.fill(13, 13)
     here = world(fake).set(GAPLESS_RETRY_BUDGET="0")
-    for need in (need for source in SOURCES.values() for need in source.needs if source.name != "tines"):
-        monkeypatch.delenv(need.upper(), raising=False)
-    here.fake.failing["/logs"] = 500
+    here.alone().fake.failing["/logs"] = 500
     outcome = here.sync()
     told = re.compile(r"(\d+) of \1 actions")
     assert (outcome.outcome, len(outcome.problems)) == ("partial", 1)
     assert len(outcome.failures) > 10
-    assert len(told.findall(" ".join(render.reasons([outcome])))) == 1
+    assert len(told.findall(" ".join(syncs.reasons([outcome])))) == 1
     for command in (["gaps"], ["status"], ["doctor"]):
         done = CliRunner().invoke(app, command)
         assert len(told.findall(" ".join(done.output.split()))) == 1, done.output

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations import duckdb_file, ducklake
 from gapless.pipelines.observability import webhook
-from gapless.sources import SOURCES
 from tests.contract.conftest import NAMES
 from tests.contract.subject import subject
 from tests.support import warm
@@ -52,9 +51,7 @@ def synced(world: Begin, monkeypatch: pytest.MonkeyPatch) -> World:
     here = world(subject(NAMES[0]).filled())
     here.synced()
     here.fake.requests.clear()
-    for source in SOURCES.values():
-        for need in source.needs if source.name != here.name else ():
-            here.monkeypatch.delenv(need.upper(), raising=False)
+    here.alone()
     monkeypatch.setattr(duckdb_file, "READERS_TIME", 0.01)
     return here.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS="second.duckdb")
 

@@ -18,7 +18,6 @@ from gapless.pipelines.cli import output
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.errors import OUTCOMES, GaplessError
 from gapless.pipelines.sync import loop
-from gapless.sources import SOURCES
 from gapless.sources.tines.fake import TinesFake
 from tests.support.world import World
 
@@ -76,9 +75,7 @@ def here(world: Callable[[Any], World]) -> World:
     """A file with one source in it, and another destination to copy to."""
     fake = TinesFake()
     fake.seed(2, logs=3)
-    made = world(fake)
-    for need in (need for source in SOURCES.values() for need in source.needs if source.name != "tines"):
-        made.monkeypatch.delenv(need.upper(), raising=False)  # else the doctor asks the others' own hosts
+    made = world(fake).alone()  # else the doctor asks the others' own hosts
     made.synced()
     return made.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS="second.duckdb")
 

@@ -23,8 +23,9 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from gapless.pipelines.cli import output, render
+from gapless.pipelines.cli import output
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.render import proofs
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.commands.test_demo import once_run
@@ -268,7 +269,7 @@ def test_the_gaps_are_reported_as_shown(demo: Path, tmp_path: Path, monkeypatch:
         )
     monkeypatch.setattr(output, "LOG_WIDTH", 118)
     monkeypatch.setattr(
-        render, "datetime", type("Later", (), {"now": lambda zone: datetime(2026, 3, 2, 10, tzinfo=zone)})
+        proofs, "datetime", type("Later", (), {"now": lambda zone: datetime(2026, 3, 2, 10, tzinfo=zone)})
     )
     done = CliRunner().invoke(app, ["gaps"])
     (shown,) = [text for text in blocks(README, "text") if text.startswith("$ gapless gaps\n")]

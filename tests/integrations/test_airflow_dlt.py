@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import NAMES, _registered, subject  # noqa: F401  # fixtures
-from tests.in_dlt.conftest import User, user  # noqa: F401
-from tests.integrations.test_airflow import _home  # noqa: F401  # Airflow's home, before it is imported
+# pytest finds fixtures among the names of a module; ruff takes them for unused, and their arguments for others.
+from tests.contract.conftest import NAMES, _registered, subject  # noqa: F401 - fixtures
+from tests.in_dlt.conftest import User, user  # noqa: F401 - a fixture
+from tests.integrations.test_airflow import _home  # noqa: F401 - a fixture: Airflow's home, before it is imported
 from tests.support.oracle import instant
 from tests.support.world import some
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def dag_file(user: User, monkeypatch: pytest.MonkeyPatch, _home: dict[str, str]) -> Iterator[Path]:  # noqa: F811
+def dag_file(user: User, monkeypatch: pytest.MonkeyPatch, _home: dict[str, str]) -> Iterator[Path]:  # noqa: F811 - the fixture
     """What the group sets in the environment for good is taken back, and so is the file in the DAG folder."""
     for name in ("DLT_DATA_DIR", "DLT_PROJECT_DIR", "DLT_LOCAL_DIR"):
         monkeypatch.setenv(name, str(user.world.folder))
@@ -34,7 +35,7 @@ def dag_file(user: User, monkeypatch: pytest.MonkeyPatch, _home: dict[str, str])
     file.unlink()
 
 
-def ran(user: User, mode: str, file: Path) -> dict[str, str]:  # noqa: F811
+def ran(user: User, mode: str, file: Path) -> dict[str, str]:  # noqa: F811 - the fixture
     """Does what `airflow dags test` does with the page's file, for any source and mode; returns each task's state."""
     from airflow.dag_processing.dagbag import DagBag
 
@@ -48,7 +49,7 @@ def ran(user: User, mode: str, file: Path) -> dict[str, str]:  # noqa: F811
 
 
 @pytest.mark.parametrize(("name", "mode"), some(WAYS, *zip(NAMES, MODES, strict=False)))
-def test_a_task_for_each_resource(user: User, mode: str, dag_file: Path) -> None:  # noqa: F811
+def test_a_task_for_each_resource(user: User, mode: str, dag_file: Path) -> None:  # noqa: F811 - the fixture
     """All is there once, after a first run and after one when something had changed."""
     for number in range(2):
         found = ran(user, mode, dag_file)

@@ -129,6 +129,12 @@ class World:
             self.monkeypatch.setenv(name, value)
         return self
 
+    def alone(self) -> World:
+        """No other source has its keys: nobody else's host is asked."""
+        for need in (need for source in SOURCES.values() for need in source.needs if source.name != self.name):
+            self.monkeypatch.delenv(need.upper(), raising=False)
+        return self
+
     def sync(self, **job: Any) -> Outcome:
         """One sync; the vendor's notes of requests begin anew."""
         self.fake.requests.clear()

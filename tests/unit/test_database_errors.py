@@ -42,7 +42,7 @@ def literal(value: str) -> str:
 
 def raised(connection: object, statement: str) -> BaseException:
     try:
-        connection.execute(statement)  # type: ignore[attr-defined]
+        connection.execute(statement)  # type: ignore[attr-defined]  # a connection of any library
     except Exception as error:
         return error
     raise AssertionError(f"not refused: {statement}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gapless.pipelines.cli import output, render
+from gapless.pipelines.cli import output
 from gapless.pipelines.cli.options import (
     Destination,
     Json,
@@ -17,6 +17,7 @@ from gapless.pipelines.cli.options import (
     open_target,
     print_nothing_synced,
 )
+from gapless.pipelines.cli.render import proofs, stored, syncs
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, WrongSettings
 from gapless.pipelines.evidence.grouping import problems, remedies
 from gapless.pipelines.evidence.sentences import described
@@ -67,8 +68,8 @@ def status(destination: Destination = "duckdb", as_json: Json = False) -> None:
             "status", content, problems=[one for status in found for one in status.described_problems()]
         )
     elif found:
-        lines = [line for one in found for line in render.problem_lines(one.problems)]
-        output.print_results(render.status(found), "", render.tables(found), *(["", *lines] if lines else []))
+        lines = [line for one in found for line in syncs.problem_lines(one.problems)]
+        output.print_results(stored.status(found), "", stored.tables(found), *(["", *lines] if lines else []))
     else:
         print_nothing_synced(target)
 
@@ -96,7 +97,7 @@ def gaps(
         content = {"gaps": [gap.to_json() for gap in found], "remedies": remedies(problems(found))}
         output.print_json("gaps", content, code, [described(problem) for problem in problems(found)])
     elif found or synced(target, list(SOURCES)):
-        output.print_results(*render.gaps(found, str(target.file or target.destination)))
+        output.print_results(*proofs.gaps(found, str(target.file or target.destination)))
     else:
         print_nothing_synced(target)
     raise typer.Exit(code)
@@ -144,13 +145,13 @@ def verify(
         content = {"seed": seed, "sources": [one.to_json() for one in found]}
         output.print_json("verify", content, code, _messages(found))
     else:
-        output.print_results(*render.verified(found, seed))
+        output.print_results(*proofs.verified(found, seed))
     raise typer.Exit(code)
 
 
 def _messages(found: list[Verified]) -> list[dict[str, object]]:
     """Returns what is said of each source in which something is missing, differs or could not be compared."""
-    return [{"source": v.source, "message": line} for v in found if not v.complete for line in render.remarks(v)]
+    return [{"source": v.source, "message": line} for v in found if not v.complete for line in proofs.remarks(v)]
 
 
 def _random_seed() -> int:
@@ -178,7 +179,7 @@ def _repair(target: Target, found: Verified) -> Verified:
     with progress.displayed(output.err()) as display:
         outcome, after = repaired(target, found, display.start)
         display.end(outcome)
-    for line in render.reasons([outcome]):
+    for line in syncs.reasons([outcome]):
         output.print_message(line)
     return after
 
@@ -203,7 +204,7 @@ def plan(sources: Sources = None, since: Since = None, until: Until = None, as_j
         content = {"sources": [one.to_json() for one in found]}
         output.print_json("plan", content, code, [{"source": p.source, "message": p.error} for p in found if p.error])
     else:
-        output.print_results(*render.planned(found))
+        output.print_results(*proofs.planned(found))
     raise typer.Exit(code)
 
 
@@ -219,7 +220,7 @@ def doctor(destination: Destination = "duckdb", as_json: Json = False) -> None:
     for check in run_checks(destination):
         checks.append(check)
         if not as_json:  # at once, as a vendor that does not answer takes seconds
-            output.print_results(render.check(check))
+            output.print_results(proofs.check(check))
     code = FAILED if any(check.result == "fail" for check in checks) else COMPLETE
     if as_json:
         failed = [check for check in checks if check.result == "fail"]

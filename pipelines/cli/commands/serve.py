@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gapless.pipelines.cli import completion, output, render, report
+from gapless.pipelines.cli import completion, output, report
 from gapless.pipelines.cli.options import (
     NAMES,
     Destination,
@@ -16,6 +16,7 @@ from gapless.pipelines.cli.options import (
     open_target,
     print_nothing_synced,
 )
+from gapless.pipelines.cli.render import stored
 from gapless.pipelines.outcome import exit_code
 
 CopyPath = Annotated[
@@ -57,7 +58,7 @@ def views(destination: Destination = "duckdb", as_json: Json = False) -> None:
         rows = {one.name: {"one_row_per": one.grain, "rows": one.rows} for one in found or []}
         output.print_json("views", {"destination": target.destination, "file": target.file, "views": rows})
     elif found is not None:
-        output.print_results(render.views(found))
+        output.print_results(stored.views(found))
     else:
         print_nothing_synced(target)
 

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.cli import output, render
+from gapless.pipelines.cli import output
 from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, open_target
+from gapless.pipelines.cli.render import stored
 from gapless.pipelines.errors import GaplessError, WrongSettings
 
 To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records created after TIME (ISO 8601).")]
@@ -32,7 +33,7 @@ def show(destination: Destination = "duckdb", as_json: Json = False) -> None:
         sources = {one.source: one.to_json() for one in found}
         output.print_json("state show", {"sources": sources, **sources})  # the sources alone: as it was at first
     elif found:
-        output.print_results(render.state(found))
+        output.print_results(stored.state(found))
     else:
         where = target.file or target.destination
         output.print_message(f"nothing synced yet into {where}, so there is no state: run gapless sync")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from gapless.pipelines.destinations._catalogs.obstacle import (
     Asked,
@@ -50,9 +51,7 @@ DUCKDB = Engine(
 
 def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
     """Yields what keeps a sync from writing to the dataset."""
-
-    def asked(query: str) -> list[tuple[object, ...]]:
-        return reader.rows(dataset.name, query.format(dataset.name, dataset.listed())) or []
+    asked = partial(dataset.ask, reader)
 
     def again(table: str) -> str:
         return AGAIN.format(table=dataset.named(table), name=table)
@@ -66,7 +65,7 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
     for found, kind, columns in asked(CONSTRAINTS):
         table = str(found)
         unique = kind in ("UNIQUE", "PRIMARY KEY")
-        if not (unique and is_key(list(columns or ()), dataset.tables[table])):  # type: ignore[call-overload]
+        if not (unique and is_key(list(columns or ()), dataset.tables[table])):
             what = f"has a constraint ({str(kind).lower()}), which may refuse rows"
             yield Obstacle(f"the table {dataset.named(table)}", what, again(table))
     for referenced, schema, table_name in asked(REFERENCES):

@@ -42,6 +42,10 @@ class Dataset:
         """Returns the tables' names as SQL texts."""
         return ", ".join(f"'{table}'" for table in self.tables)
 
+    def ask(self, reader: Asked, query: str) -> list[tuple[Any, ...]]:
+        """Returns the rows of a query, in which {0} is the dataset's name and {1} the tables' names."""
+        return reader.rows(self.name, query.format(self.name, self.listed())) or []
+
 
 @dataclass(frozen=True)
 class Obstacle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from gapless.pipelines.destinations._catalogs.obstacle import (
     Asked,
@@ -36,10 +37,7 @@ CHECKED = re.compile(r"\bcheck\s*\(", re.IGNORECASE)
 
 def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
     """Yields what keeps a sync from writing to the dataset."""
-
-    def asked(query: str) -> list[tuple[object, ...]]:
-        return reader.rows(dataset.name, query.format(dataset.name, dataset.listed())) or []
-
+    asked = partial(dataset.ask, reader)
     for kind, name, table, sql in asked(OBJECTS):
         if kind == "view":
             what = "is a view, so nothing can be written to it"

@@ -26,10 +26,10 @@ TIMEOUT = "connect_timeout"
 class LibpqCredentials(PostgresCredentials):
     """The parameters of a connection; what is not given libpq looks up itself."""
 
-    database: str | None = None  # type: ignore[assignment]
-    username: str | None = None  # type: ignore[assignment]
-    password: TSecretStrValue | None = None  # type: ignore[assignment]
-    host: str | None = None  # type: ignore[assignment]
+    database: str | None = None  # type: ignore[assignment]  # dlt's is required
+    username: str | None = None  # type: ignore[assignment]  # dlt's is required
+    password: TSecretStrValue | None = None  # type: ignore[assignment]  # as above
+    host: str | None = None  # type: ignore[assignment]  # dlt's is required
     port: str | None = None  # type: ignore[assignment]  # of several hosts each may have its own
 
     def parse_native_representation(self, native_value: Any) -> None:
@@ -80,10 +80,10 @@ def catalog_credentials(catalog: Any) -> LibpqCredentials:
 class LibpqConfiguration(PostgresClientConfiguration):
     """dlt's configuration of the destination with these credentials."""
 
-    destination_type: Final[str] = dataclasses.field(  # type: ignore[misc]
+    destination_type: Final[str] = dataclasses.field(  # type: ignore[misc]  # dlt writes it so, too
         default="postgres", init=False, repr=False, compare=False
     )
-    credentials: LibpqCredentials = None  # type: ignore[assignment]
+    credentials: LibpqCredentials = None  # type: ignore[assignment]  # dlt fills it in
 
     def data_location(self) -> str:
         """Returns hosts, port and database, as far as they are said; a service stands for what is not."""

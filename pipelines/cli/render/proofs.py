@@ -1,0 +1,138 @@
+"""Tells what is proven and what is not: gaps, a comparison with the vendors, costs, the doctor's checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from gapless.pipelines.cli.render.tables import REASONS, table
+from gapless.pipelines.evidence import sentences
+from gapless.pipelines.evidence.grouping import Problem, common, examples, problems, remedies, without_ids
+from gapless.pipelines.redaction import redact
+
+if TYPE_CHECKING:
+    from gapless.pipelines.cli.doctor import Check
+    from gapless.pipelines.evidence.gap import Gap
+    from gapless.pipelines.verify.found import Verified
+    from gapless.pipelines.verify.plan import Plan
+
+
+def gaps(found: list[Gap], where: str) -> Iterator[RenderableType]:
+    """Yields a table with a line for each reason, how many gaps there are in all, and the commands that fill them."""
+    if not found:
+        yield f"no gaps: {where} is proven complete up to the time when each vendor was last read"
+        return
+    # By kind, as many problems of one kind would hide the single one of another.
+    by_kind: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems(found):
+        by_kind.setdefault((problem.source, problem.kind), []).append(problem)
+    shown = [one for some in by_kind.values() for one in some[:REASONS]]
+    yield table("", ["source", "gap", "of", "what", "filled by"], [_problem_row(one) for one in shown])
+    if len(shown) < len(found):
+        yield f"{len(found):,} gaps in all; --json lists every one"
+    yield from (f"to fill: {command}" for command in remedies(problems(found)))
+
+
+def _problem_row(problem: Problem) -> list[object]:
+    """Returns the row of a problem: what it is about, why, what is missing, and the command that fills all of it."""
+    now = datetime.now(UTC)
+    said = "; ".join(filter(None, (sentences.reason(problem, now), sentences.missing(problem, now))))
+    return [problem.source, problem.kind, sentences.what(problem), said, problem.fill]
+
+
+def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
+    """Yields a table with a row for each source, and a line for each thing that is missing or undecided."""
+    columns = ["source", "parents", "by", "served", "here", "newer", "missing", "kept", "requests"]
+    rows = [
+        [v.source, f"{v.parents:,} of {v.of:,}", v.by, v.served, v.here, v.newer, v.missing, v.kept, v.requests]
+        for v in found
+    ]
+    yield table("", columns, rows)
+    for one in found:
+        yield from remarks(one)
+    # Parents that were never synced are no part of a sample.
+    if any(one.parents < one.of - one.not_asked for one in found):
+        yield f"this was a sample: --seed {seed} repeats it, --whole compares all records"
+
+
+def remarks(one: Verified) -> Iterator[str]:
+    """Yields what a reader should know or do about one source."""
+    if one.error:
+        yield f"{one.source} failed: {one.error}{_next(one)}"
+    if one.unproven:
+        yield f"{one.source}: not proven: {one.unproven}"
+    if one.undecided:
+        yield f"{one.source}: {one.undecided}"
+    if one.doubled:
+        yield f"{one.source}: {one.doubled:,} rows are there twice: gapless verify {one.source} --repair removes them"
+    yield from _differences(one)
+    if one.not_asked:
+        yield f"{one.source}: {one.not_asked:,} parents were not synced yet"
+    if one.repaired is not None:
+        yield f"{one.source}: {one.repaired:,} records were brought back"
+    elif one.missing:
+        yield f"{one.source}: gapless verify {one.source} --repair reads the missing records again"
+    by_reason: dict[object, list[str]] = {}
+    for parent, reason in one.failed.items():
+        by_reason.setdefault(common(reason, parent)[0], []).append(parent)
+    for parents in list(by_reason.values())[:REASONS]:
+        of = f"{len(parents):,} parents ({examples(parents)}): " if len(parents) > 1 else f"parent {parents[0]}: "
+        reason = without_ids(one.failed[parents[0]], parents[0])
+        yield f"{one.source}: {of if parents[0] else ''}{reason}"
+
+
+def _differences(one: Verified) -> Iterator[str]:
+    """Yields what a comparison of cells found, with names of columns and none of their cells."""
+    if one.cells is None:
+        return
+    yield f"{one.source}: the cells of {one.cells:,} records were compared"
+    if one.changed:
+        yield f"{one.source}: {one.changed:,} were changed at the vendor since the last sync; the next one reads them"
+    for difference in one.differences[:REASONS]:
+        yield f"{one.source}: differs: {difference}"
+    if len(one.differences) > REASONS:
+        yield f"{one.source}: and {len(one.differences) - REASONS:,} more differences; --json lists them"
+    if one.differ:
+        yield (
+            f"{one.source}: {one.differ:,} records differ, as somebody changed them here or the vendor did:"
+            f" gapless verify {one.source} --cells --repair reads them again"
+        )
+    elif one.replaced:
+        yield f"{one.source}: {one.replaced:,} records that differed were read again"
+
+
+def _next(one: Plan | Verified) -> str:
+    """Returns the next step for an error whose text does not name one."""
+    # Most messages of ours end with a command already.
+    return "" if one.error is None or "gapless " in one.error else "; gapless doctor checks for the cause"
+
+
+def planned(found: list[Plan]) -> Iterator[RenderableType]:
+    """Yields a table of the costs; a number that is extrapolated from a sample starts with a tilde."""
+
+    def number(one: Plan, name: str) -> str:
+        value = getattr(one, name)
+        return "unknown" if value is None else f"{'~' if name in one.estimated else ''}{value:,}"
+
+    names = ["requests", "records", "rows", "megabytes"]
+    columns = ["source", *names, "at most requests", "minutes at the rate limit", "requests now"]
+    yield table(
+        "",
+        columns,
+        [[one.source, *(number(one, name) for name in (*names, "at_most", "minutes", "asked"))] for one in found],
+    )
+    yield from (f"{one.source} failed: {one.error}{_next(one)}" for one in found if one.error)
+    if any(one.requests is None for one in found):
+        yield "unknown: the vendor does not say how many records it has."
+    yield "~ is an estimate from a sample. Nothing was written. Data that is here already makes a sync cheaper."
+
+
+def check(one: Check) -> Text:
+    """Returns one line of the doctor, and below it what to do if the check failed."""
+    style = {"ok": "green", "fail": "bold red"}.get(one.result, "dim")
+    line = Text.assemble((f"{one.result:<5}", style), f"{one.name}: {redact(one.found)}")
+    return line.append(f"\n     -> {redact(one.remedy)}") if one.result == "fail" and one.remedy else line
