@@ -32,6 +32,8 @@ BACKENDS = {
 """dlt's name of a kind of destination -> our file and class for it; `Backend` does for all others."""
 EXTRAS = {"dlt[postgres]": "-e '.[postgres]'", "dlt[sqlalchemy]": "-e '.[sqlite]'"}
 """dlt's extras that are ours, to be installed in the checkout."""
+MODULES = {"psycopg2": EXTRAS["dlt[postgres]"], "sqlalchemy": EXTRAS["dlt[sqlalchemy]"]}
+"""What installs a module that our own part of a destination imports, sometimes before dlt does."""
 PAGE = "pipelines/docs/DESTINATIONS.md"
 KNOWN = (*BACKENDS, "motherduck", "snowflake", "databricks", "clickhouse")
 """What that page has a place for; a typing error is compared with these."""
@@ -126,6 +128,9 @@ def _configured_client(name: str) -> JobClient:
     except MissingDependencyException as error:
         install = " ".join(EXTRAS.get(name, f'"{name}"') for name in error.dependencies)
         raise WrongSettings(f"destination {name!r} needs: pip install {install}") from None
+    except ModuleNotFoundError as error:
+        module = (error.name or str(error)).partition(".")[0]
+        raise WrongSettings(f"destination {name!r} needs: pip install {MODULES.get(module, module)}") from None
     except ConfigFieldMissingException as error:
         what = " and ".join(_missing(error))
         raise WrongSettings(f"destination {name!r} lacks {what}. Set {setting} as {PAGE} shows.") from None

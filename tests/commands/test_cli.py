@@ -136,6 +136,16 @@ def test_wrong_usage(args: list[str], told: str, only: Callable[[Any], Any]) -> 
     assert here.fake.requests == []
 
 
+@pytest.mark.parametrize("command", [["sync"], ["status"], ["copy", "--to"]])
+def test_a_destination_without_its_extra(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What installs it is said."""
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me:secret@localhost/logs")
+    option = [*command, "postgres"] if command[-1] == "--to" else [*command, "--destination", "postgres"]
+    result = gapless(*option)
+    assert (result.exit_code, "pip install -e '.[postgres]'" in result.stderr) == (2, True), result.output
+
+
 def test_a_destination_that_can_only_append(
     only: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
