@@ -53,6 +53,7 @@ def map_concurrently(
             if item.page is None:
                 # A redirect elsewhere may be one parent's, or the sign-in page of a base URL that is out of date.
                 unanswered = unanswered + 1 if isinstance(item.error, Retryable | ForeignHost) else 0
+            # Before the error is raised, so that the ledger says which parent ended the sync.
             yield item
             if isinstance(item.error, Stop):
                 raise item.error
@@ -103,6 +104,7 @@ class _WorkerPool(Generic[P, Q]):
         self._stop = threading.Event()
         # More threads than parents would only wait.
         self._size = max(1, min(workers, len(parents)))
+        # Daemons, because a request that hangs must not keep the process from ending.
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._size)]
         self._read, self._todo, self._lock = read, iter(parents), threading.Lock()
         # Bounded, so that a slow load does not fill the memory with pages.
@@ -127,6 +129,7 @@ class _WorkerPool(Generic[P, Q]):
         self._stop.set()
         until = monotonic() + SHUTDOWN_TIMEOUT
         for thread in self._threads:
+            # A thread that was never started cannot be joined.
             if thread.ident is not None:
                 thread.join(max(0.0, until - monotonic()))
 

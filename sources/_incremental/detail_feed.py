@@ -46,6 +46,7 @@ class DetailFeed:
     """The setting that names records to read; then nothing is listed."""
     per_page: int | None = None
 
+    # What `Stream` asks of every feed, and what is the same for all of this kind.
     by_id: str | None = "record"
     walks: bool = False
     by_time: bool = False

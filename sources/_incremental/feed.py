@@ -67,6 +67,7 @@ class Feed:
     per_page: int | None = None
     """Most records of a page."""
 
+    # What `Stream` asks of every feed, and what is the same for all of this kind.
     parents: Parents | None = None
     column: str | None = None
     only: str | None = None
@@ -201,6 +202,7 @@ class Feed:
             covered_to=progress.newest,
             missing=dumps([*progress.missing(), *progress.lost]) if progress.walks or progress.lost else None,
             error=NOT_KEPT if progress.lost else None,
+            # The total of a filtered listing counts what the filter let through.
             records=None if self.by_time else total,
             last_checked_at=now,
         )
@@ -220,6 +222,7 @@ class Feed:
             except (Rejected, Retryable) as error:
                 if isinstance(error, NotFound) and absent is not None:
                     absent[key] = error
+                # An id without a letter was named by a user: it is mistyped rather than lost, so it is only told.
                 elif isinstance(error, NotFound | BadRequest) and not letters.is_open("record", key):
                     sync.session.failures.append(Failure(sync.named_wrong(self.only, key, error)))
                 else:

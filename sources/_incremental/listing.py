@@ -134,13 +134,16 @@ def each_once(
         longest, last = 0, 0
         for page in read():
             end.see([*page.times], page.total, nameless=[""] * page.nameless)
+            # Hashes take 8 bytes an id, however long the listing is.
             new = {key: at for key, at in page.times.items() if key not in before and hash(key) not in earlier}
             met.extend(map(hash, new))
+            # Nameless records cannot be told apart, so only the first reading counts them.
             yield replace(page, times=new, nameless=0 if reading else page.nameless)
             before, longest, last = set(page.times), max(longest, last), len(page.raws)
             if end.endless:
                 break
         why = end.why_again(expected)
+        # Without a total a shorter last page is the one sign of an end; a full one is read once more, then believed.
         if why is None and end.total is None and longest and not 0 < last < longest and not reading:
             why = "its last page is a full or an empty one"
         if why is None:

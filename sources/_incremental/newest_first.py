@@ -108,6 +108,7 @@ class _Reading(Generic[R]):
             walk = self._walk
             try:
                 read = self._source(walk.after, walk.floor)
+                # Down to a floor the walk may end at any page, and a page that was requested ahead would be wasted.
                 yield from read if walk.floor else prefetch(read)
                 return
             except (BadRequest, NotFound):
@@ -136,6 +137,7 @@ class _Reading(Generic[R]):
         surely = reached_floor and (page.after is not None or not walk.known)
         why = None if surely else self._doubt(page, repeated)
         if why is None:
+            # At the floor the cursor stays: if no known record was met, `finish` reads on from there.
             walk.after = walk.after if surely else None
             return self._finish()
         return self._read_again(why, cursor, met, page)

@@ -58,6 +58,7 @@ class ParentFeed:
     alone: bool = False
     """Whether a parent can be read without the listing: then `--id` takes ids of parents."""
 
+    # What `Stream` asks of every feed, and what is the same for all of this kind.
     walks: bool = False
     by_time: bool = False
 
@@ -106,6 +107,7 @@ class ParentFeed:
         def read() -> Iterator[ListedPage]:
             for page in self.pages(client, parent.record):
                 found = listed_page(self.table, page, parent.given)
+                # As a sync makes it (ParentRound), or `verify` would take each answer for a changed one.
                 yield replace(found, answer=digest(window.since, *found.raws)) if self.whole else found
 
         return each_once(read, f"{self.parents.noun}/{parent.id}/{self.table.name}")

@@ -112,7 +112,9 @@ class ParentListing:
         ids = [*map(parents.id, listed.records), *(bad.key for bad in listed.unreadable if bad.key)]
         nameless = [bad.raw for bad in listed.unreadable if not bad.key]
         end.see(ids, page.total, nameless=nameless)
+        # After `see`: the end is proven by the whole listing, also for a shard that reads a part of it.
         own = filter_shard(listed, session.shard, parents.id)
+        # An id is enough to read records, even if the parent's own row is invalid.
         invalid = [parent for bad in own.unreadable if bad.key and (parent := named_parent(parents, bad.key))]
         resolved = letters.resolve("record", [parents.id(parent) for parent in own.records])
         item = LoadItem([Batch(parents.table, own.records), letters.unreadable(own.unreadable), resolved])

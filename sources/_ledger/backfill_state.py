@@ -61,6 +61,7 @@ class Backfill:
         newest, since = progress.newest, self._window.since
         reached = min((walk.reached for walk in progress.walks if walk.reached), default=None)
         if newest and reached and since and newest > since:
+            # A walk that begins at the newest page again must not turn the progress back.
             self._counters.part = max(self._counters.part or 0.0, min(1.0, (newest - reached) / (newest - since)))
         self._save(walk=progress.to_json())
 
@@ -71,9 +72,8 @@ class Backfill:
         """
         every, after = sorted(set(keys)), self._progress.get("after", "")
         named = {*every, *(key.partition(" ")[0] for key in every)}
-        self._failed = {
-            key: None for key in self._failed if key in named
-        }  # the vendor does not list the others any more
+        # The vendor does not list the others any more: they would keep the backfill open for ever.
+        self._failed = {key: None for key in self._failed if key in named}
         done = [key for key in every if key <= after]
         self._todo, self._before = every[len(done) :], len(done)
         parts = self._progress.get("parts")
@@ -136,6 +136,7 @@ def _part(key: str) -> str:
 
 def _joined(before: str, key: str) -> str:
     """Returns the digest of ids, in their order, after one more."""
+    # 72 bits tell two parts apart, and all parts together stay at a few kB: dlt stores the state with each package.
     return digest(before, key)[:12]
 
 

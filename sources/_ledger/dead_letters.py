@@ -50,6 +50,8 @@ class DeadLetters:
     def records(self) -> list[DeadLetter]:
         """Returns the records to request again by id, oldest attempt first; at most MAX_RETRIED."""
         letters = [letter for letter in self._open.values() if letter.kind == "record"]
+        # A letter that is tried becomes the newest one, so with more than MAX_RETRIED letters each still has its
+        # turn.
         return sorted(letters, key=lambda letter: letter.last_seen_at)[:MAX_RETRIED]
 
     def unmet(self) -> list[DeadLetter]:
@@ -105,6 +107,8 @@ class DeadLetters:
 
     def _is_closed_by_loading(self, key: tuple[str, str]) -> bool:
         """Returns whether a letter is open that loading its record again closes: not one about derived rows."""
+        # Derived rows are only ever added, so loading the record leaves the wrong ones: `verify --repair` settles
+        # them.
         return key in self._open and not self._open[key].reason.startswith(DERIVED)
 
     def resolve_rest(self, parent: str | None, kinds: Iterable[str] = ("record", "nameless")) -> Batch:
@@ -141,6 +145,8 @@ class DeadLetters:
             key=key,
             parent=parent or (before.parent if before else None),
             reason=reason,
+            # A request that fails brings no text; the earlier one stays, because `place` reads the creation time from
+            # it.
             raw_json=raw or (before.raw_json if before else None),
             attempts=before.attempts + 1 if before else 1,
             first_seen_at=before.first_seen_at if before else self._now,

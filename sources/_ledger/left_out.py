@@ -32,6 +32,7 @@ class LeftOut:
         """Notes which of the records that were `read` are not `loaded`; of these it knows the digests."""
         for parent, key, time in read:
             own = self._times.setdefault(parent, {})
+            # A changed step may let a record through that it removed before.
             own.pop(key, None)
             if digest(key) not in loaded:
                 own[key] = time.isoformat() if time else None

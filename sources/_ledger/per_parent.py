@@ -65,6 +65,7 @@ class ParentSync:
         """
         if parent not in self.coverage:
             return
+        # `Ledger.select` puts ids into the query as they are, so an id that could end the text is not asked for.
         plain = [one for one in ids if one.isascii() and one.replace("-", "").replace("_", "").isalnum()]
         for begin in range(0, len(plain), MOST_IDS):
             some = plain[begin : begin + MOST_IDS]
@@ -107,6 +108,7 @@ class ParentSync:
         known = self.coverage.get(parent)
         if since is None or known is None or known.last_checked_at is None or self.window:
             return False
+        # One that failed waits for the next pass, or a pass of many limited runs would not end.
         return known.last_checked_at >= since and (known.failures > 0 or self.proof(parent) is not None)
 
     def watermark(self, parent: str, instants: Iterable[datetime | None]) -> datetime | None:
@@ -126,8 +128,10 @@ class ParentSync:
         # A failure in between has replaced the error, and not the intervals.
         why = before.error if before and (before.error or "").startswith(LOST) else NOT_KEPT
         kept = {"missing": before.missing, "error": why} if before and before.missing else {}
+        # The last step counts filtered records anew only where rows came; an unchanged answer brings none.
         filtered = before.filtered if before else None
         always = {"covered_from": self.to_load.since, "last_checked_at": self.now, "filtered": filtered}
+        # `facts` last: they may add a lost interval to those that are kept.
         fields = {**always, **kept, **facts}
         row = Coverage.model_validate({"stream": self._stream, "parent": parent, **fields})
         return [self.dead_letters.resolve("parent", [parent]), Batch(COVERAGE, [row])]
@@ -156,6 +160,7 @@ class ParentSync:
         """
         if self.window:
             return []
+        # The empty id stands for letters of records that name no parent.
         known = {*self.coverage, *self._parents_with_dead_letters, *stored} - {*listed, ""}
         return sorted(parent for parent in known if not self._is_closed(parent))
 
@@ -174,6 +179,7 @@ class ParentSync:
         since = f"not listed any more since {self.now:%Y-%m-%d %H:%M} UTC"
         gone = f"{GONE}{since}, and not found"
         why = gone if error else f"{NOT_FOLLOWED}{since}, but still served; what is new in it is not read"
+        # A deleted parent is an ordinary event. One that is still served gets new records, which nobody reads.
         if error is None:
             self.session.failures.append(Failure(why, self._stream, "other", parent))
         before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
@@ -186,6 +192,7 @@ class ParentSync:
         before = self.coverage.get(parent)
         if before is None or self.window:
             return []
+        # What is lost stays told until a user acknowledges it.
         kept = {} if before.missing else {"error": None}
         return [Batch(COVERAGE, [before.model_copy(update={"records": 0, "last_checked_at": self.now, **kept})])]
 
@@ -205,6 +212,7 @@ class ParentSync:
         # A time to come was written while our clock was wrong, so it proves nothing.
         if max(covered, checked) > self.now:
             return {}
+        # A check that failed saw no record, so nothing is known from `covered` on.
         checked = covered if before.failures else checked
         lasts = checked - covered if before.records and not before.failures else keeps
         if oldest > checked and self.now - checked <= lasts:

@@ -62,6 +62,7 @@ class RecordOwners:
             key = record_id(record)
             met = self._met.get(key)
             other = met or self._stored.get(key, parent)
+            # Both served it if it was met in this package; a stored one may have moved since, so the vendor is asked.
             if other != parent and (met or self._is_served(key, other)):
                 found[key] = other
             else:

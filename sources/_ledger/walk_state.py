@@ -204,10 +204,12 @@ class WalkState:
         floors = [earlier(self.newest, lag) if self.newest else None, self.initial_value]
         floor = max(filter(None, floors), default=None)
         if floor and down_to is not EVERYWHERE:
+            # Never below the initial value, although the place may be: nothing older is loaded.
             places = [self.initial_value or OLDEST, down_to or OLDEST]
             floor = min(floor, max(places)) if max(places) > OLDEST else None
         if self.walks and self.walks[0].after is None:
             again = self.walks[0]
+            # Nothing above the old floor is proven yet, so the walk must reach the lower one of the two.
             again.floor = min(again.floor, floor) if again.floor and floor else None
             return again.restart(now)
         # Below the floor no known record can be met, so then none is expected.
@@ -252,6 +254,7 @@ class WalkState:
         # What the vendor served before is not there any more: what came after it may be gone as well.
         if before and done.reached and done.reached > before:
             self.lost = [*self.lost, [_text(before), _text(done.reached)]]
+        # Only a walk down to the very end shows that a record it did not meet is not served any more.
         if done.floor is None or done.floor == self.initial_value:
             self.passed_since = done.began
         if done.top:

@@ -33,6 +33,7 @@ OLDEST = datetime.min.replace(tzinfo=UTC)
 def instant(text: str, setting: str) -> datetime:
     """Parses an ISO 8601 date or time into UTC; without an offset it is UTC. Raises ValueError naming the setting."""
     try:
+        # A caller in Python may give a datetime, as to dlt's own incremental.
         value = datetime.fromisoformat(str(text).strip())
     except ValueError:
         example = "2026-01-31 or 2026-01-31T08:00Z"

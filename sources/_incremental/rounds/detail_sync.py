@@ -82,6 +82,7 @@ class DetailSync:
         """Yields the load items of the sync: single records first, then listings, then the records of each parent."""
         per = self._per
         first = self._first()
+        # Before the listings, because `_judged` needs to know which of them the vendor does not find.
         yield from self._details([(key, None) for key in first])
         if not self._sync.reads_ids:
             parents: list[DetailParent] = []
@@ -129,6 +130,7 @@ class DetailSync:
                 yield LoadItem(per.fail(read.parent.id, read.error))
             else:
                 readable.append(read.parent)
+                # A listing without a line was read, too; None would mean that it was not.
                 read.parent.listed = read.parent.listed or {}
                 nameless = [] if per.window else [per.dead_letters.resolve_rest(read.parent.id, ("nameless",))]
                 yield LoadItem(nameless)
@@ -215,6 +217,7 @@ class DetailSync:
             if parent:
                 parent.open -= 1
             covered = parent is not None and parent.open == 0
+            # Coverage must not reach the destination before the records that it speaks of.
             if covered or len(read) >= BATCH_RECORDS:
                 batches += self._loaded(read)
                 read.clear()
@@ -234,6 +237,7 @@ class DetailSync:
         ):
             self._session.failures.append(Failure(self._sync.named_wrong(self._feed.only, key, error)))
             return per.dead_letters.resolve("record", [])
+        # Only the listings of this sync tell whether it is gone: `_judged` decides.
         if parent is None and not self._sync.reads_ids and isinstance(error, NotFound):
             self._absent[key] = error
             return per.dead_letters.resolve("record", [])
@@ -242,7 +246,7 @@ class DetailSync:
         return per.dead_letters.failed("record", key, error, parent=parent.id if parent else None)
 
     def _loaded(self, read: Sequence[tuple[str, bytes, DetailParent | None]]) -> list[Batch]:
-        """The listing named the ids, so a record whose own id cannot be read is not a nameless letter."""
+        """Returns the batches of records that were read by id: their rows, and their dead letters."""
         table, per = self._feed.table, self._per
         self._session.counters.records += len(read)
         self._session.counters.weigh(raw for _, raw, _ in read)
@@ -251,6 +255,7 @@ class DetailSync:
         for key, raw, parent in read:
             found = parse(table.model, [raw], refuse=self._session.refuse)
             loaded += [one for one in found.records if not parent or per.to_load.contains(record_time(one))]
+            # The listing named the id, so a record whose own id cannot be read is not nameless.
             bad = [replace(record, key=key) for record in found.unreadable]
             batches.append(per.dead_letters.unreadable(bad, parent=parent.id if parent else None))
             if parent:

@@ -130,6 +130,7 @@ class ParentRound:
         span: dict[str, Span] = {}
         answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client))
         for some in together(answers, _size, sync.session.max_records):
+            # One query for the group: one for each page would cost more than the page.
             owners.look_up(record for answer in some if answer.page for record in answer.page.records)
             for answer in some:
                 key = feed.parents.id(answer.parent)
@@ -181,11 +182,14 @@ class ParentRound:
     def _answer(self, parent: Record) -> Iterator[History]:
         """Yields a parent's one answer; it is requested twice if it has fewer records than before."""
         key = self._feed.parents.id(parent)
+        # `--id` reads again in any case: rows may be missing here although the answer is the same.
         known, trusts_digest = self._per.coverage.get(key), not self._session.ids
         for page in self._feed.pages(self._sync.client, parent):
+            # An answer may be cut short once, and its digest would then stand for all of it.
             fewer = known is not None and known.records is not None and len(page.records) < known.records
             read = next(iter(self._feed.pages(self._sync.client, parent)), page) if fewer else page
             raws = [*map(bytes, read.records)]
+            # With the first time to load, so that an earlier initial value loads what was left out before.
             answer, proof = digest(self._per.to_load.since, *raws), self._per.proof(key)
             if proof and proof.digest == answer and trusts_digest:
                 yield History(answer, len(raws))
@@ -194,7 +198,7 @@ class ParentRound:
                 yield History(answer, len(raws), found, raws)
 
     def _newest(self) -> dict[str, datetime | None]:
-        """Returns the newest record of each parent here: its watermark is not later, but for somebody's hand."""
+        """Returns the creation time of each parent's newest record in the destination; none in a window."""
         time = self._feed.table.time_column
         return (
             self._sync.ledger.newest(self._feed.table.name, self._feed.column, time)
@@ -206,6 +210,8 @@ class ParentRound:
         known, key = self._per.proof(self._feed.parents.id(parent)), self._feed.parents.id(parent)
         watermark = known.covered_to if known else None
         if watermark and known and not known.filtered:
+            # Rows were deleted, or the watermark was set by hand, if it is later than all rows here: what lies
+            # between is read again. Not where a user's own step removes rows.
             here = newest.get(key)
             watermark = min(watermark, here) if here else None
         floor = earlier(watermark, self._sync.lag) if watermark else self._per.to_load.since
@@ -240,6 +246,7 @@ class ParentRound:
         self._session.counters.weigh(page.raws)
         to_load = [record for record in page.records if self._per.to_load.contains(record_time(record))]
         covered_to = self._per.watermark(key, (record_time(record) for record in to_load))
+        # An id may come twice in one answer, and `gaps` compares this number with the rows.
         distinct = len({*map(record_id, page.records)}) + len(page.unreadable) if page.found else page.count
         return [
             *self._rows(key, to_load, owners, page.raws),
@@ -278,6 +285,7 @@ class ParentRound:
     def _end(self, parent: Record, span: Span) -> list[Batch]:
         """Returns the batches after the last page of a parent."""
         key = self._feed.parents.id(parent)
+        # With a proof only the look-back was read, so older letters were not passed.
         rest = [] if self._per.proof(key) or self._per.window else [self._per.dead_letters.resolve_rest(key)]
         listed = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
         records = listed if span.told is None else span.told  # pages are newer than the listing of parents
