@@ -17,6 +17,7 @@ def appends(capabilities: Capabilities) -> bool:
 def newest(client: SqlClient, table: str) -> str:
     """Returns a subquery with the rows of a table that count, in DuckDB's SQL, because DuckDB reads files for dlt."""
     own, loads = client.make_qualified_table_name(table), client.make_qualified_table_name(LOADS)
+    # dlt itself only ever adds to its own tables, so each of their rows counts.
     if table.startswith(PREFIX):
         return str(own)
     # A load that was killed leaves its files behind; only the table of loads says which ones count.

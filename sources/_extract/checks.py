@@ -133,6 +133,7 @@ def _check_columns(resource: DltResource, table: Table) -> None:
                 f" {own} and reads it back; add a column of another name with add_map"
             )
         sizes = [size for size in SIZES if hint.get(size) is not None and own not in (None, "text")]
+        # `timezone: true` is what these columns have in any case.
         if sizes and (sizes != ["timezone"] or not hint["timezone"]):
             raise ValueError(
                 f"{resource.name}: the hint {sizes[0]}={hint[sizes[0]]} for {name!r} is refused, because the source"
@@ -176,6 +177,7 @@ def _check_rows(resource: DltResource, table: Table) -> None:
     source, pipeline = dlt.current.source(), dlt.current.pipeline()
     needed = max(_levels(table.schema, 0))
     given = [one for one in (resource.max_table_nesting, source.max_table_nesting) if one is not None]
+    # The resource's own setting comes before its source's, as in dlt.
     if given and given[0] < needed:
         raise ValueError(
             f"{resource.name}: max_table_nesting={given[0]} is refused with rows=True, because dlt would put what is"

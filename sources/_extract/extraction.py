@@ -45,6 +45,7 @@ class Account:
 
     def check(self, source: str, state: State, remedy: str) -> None:
         """Writes it to a source's state. Raises Refused if another account stands there, and says the remedy."""
+        # A dataset of a version that noted no account is taken for this one's.
         known = state.get(ACCOUNTS, {}).get(source, asdict(self))
         if known != asdict(self):
             which = f"{known['host']}, and the settings name {self.host}"
@@ -133,6 +134,7 @@ class Extractions:
         package = load_package()
         load_id, current = package["load_id"], self._current
         if current is None or current.load_id != load_id:
+            # A sync over several packages goes on with what it has listed; one that failed lists anew.
             goes_on = current is not None and self._given is not None and self._given.goes_on
             begun = self._begun(load_id, package)
             if goes_on and current:
@@ -157,15 +159,18 @@ class Extractions:
             check_dataset(pipeline)
         session.refuse = bounded(storage_check(kind), self._max_record_mb)
         state = dlt.current.source_state()
+        # Two queries, so only before the first load; a dataset of its own holds no other source.
         first = self.own and ACCOUNTS not in state and pipeline.config.use_single_dataset
         others = _Others(pipeline, self.source) if first else None
         prefix, replaces = self._prefix(pipeline, others.schemas if others else {}), _is_replaced(self.main)
         states = (package["state"].get(key, ()) for key in ("dropped_tables", "truncated_tables"))
+        # What dlt's `refresh` drops or truncates with this load; what the ledger proves would go with it.
         gone = {table["name"] for tables in states for table in tables}
         fresh = replaces or bool(gone & {prefix + self.main, prefix + COVERAGE.name})
         ledger = EmptyLedger() if fresh else Ledger(session.shard, prefix)
         strategy = WriteStrategy(capabilities, ledger)
         if fresh:
+            # No row of the earlier account or policy will be left.
             state.get(ACCOUNTS, {}).pop(self.source, None)
             state.pop(POLICIES, None)
         elif others and others.account:
@@ -216,6 +221,7 @@ class Extractions:
         own, others = set[str](), set[str]()
         found = {name: list(schema["tables"].values()) for name, schema in stored.items()}
         if pipeline.config.use_single_dataset:
+            # Of this run, too: sources that were extracted before this one are not stored yet.
             found |= {name: pipeline.schemas[name].data_tables() for name in pipeline.schemas}
         for name, tables in found.items():
             names = {str(table["name"]) for table in tables}

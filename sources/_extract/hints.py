@@ -95,6 +95,7 @@ def name_variant(
         "additional_table_hints": {},
     }
     if shape.name != resource.table_name:
+        # An empty text takes a hint back; None would leave it as it is.
         emptied["table_format"] = ""
     if own_format:
         emptied["file_format"] = ""

@@ -67,6 +67,7 @@ def stream_resource(
 
     def begun(pipe: Any) -> Extraction:
         loaded = is_loaded(pipe, Settle)
+        # A command of ours sets nothing that would have to be refused.
         if loaded and extractions.own:
             check(dlt.current.source().resources[pipe.name], table, rows)
         return (begin or extractions.begin)(loaded)
@@ -90,6 +91,7 @@ def stream_resource(
             extraction.readers -= 1
             if extraction.own_session:
                 session.close(named.name)
+                # The resources share the client, and the last one to end closes its connections.
                 if extraction.readers == 0 and session.client:
                     session.client.release()
 

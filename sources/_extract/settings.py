@@ -31,11 +31,13 @@ class Setting:
 
     def checked(self, full_name: str, value: Any) -> Any:
         """Returns `value`. Raises ValueError, naming the setting, when it is out of bounds."""
-        if isinstance(value, str) and self.kind in (int, float):  # dlt takes some names without their type
+        # The short names, such as `lag`, have no type, so dlt hands over a text as it is.
+        if isinstance(value, str) and self.kind in (int, float):
             try:
                 value = self.kind(value)
             except ValueError:
                 raise ValueError(f"{full_name.upper()} is not a number; it must be {self._bounds}") from None
+        # Written so that it refuses what is no number, too: every comparison with NaN is false.
         if isinstance(value, int | float) and not self.least <= value <= self.most:
             raise ValueError(f"{full_name.upper()} is {value:g}; it must be {self._bounds}")
         return value

@@ -102,6 +102,7 @@ class Resources:
         self._extractions = Extractions(
             shared.source, stream.table.name, stream.tables, session, account, privacy.mark, width
         )
+        # While the source is built, so that `discover_schema()` has all tables before the first request.
         schema = dlt.current.source_schema()
         for table in (*stream.tables, *LEDGER):
             parents = stream.parents is not None and table == stream.parents.table

@@ -82,6 +82,7 @@ def _changed(ledger: Ledger, tables: Arrows) -> Iterator[tuple[TableSchema, pa.T
             stored = (row[:-1] for row in ledger.select(shape.name, names, (root, ids)))
             # Child rows are part of the comparison: a changed item must bring its whole record.
             before.update((row[at], shape.name, row) for row in stored)
+        # Both ways, because a row that is not served any more makes a difference as well.
         differ = pa.array({root for root, *_ in (now - before) + (before - now)}, pa.string())
         trees = [(s, arrow.filter(pc.is_in(arrow.column(_root(s)), value_set=differ))) for s, arrow in trees]
     yield from trees

@@ -43,6 +43,7 @@ class Writer:
             return DataItemWithMeta(None, rows)
         if shape.name not in self._variants:
             self._variants.add(shape.name)
+            # A user's own disposition of the resource stays, unless the destination can only append.
             appends = disposition == "append" and not self._extraction.replaces
             own = disposition if appends else resource.write_disposition
             disposition = own if is_main else self._extraction.disposition(table)

@@ -146,6 +146,7 @@ def _json_cells(values: list[object]) -> list[object]:
         cells: list[object] = list(map(bytes, values))  # type: ignore[arg-type]  # text raises
     except TypeError:  # text or None among them
         cells = [str(value, "utf-8") if isinstance(value, msgspec.Raw) else value for value in values]
+    # `in` runs in C, and most pages hold no null.
     return [None if cell in NULLS else cell for cell in cells] if any(null in cells for null in NULLS) else cells
 
 

@@ -53,7 +53,7 @@ def _check_postgres(raw: bytes) -> str | None:
     # dlt would remove U+0000 without a word; Postgres ends a number at some 16,000 digits.
     if b"\\u0000" in raw and _NUL.search(raw):
         return "holds the character U+0000, which Postgres cannot store"
-    # Searched twice: to cut the strings out costs more, and is needed only for the rare match.
+    # Searched twice: to cut the strings out costs more, and is needed only where the first search finds something.
     if _LONG_NUMBER.search(raw) and _LONG_NUMBER.search(_STRING.sub(b"", raw)):
         return "holds a number of 10,000 digits or more, which Postgres cannot store"
     return None

@@ -70,6 +70,7 @@ def parse(
         if refused:
             letter = _unreadable(_without(model.excluded_fields, raw), key, refused)
             parsed.unreadable.append(replace(letter, raw="") if isinstance(refused, TooWide) else letter)
+        # An empty id goes to `_validate`, which says why it is refused.
         elif record is not None and getattr(record, model.id_field, None) != "":
             parsed.records.append(record)
         else:

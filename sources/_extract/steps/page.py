@@ -118,6 +118,7 @@ def items(journal: Journal, steps: Iterable[LoadItem], *, limited: bool) -> Iter
         )
         # A limit counts it as a page, and so would never see the end of a resource that has nothing new.
         page = None if limited and not records and not derived else DataItemWithMeta(mark, Page(table, records))
+        # While this frame held the mark, a page that a filter dropped would look as if it were on its way.
         del mark
         if page:
             yield page
@@ -140,6 +141,7 @@ def _pauses(journal: Journal) -> Iterator[Any]:
                 " out of it; a step must not keep what it gets as `meta`"
             )
         yield DataItemWithMeta(None, [])
+        # dlt asks again at once, and a step in another thread needs the time.
         sleep(0.001)
 
 

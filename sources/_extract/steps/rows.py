@@ -49,6 +49,7 @@ def _split(flat: Row, schema: TableSchema) -> tuple[Row, Row]:
 
 def _path(column: Column) -> list[str]:
     """Returns the names that lead from the row to a cell."""
+    # A field's own name may hold two underscores, too.
     return column.name.split("__") if len(column.path) > 1 else [column.name]
 
 
@@ -146,6 +147,7 @@ def _keyed(row: Row, schema: TableSchema, own: Row, root: str, load_id: str) -> 
         holder = _inside(keyed, path)
         items = [item if isinstance(item, dict) else {"value": item} for item in holder.get(name) or []]
         common = {PARENT_ID: key, ROOT_ID: root, LOAD_ID: load_id}
+        # The ids of the Arrow form (_schema/arrow.py): a row that came in one form is replaced by the other.
         keys = ({ROW_ID: f"{key}/{position}", LIST_INDEX: position, **common} for position in range(len(items)))
         holder[name] = [_keyed(item, child, each, root, load_id) for item, each in zip(items, keys, strict=True)]
     return keyed

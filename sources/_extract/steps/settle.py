@@ -189,6 +189,7 @@ class Settle(ItemTransform[Any, Any]):
         if batch.table.model is not Coverage or not (self._read or left or self._filtered_before()):
             return batch
         rows = [row for row in batch.records if isinstance(row, Coverage)]
+        # How many records of a listing were filtered is known at its end only.
         self._listings |= {row.stream: row for row in rows if row.parent == ""}
 
         def counted(row: Coverage) -> Coverage:
@@ -246,6 +247,7 @@ class Settle(ItemTransform[Any, Any]):
         """Yields the rows that wait, with all that is below them."""
         table, writer = journal.table, self._writer_of(journal)
         if self._rows:
+            # Across flushes, because a package that held a key twice would keep both rows.
             rows = with_keys(self._rows, table, str(journal.extraction.load_id), self._keys)
             self._rows = []
             yield writer.item(table, table.schema, rows)

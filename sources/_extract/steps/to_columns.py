@@ -31,6 +31,7 @@ class ToColumns(ItemTransform[Any, Any]):
         bound.extraction = self._begin(pipe)
         ours = (ToColumns, Settle, LimitItem)
         others = [step for step in pipe.steps[1:] if not isinstance(step, ours)]
+        # Such a limit would take a page for one row.
         counts = any(isinstance(step, LimitItem) and step.count_rows for step in pipe.steps)
         bound._needed = self._rows or bool(others) or counts
         return bound

@@ -42,7 +42,7 @@ class Pass:
     def rest(self, step: LoadItem, table: Table, parent: Column | None) -> LoadItem:
         """Returns a step without the records of `table` that the pass has loaded; `parent` is the parent's column.
 
-        Without them a page holds something new, or is no page to the limit: so each run comes further.
+        A page of which nothing is left does not count for the limit, so each run comes further than the one before.
         """
         if self.first_load is None:
             return step
