@@ -36,6 +36,7 @@ class Outcome:
     started_at: datetime
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     finished_at: datetime | None = None
+    # Until its end: whatever ends a sync early must not read as complete.
     outcome: str = "failed"
     """complete, partial or failed"""
     rows: dict[str, int] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from gapless.sources._ledger.shard import MOST
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
+# Signed, because the numbers of advisory locks are.
 LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
 """The lock of all sources. Each database has its own locks, so this number is the same everywhere."""
 NO_LIMIT = "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'"
@@ -112,9 +113,11 @@ def _taken_by_others(connection: Connection, part: Part) -> str | None:
         cursor.execute(NO_LIMIT)
         if not part.sources:
             return None if answer("select pg_try_advisory_lock(%s)::int", LOCK) else "to"
+        # Shared, so that other sources can be synced meanwhile, and a copy or `gapless views` cannot run.
         if not answer("select pg_try_advisory_lock_shared(%s)::int", LOCK):
             return "to"
         shard = part.shard
+        # Shards of one source are let in together; a whole sync of it is not let in beside them.
         kind = "" if shard.whole else "_shared"
         for source in part.sources:
             if not answer(f"select pg_try_advisory_lock{kind}(%s)::int", _number(source, 8)):
@@ -124,6 +127,7 @@ def _taken_by_others(connection: Connection, part: Part) -> str | None:
             # The first of the two numbers of a shard's lock; locks of two numbers never meet those of one.
             shards = _number(source, 4)
             mine = answer("select pg_try_advisory_lock(%s, %s)::int", shards, shard.of * MOST + shard.number - 1)
+            # pg_locks shows the number as an oid, which has no sign.
             if not mine or answer(OTHER_SPLITS, shards % 2**32, shard.of):
                 return f"{source} to"
     return None

@@ -61,13 +61,13 @@ class Backend:
     """What dlt's class of the destination must be told beside its configuration."""
 
     file_format: ClassVar[FileFormat] = "parquet"
-    """Of the files of a load package."""
+    """Format of the files of a load package."""
     one_writer: ClassVar[bool] = False
-    """Two syncs cannot write at once, whatever they write."""
+    """Whether two syncs cannot write at once, whatever they write."""
     appends: ClassVar[bool] = False
-    """Nothing is replaced: a record that changed is there once per change."""
+    """Whether nothing is replaced: a record that changed is there once per change."""
     updates_rows: ClassVar[bool] = False
-    """Plain SQL inserts and updates a row of `runs`; in warehouses JSON and times have ways of their own."""
+    """Whether plain SQL can write a row of `runs`; in warehouses JSON and times have ways of their own."""
 
     @classmethod
     def configured(cls, name: str) -> DestinationArgument:
@@ -166,6 +166,6 @@ class Redshift(Backend):
 
 
 class BigQuery(Backend):
-    """Takes no JSON of parquet."""
+    """Loads JSON columns only from JSON lines, not from parquet."""
 
     file_format = "jsonl"

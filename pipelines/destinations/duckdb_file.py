@@ -185,5 +185,6 @@ def in_memory() -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """Returns a DuckDB without a file, which holds no more than it is given and says times in UTC."""
     connection = duckdb.connect(":memory:")
     set_limit(connection)
+    # Global, because sessions are cursors of this connection.
     connection.execute("set global timezone = 'UTC'")
     return connection

@@ -61,6 +61,7 @@ class DuckLake(Backend):
                 f"the DuckLake {name} is called like a source, and DuckDB cannot tell it from"
                 " the dataset. Choose another name in DESTINATION__DUCKLAKE__CREDENTIALS__DUCKLAKE_NAME."
             )
+        # Looked for now, so that a missing one is said before any request.
         self._extensions()
         if is_sqlite(self._catalog):
             sqlite_path(self._catalog)
@@ -156,6 +157,7 @@ class DuckLake(Backend):
         credentials, parts = self.config.credentials, self._catalog_credentials.given()
         password = parts.pop("password", "")
         connection.execute(f"create secret {SECRET} (type postgres, password {_quoted(password)})")
+        # Quoted twice: each value as libpq does it, and all of them as one text of SQL.
         dsn = " ".join(f"{name}={_in_dsn(value)}" for name, value in parts.items())
         # What dlt's own statement says, apart from the password.
         options = {

@@ -114,6 +114,7 @@ def _publish(file: Path, to: Path) -> None:
     with _alone(to):
         _must_be_ours(to)
         new = to.with_name(f".{to.name}.new")
+        # A copy that was broken off.
         _removed(new)
         try:
             _copied(file, new)
@@ -157,6 +158,7 @@ def _must_be_ours(to: Path) -> None:
         with connect(to, read_only=True) as connection:
             select = "select 1 from duckdb_tables() where schema_name = ? and table_name = ?"
             ours = connection.execute(select, [SCHEMA, MARK]).fetchone()
+    # What DuckDB cannot read is no copy of ours.
     except duckdb.Error:
         pass
     if not ours:
@@ -181,6 +183,7 @@ def _marked(new: Path) -> None:
     with duckdb.connect(str(new)) as connection:
         connection.execute(f"create schema if not exists {SCHEMA}")
         connection.execute(f"create or replace table {SCHEMA}.{MARK} as select now() as published_at")
+        # The rename takes the file alone, so nothing may be left in its write-ahead log.
         connection.execute("checkpoint")
 
 

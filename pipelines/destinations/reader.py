@@ -77,7 +77,7 @@ def _working_folder() -> Iterator[str]:
 
 
 class _EmptyReader:
-    """Of a destination that nothing was synced to."""
+    """Reads a destination that nothing was synced to."""
 
     appends = False
 
@@ -89,7 +89,7 @@ class _EmptyReader:
 
 
 class DuckdbReader:
-    """Of a DuckDB file or a DuckLake, by a connection of DuckDB's."""
+    """Reads a DuckDB file or a DuckLake, by a connection of DuckDB's."""
 
     appends = False
 
@@ -114,7 +114,7 @@ class DuckdbReader:
 
 
 class PipelineReader:
-    """Of the dataset of one pipeline, through dlt; `appends` says that the newest row of a key counts."""
+    """Reads the dataset of one pipeline, through dlt; `appends` says that the newest row of a key counts."""
 
     def __init__(self, pipeline: dlt.Pipeline, appends: bool = False) -> None:
         self._pipeline, self.appends = pipeline, appends
@@ -173,7 +173,7 @@ class PipelineReader:
 
 
 class _DltReader:
-    """Of any other destination, through dlt."""
+    """Reads any other destination, through dlt."""
 
     def __init__(self, target: Target, folder: str) -> None:
         self._target, self._folder, self.appends = target, folder, target.appends

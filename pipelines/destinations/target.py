@@ -125,6 +125,7 @@ class Target:
         return self._file(".lock")
 
     def _file(self, end: str) -> Path:
+        # A digest, because an identity holds slashes and may be longer than a file's name.
         return working_root() / f"{blake2b(self.identity.encode(), digest_size=8).hexdigest()}{end}"
 
     def _part(self, sources: Sequence[str]) -> Part:
@@ -172,6 +173,7 @@ class Target:
             folder.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise WrongSettings(f"cannot make the folder {folder.parent}: {error.strerror}. Set TMPDIR.") from None
+        # Only there, because it wraps a private method of dlt's.
         if "%" in str(folder):
             from gapless.pipelines.destinations._dlt.working_files import accept_percent
 

@@ -42,6 +42,7 @@ TYPES = {
 
 def create_view(name: str, text: str, dialect: str, missing: Collection[str], path: Path, fold: Fold = str) -> str:
     """Returns the statement that creates the view `activity.<name>` from `text`, without the `missing` tables."""
+    # A copy, because the parsed query serves the next call, too.
     query = _parsed(text).copy()
     if missing:
         query = _without_missing(query, frozenset(missing))
@@ -50,6 +51,7 @@ def create_view(name: str, text: str, dialect: str, missing: Collection[str], pa
         if table.db:
             table.replace(_table(path(table.db, table.name), table.alias or table.name))
     for identifier in query.find_all(exp.Identifier):
+        # Names of tables come from dlt as the engine has them; the case of all others is the engine's.
         if not identifier.meta.get("whole"):
             identifier.replace(exp.to_identifier(fold(identifier.name), quoted=True))
     view = exp.Create(this=_table(path("activity", name)), kind="VIEW", replace=True, expression=query)

@@ -152,6 +152,7 @@ def _mark(missing: set[str]) -> str:
     """
     hashed = blake2b(digest_size=16)
     folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
+    # A source's models decide the columns of a missing table, and its declaration the timeline.
     folders += [(source.folder, pattern) for source in SOURCES.values() for pattern in ("*.py", "views/*.sql")]
     for file in (file for folder, pattern in folders for file in sorted(folder.glob(pattern)) if file.is_file()):
         hashed.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")

@@ -82,6 +82,7 @@ def remarks(one: Verified) -> Iterator[str]:
     for parents in list(by_reason.values())[:REASONS]:
         of = f"{len(parents):,} parents ({examples(parents)}): " if len(parents) > 1 else f"parent {parents[0]}: "
         reason = without_ids(one.failed[parents[0]], parents[0])
+        # A listing without parents is the parent with the empty id.
         yield f"{one.source}: {of if parents[0] else ''}{reason}"
 
 

@@ -69,6 +69,7 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
             what = f"has a constraint ({str(kind).lower()}), which may refuse rows"
             yield Obstacle(f"the table {dataset.named(table)}", what, again(table))
     for referenced, schema, table_name in asked(REFERENCES):
+        # A table of ours that refers to another is told by CONSTRAINTS.
         if table_name not in dataset.tables:
             what = f"is referred to by a foreign key of {schema}.{table_name}, so its rows cannot be replaced"
             drop = AGAIN.format(table=f"{schema}.{table_name}", name=table_name)
@@ -90,6 +91,7 @@ def _index(dataset: Dataset, table: str, name: str, unique: bool, expressions: s
 def _columns(dataset: Dataset, rows: list[tuple[object, ...]]) -> Iterator[Obstacle]:
     found: dict[str, dict[str, Found]] = {}
     for table, column, type_, not_null, default, sql in rows:
+        # Of its tables of tables only the statement says which columns are computed.
         computed = re.search(rf'"?\b{re.escape(str(column))}\b"? [^,]*GENERATED ALWAYS', str(sql)) is not None
         held = Found(str(type_), bool(not_null), computed, bool(default))
         found.setdefault(str(table), {})[str(column)] = held

@@ -77,6 +77,7 @@ def is_key(columns: Collection[str], made: Mapping[str, Made]) -> bool:
     """Returns whether rows of ours always differ in these columns, so that a unique index on them refuses none."""
     keys = [name for name, column in made.items() if column.key and not name.startswith("_dlt")]
     own = {"_dlt_id", *(name for name, column in made.items() if column.key and name.startswith("_dlt"))}
+    # One of dlt's ids is enough; of a key of the vendor's the index must hold every column.
     return bool(own & {*columns}) or bool(keys and {*keys} <= {*columns})
 
 
@@ -119,6 +120,7 @@ def wrong_columns(dataset: Dataset, table: str, found: Mapping[str, Found], engi
     for name, column in found.items():
         ours = made.get(name)
         if ours is None:
+            # Where nothing says what was made, nobody knows whose a column is.
             if made and column.required:
                 what = f"has a column {name} of somebody else's, which must not be null"
                 yield obstacle(what, engine.nullable, name)

@@ -96,6 +96,7 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
     yield from blocked
     if blocked:
         return
+    # Materialized, so that each branch of the union reads what was looked up once.
     ours = f"with ours as materialized ({OURS.format(dataset.name, dataset.listed())})"
     views = set()
     for kind, table, name, more, role in reader.rows(dataset.name, ours + PARTS) or ():
@@ -189,6 +190,7 @@ def _part(dataset: Dataset, kind: str, table: str, name: str, more: str, role: s
         known["kind"] = (f"{KINDS[name]}, so nothing can be written to it", f"drop {DROP[name]} {full};")
     if kind in ("index", "constraint") and is_key([*filter(None, more.split(","))], made):
         return None
+    # Rows can be written without owning a table; columns cannot be added.
     if kind == "owner" and table not in dataset.lacking:
         return None
     return Obstacle(f"the table {full}", *known[kind])

@@ -32,6 +32,7 @@ AGAIN = (
 )
 """SQLite cannot drop a constraint, but a table made of the rows has none. Its file is the dataset."""
 SQLITE = Engine(types={}, retyped=AGAIN, nullable=AGAIN, plain=AGAIN)
+# SQLite lists no checks; they stand only in the text of the statement.
 CHECKED = re.compile(r"\bcheck\s*\(", re.IGNORECASE)
 
 
@@ -56,6 +57,7 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
             yield Obstacle(f"the table {dataset.named(str(table))}", what, remedy)
     found: dict[str, dict[str, Found]] = {}
     for table, column, not_null, default, hidden in asked(COLUMNS):
+        # 2 and 3 are computed columns (pragma table_xinfo): virtual and stored ones.
         held = Found("", bool(not_null), hidden in (2, 3), bool(default))
         found.setdefault(str(table), {})[str(column)] = held
     for table, found_columns in found.items():

@@ -44,6 +44,7 @@ __all__ = [
 name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pipeline.exceptions`."""
 
 
+# Before anybody asks for a setting, because dlt reads its files then.
 toml_files.read_by_us()
 
 

@@ -48,6 +48,7 @@ class LibpqCredentials(PostgresCredentials):
         """Returns libpq's parameters by name, without those that the environment or a service file has."""
         fields = {name: getattr(self, field) for name, field in FIELDS.items()}
         given = {**fields, **self.get_query()}
+        # dlt has a value in any case, and what is given wins over libpq's variable.
         if "PGCONNECT_TIMEOUT" in os.environ and self.connect_timeout == PostgresCredentials.connect_timeout:
             given.pop(TIMEOUT)
         return {name: str(value) for name, value in given.items() if value not in (None, "")}

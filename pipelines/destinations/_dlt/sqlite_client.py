@@ -36,7 +36,7 @@ class JsonAsText(SqlalchemyTypeMapper):
 
 
 class _SqliteDestination(destination):
-    """dlt takes defaults of its settings from the signature of `__init__`, so there is none here."""
+    """Has no `__init__`, because dlt takes the defaults of its settings from the signature of one."""
 
     @property
     def destination_type(self) -> str:

@@ -34,6 +34,7 @@ def _read(_: Any, path: str) -> tomlkit.TOMLDocument | None:
     content = b""
     try:
         content = Path(path).read_bytes().removeprefix(BOM_UTF8)
+        # Line ends as Python makes them when it reads a text, which dlt does.
         text = content.decode().replace("\r\n", "\n").replace("\r", "\n")
         return tomlkit.parse(text)
     except OSError as error:
