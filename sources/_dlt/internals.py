@@ -64,6 +64,7 @@ class _RootResource(dlt.Schema):
         resource = self.get_table(parent)["resource"] if parent else table.get("resource")
         if resource is None:
             return table
+        # dlt looks the name up among this source's resources, and a table may belong to one that is not there.
         return {**table, "resource": resource if resource in self.extracted else min(self.extracted)}
 
 

@@ -133,6 +133,7 @@ class Extractions:
             return Extraction(None, own_session(), EmptyLedger())
         package = load_package()
         load_id, current = package["load_id"], self._current
+        # One source object may be run several times, each time into a package of its own.
         if current is None or current.load_id != load_id:
             # A sync over several packages goes on with what it has listed; one that failed lists anew.
             goes_on = current is not None and self._given is not None and self._given.goes_on

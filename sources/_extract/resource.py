@@ -35,6 +35,7 @@ __all__ = ["private_to_arrow", "shapes", "stream_resource", "table_resource", "t
 
 def private_to_arrow(tables: Sequence[Table], privacy: Privacy) -> ToArrow:
     """Returns what turns records into columns as the privacy policy allows; it names tables as `tables` do."""
+    # By model, because the policy names tables as they are declared, and here they may have a prefix.
     plain = {table.model: table for table in tables}
 
     def convert(table: Table, records: Sequence[object]) -> ArrowRows:

@@ -65,6 +65,7 @@ def source(
         @wraps(connect)
         def build(*args: Any, **kwargs: Any) -> list[DltResource]:
             given = whole.bind(*args, **kwargs).arguments
+            # What a caller says comes before what is configured.
             for alias in ALIASES:
                 if given.get(alias) is not None:
                     given[f"{name}_{alias}"] = given[alias]
@@ -185,6 +186,7 @@ def _is_of(table: Table, parents: Parents | None) -> bool:
 def time_incremental(resource: DltResource, time_column: str | None) -> Any:
     """Returns dlt's incremental on a resource's creation time; None without one."""
     incremental = incremental_of(resource.incremental)
+    # On another column dlt filters what was read, and no request can be spared.
     return incremental if incremental and incremental.cursor_path == time_column else None
 
 

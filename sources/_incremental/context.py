@@ -62,6 +62,7 @@ class SyncContext:
     @property
     def ids(self) -> list[str]:
         """Returns the ids to read instead of what is new, those of this shard."""
+        # What a command names comes before the setting.
         return [one for one in self.session.ids or self.connection.only if self.session.shard.contains(one)]
 
     @property

@@ -117,6 +117,7 @@ class Feed:
         progress = (progress if proven else WalkState(lost=progress.lost)).back_to(initial)
         resumed = sync.pass_began is not None and progress.can_resume(session.now())
         places = [letters.place(self.table.model, key) for key in absent]
+        # A record whose JSON tells no time may be anywhere: then the walk goes to the end.
         down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
         told: int | None = None  # the least that was told: what comes while pages are read is the next sync's
         for page in self._walk(sync, progress, sync.lag, None, down_to, resume=resumed):

@@ -70,6 +70,7 @@ class _Reading(Generic[R]):
 
     def _begin(self) -> None:
         self._resumed = self._walk.after is not None
+        # A walk that is resumed has met a part of the records in an earlier session.
         self._end = ListingEnd(self._walk.met, self._walk.total)
         self._first, self._asked_twice = True, set[str | None]()
         self._before: dict[str, R] = {}

@@ -170,7 +170,9 @@ class Ledger:
     def dead_letters(self, stream: str) -> list[DeadLetter]:
         """Returns the open dead letters, including those that an incomplete load closed."""
         rows = self._rows(
-            DEAD_LETTERS, lambda row: row["stream"] == stream and self._shard.contains(row["parent"] or row["key"])
+            # A letter without a parent is one for itself: exactly one shard must try it again.
+            DEAD_LETTERS,
+            lambda row: row["stream"] == stream and self._shard.contains(row["parent"] or row["key"]),
         )
         return [DeadLetter.model_validate(row) for row, completed in rows if not (row["healed_at"] and completed)]
 
@@ -206,6 +208,7 @@ class Ledger:
             return []
         with self._lock, self._sql as client:
             by, newest_of = map(client.escape_column_name, (parent, column))
+            # Rows of broken loads count, too: who asks compares with a watermark, or looks each row up.
             query = f"select {by}, max({newest_of}) from {_whole(client, table)} group by {by}"
             try:
                 with client.execute_query(query) as cursor:

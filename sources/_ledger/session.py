@@ -144,6 +144,7 @@ class Session:
 
     def begin_package(self, load_id: str) -> None:
         """Begins a load package, unless it has begun. A session that was read to its end begins anew."""
+        # Each resource of the source calls it; the first one begins the package.
         if self._package is None or self._package.load_id != load_id:
             if self.done:
                 self._forget()

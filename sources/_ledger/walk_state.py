@@ -229,6 +229,7 @@ class WalkState:
         """
         done = self.walks[0]
         if done.known:
+            # Kept from the first time on: what is read after it belongs to the other listing.
             self._covered_before = (
                 self._covered_before
                 or self.watermark

@@ -112,6 +112,7 @@ class Settle(ItemTransform[Any, Any]):
             self._add_page(item, mark)
             return
         assert mark.columns is not None
+        # By the name, because pandas need not be installed.
         if type(item).__module__.startswith("pandas") and not mark.as_rows:
             item = pa.Table.from_pandas(item, preserve_index=False)
         if isinstance(item, pa.Table | pa.RecordBatch):

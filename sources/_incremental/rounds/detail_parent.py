@@ -25,6 +25,7 @@ class Stored:
     """The parent by id."""
 
 
+# By identity: it changes while it is read, and is looked for in lists.
 @dataclass(eq=False)
 class DetailParent:
     """One parent in this sync, with times by id."""

@@ -106,6 +106,7 @@ class DetailSync:
 
     def _todo(self, parents: list[DetailParent], first: list[str]) -> list[Detail]:
         lag, per = self._sync.lag, self._per
+        # Not those of `first`, which were read just now.
         wanted = {p.backfill_key(key): (key, p) for p in parents for key in p.wanted(lag, per) if key not in first}
         todo: list[Detail] = [wanted[one] for one in (per.backfill.remaining(wanted) if per.backfill else wanted)]
         for _, parent in todo:

@@ -149,6 +149,7 @@ class ParentRound:
         named = named_parent(self._feed.parents, parent)
         try:
             pages = self._feed.pages(self._sync.client, named) if named else iter(())
+            # All pages, because the record may be on any of them; `RecordOwners` asks once for each parent.
             parsed = [parse(self._feed.table.model, page.records, self._feed.given(named)) for page in pages]
         except NotFound:
             return set()
