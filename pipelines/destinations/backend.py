@@ -141,6 +141,7 @@ class Backend:
 
 def staging(shard: Shard) -> dict[str, str]:
     """Returns dlt's setting that gives each shard a staging dataset of its own; a whole sync has dlt's default."""
+    # Two loads that stage in the same tables at once would merge each other's rows.
     return {} if shard.whole else {"staging_dataset_name_layout": f"%s_staging_{shard.number}_of_{shard.of}"}
 
 

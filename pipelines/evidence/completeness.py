@@ -57,7 +57,7 @@ def assess(
 def left_open(reader: Reader, source: Source, shard_has: Callable[[str], bool]) -> Iterator[Gap]:
     """Yields what a sync of everything new leaves open, of the parents of its shard."""
     ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
-    # A parent that is read to its end each time has met all that it told.
+    # Not where one answer holds all records of a parent: what it counted came with it.
     fewer = ledger.fewer() if source.stream.walks or source.stream.per_page else ()
     for gap in (*ledger.intervals(), *ledger.parents(), *fewer, *ledger.letters(), *ledger.policy()):
         if not gap.parent or shard_has(gap.parent):
@@ -77,4 +77,5 @@ def exists(reader: Reader, source: Source) -> bool:
 
     if any(reader.rows(source.name, "select count(*) from {0}", table) for table in ("coverage", "runs")):
         return True
+    # Somebody may have dropped both, and left other tables.
     return bool(reader.columns(source.name, table_names(source)))

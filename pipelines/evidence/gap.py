@@ -40,7 +40,7 @@ class Failed:
     first_at: str | None = None
     """When it failed for the first time."""
     was_empty: bool = False
-    """It was read to its end before, and had no record then."""
+    """Whether it was read to its end before, and had no record then."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Commands:
 
     def typed(self, fill: str) -> str:
         """Returns the command as it is typed; adds --destination to each command of a pair."""
+        # `copy` names the destination itself, and the sync before it fills the file that is copied.
         where = (
             ""
             if self.destination == "duckdb" or "copy" in fill
@@ -111,6 +112,7 @@ class Commands:
             return f"sync {self.source.name} && copy --to {shlex.quote(self.destination)}"
         if reason.startswith(MISSING):
             return self.repair
+        # Rows of parents need no repair: each sync lists them again.
         if reason.startswith(DIFFERS) and stream == self.source.main.name:
             return f"verify {self.source.name} --cells --repair"
         by_walk = self.source.stream.walks and (kind == "nameless" or self.source.stream.by_id is None)

@@ -139,6 +139,7 @@ def remedies(found: Iterable[Problem]) -> list[str]:
         source, options = sync.groups()
         if without_option(fill) in covered:
             continue
+        # One parent alone is read for a few requests; several are read by one sync, which tries failed ones first.
         if fill != without_option(fill) and of_source[source] == 1:
             by_id.append(fill)
         else:

@@ -71,6 +71,7 @@ class LedgerGaps:
     def _parents_in_all(self) -> int:
         """Returns how many parents there are, without those that the vendor does not list any more."""
         listed = len(self._read_parents())
+        # Ids that a setting names are not listed, and a parent that is new has no proof.
         return max(listed, self._count_proofs())
 
     def _count_proofs(self) -> int:
@@ -90,7 +91,7 @@ class LedgerGaps:
 
     @cached_property
     def _runs(self) -> list[tuple[str, str | None, datetime | None, datetime | None, str | None]]:
-        """Outcome, shard, start, end and error of every run, newest first."""
+        """Returns outcome, shard, start, end and error of every run, newest first."""
         select = 'select outcome, shard, "started_at", "finished_at", error from {0} order by "finished_at" desc'
         return [(o, shard, as_utc(s), as_utc(e), why) for o, shard, s, e, why in self._rows(select, "runs")]
 
@@ -103,13 +104,12 @@ class LedgerGaps:
         began = failed[0][2]
         if asked and began and all(at and at >= began for at in asked):
             return  # it failed after it had asked for everything: what it did not read is told of each
-        last = max(filter(None, asked), default=None)
-        since = min(filter(None, asked), default=None) if asked else None
+        since = min(filter(None, asked), default=None)
         times = f"{len(failed):,} rounds failed" if len(failed) > 1 else "1 round failed"
         when = f"not asked since {since.isoformat(timespec='seconds')}" if since else "never read"
         how = Failed(failed[0][4] or "", times=len(failed), first_at=_text(failed[-1][2]))
         why, fill = f"{when}, {times}: {failed[0][4]}", self._commands.sync()
-        yield self._gap("not asked", why, fill, since=_text(since or last), failed=how)
+        yield self._gap("not asked", why, fill, since=_text(since), failed=how)
 
     def intervals(self) -> Iterator[Gap]:
         """Yields the intervals that were not read yet, and those that nobody can read any more."""
@@ -224,13 +224,13 @@ class LedgerGaps:
 
     @cached_property
     def _letters(self) -> Rows:
-        """Stream, kind, key, parent, reason, attempts and the time of the first, of every open dead letter."""
+        """Returns stream, kind, key, parent, reason, attempts and first failure of every open dead letter."""
         columns = "stream, kind, key, parent, reason, attempts, first_seen_at"
         return self._rows(f"select {columns} from {{0}} where healed_at is null", "dead_letters")
 
     @cached_property
     def _first_failed(self) -> dict[str, datetime | None]:
-        """When each parent with an open dead letter failed for the first time."""
+        """Returns when each parent with an open dead letter failed for the first time."""
         main = self._main.name
         return {key: as_utc(at) for stream, kind, key, *_, at in self._letters if (stream, kind) == (main, "parent")}
 
@@ -244,6 +244,7 @@ class LedgerGaps:
             if kind != "parent":
                 fill, of = self._commands.retry(stream, kind, parent, reason), parent or self._named(stream, key)
                 yield self._gap("dead letter", why, fill, of, stream=stream, failed=how)
+            # A failing parent has a proof that says so, and would be told twice.
             elif key not in failing:
                 yield self._gap("failing", why, self._commands.sync(key), key, stream=stream, failed=how)
 
@@ -259,6 +260,7 @@ class LedgerGaps:
         for limit, what in ((self._source.facts.keeps, "the vendor keeps records"), (max_age, "--max-age allows")):
             late = [at for proof in proofs if limit and (at := proof.last_checked_at) and self._now - at > limit]
             if late and limit:
+                # Only the vendor forgets: an age that a user chose loses nothing.
                 lost = ": what it forgot is lost" if limit is not max_age else ""
                 why = f"{len(late):,} of {len(proofs):,} were not asked for longer than {what} ({_span(limit)}){lost}"
                 yield self._gap("stale", why, self._commands.sync(), since=_text(min(late)), until=_text(self._now))

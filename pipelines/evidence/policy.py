@@ -39,4 +39,5 @@ def policy_changed(reader: Reader, source: Source) -> bool:
     try:
         return bool(marks != [configured_policy(source).mark])
     except WrongSettings:
+        # A sync says that the settings are wrong; rows written under two policies are a gap in any case.
         return len(marks) > 1

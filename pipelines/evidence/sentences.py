@@ -11,7 +11,7 @@ from gapless.pipelines.evidence.grouping import Problem, examples, is_plain_sync
 from gapless.sources import SOURCES
 
 VERBS = ("failing", "not asked", "dead letter", "interval", "backfill")
-"""Kinds of gap of which the reason goes on with the sentence."""
+"""Kinds of gap whose reason is the rest of the sentence: "3 leads" and then "answered 500"."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 

@@ -69,6 +69,7 @@ def _foreign(reader: Reader, source: Source, real: Columns, stored: Stored) -> l
     """Returns the tables of our names that no sync made; none where dlt noted ours."""
     if any(stored.values()):
         return []
+    # dlt notes every schema: where others are noted and ours is not, another pipeline made these tables.
     others = reader.rows(source.name, other_schemas("{0}", source.name), SCHEMAS) if SCHEMAS in real else None
     return sorted(
         name
@@ -108,6 +109,7 @@ def stored_columns(reader: Reader, source: Source) -> Stored:
     return {
         name: {
             column: Made(
+                # Texts of dlt's own tables have a length, which each engine writes in its own way.
                 "" if hints.get("precision") else str(hints["data_type"]),
                 nullable=hints.get("nullable", True),
                 key=bool(hints.get("unique") or hints.get("primary_key")),
@@ -121,6 +123,7 @@ def stored_columns(reader: Reader, source: Source) -> Stored:
 
 def compare(made: Columns, real: Columns) -> list[Damage]:
     """Returns what was made and is not real any more; names are compared without their case."""
+    # Some engines write names in capitals, as Snowflake does.
     folded = {table.lower(): {column.lower() for column in columns} for table, columns in real.items()}
     found = []
     for table, columns in made.items():

@@ -50,6 +50,7 @@ class TableGaps:
         Without any run that is the end of a first sync that was killed, unless the newest record is gone.
         """
         name, main = self._source.name, self._source.main.name
+        # A proof that was set back says itself that all is read again.
         proven = read_proofs(self._reader, name, main, "last_checked_at is not null")
         ran = self._reader.rows(name, "select 1 from {0} limit 1", "runs")
         newest = not ran and lacks_newest(self._reader, name, main, self._source.main.time_column)

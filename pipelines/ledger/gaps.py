@@ -26,6 +26,7 @@ def gaps(
             commands = Commands(source, target.destination, target.appends)
             if exists(reader, source):
                 yield from assess(reader, source, commands, now, max_age).gaps
+            # Nobody may ever have wanted the other sources.
             elif names or source.name in before:
                 why = "all its tables are gone" if source.name in before else "not synced yet"
                 fill = commands.typed(commands.sync())

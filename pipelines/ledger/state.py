@@ -60,10 +60,10 @@ def source_states(target: Target) -> Iterator[SourceState]:
         for source in SOURCES.values():
             state = resource_state(reader, source)
             if state is not None:
-                yield SourceState(source.name, _without_cursors(state), coverage(reader, source.name))
+                yield SourceState(source.name, _with_short_cursors(state), coverage(reader, source.name))
 
 
-def _without_cursors(state: State) -> State:
+def _with_short_cursors(state: State) -> State:
     walks = [{**walk, "after": _short(walk.get("after"))} for walk in state.get("walks", ())]
     return {**state, "walks": walks} if state else {}
 
@@ -84,6 +84,7 @@ def rewind(target: Target, name: str, to: datetime) -> int | None:
         before = WalkState.from_json(state)
         watermark = min(before.watermark, to) if before.watermark else None
         lost = [[start, end] for start, end in before.lost if _ends_after(end, to)]
+        # With the initial value, by which a later sync sees that an earlier one reaches further back.
         return WalkState(watermark, initial_value=before.initial_value, lost=lost).to_json()
 
     return _change(target, SOURCES[name], to, back)
@@ -153,6 +154,7 @@ def note_lost_rows(target: Target, name: str, rows: int) -> None:
     source = SOURCES[name]
 
     def change(held: Held, now: RowCounts) -> None:
+        # `Held.missed` adds what went since the last sync, so that is not noted as well.
         gone = held.gone(now).get(source.main.name, 0)
         held.lost[source.main.name] = max(0, rows - gone)
 
@@ -197,6 +199,7 @@ def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = 
         if held.lost.pop(main, 0) and below:
             for shape in source.main.schema.tree():
                 held.lost.pop(shape.name, None)
+        # The counts of other tables stay, as nobody compared these.
         held.rows = {**of_roots(source, now), **held.rows, main: now.get(main, 0)}
 
     with _pipeline(target, source) as pipeline:
@@ -220,6 +223,7 @@ def _change(
     def steps(ledger: Ledger, state: State) -> Iterator[LoadItem]:
         nonlocal changed
         if whole:
+            # After a reset another account, or policy, may be read into the dataset.
             for key in (STATE, ACCOUNTS, POLICIES):
                 dlt.current.source_state().pop(key, None)
         for stream in {table.name for table in source.tables}:
@@ -254,6 +258,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
             # Without a first load there is no schema to load into.
             if not exists(reader, source):
                 return False
+        # A load into tables that are not as dlt noted them would fail.
         mend_tables(pipeline, source)
         pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
         if forget:

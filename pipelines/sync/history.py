@@ -145,6 +145,7 @@ def _load_row(pipeline: dlt.Pipeline, source: Source, row: dict[str, Any]) -> No
     from gapless.sources._schema.arrow import Batch
 
     def resource() -> DltResource:
+        # dlt adds its own columns to a row that it loads.
         run = Run.model_validate({name: value for name, value in row.items() if not name.startswith(PREFIX)})
         items = [LoadItem([Batch(RUNS, [run])])]
         return tree_resource(source.tables, lambda ledger, state: iter(items), source.name)
@@ -170,5 +171,6 @@ def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
         "shard": None if shard.whole else str(shard),
         "version": own_version(),
         ROW_ID: outcome.run_id,
+        # No load wrote it, and no reader of `runs` asks for one.
         LOAD_ID: "",
     }

@@ -65,6 +65,7 @@ def find_lost_rows(
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
         return Before(uncounted, now)
+    # Only a table that grew can hold doubled rows, and to find them it is read whole.
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
     now = count_rows(PipelineReader(pipeline), source) if doubled else now
@@ -118,6 +119,7 @@ def delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None
         root = client.make_qualified_table_name(table.name)
         for schema in table.schema.tree():
             if schema.parent and schema.name in counts:
+                # Below a table that is made again every row is an orphan.
                 orphaned = f"{ROOT_ID} not in (select {ROW_ID} from {root})" if table.name in counts else "1 = 1"
                 client.execute_sql(f"delete from {client.make_qualified_table_name(schema.name)} where {orphaned}")
 

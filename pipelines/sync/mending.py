@@ -71,6 +71,7 @@ def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> N
     """
     time = RESET if client.capabilities.supports_tz_aware_datetime else f"{RESET:%Y-%m-%d %H:%M:%S.%f}"
     values = {"covered_to": time, "digest": None, "last_checked_at": None, **({"missing": None} if walks else {})}
+    # One of these columns may be what is missing.
     known = {name: value for name, value in values.items() if name in real.get("coverage", ())}
     if known:
         changes = ", ".join(f"{name} = {'null' if value is None else '%s'}" for name, value in known.items())
@@ -98,7 +99,9 @@ def _set_aside(client: SqlClient, damage: Damage, kind: str) -> None:
     """Drops a table without a column that every row needs, and keeps its rows under another name."""
     table = client.make_qualified_table_name(damage.table)
     aside = client.make_qualified_table_name(f"{damage.table}__lost_{damage.columns[0].strip('_')}")
+    # If an earlier attempt was killed before it dropped the table, its copy stays.
     client.execute_sql(f"create table if not exists {aside} as select * from {table}")
+    # It takes our own views along: a view of somebody else's was an obstacle (`require_writable`).
     client.execute_sql(f"drop table {table}{' cascade' if kind.endswith('postgres') else ''}")
 
 
@@ -108,6 +111,7 @@ def remove_doubled(pipeline: dlt.Pipeline, source: Source, tables: Iterable[str]
         return []
     messages = []
     for table, rows in count_doubled(PipelineReader(pipeline), source, tables).items():
+        # The place of a row is all that tells it from its double.
         address = "ctid" if pipeline.destination.destination_type.endswith("postgres") else "rowid"
         with pipeline.sql_client() as client:
             name = client.make_qualified_table_name(table)

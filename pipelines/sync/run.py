@@ -71,6 +71,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     watch(source.name, session)
     session.packed = target.make_room
     try:
+        # Before rows are counted, because it forgets the counts of what is made again and read again.
         session.failures += map(Failure, mend_tables(pipeline, source))
         before = find_lost_rows(pipeline, source, session.shard)
         session.failures += map(Failure, before.doubled)
@@ -108,6 +109,7 @@ def _left_open(reader: PipelineReader, source: Source, session: Session) -> list
 
 def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
     """Returns the gaps as failures that the sync itself did not report."""
+    # The `why` of a dead letter begins with its kind and its key (`LedgerGaps.letters`).
     told = {failure.key for failure in session.failures}
     return [
         Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not told & {gap.parent, *gap.why.split(": ")[0].split()}

@@ -43,6 +43,7 @@ class CellCheck:
     def page(self, client: Client, parent: ListedParent, page: ListedPage, proof: Proof) -> None:
         """Compares the records of a page that were asked for; of a sample where each costs a request."""
         start = proof.covered_from
+        # What is older than the initial value was never requested, so it may be absent.
         times = {key: at for key, at in page.times.items() if not (start and at and at < start)}
         if page.answer is not None and proof.digest not in (None, page.answer):
             self._changed.add(parent.id)

@@ -80,6 +80,7 @@ class Cells:
             rows[table.name] = found
             return (tuple(row[name] for name in columns) for row in found)
 
+        # Twice: first what a sync would add to what is here, then all that these records make.
         wanted = stream.batches(records, CLOCK, stored)[1:]
         current = stream.batches(records, CLOCK, lambda *_: iter(()))[1:]
         for lacking, whole in zip(wanted, current, strict=True):
@@ -117,6 +118,7 @@ class Cells:
             stored = _grouped(self._stored(reader, shape, names, owner, made.ids), owner)
             wanted = _grouped(made.rows[shape.name].to_pylist(), owner)
             if not shape.parent and not must_be_here:
+                # In place, because `of_records` goes on with those that are here.
                 here &= stored.keys()
             for root in (one for one in made.ids if one in here):
                 rows = _RowsOfRecord(shape, names, wanted.get(root, []), stored.get(root, []))

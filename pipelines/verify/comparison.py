@@ -75,6 +75,7 @@ class Comparison:
         group = f" group by {column}" if stream.column else ""
         counts = f"select {column}, count(*), {f'max({time})' if time else 'null'} from {{0}}{group}"
         with reading(self._target) as reader:
+            # First of all, because records of a missing table would look like lost ones.
             damaged = damages(reader, source)
             if damaged:
                 return f"{damaged[0]}: gapless sync {source.name} makes it again"
@@ -115,6 +116,7 @@ class Comparison:
                 self._add_page(client, answer.parent, answer.page)
                 if self._check:
                     self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
+            # A parent that is noted as gone may answer so: that is what was found before.
             elif answer.error and not (isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
@@ -123,6 +125,7 @@ class Comparison:
         if self._check:
             self._check.parents(chosen, self._news)
         if not counted:
+            # Only of parents that were read to their end: more of the others may be served.
             self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
             self._compare_total(total)
@@ -200,6 +203,7 @@ class Comparison:
             select = f"select _dlt_id, {column} from {{0}} where _dlt_id in ({ids})"
             with reading(self._target) as reader:
                 here = {(row[0], str(row[1])) for row in reader.rows(self._source.name, select, self._main) or []}
+            # Where each is stored: a listing may name another parent than the record itself does.
             elsewhere = dict(here)
             for parent, i, at in some:
                 key = digest(i)

@@ -90,6 +90,7 @@ def _walk(source: Source, client: Client, asked: Window, found: Plan) -> None:
     if page is None or not page.times:
         found.requests = found.at_most = 1
         return
+    # A first page says nothing of those behind it, so any number would be a guess.
     if page.total is None and not page.last:
         found.requests = found.at_most = found.records = found.rows = found.megabytes = None
         return
@@ -102,6 +103,7 @@ def _walk(source: Source, client: Client, asked: Window, found: Plan) -> None:
         first = min(filter(None, (oldest or page).times.values()), default=None)
         share, down = _shares(window, first, newest)
         found.records = round(total * share)
+        # One more page than that share: the walk ends with the first one that is older as a whole.
         found.requests = min(ceil(total / size), int(total * down / size) + 1)
         found.estimated += ["requests", "records"] if down < 1 else ["records"]
     _measured(source, [(page.raws, {})], found)

@@ -52,6 +52,7 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
     name, cells = found.source, found.cells is not None
     if found.doubled:
         state.remove_doubled_rows(target, name)
+    # Before the load: by a key that somebody changed it would not find the row to replace.
     if found.differ:
         state.prepare_replacing(target, name, found.corrections)
     ids = _ids_to_repair(target, name, found.to_read)
@@ -76,6 +77,7 @@ def _ids_to_repair(target: Target, name: str, absent: Absent) -> tuple[str, ...]
     """Returns the ids to read again; without ids the next sync reads them, because their proof is set back here."""
     stream = SOURCES[name].stream
     times = [at for ids in absent.values() for at in ids.values()]
+    # A record without a time is reached by no walk but the whole one, so ids are cheaper, however many.
     if stream.by_id == "record" and (len(times) <= MOST_NOTED or (stream.walks and None in times)):
         return tuple(record for ids in absent.values() for record in ids)
     if times:

@@ -68,6 +68,7 @@ def reasons_with_facts(outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]
     """Yields the lines about one source, each with its facts for programs, of which a few lines have none."""
     problems = outcome.described_problems()
     for problem in problems[:REASONS]:
+        # It may hold words of the vendor, and these a key.
         yield redact(str(problem["message"])), {name: problem[name] for name in problem if name not in NO_FACTS}
     lines = [*failure_lines(outcome.source, outcome.unexplained)]
     yield from ((redact(line), {}) for line in lines[:REASONS])

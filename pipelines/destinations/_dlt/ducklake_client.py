@@ -35,6 +35,7 @@ def attach(connection: duckdb.DuckDBPyConnection, config: LakeConfig, statement:
         "main", "main", credentials, DestinationCapabilitiesContext(), config.override_data_path,
         config.automatic_migration,
     )  # fmt: skip
+    # Only for its statement and its secret: it opens no connection of its own.
     client._conn = connection
     if statement is not None:
         client._attach_statement = statement
