@@ -80,10 +80,10 @@ class Outcome:
 
     @property
     def unexplained(self) -> list[Failure]:
-        """Returns the failures that are no gap: what the ledger leaves open is told from there."""
+        """Returns the failures that are no gap: what the ledger leaves open is in `gaps`."""
         known = {(gap.stream, gap.failed.key or gap.parent) for gap in self.gaps}
-        told = {f"{gap.kind}: {gap.why}" for gap in self.gaps}
-        return [one for one in self.failures if (one.stream, one.key) not in known and one.reason not in told]
+        gaps = {f"{gap.kind}: {gap.why}" for gap in self.gaps}
+        return [one for one in self.failures if (one.stream, one.key) not in known and one.reason not in gaps]
 
     @property
     def problems(self) -> list[Problem]:

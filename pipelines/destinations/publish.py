@@ -111,26 +111,26 @@ def checked(file: Path, path: Path) -> Path:
 
 
 def _publish(file: Path, to: Path) -> None:
-    with _alone(to):
-        _must_be_ours(to)
+    with _locked(to):
+        _require_ours(to)
         new = to.with_name(f".{to.name}.new")
         # A copy that was broken off.
-        _removed(new)
+        _remove(new)
         try:
-            _copied(file, new)
-            _marked(new)
+            _copy(file, new)
+            _mark(new)
             # For reading alone: a write into the copy would be lost with the next one.
             new.chmod(file.stat().st_mode & 0o444)
-            _synced(new)
+            _flush(new)
             os.replace(new, to)
             # The rename itself is in the folder, which must reach the disk as well.
-            _synced(to.parent)
+            _flush(to.parent)
         finally:
-            _removed(new)
+            _remove(new)
 
 
 @contextmanager
-def _alone(to: Path) -> Iterator[None]:
+def _locked(to: Path) -> Iterator[None]:
     """Holds a lock, so that two copies do not mix. A sync into the copy takes the same one."""
     from filelock import FileLock, Timeout
 
@@ -145,7 +145,7 @@ def _alone(to: Path) -> Iterator[None]:
         yield
 
 
-def _must_be_ours(to: Path) -> None:
+def _require_ours(to: Path) -> None:
     """Raises WrongSettings when a file is there that `gapless publish` did not make, InUse when it is written to."""
     import duckdb
 
@@ -167,7 +167,7 @@ def _must_be_ours(to: Path) -> None:
         )
 
 
-def _copied(file: Path, new: Path) -> None:
+def _copy(file: Path, new: Path) -> None:
     """Copies the file, and what a killed sync left in its write-ahead log."""
     for source, target in ((file, new), (_log_of(file), _log_of(new))):
         if source.exists():
@@ -176,7 +176,7 @@ def _copied(file: Path, new: Path) -> None:
                 raise GaplessError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "cp failed")
 
 
-def _marked(new: Path) -> None:
+def _mark(new: Path) -> None:
     """Marks the copy as published, which also shows that DuckDB can read it."""
     import duckdb
 
@@ -206,13 +206,13 @@ def _log_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.wal")
 
 
-def _removed(new: Path) -> None:
+def _remove(new: Path) -> None:
     for left in (new, _log_of(new)):
         with suppress(FileNotFoundError):
             left.unlink()
 
 
-def _synced(path: Path) -> None:
+def _flush(path: Path) -> None:
     """Has the system write it to the disk now, so that a power cut loses nothing."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -21,8 +21,8 @@ OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 """SQL condition on a proof that leaves something open."""
 
 
-ANY = "select 1 from {0} limit 1"
-NOBODY = "''"
+ANY_ROW = "select 1 from {0} limit 1"
+NO_PARENT = "''"
 """The parent of records of a listing without parents, in SQL."""
 
 
@@ -153,12 +153,12 @@ class LedgerGaps:
         if self._proofs:
             return None if self._chosen() else f"its {parents.noun} were never listed"
         # Nothing is listed, proven or here: that is an account without a parent, if a sync came to its end.
-        empty = self._runs and self._runs[0][0] == "complete" and not self._rows(ANY, self._main.name)
+        empty = self._runs and self._runs[0][0] == "complete" and not self._rows(ANY_ROW, self._main.name)
         return None if empty else f"no sync has listed its {parents.noun}"
 
     def _listed_at_all(self) -> bool:
         parents = self._stream.parents
-        return bool(parents and self._rows(ANY, parents.table.name))
+        return bool(parents and self._rows(ANY_ROW, parents.table.name))
 
     def _chosen(self) -> bool:
         """Returns whether a setting names the parents to read, so that nothing is listed."""
@@ -195,15 +195,17 @@ class LedgerGaps:
 
         A record that the vendor deleted stays here, so only a page that lacked some, or a loss here, explains it.
         """
-        told = [proof for proof in self._proofs.values() if proof.records and proof.counts_all]
-        if not told or self._reader.appends:
+        counted = [proof for proof in self._proofs.values() if proof.records and proof.counts_all]
+        if not counted or self._reader.appends:
             return
         column = self._stream.column
         group = f" group by {column}" if column else ""
-        count = f"select {column or NOBODY}, count(*) from {{0}}{group}"
+        count = f"select {column or NO_PARENT}, count(*) from {{0}}{group}"
         here = {str(parent): int(rows) for parent, rows in self._rows(count, self._main.name)}
         fewer = [
-            (proof, here.get(proof.parent, 0)) for proof in told if here.get(proof.parent, 0) < (proof.records or 0)
+            (proof, here.get(proof.parent, 0))
+            for proof in counted
+            if here.get(proof.parent, 0) < (proof.records or 0)
         ]
         known = self._known_to_miss if fewer else ()
         for proof, rows in fewer:

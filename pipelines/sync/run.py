@@ -110,9 +110,11 @@ def _left_open(reader: PipelineReader, source: Source, session: Session) -> list
 def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
     """Returns the gaps as failures that the sync itself did not report."""
     # The `why` of a dead letter begins with its kind and its key (`LedgerGaps.letters`).
-    told = {failure.key for failure in session.failures}
+    reported = {failure.key for failure in session.failures}
     return [
-        Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not told & {gap.parent, *gap.why.split(": ")[0].split()}
+        Failure(f"{gap.kind}: {gap.why}")
+        for gap in gaps
+        if not reported & {gap.parent, *gap.why.split(": ")[0].split()}
     ]
 
 

@@ -41,13 +41,13 @@ def _settings(source: str) -> list[str]:
 def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) -> Iterator[str]:
     for variable in sorted(environment):
         if variable.startswith("GAPLESS_") and variable not in OURS:
-            yield _said(f"the variable {variable}", _near(variable, OURS))
+            yield _sentence(f"the variable {variable}", _near(variable, OURS))
         for source, names in known.items():
             # Another program may have variables that begin alike, so only one that is nearly ours is named.
             ours = [name.upper() for name in names]
             named = variable.startswith(f"{source.upper()}_") and "__" not in variable  # dlt reads what has two, too
             if named and variable not in ours and (near := _near(variable, ours)):
-                yield _said(f"the variable {variable}", near)
+                yield _sentence(f"the variable {variable}", near)
 
 
 def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object]) -> Iterator[str]:
@@ -55,22 +55,22 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
     whole = [*ours, *(name for names in known.values() for name in names)]
     for section, content in document.items():
         if section not in SECTIONS and isinstance(content, Mapping) and (near := _near(section, SECTIONS)):
-            yield _said(f"the section [{section}] in .dlt", f"[{near}]")
+            yield _sentence(f"the section [{section}] in .dlt", f"[{near}]")
         elif section not in whole and not isinstance(content, Mapping) and (near := _near(section, whole)):
-            yield _said(f"{section} in .dlt", near)
+            yield _sentence(f"{section} in .dlt", near)
     yield from _keys("gapless", document.get("gapless"), [*ours, "sources"])
     sections = document.get("sources")
     for name, content in sections.items() if isinstance(sections, Mapping) else ():
         if name in known:
             yield from _keys(f"sources.{name}", content, [*known[name], *OF_DLT])
         elif isinstance(content, Mapping) and name not in SOURCES and (near := _near(name, [*SOURCES])):
-            yield _said(f"the section [sources.{name}] in .dlt", f"[sources.{near}]")
+            yield _sentence(f"the section [sources.{name}] in .dlt", f"[sources.{near}]")
 
 
 def _keys(section: str, content: object, known: list[str]) -> Iterator[str]:
     for key, value in content.items() if isinstance(content, Mapping) else ():
         if key not in known and not isinstance(value, Mapping):
-            yield _said(f"{key} in the section [{section}] in .dlt", _near(key, known) or _longer(key, known))
+            yield _sentence(f"{key} in the section [{section}] in .dlt", _near(key, known) or _longer(key, known))
 
 
 def _near(name: str, known: Iterable[str]) -> str | None:
@@ -82,5 +82,5 @@ def _longer(name: str, known: Iterable[str]) -> str | None:
     return next((one for one in known if one.endswith(f"_{name}")), None)
 
 
-def _said(what: str, near: str | None) -> str:
+def _sentence(what: str, near: str | None) -> str:
     return f"{what} is no setting, and nobody reads it" + (f"; {near} is one" if near else "")

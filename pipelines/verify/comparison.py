@@ -207,10 +207,12 @@ class Comparison:
             elsewhere = dict(here)
             for parent, i, at in some:
                 key = digest(i)
-                told = (key, parent) not in here and key in elsewhere and self._says(client, i, elsewhere[key])
-                self._count_record(parent, i, at, (key, parent) in here or told)
+                is_here = (key, parent) in here
+                if not is_here and key in elsewhere:
+                    is_here = self._names_parent(client, i, elsewhere[key])
+                self._count_record(parent, i, at, is_here)
 
-    def _says(self, client: Client, record: str, parent: str) -> bool:
+    def _names_parent(self, client: Client, record: str, parent: str) -> bool:
         """Returns whether a record that is read by its id names this parent itself, whatever a listing says."""
         stream = self._stream
         if stream.by_id != "record":

@@ -84,9 +84,9 @@ def name_variant(
 ) -> None:
     """Prepares a resource to yield Arrow rows of another table than its own.
 
-    The schema knows the columns by `declare`; only those that Arrow takes for text are told again. Hints of a variant
-    begin as a copy of the resource's, so they are emptied first. With `own_format` also the format of its files: a
-    user may have set it for the resource; without it, it is that of the run.
+    The schema knows the columns by `declare`; only those that Arrow takes for text are given again. Hints of a
+    variant begin as a copy of the resource's, so they are emptied first. With `own_format` also the format of its
+    files: a user may have set it for the resource; without it, it is that of the run.
     """
     root = shape.parent is None
     emptied: dict[str, Any] = {
@@ -107,5 +107,5 @@ def name_variant(
     forget_references(resource, shape.name)
     every = columns(shape, table.key if root else ())
     # dlt looks at each hinted column for each item: with all of them a page cost 2.5 ms, with these 0.9 ms.
-    told = {name: hint for name, hint in every.items() if hint["data_type"] == "json" or name in DLT_COLUMNS}
-    resource.apply_hints(table_name=shape.name, columns=told, create_table_variant=True)
+    again = {name: hint for name, hint in every.items() if hint["data_type"] == "json" or name in DLT_COLUMNS}
+    resource.apply_hints(table_name=shape.name, columns=again, create_table_variant=True)

@@ -96,7 +96,7 @@ class SyncContext:
             for item, _ in self.listing(parents).pages:
                 yield item
 
-    def named_wrong(self, setting: str | None, key: str, error: VendorError) -> str:
+    def unknown_id_message(self, setting: str | None, key: str, error: VendorError) -> str:
         """Returns what to say of an id that was named, by `--id` or a setting, and that the vendor does not know."""
         by = "--id" if self.session.ids or setting is None else setting.upper()
         return f"{by} {key}: {error}"

@@ -119,11 +119,11 @@ class Feed:
         places = [letters.place(self.table.model, key) for key in absent]
         # A record whose JSON tells no time may be anywhere: then the walk goes to the end.
         down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
-        told: int | None = None  # the least that was told: what comes while pages are read is the next sync's
+        least: int | None = None  # of the totals told: what comes while pages are read is the next sync's
         for page in self._walk(sync, progress, sync.lag, None, down_to, resume=resumed):
             batches = self._loaded(page, Window(since=initial), letters)
-            told = min((one for one in (told, page.total) if one is not None), default=None)
-            coverage = self._coverage(progress, told, initial, session.now())
+            least = min((one for one in (least, page.total) if one is not None), default=None)
+            coverage = self._coverage(progress, least, initial, session.now())
             yield LoadItem([*batches, Batch(COVERAGE, [coverage])], progress.to_json())
         if progress.listing_changed and not progress.unproven:
             session.failures.append(Failure(ACCOUNT_CHANGED.format(stream=self.table.name)))
@@ -225,7 +225,7 @@ class Feed:
                     absent[key] = error
                 # An id without a letter was named by a user: it is mistyped rather than lost, so it is only told.
                 elif isinstance(error, NotFound | BadRequest) and not letters.is_open("record", key):
-                    sync.session.failures.append(Failure(sync.named_wrong(self.only, key, error)))
+                    sync.session.failures.append(Failure(sync.unknown_id_message(self.only, key, error)))
                 else:
                     yield LoadItem([letters.failed("record", key, error)])
                 if isinstance(error, Retryable):

@@ -194,7 +194,7 @@ def proven_pages(
     """
     end, why = ListingEnd(), None
     for reading in range(PAGES_READINGS):
-        pages = _noted(read(), typed, end, to_the_end=reading + 1 == PAGES_READINGS)
+        pages = _until_broken(read(), typed, end, to_the_end=reading + 1 == PAGES_READINGS)
         try:
             if floor is None:
                 yield from pages
@@ -214,7 +214,7 @@ def proven_pages(
     raise Incomplete(method="GET", path=path, detail=detail)
 
 
-def _noted(
+def _until_broken(
     pages: Iterable[Q], typed: Callable[[Q], Page[Record]], end: ListingEnd, *, to_the_end: bool
 ) -> Iterator[Page[Record]]:
     """Yields the pages up to one that shows that others were missed, or `to_the_end`: what comes is loaded."""

@@ -217,11 +217,11 @@ class ParentSync:
         lasts = checked - covered if before.records and not before.failures else keeps
         if oldest > checked and self.now - checked <= lasts:
             return {}
-        told: list[object] = loads(before.missing) if before.missing else []
+        known: list[object] = loads(before.missing) if before.missing else []
         interval = [covered.isoformat(), oldest.isoformat()]
         why = f"{LOST}the vendor had deleted records created from {covered:%Y-%m-%d %H:%M} on before they were read"
         self.session.failures.append(Failure(why, self._stream, "other", parent))
-        return {"missing": dumps([*told, interval]), "error": why}
+        return {"missing": dumps([*known, interval]), "error": why}
 
     def finish(self) -> None:
         """Ends the sync after the last parent."""

@@ -186,14 +186,14 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str, around: st
     own = [(n, f) for n, f in model.model_fields.items() if n != "extra"]
     for name, field in own:
         type_, here = field_type(field), (*path, name)
-        told = f"{around} {described(field, type_.model)}".strip()
+        about = f"{around} {described(field, type_.model)}".strip()
         if type_.many:  # a child table, see _children
             continue
         if type_.model:
-            yield from _columns(type_.model, here, f"{prefix}{name}__", told)
+            yield from _columns(type_.model, here, f"{prefix}{name}__", about)
         elif type_.scalar:
             # An object that may be missing makes each of its columns nullable.
-            yield Column(f"{prefix}{name}", type_.scalar, type_.nullable or bool(path), here, told)
+            yield Column(f"{prefix}{name}", type_.scalar, type_.nullable or bool(path), here, about)
     if not path:  # unknown fields of a flattened object go to the `_extra` of its row
         yield Column("_extra", "json", True, ("extra",), "Fields that the vendor sends and the model does not name.")
 
@@ -201,11 +201,11 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str, around: st
 def _children(model: type[Record], table: str, path: tuple[str, ...] = (), prefix: str = "") -> Iterator[TableSchema]:
     for name, field in model.model_fields.items():
         type_, here = field_type(field), (*path, name)
-        child, told = f"{table}__{prefix}{name}", described(field, type_.model)
+        child, about = f"{table}__{prefix}{name}", described(field, type_.model)
         if type_.many and type_.model:
-            yield table_schema(type_.model, child, table, here, told)
+            yield table_schema(type_.model, child, table, here, about)
         elif type_.many and type_.scalar:
-            value = Column("value", type_.scalar, False, (), told)
-            yield TableSchema(child, table, (value,), (), _items(here), description=told)
+            value = Column("value", type_.scalar, False, (), about)
+            yield TableSchema(child, table, (value,), (), _items(here), description=about)
         elif type_.model:
             yield from _children(type_.model, table, here, f"{prefix}{name}__")

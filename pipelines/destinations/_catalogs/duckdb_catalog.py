@@ -36,7 +36,7 @@ INDEXES = (
     "select table_name, index_name, is_unique, expressions from duckdb_indexes()"
     f" where {OURS} and table_name in ({{1}})"
 )
-AGAIN = "create table {table}__new as from {table}; drop table {table}; alter table {table}__new rename to {name};"
+REBUILD = "create table {table}__new as from {table}; drop table {table}; alter table {table}__new rename to {name};"
 """DuckDB cannot drop a constraint, but a table made of the rows has none."""
 DUCKDB = Engine(
     types={
@@ -45,7 +45,7 @@ DUCKDB = Engine(
     },
     retyped="alter table {table} alter column {column} set data type {type};",
     nullable="alter table {table} alter column {column} drop not null;",
-    plain=AGAIN,
+    plain=REBUILD,
 )  # fmt: skip
 
 
@@ -53,8 +53,8 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
     """Yields what keeps a sync from writing to the dataset."""
     asked = partial(dataset.ask, reader)
 
-    def again(table: str) -> str:
-        return AGAIN.format(table=dataset.named(table), name=table)
+    def rebuild(table: str) -> str:
+        return REBUILD.format(table=dataset.named(table), name=table)
 
     for (view,) in asked(VIEWS):
         what = "is a view, so nothing can be written to it"
@@ -67,12 +67,12 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         unique = kind in ("UNIQUE", "PRIMARY KEY")
         if not (unique and is_key(list(columns or ()), dataset.tables[table])):
             what = f"has a constraint ({str(kind).lower()}), which may refuse rows"
-            yield Obstacle(f"the table {dataset.named(table)}", what, again(table))
+            yield Obstacle(f"the table {dataset.named(table)}", what, rebuild(table))
     for referenced, schema, table_name in asked(REFERENCES):
         # A table of ours that refers to another is told by CONSTRAINTS.
         if table_name not in dataset.tables:
             what = f"is referred to by a foreign key of {schema}.{table_name}, so its rows cannot be replaced"
-            drop = AGAIN.format(table=f"{schema}.{table_name}", name=table_name)
+            drop = REBUILD.format(table=f"{schema}.{table_name}", name=table_name)
             yield Obstacle(f"the table {dataset.named(str(referenced))}", what, drop)
     yield from _columns(dataset, asked(COLUMNS))
 

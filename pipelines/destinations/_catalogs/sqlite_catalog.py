@@ -27,11 +27,11 @@ COLUMNS = (
     'select m.name, c.name, c."notnull", c.dflt_value is not null, c.hidden from {0}.sqlite_master m,'
     " pragma_table_xinfo(m.name, '{0}') c where m.type = 'table' and m.name in ({1})"
 )
-AGAIN = (
+REBUILD = (
     "create table {name}__new as select * from {name}; drop table {name}; alter table {name}__new rename to {name};"
 )
 """SQLite cannot drop a constraint, but a table made of the rows has none. Its file is the dataset."""
-SQLITE = Engine(types={}, retyped=AGAIN, nullable=AGAIN, plain=AGAIN)
+SQLITE = Engine(types={}, retyped=REBUILD, nullable=REBUILD, plain=REBUILD)
 # SQLite lists no checks; they stand only in the text of the statement.
 CHECKED = re.compile(r"\bcheck\s*\(", re.IGNORECASE)
 
@@ -48,12 +48,12 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
             yield Obstacle(f"the table {dataset.named(str(table))}", what, f"drop trigger {quoted(str(name))};")
         elif kind == "table" and CHECKED.search(str(sql)):
             what = "has a check, which may refuse rows"
-            yield Obstacle(f"the table {dataset.named(str(table))}", what, AGAIN.format(name=table))
+            yield Obstacle(f"the table {dataset.named(str(table))}", what, REBUILD.format(name=table))
     for table, name, origin, columns in asked(INDEXES):
         if not is_key(str(columns).split(","), dataset.tables[str(table)]):
             own = origin == "c"  # made by `create index`
             what = f"has the unique index {name}, which may refuse rows"
-            remedy = f"drop index {quoted(str(name))};" if own else AGAIN.format(name=table)
+            remedy = f"drop index {quoted(str(name))};" if own else REBUILD.format(name=table)
             yield Obstacle(f"the table {dataset.named(str(table))}", what, remedy)
     found: dict[str, dict[str, Found]] = {}
     for table, column, not_null, default, hidden in asked(COLUMNS):

@@ -82,12 +82,12 @@ class DetailSync:
         """Yields the load items of the sync: single records first, then listings, then the records of each parent."""
         per = self._per
         first = self._first()
-        # Before the listings, because `_judged` needs to know which of them the vendor does not find.
+        # Before the listings, because `_close_absent` needs to know which of them the vendor does not find.
         yield from self._details([(key, None) for key in first])
         if not self._sync.reads_ids:
             parents: list[DetailParent] = []
             yield from self._listed(parents)
-            yield from self._judged(parents)
+            yield from self._close_absent(parents)
             todo = self._todo(parents, first)
             # A parent without records to read is covered at once.
             for parent in parents:
@@ -151,7 +151,7 @@ class DetailSync:
             if answer.page is None:
                 yield LoadItem(self._per.close(answer.parent, answer.error))
 
-    def _judged(self, parents: list[DetailParent]) -> Iterator[LoadItem]:
+    def _close_absent(self, parents: list[DetailParent]) -> Iterator[LoadItem]:
         """Closes the letters of records that are not found and not listed either; the others keep failing."""
         letters, by_id = self._per.dead_letters, {parent.id: parent for parent in parents}
         for letter in letters.records():
@@ -192,8 +192,8 @@ class DetailSync:
             count = getattr(record, counts) if counts else None
             key = ids(record)
             known = self._per.coverage.get(key)
-            told = None if count is None else str(count)
-            return DetailParent(key, told, known, stored, own.get(key, {}), siblings=siblings)
+            counted = None if count is None else str(count)
+            return DetailParent(key, counted, known, stored, own.get(key, {}), siblings=siblings)
 
         return [parent_of(record) for record in records]
 
@@ -236,9 +236,9 @@ class DetailSync:
             and not per.dead_letters.is_open("record", key)
             and isinstance(error, NotFound | BadRequest)
         ):
-            self._session.failures.append(Failure(self._sync.named_wrong(self._feed.only, key, error)))
+            self._session.failures.append(Failure(self._sync.unknown_id_message(self._feed.only, key, error)))
             return per.dead_letters.resolve("record", [])
-        # Only the listings of this sync tell whether it is gone: `_judged` decides.
+        # Only the listings of this sync tell whether it is gone: `_close_absent` decides.
         if parent is None and not self._sync.reads_ids and isinstance(error, NotFound):
             self._absent[key] = error
             return per.dead_letters.resolve("record", [])

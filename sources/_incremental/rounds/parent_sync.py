@@ -34,8 +34,8 @@ class Span:
 
     newest: datetime | None = None
     oldest: datetime | None = None
-    told: int | None = None
-    """The least total that its pages told: what comes while they are read is the next sync's."""
+    least_total: int | None = None
+    """The least total that its pages said: what comes while they are read is the next sync's."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class ParentRound:
     def _failed(self, key: str, error: VendorError) -> list[Batch]:
         """Returns the batches for a parent that failed; one that was named and never read may be mistyped."""
         if self._sync.reads_ids and isinstance(error, NotFound | BadRequest) and self._per.is_unknown(key):
-            self._session.failures.append(Failure(self._sync.named_wrong(self._feed.only, key, error)))
+            self._session.failures.append(Failure(self._sync.unknown_id_message(self._feed.only, key, error)))
             return []
         return self._per.fail(key, error)
 
@@ -264,7 +264,7 @@ class ParentRound:
         to_load = [
             record for record, at in zip(page.records, page.times, strict=True) if self._per.to_load.contains(at)
         ]
-        span.told = min((one for one in (span.told, page.total) if one is not None), default=None)
+        span.least_total = min((one for one in (span.least_total, page.total) if one is not None), default=None)
         span.newest = self._per.watermark(key, [span.newest, *map(record_time, to_load)])
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
@@ -289,7 +289,9 @@ class ParentRound:
         # With a proof only the look-back was read, so older letters were not passed.
         rest = [] if self._per.proof(key) or self._per.window else [self._per.dead_letters.resolve_rest(key)]
         listed = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
-        records = listed if span.told is None else span.told  # pages are newer than the listing of parents
+        records = (
+            listed if span.least_total is None else span.least_total
+        )  # pages are newer than the listing of parents
         lost = self._per.lost(key, span.oldest, self._feed.keeps) if self._feed.keeps else {}
         return [
             *rest,

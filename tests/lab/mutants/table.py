@@ -370,11 +370,11 @@ MUTANTS = (
     ),
     mutant(
         "nobody counts what the vendor told", "pipelines/evidence/ledgers.py",
-        "if not told or self._reader.appends:", "if True:", "tests/contract/test_truth.py -k fewer",
+        "if not counted or self._reader.appends:", "if True:", "tests/contract/test_truth.py -k fewer",
     ),
     mutant(
         "a record read by its id stands for all", "pipelines/evidence/ledgers.py",
-        '== "complete" and not self._rows(ANY, self._main.name)', '== "complete"',
+        '== "complete" and not self._rows(ANY_ROW, self._main.name)', '== "complete"',
         "tests/contract/test_truth.py -k one_record",
     ),
     mutant(
