@@ -146,7 +146,7 @@ def staging(shard: Shard) -> dict[str, str]:
 
 
 def _nothing_to_check() -> None:
-    """A lock in a file cannot be lost."""
+    """Does nothing, because a lock in a file cannot be lost."""
 
 
 class Folder(Backend):

@@ -59,6 +59,7 @@ def connect(file: Path, *, read_only: bool = False, patience: float = 0.0) -> du
                 raise
             if monotonic() >= until:
                 raise FileInUse(file, str(error), read_only) from None
+        # DuckDB itself does not wait for a file that is in use.
         sleep(0.05)
 
 

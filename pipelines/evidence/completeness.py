@@ -19,7 +19,7 @@ from gapless.sources import Source
 from gapless.sources._dlt.tables import LOADS
 
 LEDGER = ("coverage", "dead_letters", "runs", LOADS)
-"""Without one of these tables, whole, nothing else can be told of a source."""
+"""If one of these tables is missing, or lacks a column, nothing else can be known of a source."""
 
 
 @dataclass(frozen=True)

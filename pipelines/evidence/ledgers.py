@@ -259,6 +259,7 @@ class LedgerGaps:
         """Yields one gap for the parents not checked within the vendor's retention, or within `max_age`."""
         read = set(self._read_parents()) if self._stream.parents else {""}
         proofs = [proof for proof in self._proofs.values() if proof.parent in read and not proof.gone]
+        # The vendor's limit first: beyond it records are lost, beyond the user's they are only late.
         for limit, what in ((self._source.facts.keeps, "the vendor keeps records"), (max_age, "--max-age allows")):
             late = [at for proof in proofs if limit and (at := proof.last_checked_at) and self._now - at > limit]
             if late and limit:

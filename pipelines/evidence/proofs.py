@@ -54,6 +54,7 @@ class Proof(NamedTuple):
     @property
     def counts_all(self) -> bool:
         """Returns whether at least as many records must be here as the vendor told."""
+        # With an initial value only a part of what the vendor counts is here.
         whole = self.covered_from is None and not (self.missing or self.failures)
         return whole and self.last_checked_at is not None and not self.reset and not self.gone
 
@@ -65,6 +66,7 @@ class Proof(NamedTuple):
             return None if None in starts else min(datetime.fromisoformat(start) for start in starts if start)
         if self.reset or self.failures or self.last_checked_at is None:
             return self.proven_to
+        # What was there at the check is here, also where nothing new had come for a while.
         return self.last_checked_at
 
 

@@ -21,6 +21,7 @@ def sentence(problem: Problem, now: datetime | None = None, *, private: bool = F
     With `private` it has no id and no words of the vendor, for places that others read.
     """
     now = now or datetime.now(UTC)
+    # Several are listed by the command at the end of the sentence.
     subject = what(problem, ids=not private and len(problem.ids) == 1)
     said = f"{subject}{' ' if problem.kind in VERBS else ': '}{reason(problem, now, private=private)}"
     parts = (f"{problem.source}: {said.removeprefix(': ')}", _and_then(problem, now), next_step(problem))

@@ -111,6 +111,7 @@ def set_back(target: Target, name: str, absent: Mapping[str, Mapping[str, dateti
         return
     times = [at for ids in absent.values() for at in ids.values()]
     dated = [at for at in times if at]
+    # A record without a time may be anywhere in the listing.
     if dated and len(dated) == len(times):
         rewind(target, name, min(dated))
     else:
@@ -165,6 +166,7 @@ def note_lost_rows(target: Target, name: str, rows: int) -> None:
 def bring_back(target: Target, name: str, rows: Mapping[str, int]) -> None:
     """Takes so many rows by table from what is noted as lost. Raises Locked, GaplessError."""
     source = SOURCES[name]
+    # Mostly nothing is noted, and then no lock is taken.
     with reading(target) as reader:
         held = read_held(reader, source)
     if held is None or not any(rows.get(table) for table in held.lost):

@@ -179,6 +179,7 @@ def coverage(reader: Reader, dataset: str) -> dict[str, Coverage]:
         stream.failed += proof.failures > 0
         stream.gone += proof.gone
         stream.unproven += proof.reset
+        # The latest start: only from there on all parents are covered.
         stream.covered_from = _later(stream.covered_from, proof.covered_from)
         stream.newest_covered_to = _later(stream.newest_covered_to, proof.proven_to)
         stream.last_checked_at = _later(stream.last_checked_at, proof.last_checked_at)

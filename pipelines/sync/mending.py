@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from gapless.sources._dlt.types import SqlClient
 
-COUNTED = ("runs", SCHEMAS)
-"""Tables whose loss says nothing of records: the others' loss sets the source back."""
+HARMLESS = ("runs", SCHEMAS)
+"""Tables whose loss says nothing about records. The loss of any other one sets the source back."""
 
 
 def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
@@ -42,7 +42,7 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
             return []
         real = reader.columns(source.name, table_names(source))
     with pipeline.sql_client() as client:
-        if any(damage.table not in COUNTED for damage in found):
+        if any(damage.table not in HARMLESS for damage in found):
             _set_back(client, real, walks=source.stream.walks)
         for damage in found:
             if damage.columns and not _addable(source, damage):

@@ -95,6 +95,7 @@ class Comparison:
         self._noted = (read_held(reader, source) or Held()).missed(now).get(self._main, 0)
         ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
         self._unread = [gap.parent for gap in ledger.never_asked()]
+        # Where rows are only added, a changed record rightly has several with one id.
         if not self._target.appends:
             self._found.doubled = sum(count_doubled(reader, source, now).values())
 

@@ -79,6 +79,7 @@ def _rows(
     now = datetime.now(UTC)
     before = {letter.key: letter for letter in ledger.dead_letters(stream) if letter.kind == "record"}
     for (record, parent), reason in reasons.items():
+        # A letter that is open keeps its reason and the time of its first failure.
         if record not in before and of_two(parent, record) not in before:
             yield DeadLetter(
                 stream=stream,
@@ -90,6 +91,7 @@ def _rows(
                 last_seen_at=now,
             )
     if whole and not found.failed:
+        # A comparison of ids alone says nothing of what a letter about cells says.
         disproved = (MISSING, DIFFERS) if found.cells is not None else (MISSING,)
         open_still = {record for record, _ in reasons}
         for key, letter in before.items():

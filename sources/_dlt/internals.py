@@ -79,6 +79,7 @@ def accept_json_as_text() -> None:
     Why: no Arrow type becomes a JSON column in dlt 1.31, so every run would warn once a table. Replaced by: one.
     """
     log = logging.getLogger("dlt")
+    # The logger outlives a run, and the filters of all runs would pile up.
     if not any(isinstance(one, _JsonIsText) for one in log.filters):
         log.addFilter(_JsonIsText())
 

@@ -129,6 +129,7 @@ def tree_resource(
     def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
         return read(extraction.ledger, dict(dlt.current.resource_state()))
 
+    # With a session of ours, as nothing of a user's is to be checked or refused.
     extractions = Extractions(source, tables[0].name, tables, session)
     return stream_resource(extractions, tables[0], start, derived=tuple(tables[1:]))
 

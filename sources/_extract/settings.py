@@ -83,6 +83,7 @@ class Shared:
         return {self.full_name(setting): (setting, default) for setting, default in chosen}
 
     def full_name(self, setting: Setting) -> str:
+        """Returns the setting's name with the source's before it, unless it holds for all sources."""
         return setting.name if setting.name.startswith("gapless_") else f"{self.source}_{setting.name}"
 
     def parameters(self) -> Iterator[Parameter]:

@@ -31,11 +31,11 @@ class WriteStrategy:
     """How tables are written to a destination with these capabilities."""
 
     def __init__(self, capabilities: Capabilities | None, ledger: Ledger) -> None:
-        """`ledger` reads what is stored; without capabilities, as in a preview, nothing is written."""
+        """Takes the ledger, which reads what is stored; without capabilities, as in a preview, nothing is written."""
         strategies = capabilities.supported_merge_strategies or () if capabilities else ()
         self._appends = capabilities is not None and appends(capabilities)
         self._ledger = ledger
-        self._knows_first = "insert-only" in strategies and not self._appends
+        self._inserts_only = "insert-only" in strategies and not self._appends
 
     @property
     def word(self) -> Literal["append", "merge"]:
@@ -46,13 +46,13 @@ class WriteStrategy:
         """Returns dlt's write disposition for a table."""
         if self._appends:
             return "append"
-        if table.write_disposition is FIRST_SEEN and not self._knows_first:
+        if table.write_disposition is FIRST_SEEN and not self._inserts_only:
             return MERGE
         return table.write_disposition
 
     def rows_to_load(self, table: Table, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
         """Yields the tables of a tree with the rows to load; `tables` begins with the root table."""
-        if table.write_disposition is FIRST_SEEN and not self._knows_first:
+        if table.write_disposition is FIRST_SEEN and not self._inserts_only:
             return _new_rows(self._ledger, table, tables)
         return _changed(self._ledger, tables) if self._appends else iter(tables)
 

@@ -29,11 +29,11 @@ class RawPage(Protocol):
 
     @property
     def records(self) -> Sequence[bytes]:
-        """The records' JSON, in the vendor's order."""
+        """Returns the records' JSON, in the vendor's order."""
 
     @property
     def total(self) -> int | None:
-        """How many records the vendor says the whole listing has; None: it does not say."""
+        """Returns how many records the vendor says the whole listing has; None: it does not say."""
 
 
 class CursorPage(RawPage, Protocol):
@@ -41,7 +41,7 @@ class CursorPage(RawPage, Protocol):
 
     @property
     def after(self) -> str | None:
-        """The next page's cursor; None: this page is the last."""
+        """Returns the next page's cursor; None: this page is the last."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Stream(Protocol):
 
     @property
     def by_time(self) -> bool:
-        """Whether the vendor itself leaves out what was not created in a window."""
+        """Returns whether the vendor itself leaves out what was not created in a window."""
 
     @property
     def only(self) -> str | None:

@@ -79,6 +79,7 @@ class DuckLakeDestination(CachedDestination, destination):
     """dlt's destination `name` for a lake that is open in this process; `session` makes another connection to it."""
 
     def __init__(self, name: str, config: LakeConfig, session: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        # By a name of its own dlt finds the settings of a named destination.
         own: dict[str, str] = {} if name == "ducklake" else {"destination_name": name}
         super().__init__(config.credentials, supports_transactions=True, parquet_format=UNCOMPRESSED, **own)
         self._session = session

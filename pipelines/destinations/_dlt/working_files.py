@@ -12,6 +12,7 @@ from dlt.extract.storage import ExtractorItemStorage
 __all__ = ["accept_percent"]
 
 
+# Once, as a second call would wrap the wrapper.
 @cache
 def accept_percent() -> None:
     """Lets dlt work in a folder with a percent sign in its path, as `ws%2Fjob` of Jenkins.

@@ -23,7 +23,7 @@ class Pass:
     """What earlier runs of a pass have loaded; nothing, for a pass of one run, which is the usual one."""
 
     def __init__(self, states: Iterable[State], ledger: Ledger, *, limited: bool) -> None:
-        """`states` are those of all resources of the run; a run without a limit begins a pass of its own."""
+        """Takes the states of all resources of the run; a run without a limit begins a pass of its own."""
         self._ledger = ledger
         # One pass for all: a resource that is done must not begin anew before the others are, or none would end.
         begun = [state[UNFINISHED] for state in states if UNFINISHED in state]
