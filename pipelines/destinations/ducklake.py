@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgresql": "postgres_scanner"}
 """Where a catalog may be, and DuckDB's extension for it."""
 SECRET = "gapless_catalog"
-"""Of a DuckDB in memory, so it is gone with it."""
+"""Name of the secret with the catalog's password; it is in a DuckDB in memory, and gone with that."""
 
 
 class DuckLake(Backend):

@@ -10,6 +10,7 @@ VIEWS, MARK = "activity", "_made"
 
 def once_synced(reader: Reader) -> set[str]:
     """Returns the sources that were synced when the views were last made; none where there are no views."""
+    # An older version made a view without this column.
     if "sources" not in reader.columns(VIEWS, [MARK]).get(MARK, ()):
         return set()
     found = reader.rows(VIEWS, "select sources from {0}", MARK)

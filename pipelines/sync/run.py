@@ -69,6 +69,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     before: Before | None
     built, before = build(source, session), None
     watch(source.name, session)
+    # DuckDB's memory follows the bytes of each load package.
     session.packed = target.make_room
     try:
         # Before rows are counted, because it forgets the counts of what is made again and read again.
@@ -88,6 +89,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     except BaseException as error:
         _fail(outcome, error)
     finally:
+        # First, because the row of `runs` holds when it ended and how much was requested.
         _close(outcome, session)
         listed = outcome.error is None and session.shard.whole and not session.ids
         # Also after an error: a run that failed must be in the table.

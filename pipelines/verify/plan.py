@@ -212,6 +212,7 @@ class _Parents:
         for key in ids:
             try:
                 page = self._stream.listed_record(self._client, key)
+            # It may be gone since it was listed.
             except Rejected:
                 continue
             raws += page.raws if page else []

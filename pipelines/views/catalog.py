@@ -120,6 +120,7 @@ class _DltCatalog:
         with self._sql.with_alternative_dataset_name(self._dataset_names[dataset]):
             try:
                 tables = self._client.get_storage_tables(names)
+                # dlt returns a table that is not there without columns.
                 return [name for name, columns in tables if columns]
             except DatabaseUndefinedRelation:  # some engines raise for a missing dataset
                 return []

@@ -74,6 +74,7 @@ def source(
             return resources.parents() + resources.records()
 
         build.__signature__ = whole  # type: ignore[attr-defined]  # inspect reads it, and so does dlt
+        # With the section, because dlt would take the name of this module for it.
         made: Callable[..., DltSource] = dlt.source(build, name=name, section=name)
         return made
 

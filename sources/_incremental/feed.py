@@ -192,6 +192,7 @@ class Feed:
         return [
             Batch(self.table, records),
             letters.unreadable(page.unreadable),
+            # Only of what is loaded: a record outside of the window was met, and is not here.
             letters.resolve("record", [record_id(record) for record in records]),
         ]
 

@@ -79,6 +79,7 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
 
 def _index(dataset: Dataset, table: str, name: str, unique: bool, expressions: str) -> Iterator[Obstacle]:
     drop = f"drop index {dataset.name}.{quoted(name)};"
+    # DuckDB gives the columns of an index as one text, such as `[id, '"na me"']`.
     columns = [one.strip(" \"'") for one in expressions.strip("[]").split(",")]
     if unique and not is_key(columns, dataset.tables[table]):
         what = f"has the unique index {name}, which may refuse rows"

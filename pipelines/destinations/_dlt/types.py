@@ -33,7 +33,7 @@ class Credentials(Protocol):
     query: dict[str, object] | None
     """Parameters of the connection."""
     client_encoding: str | None
-    """Of the texts that libpq sends and gets."""
+    """Encoding of the texts that libpq sends and gets."""
 
     def to_native_representation(self) -> str:
         """Returns them in the form that their driver takes, with the password."""

@@ -23,7 +23,7 @@ CLIENT_KEEPALIVE = {
 }
 """Parameters of libpq's connection string. The limit for connecting is set by dlt (15 s)."""
 ENCODING = {"client_encoding": "UTF8"}
-"""Of what libpq sends and gets. A role's own setting would change texts, or refuse them."""
+"""Encoding of what libpq sends and gets. A role's own setting would change texts, or refuse them."""
 DEFAULTS = (
     # The same for the server (12 or later). Without it the server would keep the locks of a machine that vanished,
     # and the next sync would wait.

@@ -252,6 +252,7 @@ class ParentRound:
         return [
             *self._rows(key, to_load, owners, page.raws),
             self._per.dead_letters.unreadable(page.unreadable, parent=key),
+            # A window leaves records out, so their letters stay open.
             *([] if self._per.window else [self._per.dead_letters.resolve_rest(key)]),
             *self._per.complete(key, covered_to=covered_to, digest=page.answer, records=distinct),
         ]
