@@ -114,7 +114,7 @@ def _publish(file: Path, to: Path) -> None:
     with _locked(to):
         _require_ours(to)
         new = to.with_name(f".{to.name}.new")
-        # A copy that was broken off.
+        # Left over from a copy that was broken off.
         _remove(new)
         try:
             _copy(file, new)

@@ -180,6 +180,7 @@ class Target:
             accept_percent()
         with locked(*self._lock_files(sources), str(self.file or self.destination)):
             try:
+                # What a killed sync left is not to be believed; its state comes back from the destination.
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(mode=0o700)
                 yield folder

@@ -263,7 +263,6 @@ class LedgerGaps:
         for limit, what in ((self._source.facts.keeps, "the vendor keeps records"), (max_age, "--max-age allows")):
             late = [at for proof in proofs if limit and (at := proof.last_checked_at) and self._now - at > limit]
             if late and limit:
-                # Only the vendor forgets: an age that a user chose loses nothing.
                 lost = ": what it forgot is lost" if limit is not max_age else ""
                 why = f"{len(late):,} of {len(proofs):,} were not asked for longer than {what} ({_span(limit)}){lost}"
                 yield self._gap("stale", why, self._commands.sync(), since=_text(min(late)), until=_text(self._now))

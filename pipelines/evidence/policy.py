@@ -17,6 +17,7 @@ def configured_policy(source: Source) -> Privacy:
     import dlt
 
     name, setting = source.name, f"{source.name}_privacy"
+    # Where dlt looks for a setting of the source, from the narrowest place on.
     sections = (f"sources.{name}.", "sources.", "")
     text = next(filter(None, (dlt.config.get(f"{section}{setting}") for section in sections)), None)
     key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in sections)), None)

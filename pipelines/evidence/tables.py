@@ -41,7 +41,7 @@ class TableGaps:
         lost = (held or Held()).missed(now)
         roots = lost.get(self._source.main.name, 0) > 0
         for table, rows in lost.items():
-            # Of a table that is gone itself `damaged` tells.
+            # `damaged` reports a table that is gone itself.
             if table not in gone:
                 yield self._gap("lost", f"{rows:,} rows are lost", self._fill(table, roots), table)
 

@@ -296,6 +296,7 @@ def _set_back(row: ProofRow, to: datetime, *, lost: bool) -> ProofRow:
     It has no digest, so that the parent is read even if its answer is unchanged, and no time of a check, by which
     `gapless gaps` finds it. `lost` says that its missing intervals are lost ones: those that end after `to` stay.
     """
+    # Never later than it was, or a rewind would prove what nobody has read.
     covered = min(row.covered_to, to) if row.covered_to else None
     kept = [one for one in json.loads(row.missing or "[]") if lost and _ends_after(one[1], to)]
     set_back = {

@@ -113,7 +113,7 @@ def _status(reader: Reader, source: Source, commands: Commands) -> Status:
     status = Status(source.name)
     status.open = gaps = assess(reader, source, commands).gaps
     status.gaps = dict(Counter(gap.kind for gap in gaps))
-    # A table that lacks a column would fail the whole status.
+    # A query of a damaged table would fail the whole status.
     damaged = {gap.stream for gap in gaps if gap.kind == "damaged"}
     for table in source.tables:
         for shape in table.schema.tree():

@@ -101,7 +101,7 @@ def _set_aside(client: SqlClient, damage: Damage, kind: str) -> None:
     aside = client.make_qualified_table_name(f"{damage.table}__lost_{damage.columns[0].strip('_')}")
     # If an earlier attempt was killed before it dropped the table, its copy stays.
     client.execute_sql(f"create table if not exists {aside} as select * from {table}")
-    # It takes our own views along: a view of somebody else's was an obstacle (`require_writable`).
+    # On Postgres our own views go along; one of somebody else's would have been an obstacle (`require_writable`).
     client.execute_sql(f"drop table {table}{' cascade' if kind.endswith('postgres') else ''}")
 
 

@@ -111,8 +111,8 @@ def _left_open(reader: PipelineReader, source: Source, session: Session) -> list
 
 def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
     """Returns the gaps as failures that the sync itself did not report."""
-    # The `why` of a dead letter begins with its kind and its key (`LedgerGaps.letters`).
     reported = {failure.key for failure in session.failures}
+    # The `why` of a dead letter begins with its kind and its key (`LedgerGaps.letters`).
     return [
         Failure(f"{gap.kind}: {gap.why}")
         for gap in gaps

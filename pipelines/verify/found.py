@@ -91,8 +91,8 @@ class Verified:
     @property
     def complete(self) -> bool:
         """Returns whether everything was compared and nothing is missing."""
-        # Not `kept`, as what a vendor deletes stays here on purpose; what that may hide is said in `undecided`.
         differ = self.differing or self.differing_parents
+        # Not `kept`, as what a vendor deletes stays here on purpose; what that may hide is said in `undecided`.
         return not (self.missing or self.failed or self.error or self.unproven or self.doubled or differ)
 
     @property

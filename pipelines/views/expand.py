@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from gapless.sources import Source
 
 PART = re.compile(r"^( *)-- for each (source|stream), union all\n(.*?)^ *-- end\n", re.MULTILINE | re.DOTALL)
+# Cast, because the branches of a union must agree on the type.
 NO_TIME = "cast(null as timestamp with time zone)"
 
 

@@ -39,5 +39,6 @@ def _rows(client: SqlClient, query: str) -> list[tuple[Any, ...]]:
     try:
         with client.execute_query(query) as cursor:
             return [tuple(row) for row in cursor.fetchall()]
+    # Before the first load there is no such table.
     except DestinationUndefinedEntity:
         return []

@@ -140,6 +140,7 @@ class Feed:
         session, window = sync.session, sync.window
         backfill = Backfill(window, session.counters) if session.backfill else None
         walk = backfill.walk() if backfill else WalkState(initial_value=window.since)
+        # Without a look-back, as the window says how far down to go.
         for page in self._walk(sync, walk, timedelta(0), window.until):
             if backfill:
                 backfill.save_walk(walk)

@@ -50,8 +50,7 @@ class DeadLetters:
     def records(self) -> list[DeadLetter]:
         """Returns the records to request again by id, oldest attempt first; at most MAX_RETRIED."""
         letters = [letter for letter in self._open.values() if letter.kind == "record"]
-        # A letter that is tried becomes the newest one, so with more than MAX_RETRIED letters each still has its
-        # turn.
+        # A letter that was tried is the newest one, so each has its turn, however many there are.
         return sorted(letters, key=lambda letter: letter.last_seen_at)[:MAX_RETRIED]
 
     def unmet(self) -> list[DeadLetter]:
@@ -107,8 +106,7 @@ class DeadLetters:
 
     def _is_closed_by_loading(self, key: tuple[str, str]) -> bool:
         """Returns whether a letter is open that loading its record again closes: not one about derived rows."""
-        # Derived rows are only ever added, so loading the record leaves the wrong ones: `verify --repair` settles
-        # them.
+        # Derived rows are only ever added: `verify --cells --repair` settles those that are wrong, and no load does.
         return key in self._open and not self._open[key].reason.startswith(DERIVED)
 
     def resolve_rest(self, parent: str | None, kinds: Iterable[str] = ("record", "nameless")) -> Batch:
@@ -145,8 +143,7 @@ class DeadLetters:
             key=key,
             parent=parent or (before.parent if before else None),
             reason=reason,
-            # A request that fails brings no text; the earlier one stays, because `place` reads the creation time from
-            # it.
+            # A failed request brings no text. The earlier one stays, as `place` reads the creation time there.
             raw_json=raw or (before.raw_json if before else None),
             attempts=before.attempts + 1 if before else 1,
             first_seen_at=before.first_seen_at if before else self._now,

@@ -170,8 +170,8 @@ class Ledger:
     def dead_letters(self, stream: str) -> list[DeadLetter]:
         """Returns the open dead letters, including those that an incomplete load closed."""
         rows = self._rows(
-            # A letter without a parent is one for itself: exactly one shard must try it again.
             DEAD_LETTERS,
+            # Without a parent the key decides: exactly one shard must try the letter again.
             lambda row: row["stream"] == stream and self._shard.contains(row["parent"] or row["key"]),
         )
         return [DeadLetter.model_validate(row) for row, completed in rows if not (row["healed_at"] and completed)]

@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from gapless.sources._http.errors import SettingError
 
-# advisory_lock.py keeps both numbers of a shard in one, `of * MOST + number`.
+# advisory_lock.py packs both numbers of a shard into one, `of * MOST + number`.
 MOST = 1_000
 
 

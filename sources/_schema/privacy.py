@@ -65,6 +65,7 @@ class Privacy:
             if action != "keep":
                 values = self._hashed(rows.column(index), column.data_type, keep_hashes) if action == "hash" else None
                 cells = pa.nulls(rows.num_rows, pa.string()) if values is None else pa.array(values, pa.string())
+                # A column that is dropped keeps its type: the table is the same under every policy.
                 type_ = rows.schema.field(index).type
                 rows = rows.set_column(index, rows.schema.field(index), cells.cast(type_))
         return rows

@@ -92,7 +92,7 @@ def _index(dataset: Dataset, table: str, name: str, unique: bool, expressions: s
 def _columns(dataset: Dataset, rows: list[tuple[object, ...]]) -> Iterator[Obstacle]:
     found: dict[str, dict[str, Found]] = {}
     for table, column, type_, not_null, default, sql in rows:
-        # Of its tables of tables only the statement says which columns are computed.
+        # DuckDB's catalog tells a computed column only by the statement that made the table.
         computed = re.search(rf'"?\b{re.escape(str(column))}\b"? [^,]*GENERATED ALWAYS', str(sql)) is not None
         held = Found(str(type_), bool(not_null), computed, bool(default))
         found.setdefault(str(table), {})[str(column)] = held

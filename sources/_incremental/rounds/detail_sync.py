@@ -273,6 +273,7 @@ def _stored(ledger: Ledger, feed: Details) -> Stored:
     columns = [feed.column, table.id_column, *([table.time_column] if table.time_column else [])]
     for parent, key, *rest in ledger.select(table.name, columns):
         *time, completed = rest
+        # A broken load may have left half of a record, which is then read again.
         if completed:
             stored.parents[str(key)], stored.times[str(key)] = str(parent), instant(time[0]) if time else None
     return stored

@@ -290,9 +290,8 @@ class ParentRound:
         # With a proof only the look-back was read, so older letters were not passed.
         rest = [] if self._per.proof(key) or self._per.window else [self._per.dead_letters.resolve_rest(key)]
         listed = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
-        records = (
-            listed if span.least_total is None else span.least_total
-        )  # pages are newer than the listing of parents
+        # Pages are newer than the listing of parents.
+        records = listed if span.least_total is None else span.least_total
         lost = self._per.lost(key, span.oldest, self._feed.keeps) if self._feed.keeps else {}
         return [
             *rest,
