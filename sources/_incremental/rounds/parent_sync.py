@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -11,55 +10,19 @@ from typing import Any, Protocol
 
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable, VendorError
-from gapless.sources._incremental.concurrency import map_concurrently, together
+from gapless.sources._incremental.concurrency import ParentPage, map_concurrently, together
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import Parents, RawPage, Stored
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._incremental.parent_listing import named_parent, proven_pages
+from gapless.sources._incremental.rounds.parent_answers import History, Span, size_of, text_of
 from gapless.sources._ledger.record_owners import RecordOwners
 from gapless.sources._ledger.session import Failure, LoadItem, weight_of
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._ledger.window import earlier
 from gapless.sources._schema.arrow import Batch, Table, digest
-from gapless.sources._schema.parse import Parsed, Unreadable, parse
+from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record, record_id, record_time
-
-WIDE = 8_192
-"""Bytes of JSON that count for one record where records bound how much is held."""
-
-
-@dataclass
-class Span:
-    """The newest (up to now) and the oldest creation time read of one parent, in UTC."""
-
-    newest: datetime | None = None
-    oldest: datetime | None = None
-    least_total: int | None = None
-    """The least total that its pages said: what comes while they are read is the next sync's."""
-
-
-@dataclass(frozen=True)
-class History:
-    """A parent's one answer, with all of its records."""
-
-    answer: str
-    """Its digest."""
-    count: int
-    """Records in it."""
-    found: Parsed[Record] | None = None
-    """None: the digest is that of the last sync."""
-    raws: Sequence[bytes] = ()
-    """The records' JSON, if it is not."""
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """Returns the records to load."""
-        return self.found.records if self.found else ()
-
-    @property
-    def unreadable(self) -> Sequence[Unreadable]:
-        """Returns the records that do not fit their model."""
-        return self.found.unreadable if self.found else ()
 
 
 class ByParent(Protocol):
@@ -122,27 +85,39 @@ class ParentRound:
             yield from self._unlisted(listing.unlisted(per))
             parents = [one for one in listed if feed.parents.is_read(one) or per.is_open(feed.parents.id(one))]
             yield from self._empty(listed)
+        # Without those that an earlier limited run of this pass has read.
         parents = [one for one in parents if not per.is_checked(feed.parents.id(one), sync.pass_began)]
         todo = per.todo(parents, key=feed.parents.id)
         sync.session.counters.parents_total = len(todo)
+        yield from self._read(todo)
+        per.finish()
+
+    def _read(self, todo: Sequence[Record]) -> Iterator[LoadItem]:
+        """Yields what each page of these parents brings, and what each parent's end does."""
+        feed, sync, spans = self._feed, self._sync, dict[str, Span]()
         read: Callable[[Record], Iterator[Any]] = self._answer if feed.whole else partial(self._pages, self._newest())
         owners = RecordOwners(feed.table, feed.column, sync.ledger, sync.session, self._served)
-        span: dict[str, Span] = {}
         answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client))
-        for some in together(answers, _size, sync.session.max_records):
+        for some in together(answers, size_of, sync.session.max_records):
             # One query for the group: one for each page would cost more than the page.
             owners.look_up(record for answer in some if answer.page for record in answer.page.records)
             for answer in some:
-                key = feed.parents.id(answer.parent)
-                if answer.error:
-                    yield LoadItem(self._failed(key, answer.error))
-                elif answer.page is None and not feed.whole:
-                    yield LoadItem(self._end(answer.parent, span.pop(key, Span())))
-                elif answer.page is not None and feed.whole:
-                    yield LoadItem(self._history(key, answer.page, owners))
-                elif answer.page is not None:
-                    yield LoadItem(self._loaded(key, answer.page, span.setdefault(key, Span()), owners))
-        per.finish()
+                batches = self._batches(answer, spans, owners)
+                if batches is not None:
+                    yield LoadItem(batches)
+
+    def _batches(
+        self, answer: ParentPage[Record, Any], spans: dict[str, Span], owners: RecordOwners
+    ) -> list[Batch] | None:
+        """Returns the batches for a page, an end or an error; None for the end of an answer that held all."""
+        key = self._feed.parents.id(answer.parent)
+        if answer.error:
+            return self._failed(key, answer.error)
+        if answer.page is None:
+            return None if self._feed.whole else self._end(answer.parent, spans.pop(key, Span()))
+        if self._feed.whole:
+            return self._history(key, answer.page, owners)
+        return self._loaded(key, answer.page, spans.setdefault(key, Span()), owners)
 
     def _served(self, parent: str) -> set[str] | None:
         """Returns the ids of a parent's records at the vendor; None if it does not answer. Raises Stop."""
@@ -277,7 +252,7 @@ class ParentRound:
         """Returns the batches of a parent's records; one that another parent serves as well is a dead letter."""
         others = owners.elsewhere(records, key)
         own = [record for record in records if record_id(record) not in others]
-        texts = {one: _text(self._feed.table, raws, one) for one in others}
+        texts = {one: text_of(self._feed.table, raws, one) for one in others}
         return [
             *self._feed.batches(own, self._per.now, partial(self._per.stored, key)),
             self._per.dead_letters.elsewhere(key, others, texts),
@@ -297,18 +272,3 @@ class ParentRound:
             *rest,
             *self._per.complete(key, covered_to=self._per.watermark(key, [span.newest]), records=records, **lost),
         ]
-
-
-def _size(page: Any) -> int:
-    """Returns how many records a page has; a wide one counts for as many as its bytes are."""
-    bytes_, _ = page.weight if isinstance(page, Page) else weight_of(page.raws)
-    return max(len(page.records), bytes_ // WIDE)
-
-
-def _text(table: Table, raws: Sequence[bytes], key: str) -> str | None:
-    """Returns the JSON of the record with this id among those of an answer."""
-    for raw in raws:
-        found = parse(table.model, [raw])
-        if key in [*map(record_id, found.records), *(one.key for one in found.unreadable)]:
-            return raw.decode(errors="backslashreplace")
-    return None
