@@ -39,7 +39,7 @@ class Part:
 
     @property
     def mark(self) -> str:
-        """Returns what tells its working folder from those of other parts; empty for everything."""
+        """Returns the end of its working folder's name, which differs for each part; empty for everything."""
         names = "-".join(self.sources)
         if len(names) > 60:  # file names are short
             names = blake2b(names.encode(), digest_size=8).hexdigest()
@@ -54,11 +54,11 @@ class Backend:
     name: str
     """Its name in dlt's configuration."""
     identity: str
-    """Tells two destinations apart, without a secret."""
+    """A text that differs for each destination, without a secret."""
     config: Any = field(default=None, compare=False, repr=False)
     """dlt's resolved configuration, with the credentials."""
     settings: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
-    """What dlt's class of the destination must be told beside its configuration."""
+    """What dlt's class of the destination needs beside its configuration."""
 
     file_format: ClassVar[FileFormat] = "parquet"
     """Format of the files of a load package."""
@@ -76,7 +76,7 @@ class Backend:
 
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
-        """Yields what somebody changed of a dataset's tables so that a sync cannot write, where that can be told."""
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write, as the engine shows it."""
         return iter(())
 
     @classmethod

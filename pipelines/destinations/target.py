@@ -83,7 +83,7 @@ class Target:
 
     @property
     def identity(self) -> str:
-        """Returns what tells two destinations apart, without a secret."""
+        """Returns a text that differs for each destination, without a secret."""
         return self.backend.identity
 
     @property

@@ -98,7 +98,7 @@ class Commands:
         return f"verify {self.source.name} --repair"
 
     def acknowledge(self, until: str) -> str:
-        """Returns the commands after which an interval that ends then, and that nobody can fill, is told no more."""
+        """Returns the commands that acknowledge an interval which ends then and which nobody can fill."""
         return f"state rewind {self.source.name} --to {shlex.quote(until)} --yes && sync {self.source.name}"
 
     @property

@@ -126,7 +126,7 @@ class LedgerGaps:
                     yield self._gap("interval", why, fill, proof.parent, since=since, until=until)
 
     def _lost(self, proof: Proof) -> list[Interval]:
-        """Returns the missing intervals that the vendor did not keep; a walk's state tells them from unread ones."""
+        """Returns the missing intervals that the vendor did not keep; a walk's state knows them from unread ones."""
         if not proof.missing or not self._stream.walks:
             return proof.missing
         lost: list[Interval] = (resource_state(self._reader, self._source) or {}).get("lost", [])
@@ -191,7 +191,7 @@ class LedgerGaps:
                 yield self._gap("set back", why, fill, proof.parent, since=since)
 
     def fewer(self) -> Iterator[Gap]:
-        """Yields parents, or the listing, with fewer records here than the vendor told when they were last read.
+        """Yields parents, or the listing, with fewer records here than the vendor counted when they were last read.
 
         A record that the vendor deleted stays here, so only a page that lacked some, or a loss here, explains it.
         """
@@ -251,7 +251,7 @@ class LedgerGaps:
                 yield self._gap("failing", why, self._commands.sync(key), key, stream=stream, failed=how)
 
     def _named(self, stream: str, key: str) -> str:
-        """Returns the parent that a dead letter of the listing of parents speaks of; empty for any other stream."""
+        """Returns the parent that a dead letter of the listing of parents is about; empty for any other stream."""
         parents = self._stream.parents
         return key if parents and stream == parents.table.name else ""
 

@@ -53,7 +53,7 @@ class Proof(NamedTuple):
 
     @property
     def counts_all(self) -> bool:
-        """Returns whether at least as many records must be here as the vendor told."""
+        """Returns whether at least as many records must be here as the vendor counted."""
         # With an initial value only a part of what the vendor counts is here.
         whole = self.covered_from is None and not (self.missing or self.failures)
         return whole and self.last_checked_at is not None and not self.reset and not self.gone

@@ -68,7 +68,7 @@ def reason(problem: Problem, now: datetime, *, private: bool = False) -> str:
 
 
 def missing(problem: Problem, now: datetime) -> str:
-    """Returns what is not here because of it, since when in the data's time; empty where the reason says it."""
+    """Returns which records are not here because of it, since which creation time; empty if the reason says it."""
     records = words(SOURCES[problem.source].main.name)
     if problem.kind == "not asked":
         return f"not read since {moment(problem.since, now)}" if problem.since else "nothing is here yet"

@@ -56,7 +56,7 @@ def _wrong_setting(source: Source, problem: str) -> WrongSettings:
 
 
 def check_register() -> None:
-    """Raises WrongSettings, naming each registered source that is none, and the setting that mends it."""
+    """Raises WrongSettings, naming each registered path that is no source, and the setting to correct."""
     if problems := list(register_problems()):
         where = "GAPLESS_SOURCES" if os.environ.get("GAPLESS_SOURCES") else "[gapless] sources in .dlt/config.toml"
         raise WrongSettings("\n".join([*problems, f"Correct {where}; sources/README.md says how a source is made."]))

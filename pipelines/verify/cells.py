@@ -27,7 +27,7 @@ from gapless.sources._schema.columns import TableSchema, type_name
 CHUNK = 500
 """Records compared at once."""
 CLOCK = datetime(1, 1, 1, tzinfo=UTC)
-"""Stands for the time of a sync in derived rows: a cell that holds it is a time of ours, which no vendor can tell."""
+"""Replaces the time of a sync in derived rows: such a cell is a time of ours, which no vendor can confirm."""
 Row = Mapping[str, Any]
 
 

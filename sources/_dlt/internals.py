@@ -131,7 +131,7 @@ def is_loaded(pipe: Any, step: type) -> bool:
 
 
 def forget_references(resource: Any, table: str) -> None:
-    """Removes the references that a variant of a resource's hints took over: they speak of the resource's own table.
+    """Removes the references that a variant of a resource's hints took over: they belong to the resource's own table.
 
     Why: `apply_hints` can only add to them. Replaced by: variants that begin without hints.
     """

@@ -1,6 +1,6 @@
-"""What a user may set on a resource, its source and its pipeline. All that cannot be loaded rightly is refused here.
+"""Checks what a user has set on a resource, its source and its pipeline, before the first request of a run.
 
-It is looked at before the first request of a run.
+What cannot be loaded correctly is refused, with the reason and the remedy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIZES = ("timezone", "precision", "scale")
 OBJECTS = ("incremental", "validator", "original_columns")
 """Hints that are no functions of a row, though Python can call them."""
 DUCKDB = ("duckdb", "motherduck", "ducklake")
-"""Destinations that read no JSON lines without a line."""
+"""Destinations that cannot load an empty file of JSON lines."""
 
 
 def check(resource: DltResource, table: Table, rows: bool) -> None:

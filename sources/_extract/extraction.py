@@ -30,21 +30,21 @@ from gapless.sources._schema.destination_limits import RECORD_MB, bounded, stora
 LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
 STATE_TABLE = "table"
-"""Key of a resource's state: the table that it speaks of, if a user named it."""
+"""Key of a resource's state: the table that the state belongs to, if a user named it."""
 ACCOUNTS = "accounts"
 """The key in a source's state under which the dataset's accounts stand, by source."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whose rows a dataset holds, as far as settings tell before a request."""
+    """The account whose rows a dataset holds, as far as settings show it before a request."""
 
     host: str
     id: str = ""
-    """A digest of what tells accounts on the same host apart."""
+    """A digest of what distinguishes accounts on the same host."""
 
     def check(self, source: str, state: State, remedy: str) -> None:
-        """Writes it to a source's state. Raises Refused if another account stands there, and says the remedy."""
+        """Writes the account to a source's state. Raises Refused, with the remedy, if another account is there."""
         # A dataset of a version that noted no account is taken for this one's.
         known = state.get(ACCOUNTS, {}).get(source, asdict(self))
         if known != asdict(self):
@@ -98,7 +98,7 @@ class Extraction:
         return self.strategy.disposition(table)
 
     def report(self) -> None:
-        """Logs what could not be read, unless a command does: it is in `dead_letters`, where few look."""
+        """Logs what could not be read, unless a command of ours prints it: few people look into `dead_letters`."""
         if self.own_session:
             for failure in self.session.failures:
                 LOG.warning("%s", failure)
@@ -245,11 +245,11 @@ class _Others:
             known = [one for state in states(client) for one in state.get("sources", {}).values()]
         accounts = [one[ACCOUNTS][source] for one in known if source in one.get(ACCOUNTS, {})]
         self.account: dict[str, str] | None = next(iter(accounts), None)
-        """Whose rows of the source are there; None: none are."""
+        """The account whose rows of the source are there; None: no rows are."""
 
 
 def own_session() -> Session:
-    """Returns the session of a run that no command of ours began: there a scheduler counts only if dlt is told so."""
+    """Returns the session of a run that no command of ours began: a scheduler counts if dlt's settings say so."""
     return Session(obeys_scheduler=joins_scheduler())
 
 

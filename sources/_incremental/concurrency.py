@@ -21,10 +21,10 @@ Q = TypeVar("Q")
 PING_AFTER = 5
 """Consecutive parents without an answer after which `ping` checks whether the vendor works at all."""
 
-TOGETHER = 2_000
+GROUP_SIZE = 2_000
 """Answers and records in one group, which is looked up by one query."""
-TOGETHER_SECONDS = 5.0
-"""How long the first answer of a group may wait for the others."""
+GROUP_SECONDS = 5.0
+"""Seconds after which a group ends with the next answer."""
 SHUTDOWN_TIMEOUT = 2.0
 """Seconds to wait for threads at the end."""
 
@@ -76,21 +76,21 @@ def prefetch(pages: Iterable[Q]) -> Iterator[Q]:
             yield item.page
 
 
-def together(
+def grouped(
     answers: Iterable[ParentPage[P, Q]], size: Callable[[Q], int], most: int | None = None
 ) -> Iterator[list[ParentPage[P, Q]]]:
     """Yields the answers in groups that are looked up at once; what came before an error, and then raises that.
 
     `size` returns how many records a page has, `most` is after how many a group ends: those of a load package.
     """
-    most = min(TOGETHER, most or TOGETHER)
+    most = min(GROUP_SIZE, most or GROUP_SIZE)
     group: list[ParentPage[P, Q]] = []
     waiting, began = 0, monotonic()
     try:
         for answer in answers:
             group.append(answer)
             waiting += 1 + (0 if answer.page is None else size(answer.page))
-            if waiting >= most or monotonic() - began >= TOGETHER_SECONDS:
+            if waiting >= most or monotonic() - began >= GROUP_SECONDS:
                 yield group
                 group, waiting, began = [], 0, monotonic()
     except VendorError:

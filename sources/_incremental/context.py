@@ -24,7 +24,7 @@ class Connection:
     client: Callable[..., Client]
     """Called with the HTTP settings that all sources share."""
     account: str = ""
-    """What tells two accounts on the same host apart, if a setting does, such as the id of a business."""
+    """What distinguishes two accounts on the same host, if a setting does, such as the id of a business."""
     only: tuple[str, ...] = ()
     """Ids to read instead of all that the vendor lists."""
     relist_after: timedelta = timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Decides whether a listing was read to its end: an end is proven by the totals told and the distinct ids met.
+"""Decides whether a listing was read to its end, by the totals that the vendor names and the distinct ids that came.
 
 One object sees every page of one reading. A page without a next one claims the end; that alone proves nothing,
 because a vendor may cut a listing short once. No request is made here.
@@ -15,7 +15,7 @@ EMPTY_PAGES = 3
 
 
 class ListingEnd:
-    """What the pages of one reading tell about its end.
+    """Judges by the pages of one reading whether it came to its end.
 
     `met` and `total` go on from an earlier session that read the first part; `met` None: it did not count.
     """
@@ -30,7 +30,7 @@ class ListingEnd:
         self._empty = 0
         self._moved, self._moved_before = False, False
         self.total, self.last_total = total, total
-        """What the first and the last page told, among those that told a total."""
+        """The totals of the first and of the last page that has one."""
         self.began = False
         """Whether a page was seen."""
         self.broken: str | None = None
@@ -57,7 +57,7 @@ class ListingEnd:
         overlaps: bool = False,
         seam: Sequence[str] | None = None,
     ) -> None:
-        """Notes the ids of a page, the texts of its records without a readable id, and the total it told.
+        """Notes the ids of a page, the texts of its records without a readable id, and its total.
 
         `overlaps`: it begins with the end of the one before. `seam` holds those that may be the page's last, one of
         which an overlapping page must have; None: the last of `ids`.

@@ -62,7 +62,7 @@ class DeadLetters:
         return (kind, key) in self._open and (kind, key) not in self._added
 
     def place(self, model: type[Record], key: str) -> datetime | None:
-        """Returns when a record with an open letter was created, in UTC, if its JSON tells; else None."""
+        """Returns when a record with an open letter was created, in UTC; None if its JSON does not say it."""
         letter = self._open.get(("record", key))
         return readable_time(model, letter.raw_json) if letter and letter.raw_json else None
 

@@ -29,7 +29,7 @@ class LeftOut:
         return bool(self._times)
 
     def update(self, read: Iterable[Key], loaded: set[str]) -> None:
-        """Notes which of the records that were `read` are not `loaded`; of these it knows the digests."""
+        """Notes which of the records in `read` were not loaded; `loaded` holds digests of ids."""
         for parent, key, time in read:
             own = self._times.setdefault(parent, {})
             # A changed step may let a record through that it removed before.

@@ -1,4 +1,4 @@
-"""How `coverage.error` begins when it tells something else than a failure; `failures` is 0 then."""
+"""Beginnings of `coverage.error` that report something other than a failure; `failures` is 0 then."""
 
 GONE = "gone: "
 """The vendor does not list the parent any more, and does not find it."""

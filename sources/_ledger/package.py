@@ -59,7 +59,7 @@ class Package:
         for shape in table.schema.tree():
             rows = [own for tree in batches if (own := tree[shape.name]).num_rows]
             # The user's own steps may have changed the columns.
-            yield shape, _together(rows) if rows else shape.arrow_schema.empty_table()
+            yield shape, _one_table(rows) if rows else shape.arrow_schema.empty_table()
 
     def taken(self, table: Table) -> set[str]:
         """Returns `_dlt_id` of the root rows that were taken."""
@@ -70,7 +70,7 @@ class Package:
             self._columns.setdefault(table.name, []).append(self.to_arrow(table, waiting))
 
 
-def _together(batches: list[pa.RecordBatch]) -> pa.Table:
+def _one_table(batches: list[pa.RecordBatch]) -> pa.Table:
     """Returns one table of batches; a column that a user's step added may have another type in each."""
     if len({batch.schema for batch in batches}) == 1:
         return pa.Table.from_batches(batches)

@@ -197,7 +197,7 @@ class ParentSync:
         return [Batch(COVERAGE, [before.model_copy(update={"records": 0, "last_checked_at": self.now, **kept})])]
 
     def lost(self, parent: str, oldest: datetime | None, keeps: timedelta) -> dict[str, object]:
-        """Returns the fields of its coverage that tell what the vendor did not keep until it was read; often none.
+        """Returns the fields of a parent's coverage about what the vendor deleted before it was read; mostly none.
 
         `oldest` is the creation time of the oldest record served. What was covered before is not served any more if
         it is older; then what came next may be gone as well, unless the pause was shorter than records are kept:

@@ -91,7 +91,7 @@ class Walk:
     met: int | None = 0
     """Records that came since it began at the newest page; None: an earlier version did not count them."""
     total: int | None = None
-    """How many records the vendor told then."""
+    """The vendor's total at that time."""
     began: datetime | None = None
     """When it began at the newest page; what was met before may be elsewhere, or gone."""
 

@@ -54,7 +54,7 @@ class Privacy:
 
     @property
     def mark(self) -> str:
-        """Returns what tells this policy, with its key, from another one; nothing of either can be read from it."""
+        """Returns a mark that differs for each policy and key; neither can be read from it."""
         rules = sorted(f"{table}.{column}={action}" for (table, column), action in self.actions.items())
         return hmac.new(self.key, "\n".join(rules).encode(), "sha256").hexdigest()[:16]
 

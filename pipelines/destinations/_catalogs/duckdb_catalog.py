@@ -1,4 +1,4 @@
-"""Obstacles in a DuckDB file or a DuckLake, as DuckDB's own tables of tables tell them."""
+"""Obstacles in a DuckDB file or a DuckLake, as DuckDB's own catalog shows them."""
 
 from __future__ import annotations
 

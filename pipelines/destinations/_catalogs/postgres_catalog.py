@@ -1,4 +1,4 @@
-"""Obstacles in a Postgres database, as pg_catalog tells them (version 12 or later)."""
+"""Obstacles in a Postgres database, as pg_catalog shows them (version 12 or later)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Obstacles in a SQLite file, as its own table of tables tells them. Types are not compared: SQLite has none."""
+"""Obstacles in a SQLite file, as its own catalog shows them. Types are not compared: SQLite has none."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class LibpqConfiguration(PostgresClientConfiguration):
     credentials: LibpqCredentials = None  # type: ignore[assignment]  # dlt fills it in
 
     def data_location(self) -> str:
-        """Returns hosts, port and database, as far as they are said; a service stands for what is not."""
+        """Returns hosts, port and database as far as they are given, and the service for what is not."""
         place = self.credentials.place
         service = place("service")
         named = f"{place('host')}:{place('port') or self.DEFAULT_PORT}/{place('dbname')}"

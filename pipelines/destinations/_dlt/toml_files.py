@@ -49,7 +49,7 @@ def _read(_: Any, path: str) -> tomlkit.TOMLDocument | None:
 
 
 def _problem(text: str, error: Exception) -> str:
-    """Returns the line and what is wrong there, as Python says it, which always knows the line; else as tomlkit."""
+    """Returns the line and what is wrong there: from Python's parser, which knows every line, else from tomlkit."""
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as ours:

@@ -77,7 +77,7 @@ class DetailParent:
         ]
 
     def _moved(self, key: str, listed_at: datetime | None) -> bool:
-        """Returns whether the listing tells another time, or another parent, of a record than is stored."""
+        """Returns whether the listing has another time, or another parent, for a record than is stored."""
         if self.listed is None:
             return False
         at = self.stored.times[key]

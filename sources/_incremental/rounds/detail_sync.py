@@ -142,7 +142,7 @@ class DetailSync:
         return any(letter.key in self._absent and not letter.parent for letter in letters)
 
     def _unlisted(self, parents: list[str]) -> Iterator[LoadItem]:
-        """Closes parents that are not listed any more: the first page of each tells whether it is gone."""
+        """Closes parents that are not listed any more: the first page of each shows whether it is gone."""
 
         def first_page(parent: str) -> Iterator[RawPage]:
             return islice(self._feed.pages(self._sync.client, parent), 1)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable, VendorError
-from gapless.sources._incremental.concurrency import ParentPage, map_concurrently, together
+from gapless.sources._incremental.concurrency import ParentPage, grouped, map_concurrently
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import Parents, RawPage, Stored
 from gapless.sources._incremental.listing_end import ListingEnd
@@ -98,7 +98,7 @@ class ParentRound:
         read: Callable[[Record], Iterator[Any]] = self._answer if feed.whole else partial(self._pages, self._newest())
         owners = RecordOwners(feed.table, feed.column, sync.ledger, sync.session, self._served)
         answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client))
-        for some in together(answers, size_of, sync.session.max_records):
+        for some in grouped(answers, size_of, sync.session.max_records):
             # One query for the group: one for each page would cost more than the page.
             owners.look_up(record for answer in some if answer.page for record in answer.page.records)
             for answer in some:
@@ -133,7 +133,7 @@ class ParentRound:
         return {record_id(record) for one in parsed for record in one.records}
 
     def _unlisted(self, parents: list[Record]) -> Iterator[LoadItem]:
-        """Closes parents that are not listed any more: the first page of each tells whether it is gone."""
+        """Closes parents that are not listed any more: the first page of each shows whether it is gone."""
 
         def first_page(parent: Record) -> Iterator[RawPage]:
             return islice(self._feed.pages(self._sync.client, parent), 1)
