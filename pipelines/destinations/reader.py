@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gapless.pipelines.destinations.target import Target
+from gapless.sources._dlt.literals import character_function
 
 if TYPE_CHECKING:
     import dlt
@@ -45,7 +46,8 @@ class Reader(Protocol):
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         """Returns the rows of `select`, in which `{0}`, `{1}`, … stand for the tables; None: a table is missing.
 
-        A table's or column's name in double quotes is quoted as the engine does it.
+        A table's or column's name in double quotes is quoted as the engine does it; `{chr}` stands for the function
+        that makes a character of its number.
         """
 
     def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
@@ -102,7 +104,7 @@ class DuckdbReader:
 
         names = [f'"{dataset}"."{table}"' for table in tables]
         try:
-            found: Rows = self._connection.execute(select.format(*names)).fetchall()
+            found: Rows = self._connection.execute(select.format(*names, chr="chr")).fetchall()
         # A table that is not there yet is no error: its source was never synced.
         except duckdb.CatalogException:
             return None
@@ -147,7 +149,7 @@ class PipelineReader:
                 names = [self._name(client, table) for table in tables]
                 query = re.sub(
                     '"([a-z_][a-z0-9_]*)"', lambda name: client.escape_column_name(name[1]), select
-                ).format(*names)
+                ).format(*names, chr=character_function(client.capabilities))
                 with client.execute_query(query) as cursor:
                     return list(cursor.fetchall())
         except DestinationUndefinedEntity:

@@ -20,6 +20,7 @@ from gapless.pipelines.evidence.policy import columns_of_today, configured_polic
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.verify.found import Corrections, Difference
 from gapless.sources import Source
+from gapless.sources._dlt.literals import text_literal
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.columns import TableSchema, type_name
@@ -74,9 +75,8 @@ class Cells:
 
         def stored(table: Table, columns: Sequence[str], ids: Iterable[str]) -> Iterator[tuple[Any, ...]]:
             names = self._names(table.schema)
-            # As a sync asks: an id with another character could end the text of the query.
-            plain = [one for one in ids if one.isascii() and one.replace("-", "").replace("_", "").isalnum()]
-            found = [*self._stored(reader, table.schema, names, columns[0], plain)] if plain else []
+            wanted = list(ids)
+            found = [*self._stored(reader, table.schema, names, columns[0], wanted)] if wanted else []
             rows[table.name] = found
             return (tuple(row[name] for name in columns) for row in found)
 
@@ -143,7 +143,7 @@ class Cells:
         kinds: dict[str, type_name] = {column.name: column.data_type for column in shape.columns}
         # As text, because drivers that decode JSON lose digits of numbers.
         cells = ", ".join(f'cast("{n}" as varchar)' if kinds.get(n) == "json" else f'"{n}"' for n in names)
-        listed = ", ".join(f"'{one}'" for one in ids)
+        listed = ", ".join(text_literal(one, "{chr}") for one in ids)
         select = f'select {cells} from {{0}} where "{owner}" in ({listed})'
         for row in reader.rows(self._source.name, select, shape.name) or []:
             yield {n: _cell(kinds.get(n), value) for n, value in zip(names, row, strict=True)}

@@ -16,6 +16,7 @@ import dlt
 
 from gapless.sources._dlt.append_only import appends, newest
 from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
+from gapless.sources._dlt.literals import character_function, text_literal
 from gapless.sources._dlt.tables import LOAD_ID, LOADS, is_completed
 from gapless.sources._dlt.types import SqlClient
 from gapless.sources._ledger.shard import Shard
@@ -191,7 +192,7 @@ class Ledger:
     ) -> Iterator[tuple[Any, ...]]:
         """Yields rows of a table, each followed by whether its load was completed; nothing if the table is missing.
 
-        `within` filters the rows by a column and a list of ids that we made ourselves: they are not escaped.
+        `within` filters the rows by a column and a list of ids.
         """
         return (cells for _, cells in self._query(table, columns, within))
 
@@ -227,8 +228,8 @@ class Ledger:
             completed = is_completed(client.make_qualified_table_name(LOADS))
             query = f"select {wanted}, {completed} from {which(client, table)}"
             if within:
-                # Parameters of a statement differ between engines, and digests need no escaping.
-                ids = ", ".join(f"'{one}'" for one in within[1])
+                character = character_function(client.capabilities)
+                ids = ", ".join(text_literal(one, character) for one in within[1])
                 query += f" where {client.escape_column_name(within[0])} in ({ids})"
             try:
                 with client.execute_query(query) as cursor:

@@ -61,14 +61,13 @@ class ParentSync:
     ) -> Iterator[tuple[Any, ...]]:
         """Yields the rows of completed loads whose first column is one of `ids`, records of `parent`.
 
-        Yields none for a parent that was not read before, and none for ids that are no plain words.
+        Yields none for a parent that was not read before.
         """
         if parent not in self.coverage:
             return
-        # `Ledger.select` puts ids into the query as they are, so an id that could end the text is not asked for.
-        plain = [one for one in ids if one.isascii() and one.replace("-", "").replace("_", "").isalnum()]
-        for begin in range(0, len(plain), MOST_IDS):
-            some = plain[begin : begin + MOST_IDS]
+        wanted = list(ids)
+        for begin in range(0, len(wanted), MOST_IDS):
+            some = wanted[begin : begin + MOST_IDS]
             for *cells, completed in self._ledger.select(table.name, columns, (columns[0], some)):
                 if completed:
                     yield tuple(cells)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.verify.verify import verify
 from gapless.sources._http.fake_vendor import START
 from gapless.sources._ledger.window import Window
 from gapless.sources.omni.fake import OmniFake
@@ -189,6 +191,21 @@ def test_odd_values(world: Begin) -> None:
     assert len(held) + len(dead) == len(good) + len(ODD)
     whole = [row for row in fake.truth()["action_logs"] if row["id"] in held]
     here.assert_exact({"action_logs": whole})
+
+
+def test_ids_with_any_characters(world: Begin) -> None:
+    """Statuses are looked up by the id of the record, whatever is in it: none is seen twice, or called missing."""
+    fake = filled(leads=1, logs=1)
+    lead = fake.truth()["leads"][0]["leadId"]
+    for name in ("a.b", "it's", "x') or ('1'='1", "\\", "{0}", '"id"', "100%s", ":name", "☃"):
+        fake.add_log(lead, id=name, status="PENDING")
+    here = world(fake)
+    here.complete()
+    fake.add_log(lead)
+    here.complete()
+    assert here.sql("select record_id from status_changes group by all having count(*) > 1") == []
+    (found,) = verify(Target.find("duckdb"), ["omni"], None, 0, cells=True)
+    assert (found.complete, found.differences) == (True, [])
 
 
 def test_a_bad_lead_keeps_its_logs(world: Begin) -> None:
