@@ -95,6 +95,7 @@ class Comparison:
         self._noted = (read_held(reader, source) or Held()).missed(now).get(self._main, 0)
         ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
         self._unread = [gap.parent for gap in ledger.never_asked()]
+        self._failed_rounds = next(ledger.rounds(), None)
         # Where rows are only added, a changed record rightly has several with one id.
         if not self._target.appends:
             self._found.doubled = sum(count_doubled(reader, source, now).values())
@@ -123,6 +124,7 @@ class Comparison:
             else:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
+        self._found.unproven = self._found.unproven or self._why_not_newer()
         if self._check:
             self._check.parents(chosen, self._news)
         if not counted:
@@ -141,6 +143,11 @@ class Comparison:
         what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
         never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
         return f"{what} {never}: gapless sync {self._source.name}"
+
+    def _why_not_newer(self) -> str | None:
+        # What no sync could ask for is not merely newer: the ledger calls it a gap, and so does this.
+        newer, failed = self._found.newer, self._failed_rounds
+        return f"{newer:,} newer ones are not here: {failed.why}" if newer and failed else None
 
     def _chosen(self, client: Client) -> list[ListedParent]:
         """Returns the parents to compare: first those that have fewer records here than the vendor lists."""

@@ -46,8 +46,14 @@ def source(
     The dlt source has the function's settings and then those that all sources share; dlt reads them from its
     configuration. `lag` is in seconds. Its resources are the stream's parents, if it has any, and its records. They
     yield Arrow tables, page by page, or nested rows with `rows=True`. Building the source sends no request; it raises
-    SettingError or ValueError for a setting that is wrong.
+    SettingError or ValueError for a setting that is wrong. Raises ValueError if a record's key is not its id alone.
     """
+    if stream.table.key != (stream.table.id_column,):
+        # Ledger and `verify` look rows up by the digest of the id alone.
+        raise ValueError(
+            f"{name}: the key of {stream.table.name} must be its id, {stream.table.id_column!r}, alone; it is"
+            f" {stream.table.key}"
+        )
     shared = Shared(name, requests_per_minute, lag, workers)
     aliases = [
         Parameter(alias, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Any, NotResolved()])

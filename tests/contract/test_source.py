@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import dlt
 import pytest
@@ -14,6 +15,7 @@ from gapless.pipelines.sync.build import build
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
+from gapless.sources._extract.source import source
 from gapless.sources._ledger.session import Session
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
@@ -103,3 +105,11 @@ def test_what_is_not_configured_is_told_before_any_request(subject: Subject, wor
         list(sync([subject.name, other], Target.find("duckdb"), SyncRequest()))
     assert here.asked() == 0
     assert not (here.folder / "gapless.duckdb").exists()
+
+
+def test_a_key_of_two_columns_is_refused(subject: Subject) -> None:
+    """Rows are looked up by the id alone, so such a source would call every record missing."""
+    stream, table = subject.source.stream, subject.source.main
+    other = replace(stream, table=replace(table, key=(table.id_column, "account")))
+    with pytest.raises(ValueError, match="alone"):
+        source("accounts", other, requests_per_minute=1)

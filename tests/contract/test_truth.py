@@ -55,6 +55,9 @@ def test_rounds_that_failed(subject: Subject, synced: World) -> None:
     assert (told["kind"], "2 rounds failed: " in told["why"]) == ("not asked", True)
     assert (told["since"] is not None, status(synced)["complete"]) == (True, False)
     synced.mend()
+    subject.add_one(synced.fake)
+    found = document(synced, "verify", subject.name, "--whole")
+    assert (found["exit_code"], "2 rounds failed" in str(found["sources"][0]["unproven"])) == (3, True)
     fill(synced, [told])
 
 
