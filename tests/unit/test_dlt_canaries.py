@@ -13,7 +13,7 @@ from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TypedDict
 
 import dlt
 import duckdb
@@ -563,6 +563,34 @@ def test_what_a_destination_is_asked(db: duckdb.DuckDBPyConnection) -> None:
     config = own.configuration(own.spec()._bind_dataset_name("birds"))
     assert config.copy().dataset_name == "birds"
     assert own.capabilities().copy().supports_ddl_transactions is own.capabilities().supports_ddl_transactions
+
+
+@canary(
+    "dlt.common.validation", "dlt.common.validation.get_type_hints",
+    breaks="an idle sync would compute a tenth more, or a schema be held to the types of another (_dlt/cached.py).",
+)  # fmt: skip
+def test_types_of_keys_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt still asks for them by this name, each kind of dictionary has its own, and both are held to them."""
+    from dlt.common import validation
+    from dlt.common.exceptions import DictValidationException
+
+    from gapless.pipelines.destinations._dlt.cached import remember_types
+
+    looked_up = list[str]()
+
+    def look_up(spec: type, **context: Any) -> dict[str, Any]:
+        looked_up.append(spec.__name__)
+        return dict(spec.__annotations__)
+
+    monkeypatch.setattr(validation, "get_type_hints", look_up)
+    remember_types()
+    kinds = TypedDict("Bird", {"wings": int}), TypedDict("Fish", {"fins": int})  # type: ignore[operator]
+    for _ in range(2):
+        for kind, key in zip(kinds, ("wings", "fins"), strict=True):
+            validation.validate_dict(kind, {key: 2}, ".")
+            with pytest.raises(DictValidationException):
+                validation.validate_dict(kind, {key: "two"}, ".")
+    assert looked_up == ["Bird", "Fish"]
 
 
 @canary(

@@ -1,9 +1,13 @@
-"""dlt's class of a destination, which works out its configuration and its capabilities once a sync."""
+"""What dlt works out again and again, worked out once, and what it loads for nothing, loaded when it is needed."""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
+from dlt.common import validation
 from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.client import DestinationClientConfiguration
 from dlt.common.normalizers.naming import NamingConvention
@@ -48,3 +52,51 @@ class CachedDestination(Destination[Any, Any]):
         if initial not in self._configurations:
             self._configurations[initial] = super().configuration(initial_config)
         return self._configurations[initial].copy()
+
+
+def remember_types() -> None:
+    """Makes dlt look up once which types the keys of its dictionaries have.
+
+    Why: it does so for each table and each column of a schema that it reads, which is a tenth of what an idle sync
+    computes; a note in dlt's source says the same. Replaced by: the same memory in dlt.
+    """
+    module: Any = validation
+    look_up, known = module.get_type_hints, dict[type, dict[str, Any]]()
+
+    def once(spec: type, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if spec not in known:
+            known[spec] = look_up(spec, *args, **kwargs)
+        return known[spec]
+
+    module.get_type_hints = once
+
+
+class _Later(ModuleType):
+    """A module with a function `init`, which is loaded when somebody takes anything else from it."""
+
+    given: tuple[object, ...] | None = None
+    """What `init` is to be called with."""
+
+    def init(self, *given: object) -> None:
+        """Keeps what the module is to be told once it is loaded."""
+        self.given = given
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":  # whoever looks at all modules, as `inspect` does
+            raise AttributeError(name)
+        sys.modules.pop(self.__name__, None)
+        module = import_module(self.__name__)
+        if self.given is not None:
+            module.init(*self.given)
+        return getattr(module, name)
+
+
+def load_later(name: str = "dlt.sources.helpers.requests") -> None:
+    """Keeps a module from being loaded with every configuration: of dlt's, its HTTP client, which we do not use.
+
+    Why: dlt loads it, with the library below it, to tell it its timeouts. Replaced by: an import on first use in dlt.
+    """
+    sys.modules.setdefault(name, _Later(name))
+
+
+remember_types()

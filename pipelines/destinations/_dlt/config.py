@@ -24,7 +24,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.extract.incremental.context import TimeIntervalContext
 
-from gapless.pipelines.destinations._dlt import toml_files
+from gapless.pipelines.destinations._dlt import cached, toml_files
 
 __all__ = [
     "ConfigFieldMissingException",
@@ -46,6 +46,7 @@ name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pip
 
 # Before anybody asks for a setting, because dlt reads its files then.
 toml_files.read_by_us()
+cached.load_later()  # dlt loads it as soon as it is asked for its configuration
 
 
 @dataclass(frozen=True)
