@@ -18,6 +18,7 @@ from gapless.pipelines.sync.history import note_streak, write_run
 from gapless.pipelines.sync.lost_rows import Before, describe_lost_rows, find_lost_rows
 from gapless.pipelines.sync.mending import mend_tables
 from gapless.pipelines.sync.request import SyncRequest, Watch
+from gapless.pipelines.sync.unchanged import note_unchanged
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import PREFIX
 from gapless.sources._ledger.session import Failure, Session
@@ -78,6 +79,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         session.failures += map(Failure, before.doubled)
         if not session.ids and session.shard.number == 1:  # the ids may be what is lost; `gaps` reports the rest
             session.failures += map(Failure, describe_lost_rows(source, before.lost))
+        note_unchanged(pipeline, source, session)
         while not session.done:
             # Another writer may have taken over a lock that was lost, as after a restart of the database.
             target.check()

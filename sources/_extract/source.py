@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any
 
@@ -13,7 +13,9 @@ import dlt
 from dlt.sources import DltResource, DltSource
 
 from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler
-from gapless.sources._extract.extraction import LEDGER, Account, Extraction, Extractions
+from gapless.sources._dlt.types import State
+from gapless.sources._extract.extraction import ACCOUNTS, LEDGER, Account, Extraction, Extractions
+from gapless.sources._extract.first_look import FirstLook, plain
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
@@ -21,10 +23,13 @@ from gapless.sources._incremental.context import Connection, SyncContext
 from gapless.sources._incremental.detail_feed import DetailFeed
 from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.stream import Stream
-from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.backfill_state import POLICIES
+from gapless.sources._ledger.ledger import Ledger
+from gapless.sources._ledger.session import LoadItem, Session, Unchanged
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window, optional_instant
 from gapless.sources._schema.arrow import Table, digest
+from gapless.sources._schema.destination_limits import bounded, storage_check
 from gapless.sources._schema.privacy import Privacy
 
 SESSION = Parameter("session", Parameter.KEYWORD_ONLY, default=None, annotation=Session | None)
@@ -104,17 +109,21 @@ class Resources:
             retry_budget=self._values.retry_budget,
         )
         if session:
-            session.client = self._client
-        account = Account(self._client.host, connection.account and digest(connection.account))
-        width = self._values.max_record_mb
+            session.client, session.look = self._client, partial(self._look, session)
+        self._account = Account(self._client.host, connection.account and digest(connection.account))
+        self._source, self._policy, width = shared.source, privacy.mark, self._values.max_record_mb
         self._extractions = Extractions(
-            shared.source, stream.table.name, stream.tables, session, account, privacy.mark, width
+            shared.source, stream.table.name, stream.tables, session, self._account, self._policy, width
         )
-        # While the source is built, so that `discover_schema()` has all tables before the first request.
-        schema = dlt.current.source_schema()
+        if session is None:
+            # `discover_schema()` has all tables before the first request; a command of ours leaves it to the load.
+            self._declare(dlt.current.source_schema())
+
+    def _declare(self, schema: dlt.Schema) -> None:
+        stream = self._stream
         for table in (*stream.tables, *LEDGER):
             parents = stream.parents is not None and table == stream.parents.table
-            declare(schema, table, table.name if parents else stream.table.name, shared.source)
+            declare(schema, table, table.name if parents else stream.table.name, self._source)
 
     def parents(self) -> list[DltResource]:
         """Returns the resource of what the records belong to; none if they are one listing."""
@@ -164,20 +173,50 @@ class Resources:
     def _begin(self, loaded: bool) -> Extraction:
         extraction = self._extractions.begin(loaded)
         if extraction.context is None:
-            values = self._values
             extraction.session.client = self._client
-            extraction.context = SyncContext(
-                self._client,
-                extraction.session,
-                extraction.ledger,
-                {},
-                self._connection,
-                workers=values.workers,
-                lag=values.lag,
-                initial=values.initial,
-                end=values.end,
-            )
+            extraction.context = self._context(extraction.session, extraction.ledger, {})
         return extraction
+
+    def _context(self, session: Session, ledger: Ledger, state: State) -> SyncContext:
+        values = self._values
+        return SyncContext(
+            self._client,
+            session,
+            ledger,
+            state,
+            self._connection,
+            workers=values.workers,
+            lag=values.lag,
+            initial=values.initial,
+            end=values.end,
+        )
+
+    def _look(self, session: Session, kind: str, state: State) -> list[Unchanged] | None:
+        """Returns what a sync of everything new finds as it was; None if there may be something to load.
+
+        `kind` is dlt's word for the destination, `state` the source's stored state. What was read waits in the
+        session for its load package.
+        """
+        stream, known = self._stream, state.get("resources", {})
+        states = [known.get(table.name, {}) for table in stream.tables]
+        same = state.get(ACCOUNTS, {}).get(self._source) == asdict(self._account)
+        if not same or self._policy not in state.get(POLICIES, ()) or not all(map(plain, states)):
+            return None
+        session.refuse = bounded(storage_check(kind), self._values.max_record_mb)
+        ledger = Ledger(session.shard)
+        context = self._context(session, ledger, dict(known.get(stream.table.name, {})))
+        if context.window or context.reads_ids:
+            return None
+        look = FirstLook(session, ledger, self._to_arrow)
+        resources = [(stream.table.name, stream.steps(context))]
+        if stream.parents:
+            resources.insert(0, (stream.parents.table.name, context.parent_items(stream.parents)))
+        for name, steps in resources:
+            session.keep(name, steps)
+        if not all(look.finds_nothing(name, steps, known.get(name, {})) for name, steps in resources):
+            return None
+        session.end()
+        return look.unchanged
 
 
 def context_of(extraction: Extraction) -> SyncContext:
