@@ -330,6 +330,7 @@ def test_ctrl_c_while_loading(only: Callable[[Any], Any], monkeypatch: pytest.Mo
     """Ctrl-C that dlt wraps into an error of its own is still Ctrl-C, and the run is noted as interrupted."""
     here = only(small())
     here.complete()
+    here.fake.advance(60)
 
     def load(*args: object, **kwargs: object) -> None:
         raise RuntimeError("step load failed") from KeyboardInterrupt()

@@ -73,6 +73,7 @@ def test_the_summary_shows_both(world: Begin) -> None:
     """A sync that wrote rows again and found none new says so."""
     here = world(subject("omni").filled())
     here.synced()
+    here.fake.change(here.fake.truth()["action_logs"][0]["id"], summary="edited")
     lines = CliRunner().invoke(app, ["sync", "omni"]).stdout.splitlines()
     assert lines[0].split()[:5] == ["source", "outcome", "rows", "written", "new"]
     assert lines[1].split()[3] == "0"

@@ -7,11 +7,13 @@ from json import loads
 
 import dlt
 
-from tests.contract.commands import everything, gapless
+from tests.contract.commands import everything, gapless, gaps
 from tests.contract.conftest import NAMES, Begin, elsewhere, everywhere, of
 from tests.contract.subject import Subject
 from tests.support.oracle import contract
 from tests.support.world import World
+
+CHECKED = "select min(last_checked_at) from coverage"
 
 
 @everywhere
@@ -22,12 +24,30 @@ def test_first(subject: Subject, synced: World) -> None:
 
 
 @everywhere
-@of(NAMES[2])
+@of(NAMES[1], NAMES[2])
 def test_idle(subject: Subject, synced: World) -> None:
-    """Nothing changed there, so no row changes here."""
-    before = everything(synced, subject.tables)
-    synced.complete()
+    """Nothing changed there, so no row changes here: all that is written is that it was asked for."""
+    synced.complete()  # after news a listing still notes which records to know again
+    before, checked = everything(synced, subject.tables), synced.sql(CHECKED)
+    outcome = synced.complete()
     assert everything(synced, subject.tables) == before
+    assert synced.sql(CHECKED) > checked
+    if synced.database.name == "duckdb":
+        assert (outcome.packages, outcome.rows_written) == (0, 0)
+    assert gaps(synced, subject.name) == []
+
+
+@of(NAMES[1])
+def test_new_after_a_look(subject: Subject, synced: World) -> None:
+    """What was read to see whether anything is new is loaded with what is, whichever request fails meanwhile."""
+    for number in range(4):
+        subject.add_one(synced.fake)
+        synced.fail_after(number, status=401)
+        synced.may_not_fire()
+        synced.sync()
+        synced.mend()
+    assert synced.complete().error is None
+    synced.assert_exact()
 
 
 @everywhere
