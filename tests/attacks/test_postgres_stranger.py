@@ -6,7 +6,6 @@ import re
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
+from tests.attacks.certificates import certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "pipelines" / "docs").glob("*.md"))]
@@ -33,15 +33,8 @@ def shown() -> list[tuple[str, str]]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Of `localhost`, of another name, and of `localhost` by somebody else: each in a file with its key."""
     folder = tmp_path_factory.mktemp("certificates")
-    made = {}
-    for who, name in (("ours", "localhost"), ("another name", "db.invalid"), ("a stranger", "localhost")):
-        made[who] = folder / f"{who}.pem"
-        command = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
-        files = ["-keyout", str(folder / "key"), "-out", str(made[who])]
-        subprocess.run(["openssl", *command, *names, *files], check=True, capture_output=True)
-        made[who].write_text((folder / "key").read_text() + made[who].read_text())
-    return made
+    hosts = {"ours": "localhost", "another name": "db.invalid", "a stranger": "localhost"}
+    return {who: certificate(folder, who, host) for who, host in hosts.items()}
 
 
 @contextmanager
