@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
@@ -54,3 +55,13 @@ def test_a_user_pastes_sql(world: Begin) -> None:
             CliRunner().invoke(app, [*command.format(about.name).split(), text.format(about.name)])
     assert here.sql(EVERY) == before
     here.assert_exact()
+
+
+def test_the_texts_are_weapons() -> None:
+    """The twin: put between quotes into a statement, the first two drop what is there."""
+    for quote, text in zip("'\"", HOSTILE, strict=False):
+        with duckdb.connect() as database:
+            database.execute("create schema acme; create table acme.coverage (id text)")
+            database.execute(f"select 1 as {quote}x{text.format('acme')}")
+            found = database.execute("select count(*) from information_schema.tables").fetchone()
+            assert found == (0,), text
