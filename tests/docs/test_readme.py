@@ -350,4 +350,4 @@ def test_the_map_of_the_house_is_true() -> None:
 def test_the_cron_line_is_a_cron_line() -> None:
     """Five fields of time, then a command that ends in a log."""
     (line,) = blocks(README, "cron")
-    assert re.fullmatch(r"(?:[\d*/,-]+ ){5}cd \S+ && \S+/gapless sync >> \S+ 2>&1\n", line)
+    assert re.fullmatch(r"(?:[\d*/,-]+ ){5}cd \S+ && umask 077 && \S+/gapless sync >> \S+ 2>&1\n", line)
