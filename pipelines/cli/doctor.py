@@ -19,10 +19,12 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
 from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.evidence.structure import Damage
+from gapless.pipelines.observability import telemetry, webhook
+from gapless.pipelines.observability.post import site
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
-from gapless.sources._http.client import check_environment
+from gapless.sources._http.client import Client, check_environment
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, VendorError
 from gapless.sources._ledger.session import Session
@@ -63,6 +65,7 @@ def checks(destination: str) -> Iterator[Check]:
     for line in unknown_settings(SOURCES):
         yield Check("settings", "fail", line, "Correct its name, or take it out.")
     yield from _destination(destination, configured)
+    yield from _watchers()
     yield from _versions()
     yield _clock()
 
@@ -101,8 +104,14 @@ def _source(source: Source) -> Iterator[Check]:
         remedy = f"Set it in the environment, or in lower case under [sources.{name}] in .dlt/secrets.toml."
         yield Check(f"{name} settings", "fail", f"{', '.join(missing)} not set", remedy)
     else:
-        yield Check(f"{name} settings", "ok", _settings_origin(source))
-        yield _check_key(source)
+        session = Session()
+        # Building a source sends nothing; it makes the client with the settings of a sync.
+        build(source, session, **PING_SETTINGS)
+        if session.client is None:
+            raise AssertionError("a source sets its client when it is built")
+        with session.client as client:
+            yield Check(f"{name} settings", "ok", f"{_settings_origin(source)}, sent to {client.site}")
+            yield _check_key(source, client)
 
 
 def _settings_origin(source: Source) -> str:
@@ -114,20 +123,14 @@ def _settings_origin(source: Source) -> str:
     return f"{', '.join(need.upper() for need in source.needs)} from {' and '.join(origins)}"
 
 
-def _check_key(source: Source) -> Check:
+def _check_key(source: Source, client: Client) -> Check:
     """Sends the vendor's cheapest request with the configured key."""
-    session, name = Session(), f"{source.name} key"
-    # Building a source sends nothing; it makes the client with the settings of a sync.
-    build(source, session, **PING_SETTINGS)
-    if session.client is None:
-        raise AssertionError("a source sets its client when it is built")
+    name = f"{source.name} key"
     try:
-        source.api.ping(session.client)
+        source.api.ping(client)
     except VendorError as error:
         return Check(name, "fail", str(error), _remedy(source, error))
-    finally:
-        session.client.close()
-    return Check(name, "ok", "accepted by the vendor")
+    return Check(name, "ok", f"accepted by the vendor at {client.site}")
 
 
 def _remedy(source: Source, error: VendorError) -> str:
@@ -212,6 +215,19 @@ def _tables(
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."
         found = "; ".join(str(damage) for of, damage in missing if of == name)
         yield Check(f"{name} tables", "fail", found, remedy)
+
+
+def _watchers() -> Iterator[Check]:
+    """Checks where messages, traces and metrics go, if they go anywhere. Sends none."""
+    try:
+        hook = webhook.configured()
+    except WrongSettings as error:
+        yield Check("webhook", "fail", str(error), f"Correct {webhook.URL} or {webhook.ON}.")
+    else:
+        if hook:
+            yield Check("webhook", "ok", f"messages go to {site(hook.url)}")
+    for text in telemetry.problems():
+        yield Check("telemetry", "fail", text, "Correct the variable OTEL_… of it.")
 
 
 def _versions() -> Iterator[Check]:

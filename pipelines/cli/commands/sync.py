@@ -160,6 +160,7 @@ def sync(
     names = names or configured_sources(target)
     for line in (*arguments.idle(names, target.shard), *arguments.append_only(target), *unknown_settings(names)):
         output.print_message(line)
+    _print_hosts(names)
     # Before the first request: a wrong webhook setting must not show only when a sync has failed.
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
@@ -205,7 +206,16 @@ def backfill(
         output.print_message(f"{name}: this backfill was finished at {finished}; --again starts it over")
         return
     output.print_message(before.resume_message(name) or "")
+    _print_hosts([name])
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
         rounds = _Rounds([name], target, request, as_json, watcher, hook, strict, "backfill")
         raise typer.Exit(rounds.run_once())
+
+
+def _print_hosts(names: list[str]) -> None:
+    """Prints where keys go that do not go to the vendor's usual host: somebody may have changed the setting."""
+    from gapless.pipelines.sync import build
+
+    for name, host in build.hosts_of_choice(names):
+        output.print_message(f"{name}: its key is sent to {host}", event="host", source=name, host=host)
