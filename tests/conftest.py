@@ -73,6 +73,7 @@ def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("gapless.pipelines.redaction._known", set())
     monkeypatch.chdir(tmp_path)
+    os.umask(0o022)  # a command makes it its own
 
 
 @pytest.fixture

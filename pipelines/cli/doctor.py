@@ -6,6 +6,7 @@ It sends one small request to each vendor, stores nothing, and shows no value of
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from gapless.pipelines.observability.post import site
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
+from gapless.sources._files.writers import weaknesses
 from gapless.sources._http.client import Client, check_environment
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, VendorError
@@ -190,7 +192,23 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
         yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
     yield Check("lock", "ok", "free")
+    yield from _access(target)
     yield from _published(target)
+
+
+def _access(target: Target) -> Iterator[Check]:
+    """Says who else on this machine can read or change the database; a mode that somebody chose is left as it is."""
+    file = target.backend.lock_beside
+    if file is None or not file.exists():
+        return
+    if others := file.stat().st_mode & 0o044:
+        who = "every user of this machine" if others & 0o004 else "its group"
+        found = f"{who} can read {file}; to end that: chmod go-rwx {shlex.quote(str(file))}"
+        yield Check("access", "-", found)
+    for one in weaknesses(file):
+        yield Check(
+            "access", "-", f"{one.who} can change {one.path}, and so replace {file.name}; end it: {one.command}"
+        )
 
 
 def _published(target: Target) -> Iterator[Check]:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from gapless.pipelines.errors import WrongSettings
-from gapless.sources._files.writers import weaknesses
+from gapless.sources._files.writers import planted, weaknesses
 
 STATE, RUNTIME = "XDG_STATE_HOME", "XDG_RUNTIME_DIR"
 """Folders of the user's own, as https://specifications.freedesktop.org/basedir/latest/ has them."""
@@ -129,6 +129,20 @@ def _own(folder: Path) -> Path:
         end = f"chmod 700 {shlex.quote(str(folder))}"
         raise WrongSettings(f"{folder} is to hold working files, and others can look into it. End it: {end}")
     return folder
+
+
+def real_path(path: Path | str) -> Path:
+    """Returns the path of a database without links. Raises WrongSettings for what somebody else may have planted."""
+    try:
+        found = planted(path)
+    except OSError:  # whoever opens it says why it cannot
+        found = None
+    if found:
+        raise WrongSettings(
+            f"{path}: the {found.what} {found.path} belongs to {found.who}, where everybody may write, so nothing is"
+            " written there. Remove it, or choose a folder of your own."
+        )
+    return Path(path).resolve()
 
 
 _umask = threading.Lock()

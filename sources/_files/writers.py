@@ -59,6 +59,23 @@ def foreign_link(path: Path | str) -> Weakness | None:
     return next((one for one in weaknesses(path) if one.what == "link"), None)
 
 
+def planted(path: Path | str) -> Weakness | None:
+    """Returns the first link or file on the way that somebody else may have put there to get what is written to it.
+
+    It is not ours, and is in a folder where everybody may write, or is a file that everybody may write: as Linux has
+    it with `fs.protected_symlinks` and `fs.protected_regular`. What a group shares is none.
+    """
+    for found in weaknesses(path):
+        info = os.lstat(found.path)
+        if info.st_uid not in _ours() and found.what != "folder":
+            open_to_all = os.lstat(os.path.dirname(found.path)).st_mode | (
+                0 if found.what == "link" else info.st_mode
+            )
+            if open_to_all & OTHERS:
+                return found
+    return None
+
+
 def _named(found: Weakness, path: str) -> str:
     return "it" if found.path == path else f"the {found.what} {found.path}"
 
