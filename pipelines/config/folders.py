@@ -14,7 +14,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from gapless.pipelines.errors import WrongSettings
@@ -69,18 +68,23 @@ def working_root(beside: Path | None = None, *, needed_by_all: bool = True) -> P
         return temporary_folder()
 
 
-@cache
+_made: dict[int, Path] = {}
+"""The temporary folder of each process, by its number: a fork has the memory of the process before."""
+
+
 def temporary_folder() -> Path:
     """Returns a folder of this process, which is removed at its end. Raises WrongSettings when none can be made."""
-    made = Path(tempfile.mkdtemp(prefix="gapless-", dir=_temporary()))
     owner = os.getpid()
+    # A process may run for months, and systems remove what is old in their temporary folder.
+    if owner not in _made or not _made[owner].is_dir():
+        made = _made[owner] = Path(tempfile.mkdtemp(prefix="gapless-", dir=_temporary()))
+        atexit.register(_remove, made, owner)
+    return _made[owner]
 
-    def remove() -> None:
-        if os.getpid() == owner:  # a fork is not the end
-            shutil.rmtree(made, ignore_errors=True)
 
-    atexit.register(remove)
-    return made
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # the end of a fork is not ours
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temporary() -> Path:
@@ -133,11 +137,7 @@ def _own(folder: Path) -> Path:
 
 def real_path(path: Path | str) -> Path:
     """Returns the path of a database without links. Raises WrongSettings for what somebody else may have planted."""
-    try:
-        found = planted(path)
-    except OSError:  # whoever opens it says why it cannot
-        found = None
-    if found:
+    if found := planted(path):
         raise WrongSettings(
             f"{path}: the {found.what} {found.path} belongs to {found.who}, where everybody may write, so nothing is"
             " written there. Remove it, or choose a folder of your own."

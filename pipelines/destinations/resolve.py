@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
-from gapless.pipelines.config.folders import real_path
+from gapless.pipelines.config.folders import real_path, temporary_folder
 from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
@@ -171,7 +171,7 @@ def _client(name: str) -> JobClient:
     before any lock."""
     import dlt
 
-    with tempfile.TemporaryDirectory(prefix="gapless-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gapless-probe-", dir=temporary_folder()) as folder:
         kind = dlt.destination(name).destination_type
         probe = dlt.pipeline(
             "gapless_probe",

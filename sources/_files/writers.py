@@ -56,7 +56,10 @@ def refusal(path: Path | str) -> str | None:
 
 def foreign_link(path: Path | str) -> Weakness | None:
     """Returns the first link on the way to `path` that is not ours, as somebody may have planted it."""
-    return next((one for one in weaknesses(path) if one.what == "link"), None)
+    try:
+        return next((one for one in weaknesses(path) if one.what == "link"), None)
+    except OSError:  # whoever opens it says why it cannot
+        return None
 
 
 def planted(path: Path | str) -> Weakness | None:
@@ -65,7 +68,11 @@ def planted(path: Path | str) -> Weakness | None:
     It is not ours, and is in a folder where everybody may write, or is a file that everybody may write: as Linux has
     it with `fs.protected_symlinks` and `fs.protected_regular`. What a group shares is none.
     """
-    for found in weaknesses(path):
+    try:
+        weak = weaknesses(path)
+    except OSError:  # as above
+        return None
+    for found in weak:
         info = os.lstat(found.path)
         if info.st_uid not in _ours() and found.what != "folder":
             open_to_all = os.lstat(os.path.dirname(found.path)).st_mode | (

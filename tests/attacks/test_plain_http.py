@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2 as httpx
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.commands import sync
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.observability import collector, post, telemetry, webhook
 from gapless.pipelines.sync import build
@@ -156,6 +158,21 @@ def test_the_host_of_each_key_is_named(world: Begin) -> None:
     assert (code, said.count(f"{here.name}: its key is sent to {url}")) == (0, 1), said
     assert url.startswith("http://127.0.0.1:")
     assert f"accepted by the vendor at {url}" in [check["found"] for check in checks()]
+
+
+def test_a_host_that_changes_while_we_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said once, not in each round of `--every`, and again when the setting leads elsewhere by then."""
+    name, need = FIRST[0], f"{FIRST[0].upper()}_BASE_URL"
+    for key, value in CREDENTIALS.items():
+        monkeypatch.setenv(key, value)
+    rounds: Any = sync._Rounds([name], *[None] * 5)  # none of them is used here
+    for host in ("https://one.example", "https://one.example", "https://two.example"):
+        monkeypatch.setenv(need, host)
+        replace(rounds, strict=True).print_hosts()
+    said = capsys.readouterr().err
+    assert [said.count(f"{name}: its key is sent to https://{host}.example") for host in ("one", "two")] == [1, 1]
 
 
 def checks() -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.config.folders import temporary_folder
+from gapless.pipelines.config import folders
 from tests.contract.conftest import NAMES
 from tests.contract.subject import subject
 from tests.support import warm
@@ -77,7 +77,7 @@ def without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "DLT_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/dev/null")
-    temporary_folder.cache_clear()
+    folders._made.clear()
 
 
 @pytest.mark.parametrize("command", ["sync", "status", "doctor", "demo"])
