@@ -116,7 +116,7 @@ class Client:
         self._deadline = Deadline(deadline, clock)
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
         direct = is_loopback(self._home.host)
-        self._http = connect(self._deadline, transport, workers, {**own, **(headers or {})}, direct=direct)
+        self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})}, direct=direct)
         self.stats = Stats()
         self.watch: Callable[[Attempt], None] = lambda attempt: None
         """Called after each attempt, in the thread that made it; it must not raise."""

@@ -20,11 +20,10 @@ import pytest
 
 from gapless.pipelines.cli import completion
 from gapless.pipelines.destinations._dlt import config
+from gapless.sources import SOURCES
 from gapless.sources._files.writers import foreign_link, refusal, weaknesses
 from gapless.sources._http.testing import serve
 from gapless.sources.register import configured_packages
-from gapless.sources.sequence import sequence
-from gapless.sources.tines import tines
 from tests.support import warm
 from tests.support.other_user import ATTACKER, SERVICE, acting, gapless, needs_root
 from tests.support.world import some
@@ -32,6 +31,11 @@ from tests.support.world import some
 pytestmark = needs_root
 
 NOT_SHOWN = "canary-key-0123456789"
+NAME = next(name for name, source in SOURCES.items() if f"{name}_base_url" in source.needs)
+"""A source that has no host unless a setting names one: nobody else's is asked by mistake."""
+HOST = f"{NAME.upper()}_BASE_URL"
+KEYS = {need.upper(): NOT_SHOWN for need in SOURCES[NAME].needs if need.upper() != HOST}
+OTHER = next(source for source in SOURCES.values() if source.name != NAME)
 
 
 @contextmanager
@@ -47,14 +51,20 @@ def foreign_host() -> Iterator[tuple[str, list[str]]]:
         yield url, got
 
 
+def setting(url: str) -> str:
+    """What the attacker writes."""
+    return f'[sources.{NAME}]\n{HOST.lower()} = "{url}"\n'
+
+
 @pytest.fixture
 def attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, list[str]]]:
     """A working folder whose settings lead to the attacker's server, and what that got; all of it is ours so far."""
     with foreign_host() as (url, got):
         folder = tmp_path / "project"
         (folder / ".dlt").mkdir(parents=True)
-        (folder / ".dlt" / "config.toml").write_text(f'[sources.tines]\ntines_base_url = "{url}"\n')
-        monkeypatch.setenv("TINES_API_KEY", NOT_SHOWN)
+        (folder / ".dlt" / "config.toml").write_text(setting(url))
+        for key, value in KEYS.items():
+            monkeypatch.setenv(key, value)
         monkeypatch.setenv("DLT_PROJECT_DIR", str(folder))
         monkeypatch.chdir(folder)
         yield folder, got
@@ -110,7 +120,17 @@ WAYS = [
     by_owner, by_mode, by_group, by_its_folder, by_the_owner_of_its_folder, by_a_folder_above, by_a_link_of_his,
     by_what_our_link_leads_to,
 ]  # fmt: skip
-COMMANDS = ["doctor", "plan tines", "verify tines", "gaps", "status", "views", "demo", "state show", "ui --headless"]
+COMMANDS = [
+    "doctor",
+    f"plan {NAME}",
+    f"verify {NAME}",
+    "gaps",
+    "status",
+    "views",
+    "demo",
+    "state show",
+    "ui --headless",
+]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -133,17 +153,17 @@ def test_no_key_is_sent_where_somebody_else_says(
     """Exit 2 before any request; the file is named, and the command that is named ends it."""
     folder, got = attacked
     way(folder)
-    done = ours("sync", "tines")
+    done = ours("sync", NAME)
     said = " ".join(done.stderr.split())
     assert (done.returncode, got) == (2, []), said
     assert f"{folder}/.dlt/config.toml is not read: " in said
     command = said.partition("End it: ")[2].rstrip(".")
     subprocess.run(["sh", "-ec", command], check=True)
-    assert ours("sync", "tines").returncode == 1
+    assert ours("sync", NAME).returncode == 1
     assert len(got) == 1  # the test would see a key
 
 
-@pytest.mark.parametrize("command", some(COMMANDS, "doctor", "plan tines"))
+@pytest.mark.parametrize("command", some(COMMANDS, *COMMANDS[:2]))
 def test_every_command_refuses(command: str, attacked: tuple[Path, list[str]]) -> None:
     """Also those that ask no vendor: the file names destinations and packages to import, too."""
     folder, got = attacked
@@ -167,9 +187,10 @@ def test_a_pipeline_of_ones_own(attacked: tuple[Path, list[str]]) -> None:
     """dlt has read the file long ago, without a look at its owner; the source looks."""
     folder, got = attacked
     config.read_again()
-    assert dlt.config.get("sources.tines.tines_base_url")
+    assert dlt.config.get(f"sources.{NAME}.{HOST.lower()}")
     by_owner(folder)
-    for build in (tines, partial(sequence, "id", "secret")):
+    given = {need: NOT_SHOWN for need in OTHER.needs}
+    for build in (SOURCES[NAME].build, partial(OTHER.build, **given)):
         with pytest.raises(ValueError, match=r"config\.toml is not read: the user 64301 can change it"):
             build()
     assert got == []
@@ -191,13 +212,13 @@ def test_a_service_without_a_home(shared: Path, own: Path) -> None:
         with acting(ATTACKER):
             (shared / "dlt").mkdir()
             for name in ("config.toml", "secrets.toml"):
-                (shared / "dlt" / name).write_text(f'[sources.tines]\ntines_base_url = "{url}"\n')
-        where = {"HOME": "/nonexistent", "TMPDIR": str(shared), "TINES_API_KEY": NOT_SHOWN}
-        done = gapless(SERVICE, "sync", "tines", cwd=own, **where)
+                (shared / "dlt" / name).write_text(setting(url))
+        where = {"HOME": "/nonexistent", "TMPDIR": str(shared), **KEYS}
+        done = gapless(SERVICE, "sync", NAME, cwd=own, **where)
         assert (done.returncode, got) == (2, []), done.stderr
-        assert "TINES_BASE_URL not set" in done.stderr
+        assert f"{HOST} not set" in done.stderr
         checked = gapless(SERVICE, "doctor", cwd=own, **where)
-        assert (got, "TINES_BASE_URL not set" in checked.stdout) == ([], True), checked.stdout + checked.stderr
+        assert (got, f"{HOST} not set" in checked.stdout) == ([], True), checked.stdout + checked.stderr
 
 
 def test_what_is_no_attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
