@@ -190,8 +190,6 @@ def settings_files() -> Iterator[str]:
     Replaced by: such a look in dlt, or a documented list of its providers and their files.
     """
     context = Container()[PluggableRunContext]
-    for provider in context.providers.providers:
-        yield from provider.present_locations
-    workspace = context.context.get_setting(".workspace")
-    if os.path.lexists(workspace):
-        yield workspace
+    read = [file for provider in context.providers.providers for file in provider.present_locations]
+    # Some are relative to where the process was then: after a change of folder there may be none of that name.
+    yield from filter(os.path.lexists, [*read, context.context.get_setting(".workspace")])
