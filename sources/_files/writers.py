@@ -49,9 +49,10 @@ def refusal(path: Path | str) -> str | None:
     found = weaknesses(path)
     if not found:
         return None
-    who = dict.fromkeys(f"{one.who} can change {_named(one, os.fspath(path))}" for one in found)
+    file = os.path.abspath(path)
+    who = dict.fromkeys(f"{one.who} can change {_named(one, file)}" for one in found)
     commands = " && ".join(dict.fromkeys(one.command for one in found))
-    return f"{path} is not read: {' and '.join(who)}, and so could have keys sent to another host. End it: {commands}"
+    return f"{file} is not read: {' and '.join(who)}, and so could have keys sent to another host. End it: {commands}"
 
 
 def foreign_link(path: Path | str) -> Weakness | None:

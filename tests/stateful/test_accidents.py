@@ -278,7 +278,7 @@ app(["sync", "tines"])
 
 @pytest.mark.parametrize("what", some([".", "gapless.duckdb", "state/gapless"], "gapless.duckdb"))
 def test_not_writable(what: str, world: Begin, tmp_path: Path) -> None:
-    """Said before any request, with the path: a place that was chosen ends with 2, a file with 1; nothing is harmed."""
+    """Said before any request, with the path: 2 for a place that was chosen, 1 for a file; nothing is harmed."""
     here = world(filled("tines"))
     here.synced()
     (tmp_path / "state" / "gapless").mkdir(parents=True)
