@@ -104,13 +104,14 @@ def guard_logs() -> None:
 def register_secrets(again: bool = False) -> None:
     """Collects the secrets from dlt's configuration, whose files are read `again` if the process knows them already.
 
-    Raises WrongSettings for a TOML file that cannot be read.
+    Raises WrongSettings for a TOML file that cannot be read, or that somebody else can write.
     """
-    from gapless.pipelines.destinations._dlt.config import TomlProviderReadException, read_again
+    from gapless.pipelines.destinations._dlt.config import TomlProviderReadException, read_again, refuse_foreign
 
     try:
         if again:
             read_again()
+        refuse_foreign()
         secrets = [value for value in _configured() if len(value) >= SHORTEST]
     except TomlProviderReadException as error:
         raise WrongSettings(f"{str(error).splitlines()[-1]}.") from None

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gapless.sources._files.writers import refusal
 from gapless.sources.facts import Facts
 from gapless.sources.source import Source
 
@@ -29,6 +30,8 @@ def configured_packages() -> Iterator[object]:
         return
     file = Path(os.environ.get("DLT_PROJECT_DIR", ".")) / ".dlt" / "config.toml"
     try:
+        if refusal(file):
+            return  # a sync says why; what such a file names is not imported
         found = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("gapless", {}).get("sources", [])
     except (OSError, ValueError, AttributeError):
         return  # a sync reads the file again, with dlt, and says what is wrong with it

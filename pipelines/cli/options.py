@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from gapless.pipelines import json_logs, redaction
 from gapless.pipelines.cli import completion, output
 from gapless.pipelines.config import apply_dlt_defaults
+from gapless.pipelines.config.folders import OWNER_ONLY
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
 
@@ -61,6 +63,7 @@ def initialise(again: bool = False) -> None:
     """
     from gapless.pipelines.sync.build import check_register
 
+    os.umask(OWNER_ONLY)  # for all that this process writes: it is a command's own
     # Before anything reads dlt's configuration, which these variables are a part of.
     apply_dlt_defaults()
     check_register()

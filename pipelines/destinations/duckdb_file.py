@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import checkpoint, make_room, set_limit
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
@@ -103,7 +104,7 @@ class DuckdbFile(Backend):
         path = getattr(config.credentials, "database", None)
         if not isinstance(path, str) or path == ":memory:":
             return Backend(name, identity, config, settings)
-        return cls(name, str(Path(path).resolve()))
+        return cls(name, str(real_path(path)))
 
     @property
     def file(self) -> Path:
@@ -178,13 +179,16 @@ class DuckdbFile(Backend):
 
 
 def duckdb_file(path: Path) -> DuckdbFile:
-    """Returns dlt's default destination with this file."""
+    """Returns dlt's default destination with this file. Raises WrongSettings for one that may be planted."""
+    real_path(path)
     return DuckdbFile("duckdb", str(path))
 
 
 def in_memory() -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """Returns a DuckDB without a file, which holds no more than it is given and says times in UTC."""
-    connection = duckdb.connect(":memory:")
+    # More goes to its temporary files, by default in the working directory, where others may be able to read it.
+    spill = str((state_folder() or temporary_folder()) / "duckdb")
+    connection = duckdb.connect(":memory:", config={"temp_directory": spill})
     set_limit(connection)
     # Global, because sessions are cursors of this connection.
     connection.execute("set global timezone = 'UTC'")

@@ -25,7 +25,7 @@ class PostgresDatabase(Backend):
     """A database of a Postgres server."""
 
     file_format = "insert_values"  # dlt loads parquet only by a driver that cannot write jsonb
-    updates_rows = True
+    updates_rows = server_locks = True
 
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gapless.pipelines.config.folders import temporary_folder
 from gapless.pipelines.destinations.target import Target
 from gapless.sources._dlt.literals import character_function
 
@@ -71,7 +72,7 @@ def reading(target: Target) -> Iterator[Reader]:
 @contextmanager
 def _working_folder() -> Iterator[str]:
     """Yields a folder of this reader alone: a sync may be at work in the target's own."""
-    folder = tempfile.mkdtemp(prefix=f"gapless-read-{os.getpid()}-")
+    folder = tempfile.mkdtemp(prefix=f"gapless-read-{os.getpid()}-", dir=temporary_folder())
     try:
         yield folder
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
+from gapless.pipelines.config.folders import real_path, temporary_folder
 from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
@@ -68,9 +69,12 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
 
 
 def _checked(backend: Backend) -> Backend:
-    """Returns the same. Raises WrongSettings when it cannot work, or is to be in a folder that is not there."""
+    """Returns the same.
+
+    Raises WrongSettings when it cannot work, is to be in a folder that is not there, or may be planted.
+    """
     backend.check()
-    for path in backend.paths:
+    for path in map(real_path, backend.paths):
         # Never made in silence: on a disk that is not mounted a sync would read everything again.
         if not path.parent.is_dir():
             raise WrongSettings(
@@ -167,7 +171,7 @@ def _client(name: str) -> JobClient:
     before any lock."""
     import dlt
 
-    with tempfile.TemporaryDirectory(prefix="gapless-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gapless-probe-", dir=temporary_folder()) as folder:
         kind = dlt.destination(name).destination_type
         probe = dlt.pipeline(
             "gapless_probe",

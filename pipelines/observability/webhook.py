@@ -98,7 +98,7 @@ def configured() -> Webhook | None:
     try:
         site(url)
     except ValueError as error:
-        raise WrongSettings(f"{URL}: {error}") from None
+        raise WrongSettings(f"{URL}: {error}.") from None
     return Webhook(url, frozenset(wanted))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from difflib import get_close_matches
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
@@ -68,6 +70,24 @@ def check_settings(source: Source, shard: Shard | None = None) -> None:
     build(source, session)
     if session.client:
         session.client.close()
+
+
+def hosts_of_choice(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields each source whose key goes to a host that its settings chose, with scheme and host; raises nothing.
+
+    A source without settings, or with wrong ones, is not among them: it sends no key.
+    """
+    for name in names:
+        session = Session()
+        try:
+            build(SOURCES[name], session)
+        except WrongSettings:
+            continue
+        if session.client:
+            default = signature(SOURCES[name].build).parameters.get(f"{name}_base_url")
+            with session.client as client:
+                if default is None or client.site != default.default:
+                    yield name, client.site
 
 
 def known(names: list[str]) -> list[str]:

@@ -14,8 +14,9 @@ from gapless.pipelines.destinations._dlt.config import documents
 from gapless.sources import SOURCES
 
 OURS = (
-    "GAPLESS_DEBUG", "GAPLESS_HASH_KEY", "GAPLESS_LOG_FORMAT", "GAPLESS_MAX_RECORD_MB", "GAPLESS_PUBLISH",
-    "GAPLESS_RETRY_BUDGET", "GAPLESS_RETRY_MAX_WAIT", "GAPLESS_SOURCES", "GAPLESS_WEBHOOK_ON", "GAPLESS_WEBHOOK_URL",
+    "GAPLESS_ALLOW_HTTP", "GAPLESS_DEBUG", "GAPLESS_HASH_KEY", "GAPLESS_LOG_FORMAT", "GAPLESS_MAX_RECORD_MB",
+    "GAPLESS_PUBLISH", "GAPLESS_PUBLISH_MODE", "GAPLESS_RETRY_BUDGET", "GAPLESS_RETRY_MAX_WAIT", "GAPLESS_SOURCES",
+    "GAPLESS_WEBHOOK_ON", "GAPLESS_WEBHOOK_URL",
 )  # fmt: skip
 """Settings of gapless that hold for all sources."""
 SECTIONS = ("sources", "destination", "gapless", "runtime", "load", "extract", "normalize")

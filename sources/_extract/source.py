@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import dlt
 from dlt.sources import DltResource, DltSource
 
-from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler
+from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler, settings_files
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.extraction import ACCOUNTS, LEDGER, Account, Extraction, Extractions
 from gapless.sources._extract.first_look import FirstLook, plain
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
+from gapless.sources._files.writers import refusal
 from gapless.sources._incremental.context import Connection, SyncContext
 from gapless.sources._incremental.detail_feed import DetailFeed
 from gapless.sources._incremental.listing import Parents
@@ -51,7 +52,8 @@ def source(
     The dlt source has the function's settings and then those that all sources share; dlt reads them from its
     configuration. `lag` is in seconds. Its resources are the stream's parents, if it has any, and its records. They
     yield Arrow tables, page by page, or nested rows with `rows=True`. Building the source sends no request; it raises
-    SettingError or ValueError for a setting that is wrong. Raises ValueError if a record's key is not its id alone.
+    SettingError or ValueError for a setting that is wrong, and for a file of settings that others can write. Raises
+    ValueError if a record's key is not its id alone.
     """
     if stream.table.key != (stream.table.id_column,):
         # Ledger and `verify` look rows up by the digest of the id alone.
@@ -75,6 +77,9 @@ def source(
 
         @wraps(connect)
         def build(*args: Any, **kwargs: Any) -> list[DltResource]:
+            # dlt gives the settings, and whoever can write its files could have the key sent elsewhere.
+            if problem := next(filter(None, map(refusal, settings_files())), None):
+                raise ValueError(problem)
             given = whole.bind(*args, **kwargs).arguments
             # What a caller says comes before what is configured.
             for alias in ALIASES:

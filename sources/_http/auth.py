@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Generator, Iterable, Mapping
 
+from gapless.sources._http.environment.plain_http import plain_http_problem
 from gapless.sources._http.errors import SettingError
 from gapless.sources._http.transport import httpx
 
@@ -30,7 +31,10 @@ def path_of(url: httpx.URL) -> str:
 
 
 def checked_base_url(url: str) -> str:
-    """Returns a base URL without its last slash; raises SettingError when it is not scheme, host and maybe a path."""
+    """Returns a base URL without its last slash.
+
+    Raises SettingError when it is not scheme, host and maybe a path, or would send the key without encryption.
+    """
     try:
         found = httpx.URL(url.strip())
     except httpx.InvalidURL:
@@ -42,6 +46,8 @@ def checked_base_url(url: str) -> str:
             "must be scheme and host, such as https://api.example.com, without user, query and"
             f" fragment; found scheme {found.scheme or 'none'!r} and host {found.host or 'none'!r}",
         )
+    if problem := plain_http_problem(found.scheme, found.host):
+        raise SettingError("base_url", problem)
     return str(found).rstrip("/")
 
 

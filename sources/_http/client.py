@@ -17,9 +17,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar
 from urllib.parse import quote
 
-from gapless.sources._http.auth import checked_base_url, origin, path_of
+from gapless.sources._http.auth import checked_base_url, origin, path_of, site
 from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links, media_type
 from gapless.sources._http.environment.certificates import tls_context
+from gapless.sources._http.environment.plain_http import is_loopback
 from gapless.sources._http.environment.proxies import proxies
 from gapless.sources._http.errors import (
     ADVICE,
@@ -114,7 +115,8 @@ class Client:
         self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._wait)
         self._deadline = Deadline(deadline, clock)
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
-        self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})})
+        direct = is_loopback(self._home.host)
+        self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})}, direct=direct)
         self.stats = Stats()
         self.watch: Callable[[Attempt], None] = lambda attempt: None
         """Called after each attempt, in the thread that made it; it must not raise."""
@@ -157,6 +159,11 @@ class Client:
     def host(self) -> str:
         """Returns the host that the key is for, without a port."""
         return self._home.host
+
+    @property
+    def site(self) -> str:
+        """Returns scheme, host and port that the key is sent to."""
+        return site(self._home)
 
     def release(self) -> None:
         """Closes the connections; the next request opens a new one."""

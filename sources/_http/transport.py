@@ -113,12 +113,17 @@ class Deadline:
 
 
 def connect(
-    deadline: Deadline, transport: httpx.BaseTransport | None, workers: int, headers: Mapping[str, str] | None = None
+    deadline: Deadline,
+    transport: httpx.BaseTransport | None,
+    workers: int,
+    headers: Mapping[str, str] | None = None,
+    *,
+    direct: bool = False,
 ) -> httpx.Client:
     """Returns an httpx client with at most `workers` connections, under the deadline, that follows no redirect.
 
-    Without a transport httpx chooses one, so that proxies from the environment work. Raises NetworkSettingError for a
-    variable of the environment with which nothing can be sent.
+    Without a transport httpx chooses one, so that proxies from the environment work, unless it is to go `direct`.
+    Raises NetworkSettingError for a variable of the environment with which nothing can be sent.
     """
     longest, named = deadline.seconds, proxies(parsed)
     client = httpx.Client(
@@ -129,6 +134,7 @@ def connect(
             max_connections=workers, max_keepalive_connections=workers, keepalive_expiry=KEEPALIVE_SECONDS
         ),
         follow_redirects=False,
+        trust_env=not direct,
         headers={**(headers or {}), "Accept-Encoding": ACCEPTED},
     )
     _limit_sockets(client, deadline)

@@ -155,7 +155,8 @@ def test_killed_while_it_publishes(world: Begin, tmp_path: Path) -> None:
         path = f"{bin_}{os.pathsep}{os.environ['PATH']}"
         assert process("-m", "gapless.pipelines", "publish", "copy.duckdb", PATH=path).returncode == -9
         assert contents(tmp_path / "copy.duckdb") == before
-        assert names(tmp_path) == {"copy.duckdb", "copy.duckdb.lock", ".copy.duckdb.new", ".copy.duckdb.new.wal"}
+        (left,) = names(tmp_path) - {"copy.duckdb", "copy.duckdb.lock"}
+        assert (tmp_path / left).is_dir()
     assert gapless("publish", "copy.duckdb").exit_code == 0
     assert contents(tmp_path / "copy.duckdb") == contents(tmp_path / "gapless.duckdb") != before
     assert names(tmp_path) == {"copy.duckdb", "copy.duckdb.lock"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib.util import find_spec
@@ -152,6 +153,23 @@ def test_toml_files_are_read_by_us(tmp_path: Path) -> None:
     read_by_us()
     (tmp_path / "secrets.toml").write_bytes(b"\xef\xbb\xbfkey = 'value'")
     assert SecretsTomlProvider(str(tmp_path)).get_value("key", str, "") == ("value", "key")
+
+
+@canary(
+    "dlt.common.runtime.run_context", "dlt.common.runtime.run_context.global_dir",
+    breaks="settings of a service without a home would be read from a folder that anybody can make (security).",
+)  # fmt: skip
+def test_no_settings_in_a_shared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt asks for its folder under this name, and would take one in the temporary folder."""
+    from gapless.pipelines.destinations._dlt.toml_files import read_by_us
+
+    read_by_us()
+    context = resolved("dlt.common.runtime.run_context.RunContext")(None)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "own"))
+    assert context.global_dir == str(tmp_path / "own")
+    assert f"{tmp_path}/own/config.toml" in [file for one in context.initial_providers() for file in one.locations]
 
 
 @canary(

@@ -20,20 +20,21 @@ VENDOR_FILES = {"__init__.py", "api.py", "models.py", "fake.py"}
 MOST_FLOORS, MOST_MODULES = 12, 12
 MAY_IMPORT = {
     # sources
+    "sources._files": "",
     "sources._http": "",
     "sources._schema": "",
     "sources._dlt": "",
     "sources._ledger": "_http _schema _dlt",
     "sources._incremental": "_http _schema _dlt _ledger",
-    "sources._extract": "_http _schema _dlt _ledger _incremental",
-    "sources": "_http _schema _incremental",  # for its types only
+    "sources._extract": "_files _http _schema _dlt _ledger _incremental",
+    "sources": "_files _http _schema _incremental",  # for its types, and to know which files count
     "vendor": "_http _schema _ledger _incremental _extract",  # and itself
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
-    "pipelines.config": "| errors",
+    "pipelines.config": "_files | errors",
     "pipelines.database_errors": "|",
     "pipelines.errors": "_http | database_errors",
     "pipelines.outcome": "_ledger | errors evidence",
-    "pipelines.destinations": "sources _dlt _ledger | config errors",
+    "pipelines.destinations": "sources _files _dlt _ledger | config errors",
     "pipelines.redaction": "sources | database_errors errors destinations",
     "pipelines.json_logs": "| database_errors errors redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
@@ -49,8 +50,8 @@ MAY_IMPORT = {
     "pipelines.observability": ("sources _http _ledger | errors outcome redaction destinations evidence sync ledger"),
     "pipelines.ui": "sources | errors redaction destinations evidence sync ledger",
     "pipelines.cli": (
-        "sources _http _dlt _ledger | config errors outcome redaction json_logs destinations evidence views sync"
-        " ledger verify destination_copy observability ui"
+        "sources _files _http _dlt _ledger | config errors outcome redaction json_logs destinations evidence views"
+        " sync ledger verify destination_copy observability ui"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

@@ -17,6 +17,7 @@ from gapless.pipelines.cli.options import (
     print_nothing_synced,
 )
 from gapless.pipelines.cli.render import stored
+from gapless.pipelines.config.folders import real_path
 from gapless.pipelines.outcome import exit_code
 
 CopyPath = Annotated[
@@ -116,8 +117,9 @@ def demo(file: DemoFile = Path("gapless-demo.duckdb"), as_json: Json = False) ->
     from gapless.pipelines.cli.demo import run, summary, to_json
 
     initialise()
+    path = real_path(file)
     with progress.displayed(output.err()) as display:
-        result = run(file.resolve(), display.message, display.start, display.end)
+        result = run(path, display.message, display.start, display.end)
     code = exit_code(result.first + result.second)
     if as_json:
         output.print_json("demo", to_json(result), code, report.problems_of(result.first + result.second))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,11 +80,24 @@ class _Rounds:
     strict: bool = False
     """Ends with 1 where it would end with 3."""
     command: str = "sync"
+    hosts: dict[str, str] = field(default_factory=dict)
+    """The host of each source's key, as it was printed."""
+
+    def print_hosts(self) -> None:
+        """Prints where keys go that do not go to the vendor's usual host, once, and again when that has changed."""
+        from gapless.pipelines.sync import build
+
+        for name, host in build.hosts_of_choice(self.names):
+            if self.hosts.get(name) != host:
+                text = f"{name}: its key is sent to {host}"
+                output.print_message(text, event="host", source=name, host=host)
+            self.hosts[name] = host
 
     def run_once(self) -> int:
         """Syncs every source once, prints the report and returns the exit code."""
         from gapless.pipelines.observability import webhook
 
+        self.print_hosts()
         with webhook.notifying(self.hook, self.target, output.print_message, strict=self.strict) as outcomes:
             for outcome in self._outcomes():
                 outcomes.append(outcome)  # one by one: a round that breaks off is reported with what ended before

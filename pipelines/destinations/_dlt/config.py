@@ -25,6 +25,9 @@ from dlt.common.exceptions import MissingDependencyException
 from dlt.extract.incremental.context import TimeIntervalContext
 
 from gapless.pipelines.destinations._dlt import cached, toml_files
+from gapless.pipelines.errors import WrongSettings
+from gapless.sources._dlt.internals import settings_files
+from gapless.sources._files.writers import refusal
 
 __all__ = [
     "ConfigFieldMissingException",
@@ -36,6 +39,7 @@ __all__ = [
     "configuration",
     "documents",
     "read_again",
+    "refuse_foreign",
     "resolved_settings",
     "secret_documents",
     "without_interval",
@@ -106,6 +110,16 @@ def read_again() -> None:
     Raises TomlProviderReadException when a file is not valid TOML; then what was read before stays.
     """
     Container()[PluggableRunContext].reload_providers()
+
+
+def refuse_foreign() -> None:
+    """Raises WrongSettings, naming the first file that dlt has read settings from although others can write it.
+
+    For files that dlt read before this module was imported, as a scheduler's process may; from then on `toml_files`
+    looks before it reads.
+    """
+    if problem := next(filter(None, map(refusal, settings_files())), None):
+        raise WrongSettings(f"{problem}.")
 
 
 @contextmanager
