@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output
+from gapless.pipelines.redaction import printable
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -42,7 +43,12 @@ def displayed(console: Console, every: float = PLAIN_EVERY) -> Iterator[Display]
     """Yields the display that fits `console`; without a terminal it writes a line every `every` seconds."""
     # Lines that refresh themselves would fill a log with control characters.
     if console.is_terminal and not json_logs.on():
-        columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), _LiveText(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<9}", markup=False),
+            _LiveText(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=console) as progress:
             yield _Live(progress)
     else:
@@ -119,7 +125,7 @@ class _LiveText(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Returns the text of one line as it is now."""
         ended: str | None = task.fields.get("ended")
-        return Text(ended or progress_text(task.fields["session"], task.elapsed or 0.0))
+        return Text(printable(ended or progress_text(task.fields["session"], task.elapsed or 0.0)))
 
 
 class _Live:

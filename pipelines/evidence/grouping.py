@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.printable import WORD
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -157,8 +158,10 @@ def without_option(fill: str) -> str:
     return _ID.sub("", fill)
 
 
-_ID = re.compile(r" --id (?:'[^']*'|\S+)")
-_SYNC = re.compile(rf"gapless sync (\S+)(?:{_ID.pattern})?((?: --destination (?:'[^']*'|\S+))?(?: --accept-append)?)")
+_ID = re.compile(rf" --id {WORD}", re.DOTALL)
+_SYNC = re.compile(
+    rf"gapless sync (\S+)(?:{_ID.pattern})?((?: --destination {WORD})?(?: --accept-append)?)", re.DOTALL
+)
 """The source and the options of a sync that reads everything new, or one id."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.stored_state import backfills, resource_state
+from gapless.pipelines.printable import quoted
 from gapless.sources import Source
 from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT
 from gapless.sources._ledger.shard import Shard
@@ -295,7 +295,7 @@ class LedgerGaps:
             since, _, until = window.partition("/")
             count = len(progress.get("failed", ()))
             why = f"stopped at {progress.get('part') or 0:.0%}" + (f", {count:,} failed" if count else "")
-            fill = f"backfill {self._source.name} --since {shlex.quote(since)} --until {shlex.quote(until)}"
+            fill = f"backfill {self._source.name} --since {quoted(since)} --until {quoted(until)}"
             yield self._gap("backfill", why, fill, since=since, until=until)
 
 

@@ -16,11 +16,12 @@ from gapless.sources._ledger.shard import Shard
 if TYPE_CHECKING:
     from dlt.sources import DltSource
 
-HOW_TO_START = """\
-no source has its credentials, so there is nothing to sync.
-  to see it work without any key:     gapless demo
-  to see what is missing:             gapless doctor
-  to start with one source, set its variables in the environment or in .dlt/secrets.toml:"""
+HOW_TO_START = (
+    "no source has its credentials, so there is nothing to sync.",
+    "  to see it work without any key:     gapless demo",
+    "  to see what is missing:             gapless doctor",
+    "  to start with one source, set its variables in the environment or in .dlt/secrets.toml:",
+)
 
 
 NAMED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -59,7 +60,7 @@ def check_register() -> None:
     """Raises WrongSettings, naming each registered path that is no source, and the setting to correct."""
     if problems := list(register_problems()):
         where = "GAPLESS_SOURCES" if os.environ.get("GAPLESS_SOURCES") else "[gapless] sources in .dlt/config.toml"
-        raise WrongSettings("\n".join([*problems, f"Correct {where}; sources/README.md says how a source is made."]))
+        raise WrongSettings(*problems, f"Correct {where}; sources/README.md says how a source is made.")
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:
@@ -109,4 +110,4 @@ def missing_settings(name: str) -> list[str]:
 def nothing_configured() -> WrongSettings:
     """Returns the error for a sync without any credentials: how to start."""
     needs = [" ".join(need.upper() for need in source.needs) for source in SOURCES.values()]
-    return WrongSettings("\n".join([HOW_TO_START, *(f"    {need}" for need in needs)]))
+    return WrongSettings(*HOW_TO_START, *(f"    {need}" for need in needs))

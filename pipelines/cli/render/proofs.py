@@ -12,7 +12,7 @@ from rich.text import Text
 from gapless.pipelines.cli.render.tables import REASONS, table
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem, common, examples, problems, remedies, without_ids
-from gapless.pipelines.redaction import redact
+from gapless.pipelines.redaction import printable
 
 if TYPE_CHECKING:
     from gapless.pipelines.cli.doctor import Check
@@ -135,5 +135,5 @@ def planned(found: list[Plan]) -> Iterator[RenderableType]:
 def check(one: Check) -> Text:
     """Returns one line of the doctor, and below it what to do if the check failed."""
     style = {"ok": "green", "fail": "bold red"}.get(one.result, "dim")
-    line = Text.assemble((f"{one.result:<5}", style), f"{one.name}: {redact(one.found)}")
-    return line.append(f"\n     -> {redact(one.remedy)}") if one.result == "fail" and one.remedy else line
+    line = Text.assemble((f"{one.result:<5}", style), printable(f"{one.name}: {one.found}"))
+    return line.append(f"\n     -> {printable(one.remedy)}") if one.result == "fail" and one.remedy else line
