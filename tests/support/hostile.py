@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unicodedata import category
 
-FORGED = "omni: complete, 99 rows"
+FORGED = "acme: complete, 99 rows"
 """What an attacker wants to stand as a line of its own."""
 BIDI = [chr(one) for one in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)]
 CONTROLS = [chr(one) for one in (*range(0x20), *range(0x7F, 0xA0))]

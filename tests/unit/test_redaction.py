@@ -14,11 +14,14 @@ import pytest
 from gapless.pipelines import redaction
 from gapless.pipelines.errors import frames, summarize
 from gapless.pipelines.secret_forms import finder
+from gapless.sources import SOURCES
 
 AWS = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLE=="
 """Of the form of an AWS secret: with a slash, a plus and equals signs."""
 WORDS = "pear tree & 'plum' \"fig\" \\ ä ☃"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\nAgEAAoIBAQC7VJTUt9Us\n-----END PRIVATE KEY-----\n"
+NAME, SOURCE = next(iter(SOURCES.items()))
+KEY = SOURCE.needs[0].upper()
 PASSWORD = "DESTINATION__POSTGRES__CREDENTIALS__PASSWORD"
 
 
@@ -58,7 +61,7 @@ SETTINGS = {
     "DESTINATION__FILESYSTEM__BUCKET_URL": f"s3://id:{quote(AWS, safe='')}@bucket/folder",
     "AWS_SECRET_ACCESS_KEY": AWS,
     "SOMEBODY_TOKEN": AWS,
-    "OMNI_API_KEY": AWS,
+    KEY: AWS,
     "GAPLESS_HASH_KEY": AWS,
 }
 
@@ -77,7 +80,7 @@ def test_a_slash_makes_no_path_of_a_secret(name: str, monkeypatch: pytest.Monkey
         f'[destination.filesystem.credentials]\nsomething_new = "{AWS}"\n',
         f'[destination.filesystem]\ncredentials = {{ aws_secret_access_key = "{AWS}" }}\n',
         f'[[destination.filesystem.credentials]]\nx = ["{AWS}"]\n',
-        f'omni_api_key = "{AWS}"\n',
+        f'{KEY.lower()} = "{AWS}"\n',
     ],
 )
 @pytest.mark.parametrize("file", ["secrets.toml", "config.toml"])
@@ -161,8 +164,8 @@ def test_short_secrets_blank_no_words() -> None:
 
 def test_words_of_our_own_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password like a word of our messages is not hidden there, as the gap would tell it; in an address it is."""
-    learn(monkeypatch, **{PASSWORD: "gapless", "TINES_API_KEY": "tines", "OMNI_API_KEY": "abc"})
-    assert redaction.redact("gapless sync tines abc") == "gapless sync tines abc"
+    learn(monkeypatch, **{PASSWORD: "gapless", KEY: NAME, "SOME_API_TOKEN": "abc"})
+    assert redaction.redact(f"gapless sync {NAME} abc") == f"gapless sync {NAME} abc"
     assert redaction.redact("postgres://gapless:gapless@db/x") == "postgres://gapless:***@db/x"
     assert redaction.redact("host=db password=gapless user=gapless") == "host=db password=*** user=gapless"
     assert redaction.redact("password='gap less' host=db") == "password=*** host=db"
@@ -180,7 +183,7 @@ def test_a_key_that_was_changed_stays_secret(tmp_path: Path, monkeypatch: pytest
     (tmp_path / ".dlt").mkdir()
     file = tmp_path / ".dlt" / "secrets.toml"
     for key in ("canary-old/1", "canary-new/2"):
-        file.write_text(f'[sources.omni]\nomni_api_key = "{key}"\n')
+        file.write_text(f'[sources.{NAME}]\n{KEY.lower()} = "{key}"\n')
         redaction.register_secrets(again=True)
     assert redaction.redact("canary-old/1 canary-new/2") == "*** ***"
 
@@ -191,7 +194,7 @@ def failing() -> RuntimeError:
         try:
             raise OSError(f"GET /?key={quote(AWS, safe='')}")
         except OSError as cause:
-            raise RuntimeError(f"refused: {AWS}\nomni: complete, 99 rows") from cause
+            raise RuntimeError(f"refused: {AWS}\nacme: complete, 99 rows") from cause
     except RuntimeError as error:
         return error
 
@@ -202,7 +205,7 @@ def test_tracebacks() -> None:
     trace = redaction.printable(frames(failing()), lines=True)
     assert "EXAMPLE" not in trace
     assert trace.count("***") == 2
-    assert "    omni: complete, 99 rows" in trace.splitlines()
+    assert "    acme: complete, 99 rows" in trace.splitlines()
 
 
 @pytest.mark.parametrize("formatter", [None, logging.Formatter("%(name)s [%(levelname)s] %(message)s")])
@@ -210,13 +213,13 @@ def test_logs(formatter: logging.Formatter | None) -> None:
     """Of any logger, with its traceback: one line each, escaped, without a secret."""
     redaction._known.add(AWS)
     raised = failing()
-    said, args = "lead %s\x1b[2J\nomni: complete, 99 rows: %s", ("\u202e", AWS)
+    said, args = "lead %s\x1b[2J\nacme: complete, 99 rows: %s", ("\u202e", AWS)
     record = logging.LogRecord(
         "dlt", logging.ERROR, "x.py", 1, said, args, (RuntimeError, raised, raised.__traceback__)
     )
     shown = redaction.Redacting(formatter).format(record)
     first, *others = shown.splitlines()
-    assert first.endswith("lead \\u202e\\x1b[2J\\nomni: complete, 99 rows: ***")
+    assert first.endswith("lead \\u202e\\x1b[2J\\nacme: complete, 99 rows: ***")
     assert others[0] == "Traceback (most recent call last):"
     assert "EXAMPLE" not in shown
-    assert [line for line in others if line.startswith("omni")] == []
+    assert [line for line in others if line.startswith("acme")] == []
