@@ -38,7 +38,8 @@ class Finder:
 
     def blanked(self, text: str) -> str:
         """Returns `text` without secrets; passwords in addresses and headers go whether they are known or not."""
-        if self.pattern and any(seed in text for seed in self.seeds):
+        lower = text.lower() if self.pattern else ""
+        if self.pattern and any(seed in lower for seed in self.seeds):
             text = self.pattern.sub(STARS, text)
         text = LOGIN.sub(rf"\1:{STARS}@", text) if "://" in text else text
         return HEADER.sub(rf"\1 {STARS}", PASSWORD.sub(rf"\1={STARS}", text))
@@ -55,7 +56,9 @@ def finder(secrets: Collection[str]) -> Finder:
     if not patterns:
         return Finder(None, frozenset())
     ordered = sorted(patterns, key=len, reverse=True)
-    return Finder(re.compile("|".join(patterns[one] for one in ordered)), frozenset(map(_seed, patterns)))
+    # In any case: a host's name has it in small letters.
+    pattern = re.compile("|".join(patterns[one] for one in ordered), re.IGNORECASE)
+    return Finder(pattern, frozenset(_seed(one).lower() for one in patterns))
 
 
 def _seed(text: str) -> str:
