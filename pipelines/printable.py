@@ -117,6 +117,12 @@ def _in_shell(text: str) -> Iterator[str]:
             yield "".join(f"\\x{byte:02x}" for byte in one.encode())
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns "1 request" or "1,204 requests", of a noun in the plural that ends in -s or -ies."""
+    one = f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
+    return f"{count:,} {one if count == 1 else noun}"
+
+
 def words(command: str) -> list[str]:
     """Returns the words of a command as they are written, quoted or not."""
     return re.findall(WORD, command, re.DOTALL)

@@ -113,7 +113,9 @@ def failed_source(
     """Returns the sentence for a source that failed as a whole; `proven_to` is its newest watermark."""
     how_often = _rounds(times, first_at.isoformat() if first_at else None, now, "round")
     here = f"nothing newer than {moment(proven_to.isoformat(), now)} is proven to be here" if proven_to else ""
-    return "; ".join(filter(None, (f"{source} failed: {error}{f' ({how_often})' if how_often else ''}", here)))
+    return "; ".join(
+        filter(None, (f"{source} failed: {error.rstrip('.')}{f' ({how_often})' if how_often else ''}", here))
+    )
 
 
 def moment(time: str, now: datetime) -> str:

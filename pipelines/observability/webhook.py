@@ -19,7 +19,7 @@ from gapless.pipelines.evidence import sentences
 from gapless.pipelines.observability import reminders
 from gapless.pipelines.observability.post import deliver, site
 from gapless.pipelines.outcome import exit_code
-from gapless.pipelines.printable import escaped
+from gapless.pipelines.printable import counted, escaped
 from gapless.pipelines.redaction import cleaned
 from gapless.sources._http.errors import ADVICE, VendorError
 
@@ -242,4 +242,4 @@ def _line(outcome: Outcome) -> str:
     others = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome.unexplained).items())
     said = [sentences.sentence(problem, now, private=True) for problem in outcome.problems]
     said += [f"{outcome.source}: failed: {others}"] if others else []
-    return "; ".join((f"{outcome.source} {outcome.outcome}, {outcome.rows_written:,} rows", *said))
+    return "; ".join((f"{outcome.source} {outcome.outcome}, {counted(outcome.rows_written, 'rows')}", *said))

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
+from gapless.pipelines.sync.stages import check_stages
 from gapless.sources import SOURCES, Source, register_problems
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import SettingError
@@ -36,19 +37,38 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         ConfigValueCannotBeCoercedException,
     )
 
+    blank = _blank(source)
     try:
-        return source.build(session=session, **settings)
+        made = source.build(session=session, **settings)
     except ConfigFieldMissingException as error:
-        raise MissingSettings(source.name, sorted(field.upper() for field in error.fields)) from None
+        missing = {*blank, *(field.upper() for field in error.fields)}
+        raise MissingSettings(source.name, sorted(missing)) from None
     except ConfigValueCannotBeCoercedException as error:
         expected = NAMED.get(error.hint, "a value of another kind")
         raise _wrong_setting(source, f"{error.field_name.upper()} must be {expected}") from None
     except SettingError as error:
+        if blank:
+            raise MissingSettings(source.name, blank) from None
         raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
     except NetworkSettingError as error:
         raise WrongNetwork(str(error)) from None
     except (ConfigurationException, ValueError) as error:
+        if blank:
+            raise MissingSettings(source.name, blank) from None
         raise _wrong_setting(source, str(error)) from None
+    if blank:
+        if session.client:
+            session.client.close()
+        raise MissingSettings(source.name, blank)
+    return made
+
+
+def _blank(source: Source) -> list[str]:
+    """Returns the variables of needed settings that are there and blank: they count as not set.
+
+    dlt takes an empty variable for a value, and the vendor would answer 401.
+    """
+    return [need.upper() for need in source.needs if os.environ.get(need.upper(), "?").strip() == ""]
 
 
 def _wrong_setting(source: Source, problem: str) -> WrongSettings:
@@ -65,6 +85,7 @@ def check_register() -> None:
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:
     """Builds `source` and closes it. Raises WrongSettings as a sync would."""
+    check_stages(source.name)
     session = Session(shard=shard or Shard())
     build(source, session)
     if session.client:
@@ -95,16 +116,11 @@ def configured() -> tuple[list[str], dict[str, list[str]]]:
 
 def missing_settings(name: str) -> list[str]:
     """Returns the environment variables that a source needs and does not find; an empty one counts as not set."""
-    # dlt takes an empty variable for a value, and the vendor would answer 401.
-    empty = [need.upper() for need in SOURCES[name].needs if os.environ.get(need.upper(), "?").strip() == ""]
     try:
         check_settings(SOURCES[name])
     except MissingSettings as error:
-        return sorted({*error.missing, *empty})
-    except WrongSettings:
-        if not empty:
-            raise
-    return empty
+        return error.missing
+    return []
 
 
 def nothing_configured() -> WrongSettings:

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
     "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
     "pipelines.verify": (
-        "sources _http _dlt _schema _ledger _incremental | errors outcome destinations evidence sync ledger"
+        "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),
     "pipelines.destination_copy": (
         "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"

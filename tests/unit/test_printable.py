@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gapless.pipelines.printable import HIDDEN, can_be_typed, escaped, json_text, quoted, words
+from gapless.pipelines.printable import HIDDEN, can_be_typed, counted, escaped, json_text, quoted, words
 from tests.support.hostile import ATTACKS, DANGEROUS, OF_PEOPLE, harmful
 
 TEXTS = st.text(
@@ -89,3 +89,9 @@ def test_what_no_command_line_holds() -> None:
     assert [one for one in ("a\0b", "\ud800", "x\udfff") if can_be_typed(one)] == []
     with pytest.raises(ValueError, match="no command line"):
         quoted("a\0b")
+
+
+def test_numbers_of_one() -> None:
+    """One thing is not told in the plural."""
+    assert [counted(1, noun) for noun in ("requests", "rows", "activities")] == ["1 request", "1 row", "1 activity"]
+    assert [counted(count, "requests") for count in (0, 2, 1204)] == ["0 requests", "2 requests", "1,204 requests"]

@@ -53,7 +53,8 @@ def _drift(seen: Drift | None) -> str | None:
 
 def _covered(name: str, stream: Coverage) -> str:
     """Returns what is proven of a stream, on one line."""
-    parts = ["complete" if stream.complete else "not complete", f"to {when(stream.covered_to)}"]
+    parts = ["complete" if stream.complete else "not complete"]
+    parts += [f"to {when(stream.covered_to)}"] if stream.covered_to else []
     if stream.parents > 1:
         parts.append(f"{stream.parents:,} parents")
     counts = {"failed": stream.failed, "gone": stream.gone, "to be read again": stream.unproven}
