@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli import streams
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.observability import webhook
 from tests.support.hostile import FORGED, harmful
 
 HOSTILE = f"\x1b]0;title\x07\u202e\n{FORGED}[bold]"
@@ -54,3 +55,10 @@ def test_what_libraries_write_is_escaped() -> None:
     assert written.getvalue().startswith("x.py:1: UserWarning: id \\x1b]0;title\\x07 \\x9b2J \\u202e\n")
     stderr.write("\x1b[31mred\x1b[0m\tcell\r\n")
     assert written.getvalue().endswith("\x1b[31mred\x1b[0m\tcell\r\n")
+
+
+def test_the_webhooks_text_is_one_line() -> None:
+    """A chat shows it as it is: the name of a destination cannot make a line of its own."""
+    text = webhook.document("failed", 1, HOSTILE, [], "InUse")["text"]
+    assert harmful(text) == []
+    assert "\n" not in text

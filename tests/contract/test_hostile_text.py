@@ -98,3 +98,22 @@ def test_printed_commands_can_be_pasted(subject: Subject, hostile: World) -> Non
         hostile.mend()
         parent = next(gap["parent"] for gap in by_id if gap["kind"] == "failing")
         assert run("sync", subject.name, "--id", parent).exit_code == 0
+
+
+@of(NAMES[0])
+def test_a_malformed_location_fails_one_parent(subject: Subject, world: Begin) -> None:
+    """The others load, and the reason is said; a listing without parents fails as a whole in the same words."""
+    here = world(subject.filled(3, 12))
+    parents = subject.parents(here.fake)
+    subject.add(here.fake, parents[-1])  # a parent without records may not be asked for
+    part = subject.part_of_path(parents[-1]) if subject.add_parent else "/"
+    nowhere = httpx.Response(302, headers=[(b"Location", b"https://$xn--0000h/\x1b[2J")])
+    here.intercept = lambda request: nowhere if part in request.url.path else None
+    outcome = here.sync()
+    said = " ".join([outcome.error or "", *map(str, outcome.failures)])
+    assert outcome.outcome == ("partial" if subject.add_parent else "failed")
+    assert "the redirect points to no valid URL, but the key is for http://127.0.0.1" in said
+    assert len(here.rows(subject.main)) > 0 or not subject.add_parent
+    here.mend()
+    here.complete()
+    here.assert_exact()
