@@ -22,6 +22,7 @@ from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.observability import telemetry, webhook
 from gapless.pipelines.observability.post import site
+from gapless.pipelines.printable import quoted
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
@@ -229,7 +230,7 @@ def _tables(
         remedy = f"Its owner ends that: {obstacle.remedy}"
         yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", remedy)
     for name in dict.fromkeys(name for name, _ in missing):
-        where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
+        where = "" if target.destination == "duckdb" else f" --destination {quoted(target.destination)}"
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."
         found = "; ".join(str(damage) for of, damage in missing if of == name)
         yield Check(f"{name} tables", "fail", found, remedy)

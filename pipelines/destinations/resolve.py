@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -15,6 +14,7 @@ from gapless.pipelines.config.folders import real_path, temporary_folder
 from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.printable import can_be_typed, quoted
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations._dlt.config import ConfigFieldMissingException
@@ -77,10 +77,9 @@ def _checked(backend: Backend) -> Backend:
     for path in map(real_path, backend.paths):
         # Never made in silence: on a disk that is not mounted a sync would read everything again.
         if not path.parent.is_dir():
-            raise WrongSettings(
-                f"{path}: there is no folder {path.parent}. Mount its disk, or make it: mkdir -p"
-                f" {shlex.quote(str(path.parent))}"
-            )
+            folder = str(path.parent)
+            make = f", or make it: mkdir -p {quoted(folder)}" if can_be_typed(folder) else ""
+            raise WrongSettings(f"{path}: there is no folder {folder}. Mount its disk{make}")
     return backend
 
 

@@ -96,11 +96,11 @@ def sync_source(
     with as_dagster_errors(context):
         (outcome,) = sync([name], target(), request)
     for line in syncs.reasons([outcome]):
-        context.log.warning(line)
+        context.log.warning(redaction.printable(line))
     if outcome.outcome == "failed" or (whole and outcome.outcome == "partial"):
         raise dg.Failure(
             # Not retried: the sync has retried its requests within its own budget.
-            redaction.redact(f"{name}: {outcome.error or 'partial, see the log'}"),
+            redaction.printable(f"{name}: {outcome.error or 'partial, see the log'}"),
             metadata=outcome_metadata(outcome),
             allow_retries=False,
         )
@@ -113,11 +113,11 @@ def as_dagster_errors(context: LogContext) -> Iterator[None]:
     try:
         yield
     except Locked as error:
-        context.log.warning(str(error))
+        context.log.warning(redaction.printable(str(error)))
         raise dg.RetryRequested(max_retries=LOCK_RETRIES, seconds_to_wait=LOCK_WAIT) from None
     except Exception as error:
         text = str(error) if isinstance(error, GaplessError) else explain(error)
-        raise dg.Failure(redaction.redact(text), allow_retries=False) from None
+        raise dg.Failure(redaction.printable(text, lines=True), allow_retries=False) from None
 
 
 def outcome_metadata(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
@@ -129,6 +129,6 @@ def outcome_metadata(outcome: Outcome, table: str | None = None) -> dict[str, An
     written = {**outcome.rows, **outcome.ledger_rows}.get(table, 0) if table else outcome.rows
     rows: dict[str, object] = {"rows_loaded": written, "rows_new": new}
     if problems := outcome.described_problems():
-        rows["problems"] = [problem["message"] for problem in problems]
+        rows["problems"] = [redaction.printable(str(problem["message"])) for problem in problems]
     names = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
     return {**rows, **{name: getattr(outcome, name) for name in names}, "failures": len(outcome.failures)}

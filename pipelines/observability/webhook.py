@@ -19,6 +19,7 @@ from gapless.pipelines.evidence import sentences
 from gapless.pipelines.observability import reminders
 from gapless.pipelines.observability.post import deliver, site
 from gapless.pipelines.outcome import exit_code
+from gapless.pipelines.printable import counted, escaped
 from gapless.pipelines.redaction import cleaned
 from gapless.sources._http.errors import ADVICE, VendorError
 
@@ -187,7 +188,7 @@ def document(
     """Returns the message. `text` is one line, as Slack, Mattermost and Teams show it; the rest is for programs."""
     lines = "; ".join([*([f"ended early by {error}"] if error else []), *map(_line, outcomes)])
     return {
-        "text": f"gapless: {'still ' if reminder else ''}{event} on {destination}: {lines}",
+        "text": escaped(f"gapless: {'still ' if reminder else ''}{event} on {destination}: {lines}"),
         "event": event,
         "reminder": reminder,
         "exit_code": code,
@@ -241,4 +242,4 @@ def _line(outcome: Outcome) -> str:
     others = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome.unexplained).items())
     said = [sentences.sentence(problem, now, private=True) for problem in outcome.problems]
     said += [f"{outcome.source}: failed: {others}"] if others else []
-    return "; ".join((f"{outcome.source} {outcome.outcome}, {outcome.rows_written:,} rows", *said))
+    return "; ".join((f"{outcome.source} {outcome.outcome}, {counted(outcome.rows_written, 'rows')}", *said))

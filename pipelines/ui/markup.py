@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from gapless.pipelines.redaction import redact
+from gapless.pipelines.redaction import printable
 
 GREY, GREEN, PALE, RED = "#d3d8df", "#6fb07c", "#c3e2c9", "#d43d3d"
 """Not read, proven, read and empty, missing or failed."""
@@ -45,9 +45,8 @@ def text(value: object, longest: int = 0) -> Markup:
         return value
     if value is None:
         return Markup('<span class="none">-</span>')
-    shown = redact(
-        when(value) if isinstance(value, datetime) else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    written = when(value) if isinstance(value, datetime) else f"{value:,}" if isinstance(value, int) else str(value)
+    shown = printable(written, lines=True)  # a record's text may have several
     if longest and len(shown) > longest:
         # The tooltip is cut as well: a record may hold megabytes, and a browser reads all of it.
         return titled(shown[:longest] + "…", shown[:4000])
@@ -84,14 +83,14 @@ def badge(label: str, kind: str) -> Markup:
 
 def titled(label: str, title: str) -> Markup:
     """Returns a text with a tooltip."""
-    return Markup(f'<span title="{html.escape(redact(title))}">{html.escape(label)}</span>')
+    return Markup(f'<span title="{html.escape(printable(title, lines=True))}">{html.escape(label)}</span>')
 
 
 def linked(kind: str | None, key: str | None, label: str = "") -> Markup:
     """Returns a link to the timeline of an object, such as a lead."""
     if not kind or not key:
         return text(None)
-    shown = html.escape(redact(label or f"{kind.lower()} {key}"))
+    shown = html.escape(printable(label or f"{kind.lower()} {key}"))
     return Markup(f'<a class="entity" href="?object={quote(f"{kind}:{key}", safe="")}">{shown}</a>')
 
 
@@ -187,7 +186,8 @@ def shares(parts: Sequence[tuple[str, int, str]]) -> Markup:
 def _rect(x: float, y: float, wide: float, tall: float, colour: str, title: str, kind: str = "") -> str:
     """Returns a rectangle with a tooltip; units of the view box."""
     placed = f'x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
-    return f'<rect class="{kind}" {placed} fill="{colour}"><title>{html.escape(redact(title))}</title></rect>'
+    shown = html.escape(printable(title, lines=True))
+    return f'<rect class="{kind}" {placed} fill="{colour}"><title>{shown}</title></rect>'
 
 
 def _svg(kind: str, height: float, marks: Iterable[str], more: str = "") -> Markup:

@@ -48,7 +48,8 @@ def serve(target: Target, port: int, browser: bool, message: Callable[[str], Non
         # New for each start: an address in a browser's history opens nothing later.
         token = secrets.token_urlsafe(16)
         url = f"http://{HOST}:{listening.getsockname()[1]}/?access_token={token}"
-        message(f"the page is at {url}\nPress Ctrl-C to stop it.")
+        message(f"the page is at {url}")
+        message("Press Ctrl-C to stop it.")
         if browser:
             opening = Timer(BROWSER_AFTER, webbrowser.open, [url])
             # Else Ctrl-C in the first second would wait for the browser.

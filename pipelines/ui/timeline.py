@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from gapless.pipelines.redaction import redact
+from gapless.pipelines.redaction import printable
 from gapless.pipelines.ui import markup
 from gapless.pipelines.ui.markup import badge, linked, section, table
 from gapless.pipelines.ui.overview import HARD, since, view
@@ -37,7 +37,7 @@ def objects(source: str, kind: str) -> dict[str, str]:
     )
     labels = _labels()
     return {
-        redact(f"{kind.lower()} {labels.get(key) or ''} {key} ({count:,})".replace("  ", " ")): f"{kind}:{key}"
+        printable(f"{kind.lower()} {labels.get(key) or ''} {key} ({count:,})".replace("  ", " ")): f"{kind}:{key}"
         for kind, key, count in _rows(query, values)
     }
 
@@ -46,7 +46,7 @@ def leads() -> dict[str, str]:
     """Returns the leads that have messages: label -> id."""
     query = f"select lead_id, count(*) from activity.conversations group by 1 order by 2 desc, 1 limit {CHOICES}"
     labels = _labels()
-    return {redact(f"{labels.get(lead) or 'lead'} {lead} ({n:,})"): lead for lead, n in _rows(query, [])}
+    return {printable(f"{labels.get(lead) or 'lead'} {lead} ({n:,})"): lead for lead, n in _rows(query, [])}
 
 
 def _labels() -> dict[str, str | None]:

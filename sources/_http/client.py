@@ -44,6 +44,7 @@ from gapless.sources._http.rate_limit import RateBudget
 from gapless.sources._http.retry import Policy, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
 from gapless.sources._http.transport import (
+    LOCATION,
     PROXY,
     BodyTooLong,
     Deadline,
@@ -280,7 +281,7 @@ class Client:
         return error(retry_after=seconds, status=status, detail=detail, **where)
 
     def _redirect(self, response: httpx.Response, where: Where) -> VendorError:
-        target = joined(response.url, response.headers.get("Location", ""))
+        target = joined(response.url, response.extensions.get(LOCATION, ""))
         if target is None or origin(target) != origin(self._home):
             detail = redact(elsewhere("redirect", target, self._home), self._secrets)
             return ForeignHost(status=response.status_code, detail=detail, **where)

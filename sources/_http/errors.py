@@ -33,6 +33,11 @@ import msgspec
 MESSAGE_CHARACTERS = 200
 """A longer text in an error's body is not repeated: it is a page or a record, not a message."""
 _SECRET_CHARACTERS = 4  # a shorter "secret" would blank ordinary words
+_UNPRINTABLE = re.compile(
+    "[\\s\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff"
+    "\U000e0000-\U000e0fff]+"
+)
+"""Line ends, and what a terminal obeys or does not show: marks of direction among them."""
 
 
 class Refused(ValueError):
@@ -216,9 +221,9 @@ def _messages(found: object, depth: int = 3) -> list[str]:
 
 
 def redact(text: str, secrets: Collection[str]) -> str:
-    """Returns `text` on one line, printable, with every secret replaced."""
+    """Returns `text` on one line, printable, with every secret replaced, in capitals or not."""
     # The longest first, because one secret may be part of another.
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SECRET_CHARACTERS or secret == text.strip():
-            text = text.replace(secret, "[secret]")
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()
+            text = re.sub(re.escape(secret), "[secret]", text, flags=re.IGNORECASE)
+    return _UNPRINTABLE.sub(" ", text).strip()

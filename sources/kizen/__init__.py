@@ -57,6 +57,6 @@ def kizen(
     return Connection(
         partial(api.client, *keys, kizen_base_url),
         account=kizen_business_id,
-        only=tuple(parse_ids(kizen_activity_ids)),
+        only=tuple(parse_ids(kizen_activity_ids, "activity_ids")),
         relist_after=timedelta(seconds=RELIST_AFTER.checked(RELIST_AFTER.name, kizen_relist_after)),
     )

@@ -494,13 +494,13 @@ def test_settings_as_dlt_resolves_them(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_providers_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """They can be replaced for a while, and the documents of those that hold secrets can be read."""
-    from gapless.pipelines.destinations._dlt.config import configuration, secret_documents
+    from gapless.pipelines.destinations._dlt.config import configuration, documents
 
     monkeypatch.setenv("BIRDS_API_KEY", "mine")
     with configuration({("sources", "birds", "other_key"): "fake"}):
         assert dlt.config.get("birds_api_key") is None
         assert dlt.config.get("sources.birds.other_key") == "fake"
-        assert secret_documents() == [{"sources": {"birds": {"other_key": "fake"}}}]
+        assert documents() == [{"sources": {"birds": {"other_key": "fake"}}}]
     assert dlt.config.get("birds_api_key") == "mine"
     toml = resolved("dlt.common.configuration.providers.toml.SecretsTomlProvider")
     assert issubclass(toml, resolved("dlt.common.configuration.providers.doc.BaseDocProvider"))

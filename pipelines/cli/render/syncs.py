@@ -13,7 +13,6 @@ from gapless.pipelines.errors import FAILED, PARTIAL
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem, failure_lines, is_plain_sync, remedies
 from gapless.pipelines.outcome import exit_code
-from gapless.pipelines.redaction import redact
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -68,10 +67,9 @@ def reasons_with_facts(outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]
     """Yields the lines about one source, each with its facts for programs, of which a few lines have none."""
     problems = outcome.described_problems()
     for problem in problems[:REASONS]:
-        # It may hold words of the vendor, and these a key.
-        yield redact(str(problem["message"])), {name: problem[name] for name in problem if name not in NO_FACTS}
+        yield str(problem["message"]), {name: problem[name] for name in problem if name not in NO_FACTS}
     lines = [*failure_lines(outcome.source, outcome.unexplained)]
-    yield from ((redact(line), {}) for line in lines[:REASONS])
+    yield from ((line, {}) for line in lines[:REASONS])
     more = max(0, len(problems) - REASONS) + max(0, len(lines) - REASONS)
     if more:
         yield _more(outcome.source, more), {}

@@ -41,7 +41,6 @@ __all__ = [
     "read_again",
     "refuse_foreign",
     "resolved_settings",
-    "secret_documents",
     "without_interval",
 ]
 """The exceptions are dlt's, raised by documented calls, but documented nowhere. They become messages of ours that
@@ -82,22 +81,12 @@ def resolved_settings(look_up: Callable[[], object]) -> list[ResolvedSetting]:
         log.clear()
 
 
-def secret_documents() -> list[dict[str, object]]:
-    """Returns the contents of every TOML document in which dlt looks for secrets.
-
-    Why: redaction must know every secret, also those of settings that it has never heard of. `dlt.secrets` answers
-    only for names that are known. Replaced by: a documented list of dlt's providers. Raises TomlProviderReadException
-    when a file is not valid TOML.
-    """
-    providers = Container()[PluggableRunContext].providers.providers
-    return [tomllib.loads(p.to_toml()) for p in providers if isinstance(p, BaseDocProvider) and p.supports_secrets]
-
-
 def documents() -> list[dict[str, object]]:
-    """Returns the contents of every TOML document in which dlt looks for settings.
+    """Returns the contents of every TOML document in which dlt looks for settings, secrets among them.
 
-    Why: a misspelt section or key is to be named, and `dlt.config` answers only for names that are asked for.
-    Replaced by: a documented list of dlt's providers.
+    Why: a misspelt section or key is to be named, and redaction must know every secret, also of settings that it has
+    never heard of; `dlt.config` and `dlt.secrets` answer only for names that are asked for. Replaced by: a documented
+    list of dlt's providers. Raises TomlProviderReadException when a file is not valid TOML.
     """
     providers = Container()[PluggableRunContext].providers.providers
     return [tomllib.loads(provider.to_toml()) for provider in providers if isinstance(provider, BaseDocProvider)]
