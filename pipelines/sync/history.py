@@ -58,7 +58,9 @@ def write_run(
             return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
         whole, held = shard.whole and backend_of(pipeline).updates_rows, None
         if before:
-            outcome.new = _new_rows(source, outcome, before, now) if shard.whole else None
+            outcome.new = outcome.counted_new
+            if outcome.new is None and shard.whole:
+                outcome.new = _grown(source, outcome, before, now)
             held = Held(now if whole else of_roots(source, now), _still_lost(source, before, listed)).to_json()
         row = {**_run_row(outcome, shard), "held": held}
         with pipeline.sql_client() as client:
@@ -78,7 +80,7 @@ def write_run(
             raise
 
 
-def _new_rows(source: Source, outcome: Outcome, before: Before, now: RowCounts) -> dict[str, int] | None:
+def _grown(source: Source, outcome: Outcome, before: Before, now: RowCounts) -> dict[str, int] | None:
     """Returns the growth of each root table, whose rows a sync never removes; None where nobody counted before."""
     if before.now is None:
         return None
@@ -162,6 +164,8 @@ def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
         "outcome": outcome.outcome,
         "rows": outcome.rows_written,
         "new_rows": outcome.rows_new,
+        "changed_rows": outcome.rows_changed,
+        "unchanged_rows": outcome.rows_unchanged,
         "packages": outcome.packages,
         "requests": outcome.requests,
         "retries": outcome.retries,

@@ -118,7 +118,11 @@ class Run(Record):
     rows: Integer
     """Rows written into the vendor's tables, child rows too, new ones and those written again; not the ledger's."""
     new_rows: Integer | None = None
-    """Records and parents that were not here before; null: unknown, as of a shard."""
+    """Records and parents that were not here before; null: unknown."""
+    changed_rows: Integer | None = None
+    """Those that were here and differ, themselves or in a row below them; null: unknown."""
+    unchanged_rows: Integer | None = None
+    """Those that were here as they are; null: unknown."""
     packages: Integer
     """Load packages that were loaded."""
     requests: Integer
