@@ -20,6 +20,7 @@ from gapless.sources._dlt.tables import (
     ROW_ID,
     is_completed,
 )
+from gapless.sources._ledger.dead_letters import NOT_SERVED
 from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.shard import Shard
 
@@ -74,7 +75,9 @@ def write_run(
                 if before is None:  # nor are columns added to tables of somebody else
                     require_writable(pipeline, source)
                 _load_row(pipeline, source, row)
-            client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
+            # What is no longer served is nowhere else.
+            healed = f"healed_at is not null and substr(reason, 1, {len(NOT_SERVED)}) <> '{NOT_SERVED}'"
+            client.execute_sql(f"delete from {letters} where {healed} and {is_completed(loads)}")
     except Exception:
         if outcome.error is None:
             raise

@@ -20,8 +20,8 @@ Names = Callable[[str], tuple[str, str]]
 class Comparison(NamedTuple):
     """Two queries about the rows of a load package."""
 
-    any_known: str
-    """Returns a row if any record is stored already; a first load has none, and need not be compared."""
+    known: str
+    """Returns one row: the records that are stored already; a first load has none, and need not be compared."""
     counts: str
     """Returns one row: the records that are stored already, and how many of them differ."""
 
@@ -44,13 +44,12 @@ class RowChanges:
 
     def compare(self, table: str, client: SqlClient) -> None:
         """Makes the comparison of a root table, if there is one. Raises the database's error."""
-        if (
-            table in self.comparisons and table not in self._found
-        ):  # a merge that is tried again may find its own rows
-            any_known, counts = self.comparisons[table]
-            rows = client.execute_sql(counts) if client.execute_sql(any_known) else [(0, 0)]
-            assert rows
-            self._found[table] = Known(*map(int, rows[0]))
+        # A merge that is tried again may find its own rows.
+        if table in self.comparisons and table not in self._found:
+            known, counts = self.comparisons[table]
+            ((records,),) = client.execute_sql(known) or [(0,)]
+            rows = client.execute_sql(counts) if records else None
+            self._found[table] = Known(*map(int, rows[0])) if rows else Known(0, 0)
 
     def take(self) -> dict[str, Known]:
         """Returns what was found, and begins anew."""
@@ -79,7 +78,7 @@ def comparison(
         *(_below(table, names, quoted, row) for table in nested),
     ]
     return Comparison(
-        f"select 1 {found} limit 1",
+        f"select count(*) {found}",  # Postgres would plan for a `limit 1` as if the first row were near
         f"with known as materialized (select {place} as place, d.{ROW_ID} as id {found}),"
         f" changed as ({' union all '.join(differing)})"
         " select (select count(distinct id) from known), (select count(distinct id) from changed)",

@@ -74,7 +74,7 @@ def test_a_record_is_changed_with_what_is_below_it(row: str, stored: Any, staged
 
 
 def test_new_records_alone_are_not_compared() -> None:
-    """A first load asks once whether any record is known."""
+    """A first load asks once how many records are known."""
     client = Client()
     client.add("staged", "new", "was not here", "nor this")
     assert (compared(client, "rowid"), len(client.asked)) == (Known(0, 0), 1)
