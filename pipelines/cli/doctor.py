@@ -164,7 +164,10 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
     except InUse as error:
-        yield Check("destination", "fail", str(error), "Close the file in that program, or let people read a copy.")
+        remedy = (
+            "Close the file in that program, or let people read a copy." if target.file else "It ends with its owner."
+        )
+        yield Check("destination", "fail", str(error), remedy)
         return
     except Locked:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
