@@ -18,6 +18,8 @@ from typing import TypeVar
 from gapless.sources._http.errors import GAVE_UP, Retryable
 
 T = TypeVar("T")
+LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""A vendor may ask for any number of seconds, and there is no later year."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,15 @@ def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
     return (
         f"{GAVE_UP}{tries} in {spent:.1f} s: waiting {wait:.1f} s more would exceed"
         f" the retry budget of {policy.budget:g} s (GAPLESS_RETRY_BUDGET)"
+    )
+
+
+def left_alone(seconds: float, now: Callable[[], float] = time.time) -> str:
+    """Returns what a vendor asks for that wants no request for so many seconds, with the time at which they end."""
+    until = datetime.fromtimestamp(min(now() + seconds, LATEST), UTC)
+    return (
+        f"the vendor asks to be left alone for {seconds:,.0f} s, until {until:%Y-%m-%d %H:%M} UTC; nothing more is"
+        " asked in this sync"
     )
 
 
