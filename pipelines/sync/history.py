@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +122,20 @@ def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, t
     columns = f'outcome, "started_at", {"told" if told else "null"}'
     select = f'select {columns} from {{0}} where {same} and ({last} is null or "finished_at" > {last})'
     return reader.rows(dataset, f'{select} order by "finished_at" desc', "runs") or []
+
+
+def failed_without_settings(reader: Reader, source: Source, missing: Sequence[str]) -> Outcome | None:
+    """Returns how a source stands that lacks settings: failed, if its last sync did; else None."""
+    from gapless.pipelines.outcome import Outcome
+
+    rounds = [*takewhile(lambda run: run[0] == "failed", not_complete(reader, source.name, Shard()))]
+    if not rounds:
+        return None
+    select = "select error from {0} where outcome = 'failed' order by \"finished_at\" desc limit 1"
+    ((why,),) = reader.rows(source.name, select, "runs") or [("",)]
+    since, now = as_utc(rounds[-1][1]), datetime.now(UTC)
+    error = f"{', '.join(missing)} not set, and its last sync failed: {why}"
+    return Outcome(source.name, now, finished_at=now, error=error, rounds=len(rounds), since=since)
 
 
 def _still_lost(source: Source, before: Before, listed: bool) -> RowCounts:
