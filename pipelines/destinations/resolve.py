@@ -69,10 +69,14 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
 
 def _checked(backend: Backend) -> Backend:
     """Returns the same. Raises WrongSettings when it cannot work, or is to be in a folder that is not there."""
+    from gapless.pipelines.destinations.duckdb_file import at_home
+
     backend.check()
     for path in backend.paths:
         # Never made in silence: on a disk that is not mounted a sync would read everything again.
         if not path.parent.is_dir():
+            if (home := at_home(path)) != path:
+                raise WrongSettings(f"{path}: nothing replaces the ~ in a setting. Write the whole path: {home}")
             raise WrongSettings(
                 f"{path}: there is no folder {path.parent}. Mount its disk, or make it: mkdir -p"
                 f" {shlex.quote(str(path.parent))}"
@@ -151,7 +155,17 @@ def _missing(error: ConfigFieldMissingException) -> Iterator[str]:
 
 
 def _check_addresses(name: str) -> None:
-    """Raises WrongSettings for a URL in which nobody can tell where the password ends: a message would show it."""
+    """Raises WrongSettings for a database that cannot be used by its address alone.
+
+    That is a URL in which nobody can tell where the password ends, as a message would show it; and one in memory.
+    """
+    for key in ("credentials", "credentials.database"):
+        if _text_of(f"destination.{name}.{key}").endswith(":memory:"):
+            setting = f"destination.{name}.{key}".upper().replace(".", "__")
+            raise WrongSettings(
+                f"{setting} must be a file: a database in memory is gone when the command ends, and the next one"
+                " would read everything again."
+            )
     for key in ("credentials", "credentials.catalog"):
         if is_unclear(_text_of(f"destination.{name}.{key}")):
             raise _wrong_address(name, AddressError(UNCLEAR), key)
