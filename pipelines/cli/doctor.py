@@ -24,7 +24,7 @@ from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import check_environment
 from gapless.sources._http.environment.errors import NetworkSettingError
-from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, VendorError
+from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, QuotaSpent, VendorError
 from gapless.sources._ledger.session import Session
 
 # Seconds. A person waits for the answer, and longer retries would not change it.
@@ -135,6 +135,8 @@ def _remedy(source: Source, error: VendorError) -> str:
     prefix = source.name.upper()
     if isinstance(error, ProxyRefused | ProxyUnavailable):
         return "Correct the variable of that proxy, or name the vendor's host in NO_PROXY."
+    if isinstance(error, QuotaSpent):
+        return "Wait until then: the first sync after it goes on by itself."
     if error.status in (401, 403):
         return f"Check {', '.join(need.upper() for need in source.needs)}, and that they belong to {prefix}_BASE_URL."
     if error.status is None:
