@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli import progress
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.destinations._dlt.cached import ComparingClient
+from gapless.pipelines.destinations._dlt.runtime import DatabaseException
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.observability.webhook import document
 from gapless.pipelines.outcome import LEDGER_TABLES, Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
+from gapless.sources._dlt.row_changes import RowChanges
 from gapless.sources._ledger.shard import Shard
 from tests.contract.subject import subject
 from tests.support.world import World, some
@@ -67,6 +68,10 @@ def test_every_place_tells_the_same(name: str, world: Begin) -> None:
     assert f"{third.rows_written:,} rows (0 new)" in progress.outcome_text(third)
 
 
+def _refused(*_: object) -> None:
+    raise DatabaseException(Exception("out of memory"))
+
+
 def test_what_is_not_known_is_not_claimed(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards write at the same time, so the growth of a table is not one shard's; only comparing rows tells."""
     here = world(subject("omni").filled())
@@ -74,7 +79,7 @@ def test_what_is_not_known_is_not_claimed(world: Begin, monkeypatch: pytest.Monk
     (outcome,) = sync(["omni"], target, SyncRequest())
     counted = (outcome.rows_new, outcome.rows_changed, outcome.rows_unchanged)
     assert counted == (sum(outcome.rows[table] for table in ("leads", "action_logs")), 0, 0)
-    monkeypatch.setattr(ComparingClient, "note_comparison", lambda *_: None)
+    monkeypatch.setattr(RowChanges, "compare", _refused)
     here.fake.advance(60)
     (outcome,) = sync(["omni"], target, SyncRequest())
     assert (outcome.new, outcome.changed, outcome.unchanged, outcome.rows_written > 0) == (None, None, None, True)

@@ -51,8 +51,8 @@ class _SqlJob(SqlLoadJob):
         """Counts what the merge will change, and runs its statements in one transaction."""
         client = cast("MergeFromFiles", self._job_client)
         connection, table = client.sql_client.native_connection, self.job_file_info().table_name
-        with suppress(DatabaseException):  # what cannot be compared is not known
-            with_room(connection, lambda: client.row_changes.compare(table, client.sql_client))
+        with suppress(DatabaseException):  # what cannot be compared, also for want of memory, is not known
+            client.row_changes.compare(table, client.sql_client)
         with_room(connection, super().run)
 
 
