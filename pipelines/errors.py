@@ -72,7 +72,7 @@ class Locked(GaplessError):
 
 
 class InUse(Locked):
-    """Another program has the database open. Unlike a sync it may do so for days, so people are to hear of it."""
+    """Another program has the database open or a table locked. It may do so for days, so people are to hear of it."""
 
 
 def explain(error: BaseException) -> str:
@@ -89,7 +89,8 @@ def summarize(error: BaseException) -> str:
     if isinstance(cause, VendorError | GaplessError | Refused):
         return str(cause)
     if is_of_a_database(cause):
-        return described(cause)
+        is_locked = getattr(cause, "pgcode", None) == LOCK_NOT_AVAILABLE
+        return described(cause) + ("; gapless doctor names who holds a table" if is_locked else "")
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
 
 
@@ -131,6 +132,8 @@ def interrupted(error: BaseException | None) -> bool:
     return any(isinstance(cause, KeyboardInterrupt) or str(cause) == DUCKDB_STOPPED for cause in chain)
 
 
+LOCK_NOT_AVAILABLE = "55P03"
+"""SQLSTATE of a statement that waited for a lock for as long as `lock_timeout` says."""
 DUCKDB_STOPPED = "Query interrupted"
 """The text of DuckDB's RuntimeError when Ctrl-C ends a query."""
 

@@ -29,7 +29,7 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._files.writers import weaknesses
 from gapless.sources._http.client import Client, check_environment
 from gapless.sources._http.environment.errors import NetworkSettingError
-from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, VendorError
+from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, QuotaSpent, VendorError
 from gapless.sources._ledger.session import Session
 
 # Seconds. A person waits for the answer, and longer retries would not change it.
@@ -141,6 +141,8 @@ def _remedy(source: Source, error: VendorError) -> str:
     prefix = source.name.upper()
     if isinstance(error, ProxyRefused | ProxyUnavailable):
         return "Correct the variable of that proxy, or name the vendor's host in NO_PROXY."
+    if isinstance(error, QuotaSpent):
+        return "Wait until then: the first sync after it goes on by itself."
     if error.status in (401, 403):
         return f"Check {', '.join(need.upper() for need in source.needs)}, and that they belong to {prefix}_BASE_URL."
     if error.status is None:
@@ -170,7 +172,10 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
     except InUse as error:
-        yield Check("destination", "fail", str(error), "Close the file in that program, or let people read a copy.")
+        remedy = (
+            "Close the file in that program, or let people read a copy." if target.file else "It ends with its owner."
+        )
+        yield Check("destination", "fail", str(error), remedy)
         return
     except Locked:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output
+from gapless.pipelines.outcome import new_and_changed
 from gapless.pipelines.printable import counted
 from gapless.pipelines.redaction import printable
 
@@ -103,9 +104,9 @@ def progress_facts(session: Session, elapsed: float) -> dict[str, object]:
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """Returns the end of a source: "complete, 1,204 rows (12 new), 14 requests, 3.2 s"."""
-    new = "" if outcome.rows_new is None else f" ({outcome.rows_new:,} new)"
-    rows = f"{counted(outcome.rows_written, 'rows')}{new}, {counted(outcome.requests, 'requests')}"
+    """Returns the end of a source: "complete, 1,204 rows (12 new, 3 changed), 14 requests, 3.2 s"."""
+    known = new_and_changed(outcome.rows_new, outcome.rows_changed)
+    rows = f"{counted(outcome.rows_written, 'rows')}{known}, {counted(outcome.requests, 'requests')}"
     return f"{outcome.outcome}, {rows}, {outcome.seconds:.1f} s"
 
 
@@ -116,6 +117,8 @@ def outcome_facts(outcome: Outcome) -> dict[str, object]:
     counted = {"failures": len(outcome.failures), "rows": sum(rows.values()), "rows_by_table": rows}
     counted |= {"rounds": outcome.rounds, "since": outcome.since.isoformat() if outcome.since else None}
     counted |= {"rows_new": outcome.rows_new, "new_by_table": outcome.new}
+    counted |= {"rows_changed": outcome.rows_changed, "changed_by_table": outcome.changed}
+    counted |= {"rows_unchanged": outcome.rows_unchanged, "unchanged_by_table": outcome.unchanged}
     times = {"waited": round(outcome.seconds_waited, 3), "seconds": round(outcome.seconds, 1)}
     return {**{name: getattr(outcome, name) for name in names}, **counted, **times}
 

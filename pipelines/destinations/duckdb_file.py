@@ -86,6 +86,20 @@ def path_problem(path: str) -> str | None:
     return None
 
 
+def at_home(path: Path) -> Path:
+    """Returns a path from its `~` on in that home folder, unless there is a folder of that name; else the same.
+
+    A shell replaces it; a scheduler, a container or a TOML file does not.
+    """
+    at = next((number for number, part in enumerate(path.parts) if part.startswith("~")), None)
+    if at is None or path.parent.is_dir():
+        return path
+    try:
+        return Path(*path.parts[at:]).expanduser()
+    except RuntimeError:  # nobody is called so
+        return path
+
+
 class DuckdbFile(Backend):
     """A DuckDB file. Its identity is its path."""
 
@@ -104,7 +118,7 @@ class DuckdbFile(Backend):
         path = getattr(config.credentials, "database", None)
         if not isinstance(path, str) or path == ":memory:":
             return Backend(name, identity, config, settings)
-        return cls(name, str(real_path(path)))
+        return cls(name, str(at_home(real_path(path))))
 
     @property
     def file(self) -> Path:

@@ -73,10 +73,14 @@ def _checked(backend: Backend) -> Backend:
 
     Raises WrongSettings when it cannot work, is to be in a folder that is not there, or may be planted.
     """
+    from gapless.pipelines.destinations.duckdb_file import at_home
+
     backend.check()
     for path in map(real_path, backend.paths):
         # Never made in silence: on a disk that is not mounted a sync would read everything again.
         if not path.parent.is_dir():
+            if (home := at_home(path)) != path:
+                raise WrongSettings(f"{path}: nothing replaces the ~ in a setting. Write the whole path: {home}")
             folder = str(path.parent)
             make = f", or make it: mkdir -p {quoted(folder)}" if can_be_typed(folder) else ""
             raise WrongSettings(f"{path}: there is no folder {folder}. Mount its disk{make}")
@@ -154,7 +158,17 @@ def _missing(error: ConfigFieldMissingException) -> Iterator[str]:
 
 
 def _check_addresses(name: str) -> None:
-    """Raises WrongSettings for a URL in which nobody can tell where the password ends: a message would show it."""
+    """Raises WrongSettings for a database that cannot be used by its address alone.
+
+    That is a URL in which nobody can tell where the password ends, as a message would show it; and one in memory.
+    """
+    for key in ("credentials", "credentials.database"):
+        if _text_of(f"destination.{name}.{key}").endswith(":memory:"):
+            setting = f"destination.{name}.{key}".upper().replace(".", "__")
+            raise WrongSettings(
+                f"{setting} must be a file: a database in memory is gone when the command ends, and the next one"
+                " would read everything again."
+            )
     for key in ("credentials", "credentials.catalog"):
         if is_unclear(_text_of(f"destination.{name}.{key}")):
             raise _wrong_address(name, AddressError(UNCLEAR), key)

@@ -123,11 +123,12 @@ def as_dagster_errors(context: LogContext) -> Iterator[None]:
 def outcome_metadata(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
     """Returns an outcome as metadata; for a table with the rows written into it, else with those of all tables.
 
-    `rows_new` is null where it is not known: of child tables, and of shards.
+    `rows_new`, `rows_changed` and `rows_unchanged` are null where they are not known, as of child tables.
     """
-    new = outcome.new.get(table) if table and outcome.new else outcome.new
+    known = {"rows_new": outcome.new, "rows_changed": outcome.changed, "rows_unchanged": outcome.unchanged}
     written = {**outcome.rows, **outcome.ledger_rows}.get(table, 0) if table else outcome.rows
-    rows: dict[str, object] = {"rows_loaded": written, "rows_new": new}
+    rows: dict[str, object] = {"rows_loaded": written}
+    rows |= {name: counts.get(table) if table and counts else counts for name, counts in known.items()}
     if problems := outcome.described_problems():
         rows["problems"] = [redaction.printable(str(problem["message"])) for problem in problems]
     names = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")

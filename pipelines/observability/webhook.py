@@ -52,6 +52,8 @@ class SourceReport(TypedDict):
     """Counts and times for each reason; no id, and none of the vendor's words."""
     rows: dict[str, int]
     rows_new: int | None
+    rows_changed: int | None
+    rows_unchanged: int | None
     requests: int
     retries: int
     seconds_waited: float
@@ -212,6 +214,8 @@ def _source(outcome: Outcome) -> SourceReport:
         "problems": [_without_texts(problem.to_json()) for problem in outcome.problems],
         "rows": outcome.rows,
         "rows_new": outcome.rows_new,
+        "rows_changed": outcome.rows_changed,
+        "rows_unchanged": outcome.rows_unchanged,
         "requests": outcome.requests,
         "retries": outcome.retries,
         "seconds_waited": round(outcome.seconds_waited, 3),

@@ -12,7 +12,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import left_open
 from gapless.pipelines.evidence.gap import Gap
-from gapless.pipelines.outcome import LEDGER_TABLES, Outcome
+from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
 from gapless.pipelines.sync.lost_rows import Before, describe_lost_rows, find_lost_rows
@@ -26,6 +26,8 @@ from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
     import dlt
+
+    from gapless.sources._dlt.row_changes import RowChanges
 
 
 def sync(
@@ -154,10 +156,13 @@ def count(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
     """Adds the rows of the pipeline's last load package to the outcome, the ledger's apart."""
     outcome.packages += 1
     trace = pipeline.last_trace
-    for table, rows in trace.last_normalize_info.row_counts.items() if trace and trace.last_normalize_info else ():
-        if rows and not table.startswith(PREFIX):
-            counts = outcome.ledger_rows if table in LEDGER_TABLES else outcome.rows
-            counts[table] = counts.get(table, 0) + rows
+    found = trace.last_normalize_info.row_counts.items() if trace and trace.last_normalize_info else ()
+    written = {table: rows for table, rows in found if rows and not table.startswith(PREFIX)}
+    for table, rows in written.items():
+        counts = outcome.ledger_rows if table in LEDGER_TABLES else outcome.rows
+        counts[table] = counts.get(table, 0) + rows
+    changes: RowChanges | None = getattr(pipeline.destination, "row_changes", None)
+    outcome.add_known({table for table in written if is_root(table)}, changes.take() if changes else {})
 
 
 def _close(outcome: Outcome, session: Session) -> None:

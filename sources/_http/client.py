@@ -30,6 +30,7 @@ from gapless.sources._http.errors import (
     ForeignHost,
     ProxyRefused,
     ProxyUnavailable,
+    QuotaSpent,
     Retryable,
     Throttled,
     TooLarge,
@@ -41,7 +42,7 @@ from gapless.sources._http.errors import (
 )
 from gapless.sources._http.links import elsewhere, followed, joined
 from gapless.sources._http.rate_limit import RateBudget
-from gapless.sources._http.retry import Policy, retry_after, retrying
+from gapless.sources._http.retry import Policy, left_alone, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
 from gapless.sources._http.transport import (
     LOCATION,
@@ -115,6 +116,7 @@ class Client:
         self.requests_per_minute = requests_per_minute
         self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._wait)
         self._deadline = Deadline(deadline, clock)
+        self._spent: tuple[float, QuotaSpent] | None = None
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
         direct = is_loopback(self._home.host)
         self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})}, direct=direct)
@@ -195,6 +197,8 @@ class Client:
         numbers = count(1)
 
         def send() -> R:
+            if self._spent and self._clock() < self._spent[0]:
+                raise self._spent[1]
             self.stats.add(requests=1)
             with self._watched(Attempt(method, url.host, path_of(url), next(numbers))) as attempt:
                 return self._attempt(self._http.build_request(method, url, json=json), read, attempt)
@@ -274,11 +278,19 @@ class Client:
         if not issubclass(error, Retryable):
             return error(status=status, detail=detail, **where)
         seconds = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-        # Only a 429 is about the key, which all workers share. After a 503 this request alone waits. A wait that is
-        # longer than the budget is not begun.
-        if error is Throttled and seconds is not None and seconds <= max(self._policy.budget, self._policy.max_wait):
+        # Only a 429 is about the key, which all workers share. After a 503 this request alone waits.
+        if error is Throttled and seconds is not None:
+            if seconds > max(self._policy.budget, self._policy.max_wait):
+                return self._quota_spent(seconds, message, where)
             self._rate.pause(min(seconds, self._policy.max_wait))
         return error(retry_after=seconds, status=status, detail=detail, **where)
+
+    def _quota_spent(self, seconds: float, message: str, where: Where) -> QuotaSpent:
+        """Returns the error for a wait that is longer than one request is retried; until then none is sent."""
+        says = f"{VENDOR_SAYS}{message}" if message else ""
+        error = QuotaSpent(status=429, detail=f"{ADVICE[QuotaSpent]}: {left_alone(seconds)}{says}", **where)
+        self._spent = (self._clock() + seconds, error)
+        return error
 
     def _redirect(self, response: httpx.Response, where: Where) -> VendorError:
         target = joined(response.url, response.extensions.get(LOCATION, ""))

@@ -16,6 +16,7 @@
     │   └── BadRequest       400, 422, every other 4xx, a redirect on the vendor's own host
     └── Stop             the source cannot continue
         ├── Unauthorized     401
+        ├── QuotaSpent       429 that asks for a longer wait than one request is retried
         └── ProxyRefused     407, or a proxy that does not let the vendor be asked
 
 An error never holds a header, a query string or a record's text.
@@ -126,11 +127,15 @@ class TooLarge(Rejected):
 
 
 class Stop(VendorError):
-    """No request to this vendor can succeed until a person changes something."""
+    """No request to this vendor can succeed until a person changes something, or until a quota is renewed."""
 
 
 class Unauthorized(Stop):
     """401: the key was refused."""
+
+
+class QuotaSpent(Stop):
+    """429 with a wait beyond the retry budget: until then the vendor refuses whatever this key asks for."""
 
 
 class ProxyRefused(Stop):
@@ -153,6 +158,7 @@ ADVICE: dict[type[VendorError], str] = {
     NotFound: "not found, or not visible to this key",
     Forbidden: "this key may not read it; change its permissions at the vendor",
     BadRequest: "the vendor does not accept this request",
+    QuotaSpent: "the quota of requests is used up",
     Unauthorized: "the key was refused; check the source's key settings and that the base URL belongs to it",
 }
 

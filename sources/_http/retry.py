@@ -96,6 +96,11 @@ def _span(wait: float, now: Callable[[], float] = time.time) -> str:
     return f"until {end.day} {end:%B %H:%M} UTC"
 
 
+def left_alone(seconds: float) -> str:
+    """Returns what a vendor asks for that wants no request for so many seconds."""
+    return f"the vendor asks to be left alone {_span(seconds)}; nothing more is asked in this sync"
+
+
 def retry_after(value: str | None, date: str | None = None, now: Callable[[], float] = time.time) -> float | None:
     """Returns the seconds of a Retry-After header, written as a number or an HTTP-date; None when it is neither.
 

@@ -85,17 +85,22 @@ def test_a_part_of_the_keys_is_wrong(world: Begin) -> None:
             here.monkeypatch.delenv(needed.upper(), raising=False)
 
 
-@pytest.mark.sweep
-def test_keys_that_are_gone(world: Begin) -> None:
-    """While what they brought is here: the sync of the others says it."""
+@pytest.mark.parametrize("failed", [True, pytest.param(False, marks=pytest.mark.sweep)])
+def test_keys_that_are_gone(world: Begin, failed: bool) -> None:
+    """While what they brought is here: the sync of the others says it, and is no success after a failure."""
     first, second = world(subject(NAMES[0]).filled()), world(subject(NAMES[1]).filled())
     for needed in {need for name in NAMES[2:] for need in SOURCES[name].needs}:
         first.monkeypatch.delenv(needed.upper(), raising=False)
-    assert gapless("sync")[0] == 0
+    first.synced()
+    if failed:
+        first.fake.failing["/"] = 401
+        assert first.sync().outcome == "failed"
     for needed in SOURCES[first.name].needs:
         first.monkeypatch.delenv(needed.upper())
     code, told = gapless("sync")
-    assert (code, f"{first.name}: skipped" in told, "although its tables are here" in told) == (0, True, True), told
+    said = (f"{first.name}: skipped" in told, "although its tables are here" in told)
+    assert (code, said) == (1 if failed else 0, (True, True)), told
+    assert ("not set, and its last sync failed: GET" in " ".join(told.split())) == failed, told
     second.assert_exact()
 
 

@@ -55,8 +55,8 @@ MAY_IMPORT = {
     ),
     "pipelines.ui": "sources | errors redaction destinations evidence sync ledger",
     "pipelines.cli": (
-        "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations evidence"
-        " views sync ledger verify destination_copy observability ui"
+        "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
+        " evidence views sync ledger verify destination_copy observability ui"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

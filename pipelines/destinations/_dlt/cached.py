@@ -1,17 +1,26 @@
-"""What dlt works out again and again, worked out once, and what it loads for nothing, loaded when it is needed."""
+"""What dlt works out again and again, worked out once, and what it loads for nothing, loaded when it is needed.
+
+dlt's class of a destination is also where a sync finds what the merges of its clients change.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
+import dlt
 from dlt.common import validation
-from dlt.common.destination import Destination, DestinationCapabilitiesContext
+from dlt.common.destination import Destination, DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.client import DestinationClientConfiguration
 from dlt.common.normalizers.naming import NamingConvention
 
+from gapless.sources._dlt.row_changes import Comparison, RowChanges, comparison
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES
+
+LEDGER = {table.name for table in (COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES)}
 InitialValues = tuple[tuple[str, str], ...]
 """Name and `repr` of each."""
 
@@ -27,6 +36,14 @@ class CachedDestination(Destination[Any, Any]):
         super().__init__(*args, **settings)
         self._capabilities: dict[str | None, DestinationCapabilitiesContext] = {}
         self._configurations: dict[InitialValues, DestinationClientConfiguration] = {}
+        self.row_changes = RowChanges()
+        """Of the load package that is loaded, for all clients."""
+
+    def client(self, schema: dlt.Schema, initial_config: Any = None) -> Any:
+        """Returns dlt's client, which notes in `row_changes` what its merges change."""
+        client: Any = super().client(schema, initial_config)
+        client.row_changes = self.row_changes
+        return client
 
     def capabilities(
         self, config: DestinationClientConfiguration | None = None, naming: NamingConvention | None = None
@@ -52,6 +69,25 @@ class CachedDestination(Destination[Any, Any]):
         if initial not in self._configurations:
             self._configurations[initial] = super().configuration(initial_config)
         return self._configurations[initial].copy()
+
+
+class ComparingClient:
+    """Stands before dlt's class of a client in a list of bases: its jobs compare rows before they merge them."""
+
+    row_changes: RowChanges
+
+    def note_comparison(
+        self, tables: Sequence[PreparedTableSchema], row: str = "", read: Callable[[str], str] = str
+    ) -> None:
+        """Notes the comparison of a root table and those below it, if they are merged and the vendor's.
+
+        `row` is that of `comparison`; `read` changes its SQL to read the package's rows from elsewhere.
+        """
+        name = str(tables[0]["name"])
+        if tables[0]["write_disposition"] == "merge" and name not in LEDGER:
+            client = cast("Any", self).sql_client
+            found = comparison(tables, client.get_qualified_table_names, client.escape_column_name, row)
+            self.row_changes.comparisons[name] = Comparison(*map(read, found))
 
 
 def remember_types() -> None:
