@@ -128,7 +128,7 @@ def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
     here.assert_equal()
     (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
     assert (outcome.outcome, outcome.failures) == ("complete", [])
-    assert outcome.new == here.world.complete().new  # as the next sync of the file itself
+    assert outcome.rows_new == here.world.complete().rows_new  # as the next sync of the file itself
     assert here.mismatches() == []
 
 
