@@ -47,7 +47,7 @@ MAY_IMPORT = {
         "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"
     ),
     "pipelines.observability": ("sources _http _ledger | errors outcome redaction destinations evidence sync ledger"),
-    "pipelines.ui": "sources | errors redaction destinations evidence sync ledger",
+    "pipelines.ui": "sources _schema | errors redaction destinations evidence views",
     "pipelines.cli": (
         "sources _http _dlt _ledger | config errors outcome redaction json_logs destinations evidence views sync"
         " ledger verify destination_copy observability ui"
