@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 LONGEST = 8_000
 """Characters of a value; an address must fit into a header."""
 Choices = Callable[[], Mapping[str, str]]
@@ -75,3 +77,11 @@ def parse(query: str, views: Mapping[str, View]) -> Address:
         elif value:
             given[key] = value
     return Address(view, given, tuple(ignored))
+
+
+def short(key: object) -> str:
+    """Returns an id that is a UUID by its first part; others, and names, by their first 60 characters."""
+    shown = str(key)
+    if UUID.fullmatch(shown):
+        return f"{shown[:8]}…"
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"

@@ -121,7 +121,8 @@ class Pages:
         address = parse(request.url.query, VIEWS)
         layout = LAYOUTS.get(request.headers.get("hx-target", ""), "page.html")
         # htmx sends a form with all its fields; the address has only those that are set.
-        headers = {"hx-push-url": address.url()} if layout == LAYOUTS["result"] else {}
+        moved = layout == LAYOUTS["result"] and not request.headers.get("hx-current-url", "").endswith(address.url())
+        headers = {"hx-push-url": address.url()} if moved else {}
         values = {
             **self._common(),
             "layout": layout,

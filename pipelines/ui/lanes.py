@@ -158,8 +158,9 @@ def note(proof: Proof) -> str:
     if proof.missing:
         count = len(proof.missing)
         return f"{count:,} {'gap' if count == 1 else 'gaps'}"
-    at = proof.proven_to or proof.last_checked_at
-    return f"proven to {at:%Y-%m-%d %H:%M}" if at else "nothing is proven yet"
+    if proof.proven_to:
+        return f"proven to {proof.proven_to:%Y-%m-%d %H:%M}"
+    return "read, no record yet" if proof.last_checked_at else "nothing is proven yet"
 
 
 def lane_of_many(proofs: Sequence[Proof], name: str, span: Span, now: datetime) -> Lane:

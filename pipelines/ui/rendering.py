@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.redaction import redact
-from gapless.pipelines.ui.address import url
+from gapless.pipelines.ui.address import short, url
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WORDS = {
     "bad": ("fail", "error", "reject", "refus", "bounce", "denied", "abort"),
     "some": ("cancel", "warn", "skip", "partial", "expire", "timeout", "paused"),
@@ -99,12 +98,6 @@ def cut(text: object, longest: int) -> str:
     """Returns at most so many characters of a text: a record may hold megabytes, and a browser draws all of it."""
     shown = str(text)
     return shown if len(shown) <= longest else f"{shown[:longest]}…"
-
-
-def short(key: object) -> str:
-    """Returns an id that is a UUID by its first part; others, and names, as they are."""
-    shown = str(key)
-    return f"{shown[:8]}…" if UUID.fullmatch(shown) else cut(shown, 60)
 
 
 def pairs(values: Iterable[str]) -> list[tuple[str, str]]:

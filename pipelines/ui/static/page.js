@@ -183,7 +183,19 @@
     const typing = event.target.closest("input, select, textarea, [contenteditable]");
     if (event.key === "/" && !typing) { const box = document.getElementById("f-q"); if (box) { event.preventDefault(); box.focus(); } }
   });
+  let timer;
+  function every(seconds) {
+    clearInterval(timer);
+    sessionStorage.setItem("every", seconds);
+    if (seconds) timer = setInterval(() => {
+      if (!document.hidden && document.getElementById("result")) htmx.ajax("GET", location.search || "?view=health", { target: "#result", swap: "innerHTML" });
+    }, 1000 * Number(seconds));
+  }
+  document.addEventListener("change", (event) => { if (event.target.id === "every") every(event.target.value); });
   document.addEventListener("DOMContentLoaded", () => {
+    const chosen = document.getElementById("every");
+    chosen.value = sessionStorage.getItem("every") || "";
+    every(chosen.value);
     const now = new Date();
     document.getElementById("zone").textContent = isUtc(now) ? "Times in UTC" : `Times in UTC, local: ${zone}`;
     document.documentElement.classList.add("js");

@@ -10,11 +10,11 @@ from typing import Any
 
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.sentences import reason, what
+from gapless.pipelines.evidence.sentences import reason
 from gapless.pipelines.ui.address import View
 from gapless.pipelines.ui.lanes import Lane, Span, is_open, lane_of_many, lane_of_one, whole_span
 from gapless.pipelines.ui.site import Question, source_choices
-from gapless.pipelines.ui.views.health import gaps
+from gapless.pipelines.ui.views.health import gaps, named_problem
 from gapless.sources import SOURCES
 
 FEW = 40
@@ -57,7 +57,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
         "span": span,
         "zoomed": span != whole,
         "ticks": span.ticks(),
-        "problems": [_problem(problem, question.now) for problem in found[:GAPS]],
+        "problems": [_problem(question, problem) for problem in found[:GAPS]],
         "more": max(0, len(found) - GAPS),
         "lines": LINES,
         "page": _page(question),
@@ -121,15 +121,15 @@ def _chosen(question: Question, source: str, proofs: list[Proof]) -> list[Proof]
     return sorted(proofs, key=lambda proof: (not is_open(proof), proof.parent))
 
 
-def _problem(problem: Problem, now: datetime) -> dict[str, Any]:
+def _problem(question: Question, problem: Problem) -> dict[str, Any]:
     return {
         "source": problem.source,
         "stream": problem.stream,
-        "what": what(problem),
+        "what": named_problem(question, problem),
         "kind": problem.kind,
         "since": _moment(problem.since) if problem.since else None,
         "until": _moment(problem.until) if problem.until else None,
-        "why": reason(problem, now),
+        "why": reason(problem, question.now),
         "fill": problem.fill,
     }
 

@@ -47,7 +47,12 @@ def fetch(question: Question) -> Mapping[str, Any]:
         f" order by occurred_at desc nulls last, source, record_id, part limit {NEWEST}",
         *values,
     )
-    return {"mix": _mix(mix), "kinds": kinds(reasons)[:KINDS], "newest": named(question, newest)}
+    return {
+        "mix": _mix(mix),
+        "kinds": kinds(reasons)[:KINDS],
+        "newest": named(question, newest),
+        "colours": {name: SOURCES[name].facts.colour for name in SOURCES if any(row[0] == name for row in reasons)},
+    }
 
 
 def _mix(rows: list[tuple[Any, ...]]) -> list[tuple[str, int, list[tuple[str, int, float, float]]]]:

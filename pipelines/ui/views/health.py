@@ -13,7 +13,7 @@ from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.proofs import low_watermark, read_proofs
 from gapless.pipelines.evidence.sentences import failed_source, reason, what
-from gapless.pipelines.ui.address import View
+from gapless.pipelines.ui.address import View, short
 from gapless.pipelines.ui.site import Question
 from gapless.sources import SOURCES
 
@@ -107,19 +107,32 @@ def _card(question: Question, name: str, rows: list[tuple[Any, ...]], run: tuple
     card.newest, card.checked = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4))
     card.late = card.checked is not None and now - card.checked > source.facts.cadence.warn_after
     found = problems(gaps(question, [name]))
-    card.problems = [_shown(problem, now) for problem in found[:SHOWN]]
+    card.problems = [_shown(question, problem) for problem in found[:SHOWN]]
     card.more = len(found) - len(card.problems)
     outcome, error, times, first = run or ("never synced", None, 0, None)
     if outcome == "failed" and not any(problem.kind == "not asked" for problem in found):
         text = failed_source(name, error or "no reason is known", times, first, card.proven_to, now)
-        card.problems.insert(0, Shown("the last sync", text, "gapless doctor"))
+        card.problems.insert(0, Shown("", text, "gapless doctor"))
     card.verdict, card.tone = _verdict(outcome, card)
     return card
 
 
-def _shown(problem: Problem, now: datetime) -> Shown:
+def _shown(question: Question, problem: Problem) -> Shown:
     soft = problem.kind in ("backfill", "stale", "shard")
-    return Shown(what(problem), reason(problem, now), problem.fill, "some" if soft else "bad")
+    return Shown(
+        named_problem(question, problem), reason(problem, question.now), problem.fill, "some" if soft else "bad"
+    )
+
+
+def named_problem(question: Question, problem: Problem) -> str:
+    """Returns what is not complete: "4 of 26 leads (Ada Vale, Bo Lind, …)", by names as far as there are some."""
+    if not problem.ids:
+        return what(problem)
+    first = problem.ids[: 3 if problem.of is not None else 1]
+    # The ids of dead letters are those of records, which have no name.
+    names = question.labels(problem.source, first) if problem.of is not None else {}
+    more = ", …" if len(problem.ids) > len(first) else ""
+    return f"{what(problem, ids=False)} ({', '.join(names.get(key) or short(key) for key in first)}{more})"
 
 
 def _verdict(outcome: str, card: Card) -> tuple[str, str]:
