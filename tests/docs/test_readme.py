@@ -57,6 +57,7 @@ BESIDE_SOURCES = {
     "GAPLESS_LOG_FORMAT",
     "GAPLESS_PUBLISH",
     "GAPLESS_SOURCES",
+    "GAPLESS_UI_TOKEN",
     "GAPLESS_WEBHOOK_ON",
     "GAPLESS_WEBHOOK_URL",
 }  # dlt's, the CLI's, a secret, of the whole and not of a source
