@@ -23,6 +23,7 @@ LOGGED_ACTIVITIES = DetailFeed(
     Parents(
         Table("activities", Activity, ("id",), MERGE),
         noun="types",
+        label="name",
         pages=api.activities,
         # An edit does not change the count, so an unchanged one is trusted for `kizen_relist_after` only.
         count="n_submissions",

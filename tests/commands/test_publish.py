@@ -198,7 +198,9 @@ def test_no_sync_is_lost_by_a_publish_that_fails(
     """One line that says what mends it; the exit code is the sync's."""
     world(filled("tines")).set(GAPLESS_PUBLISH="away/copy.duckdb")
     assert gapless("sync", "tines").exit_code == 0
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "gapless.pipelines.destinations.publish"]
+    (line,) = [
+        record.getMessage() for record in caplog.records if record.name == "gapless.pipelines.destinations.publish"
+    ]
     assert line.startswith(
         "the copy away/copy.duckdb was not published: away/copy.duckdb cannot be a file: it has no"
     )

@@ -58,6 +58,7 @@ BESIDE_SOURCES = {
     "GAPLESS_PUBLISH",
     "GAPLESS_PUBLISH_MODE",
     "GAPLESS_SOURCES",
+    "GAPLESS_UI_TOKEN",
     "GAPLESS_WEBHOOK_ON",
     "GAPLESS_WEBHOOK_URL",
 }  # dlt's, the CLI's, a secret, of the whole and not of a source

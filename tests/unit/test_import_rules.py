@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "pipelines.observability": (
         "sources _http _ledger | errors printable outcome redaction destinations evidence sync ledger"
     ),
-    "pipelines.ui": "sources | errors redaction destinations evidence sync ledger",
+    "pipelines.ui": "sources _schema | errors printable redaction destinations evidence views",
     "pipelines.cli": (
         "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
         " evidence views sync ledger verify destination_copy observability ui"

@@ -347,7 +347,9 @@ def test_a_quota_closes_the_client_until_it_is_renewed() -> None:
 
     it = client(refused, time)
     for path in ("a", "b"):
-        with pytest.raises(QuotaSpent, match=r"left alone until \d+ \w+ \d\d:\d\d UTC; .*; the vendor says: daily limit"):
+        with pytest.raises(
+            QuotaSpent, match=r"left alone until \d+ \w+ \d\d:\d\d UTC; .*; the vendor says: daily limit"
+        ):
             it.get(path, Page)
     assert (len(seen), time.sleeps) == (1, [])
     time.now += 86_401
