@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gapless.pipelines.redaction import redact
+from gapless.pipelines.redaction import printable
 from gapless.pipelines.ui.address import short, url
 
 if TYPE_CHECKING:
@@ -106,10 +106,12 @@ def pairs(values: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _out(value: object) -> object:
-    """Returns what is put into a template: without secrets, and nothing for None."""
+    """Returns what is put into a template: without secrets and hidden characters, and nothing for None."""
     if value is None:
         return ""
-    return value if hasattr(value, "__html__") or not isinstance(value, str) else redact(value)
+    if hasattr(value, "__html__") or not isinstance(value, str):
+        return value
+    return "\t".join(printable(part, lines=True) for part in value.split("\t"))
 
 
 @cache

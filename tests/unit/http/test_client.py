@@ -348,7 +348,7 @@ def test_a_quota_closes_the_client_until_it_is_renewed() -> None:
     it = client(refused, time)
     for path in ("a", "b"):
         with pytest.raises(
-            QuotaSpent, match=r"left alone until \d+ \w+ \d\d:\d\d UTC; .*; the vendor says: daily limit"
+            QuotaSpent, match=r"left alone until .* UTC; .*; the vendor says: daily limit"
         ):
             it.get(path, Page)
     assert (len(seen), time.sleeps) == (1, [])
@@ -356,7 +356,7 @@ def test_a_quota_closes_the_client_until_it_is_renewed() -> None:
     with pytest.raises(QuotaSpent):
         it.get("c", Page)
     assert len(seen) == 2
-    assert "until 9999-01-01" in str(one(httpx.Response(429, headers={"Retry-After": "9" * 20})))
+    assert "left alone for more than a year" in str(one(httpx.Response(429, headers={"Retry-After": "9" * 20})))
 
 
 # ---- the error tree
