@@ -88,7 +88,9 @@ def test_a_daily_quota_is_one_failure(subject: Subject, world: Begin) -> None:
     outcome = here.sync()
     assert (outcome.outcome, outcome.error_kind, here.letters()) == ("failed", "QuotaSpent", [])
     until = datetime.now(UTC) + timedelta(days=1)
-    assert any(f"until {at.day} {at:%B %H:%M} UTC" in str(outcome.error) for at in (until, until - timedelta(minutes=1)))
+    assert any(
+        f"until {at.day} {at:%B %H:%M} UTC" in str(outcome.error) for at in (until, until - timedelta(minutes=1))
+    )
     assert [problem["kind"] for problem in outcome.described_problems() if problem["kind"] != "never asked"] == [
         "failed"
     ]
