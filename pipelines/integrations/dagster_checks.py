@@ -4,6 +4,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import dagster as dg
 
@@ -29,7 +30,7 @@ def ledger_checks(source: Source) -> dg.AssetChecksDefinition:
                 asset_key=main,
                 check_name=name,
                 severity=severity,
-                metadata=redaction.cleaned(json.loads(json.dumps(metadata, default=str))),
+                metadata=cast("dict[str, Any]", redaction.cleaned(json.loads(json.dumps(metadata, default=str)))),
             )
 
     return ledger

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import duckdb
+import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
@@ -24,6 +25,7 @@ PASTED = ("sync {0} --id", "verify {0} --id", "state rewind {0} --id", "gaps {0}
 EVERY = "select table_schema, table_name, column_name from information_schema.columns order by all"
 
 
+@pytest.mark.slow
 def test_a_vendor_sends_sql(world: Begin) -> None:
     """As ids of parents and records and as text: all rows are as they were sent, in the same tables."""
     about = subject(NAMES[0])
@@ -44,6 +46,7 @@ def test_a_vendor_sends_sql(world: Begin) -> None:
     assert [*here.folder.glob("stolen*")] == []
 
 
+@pytest.mark.slow
 def test_a_user_pastes_sql(world: Begin) -> None:
     """What was pasted as an argument is a value: nothing is dropped, whatever the command says to it."""
     about = subject(NAMES[0])

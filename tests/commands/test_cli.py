@@ -102,6 +102,7 @@ NOT_USED = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_idle_sync_imports_what_it_uses(only: Callable[[Any], Any]) -> None:
     """Neither other sources, nor what dlt loads for work that is not done, nor what only new rows need."""
     here = only(small())
@@ -275,6 +276,7 @@ def test_reasons_of_a_partial_sync(only: Callable[[Any], Any]) -> None:
     assert "The next gapless sync retries first what failed" in result.stderr
 
 
+@pytest.mark.slow
 def test_strict(only: Callable[[Any], Any]) -> None:
     """For a scheduler that knows only success and failure: 1 in place of 3, and 0 where all is complete."""
     here = only(small())

@@ -102,6 +102,7 @@ def copied(server: Server, world: Callable[[Any], World]) -> Callable[..., Copie
     return begin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(SOURCES, "sequence"))
 def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
     """First whole, in packages; then only what is new or changed; a letter comes and goes with the file's; and a sync
@@ -143,6 +144,7 @@ def json_columns(here: Copied) -> tuple[set[tuple[str, str]], dict[tuple[str, st
     return json_ones, {one: found[one] for one in json_ones}
 
 
+@pytest.mark.slow
 def test_json_is_jsonb(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
     """In every table; a copy of an older version, which has text in one of them, is copied into and synced on."""
     here = copied("tines")
@@ -328,6 +330,7 @@ def test_mistakes_are_told(arguments: list[str], code: int, said: str, copied: C
     assert (told.exit_code, said in " ".join(told.output.split())) == (code, True), told.output
 
 
+@pytest.mark.slow
 def test_the_command(copied: Callable[..., Copied]) -> None:
     """It says what went over; a source that the file has never seen fails, the others go."""
     here = copied("tines")

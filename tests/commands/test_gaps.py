@@ -233,6 +233,7 @@ def test_a_shard_that_never_ran(world: Begin) -> None:
     assert CliRunner().invoke(app, ["gaps"]).exit_code == 0
 
 
+@pytest.mark.slow
 def test_one_reason_is_one_line_everywhere(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dozen parents that answered 500 are one line of a sync, of gaps, status, doctor, verify, the page and the
     webhook, with one command."""

@@ -62,6 +62,7 @@ def arguments(command: str, name: str) -> list[str]:
     return [*command.split(), *more.get(command, []), *((name, *WINDOW) if command == "backfill" else ())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["read", "write"])
 def test_another_program_has_the_file(mode: str, synced: World) -> None:
     """An analyst who reads is in the way of who writes, one who writes in everybody's: 75, who it is, what helps."""

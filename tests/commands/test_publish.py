@@ -82,6 +82,7 @@ def test_the_copy_is_the_file(world: Begin, tmp_path: Path) -> None:
     assert contents(tmp_path / "a copy's.file") == held
 
 
+@pytest.mark.slow
 def test_after_every_sync(world: Begin, tmp_path: Path) -> None:
     """When it is configured; a reader who has the old copy open keeps it."""
     here = world(filled("tines")).set(GAPLESS_PUBLISH="copy.duckdb")

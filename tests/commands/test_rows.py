@@ -43,6 +43,7 @@ def told(here: World, outcome: Outcome) -> set[tuple[int | None, ...]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(["omni", "sequence"], "omni"))
 def test_every_place_tells_the_same(name: str, world: Begin) -> None:
     """Of a first sync, an idle one, and one with new and changed records; the ledger never counts."""
@@ -72,6 +73,7 @@ def _refused(*_: object) -> None:
     raise DatabaseException(Exception("out of memory"))
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_not_claimed(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards write at the same time, so the growth of a table is not one shard's; only comparing rows tells."""
     here = world(subject("omni").filled())

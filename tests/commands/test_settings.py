@@ -73,6 +73,7 @@ def test_options_have_bounds(arguments: list[str], world: Begin) -> None:
     assert (code, here.asked(), arguments[0] in told) == (2, 0, True), told
 
 
+@pytest.mark.slow
 def test_a_part_of_the_keys_is_wrong(world: Begin) -> None:
     """None of them leaves a source out; some of them are a mistake."""
     for name, source in SOURCES.items():
@@ -85,6 +86,7 @@ def test_a_part_of_the_keys_is_wrong(world: Begin) -> None:
             here.monkeypatch.delenv(needed.upper(), raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failed", [True, pytest.param(False, marks=pytest.mark.sweep)])
 def test_keys_that_are_gone(world: Begin, failed: bool) -> None:
     """While what they brought is here: the sync of the others says it, and is no success after a failure."""

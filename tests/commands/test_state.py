@@ -57,6 +57,7 @@ def test_reset(source: str, world: Callable[[Any], Any], tmp_path: Path) -> None
     here.assert_exact()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "days", "fewest", "most"), some([("sequence", 12, 3, 4), ("tines", 6, 5, 9)], ("tines", 6, 5, 9))
 )
@@ -94,6 +95,7 @@ def test_what_was_never_asked_for_stays_so(world: Callable[[Any], Any]) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_it_asks_first_and_touches_no_row(world: Callable[[Any], Any]) -> None:
     """Without --yes it asks, and without a yes nothing changes; what changes is the ledger, never a row of data."""
     here = world(vendor("omni"))

@@ -57,6 +57,7 @@ def test_after_a_sync(world: Callable[[Any], Any]) -> None:
     assert here.fake.requests == []
 
 
+@pytest.mark.slow
 def test_failed_parents(world: Callable[[Any], Any]) -> None:
     """A parent that failed and one that is gone are counted apart; the failed one keeps it from being complete."""
     fake = OmniFake()

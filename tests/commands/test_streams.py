@@ -25,6 +25,7 @@ Begin = Callable[[Any], World]
 BROKEN = ("2>/dev/full", "2>&-", ">/dev/full", ">&-", "2>&1 | head -c 0", "<&- >&- 2>&-")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("streams", "more"), some(product(BROKEN, ("", "--json --log-format json")), (BROKEN[-1], ""))
 )
@@ -80,6 +81,7 @@ def stopped(here: World, command: list[str], number: int, *, first: bool) -> Non
     assert (running[0].returncode, "Stopped." in said) == (130, True), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_sigterm_is_ctrl_c(number: int, world: Begin) -> None:
     """Exit 130 and a row in `runs`, in the middle of a request; the next sync goes on."""
@@ -96,6 +98,7 @@ LONG = {"sync": [], "backfill": WINDOW, "verify": ["--whole"], "sync --every": [
 CAN_UNSHARE = not subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(LONG, "sync"))
 def test_sigterm_for_the_first_process_of_a_container(name: str, world: Begin) -> None:
     """The kernel drops a signal that such a process has no handler for: each long command has one."""

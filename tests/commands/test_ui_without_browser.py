@@ -57,6 +57,7 @@ def links(shown: str) -> list[str]:
     return [html.unescape(one) for one in re.findall(r'href="(\?[^"]+)"', shown)]
 
 
+@pytest.mark.slow
 def test_one_source_is_enough(world: Begin, page: Page) -> None:
     """Each view answers, whichever sources are there; every link of it leads to a view without an error."""
     world(TinesFake.demo()).synced()
@@ -115,6 +116,7 @@ def test_no_record_falls_between_two_buckets(size: int) -> None:
     assert all(one["day"] < one["end"] for one in values)
 
 
+@pytest.mark.slow
 def test_what_vendors_say_is_text(world: Begin, page: Page) -> None:
     """HTML in a message, a summary or an id does nothing, and a key that got into a record is not shown."""
     here = world(OmniFake.demo())
@@ -183,6 +185,7 @@ def test_the_picture_of_coverage(world: Begin, page: Page) -> None:
     assert "not all of it is proven" in card
 
 
+@pytest.mark.slow
 def test_a_source_that_fails(world: Begin, page: Page) -> None:
     """Its card says why and since when, and never that nothing is missing."""
     here = world(TinesFake.demo()).set(GAPLESS_RETRY_BUDGET="0")
@@ -195,6 +198,7 @@ def test_a_source_that_fails(world: Begin, page: Page) -> None:
     assert "proven complete." not in card
 
 
+@pytest.mark.slow
 def test_many_parents_are_no_wall(world: Begin, page: Page) -> None:
     """Ten thousand are one lane; those with gaps come first, a page at a time, by name or id."""
     here = world(TinesFake.demo())

@@ -42,6 +42,7 @@ def vendor(name: str) -> Any:
     return fake
 
 
+@pytest.mark.slow
 def test_sequence_by_its_total(world: Begin) -> None:
     """One request; fewer here than there is a loss, more is none but may hide one, which only ids tell."""
     here = world(vendor("sequence"))

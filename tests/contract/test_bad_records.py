@@ -129,6 +129,7 @@ class Misbehaving:
         return stream, raw.decode(errors="backslashreplace").replace("\0", "\\x00")
 
 
+@pytest.mark.slow
 @elsewhere(1)
 @of(NAMES[2])
 def test_all_good_ones_and_a_letter_for_each_bad_one(subject: Subject, world: Begin) -> None:

@@ -179,6 +179,7 @@ def hurt(here: World, *done: Done) -> None:
     here.database.change(here.name, *(one.statement for one in done))
 
 
+@pytest.mark.slow
 @elsewhere(0)
 @of(NAMES[3])
 def test_all_damages_at_once(subject: Subject, world: Begin) -> None:

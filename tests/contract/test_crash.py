@@ -37,6 +37,7 @@ sys.exit(0 if outcome.outcome == "complete" else 3)
 """
 
 
+@pytest.mark.slow
 @elsewhere(2)
 @of(NAMES[-1])
 def test_broken_off(subject: Subject, world: Begin) -> None:

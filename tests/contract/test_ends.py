@@ -79,6 +79,7 @@ def test_at_any_page(subject: Subject, world: Begin, how: Bend, skip: int) -> No
     ends_exact(here)
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 @pytest.mark.parametrize("how", ["cut", pytest.param("not found", marks=pytest.mark.sweep)])
 def test_verify_of_a_listing_that_is_cut(subject: Subject, world: Begin, how: str) -> None:
@@ -98,6 +99,7 @@ def test_verify_of_a_listing_that_is_cut(subject: Subject, world: Begin, how: st
     here.assert_exact()
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 def test_resumed_at_a_cursor_that_answers_with_nothing(subject: Subject, world: Begin) -> None:
     """A walk that broke off goes on at its cursor; an empty answer there does not erase what is missing."""

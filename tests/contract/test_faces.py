@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 from gapless.pipelines.views import refresh
 from gapless.sources import SOURCES
 from tests.contract.commands import gapless, run
@@ -58,6 +60,7 @@ def test_page(subject: Subject, synced: World) -> None:
     assert "As JSON" in page.get(html.unescape(rows[0])).text
 
 
+@pytest.mark.slow
 @of(NAMES[-1])
 def test_demo(subject: Subject) -> None:
     """Its fake is served and synced twice, in its main table something stands, and time brings more."""

@@ -23,6 +23,7 @@ def parents_of(subject: Subject, here: World) -> list[Any]:
     return [parent for parent in subject.parents(here.fake) if str(parent) in read]
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_a_parent_that_is_listed_and_not_found(subject: Subject, world: Begin) -> None:
     """It is failing, not gone: recorded, exit 3, read first next time."""

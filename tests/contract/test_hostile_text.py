@@ -49,6 +49,7 @@ def command_lines(printed: str) -> list[str]:
     return [line.partition("Z ")[2] or line for line in printed.splitlines()]
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_nothing_hostile_is_printed(subject: Subject, hostile: World) -> None:
     """No command prints a character that a terminal obeys, and no line that a vendor made."""
@@ -77,6 +78,7 @@ def test_json_has_what_is_there(subject: Subject, hostile: World) -> None:
         assert named >= set(IDS)
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_printed_commands_can_be_pasted(subject: Subject, hostile: World) -> None:
     """A shell gives our program the ids as the vendor has them, and starts nothing else."""
@@ -100,6 +102,7 @@ def test_printed_commands_can_be_pasted(subject: Subject, hostile: World) -> Non
         assert run("sync", subject.name, "--id", parent).exit_code == 0
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_a_malformed_location_fails_one_parent(subject: Subject, world: Begin) -> None:
     """The others load, and the reason is said; a listing without parents fails as a whole in the same words."""

@@ -57,6 +57,7 @@ def _with_bad(subject: Subject, world: Begin) -> tuple[World, list[Any]]:
     return here, ids
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 @pytest.mark.parametrize("job", ["since", *(pytest.param(job, marks=pytest.mark.sweep) for job in JOBS[1:])])
 @pytest.mark.parametrize("mended", [True, pytest.param(False, marks=pytest.mark.sweep)], ids=["mended", "still bad"])

@@ -44,6 +44,7 @@ def test_a_source_that_fails_is_said_once_a_day(subject: Subject, synced: World)
     assert not news(synced, synced.complete(), now)
 
 
+@pytest.mark.slow
 @elsewhere(3)
 @of(NAMES[0])
 def test_parents_that_fail_are_one_sentence(subject: Subject, world: Begin) -> None:
@@ -72,6 +73,7 @@ def test_parents_that_fail_are_one_sentence(subject: Subject, world: Begin) -> N
     assert len(gaps(here)) == 2
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_a_daily_quota_is_one_failure(subject: Subject, world: Begin) -> None:
     """It says until when; nobody is asked any more, no parent is blamed, and what was read before stays."""

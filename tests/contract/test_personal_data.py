@@ -60,6 +60,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
+@pytest.mark.slow
 @of(NAMES[2])
 def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Path, tmp_path: Path) -> None:
     """In every text, in unknown fields, in a record that cannot be read: no file has it in clear, no line says it."""

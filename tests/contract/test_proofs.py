@@ -32,6 +32,7 @@ def lost(subject: Subject, here: World, number: int = 7) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 @elsewhere(2)
 @of(NAMES[2], NAMES[-1])
 def test_verify(subject: Subject, synced: World) -> None:
@@ -95,6 +96,7 @@ def test_a_repair_that_is_broken_off_at_any_request(subject: Subject, synced: Wo
     assert requests > 6
 
 
+@pytest.mark.slow
 @elsewhere(0)
 @of(NAMES[-1])
 def test_gaps(subject: Subject, world: Begin) -> None:
@@ -152,6 +154,7 @@ def test_plan(subject: Subject, synced: World) -> None:
     assert not set(LEDGER_TABLES) & told.keys()
 
 
+@pytest.mark.slow
 @elsewhere(1)
 @of(NAMES[-1])
 def test_backfill(subject: Subject, synced: World) -> None:

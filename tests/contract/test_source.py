@@ -47,6 +47,7 @@ def _pipeline(here: World) -> dlt.Pipeline:
     )
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 def test_plain_dlt(subject: Subject, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source is an ordinary dlt source, with no setting and nothing else of `pipelines`: after an error the same

@@ -6,6 +6,7 @@ from datetime import timedelta
 from json import loads
 
 import dlt
+import pytest
 
 from tests.contract.commands import everything, gapless, gaps
 from tests.contract.conftest import NAMES, Begin, elsewhere, everywhere, of
@@ -38,6 +39,7 @@ def test_idle(subject: Subject, synced: World) -> None:
     assert gaps(synced, subject.name) == []
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 def test_new_after_a_look(subject: Subject, synced: World) -> None:
     """What was read to see whether anything is new is loaded with what is, whichever request fails meanwhile."""

@@ -45,6 +45,7 @@ def test_a_first_sync_that_failed(subject: Subject, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 @of(NAMES[-1])
 def test_rounds_that_failed(subject: Subject, synced: World) -> None:
     """Since when nobody could ask, how often it was tried, and why: until a sync goes well."""
@@ -107,6 +108,7 @@ def test_one_record_proves_nothing_of_the_others(subject: Subject, world: Begin)
     here.assert_exact()
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 def test_fewer_than_the_vendor_told(subject: Subject, synced: World) -> None:
     """A page lacks a new record that its total counts: the sync that met it is partial, and so is every one after."""

@@ -187,6 +187,7 @@ def at_hand(*engines: str) -> list[str]:
 USUAL = [("postgres", "a unique index")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("destination", "done"), some([case for case in CASES if at_hand(case[0])], *USUAL))
 def test_an_obstacle(destination: str, done: str, world: Begin) -> None:
     """Said before the first request, by the doctor too; its statement, typed by the owner, ends it: exact again."""
@@ -224,6 +225,7 @@ def test_what_is_harmless(destination: str, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", some(at_hand(*FOREIGN_TYPES), "duckdb"))
 def test_columns_of_types_that_dlt_does_not_know(destination: str, world: Begin) -> None:
     """Are read over, also when dlt compares all columns, as it does for a new version of the schema."""
@@ -264,6 +266,7 @@ CLOSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", ["postgres"])
 @pytest.mark.parametrize("closed", some(CLOSED, "one table"))
 def test_tables_of_another_role(destination: str, closed: str, world: Begin, server: Server) -> None:
@@ -319,6 +322,7 @@ REFUSING = {
 CLOSE = "create table {d}.kept (summary varchar primary key); update {t} set summary = null"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("destination", "refusing"),
     some([(d, one) for d in at_hand(*REFUSING) for one in REFUSING[d]], ("postgres", REFUSING["postgres"][0])),

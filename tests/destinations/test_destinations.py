@@ -65,6 +65,7 @@ def newest(here: Land) -> duckdb.DuckDBPyConnection:
     return db
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(SOURCES, "sequence"))
 def test_rows_are_added_and_the_newest_count(name: str, folder: Callable[[str], Land]) -> None:
     """After changes the newest version of each record is the vendor's; an idle sync adds no record."""

@@ -79,6 +79,7 @@ def test_dlt_in_python_as_on_the_page(world: Begin, tmp_path: Path, monkeypatch:
     here.assert_exact()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", some(["duckdb", "postgres"], "duckdb"))
 def test_runs_can_be_asked(
     destination: str, world: Begin, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,7 @@ def url(here: World) -> str:
     return here.database.settings["DESTINATION__POSTGRES__CREDENTIALS"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(SOURCES, list(SOURCES)[1]))
 def test_what_it_can_hold_and_what_not(name: str, warehouse: Callable[[str], World]) -> None:
     """All good rows stand, what Postgres cannot store is a letter with its JSON; mended, changed, idle: exact, and

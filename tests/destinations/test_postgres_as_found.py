@@ -96,6 +96,7 @@ def test_every_address_of_libpq(form: str, put: Callable[..., None], database: s
             assert locks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form", some(["a socket in the query", "words of several hosts", "libpq's variables"], "libpq's variables")
 )

@@ -30,6 +30,7 @@ def wide(name: str, count: int, size: int) -> Any:
     return fake
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "width"), some([(name, width) for name in SOURCES for width in WIDTHS], ("tines", WIDTHS[1]))
 )
@@ -41,6 +42,7 @@ def test_wide_records_load(name: str, width: tuple[int, int], world: Begin) -> N
     assert outcome.packages > 1 or width[0] * width[1] < 16e6 or len(here.fake.requests) < 4
 
 
+@pytest.mark.slow
 def test_duckdb_gets_more_memory_when_it_needs_it(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a statement takes depends on the rows that are there already, too: nobody can tell beforehand."""
     for name, value in {"MEMORY": 12 * 2**20, "ROOM": 0, "ROOM_OF_ONE": 0}.items():

@@ -61,6 +61,7 @@ def test_beside_an_editable_install(project: Path) -> None:
     assert source == "gapless.sources.sequence"
 
 
+@pytest.mark.slow
 def test_beside_a_wheel(project: Path, tmp_path: Path) -> None:
     """The same; and the wheel holds one top-level package."""
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]

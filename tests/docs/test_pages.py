@@ -143,6 +143,7 @@ def gapless(*arguments: str) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_the_tutorial_from_keys_to_a_chart(
     vendors: dict[str, str], demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

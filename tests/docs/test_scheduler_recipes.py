@@ -118,6 +118,7 @@ def every_quarter(cron: str, minutes: int = 15) -> bool:
 # -- cron ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cron(one: tuple[dict[str, str], dict[str, Any]], host: Callable[[str], str], tmp_path: Path) -> None:
     """Every quarter of an hour `sh -c` syncs into the folder's file, keys from its secrets, output into its log."""
     *fields, command = block("cron").split(maxsplit=5)

@@ -38,6 +38,7 @@ def forms(usual: bool) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("rows", values)
 
 
+@pytest.mark.slow
 @of(NAMES[4])
 @forms(ROWS)
 def test_a_limit_then_all(user: User, rows: bool) -> None:
@@ -49,6 +50,7 @@ def test_a_limit_then_all(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.slow
 @of(NAMES[3])
 @forms(ARROW)
 def test_a_run_and_one_more(user: User, rows: bool) -> None:
@@ -172,6 +174,7 @@ def test_no_warning(user: User, rows: bool, caplog: pytest.LogCaptureFixture) ->
     assert [record.getMessage() for record in caplog.records] == []
 
 
+@pytest.mark.slow
 @of(NAMES[4])
 def test_both_forms_make_the_same(user: User) -> None:
     """Rows that dlt normalizes and Arrow tables: the same tables, columns, types, cells and links."""
@@ -188,6 +191,7 @@ def test_both_forms_make_the_same(user: User) -> None:
     assert user.differences(name="rows") == user.differences(name="arrow") == []
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 def test_maps_and_filters_on_rows(user: User) -> None:
     """A map changes a field; what a filter removes is counted as filtered and does not come back."""
@@ -290,6 +294,7 @@ def test_refresh(user: User, mode: Any) -> None:
         assert user.differences() == []
 
 
+@pytest.mark.slow
 @of(NAMES[3])
 def test_state_comes_from_the_destination(user: User) -> None:
     """Another machine goes on where this one stopped."""
@@ -387,6 +392,7 @@ def test_a_clone_with_a_name(user: User) -> None:
     assert user.differences(name="eu") == []
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 @pytest.mark.parametrize("allowed", some(["", "hint", "environment"], ""))
 def test_inside_a_scheduler(user: User, allowed: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from tests.in_dlt.conftest import User
 from tests.support.world import some
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 @pytest.mark.parametrize("seed", some(range(3), 0))
 def test_any_mixture_then_all(user: User, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

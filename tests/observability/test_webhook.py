@@ -266,6 +266,7 @@ def long_ago(here: World, hours: float) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_same_is_said_once_a_day(world: Begin, chat: Chat) -> None:
     """A key that stays revoked: one message, another after a day with since when, and one when it works again."""
     here = world(filled("tines"))
@@ -321,6 +322,7 @@ def test_what_did_not_arrive_is_said_again(world: Begin, chat: Chat) -> None:
     assert (len(chat.asked), len(chat.taken)) == (2, 1)
 
 
+@pytest.mark.slow
 def test_who_fails_beside_others(world: Begin, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole source that failed is the event, though another one is complete; one of them alone may recover."""
     tines, omni = world(filled("tines")), world(filled("omni"))
@@ -363,6 +365,7 @@ def test_strict_changes_the_exit_code_alone(world: Begin, chat: Chat) -> None:
     assert [(told["event"], told["exit_code"]) for told in chat.taken] == [("partial", 1)]
 
 
+@pytest.mark.slow
 def test_rather_twice_than_never(world: Begin, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can read what was said: a source that failed is said."""
     here = world(TinesFake.demo())

@@ -127,6 +127,7 @@ def test_a_bad_type_keeps_its_activities(world: Begin) -> None:
     here.assert_exact({"logged_activities": fake.truth()["logged_activities"]})
 
 
+@pytest.mark.slow
 def test_one_goes_and_one_comes(world: Begin) -> None:
     """A type's count stays the same, and still the new one is seen, once the count is not believed any more."""
     fake = filled(types=1, logged=5)

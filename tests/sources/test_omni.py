@@ -193,6 +193,7 @@ def test_odd_values(world: Begin) -> None:
     here.assert_exact({"action_logs": whole})
 
 
+@pytest.mark.slow
 def test_ids_with_any_characters(world: Begin) -> None:
     """Statuses are looked up by the id of the record, whatever is in it: none is seen twice, or called missing."""
     fake = filled(leads=1, logs=1)

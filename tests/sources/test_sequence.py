@@ -49,6 +49,7 @@ def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_requests(world: Begin) -> None:
     """A first sync asks for each page once, an idle one for one, a later one for what is new and one more."""
     fake = SequenceFake(page_cap=10)

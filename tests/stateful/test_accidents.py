@@ -145,6 +145,7 @@ def test_a_ledger_that_was_emptied(name: str, table: str, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_the_keys_of_another_account(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said, and each account is read whole, whichever came before. (Parents keep a watermark each, so only the one
     source without parents can take one account for the other.)"""
@@ -172,6 +173,7 @@ def test_the_file_was_deleted(name: str, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 @of("kizen")
 def test_an_older_copy_of_the_file(name: str, world: Begin) -> None:
     """State comes with the rows, so a backup is an earlier moment and nothing else: exact, nothing twice."""
@@ -219,6 +221,7 @@ def full_disk(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # dlt's file that could not be closed
 @pytest.mark.parametrize("more", some([4_000, 300_000, 900_000, 2_000_000], 300_000))
 def test_a_full_disk(more: int, world: Begin) -> None:
@@ -341,6 +344,7 @@ def test_a_database_of_an_older_version(world: Begin) -> None:
     assert here.sql("select count(*) > 0, count(digest) from coverage") == [(True, 0)]
 
 
+@pytest.mark.slow
 def test_ended_by_a_scheduler(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow and Dagster end a task by an exception that is no Exception: it passes, and nobody reads "complete"."""
     here = world(SequenceFake(page_cap=8))

@@ -43,6 +43,7 @@ STORIES = max(1, STEPS // (4 * LENGTH)) if STEPS else 1
 """Of each source."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(SOURCES, "tines"))
 def test_the_proof_of_a_load_that_broke_off(
     name: str, world: Callable[[Any], World], monkeypatch: pytest.MonkeyPatch
@@ -66,6 +67,7 @@ def test_the_proof_of_a_load_that_broke_off(
     here.assert_exact()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(SOURCES, "sequence"))
 def test_an_error_that_says_200_ends_no_listing(name: str, world: Callable[[Any], World]) -> None:
     """From the third request on: the sync is not complete, and the next one resumes."""

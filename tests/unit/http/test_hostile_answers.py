@@ -91,6 +91,7 @@ def test_a_malformed_next_link_fails_one_request(base: str | None) -> None:
         assert_followed_or_refused(link, base)
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(), st.sampled_from(LINKS).flatmap(lambda link: st.text(max_size=3).map(link.__add__))))
 def test_no_text_is_a_link_elsewhere(link: str) -> None:
     """The same for any text at all."""

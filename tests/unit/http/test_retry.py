@@ -161,6 +161,7 @@ def test_a_date_is_read_by_the_vendors_clock() -> None:
     assert retry_after(until, date, lambda: EPOCH + 99999) == 7
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d+:\d+:\d+ [+-]?\w{0,5}"))
 def test_no_retry_after_breaks_us(value: str) -> None:
