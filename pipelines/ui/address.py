@@ -49,6 +49,7 @@ class Address:
     def url(self, **changes: object) -> str:
         """Returns the address with some parameters changed; an empty one is left out."""
         values = {**self.given, **{name: str(value) for name, value in changes.items() if value is not None}}
+        # In the view's own order: whether the address has moved is found by comparing it as a text.
         wanted = {name: values[name] for name in self.view.parameters if values.get(name)}
         return url(self.view.name, **wanted)
 
@@ -64,6 +65,7 @@ def parse(query: str, views: Mapping[str, View]) -> Address:
     name = pairs.pop("view", "") or next(iter(views))
     ignored = []
     if name not in views:
+        # What is said stands on the page, so a long text of somebody else's is cut.
         ignored.append(f"There is no view {name[:80]!r}")
         name = next(iter(views))
     view, given = views[name], dict[str, str]()

@@ -75,6 +75,7 @@ class Pages:
     async def login(self, request: Request) -> Response:
         """Gives a session to whoever has the key, and leads to the page."""
         body = b""
+        # In parts and bounded: whoever sends it has not shown the key yet.
         async for part in request.stream():
             body += part
             if len(body) > FORM_BYTES:
@@ -84,6 +85,7 @@ class Pages:
         if not self._door.keys.is_token(form.get("key", "").strip()):
             return self._login_form(request, query=query, wrong=True)
         to = self._door.folder + (f"?{query}" if query else "")
+        # 303 makes the browser ask by GET, so that a reload does not send the key again.
         return RedirectResponse(to, 303, {"set-cookie": self._door.cookie()})
 
     def _login_form(self, request: Request, query: str = "", wrong: bool = False) -> Response:
@@ -94,6 +96,7 @@ class Pages:
         """Returns one of the static files, which are no secret."""
         path = PurePosixPath(request.path_params["path"])
         file = rendering.STATIC.joinpath(path)
+        # Only what is found in the folder counts, so neither `..` nor an absolute path leads out of it.
         known = file in set(rendering.STATIC.rglob("*.*"))
         if not known or request.path_params["digest"] != rendering.static_digest():
             return PlainTextResponse("not found", 404)
@@ -142,6 +145,7 @@ class Pages:
         except (QueryUnavailable, GaplessError) as error:
             return self._notice(values, *map(str, error.args))
         except Exception as error:
+            # A table may have lost a column that a view reads; an error of our own must not look like that.
             if not _is_of_the_database(error):
                 raise
             return self._notice(values, explain(error), "gapless views creates the views again")
@@ -207,4 +211,5 @@ def _published(site: Site, db: Database) -> Any:
 
 
 def _is_of_the_database(error: Exception) -> bool:
+    # By the name, so that no engine is imported for it; DuckDB's classes say that they are of `_duckdb`.
     return type(error).__module__.partition(".")[0].lstrip("_") in ("duckdb", "psycopg2", "dlt")

@@ -23,14 +23,17 @@ def columns(
         "data": {"values": [*_stacked(cells, names, size)]},
         "mark": "rect",
         "encoding": {
+            # Days are in UTC; the browser's own zone would move each to the day before or after.
             "x": {"field": "day", "type": "temporal", "axis": {"title": None}, "scale": {"type": "utc"}},
             "x2": {"field": "end"},
+            # Records are counted whole, so no mark of the axis stands at a half.
             "y": {"field": "low", "type": "quantitative", "title": f"{what} per {size}", "axis": {"tickMinStep": 1}},
             "y2": {"field": "high"},
             "color": {
                 "field": "source",
                 "type": "nominal",
                 "scale": {"domain": names, "range": [colours[name] for name in names]},
+                # The page itself has one.
                 "legend": None,
             },
             "tooltip": [
@@ -44,6 +47,7 @@ def columns(
 
 def _stacked(cells: Sequence[tuple[date, str, int]], names: Sequence[str], size: str) -> list[dict[str, Any]]:
     """Returns the columns' parts, each upon the one below it."""
+    # In one order of the sources, so that a colour has the same place in each column.
     reached, made = defaultdict[date, int](int), []
     for day, name, count in sorted(
         cells, key=lambda cell: (cell[0], names.index(cell[1]) if cell[1] in names else 0)

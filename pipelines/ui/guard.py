@@ -25,6 +25,7 @@ COOKIE = "gapless"
 SESSION_AGE = 7 * 86_400
 """Seconds for which a session is let in."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Neither inline scripts nor eval: Vega runs with its interpreter, and htmx with eval off.
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -51,21 +52,25 @@ class Keys:
     @property
     def folder(self) -> str:
         """Returns the folder of the page's addresses; the same for the same key, so that addresses stay valid."""
+        # 22 characters of base64 have 132 bits, too many to guess.
         return self._digest("folder")[:22]
 
     def session(self) -> str:
         """Returns a new session, from which the key cannot be told."""
+        # Nothing is stored: the digest alone shows that a session was made here.
         began = f"{int(time())}.{secrets.token_urlsafe(16)}"
         return f"{began}.{self._digest(f'session {began}')}"
 
     def is_token(self, given: str) -> bool:
         """Returns whether this is the key."""
+        # As bytes, because compare_digest() refuses texts beyond ASCII.
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     def is_session(self, given: str) -> bool:
         """Returns whether this session was made with the key, and not long ago."""
         began, _, digest = given.rpartition(".")
         right = hmac.compare_digest(digest.encode(), self._digest(f"session {began}").encode())
+        # Only after the digest was right: what we made begins with a number, anything else may not.
         return right and time() - int(began.partition(".")[0]) < SESSION_AGE
 
     def _digest(self, what: str) -> str:
@@ -112,6 +117,7 @@ class Door:
 
     def cookie(self) -> str:
         """Returns the header that gives a browser a new session."""
+        # Some browsers do not send a Secure cookie back over plain http.
         secure = "; Secure" if self.origin.startswith("https:") else ""
         return f"{COOKIE}={self.keys.session()}; Path={self.folder}; HttpOnly; SameSite=Strict{secure}"
 
@@ -125,10 +131,12 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
+        # Latin-1 has a character for every byte, so no header can make this fail.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["type"] != "http":
             # The page has no websocket, whoever asks.
             return await send({"type": "websocket.close", "code": 1008})
+        # Of two Host headers the dictionary keeps the last one, and a proxy may have gone by the first.
         if not self._door.is_ours(headers) or _twice(scope["headers"], b"host"):
             return await _refuse(_with_headers(send))
         scope["gapless.session"] = self._door.session_of(headers)
@@ -142,6 +150,7 @@ def _twice(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bool:
 def _name(host: str) -> str:
     """Returns the name of a `Host` header, without its port; empty for one that is wrong."""
     try:
+        # The pattern comes first: urlsplit() takes `other@localhost` for localhost.
         return (urlsplit(f"//{host}").hostname or "") if re.fullmatch(r"[\w.:\[\]-]+", host, re.ASCII) else ""
     except ValueError:
         return ""
@@ -151,6 +160,7 @@ def _with_headers(send: Send) -> Send:
     async def sends(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             given = {name for name, _ in message["headers"]}
+            # Views show people's data, which no cache may keep; static files bring a cache-control of their own.
             more = {"cache-control": "no-store", **HEADERS}
             added = [(name.encode(), value.encode()) for name, value in more.items() if name.encode() not in given]
             message = {**message, "headers": [*message["headers"], *added]}

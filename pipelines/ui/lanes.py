@@ -46,6 +46,7 @@ class Span:
         whole = self.end - self.start
         step = next((one for one in STEPS if whole / one <= most), whole)
         zero = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday
+        # Rounded up, so that the first mark is within the span.
         at, made = zero + -(-(self.start - zero) // step) * step, []
         while at < self.end:
             made.append((self.percent(at), _label(at, step, whole), at, min(at + step, self.end)))
@@ -100,6 +101,7 @@ def intervals(proof: Proof, span: Span, now: datetime) -> Iterator[Interval]:
     if until:
         begin = f"{since:%Y-%m-%d %H:%M}" if since else "the beginning"
         yield since or span.start, until, "proven", f"proven complete from {begin} to {until:%Y-%m-%d %H:%M}"
+    # Nobody asks for a parent that is gone, so the time since is no fault.
     if proof.gone:
         return
     yield known, checked, "asked", f"nothing newer was there when last read, {checked:%Y-%m-%d %H:%M}"
@@ -193,6 +195,8 @@ def _state(counts: dict[Kind, int]) -> Kind | None:
 
 def _counts(proofs: Sequence[Proof], span: Span, now: datetime) -> dict[Kind, list[int]]:
     """Returns by kind how many parents are in each bucket."""
+    # Each interval is noted at its two ends and summed up once: there may be 10,000 parents.
+    # One place more than buckets, as an interval may end with the span.
     changes: dict[Kind, list[int]] = {kind: [0] * (BUCKETS + 1) for kind in MEANINGS}
     for proof in proofs:
         for start, end, kind, _ in intervals(proof, span, now):

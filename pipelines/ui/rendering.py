@@ -32,6 +32,7 @@ WORDS = {
 def tone(status: object) -> str:
     """Returns the kind of a status by its meaning; empty: it has none that is known."""
     name = str(status or "").lower()
+    # The worst one first: "completed with errors" is bad.
     return next((kind for kind, words in WORDS.items() if any(word in name for word in words)), "")
 
 
@@ -48,6 +49,7 @@ def ago(value: datetime | None, now: datetime) -> str:
         return "never"
     seconds = (now - value).total_seconds()
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        # From two on, so that no unit needs a singular.
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit} ago"
     return "just now"
@@ -57,6 +59,7 @@ def plain(body: object) -> str:
     """Returns the text of a message that may be HTML."""
     # A break between lines must not join two words.
     lines = re.sub(r"(?i)<br\s*/?>|</p>|</div>|</li>", "\n", str(body or ""))
+    # Unescaped last: what a person wrote as &lt;b&gt; is text and no tag.
     return html.unescape(re.sub(r"<[^<>]*>", "", lines)).strip()
 
 
@@ -109,8 +112,10 @@ def _out(value: object) -> object:
     """Returns what is put into a template: without secrets and hidden characters, and nothing for None."""
     if value is None:
         return ""
+    # What a macro has drawn was escaped there already.
     if hasattr(value, "__html__") or not isinstance(value, str):
         return value
+    # A tab is layout, and printable() would escape it.
     return "\t".join(printable(part, lines=True) for part in value.split("\t"))
 
 
@@ -132,6 +137,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         finalize=_out,
+        # A misspelt name fails instead of showing nothing.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -64,6 +64,7 @@ def serve(target: Target, place: Place, browser: bool, message: Callable[[str], 
     with _listening(place.host, place.port) as listening:
         address = _address(place, listening.getsockname()[1])
         url = f"{address}{door.base}/"
+        # Browsers keep what is behind # to themselves, so the key is in no server's log.
         opening = f"{url}#key={door.keys.token}"
         # Who set the key knows it, and then it stands in no log.
         shown = f"{url} and its key is {TOKEN}" if os.environ.get(TOKEN) else opening
@@ -128,6 +129,7 @@ def _listening(host: str, port: int) -> socket.socket:
     """Returns a listening socket. Raises GaplessError if the port is in use, WrongSettings for a wrong host."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        # create_server() would make a plain OSError of a name that nobody knows.
         socket.getaddrinfo(host, port, family)
         # Opened here and handed over, so that the port is ours before its address is printed.
         return socket.create_server((host, port), family=family)
@@ -162,6 +164,7 @@ def _run(app: Application, listening: socket.socket) -> None:
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals  # type: ignore[method-assign]
 
+    # uvicorn waits for requests that run, and they wait for their queries.
     def stop(*_: Any) -> None:
         server.should_exit = True
         RUNNING.stop()

@@ -38,11 +38,13 @@ class Site:
 
     def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
         """Returns what was made under this key, if the data is still the same and it was not long ago."""
+        # Told before the answer is made: if a sync ends meanwhile, the answer counts as one of the old data.
         whole = (self.target.state, key)
         with self._lock:
             at, found = self._answers.get(whole, (0.0, None))
         if at and monotonic() - at < FRESH:
             return cast(T, found)
+        # Without the lock, as a slow query must not keep other views waiting; two may then make the same.
         made = make()
         with self._lock:
             self._answers[whole] = (monotonic(), made)
@@ -72,6 +74,7 @@ class Question:
 
     def where(self, *columns: str) -> tuple[str, list[str]]:
         """Returns the SQL condition for the filters of these names, which are columns as well, and its values."""
+        # Names of columns come from the code alone; what stands in the address is only ever a value.
         chosen = [name for name in columns if self.address[name]]
         return " and ".join(["true", *(f"{name} = ?" for name in chosen)]), [self.address[n] for n in chosen]
 
