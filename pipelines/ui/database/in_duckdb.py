@@ -60,6 +60,7 @@ class DuckdbDatabase:
 
         try:
             return self.rows(query, *values)
+        # The first for a missing table, the second for a missing column.
         except (duckdb.CatalogException, duckdb.BinderException):
             return []
 
@@ -69,8 +70,10 @@ class DuckdbDatabase:
 
         try:
             statements = self._connection.extract_statements(sql)
+            # DuckDB counts `from`, `describe` and `summarize` as SELECT.
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryUnavailable("One query is run here: select, with, from, describe or summarize.")
+            # What was checked is what runs; read in batches, so that collect() can end it early.
             return collect(self._connection.execute(statements[0]).to_arrow_reader(10_000), most)
         except duckdb.InterruptException:
             raise TookTooLong from None

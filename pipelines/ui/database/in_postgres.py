@@ -74,6 +74,7 @@ class PostgresDatabase:
         """Returns what `Database.statement` says."""
         import psycopg2.errors
 
+        # The transaction reads only, but a second statement could end it and begin another.
         query = _only_query(sql)
         try:
             # A cursor of the server's is only for queries, and it hands over no more rows than are read.

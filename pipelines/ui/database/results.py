@@ -43,6 +43,7 @@ def from_rows(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
         cells = [row[index] for row in rows]
         try:
             columns.append(pa.array(cells))
+        # OverflowError: an integer of more than 64 bits.
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
             columns.append(pa.array([None if cell is None else str(cell) for cell in cells], pa.string()))
     return pa.Table.from_arrays(columns, names=unique(names))
@@ -66,6 +67,7 @@ def to_csv(table: pa.Table) -> bytes:
     import csv
 
     text = io.StringIO()
+    # As RFC 4180 has it.
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(map(_cell, table.column_names))
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
@@ -76,6 +78,7 @@ def to_csv(table: pa.Table) -> bytes:
 def _cell(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    # Before the search for formulas: -5 is a number.
     if value is None or isinstance(value, bool | int | float):
         return value
     shown = str(value)
@@ -87,5 +90,6 @@ def to_parquet(table: pa.Table) -> bytes:
     import pyarrow.parquet as pq
 
     made = io.BytesIO()
+    # A query may return two columns `id`, which readers of Parquet cannot tell apart.
     pq.write_table(table.rename_columns(unique(table.column_names)), made, compression="zstd")
     return made.getvalue()

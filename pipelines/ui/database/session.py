@@ -65,8 +65,10 @@ class Running:
     @contextmanager
     def guarded(self, connection: Any, seconds: float) -> Iterator[None]:
         """Interrupts the connection's query after so many seconds, or when `stop` is called."""
+        # DuckDB's name for it, else psycopg2's; both may be called from another thread.
         stop = getattr(connection, "interrupt", None) or connection.cancel
         timer = Timer(seconds, stop)
+        # A process that ends must not wait for it.
         timer.daemon = True
         with self.lock:
             self.connections.append(stop)
@@ -76,6 +78,7 @@ class Running:
         finally:
             timer.cancel()
             with self.lock:
+                # Under the lock, so that none is closed while `stop` is at it.
                 self.connections.remove(stop)
 
     def stop(self) -> None:

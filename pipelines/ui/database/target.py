@@ -23,6 +23,7 @@ class UiTarget:
     @property
     def file(self) -> Path | None:
         """Returns the copy if it exists, else the DuckDB file; None: it is a database server."""
+        # Asked each time, as a sync may publish the first copy while the page runs.
         return self.copy if self.target.file and self.copy and self.copy.exists() else self.target.file
 
     @property
