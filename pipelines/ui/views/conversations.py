@@ -23,6 +23,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
     rows = question.remembered("leads", lambda: question.db.rows_if_exists(LEADS))
     names = _names(question, [row[0] for row in rows])
     leads = [(key, names.get(key, ""), count, at) for key, count, at in rows]
+    # Here and not in SQL: the names are in a table of the source, which the view does not read.
     if text := question.address["q"].strip().lower():
         leads = [lead for lead in leads if text in lead[0].lower() or text in lead[1].lower()]
     chosen = question.address["lead"] or (leads[0][0] if leads else "")
@@ -32,6 +33,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
         f" where lead_id = ? order by position desc limit {MOST}",
         chosen,
     )
+    # An address may name a lead beyond the first CHOICES.
     name = names.get(chosen) or _names(question, [chosen]).get(chosen, "")
     return {"leads": leads, "chosen": chosen, "name": name, "messages": messages[::-1], "most": MOST}
 

@@ -76,6 +76,7 @@ def _span(question: Question, proofs: list[Proof]) -> tuple[Span, Span]:
     oldest = question.remembered((query, *values), lambda: as_utc(question.db.rows(query, *values)[0][0]))
     whole = whole_span(proofs, oldest, now)
     start, end = _moment(question.address["from"]) or whole.start, _moment(question.address["to"]) or whole.end
+    # A span that ends before it begins would show nothing, so it counts as none.
     return (Span(start, end), whole) if start < end else (whole, whole)
 
 
@@ -97,6 +98,7 @@ def _group(question: Question, source: str, stream: str, proofs: list[Proof], sp
     parents, now = SOURCES[source].stream.parents, question.now
     noun = parents.noun if parents and stream == SOURCES[source].main.name else "parents"
     group = Group(source, stream, noun, len(proofs), sum(map(is_open, proofs)))
+    # A stream without parents has one proof, of a parent without an id.
     if len(proofs) == 1 and not proofs[0].parent:
         group.lanes = [lane_of_one(proofs[0], stream, span, now)]
         return group

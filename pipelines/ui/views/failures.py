@@ -17,6 +17,7 @@ from gapless.sources import SOURCES
 
 KINDS, NEWEST, REASONS = 20, 50, 2_000
 """Kinds of failures that are shown, newest failures, and different reasons that are read to make kinds of them."""
+# The longer ones first, else the digits within an id would be replaced one by one.
 VARIES = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"  # a UUID
     r"|\b[\w.+-]+@[\w-]+\.[\w.]+\b"  # an e-mail address
@@ -32,6 +33,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
     where, values = question.where("source")
     where = f"{where} and {question.since()}"
     mix = question.db.rows(
+        # A record with parts has a row for each: counted is the first one alone.
         f"select source, status, count(*) from activity.timeline where part = 0 and status is not null and {where}"
         " group by source, status order by source, 3 desc",
         *values,
@@ -74,6 +76,7 @@ def kinds(rows: list[tuple[Any, ...]]) -> list[tuple[str, str, int, datetime | N
     for source, error, count, last in rows:
         found[source, masked(error)].append((count, last, error))
     made = [
+        # The rows begin with the most frequent reason, so that is the one to show whole.
         (source, kind, sum(n for n, _, _ in some), max((t for _, t, _ in some if t), default=None), some[0][2])
         for (source, kind), some in found.items()
     ]

@@ -85,6 +85,7 @@ def _last_runs(question: Question) -> dict[str, tuple[Any, ...]]:
     rows = question.db.rows(
         "with numbered as (select source, outcome, error, started_at,"
         " row_number() over (partition by source order by started_at desc, run_id desc) as back from activity.runs)"
+        # A longer row of equal outcomes counts as 200, so that not every run there ever was is fetched.
         " select source, outcome, error, started_at from numbered where back <= 200 order by source, back"
     )
     found: dict[str, tuple[Any, ...]] = {}
@@ -110,6 +111,7 @@ def _card(question: Question, name: str, rows: list[tuple[Any, ...]], run: tuple
     card.problems = [_shown(question, problem) for problem in found[:SHOWN]]
     card.more = len(found) - len(card.problems)
     outcome, error, times, first = run or ("never synced", None, 0, None)
+    # That problem already says so, with what to do.
     if outcome == "failed" and not any(problem.kind == "not asked" for problem in found):
         text = failed_source(name, error or "no reason is known", times, first, card.proven_to, now)
         card.problems.insert(0, Shown("", text, "gapless doctor"))

@@ -22,6 +22,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
     """Returns the cells of a row, and its JSON. Raises QueryUnavailable if there is no such row."""
     dataset, _, name = question.address["table"].partition(".")
     shapes = _shapes(dataset)
+    # Only names that we know: they go into the text of a query.
     if name not in shapes:
         raise QueryUnavailable(
             f"There is no table {question.address['table']!r}.", "Choose an event of the timeline."
@@ -85,6 +86,7 @@ def _parsed(value: Any) -> Any:
 def _is_json(value: Any) -> bool:
     if isinstance(value, dict | list):
         return True
+    # 12 and true would be JSON as well, but the text of a record stays a text.
     if not isinstance(value, str) or value[:1] not in ("{", "["):
         return False
     try:

@@ -42,6 +42,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
         return values
     began = monotonic()
     try:
+        # One more than is shown, to know whether there are others.
         found = question.db.statement(sql, SHOWN + 1)
     except QueryUnavailable as error:
         return {**values, "error": " ".join(map(str, error.args))}

@@ -47,6 +47,7 @@ def _text(one: Described) -> str:
 
 def _views(found: Mapping[tuple[str, str], list[tuple[str, str]]]) -> list[Described]:
     made = []
+    # Views that only prepare others come last.
     for view in sorted(views(), key=lambda view: (view.name.startswith("stg_"), view.name)):
         if columns := found.get((SCHEMA, view.name)):
             cells = [(name, type_, "identifies a row" if name in view.key else "") for name, type_ in columns]

@@ -84,6 +84,7 @@ def condition(question: Question) -> tuple[str, list[Any]]:
         parts.append("object_type = ? and object_id = ?" if kind else "object_id = ?")
         values += [kind, key] if kind else [key]
     if address["day"]:
+        # Else Postgres would take the day in the zone of the session.
         parts.append("cast(occurred_at at time zone 'UTC' as date) = cast(? as date)")
         values.append(address["day"])
     if text := address["q"].strip():
@@ -134,6 +135,8 @@ def _after(cursor: str) -> tuple[str, list[Any]]:
         time = datetime.fromisoformat(at) if at else None
     except (ValueError, TypeError):
         return "true", []
+    # A keyset and no OFFSET, so that the last page costs no more than the first. Times fall while the rest
+    # rises, and no comparison finds a null: so the order is spelt out.
     follows = "(source, record_id, part) > (?, ?, ?)"
     if time is None:
         return f"(occurred_at is null and {follows})", key
