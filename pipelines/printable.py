@@ -38,6 +38,7 @@ def escaped(text: str, *, lines: bool = False) -> str:
     made, before = [], ""
     for one, after in zip(text, f"{text[1:]} ", strict=True):
         stays = _stays(before, one, after)
+        # A joiner or a mark after an escape would join the escape's own letters, so it has nothing before it.
         made.append(one if stays else _escape(one))
         before = one if stays else ""
     return "".join(made)
@@ -56,6 +57,7 @@ def _joins(before: str, one: str, after: str) -> bool:
     """Returns whether a joiner stands where people write it: between such letters, or between emoji."""
     if not before or HIDDEN.match(after):
         return False
+    # Not between Latin letters: two ids would look alike.
     if category(before) in LETTERS and category(after) in LETTERS and not HIDDEN.match(before):
         return True
     of_emoji = category(before) in ("So", "Sk") or before == "\ufe0f"
@@ -67,6 +69,7 @@ def _is_variant(before: str, one: str) -> bool:
     if not before or HIDDEN.match(before) or category(before) in ("Zs", "Cf"):
         return False
     if "\ufe00" <= one <= "\ufe0f":
+        # A digit, # or * may have one: they are emoji on keys.
         return not (before.isascii() and before.isalpha())
     return category(before) == "Lo" and ("\u180b" <= one <= "\u180d" or "\U000e0100" <= one <= "\U000e01ef")
 

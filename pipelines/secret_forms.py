@@ -51,6 +51,7 @@ def finder(secrets: Collection[str]) -> Finder:
     for secret in sorted(secrets, key=len, reverse=True):
         patterns.update({one: _written(one) for one in (secret, *_parts(secret)) if one not in patterns})
         patterns.update({one: re.escape(one) for one in _in_base64(secret)})
+        # Whatever follows the half goes with it: a message may be cut anywhere.
         if len(secret) >= PART + 4 and "://" not in secret:
             patterns[_half(secret)] = _written(_half(secret)) + r"[^\s\"'<>]*"
     if not patterns:
@@ -75,6 +76,7 @@ def _parts(secret: str) -> Iterator[str]:
         return
     ends = (r"[\r\n]+", r"[/@:?#&\s'\"]+", r"[/@:?#&=+,;%\s'\"]+")
     pieces = (one for end in ends for one in re.split(end, secret))
+    # The first and the last line of a PEM key are the same in all of them.
     yield from (one for one in pieces if len(one) >= PART and not one.startswith("-----"))
 
 
@@ -87,6 +89,7 @@ def _in_base64(secret: str) -> Iterator[str]:
     """Yields the texts that stand in base64 of anything around the secret."""
     raw = secret.encode("utf-8", "surrogatepass")
     for encode in (b64encode, urlsafe_b64encode):
+        # Three bytes become four characters, so what stands before shifts the text in three ways.
         for before in range(3):
             # The characters that hold bits of what stands beside are left out.
             start, end = (before * 8 + 5) // 6, (before + len(raw)) * 8 // 6
@@ -99,6 +102,7 @@ def _written(secret: str) -> str:
     pattern = "".join(map(_character, secret))
     if len(secret) >= SHORT:
         return pattern
+    # The digits of %2F and the n of \n stand beside a secret, but make no word with it.
     return rf"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\[nrt])){pattern}(?![A-Za-z0-9])"
 
 
@@ -107,7 +111,9 @@ def _character(one: str) -> str:
         return re.escape(one)
     raw = one.encode("utf-8", "surrogatepass")
     forms = [
+        # More than one backslash: JSON within JSON.
         r"\\{0,4}" + re.escape(one),
+        # %252F: an address within the query of another.
         "(?i:" + "".join(f"%(?:25)*{byte:02x}" for byte in raw) + ")",
         r"(?i:" + "".join(rf"\\{{1,4}}x{byte:02x}" for byte in raw) + ")",
         rf"(?i:\\{{1,4}}(?:u{ord(one):04x}|U{ord(one):08x}|x{ord(one):02x})|&\#(?:x0*{ord(one):x}|0*{ord(one)});)",
@@ -115,6 +121,8 @@ def _character(one: str) -> str:
     if (named := html.escape(one)) != one:
         forms.append(re.escape(named))
     if one in _ESCAPES:
+        # A key of several lines is often shown on one, with blanks.
         forms += [rf"\\{{1,4}}{_ESCAPES[one]}", r"\s+"]
+    # A form writes a blank as +, SQL a quote as two.
     forms += [r"\+"] if one == " " else ["''"] if one == "'" else []
     return f"(?:{'|'.join(forms)})"

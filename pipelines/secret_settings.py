@@ -58,10 +58,12 @@ def _configured() -> Iterator[str]:
     yield os.environ.get("PGPASSWORD", "")
     for name, value in os.environ.items():
         last = name.rsplit("__", 1)[-1]
+        # The address of a proxy may hold its password.
         if OPEN.fullmatch(last) or name.lower().endswith("_proxy"):
             yield from _in_address(value)
         elif last in keys or (("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)):
             yield from _secret_of(name, value)
+        # It may be the path of a key's file; a name of more than 255 characters makes exists() raise.
         elif FOREIGN_NAME.fullmatch(name) and len(value) >= SHORTEST_FOREIGN and not Path(value[:255]).exists():
             yield value
     for document in documents():  # also of the file for what is not secret: people write keys there, too
@@ -89,6 +91,7 @@ def _secret_of(name: str, value: str) -> Iterator[str]:
     if last.endswith("webhook_url"):
         yield from _tokens(value)
     elif last.endswith("_headers"):
+        # OpenTelemetry's headers: name=value, percent-encoded, with commas between.
         yield from (pair.partition("=")[2].strip() for pair in unquote(value).split(","))
     if parts := _json_object(value):
         yield from _leaves(parts, name)
@@ -111,6 +114,7 @@ def _json_object(value: str) -> Mapping[str, object]:
 def _in_address(value: str) -> Iterator[str]:
     """Yields the passwords in an address, and the values of its parameters that have a secret's name."""
     yield from passwords(value)
+    # MotherDuck's addresses have no //, and their token is a parameter.
     query = value.partition("?")[2] if "://" in value or value.startswith("md:") else ""
     yield from (text for name, text in parse_qsl(query) if SECRET_NAME.search(name))
 

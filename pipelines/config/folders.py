@@ -61,6 +61,7 @@ def working_root(beside: Path | None = None, *, needed_by_all: bool = True) -> P
     try:
         if beside and not weaknesses(beside.parent):
             return _own(beside.with_name(f".{beside.name}.gapless"))
+        # Where others can make folders a name that can be guessed may be taken: _own() then refuses it.
         return _own(_temporary() / f"gapless-{os.geteuid()}")
     except (WrongSettings, OSError):
         if needed_by_all:
