@@ -83,6 +83,7 @@ def _locked_down(file: Path) -> duckdb.DuckDBPyConnection:
     with _opening:
         connection = duckdb.connect(str(file), read_only=True)
         ((done,),) = connection.execute("select current_setting('lock_configuration')").fetchall()
+        # A second connection shares what the first one set, and nobody may set a locked setting again.
         if not done:
             set_limit(connection, min(READERS_MEMORY, limit(connection)))
             for setting in READ_ONLY:

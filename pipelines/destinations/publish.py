@@ -159,6 +159,7 @@ def _let_read(new: Path, to: Path) -> None:
 
     The group stays that of the one before, where the system lets us set it.
     """
+    # Not through a link: what one leads to is not the copy before.
     mode, before = readers(), to.lstat() if os.path.lexists(to) else None
     chosen = mode or 0o400
     if before and stat.S_ISREG(before.st_mode) and before.st_uid == os.geteuid():

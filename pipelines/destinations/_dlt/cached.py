@@ -104,6 +104,7 @@ def remember_types() -> None:
             known[spec] = look_up(spec, *args, **kwargs)
         return known[spec]
 
+    # In dlt's module alone; all others keep Python's own.
     module.get_type_hints = once
 
 
@@ -120,6 +121,7 @@ class _Later(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__path__":  # whoever looks at all modules, as `inspect` does
             raise AttributeError(name)
+        # Else the import would find this stand-in again.
         sys.modules.pop(self.__name__, None)
         module = import_module(self.__name__)
         if self.given is not None:

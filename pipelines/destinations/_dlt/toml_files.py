@@ -47,6 +47,7 @@ def _global_folder() -> str:
 
 def _read(_: Any, path: str) -> tomlkit.TOMLDocument | None:
     """Returns a file's content; None without one. Raises ValueError, naming file and line, and quoting nothing."""
+    # A link to nothing is no missing file: the user meant one.
     if not os.path.lexists(path):
         return None
     content = b""
