@@ -79,6 +79,7 @@ def comparison(
     ]
     return Comparison(
         f"select count(*) {found}",  # Postgres would plan for a `limit 1` as if the first row were near
+        # Materialized, as it is read in several places; a record may differ in several tables and counts once.
         f"with known as materialized (select {place} as place, d.{ROW_ID} as id {found}),"
         f" changed as ({' union all '.join(differing)})"
         " select (select count(distinct id) from known), (select count(distinct id) from changed)",
@@ -103,6 +104,8 @@ def _differs(table: Mapping[str, Any], quoted: Callable[[str], str]) -> str:
     columns = [
         quoted(name)
         for name, column in table["columns"].items()
+        # dlt has columns of which no value was seen yet without a type, and makes none in the table.
         if column.get("data_type") and not name.startswith(PREFIX) and not column.get("primary_key")
     ]
+    # A table with nothing but keys cannot differ.
     return f"({' or '.join(f's.{name} is distinct from d.{name}' for name in columns) or '1 = 0'})"

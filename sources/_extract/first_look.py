@@ -47,6 +47,7 @@ class FirstLook:
             whole = self._reads_all(steps, held)
         except Exception as failed:
             error = failed
+        # An error is raised again when the package reads it, where failures are handled.
         self._session.keep(resource, _again(held, steps, error))
         try:
             return whole and self._is_stored(held, state)
@@ -59,6 +60,7 @@ class FirstLook:
             held.append(step)
             self._held += sum(len(batch.records) for batch in step.batches)
             full = self._held > MOST_RECORDS or (most is not None and self._session.counters.bytes > most)
+            # A dead letter is something to load.
             if full or monotonic() > self._until or any(_fails(step)):
                 return False
         return True
@@ -71,6 +73,7 @@ class FirstLook:
         proofs: dict[tuple[str, str], Coverage] = {}
         for batch in (batch for step in held for batch in step.batches):
             if batch.table.model is Coverage:
+                # Of two proofs of one parent the last one counts, as in a package.
                 proofs |= {(row.stream, row.parent): row for row in batch.records if isinstance(row, Coverage)}
             elif batch.records:
                 package.add(batch)
@@ -89,8 +92,10 @@ class FirstLook:
                 return False
             now = {name: value for name, value in row if value != getattr(before, name)}
             times = tuple((name, value) for name, value in now.items() if isinstance(value, datetime))
+            # A check without a time cannot be noted by an update of times.
             if not now.keys() <= CHECKS or len(times) < len(now):
                 return False
+            # By equal times, so that one statement updates many parents.
             found.setdefault((stream, times), []).append(parent)
         self.unchanged += [Unchanged(stream, tuple(parents), times) for (stream, times), parents in found.items()]
         return True

@@ -94,6 +94,7 @@ def _ours() -> frozenset[int]:
 
 def _steps(path: str) -> Iterator[tuple[str, os.stat_result]]:
     """Yields what a path leads through, as the system goes: from the root, every link before what it points to."""
+    # Not by abspath(): after a link to a folder, `..` is what is above the link's target.
     done, rest, links = "/", os.path.join(os.getcwd(), path).split("/")[::-1], 0
     yield done, os.lstat(done)
     while rest:
@@ -125,6 +126,7 @@ def _weakness(step: str, info: os.stat_result, ours: frozenset[int]) -> Weakness
     if info.st_uid not in ours:
         command = f"{sudo}chown {'-h ' if link else ''}{_user(os.geteuid())} {quoted}"
         return Weakness(step, what, f"the user {_user(info.st_uid)}", command)
+    # The mode of a link says nothing on Linux; only who may write to its folder counts.
     bits = 0 if link else info.st_mode & (GROUP | OTHERS)
     # Where the sticky bit is set, as in /tmp, each may remove what is his own alone.
     if (folder and info.st_mode & stat.S_ISVTX) or not bits or os.statvfs(step).f_flag & os.ST_RDONLY:
@@ -148,6 +150,7 @@ def _is_private(group: int, step: str, ours: frozenset[int]) -> bool:
         named = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem}
     except KeyError:
         return False
+    # A group's own list leaves out the users whose first group it is.
     members = named | {one.pw_uid for one in pwd.getpwall() if one.pw_gid == group}
     return bool(members) and members <= ours
 
