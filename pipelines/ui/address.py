@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 LONGEST = 8_000
+MOST_FIELDS = 50
 """Characters of a value; an address must fit into a header."""
 Choices = Callable[[], Mapping[str, str]]
 """Returns what may be chosen: value -> label."""
@@ -61,9 +62,10 @@ def url(view: str, **parameters: str) -> str:
 
 def parse(query: str, views: Mapping[str, View]) -> Address:
     """Returns what a query string asks for; whatever is not known in it is left out, and said."""
-    pairs = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=50))
+    fields = query.split("&")
+    pairs = dict(parse_qsl("&".join(fields[:MOST_FIELDS]), keep_blank_values=True))
     name = pairs.pop("view", "") or next(iter(views))
-    ignored = []
+    ignored = [f"Of {len(fields):,} parameters the first {MOST_FIELDS} count"] if len(fields) > MOST_FIELDS else []
     if name not in views:
         # What is said stands on the page, so a long text of somebody else's is cut.
         ignored.append(f"There is no view {name[:80]!r}")

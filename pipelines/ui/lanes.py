@@ -144,7 +144,7 @@ def lane_of_one(proof: Proof, name: str, span: Span, now: datetime) -> Lane:
         # An interval outside of the span, or of no length, has no place.
         if start < end and end > span.start and start < span.end:
             x = span.percent(start)
-            label = meaning.split(" ")[0] if kind == "gap" else ""
+            label = meaning.split(" ")[0].rstrip(":") if kind == "gap" else ""
             lane.segments.append(Segment(x, round(span.percent(end) - x, 3), kind, meaning, label))
     return lane
 

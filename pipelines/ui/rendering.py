@@ -31,9 +31,11 @@ WORDS = {
 
 def tone(status: object) -> str:
     """Returns the kind of a status by its meaning; empty: it has none that is known."""
-    name = str(status or "").lower()
-    # The worst one first: "completed with errors" is bad.
-    return next((kind for kind, words in WORDS.items() if any(word in name for word in words)), "")
+    name = str(status or "").lower().replace("_", " ")
+    if re.search(r"\b(not|never|no)\b", name):
+        return ""
+    # The worst one first: "completed with errors" is bad. From the beginning of a word: "broken" is not "ok".
+    return next((kind for kind, words in WORDS.items() if re.search(rf"\b({'|'.join(words)})", name)), "")
 
 
 def when(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,10 @@ def test_a_lake_with_its_catalog_in_postgres(
     here.fake.advance(45)
     here.complete()
     assert differences(here) == []
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # another machine has other files
+    ours = os.environ["XDG_STATE_HOME"]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))  # another machine has other files
     with Target.find("ducklake").locked():
-        monkeypatch.setattr("tempfile.tempdir", None)
+        monkeypatch.setenv("XDG_STATE_HOME", ours)
         with pytest.raises(Locked, match="another machine"):
             here.sync()
         assert here.asked() == 0

@@ -251,6 +251,7 @@ def test_filters_are_the_address(opened: Open, demo: Path) -> None:
     shown.page.go_back()
     shown.until(f"{errors:,} events")
     assert shown.page.get_by_label("Status").input_value() == "error"
+    shown.page.wait_for_load_state("networkidle")  # a step that is cut short by the next one is not taken
     shown.page.go_forward()
     shown.until(f"{words:,} events")
     # A choice ends the request of the one before.

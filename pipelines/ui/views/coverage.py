@@ -23,6 +23,8 @@ LINES = 60
 """Parents on one page of a stream."""
 GAPS = 100
 """Problems in the table."""
+MOST_DIGITS = 10
+"""Of the number of a page."""
 
 
 @dataclass
@@ -90,7 +92,9 @@ def _moment(text: str) -> datetime | None:
 
 
 def _page(question: Question) -> int:
-    return max(1, int(question.address["page"])) if question.address["page"].isdigit() else 1
+    page = question.address["page"]
+    # Python also takes digits like ² for some, and a database no number beyond 64 bits.
+    return max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < MOST_DIGITS else 1
 
 
 def _group(question: Question, source: str, stream: str, proofs: list[Proof], span: Span) -> Group:
