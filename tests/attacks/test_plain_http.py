@@ -56,6 +56,7 @@ def gapless(*arguments: str) -> tuple[int, str]:
     return told.exit_code, " ".join(told.output.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_foreign_host_by_http(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 2 before any request, with the setting; doctor says the same. Allowed, the key goes: the test sees it."""
@@ -148,6 +149,7 @@ def test_the_collectors_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (wanted(), collector._session("traces").trust_env) == ([True, True], False)
 
 
+@pytest.mark.slow
 def test_the_host_of_each_key_is_named(world: Begin) -> None:
     """By sync when it is not the vendor's usual one, by doctor always."""
     here = world(subject(FIRST[0]).filled()).alone()

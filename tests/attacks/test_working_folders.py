@@ -145,6 +145,7 @@ PLANTING = '#!/bin/sh\nln -sf "{loot}" "{new}"\nexec {cp} "$@"\n'
 """A `cp` before which the attacker is quick: he puts a link where the copy is about to be written."""
 
 
+@pytest.mark.slow
 def test_a_link_that_is_planted_while_a_copy_is_made(
     world: Begin, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_planted_database(
     assert (here.fake.requests, [*files(shared / "loot")]) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_database_that_a_team_shares(world: Begin, tmp_path: Path) -> None:
     """Its owner may be somebody else, in a folder where a group may write: that is no plant."""
     here = world(subject(FIRST).filled())

@@ -347,6 +347,7 @@ def test_ctrl_c_while_waiting(only: Callable[[Any], Any]) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_loading(only: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C that dlt wraps into an error of its own is still Ctrl-C, and the run is noted as interrupted."""
     here = only(small())

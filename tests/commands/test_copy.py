@@ -217,6 +217,7 @@ def test_what_the_destination_cannot_store_is_told(copied: Callable[..., Copied]
     assert here.mismatches() == []
 
 
+@pytest.mark.slow
 def test_the_policy_of_today(copied: Callable[..., Copied]) -> None:
     """What must not be kept in clear does not leave the file that was written before; a hash stays what it is."""
     here = copied("omni")
@@ -296,6 +297,7 @@ def test_another_file_is_copied_whole(copied: Callable[..., Copied]) -> None:
     assert here.mismatches() == []
 
 
+@pytest.mark.slow
 def test_nobody_syncs_meanwhile(copied: Callable[..., Copied]) -> None:
     """Neither into the file nor into the copy; and a copy keeps away from both in turn."""
     here = copied("tines")

@@ -146,6 +146,7 @@ def synced(world: Begin) -> World:
     return here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_refused(status: int, synced: World) -> None:
     """A sync names the doctor, and the doctor the settings."""

@@ -94,6 +94,7 @@ def test_an_interrupted_walk(world: Begin) -> None:
     assert "no gaps" in CliRunner().invoke(app, ["gaps"]).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some([name for name in SOURCES if SOURCES[name].split_by], "tines"))
 def test_parents(name: str, world: Begin) -> None:
     """One that fails, one that was never asked, one whose proof was taken back; an action without logs is none."""
@@ -216,6 +217,7 @@ def test_what_the_ledger_says_counts(world: Begin) -> None:
     assert kinds(found()) == {"never asked": 1}
 
 
+@pytest.mark.slow
 def test_a_shard_that_never_ran(world: Begin) -> None:
     """Its parents are not even listed: it is named, until it has run, or all was read at once."""
     here = world(OmniFake())

@@ -80,6 +80,7 @@ def here(world: Callable[[Any], World]) -> World:
     return made.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS="second.duckdb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", LINES)
 def test_every_command_has_the_envelope(command: str, here: World) -> None:
     """And beside it the keys that it always had."""

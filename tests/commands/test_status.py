@@ -41,6 +41,7 @@ def test_nothing_yet(command: list[str], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_after_a_sync(world: Callable[[Any], Any]) -> None:
     """Freshness, rows, proof and the last run are those of the destination; no vendor is asked."""
     fake = SequenceFake()

@@ -41,6 +41,7 @@ def test_a_sync_ends_with_its_own_code(streams: str, more: str, world: Begin) ->
     assert here.sql("select outcome from runs") == [("complete",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", some(["ascii", "latin-1"], "ascii"))
 def test_a_stream_without_some_characters(encoding: str, tmp_path: Path) -> None:
     """It gets all that is said, with those escaped, also within JSON; none is a reason to fall silent."""

@@ -348,6 +348,7 @@ def test_a_spreadsheet_computes_nothing(page: Page, world: Begin) -> None:
 # -- Postgres --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_page_on_postgres(
     world: Begin, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page
 ) -> None:

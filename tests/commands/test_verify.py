@@ -104,6 +104,7 @@ def test_a_sample(world: Begin) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_parents_that_are_new_or_fail(world: Begin) -> None:
     """A new one is the next sync's; one that is not answered for is told (3); a refused key fails."""
     here = world(vendor("omni"))
@@ -122,6 +123,7 @@ def test_parents_that_are_new_or_fail(world: Begin) -> None:
     assert (code, "the key was refused" in found["error"]) == (1, True)
 
 
+@pytest.mark.slow
 def test_only_what_was_asked_for(world: Begin) -> None:
     """Older records than the initial value, and leads that are not chosen, are not missed."""
     here = world(vendor("sequence"))

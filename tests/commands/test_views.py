@@ -407,6 +407,7 @@ def test_sources_that_are_not_there(alone: str, both: Both, tmp_path: Path) -> N
             assert rows == [row for row in all_there[name][1] if of_omni or alone in row[:2]], name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", some(["duckdb", "postgres"], "duckdb"))
 def test_a_source_that_comes_later(destination: str, here: Path, server: Server, monkeypatch: Any) -> None:
     """It is taken in by its first sync, also where somebody's own view rests on ours."""
@@ -430,6 +431,7 @@ def test_a_source_that_comes_later(destination: str, here: Path, server: Server,
 # -- when they are made ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_made_anew_only_when_they_must_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done when nothing changed; a view that was taken away, or is of another text, is made again."""
     made: list[set[str]] = []
@@ -566,6 +568,7 @@ def gapless(*args: str) -> Result:
     return CliRunner().invoke(app, list(args))
 
 
+@pytest.mark.slow
 def test_the_command(both: Both, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lists every view with its rows, for people and for programs, on DuckDB as on Postgres."""
     shutil.copy(both.file, here)

@@ -168,6 +168,7 @@ def test_a_body_of_20_mb(subject: Subject, world: Begin) -> None:
     it.here.assert_exact(it.truth())
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_drift_is_told(subject: Subject, world: Begin) -> None:
     """Fields that no model knows stand in `_extra`, and `status` names them and counts their rows."""

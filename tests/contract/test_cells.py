@@ -254,6 +254,7 @@ def test_what_the_vendor_changed(subject: Subject, world: Begin) -> None:
     assert (cells(here, "--whole")[0], gaps(here)) == (0, [])
 
 
+@pytest.mark.slow
 @of(NAMES[0], NAMES[3])
 def test_what_is_new_is_left_to_the_next_sync(subject: Subject, synced: World) -> None:
     """Neither it nor its parent, whose row changes with it, differs."""

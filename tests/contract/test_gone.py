@@ -37,6 +37,7 @@ def test_a_parent_that_is_listed_and_not_found(subject: Subject, world: Begin) -
     assert ends_exact(here) == 1
 
 
+@pytest.mark.slow
 @of(NAMES[3])
 def test_a_later_page_that_is_not_found(subject: Subject, world: Begin) -> None:
     """A page that is not found says nothing about its parent."""
@@ -108,6 +109,7 @@ def test_a_bad_record_that_is_not_found_once(subject: Subject, synced: World) ->
     assert ends_exact(synced) == 1
 
 
+@pytest.mark.slow
 @of(NAMES[3])
 def test_parents_that_are_not_listed_any_more(subject: Subject, synced: World) -> None:
     """They are closed and counted, once and without a failure, and are no gap, however long ago that was."""

@@ -61,6 +61,7 @@ def test_nothing_hostile_is_printed(subject: Subject, hostile: World) -> None:
         assert [line for line in command_lines(printed) if line.startswith(FORGED[:6])] == [], command
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_json_has_what_is_there(subject: Subject, hostile: World) -> None:
     """Documents give ids and names as the vendor has them, without such a character; tables show the first ones."""

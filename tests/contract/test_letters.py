@@ -98,6 +98,7 @@ def test_named_again_is_read_again(subject: Subject, synced: World) -> None:
     assert _held(subject, synced) == expected
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 @pytest.mark.parametrize("how", ["option", "setting"])
 def test_an_id_that_is_mistyped(subject: Subject, synced: World, how: str) -> None:

@@ -127,6 +127,7 @@ def test_a_window(subject: Subject, synced: World) -> None:
     assert synced.rows("coverage") == before
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_a_schema_from_the_first_day(subject: Subject, world: Begin) -> None:
     """A vendor without a record: every table and column stands, with its type, key and disposition."""

@@ -62,6 +62,7 @@ def test_rounds_that_failed(subject: Subject, synced: World) -> None:
     fill(synced, [told])
 
 
+@pytest.mark.slow
 @of(NAMES[-1])
 def test_no_proof_is_no_claim(subject: Subject, synced: World) -> None:
     """Without a row in the coverage nothing is complete, whatever else is here."""

@@ -214,6 +214,7 @@ def test_an_obstacle(destination: str, done: str, world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", some(at_hand(*HARMLESS), "duckdb"))
 def test_what_is_harmless(destination: str, world: Begin) -> None:
     """All of it at once: nobody is bothered."""
@@ -236,6 +237,7 @@ def test_columns_of_types_that_dlt_does_not_know(destination: str, world: Begin)
     here.assert_exact()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", some(at_hand("duckdb", "postgres", "ducklake"), "postgres"))
 @pytest.mark.parametrize("tables", THEIRS)
 def test_a_schema_of_somebody_else(destination: str, tables: str, world: Begin) -> None:

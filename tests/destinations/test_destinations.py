@@ -104,6 +104,7 @@ def test_the_ledger_where_rows_are_added(folder: Callable[[str], Land]) -> None:
         assert mismatches(db, "sequence", here.fake.truth()) == []
 
 
+@pytest.mark.slow
 def test_appending_must_be_accepted(folder: Callable[[str], Land]) -> None:
     """Without the flag it is refused by its name; with it the command says what is not promised."""
     here = folder("tines")

@@ -64,6 +64,7 @@ def test_dlts_commands_as_on_the_page(world: Begin, tmp_path: Path) -> None:
     assert "action_logs:" in done.stdout
 
 
+@pytest.mark.slow
 def test_dlt_in_python_as_on_the_page(world: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`dlt.attach` and `dlt.dataset` need no working files; and the sync after them is exact all the same."""
     here = world(TinesFake.demo())

@@ -61,6 +61,7 @@ def test_a_merge_that_fails_changes_nothing(tmp_path: Path) -> None:
 ODD = ["a;b", "it's", "[1] *", "tab\t\N{SNOWMAN}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", some([*ODD, " ".join(ODD)], " ".join(ODD)))
 def test_any_folder_will_do(odd: str, world: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The paths of the files stand in SQL, where dlt cuts at a semicolon and DuckDB takes them for patterns."""

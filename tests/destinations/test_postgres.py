@@ -147,6 +147,7 @@ def _typed_as_the_contract_says(here: World) -> None:
         assert {column: held.get(column) for column in wanted} == wanted, table
 
 
+@pytest.mark.slow
 def test_a_time_that_is_of_the_year_10000_over_there(warehouse: Callable[[str], World]) -> None:
     """The server is in India: whoever reads such a time back must not ask for it as it is there."""
     name = next(name for name in SOURCES if subject(name).one_by_one)
@@ -158,6 +159,7 @@ def test_a_time_that_is_of_the_year_10000_over_there(warehouse: Callable[[str], 
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_what_a_merge_looks_for_has_an_index(warehouse: Callable[[str], World]) -> None:
     """The keys of root tables and what ties the rows below to them: no package reads a table of a billion rows."""
     here = warehouse("omni")
@@ -239,6 +241,7 @@ def test_each_source_has_its_own_lock(warehouse: Callable[[str], World]) -> None
     assert _command("sync", NAMES[0])[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["sync", NAMES[1]], pytest.param(["doctor"], marks=pytest.mark.sweep)])
 def test_a_table_that_somebody_locked(
     warehouse: Callable[[str], World],

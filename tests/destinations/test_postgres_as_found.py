@@ -208,6 +208,7 @@ ODD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_database_with_odd_settings(server: Server, database: str, world: Begin) -> None:
     """Whatever somebody set for all who come: the same rows, to the letter."""
     here = world(filled("kizen"))

@@ -34,6 +34,7 @@ TRICKS = {
 }
 
 
+@pytest.mark.slow
 def test_nothing_of_another_file_is_shown(world: Begin, tmp_path: Path) -> None:
     """By no view of the page, whatever its own views are made of, nor by commands that only read."""
     here = world(TinesFake())

@@ -103,6 +103,7 @@ def test_a_first_sync_has_all(okta: Begin) -> None:
     assert whole(here)
 
 
+@pytest.mark.slow
 def test_an_idle_sync_asks_for_the_look_back_alone(okta: Begin) -> None:
     """One request, whose `since` is the watermark less the look-back."""
     here = okta(filled(40))

@@ -65,6 +65,7 @@ def test_a_run_and_one_more(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.slow
 @of(NAMES[4])
 @forms(ARROW)
 def test_a_preview(user: User, rows: bool) -> None:
@@ -138,6 +139,7 @@ def test_renamed(user: User, rows: bool) -> None:
     assert (user.count("hinted"), user.differences()) == (24, [])
 
 
+@pytest.mark.slow
 @of(NAMES[2])
 def test_the_schema_before_a_request(user: User) -> None:
     """Every table, column, type, key, parent and description is known, and is what a load makes."""
@@ -248,6 +250,7 @@ def test_a_filter_that_removes_whole_pages_and_a_limit(user: User, rows: bool) -
     assert user.differences(name="all") == []
 
 
+@pytest.mark.slow
 @of(NAMES[2])
 def test_append_skip_and_scd2_are_refused(user: User) -> None:
     """A record that is read again would be there twice; nothing is requested."""
@@ -383,6 +386,7 @@ def test_parallelize(user: User) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.slow
 @of(NAMES[2])
 def test_a_clone_with_a_name(user: User) -> None:
     """dlt's way of several accounts: the same source under another name and section."""

@@ -42,6 +42,7 @@ def test_a_transformer_reads_all_rows(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.slow
 @ONE
 def test_a_transformer_beside_its_resource(user: User) -> None:
     """One resource cannot do both: it is refused before a request, and the way that is named works."""
@@ -118,6 +119,7 @@ def test_any_json_as_rows(user: User) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.slow
 @of(NAMES[2])
 @FORMS
 def test_pages_taken_apart(user: User, rows: bool) -> None:
@@ -128,6 +130,7 @@ def test_pages_taken_apart(user: User, rows: bool) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 @FORMS
 def test_a_step_that_never_lets_a_page_go(user: User, rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +163,7 @@ def gathered(size: int) -> Any:
     return gather
 
 
+@pytest.mark.slow
 @of(NAMES[3])
 def test_pages_put_together(user: User) -> None:
     """Of Arrow pages the rows below would be lost, so it is refused; rows bring theirs."""
@@ -177,6 +181,7 @@ def test_pages_put_together(user: User) -> None:
     assert user.differences() == []
 
 
+@pytest.mark.slow
 @ONE
 @FORMS
 def test_rows_for_another_table(user: User, rows: bool) -> None:

@@ -50,6 +50,7 @@ def move(user: User) -> None:
     user.world.set(**{setting: os.environ[setting].replace("127.0.0.1", "localhost")})
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 def test_another_account(user: User) -> None:
     """The rows of two accounts would mix: refused before a request, whichever pipeline loaded them."""

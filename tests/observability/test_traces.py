@@ -212,6 +212,7 @@ def test_metrics_of_a_sync(world: Begin, collector: Collector) -> None:
     assert [span.error for span in collector.spans if span.facts in sent[:3]] == [True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", some([OmniFake, SequenceFake, KizenFake, TinesFake], OmniFake))
 def test_nothing_private_reaches_the_collector(kind: Any, world: Begin, collector: Collector) -> None:
     """No key, no query and no text or id of a record, also of a vendor that repeats what it was sent."""

@@ -76,6 +76,7 @@ def one_parent_fails(here: World) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_partial_round_is_told(world: Begin, chat: Chat) -> None:
     """One POST: a line for people, the exit code and each source in numbers; no id, no key, no vendor's word."""
     here = world(OmniFake.demo())
@@ -313,6 +314,7 @@ def test_a_change_is_said_at_once(world: Begin, chat: Chat) -> None:
     assert [told["event"] for told in chat.taken] == ["partial"] * 3 + ["failed"]
 
 
+@pytest.mark.slow
 def test_what_did_not_arrive_is_said_again(world: Begin, chat: Chat) -> None:
     """The chat was away when it failed: the next round says it."""
     here = world(TinesFake.demo())

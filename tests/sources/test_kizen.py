@@ -140,6 +140,7 @@ def test_one_goes_and_one_comes(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_chosen_ids(world: Begin) -> None:
     """`KIZEN_ACTIVITY_IDS`, and ids asked for, are read and nothing is listed."""
     fake = filled()

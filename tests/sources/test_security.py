@@ -192,6 +192,7 @@ def written(folder: Path) -> Iterator[tuple[str, str]]:
 # -- personal data: tests/contract/test_personal_data.py has what holds for every source ----------------
 
 
+@pytest.mark.slow
 def test_hashes_are_equal_for_equal_values_under_one_key(world: Begin, tmp_path: Path) -> None:
     """HMAC-SHA256, so that joins and counts still work, and another key gives others."""
     fake = subject("sequence").empty()

@@ -101,6 +101,7 @@ def test_an_interrupted_walk_outlives_its_cursor(world: Begin) -> None:
     assert missing is None
 
 
+@pytest.mark.slow
 def test_a_time_yet_to_come_moves_nothing(world: Begin) -> None:
     """A log dated 2099 is kept, and everything after it is still seen."""
     fake = SequenceFake(now=datetime.now(UTC), page_cap=5)
@@ -167,6 +168,7 @@ def test_windows(world: Begin, style: str) -> None:
         here.assert_exact()
 
 
+@pytest.mark.slow
 def test_initial_value(world: Begin) -> None:
     """Nothing older than `initial_value` is kept; when it is lowered later, what lies between is read too."""
     fake = SequenceFake(page_cap=5)

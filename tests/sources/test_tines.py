@@ -26,6 +26,7 @@ def filled(actions: int = 5, logs: int = 40, **how: Any) -> TinesFake:
     return fake
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -108,6 +109,7 @@ def test_requests(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_failing_actions(world: Begin) -> None:
     """500, 403, and 404 of an action that is listed, are recorded and healed; the other actions are whole."""
     fake = filled(actions=7, logs=24)
@@ -124,6 +126,7 @@ def test_failing_actions(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_an_action_that_fails_half_way(world: Begin) -> None:
     """Its first page is kept, its watermark is not: the next sync reads it whole."""
     fake = filled(actions=2, logs=0, page_cap=3)
@@ -177,6 +180,7 @@ def test_options_are_never_kept(world: Begin) -> None:
     assert here.sql("select count(*) from dead_letters") == [(1,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", some(["newest", "oldest"], "newest"))
 def test_pages_that_shift_under_us(world: Begin, order: str) -> None:
     """A log that vanishes from a page already read moves the rest up: none of them is skipped for good."""
@@ -262,6 +266,7 @@ def test_windows(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_a_bad_record_older_than_the_look_back_heals(world: Callable[[Any], World]) -> None:
     """Its parent is read whole as long as the letter is open, far below the watermark."""
     fake = TinesFake(page_cap=2)
@@ -317,6 +322,7 @@ def test_an_outage_longer_than_logs_are_kept(world: Begin, retention: timedelta)
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_logs_that_go_as_they_should_are_not_lost(world: Begin) -> None:
     """A pause shorter than the last log had lasted: that one went, and no other."""
     fake = TinesFake(now=datetime.now(UTC))

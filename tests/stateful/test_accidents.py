@@ -163,6 +163,7 @@ def test_the_keys_of_another_account(world: Begin, monkeypatch: pytest.MonkeyPat
     assert held == [(len(one.truth()["activity_logs"]) + 17,) * 2]
 
 
+@pytest.mark.slow
 @of("kizen")
 def test_the_file_was_deleted(name: str, world: Begin) -> None:
     """Read again, whole."""

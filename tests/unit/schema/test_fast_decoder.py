@@ -87,6 +87,7 @@ def _rows(table: Table, records: list[Any]) -> dict[str, list[dict[str, Any]]]:
     return {name: rows.to_pylist() for name, rows in to_arrow(table, records).rows.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 @pytest.mark.parametrize("examples", some([20, 200], 20))
 def test_both_decoders_give_the_same_columns(table: Table, examples: int) -> None:
