@@ -63,6 +63,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
     return Scheduler(config, log)
 
 
+def pytest_runtest_setup() -> None:
+    """Before any fixture, also those that last: a command of an earlier test made the umask its own."""
+    os.umask(0o022)
+
+
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working folder, working files that are not in one's home, and no setting of whoever runs the tests."""
@@ -73,7 +78,6 @@ def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("gapless.pipelines.redaction._known", set())
     monkeypatch.chdir(tmp_path)
-    os.umask(0o022)  # a command makes it its own
 
 
 @pytest.fixture
