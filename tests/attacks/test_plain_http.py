@@ -73,6 +73,7 @@ def test_a_foreign_host_by_http(name: str, world: Begin, monkeypatch: pytest.Mon
         assert any(key in got[0] for key in [*keys, " Basic "])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIRST)
 def test_this_machine_is_asked_without_a_proxy(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy would read the key, and could not reach this machine's loopback."""

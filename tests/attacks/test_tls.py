@@ -83,6 +83,7 @@ def synced(address: str, trusted: Path, here: World) -> str:
     return ended.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["a stranger", "another name"])
 def test_a_stranger_gets_no_key(who: str, certificates: dict[str, Path], world: Begin) -> None:
     """Signed by somebody whom we do not trust, or for another host: it is sent nothing, and that is said."""

@@ -254,6 +254,7 @@ def test_one_source_fails(only: Callable[[Any], Any], world: Callable[[Any], Any
     assert "gapless doctor" in alone.stderr
 
 
+@pytest.mark.slow
 def test_reasons_of_a_partial_sync(only: Callable[[Any], Any]) -> None:
     """Many failures of one reason are one line, with how many there are, and some of them by their ids."""
     fake = OmniFake()
@@ -322,6 +323,7 @@ def test_locked(only: Callable[[Any], Any]) -> None:
     assert "another sync is writing" in err
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_waiting(only: Callable[[Any], Any]) -> None:
     """Ctrl-C in a wait of minutes ends at once with 130 and without a traceback; the next sync is exact."""
     here = only(small()).set(GAPLESS_RETRY_BUDGET="600")

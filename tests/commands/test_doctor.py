@@ -171,6 +171,7 @@ def test_versions(omni: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not {"rich", "sqlglot"} & set(checks)
 
 
+@pytest.mark.slow
 def test_what_was_dropped_is_one_line(omni: Any) -> None:
     """Of a source, with one command, however many tables and columns."""
     omni.synced()

@@ -43,6 +43,7 @@ def synced(world: Begin) -> World:
     return here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "value"), [("HTTPS_PROXY", "http://user:canary@proxy:port"), ("SSL_CERT_FILE", "nowhere.pem")]
 )
@@ -63,6 +64,7 @@ def test_variables_of_the_network(variable: str, value: str, synced: World) -> N
     assert synced.fake.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ws%2Fjob", "ws%s", "a 'quoted\" {0} blank", "[a]*?", "a" * 200])
 def test_folders_for_working_files_with_odd_names(name: str, world: Begin) -> None:
     """A sync works in each of them, as in Jenkins' for a branch."""

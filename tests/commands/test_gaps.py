@@ -204,6 +204,7 @@ def test_lost_rows(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_what_the_ledger_says_counts(world: Begin) -> None:
     """Tines keeps logs for 7 days: who asks more rarely loses some, and is told. A proof of a load that was never
     completed is none."""

@@ -151,6 +151,7 @@ def test_each_round_has_a_document(here: World, monkeypatch: pytest.MonkeyPatch)
     assert [json.loads(line)["exit_code"] for line in done.stdout.splitlines()] == [0, 75, 2]
 
 
+@pytest.mark.slow
 def test_problems_are_sentences(here: World) -> None:
     """A program that shows `message` needs to know nothing of the command."""
     here.fake.failing["/api/v1"] = 401

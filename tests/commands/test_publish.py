@@ -163,6 +163,7 @@ def test_killed_while_it_publishes(world: Begin, tmp_path: Path) -> None:
     assert names(tmp_path) == {"copy.duckdb", "copy.duckdb.lock"}
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_in_its_log(world: Begin, tmp_path: Path) -> None:
     """What was committed is in the copy, also when it stands in the write-ahead log alone."""
     world(filled("tines")).synced()

@@ -89,6 +89,7 @@ def test_what_is_not_known_is_not_claimed(world: Begin, monkeypatch: pytest.Monk
     assert here.sql(select) == [(None, None, None)]
 
 
+@pytest.mark.slow
 def test_the_summary_shows_both(world: Begin) -> None:
     """A sync that wrote rows again and found none new says so."""
     here = world(subject("omni").filled())

@@ -130,6 +130,7 @@ def test_locked() -> None:
         assert gapless("state", "reset", "omni", "-y").exit_code == 75
 
 
+@pytest.mark.slow
 def test_show(world: Callable[[Any], Any]) -> None:
     """It shows watermark, unfinished walks without their cursors, and coverage."""
     fake = SequenceFake()

@@ -93,6 +93,7 @@ def test_missing_intervals(world: Callable[[Any], Any]) -> None:
     assert "not read yet: the beginning to" in gapless("status").stdout
 
 
+@pytest.mark.slow
 def test_drift(world: Callable[[Any], Any]) -> None:
     """Fields that no model knows are named, and their rows counted."""
     fake = TinesFake()
@@ -105,6 +106,7 @@ def test_drift(world: Callable[[Any], Any]) -> None:
     assert "mood, colour (in 2 rows)" in gapless("status").stdout
 
 
+@pytest.mark.slow
 def test_proof_of_a_broken_load(world: Callable[[Any], Any], tmp_path: Path) -> None:
     """A row of the ledger counts only when its load was completed, as for the next sync."""
     fake = OmniFake()

@@ -73,6 +73,7 @@ def test_one_source_is_enough(world: Begin, page: Page) -> None:
         assert (answer.status, "was left out" in answer.text) == (200, False), link
 
 
+@pytest.mark.slow
 def test_counts_are_the_views(world: Begin, page: Page) -> None:
     """Columns of the chart and lines of the timeline are what the views hold."""
     here = world(TinesFake.demo())
@@ -143,6 +144,7 @@ def test_what_vendors_say_is_text(world: Begin, page: Page) -> None:
     assert KEY in files.text  # a download is the data as it is
 
 
+@pytest.mark.slow
 def test_raw_json_only_when_asked_for(world: Begin, page: Page) -> None:
     """A dead letter's reason is shown; its JSON when it is asked for."""
     here = world(TinesFake.demo())
@@ -217,6 +219,7 @@ def test_many_parents_are_no_wall(world: Begin, page: Page) -> None:
     assert re.findall(r'<span title="([^"]+)">', found)[:2] == ["many-77", "many-770"]
 
 
+@pytest.mark.slow
 def test_names_instead_of_ids(world: Begin, page: Page) -> None:
     """Where the data know one: in timeline, conversations and coverage, and to search by."""
     here = world(OmniFake.demo())

@@ -455,6 +455,7 @@ def test_made_anew_only_when_they_must_be(here: Path, monkeypatch: pytest.Monkey
         assert asked(here, "select count(*) > 0 from activity.who") == [(True,)]
 
 
+@pytest.mark.slow
 def test_no_view_breaks_a_sync(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What stands in a view's way is one line that says what mends it; the sync is complete, nothing half made."""
     with duckdb.connect(str(here)) as db:

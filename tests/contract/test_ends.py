@@ -35,6 +35,7 @@ def ends_exact(here: World) -> int:
     raise AssertionError(f"still not complete after {ROUNDS} syncs: {gaps(here)}")
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 @pytest.mark.parametrize("how", [CUT, EMPTIED], ids=["cut", "emptied"])
 def test_once(subject: Subject, world: Begin, how: Bend) -> None:

@@ -82,6 +82,7 @@ def test_a_job_closes_what_it_loads(subject: Subject, world: Begin, job: str, me
         assert here.letters() == []
 
 
+@pytest.mark.slow
 @everywhere
 @of(NAMES[0])
 def test_named_again_is_read_again(subject: Subject, synced: World) -> None:

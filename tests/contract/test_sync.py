@@ -93,6 +93,7 @@ def _column(subject: Subject) -> str:
     return subject._column(subject.text)
 
 
+@pytest.mark.slow
 @elsewhere(0)
 @of(NAMES[0], NAMES[3])
 def test_by_id(subject: Subject, synced: World) -> None:
@@ -111,6 +112,7 @@ def test_by_id(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
+@pytest.mark.slow
 @elsewhere(1)
 @of(NAMES[-1])
 def test_a_window(subject: Subject, synced: World) -> None:

@@ -83,6 +83,7 @@ def told(*command: str, code: int) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(WRITTEN, "sequence", "tines"))
 def test_it_is_read(name: str, old: Callable[[str], Old]) -> None:
     """`status` and `gaps` say what is open in it, and ask no vendor."""
@@ -119,6 +120,7 @@ def test_the_next_sync_is_exact(name: str, old: Callable[[str], Old]) -> None:
     here.world.assert_exact()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_noted(old: Callable[[str], Old]) -> None:
     """Also the first one after an update, before any load has added the columns of today."""
     here = old("sequence")

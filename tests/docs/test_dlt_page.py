@@ -46,6 +46,7 @@ def test_there_are_ten() -> None:
     assert re.findall(r"^## (\d+)\. ", PAGE, re.MULTILINE) == [str(number) for number in range(1, 11)]
 
 
+@pytest.mark.slow
 def test_the_readmes_snippet_runs() -> None:
     """It loads and shows that all is proven; four to six lines."""
     ((script, shown),) = BLOCK.findall(README)

@@ -211,6 +211,7 @@ def test_maps_and_filters_on_rows(user: User) -> None:
     assert user.differences({}) == []
 
 
+@pytest.mark.slow
 @of(NAMES[3])
 def test_a_filter_on_arrow(user: User) -> None:
     """Arrow pages can be filtered; rows below a removed one go with it."""
@@ -380,6 +381,7 @@ def test_a_destination_that_cannot_merge(user: User) -> None:
     assert user.fake.requests == []
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_parallelize(user: User) -> None:
     user.pipeline().run(user.source().parallelize())

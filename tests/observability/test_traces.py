@@ -181,6 +181,7 @@ def test_spans_of_a_sync(world: Begin, collector: Collector) -> None:
     assert collector.resource["service.name"] == "gapless"
 
 
+@pytest.mark.slow
 def test_metrics_of_a_sync(world: Begin, collector: Collector) -> None:
     """Requests, retries, waits, rows by table, duration, outcome and freshness, by source."""
     here = world(TinesFake.demo())

@@ -358,6 +358,7 @@ def test_a_round_that_ends_early_is_said_once(world: Begin, chat: Chat, monkeypa
     assert [told["error"] for told in chat.taken] == ["RuntimeError", "RuntimeError"]
 
 
+@pytest.mark.slow
 def test_strict_changes_the_exit_code_alone(world: Begin, chat: Chat) -> None:
     """What happened is still partial."""
     here = world(filled("omni"))

@@ -51,6 +51,7 @@ def test_one_action_that_leads_elsewhere(world: Begin, answer: httpx.Response) -
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_every_action_leads_elsewhere(world: Begin) -> None:
     """Then the source fails as a whole, and not each of its actions."""
     here = world(filled(actions=30, logs=60))

@@ -373,6 +373,7 @@ def test_system_tables_and_stored_state(db: duckdb.DuckDBPyConnection, tmp_path:
     assert stored_source_state(state, "fish") == {}
 
 
+@pytest.mark.slow
 @canary(
     "dlt.pipeline.Pipeline",
     breaks="a table that somebody dropped stays missing (sync/history.py forgets the stored schema to get it back).",
@@ -542,6 +543,7 @@ def test_whether_a_scheduler_counts(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert joins_scheduler(dlt.sources.incremental("at", allow_external_schedulers=own)) is own
 
 
+@pytest.mark.slow
 @canary(
     "dlt.pipeline.trace", "dlt.pipeline.trace.TRACKING_MODULES",
     breaks="traces and metrics (OpenTelemetry) would lack every load package, silently.",

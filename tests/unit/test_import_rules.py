@@ -195,6 +195,7 @@ USE_DLT = ("sources", "sources._dlt", "sources._ledger", "sources._extract")
 """In `sources`: the register, for dlt's marks of settings, and the rooms on the way to dlt."""
 
 
+@pytest.mark.slow
 def test_one_place_for_each_thing() -> None:
     """httpx is used in `_http`, dlt in the rooms on the way to it, DuckDB in `pipelines`; nothing else sleeps."""
     found = {name: [*out_of_place(name, file)] for name, file in MODULES.items()}
