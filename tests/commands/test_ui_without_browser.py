@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import urlencode
 
@@ -469,6 +470,4 @@ def test_no_command_line_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _until(done: Callable[[], bool]) -> bool:
-    from threading import Event  # noqa: PLC0415
-
     return any(done() or Event().wait(0.02) for _ in range(200)) or done()

@@ -9,6 +9,7 @@ import pytest
 
 from gapless.pipelines.ui import guard
 from gapless.pipelines.ui.guard import COOKIE, Door, Keys
+from gapless.pipelines.ui.rendering import static_digest
 from tests.support.page import HOST, TOKEN, Page, call
 
 OTHER_PORT = "http://127.0.0.1:9999"
@@ -152,8 +153,6 @@ def test_headers_of_every_answer(page: Page, path: str) -> None:
 @pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "/etc/passwd", "vendor/../../app.py", ""])
 def test_static_files_are_those_of_their_folder(page: Page, path: str) -> None:
     """And nothing else; a browser may keep them."""
-    from gapless.pipelines.ui.rendering import static_digest  # noqa: PLC0415
-
     assert call(page.app, f"/static/{static_digest()}/{path}", {"host": HOST}).status == 404
     answer = call(page.app, f"/static/{static_digest()}/page.css", {"host": HOST})
     assert (answer.status, "immutable" in answer.headers["cache-control"]) == (200, True)
