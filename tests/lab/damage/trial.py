@@ -167,7 +167,7 @@ class Lab:
         _, text = self.gapless("gaps", "--json")
         document: dict[str, Any] = json.loads(text[text.index("{") :].splitlines()[0])
         gaps: list[dict[str, Any]] = document.get("gaps") or (
-            [{"kind": "error", "why": document["error"], "fill": ""}] if "error" in document else []
+            [{"kind": "error", "why": document["error"], "fill": ""}] if document["error"] else []
         )
         return [gap for gap in gaps if gap["fill"] or gap["kind"] == "error"]
 
