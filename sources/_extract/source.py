@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any
 
@@ -13,7 +13,8 @@ import dlt
 from dlt.sources import DltResource, DltSource
 
 from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler
-from gapless.sources._extract.extraction import LEDGER, Account, Extraction, Extractions
+from gapless.sources._extract.account_proof import prove
+from gapless.sources._extract.extraction import LEDGER, Extraction, Extractions
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
@@ -21,6 +22,7 @@ from gapless.sources._incremental.context import Connection, SyncContext
 from gapless.sources._incremental.detail_feed import DetailFeed
 from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.stream import Stream
+from gapless.sources._ledger.account.identity import Account, AccountCheck
 from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window, optional_instant
@@ -105,10 +107,13 @@ class Resources:
         )
         if session:
             session.client = self._client
-        account = Account(self._client.host, connection.account and digest(connection.account))
+        account = Account(self._client.host, connection.account and digest(connection.account), self._client.access)
+        check = AccountCheck(shared.source, account, partial(prove, stream, self._client, self._to_arrow))
+        if session:
+            session.account = check
         width = self._values.max_record_mb
         self._extractions = Extractions(
-            shared.source, stream.table.name, stream.tables, session, account, privacy.mark, width
+            shared.source, stream.table.name, stream.tables, session, check, privacy.mark, width
         )
         # While the source is built, so that `discover_schema()` has all tables before the first request.
         schema = dlt.current.source_schema()

@@ -158,6 +158,15 @@ class Client:
         """Returns the host that the key is for, without a port."""
         return self._home.host
 
+    @property
+    def access(self) -> frozenset[str]:
+        """Returns the keys, and the port and the path below which they are used. Secret: it must not be shown."""
+        return self._secrets | {self._below_host}
+
+    @property
+    def _below_host(self) -> str:
+        return f"{self._home.port or ''}{self._home.path}"
+
     def release(self) -> None:
         """Closes the connections; the next request opens a new one."""
         release(self._http)
