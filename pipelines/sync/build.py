@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
-from gapless.sources import SOURCES, Source, register_problems
+from gapless.sources import SOURCES, Source, account_problems, register_problems, vendors
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.session import Session
@@ -51,7 +51,7 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
 
 
 def _wrong_setting(source: Source, problem: str) -> WrongSettings:
-    page = f"sources/{source.name}/README.md"
+    page = f"sources/{source.vendor}/README.md"
     return WrongSettings(f"{source.name}: {problem.rstrip('.')}. {page} explains its settings.")
 
 
@@ -60,6 +60,10 @@ def check_register() -> None:
     if problems := list(register_problems()):
         where = "GAPLESS_SOURCES" if os.environ.get("GAPLESS_SOURCES") else "[gapless] sources in .dlt/config.toml"
         raise WrongSettings("\n".join([*problems, f"Correct {where}; sources/README.md says how a source is made."]))
+    if problems := account_problems():
+        raise WrongSettings(
+            "\n".join([*problems, "Correct [accounts] in .dlt/config.toml, or the variable ACCOUNTS__NAME."])
+        )
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:
@@ -108,5 +112,5 @@ def missing_settings(name: str) -> list[str]:
 
 def nothing_configured() -> WrongSettings:
     """Returns the error for a sync without any credentials: how to start."""
-    needs = [" ".join(need.upper() for need in source.needs) for source in SOURCES.values()]
+    needs = [" ".join(need.upper() for need in source.needs) for source in vendors().values()]
     return WrongSettings("\n".join([HOW_TO_START, *(f"    {need}" for need in needs)]))

@@ -29,10 +29,10 @@ KINDS = {GREEN: "proven", PALE: "asked", GREY: "after", RED: "gap"}
 def coverage(db: Database, source: str, now: datetime | None = None) -> str:
     """Returns a chart of the time that is proven complete, a line per stream and parent, and the list of gaps."""
     now = now or datetime.now(UTC)
-    chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
-    columns = "source, stream, parent, covered_from, covered_to, missing, last_checked_at, error, failures"
+    chosen, values = ("true", []) if source == "all" else ("account = ?", [source])
+    columns = "account, stream, parent, covered_from, covered_to, missing, last_checked_at, error, failures"
     query = f"from activity.coverage where {chosen}"
-    rows = db.rows(f"select {columns} {query} order by {GAP} desc, source, stream, parent limit {PARENTS}", *values)
+    rows = db.rows(f"select {columns} {query} order by {GAP} desc, account, stream, parent limit {PARENTS}", *values)
     ((whole, open_),) = db.rows(f"select count(*), count(*) filter ({GAP}) {query}", *values)
     if not rows:
         return section("Coverage", markup.notice("Nothing is proven complete yet."))
@@ -134,10 +134,10 @@ def _time(text: str | None, default: datetime) -> datetime:
 @view
 def dead_letters(db: Database, source: str, raw: bool) -> str:
     """Returns a table of what could not be loaded, and why; with `raw` also the records' JSON."""
-    chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
+    chosen, values = ("true", []) if source == "all" else ("account = ?", [source])
     rows = db.rows(
-        "select source, stream, kind, key, reason, attempts, first_seen_at, last_seen_at, row_dlt_id"
-        f" from activity.dead_letters where {chosen} order by last_seen_at desc, source, stream, key limit {LINES}",
+        "select account, stream, kind, key, reason, attempts, first_seen_at, last_seen_at, row_dlt_id"
+        f" from activity.dead_letters where {chosen} order by last_seen_at desc, account, stream, key limit {LINES}",
         *values,
     )
     head = ["source", "stream", "kind", "key", "reason", "attempts", "first seen", "last seen"]
@@ -156,11 +156,11 @@ def dead_letters(db: Database, source: str, raw: bool) -> str:
 @view
 def runs(db: Database, source: str) -> str:
     """Returns a table of the last syncs and how they ended."""
-    chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
+    chosen, values = ("true", []) if source == "all" else ("account = ?", [source])
     rows = db.rows(
-        "select started_at, source, outcome, rows_loaded, requests, retries, seconds_waited, failures,"
+        "select started_at, account, outcome, rows_loaded, requests, retries, seconds_waited, failures,"
         " date_diff('millisecond', started_at, finished_at) / 1000, error"
-        f" from activity.runs where {chosen} order by started_at desc, source limit {LINES}",
+        f" from activity.runs where {chosen} order by started_at desc, account limit {LINES}",
         *values,
     )
     lines = [

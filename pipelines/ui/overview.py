@@ -61,7 +61,7 @@ def health(db: Database, now: datetime | None = None) -> str:
     now = now or datetime.now(UTC)
     columns = "newest_record_at, covered_to, last_checked_at, parents, failing, missing, reset, dead_letters"
     rows = db.rows(
-        f"select source, stream, {columns}, last_run_outcome, last_run_at from activity.freshness order by all"
+        f"select account, stream, {columns}, last_run_outcome, last_run_at from activity.freshness order by all"
     )
     cards = [_card(name, [row for row in rows if row[0] == name], _gaps(db, name, now), now) for name in SOURCES]
     head = [
@@ -114,11 +114,11 @@ def _card(name: str, rows: list[tuple[Any, ...]], gaps: Counter[str], now: datet
 @view
 def volume(db: Database, period: str, source: str) -> str:
     """Returns charts of the records per day, week or month, and of those that failed."""
-    chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
+    chosen, values = ("true", []) if source == "all" else ("account = ?", [source])
     rows = db.rows(
         # Once: the view is read for the newest day, and again for the rows.
         "with daily as materialized (select * from activity.daily_volume where day is not null)"
-        " select day, source, records, events, failed from daily"
+        " select day, account, records, events, failed from daily"
         f" where {since(period, 'day', 'daily')} and {chosen} order by day",
         *values,
     )
@@ -168,21 +168,21 @@ def _drawn(rows: list[tuple[Any, ...]], names: list[str], size: str, value: int,
 @view
 def states(db: Database, period: str, source: str) -> str:
     """Returns the statuses of records, the most frequent errors and the newest failures."""
-    chosen, values = ("true", []) if source == "all" else ("source = ?", [source])
+    chosen, values = ("true", []) if source == "all" else ("account = ?", [source])
     where = f"{chosen} and {since(period)}"
     mix = db.rows(
-        f"select source, status, count(*) from activity.timeline where part = 0 and status is not null and {where}"
-        " group by source, status order by source, 3 desc",
+        f"select account, status, count(*) from activity.timeline where part = 0 and status is not null and {where}"
+        " group by account, status order by account, 3 desc",
         *values,
     )
     reasons = db.rows(
-        f"select source, error, count(*), max(occurred_at) from activity.failures where {where}"
-        " group by source, error order by 3 desc, 4 desc limit 15",
+        f"select account, error, count(*), max(occurred_at) from activity.failures where {where}"
+        " group by account, error order by 3 desc, 4 desc limit 15",
         *values,
     )
     newest = db.rows(
-        "select occurred_at, source, actor, action, object_type, object_id, error from activity.failures"
-        f" where {where} order by occurred_at desc nulls last, source, record_id limit 50",
+        "select occurred_at, account, actor, action, object_type, object_id, error from activity.failures"
+        f" where {where} order by occurred_at desc nulls last, account, record_id limit 50",
         *values,
     )
     lines = [[*row[:4], markup.linked(row[4], row[5]), row[6]] for row in newest]

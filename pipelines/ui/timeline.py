@@ -88,7 +88,7 @@ def _where(
 ) -> tuple[str, list[str]]:
     """Returns the SQL condition for the reader's choices, and its parameters."""
     parts, values = [since(period)], list[str]()
-    for column, value in (("source", source), ("object_type", kind), ("status", status)):
+    for column, value in (("account", source), ("object_type", kind), ("status", status)):
         if value != "all":
             parts.append(f"{column} = ?")
             values.append(value)
@@ -108,9 +108,9 @@ def timeline(db: Database, /, page: int, **chosen: str) -> str:
     """Returns one page of events, newest first; `chosen` has the arguments of `_where`."""
     where, values = _where(**chosen)
     rows = db.rows(
-        "select occurred_at, source, actor, action, object_type, object_id, status, summary, error, row_table,"
+        "select occurred_at, account, actor, action, object_type, object_id, status, summary, error, row_table,"
         " row_dlt_id"
-        f" from activity.timeline where {where} order by occurred_at desc nulls last, source, record_id, part"
+        f" from activity.timeline where {where} order by occurred_at desc nulls last, account, record_id, part"
         # One more than a page, to know whether there is another.
         f" limit {PAGE_SIZE + 1} offset {PAGE_SIZE * (page - 1)}",
         *values,

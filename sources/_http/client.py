@@ -84,6 +84,7 @@ class Where(TypedDict):
 class Client:
     """HTTP to one vendor. Safe to share between threads.
 
+    `budget` limits the requests of several clients together, besides `requests_per_minute` of this one.
     `retry_max_wait`, `retry_budget` and `deadline` (of one attempt) are seconds, `workers` connections at most.
     Raises ValueError for a base URL that is not scheme and host, or a rate below 1.
     """
@@ -96,6 +97,7 @@ class Client:
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
         requests_per_minute: int = 300,
+        budget: RateBudget | None = None,
         retry_max_wait: float = 60.0,
         retry_budget: float = 300.0,
         deadline: float = 60.0,
@@ -112,6 +114,7 @@ class Client:
         self._policy = Policy(budget=retry_budget, max_wait=retry_max_wait)
         self.requests_per_minute = requests_per_minute
         self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._wait)
+        self._budget = budget
         self._deadline = Deadline(deadline, clock)
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
         self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})})
@@ -204,7 +207,11 @@ class Client:
             self._wait(seconds)
             self.stats.add(retries=1)
 
-        return retrying(self._policy, send, slot=self._rate.take, clock=self._clock, sleep=sleep)
+        return retrying(self._policy, send, slot=self._slot, clock=self._clock, sleep=sleep)
+
+    def _slot(self) -> float:
+        """Waits until this client may send a request, and all that share its budget; returns the seconds waited."""
+        return self._rate.take() + (self._budget.take(self._wait) if self._budget else 0.0)
 
     def _url(self, path: str) -> str:
         # Anything with a scheme must pass `follow`, or a link elsewhere would be read as a path of the vendor.
@@ -278,7 +285,8 @@ class Client:
         # Only a 429 is about the key, which all workers share. After a 503 this request alone waits. A wait that is
         # longer than the budget is not begun.
         if error is Throttled and seconds is not None and seconds <= max(self._policy.budget, self._policy.max_wait):
-            self._rate.pause(min(seconds, self._policy.max_wait))
+            for budget in filter(None, (self._rate, self._budget)):
+                budget.pause(min(seconds, self._policy.max_wait))
         return error(retry_after=seconds, status=status, detail=detail, **where)
 
     def _redirect(self, response: httpx.Response, where: Where) -> VendorError:

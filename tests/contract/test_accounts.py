@@ -17,7 +17,7 @@ NEW = "a-key-of-another-value"
 
 def rotate(subject: Subject, here: World, *, every: bool = True) -> None:
     """Has vendor and settings agree on other keys, `every` one or the first: those of an account, or of a person."""
-    now = subject.source.facts.demo
+    now = subject.source.demo
     new = {**now, **dict.fromkeys([*now][: None if every else 1], NEW)}
     here.set(**{name.upper(): str(value) for name, value in new.items()})
     old, other = (vars(subject.empty(**subject.keys_of(lambda name, keys=keys: keys[name]))) for keys in (now, new))

@@ -27,11 +27,11 @@ from tests.support.shared import once
 
 def settings(names: Iterable[str]) -> dict[str, str]:
     """What these sources need to reach their fakes, without the base URLs, at once and without waiting."""
-    keys = {key.upper(): str(value) for name in names for key, value in SOURCES[name].facts.demo.items()}
+    keys = {key.upper(): str(value) for name in names for key, value in SOURCES[name].demo.items()}
     return {**keys, **{f"{name.upper()}_REQUESTS_PER_MINUTE": "1000000" for name in names}}
 
 
-CREDENTIALS = {key.upper(): str(value) for source in SOURCES.values() for key, value in source.facts.demo.items()}
+CREDENTIALS = {key.upper(): str(value) for source in SOURCES.values() for key, value in source.demo.items()}
 IN_A_HURRY = {
     **{f"{name.upper()}_REQUESTS_PER_MINUTE": "1000000" for name in SOURCES},
     "GAPLESS_RETRY_BUDGET": "0.05",

@@ -1,0 +1,71 @@
+"""An account of a vendor with a name of its own: the contract holds for it, beside the vendor's own account, too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from gapless.sources import SOURCES, Source
+from tests.contract import subject as subjects
+from tests.contract import test_faces, test_proofs, test_sync
+from tests.contract.commands import gapless
+from tests.contract.conftest import NAMES, Begin, of
+from tests.contract.subject import Subject
+from tests.contract.test_accounts import become_another, test_another_account_with_the_same_ids
+from tests.support.world import World, settings, some
+
+PROMISES = (
+    test_sync.test_first,
+    test_sync.test_idle,
+    test_sync.test_changed,
+    test_sync.test_by_id,
+    test_sync.test_a_window,
+    test_proofs.test_verify,
+    test_proofs.test_repair,
+    test_proofs.test_plan,
+    test_proofs.test_backfill,
+    test_faces.test_views,
+    test_faces.test_status,
+    test_another_account_with_the_same_ids,
+)
+
+
+@pytest.fixture
+def named(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The vendor by the settings of an account, and the database after its first sync."""
+    account, vendor = f"{name}_eu", SOURCES[name]
+    monkeypatch.setitem(SOURCES, account, Source(account, vendor.package))
+    here = world(subjects.subject(account).filled())
+    address = os.environ[f"{name.upper()}_BASE_URL"]
+    for setting in (*vendor.needs, f"{name}_base_url"):
+        monkeypatch.delenv(setting.upper(), raising=False)
+    here.name = account
+    here.set(**settings([account]), **{f"{account.upper()}_BASE_URL": address, f"ACCOUNTS__{account.upper()}": name})
+    here.synced()
+    return here
+
+
+@pytest.mark.parametrize("promise", some(PROMISES, test_sync.test_changed, test_faces.test_views))
+@of(NAMES[0], NAMES[2])
+def test_what_is_promised(promise: Callable[..., None], subject: Subject, named: World) -> None:
+    """What holds for the vendor's own account holds for one with another name."""
+    promise(subjects.subject(named.name), named)
+
+
+@of(NAMES[0], NAMES[3])
+def test_side_by_side(subject: Subject, named: World) -> None:
+    """Two accounts whose ids overlap stand in one database, each whole; the views tell them apart."""
+    account, theirs, address = named.name, named.fake, os.environ[f"{named.name.upper()}_BASE_URL"]
+    named.name, named.fake = subject.name, subjects.copied(theirs)
+    named.set(**{f"{subject.prefix}_BASE_URL": address, f"{subject.prefix}_REQUESTS_PER_MINUTE": "1000000"})
+    become_another(subject, named)
+    named.complete()
+    named.assert_exact()
+    every = "select source, account, count(distinct record_id) from activity.timeline group by all order by all"
+    assert named.sql(every) == [(subject.name, subject.name, 24), (subject.name, account, 24)]
+    named.name, named.fake = account, theirs
+    named.complete()
+    named.assert_exact()
+    assert gapless(named, "verify", account, "--whole").exit_code == 0
