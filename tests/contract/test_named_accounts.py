@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import duckdb
 import pytest
 
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
 from tests.contract import test_faces, test_proofs, test_sync
-from tests.contract.commands import gapless
+from tests.contract.commands import gapless, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_accounts import become_another, test_another_account_with_the_same_ids
@@ -69,3 +70,15 @@ def test_side_by_side(subject: Subject, named: World) -> None:
     named.complete()
     named.assert_exact()
     assert gapless(named, "verify", account, "--whole").exit_code == 0
+
+
+@of(NAMES[1])
+def test_a_copy(subject: Subject, named: World) -> None:
+    """The copy has the account's dataset, and its views."""
+    second = named.folder / "second.duckdb"
+    named.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS=str(second))
+    assert run("copy", named.name, "--to", "second").exit_code == 0
+    with duckdb.connect(str(second), read_only=True) as db:
+        events = "select distinct source, account from activity.timeline"
+        assert db.execute(events).fetchall() == [(subject.name, named.name)]
+        assert db.execute(f"select count(*) from {named.name}.{subject.main}").fetchall() == [(24,)]
