@@ -8,6 +8,9 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync import run as run_module
+from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
 from tests.contract import test_faces, test_proofs, test_sync
@@ -82,3 +85,17 @@ def test_a_copy(subject: Subject, named: World) -> None:
         events = "select distinct source, account from activity.timeline"
         assert db.execute(events).fetchall() == [(subject.name, named.name)]
         assert db.execute(f"select count(*) from {named.name}.{subject.main}").fetchall() == [(24,)]
+
+
+@of(NAMES[3])
+def test_hundreds_of_accounts_fit_into_memory(
+    subject: Subject, named: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an account leaves in DuckDB's memory is written out before there are too many of them."""
+    settled = list[bool]()
+    monkeypatch.setattr(run_module, "SETTLED", 1)
+    settle = Target.settle
+    monkeypatch.setattr(Target, "settle", lambda target: settled.append(settle(target) is None))
+    outcomes = run_module.sync([named.name, named.name], Target.find("duckdb"), SyncRequest())
+    assert [outcome.outcome for outcome in outcomes] == ["complete", "complete"]
+    assert settled == [True]
