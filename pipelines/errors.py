@@ -9,10 +9,13 @@ import logging
 import traceback
 
 from gapless.pipelines.database_errors import described, is_of_a_database, without_details
+from gapless.pipelines.printable import escaped
 
 _log = logging.getLogger(__name__)
 
 COMPLETE, FAILED, USAGE, PARTIAL, LOCKED, INTERRUPTED = 0, 1, 2, 3, 75, 130
+INDENT = "\n    "
+"""Goes before the further lines of a part of a traceback."""
 OUTCOMES = {
     COMPLETE: "complete",
     FAILED: "failed",
@@ -25,9 +28,20 @@ OUTCOMES = {
 
 
 class GaplessError(Exception):
-    """Ends the command with the exit code `code`; `str()` is a message for a person."""
+    """Ends the command with the exit code `code`; `str()` is a message for a person, of the lines that it was given.
+
+    A line end within a line came from outside, and is printed as `\\n`.
+    """
 
     code = FAILED
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Returns the lines of the message."""
+        return tuple(map(str, self.args))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class WrongSettings(GaplessError):
@@ -58,7 +72,7 @@ class Locked(GaplessError):
 
 
 class InUse(Locked):
-    """Another program has the database open. Unlike a sync it may do so for days, so people are to hear of it."""
+    """Another program has the database open or a table locked. It may do so for days, so people are to hear of it."""
 
 
 def explain(error: BaseException) -> str:
@@ -75,13 +89,20 @@ def summarize(error: BaseException) -> str:
     if isinstance(cause, VendorError | GaplessError | Refused):
         return str(cause)
     if is_of_a_database(cause):
-        return described(cause)
+        is_locked = getattr(cause, "pgcode", None) == LOCK_NOT_AVAILABLE
+        return described(cause) + ("; gapless doctor names who holds a table" if is_locked else "")
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
 
 
 def frames(error: BaseException) -> str:
-    """Returns the traceback, in which the text of a database's error has no values."""
-    return without_values(error, "".join(traceback.format_exception(error)))
+    """Returns the traceback, in which the text of a database's error has no values.
+
+    Every line of an error's text after its first is indented, and all are escaped: none passes for one of a log.
+    """
+    parts = (without_values(error, part).rstrip("\n") for part in traceback.format_exception(error))
+    # The lines of a frame, and of a group of errors, are indented already.
+    indented = (part if part.startswith(" ") else part.replace("\n", INDENT) for part in parts)
+    return "".join(f"{escaped(part, lines=True)}\n" for part in indented)
 
 
 def without_values(error: BaseException, text: str) -> str:
@@ -111,6 +132,8 @@ def interrupted(error: BaseException | None) -> bool:
     return any(isinstance(cause, KeyboardInterrupt) or str(cause) == DUCKDB_STOPPED for cause in chain)
 
 
+LOCK_NOT_AVAILABLE = "55P03"
+"""SQLSTATE of a statement that waited for a lock for as long as `lock_timeout` says."""
 DUCKDB_STOPPED = "Query interrupted"
 """The text of DuckDB's RuntimeError when Ctrl-C ends a query."""
 

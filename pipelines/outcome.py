@@ -6,7 +6,7 @@ Values only: nothing here runs, prints or reads anything.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +28,11 @@ def is_vendors(table: str) -> bool:
     return table not in LEDGER_TABLES and not table.startswith("_dlt")
 
 
+def is_root(table: str) -> bool:
+    """Returns whether a table holds the vendor's records or parents, not rows below them."""
+    return is_vendors(table) and "__" not in table
+
+
 @dataclass
 class Outcome:
     """The result of one source's sync; times are UTC."""
@@ -42,7 +47,11 @@ class Outcome:
     rows: dict[str, int] = field(default_factory=dict)
     """Rows written, by the vendor's table: new ones, and those written again, changed or not."""
     new: dict[str, int] | None = None
-    """How many of them are new, by root table; None: another writer, or no counting, makes it unknown."""
+    """How many records of them are new, by root table; None: unknown."""
+    changed: dict[str, int] | None = field(default_factory=dict)
+    """How many were here and differ, in a row of theirs or below it, by root table; None: unknown."""
+    unchanged: dict[str, int] | None = field(default_factory=dict)
+    """How many were here as they are, by root table; None: unknown."""
     packages: int = 0
     requests: int = 0
     retries: int = 0
@@ -84,6 +93,37 @@ class Outcome:
     def rows_new(self) -> int | None:
         """Returns how many records and parents are new; None: unknown."""
         return None if self.new is None else sum(self.new.values())
+
+    def add_known(self, written: Iterable[str], known: Mapping[str, tuple[int, int]]) -> None:
+        """Adds which records of one load package were here already; `written` are the root tables of its rows.
+
+        `known` has by table how many were, and how many of them differ; a table that is not in it makes all unknown.
+        """
+        if self.changed is None or self.unchanged is None or set(written) - known.keys():
+            self.changed = self.unchanged = None
+            return
+        for table in written:
+            records, changed = known[table]
+            self.changed[table] = self.changed.get(table, 0) + changed
+            self.unchanged[table] = self.unchanged.get(table, 0) + records - changed
+
+    @property
+    def counted_new(self) -> dict[str, int] | None:
+        """Returns the new records by root table, as far as comparisons tell; None: unknown."""
+        if self.changed is None or self.unchanged is None:
+            return None
+        roots = ((table, rows) for table, rows in self.rows.items() if is_root(table))
+        return {table: rows - self.changed.get(table, 0) - self.unchanged.get(table, 0) for table, rows in roots}
+
+    @property
+    def rows_changed(self) -> int | None:
+        """Returns how many records and parents were here and differ; None: unknown."""
+        return None if self.changed is None else sum(self.changed.values())
+
+    @property
+    def rows_unchanged(self) -> int | None:
+        """Returns how many records and parents were here as they are; None: unknown."""
+        return None if self.unchanged is None else sum(self.unchanged.values())
 
     @property
     def unexplained(self) -> list[Failure]:
@@ -139,6 +179,12 @@ class Outcome:
         times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
         failures = [str(failure) for failure in self.failures]
         return {**values, **times, "failures": failures, "problems": self.described_problems()}
+
+
+def new_and_changed(new: int | None, changed: int | None) -> str:
+    """Returns " (12 new, 3 changed)" to follow a number of rows; what is not known is left out, as are no changes."""
+    known = ([] if new is None else [f"{new:,} new"]) + ([f"{changed:,} changed"] if changed else [])
+    return f" ({', '.join(known)})" if known else ""
 
 
 def exit_code(outcomes: Sequence[Outcome], *, strict: bool = False) -> int:

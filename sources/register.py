@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gapless.sources._files.writers import refusal
 from gapless.sources.facts import Facts
 from gapless.sources.source import Source
 
@@ -106,6 +107,8 @@ def _config() -> dict[str, Any]:
     """Returns dlt's file of settings as it stands; empty where it cannot be read."""
     file = Path(os.environ.get("DLT_PROJECT_DIR", ".")) / ".dlt" / "config.toml"
     try:
+        if refusal(file):
+            return {}  # a sync says why; what such a file names is not imported
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return {}  # a sync reads the file again, with dlt, and says what is wrong with it

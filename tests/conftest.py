@@ -64,14 +64,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty working folder, and no setting of whoever runs the tests."""
+def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder, working files that are not in one's home, and no setting of whoever runs the tests."""
     for name in [name for name in os.environ if name.startswith(OURS)]:
         monkeypatch.delenv(name)
-    for name, value in {**DLT_SETTINGS, "DLT_PROJECT_DIR": str(tmp_path)}.items():
+    state = str(tmp_path_factory.getbasetemp() / "state")
+    for name, value in {**DLT_SETTINGS, "DLT_PROJECT_DIR": str(tmp_path), "XDG_STATE_HOME": state}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("gapless.pipelines.redaction._known", set())
     monkeypatch.chdir(tmp_path)
+    os.umask(0o022)  # a command makes it its own
 
 
 @pytest.fixture

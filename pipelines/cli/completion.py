@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from gapless.sources import SOURCES
+from gapless.sources._files.writers import refusal
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PREFIX = "DESTINATION__"
@@ -48,6 +49,8 @@ def _in_files() -> Iterator[str]:
     folder = next((root / ".dlt" for root in (here, CHECKOUT) if (root / ".dlt").is_dir()), here)
     for name in ("config.toml", "secrets.toml"):
         try:
+            if refusal(folder / name):
+                continue
             section = tomllib.loads((folder / name).read_text(encoding="utf-8-sig")).get("destination")
         # ValueError is a file that is not valid TOML, or not text.
         except (OSError, ValueError):

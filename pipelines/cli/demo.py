@@ -6,7 +6,6 @@ It reads and changes nothing of the user's configuration: while it runs, dlt see
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from gapless.pipelines.destinations.duckdb_file import connect
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.printable import can_be_typed, escaped, quoted
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
 from gapless.sources import vendors
@@ -163,17 +163,19 @@ def summary(result: DemoResult) -> Iterator[RenderableType]:
     """Yields what is printed at the end: the tables, the query and its answer, and the next steps."""
     rows = [[name, *counts, counts[-1] - counts[0]] for name, counts in result.tables.items()]
     yield tables.table("", ["table", "first sync", "second sync", "new"], rows)
-    yield f"\nA question, in SQL: who did what most?\n\n{QUERY}\n"
+    yield from ("", "A question, in SQL: who did what most?", "", *QUERY.splitlines(), "")
     yield tables.table("", result.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in result.answer])
-    yield f"\nEverything is in {result.file}. To look at it:\n"
-    yield f"  duckdb -readonly {shlex.quote(str(result.file))}"
-    db = f"duckdb.connect({str(result.file)!r}, read_only=True)"
+    yield from ("", f"Everything is in {result.file}. To look at it:", "")
+    path = str(result.file)
+    if can_be_typed(path):
+        yield f"  duckdb -readonly {quoted(path)}"
+    db = f"duckdb.connect({path!r}, read_only=True)"
     script = f"import duckdb; print({db}.sql('from activity.timeline limit 5'))"
     # Only where the path needs no quoting in any shell: a wrong command is worse than none.
-    yield f'  python -c "{script}"' if script.isprintable() and not set(script) & set('"$`\\!') else ""
-    yield "\nWith your own keys: set those of one source in the environment or in .dlt/secrets.toml,\n"
+    yield f'  python -c "{script}"' if escaped(path) == path and not set(script) & set('"$`\\!') else ""
+    yield from ("", "With your own keys: set those of one source in the environment or in .dlt/secrets.toml,", "")
     yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in vendors().values())
-    yield "\nthen run gapless doctor to check them and gapless sync to load your data."
+    yield from ("", "then run gapless doctor to check them and gapless sync to load your data.")
 
 
 def to_json(result: DemoResult) -> dict[str, object]:

@@ -6,6 +6,7 @@ It sends one small request to each vendor, stores nothing, and shows no value of
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,12 +20,16 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
 from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.evidence.structure import Damage
+from gapless.pipelines.observability import telemetry, webhook
+from gapless.pipelines.observability.post import site
+from gapless.pipelines.printable import quoted
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source
-from gapless.sources._http.client import check_environment
+from gapless.sources._files.writers import weaknesses
+from gapless.sources._http.client import Client, check_environment
 from gapless.sources._http.environment.errors import NetworkSettingError
-from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, VendorError
+from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, QuotaSpent, VendorError
 from gapless.sources._ledger.session import Session
 
 # Seconds. A person waits for the answer, and longer retries would not change it.
@@ -63,6 +68,7 @@ def checks(destination: str) -> Iterator[Check]:
     for line in unknown_settings(SOURCES):
         yield Check("settings", "fail", line, "Correct its name, or take it out.")
     yield from _destination(destination, configured)
+    yield from _watchers()
     yield from _versions()
     yield _clock()
 
@@ -101,8 +107,14 @@ def _source(source: Source) -> Iterator[Check]:
         remedy = f"Set it in the environment, or in lower case under [sources.{name}] in .dlt/secrets.toml."
         yield Check(f"{name} settings", "fail", f"{', '.join(missing)} not set", remedy)
     else:
-        yield Check(f"{name} settings", "ok", _settings_origin(source))
-        yield _check_key(source)
+        session = Session()
+        # Building a source sends nothing; it makes the client with the settings of a sync.
+        build(source, session, **PING_SETTINGS)
+        if session.client is None:
+            raise AssertionError("a source sets its client when it is built")
+        with session.client as client:
+            yield Check(f"{name} settings", "ok", f"{_settings_origin(source)}, sent to {client.site}")
+            yield _check_key(source, client)
 
 
 def _settings_origin(source: Source) -> str:
@@ -114,20 +126,14 @@ def _settings_origin(source: Source) -> str:
     return f"{', '.join(need.upper() for need in source.needs)} from {' and '.join(origins)}"
 
 
-def _check_key(source: Source) -> Check:
+def _check_key(source: Source, client: Client) -> Check:
     """Sends the vendor's cheapest request with the configured key."""
-    session, name = Session(), f"{source.name} key"
-    # Building a source sends nothing; it makes the client with the settings of a sync.
-    build(source, session, **PING_SETTINGS)
-    if session.client is None:
-        raise AssertionError("a source sets its client when it is built")
+    name = f"{source.name} key"
     try:
-        source.api.ping(session.client)
+        source.api.ping(client)
     except VendorError as error:
         return Check(name, "fail", str(error), _remedy(source, error))
-    finally:
-        session.client.close()
-    return Check(name, "ok", "accepted by the vendor")
+    return Check(name, "ok", f"accepted by the vendor at {client.site}")
 
 
 def _remedy(source: Source, error: VendorError) -> str:
@@ -135,6 +141,8 @@ def _remedy(source: Source, error: VendorError) -> str:
     prefix = source.name.upper()
     if isinstance(error, ProxyRefused | ProxyUnavailable):
         return "Correct the variable of that proxy, or name the vendor's host in NO_PROXY."
+    if isinstance(error, QuotaSpent):
+        return "Wait until then: the first sync after it goes on by itself."
     if error.status in (401, 403):
         return f"Check {', '.join(need.upper() for need in source.needs)}, and that they belong to {prefix}_BASE_URL."
     if error.status is None:
@@ -164,7 +172,10 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
     except InUse as error:
-        yield Check("destination", "fail", str(error), "Close the file in that program, or let people read a copy.")
+        remedy = (
+            "Close the file in that program, or let people read a copy." if target.file else "It ends with its owner."
+        )
+        yield Check("destination", "fail", str(error), remedy)
         return
     except Locked:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
@@ -187,7 +198,23 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
         yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
     yield Check("lock", "ok", "free")
+    yield from _access(target)
     yield from _published(target)
+
+
+def _access(target: Target) -> Iterator[Check]:
+    """Says who else on this machine can read or change the database; a mode that somebody chose is left as it is."""
+    file = target.backend.lock_beside
+    if file is None or not file.exists():
+        return
+    if others := file.stat().st_mode & 0o044:
+        who = "every user of this machine" if others & 0o004 else "its group"
+        found = f"{who} can read {file}; to end that: chmod go-rwx {shlex.quote(str(file))}"
+        yield Check("access", "-", found)
+    for one in weaknesses(file):
+        yield Check(
+            "access", "-", f"{one.who} can change {one.path}, and so replace {file.name}; end it: {one.command}"
+        )
 
 
 def _published(target: Target) -> Iterator[Check]:
@@ -208,10 +235,23 @@ def _tables(
         remedy = f"Its owner ends that: {obstacle.remedy}"
         yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", remedy)
     for name in dict.fromkeys(name for name, _ in missing):
-        where = "" if target.destination == "duckdb" else f" --destination {target.destination}"
+        where = "" if target.destination == "duckdb" else f" --destination {quoted(target.destination)}"
         remedy = f"gapless sync {name}{where} makes it again and reads everything again."
         found = "; ".join(str(damage) for of, damage in missing if of == name)
         yield Check(f"{name} tables", "fail", found, remedy)
+
+
+def _watchers() -> Iterator[Check]:
+    """Checks where messages, traces and metrics go, if they go anywhere. Sends none."""
+    try:
+        hook = webhook.configured()
+    except WrongSettings as error:
+        yield Check("webhook", "fail", str(error), f"Correct {webhook.URL} or {webhook.ON}.")
+    else:
+        if hook:
+            yield Check("webhook", "ok", f"messages go to {site(hook.url)}")
+    for text in telemetry.problems():
+        yield Check("telemetry", "fail", text, "Correct the variable OTEL_… of it.")
 
 
 def _versions() -> Iterator[Check]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,13 @@ import typer
 from gapless.pipelines import json_logs, redaction
 from gapless.pipelines.cli import completion, output
 from gapless.pipelines.config import apply_dlt_defaults
+from gapless.pipelines.config.folders import OWNER_ONLY
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
+    from gapless.pipelines.outcome import Outcome
     from gapless.sources._ledger.shard import Shard
 
 MOST_NAMES = 12
@@ -64,6 +67,7 @@ def initialise(again: bool = False) -> None:
     """
     from gapless.pipelines.sync.build import check_register
 
+    os.umask(OWNER_ONLY)  # for all that this process writes: it is a command's own
     # Before anything reads dlt's configuration, which these variables are a part of.
     apply_dlt_defaults()
     check_register()
@@ -72,11 +76,42 @@ def initialise(again: bool = False) -> None:
     json_logs.guard()  # last: it replaces the formatter that guard_logs has set
 
 
-def configured_sources(target: Target | None = None) -> list[str]:
-    """Returns the sources that have credentials, and prints which ones do not; of `target` also that it holds them.
+def configured_sources() -> list[str]:
+    """Returns the sources that have credentials, and prints which ones do not.
 
     Raises WrongSettings if none has, or one has a part of them.
     """
+    ready, lacking = _configured()
+    for name, missing in lacking.items():
+        _print_skipped(name, missing)
+    return ready
+
+
+def sources_to_sync(target: Target) -> tuple[list[str], list[Outcome]]:
+    """Does as `configured_sources`; says of a source without credentials also that `target` holds its tables.
+
+    Returns besides the outcomes of those whose last sync failed: without a key they stay so, and that is no success.
+    """
+    from gapless.pipelines.destinations.reader import reading
+    from gapless.pipelines.errors import Locked
+    from gapless.pipelines.evidence.completeness import exists
+    from gapless.pipelines.sync.history import failed_without_settings
+
+    ready, lacking = _configured()
+    held: set[str] = set()
+    failed: list[Outcome | None] = []
+    with suppress(Locked):  # the command itself will say it
+        if lacking:
+            with reading(target) as reader:
+                held = {name for name in lacking if exists(reader, SOURCES[name])}
+                failed = [failed_without_settings(reader, SOURCES[name], lacking[name]) for name in sorted(held)]
+    for name, missing in lacking.items():
+        _print_skipped(name, missing, is_held=name in held)
+    return ready, [one for one in failed if one]
+
+
+def _configured() -> tuple[list[str], dict[str, list[str]]]:
+    """Returns the sources that have credentials, and what the others lack. Raises as `configured_sources`."""
     from gapless.pipelines.sync import build
 
     ready, lacking = build.configured()
@@ -88,27 +123,15 @@ def configured_sources(target: Target | None = None) -> list[str]:
             )
     if not ready:
         raise build.nothing_configured()
-    held = _held(target, lacking) if target and lacking else set()
-    for name, missing in lacking.items():
-        # On stderr, so that a key that got lost is noticed although the sync ends well.
-        here = ", although its tables are here: they will not get anything new" if name in held else ""
-        level = "warning" if here else "info"
-        text = f"{name}: skipped, {', '.join(missing)} not set{here}"
-        output.print_message(text, event="left_out", level=level, source=name)
-    return ready
+    return ready, lacking
 
 
-def _held(target: Target, names: Iterable[str]) -> set[str]:
-    """Returns those sources of which the destination holds something."""
-    from gapless.pipelines.destinations.reader import reading
-    from gapless.pipelines.errors import Locked
-    from gapless.pipelines.evidence.completeness import exists
-
-    try:
-        with reading(target) as reader:
-            return {name for name in names if exists(reader, SOURCES[name])}
-    except Locked:  # the command itself will say it
-        return set()
+def _print_skipped(name: str, missing: list[str], *, is_held: bool = False) -> None:
+    # On stderr, so that a key that got lost is noticed although the sync ends well.
+    here = ", although its tables are here: they will not get anything new" if is_held else ""
+    level = "warning" if here else "info"
+    text = f"{name}: skipped, {', '.join(missing)} not set{here}"
+    output.print_message(text, event="left_out", level=level, source=name)
 
 
 def print_nothing_synced(target: Target) -> None:

@@ -1,11 +1,10 @@
 """What a command writes, and how it ends: results go to stdout, messages to stderr, an error becomes an exit code.
 
-No other module of the command line writes; everything is redacted here.
+No other module of the command line writes; everything is redacted and escaped here.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +18,8 @@ from typer.core import TyperGroup
 from gapless.pipelines import json_logs
 from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, frames, summarize
 from gapless.pipelines.outcome import own_version
-from gapless.pipelines.redaction import cleaned, redact
+from gapless.pipelines.printable import escaped, json_text
+from gapless.pipelines.redaction import cleaned, printable
 
 # Newer typers carry their own copy of click: the class is looked up, and a context is typed as Any where click's is.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
@@ -39,33 +39,32 @@ def err() -> Console:
     return Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH, highlight=False, emoji=False)
 
 
-def print_message(text: str, *, event: str = "note", level: str = "info", **facts: object) -> None:
-    """Writes a line for a person to stderr, or a JSON line that also holds `event`, `level` and `facts`.
+def print_message(*lines: str, event: str = "note", level: str = "info", **facts: object) -> None:
+    """Writes lines for a person to stderr, or a JSON line that also holds `event`, `level` and `facts`.
 
-    An empty text writes nothing, unless there are facts and JSON lines are on.
+    Empty texts write nothing, unless there are facts and JSON lines are on.
     """
     if json_logs.on():
-        if text or facts:
-            json_logs.emit(text, event=event, level=level, **facts)
-    elif text:
-        err().print(stamped(redact(text)), markup=False, soft_wrap=True)
+        if any(lines) or facts:
+            json_logs.emit("\n".join(lines), event=event, level=level, **facts)
+        return
+    for line in filter(None, lines):
+        err().print(stamped(line), markup=False, soft_wrap=True)
 
 
-def stamped(text: str) -> str:
-    """Returns the lines of a message, each with the time in UTC before it unless stderr is a terminal.
+def stamped(line: str) -> str:
+    """Returns a line of a message as it is printed, with the time in UTC before it unless stderr is a terminal.
 
     A file that a scheduler appends to is read days later.
     """
-    if sys.stderr.isatty():
-        return text
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return "\n".join(f"{now} {line}" for line in text.splitlines())
+    shown = printable(line)
+    return shown if sys.stderr.isatty() else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {shown}"
 
 
 def print_results(*results: RenderableType) -> None:
-    """Writes tables and lines of a result to stdout, redacted."""
+    """Writes tables and lines of a result to stdout, redacted and escaped: a text is one line."""
     for result in results:
-        text = redact(result) if isinstance(result, str) else result
+        text = printable(result) if isinstance(result, str) else result
         out().print(text, markup=False, soft_wrap=isinstance(result, str | Text))
 
 
@@ -91,7 +90,7 @@ def print_json(
         "problems": list(problems),
     }
     # Not through rich, which would wrap long lines and break the document.
-    sys.stdout.write(json.dumps(cleaned({**envelope, **content, **envelope}), ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(cleaned({**envelope, **content, **envelope})) + "\n")
     sys.stdout.flush()
 
 
@@ -104,6 +103,8 @@ class Context(Protocol):
 
 class UsageError(Protocol):
     """What is used of click's UsageError."""
+
+    message: str
 
     def format_message(self) -> str:
         """Returns what is wrong, for a person."""
@@ -123,8 +124,7 @@ class Commands(TyperGroup):
         try:
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
-            _print_error_json(ctx, error.format_message(), USAGE)
-            _end_wrong_usage(error)
+            _end_wrong_usage(ctx, error)
             raise
 
     def invoke(self, ctx: Any) -> object:
@@ -135,8 +135,7 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except USAGE_ERROR as error:
-            _print_error_json(ctx, error.format_message(), USAGE)
-            _end_wrong_usage(error)
+            _end_wrong_usage(ctx, error)
             raise
         except (Exception, KeyboardInterrupt) as error:
             # Everything, so that a scheduler sees an exit code of ours and never a bare traceback.
@@ -145,14 +144,14 @@ class Commands(TyperGroup):
 
 def _report(ctx: Context, error: BaseException) -> int:
     """Prints the error, with --debug the traceback of an unexpected one. Returns the exit code."""
-    text, code = _message_and_code(error)
+    lines, code = _message_and_code(error)
     trace = {}
     if ctx.params.get("debug") and not isinstance(error, KeyboardInterrupt | GaplessError):
         trace = {"traceback": frames(error)}
         if not json_logs.on():
-            sys.stderr.write(redact(trace["traceback"]))
-    print_message(text, event="error", level="error", exit_code=code, **trace)
-    _print_error_json(ctx, text, code)
+            sys.stderr.write(printable(trace["traceback"], lines=True))
+    print_message(*lines, event="error", level="error", exit_code=code, **trace)
+    _print_error_json(ctx, lines, code)
     return code
 
 
@@ -170,29 +169,36 @@ def _formats_first(args: list[str]) -> list[str]:
     return [*options, *rest]
 
 
-def _end_wrong_usage(error: UsageError) -> None:
-    """Ends with 2 when JSON lines are on; else typer prints its own box and ends with 2."""
+def _end_wrong_usage(ctx: Context, error: UsageError) -> None:
+    """Prints the document and ends with 2 when JSON lines are on; else typer prints its own box and ends with 2."""
+    text = error.format_message()
+    _print_error_json(ctx, [text], USAGE)
     if json_logs.on():
-        print_message(error.format_message(), event="error", level="error", exit_code=USAGE)
+        print_message(text, event="error", level="error", exit_code=USAGE)
         raise typer.Exit(USAGE)
+    # The box repeats arguments as they are.
+    error.message = printable(error.message)
+    for name in ("option_name", "possibilities"):
+        if given := getattr(error, name, None):
+            setattr(error, name, escaped(given) if isinstance(given, str) else [*map(escaped, given)])
 
 
-def _message_and_code(error: BaseException) -> tuple[str, int]:
-    """Returns the text for a person and the exit code."""
+def _message_and_code(error: BaseException) -> tuple[Sequence[str], int]:
+    """Returns the lines for a person and the exit code."""
     # Ctrl-C is no error; people want to know whether it has lost anything.
     if isinstance(error, KeyboardInterrupt):
-        return "Stopped. What is committed stays; run the same command again to continue.", INTERRUPTED
+        return ["Stopped. What is committed stays; run the same command again to continue."], INTERRUPTED
     if isinstance(error, GaplessError):
-        return str(error), error.code
+        return error.lines, error.code
     next_step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
-    return f"{summarize(error)}\n{next_step}", FAILED
+    return [summarize(error), next_step], FAILED
 
 
-def _print_error_json(ctx: Context, text: str, code: int) -> None:
+def _print_error_json(ctx: Context, lines: Sequence[str], code: int) -> None:
     """Prints the document of a command that failed, if --json was given."""
     command: str | None = ctx.meta.get("gapless.json")
     if command is not None:
-        print_json(command, {}, code, error=text)
+        print_json(command, {}, code, error="\n".join(lines))
 
 
 def _command(args: list[str]) -> str:
@@ -203,5 +209,5 @@ def _command(args: list[str]) -> str:
 
 def print_round_error(command: str, error: Exception) -> None:
     """Writes the document of a round of `--every` that broke off."""
-    text, code = _message_and_code(error)
-    print_json(command, {}, code, error=text)
+    lines, code = _message_and_code(error)
+    print_json(command, {}, code, error="\n".join(lines))

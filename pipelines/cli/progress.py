@@ -14,6 +14,9 @@ from rich.text import Text
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output
+from gapless.pipelines.outcome import new_and_changed
+from gapless.pipelines.printable import counted
+from gapless.pipelines.redaction import printable
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -42,7 +45,12 @@ def displayed(console: Console, every: float = PLAIN_EVERY) -> Iterator[Display]
     """Yields the display that fits `console`; without a terminal it writes a line every `every` seconds."""
     # Lines that refresh themselves would fill a log with control characters.
     if console.is_terminal and not json_logs.on():
-        columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), _LiveText(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<9}", markup=False),
+            _LiveText(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=console) as progress:
             yield _Live(progress)
     else:
@@ -67,13 +75,13 @@ def progress_text(session: Session, elapsed: float) -> str:
     counters, stats = session.counters, session.client.stats if session.client else None
     # In the first second the pace is mostly the time of the start.
     pace = f" ({counters.records / elapsed:,.0f}/s)" if elapsed >= 1 and counters.records else ""
-    parts = [f"{counters.pages:,} pages", f"{counters.records:,} records{pace}"]
+    parts = [counted(counters.pages, "pages"), f"{counted(counters.records, 'records')}{pace}"]
     if counters.parents_total:
         parts.append(f"{counters.parents:,}/{counters.parents_total:,} parents")
     if counters.part is not None:
         parts.append(f"{counters.part:.0%}{_time_left(counters.part, counters.part_before, elapsed)}")
     if stats:
-        parts.append(f"{stats.requests:,} requests")
+        parts.append(counted(stats.requests, "requests"))
         if stats.waiting:
             parts.append("waiting for the rate limit or a retry")
     return " · ".join(parts)
@@ -96,9 +104,9 @@ def progress_facts(session: Session, elapsed: float) -> dict[str, object]:
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """Returns the end of a source: "complete, 1,204 rows (12 new), 14 requests, 3.2 s"."""
-    new = "" if outcome.rows_new is None else f" ({outcome.rows_new:,} new)"
-    rows = f"{outcome.rows_written:,} rows{new}, {outcome.requests:,} requests"
+    """Returns the end of a source: "complete, 1,204 rows (12 new, 3 changed), 14 requests, 3.2 s"."""
+    known = new_and_changed(outcome.rows_new, outcome.rows_changed)
+    rows = f"{counted(outcome.rows_written, 'rows')}{known}, {counted(outcome.requests, 'requests')}"
     return f"{outcome.outcome}, {rows}, {outcome.seconds:.1f} s"
 
 
@@ -109,6 +117,8 @@ def outcome_facts(outcome: Outcome) -> dict[str, object]:
     counted = {"failures": len(outcome.failures), "rows": sum(rows.values()), "rows_by_table": rows}
     counted |= {"rounds": outcome.rounds, "since": outcome.since.isoformat() if outcome.since else None}
     counted |= {"rows_new": outcome.rows_new, "new_by_table": outcome.new}
+    counted |= {"rows_changed": outcome.rows_changed, "changed_by_table": outcome.changed}
+    counted |= {"rows_unchanged": outcome.rows_unchanged, "unchanged_by_table": outcome.unchanged}
     times = {"waited": round(outcome.seconds_waited, 3), "seconds": round(outcome.seconds, 1)}
     return {**{name: getattr(outcome, name) for name in names}, **counted, **times}
 
@@ -119,7 +129,7 @@ class _LiveText(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Returns the text of one line as it is now."""
         ended: str | None = task.fields.get("ended")
-        return Text(ended or progress_text(task.fields["session"], task.elapsed or 0.0))
+        return Text(printable(ended or progress_text(task.fields["session"], task.elapsed or 0.0)))
 
 
 class _Live:

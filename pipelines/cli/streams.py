@@ -2,7 +2,7 @@
 
 A stream may be closed, a pipe without a reader, a file on a full disk, or of an encoding that lacks a character. What
 cannot be written is dropped, and a character that is lacking is escaped: a sync must end with its own exit code,
-whatever happens to its words. Nothing else of a command may enter.
+whatever happens to its words. What libraries write is escaped as well. Nothing else of a command may enter.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import codecs
 import io
 import json
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
 from types import FrameType
 from typing import Any, TextIO
 
+from gapless.pipelines.printable import escaped
+
 ESCAPED = "gapless.escaped"
 """How a stream writes what its encoding does not have: in ASCII, as in JSON, which it may be a part of."""
+
+LAYOUT = re.compile(r"([\n\t]|\x1b\[[0-9;?]*[A-Za-z]|\r)")
+"""What rich writes on a terminal beside text, and line ends and tabs, which completions need: colours, cursors."""
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
@@ -86,10 +92,19 @@ class _Safe(io.TextIOBase):
     def write(self, text: str) -> int:
         """Writes `text`; returns its length, whether it was written or not."""
         try:
-            self._inner.write(text)
+            self._inner.write(self._shown(text))
         except (OSError, ValueError):  # ValueError: it was closed meanwhile
             self._drop()
         return len(text)
+
+    def _shown(self, text: str) -> str:
+        """Returns a text without what a terminal would obey, but for the layout that rich gives it.
+
+        All that we print is escaped already, where line ends and colours of others can be told from our own.
+        """
+        if text.isprintable():
+            return text
+        return "".join(part if at % 2 else escaped(part) for at, part in enumerate(LAYOUT.split(text)))
 
     def flush(self) -> None:
         """Flushes the inner stream, if that is possible."""

@@ -93,7 +93,7 @@ class FileDataset:
         refused = Package()
         for table in self.source.tables:
             yield table, self._storable(table, self._private(self._tree(table, loads)), refuse, refused)
-        yield COVERAGE, self._tree(COVERAGE, loads)
+        yield COVERAGE, self._proofs(loads)
         yield DEAD_LETTERS, self._private(self._letters(loads, refused))
         yield RUNS, self._runs()
         if loads:  # dlt commits this state together with the rows
@@ -142,6 +142,15 @@ class FileDataset:
         """Yields a table and those below it, with the rows of some loads."""
         for shape in table.schema.tree():
             yield shape, self._rows(shape, f"{LOAD_ID} in (select unnest(?::varchar[]))", loads)
+
+    def _proofs(self, loads: list[str]) -> Tree:
+        """Returns the proofs of some loads; with the last ones also those that an idle sync has checked since."""
+        checked = Ledger().newest(COVERAGE.name, "stream", "last_checked_at") if self.done else {}
+        since = [f"(stream = '{one}' and last_checked_at > '{at.isoformat()}')" for one, at in checked.items() if at]
+        # Their rows were copied with the load that proved them.
+        completed = f"{LOAD_ID} in ({completed_loads(f'{self.source.name}.{LOADS}')})"
+        condition = f"{LOAD_ID} in (select unnest(?::varchar[])) or ({' or '.join(since) or 'false'}) and {completed}"
+        return [(COVERAGE.schema, self._rows(COVERAGE.schema, condition, loads))]
 
     def _rows(self, shape: TableSchema, condition: str, value: list[str]) -> pa.Table:
         """Returns rows with the model's columns; a column that an older version did not write is null."""

@@ -16,8 +16,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._postgres.server import check_server, unreachable
+from gapless.pipelines.destinations._postgres.table_locks import wait_for_tables
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.errors import GaplessError, Locked
+from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import MOST
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ OTHER_SPLITS = f"""
 def locked(credentials: str, name: str, part: Part | None = None) -> Iterator[Callable[[], None]]:
     """Holds the lock; yields a function that raises GaplessError when the lock is lost.
 
-    Raises Locked when another sync has it, WrongSettings or GaplessError when the database cannot be reached or
-    cannot hold what a sync writes.
+    Raises Locked when another sync has it, InUse when somebody keeps a table locked, WrongSettings or GaplessError
+    when the database cannot be reached or cannot hold what a sync writes.
     """
     import psycopg2
 
@@ -60,6 +62,7 @@ def locked(credentials: str, name: str, part: Part | None = None) -> Iterator[Ca
                 f"another sync is writing {taken} this database of {name}, maybe from another machine; nothing was"
                 " asked. Try again when it has ended."
             )
+        wait_for_tables(connection, name, (part and part.sources) or [*SOURCES])
         yield partial(_check, connection, name, _held(connection))
 
 
@@ -72,6 +75,7 @@ def in_turn(credentials: str) -> Iterator[None]:
     import psycopg2
 
     with closing(psycopg2.connect(credentials)) as connection, connection.cursor() as cursor:
+        cursor.execute("set lock_timeout = 0")  # the other shard is at work, and has a limit itself
         cursor.execute("select pg_advisory_lock(%s)", (TABLES,))
         yield
 

@@ -66,6 +66,8 @@ class Backend:
     """Whether two syncs cannot write at once, whatever they write."""
     appends: ClassVar[bool] = False
     """Whether nothing is replaced: a record that changed is there once per change."""
+    server_locks: ClassVar[bool] = False
+    """Whether its server holds the locks that `guarded` takes."""
     updates_rows: ClassVar[bool] = False
     """Whether plain SQL can write a row of `runs`; in warehouses JSON and times have ways of their own."""
 

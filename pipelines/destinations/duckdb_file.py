@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from gapless.pipelines.destinations._dlt.duckdb_memory import checkpoint, make_room, set_limit
+from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
+from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
 from gapless.sources import SOURCES
@@ -26,6 +28,19 @@ READERS_TIME = 3.0
 OTHERS_LOCK = "could not set lock on file"
 """In lower case, the words of DuckDB's IOException when another process has the file open; it has no class of its
 own for that."""
+
+READ_ONLY = (
+    "set global timezone = 'UTC'",  # else times are printed in the zone of the machine
+    "set autoinstall_known_extensions = false",
+    "set autoload_known_extensions = false",
+    "set python_enable_replacements = false",  # else a query reads variables of this program
+    "set enable_external_access = false",
+    "set lock_configuration = true",
+)
+"""Settings of a connection that only reads, in this order: the file may be a stranger's, and its views and macros
+could read this user's other files, or write some."""
+_opening = Lock()
+"""Connections of this process to one file share its settings, which the first of them makes."""
 
 CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
 
@@ -46,14 +61,14 @@ class FileInUse(InUse):
 
 
 def connect(file: Path, *, read_only: bool = False, patience: float = 0.0) -> duckdb.DuckDBPyConnection:
-    """Returns a connection to the file.
+    """Returns a connection to the file; one that only reads can reach no other file, and says times in UTC.
 
     Raises FileInUse when another process still has it after `patience` seconds, duckdb.Error for anything else.
     """
     until = monotonic() + patience
     while True:
         try:
-            return duckdb.connect(str(file), read_only=read_only)
+            return _locked_down(file) if read_only else duckdb.connect(str(file))
         except duckdb.IOException as error:
             if OTHERS_LOCK not in str(error).lower():
                 raise
@@ -61,6 +76,18 @@ def connect(file: Path, *, read_only: bool = False, patience: float = 0.0) -> du
                 raise FileInUse(file, str(error), read_only) from None
         # DuckDB itself does not wait for a file that is in use.
         sleep(0.05)
+
+
+def _locked_down(file: Path) -> duckdb.DuckDBPyConnection:
+    """Returns a connection that only reads, with the settings READ_ONLY and a limit for its memory."""
+    with _opening:
+        connection = duckdb.connect(str(file), read_only=True)
+        ((done,),) = connection.execute("select current_setting('lock_configuration')").fetchall()
+        if not done:
+            set_limit(connection, min(READERS_MEMORY, limit(connection)))
+            for setting in READ_ONLY:
+                connection.execute(setting)
+        return connection
 
 
 def first_line(error: BaseException) -> str:
@@ -85,6 +112,20 @@ def path_problem(path: str) -> str | None:
     return None
 
 
+def at_home(path: Path) -> Path:
+    """Returns a path from its `~` on in that home folder, unless there is a folder of that name; else the same.
+
+    A shell replaces it; a scheduler, a container or a TOML file does not.
+    """
+    at = next((number for number, part in enumerate(path.parts) if part.startswith("~")), None)
+    if at is None or path.parent.is_dir():
+        return path
+    try:
+        return Path(*path.parts[at:]).expanduser()
+    except RuntimeError:  # nobody is called so
+        return path
+
+
 class DuckdbFile(Backend):
     """A DuckDB file. Its identity is its path."""
 
@@ -103,7 +144,7 @@ class DuckdbFile(Backend):
         path = getattr(config.credentials, "database", None)
         if not isinstance(path, str) or path == ":memory:":
             return Backend(name, identity, config, settings)
-        return cls(name, str(Path(path).resolve()))
+        return cls(name, str(at_home(real_path(path))))
 
     @property
     def file(self) -> Path:
@@ -154,13 +195,17 @@ class DuckdbFile(Backend):
     @contextmanager
     def queried(self, connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yields a connection in UTC, of the open file or for reading only. Raises Locked while a sync writes."""
-        connection = connection.cursor() if connection else self._read_only()
+        connection = self._of_the_open_file(connection) if connection else self._read_only()
         try:
-            # Else times are printed in the zone of the machine.
-            connection.execute("set timezone = 'UTC'")
             yield connection
         finally:
             connection.close()
+
+    @staticmethod
+    def _of_the_open_file(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        cursor = connection.cursor()
+        cursor.execute("set timezone = 'UTC'")
+        return cursor
 
     def _read_only(self) -> duckdb.DuckDBPyConnection:
         try:
@@ -182,13 +227,16 @@ class DuckdbFile(Backend):
 
 
 def duckdb_file(path: Path) -> DuckdbFile:
-    """Returns dlt's default destination with this file."""
+    """Returns dlt's default destination with this file. Raises WrongSettings for one that may be planted."""
+    real_path(path)
     return DuckdbFile("duckdb", str(path))
 
 
 def in_memory() -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """Returns a DuckDB without a file, which holds no more than it is given and says times in UTC."""
-    connection = duckdb.connect(":memory:")
+    # More goes to its temporary files, by default in the working directory, where others may be able to read it.
+    spill = str((state_folder() or temporary_folder()) / "duckdb")
+    connection = duckdb.connect(":memory:", config={"temp_directory": spill})
     set_limit(connection)
     # Global, because sessions are cursors of this connection.
     connection.execute("set global timezone = 'UTC'")

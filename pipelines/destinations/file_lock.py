@@ -40,7 +40,7 @@ def locked(own: Sequence[Path], shared: Sequence[Path], name: str) -> Iterator[N
             kind = GaplessError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else WrongSettings
             raise kind(
                 f"cannot write {file}: {error.strerror}. Choose another folder: with"
-                " DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file, of working files with TMPDIR."
+                " DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file, of working files with XDG_STATE_HOME."
             ) from None
         yield
 

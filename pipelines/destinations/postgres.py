@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._postgres.address import FORMS
+from gapless.pipelines.destinations._postgres.read_only import read_only
 from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.advisory_lock import locked
@@ -16,6 +17,7 @@ from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from psycopg2.extensions import connection as Connection
 
     from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Credentials, DestinationArgument
@@ -25,7 +27,7 @@ class PostgresDatabase(Backend):
     """A database of a Postgres server."""
 
     file_format = "insert_values"  # dlt loads parquet only by a driver that cannot write jsonb
-    updates_rows = True
+    updates_rows = server_locks = True
 
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
@@ -72,6 +74,13 @@ class PostgresDatabase(Backend):
         from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination
 
         return PostgresDestination(self.name, self._credentials, shard, **staging(shard))
+
+    def read_only(self, seconds: float) -> AbstractContextManager[Connection]:
+        """Yields a connection that only reads, whose statements may take `seconds` each.
+
+        Raises psycopg2.OperationalError when the server cannot be reached.
+        """
+        return read_only(self._credentials.to_native_representation(), seconds)
 
     @property
     def _credentials(self) -> Credentials:

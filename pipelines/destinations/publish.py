@@ -7,22 +7,29 @@ file were opened and closed in this one, DuckDB's lock on it would be gone.
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
+import shutil
+import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
+from gapless.sources._files.writers import foreign_link
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
 
-SETTING = "GAPLESS_PUBLISH"
+SETTING, MODE = "GAPLESS_PUBLISH", "GAPLESS_PUBLISH_MODE"
+READERS = {"400": 0o400, "440": 0o440, "404": 0o404, "444": 0o444}
+"""Who may read a copy: its owner, its group, all others; nobody may write to it."""
 SCHEMA, MARK = "activity", "_published"
 """A table that only published copies have; a file without it is not replaced."""
 _log = logging.getLogger(__name__)
@@ -40,11 +47,26 @@ class Published:
 
 def configured() -> Path | None:
     """Returns where each sync publishes a copy (GAPLESS_PUBLISH), or None."""
+    found = _setting(SETTING)
+    return Path(found).expanduser() if found else None
+
+
+def readers() -> int | None:
+    """Returns the mode of a copy's file (GAPLESS_PUBLISH_MODE), or None. Raises WrongSettings for another mode."""
+    if not (found := _setting(MODE)):
+        return None
+    if found.removeprefix("0o").removeprefix("0") not in READERS:
+        raise WrongSettings(
+            f"{MODE} is {found}; expected 400 (you alone may read a copy), 440 (its group, too) or 444 (everybody)."
+        )
+    return READERS[found.removeprefix("0o").removeprefix("0")]
+
+
+def _setting(name: str) -> str:
     import dlt
 
-    key = SETTING.lower()
-    found: object = dlt.config.get(f"gapless.{key}") or dlt.config.get(key)
-    return Path(str(found)).expanduser() if found else None
+    found: object = dlt.config.get(f"gapless.{name.lower()}") or dlt.config.get(name.lower())
+    return str(found or "").strip()
 
 
 def refresh(target: Target) -> None:
@@ -93,6 +115,11 @@ def checked(file: Path, path: Path) -> Path:
     """Returns the copy's path without links. Raises WrongSettings when no copy can be there."""
     from gapless.pipelines.destinations.duckdb_file import path_problem, schema_of_that_name
 
+    readers()
+    if link := foreign_link(path.expanduser()):
+        raise WrongSettings(
+            f"{path} leads through {link.path}, a link of {link.who}. Choose another path for the copy."
+        )
     to = path.expanduser().resolve()
     # Hard links and file systems without case: two paths may be one file.
     if to == file.resolve() or (to.exists() and file.exists() and to.samefile(file)):
@@ -113,20 +140,45 @@ def checked(file: Path, path: Path) -> Path:
 def _publish(file: Path, to: Path) -> None:
     with _locked(to):
         _require_ours(to)
-        new = to.with_name(f".{to.name}.new")
-        # Left over from a copy that was broken off.
-        _remove(new)
-        try:
+        _remove_left(to)
+        # A folder of its own, as nobody else can put a link or a file into it.
+        with tempfile.TemporaryDirectory(prefix=f".{to.name}.", suffix=".new", dir=to.parent) as folder:
+            new = Path(folder) / to.name
             _copy(file, new)
             _mark(new)
             # For reading alone: a write into the copy would be lost with the next one.
-            new.chmod(file.stat().st_mode & 0o444)
+            _let_read(new, to)
             _flush(new)
             os.replace(new, to)
             # The rename itself is in the folder, which must reach the disk as well.
             _flush(to.parent)
-        finally:
-            _remove(new)
+
+
+def _let_read(new: Path, to: Path) -> None:
+    """Sets who may read the copy: whom the setting says; without it those who may read the one before, if it is ours.
+
+    The group stays that of the one before, where the system lets us set it.
+    """
+    mode, before = readers(), to.lstat() if os.path.lexists(to) else None
+    chosen = mode or 0o400
+    if before and stat.S_ISREG(before.st_mode) and before.st_uid == os.geteuid():
+        chosen = mode or 0o400 | before.st_mode & 0o044
+        try:
+            os.chown(new, -1, before.st_gid)
+        except OSError:  # a group that we are not in
+            chosen = chosen if mode else chosen & 0o404
+    new.chmod(chosen)
+
+
+def _remove_left(to: Path) -> None:
+    """Removes what a killed process of ours left beside the copy, which may be large."""
+    earlier = [to.with_name(f".{to.name}.new"), to.with_name(f".{to.name}.new.wal")]  # by older versions
+    for left in (*to.parent.glob(f".{glob.escape(to.name)}.????????.new"), *filter(os.path.lexists, earlier)):
+        if left.lstat().st_uid == os.geteuid():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -204,12 +256,6 @@ def _at_rest(file: Path) -> Iterator[None]:
 
 def _log_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.wal")
-
-
-def _remove(new: Path) -> None:
-    for left in (new, _log_of(new)):
-        with suppress(FileNotFoundError):
-            left.unlink()
 
 
 def _flush(path: Path) -> None:

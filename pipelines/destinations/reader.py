@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gapless.pipelines.config.folders import temporary_folder
 from gapless.pipelines.destinations.target import Target
 from gapless.sources._dlt.literals import character_function
 
@@ -71,7 +72,7 @@ def reading(target: Target) -> Iterator[Reader]:
 @contextmanager
 def _working_folder() -> Iterator[str]:
     """Yields a folder of this reader alone: a sync may be at work in the target's own."""
-    folder = tempfile.mkdtemp(prefix=f"gapless-read-{os.getpid()}-")
+    folder = tempfile.mkdtemp(prefix=f"gapless-read-{os.getpid()}-", dir=temporary_folder())
     try:
         yield folder
     finally:
@@ -121,16 +122,17 @@ class PipelineReader:
     def __init__(self, pipeline: dlt.Pipeline, appends: bool = False) -> None:
         self._pipeline, self.appends = pipeline, appends
         self._client: Any = None
+        self._columns: Rows | None = None
 
     @contextmanager
     def connected(self) -> Iterator[PipelineReader]:
-        """Yields itself; one connection serves all queries meanwhile, since to open one costs as much as a query."""
+        """Yields itself, for queries between which no table changes: they share a connection and the columns."""
         with self._pipeline.sql_client() as client:
             self._client = client
             try:
                 yield self
             finally:
-                self._client = None
+                self._client = self._columns = None
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -160,7 +162,9 @@ class PipelineReader:
         from gapless.sources._dlt.internals import DestinationUndefinedEntity
 
         if self._pipeline.destination.destination_type.endswith(".duckdb"):  # at a fraction of what dlt's way costs
-            return _by_table(self.rows(dataset, DUCKDB_COLUMNS.format(self._pipeline.dataset_name)) or [], tables)
+            found = self._columns or self.rows(dataset, DUCKDB_COLUMNS.format(self._pipeline.dataset_name)) or []
+            self._columns = found if self._client else None
+            return _by_table(found, tables)
         try:
             with self._pipeline.destination_client() as client:
                 found = client.get_storage_tables(list(tables))  # type: ignore[attr-defined]  # of SQL destinations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -11,9 +10,11 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
+from gapless.pipelines.config.folders import real_path, temporary_folder
 from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.printable import can_be_typed, quoted
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations._dlt.config import ConfigFieldMissingException
@@ -68,15 +69,21 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
 
 
 def _checked(backend: Backend) -> Backend:
-    """Returns the same. Raises WrongSettings when it cannot work, or is to be in a folder that is not there."""
+    """Returns the same.
+
+    Raises WrongSettings when it cannot work, is to be in a folder that is not there, or may be planted.
+    """
+    from gapless.pipelines.destinations.duckdb_file import at_home
+
     backend.check()
-    for path in backend.paths:
+    for path in map(real_path, backend.paths):
         # Never made in silence: on a disk that is not mounted a sync would read everything again.
         if not path.parent.is_dir():
-            raise WrongSettings(
-                f"{path}: there is no folder {path.parent}. Mount its disk, or make it: mkdir -p"
-                f" {shlex.quote(str(path.parent))}"
-            )
+            if (home := at_home(path)) != path:
+                raise WrongSettings(f"{path}: nothing replaces the ~ in a setting. Write the whole path: {home}")
+            folder = str(path.parent)
+            make = f", or make it: mkdir -p {quoted(folder)}" if can_be_typed(folder) else ""
+            raise WrongSettings(f"{path}: there is no folder {folder}. Mount its disk{make}")
     return backend
 
 
@@ -151,7 +158,17 @@ def _missing(error: ConfigFieldMissingException) -> Iterator[str]:
 
 
 def _check_addresses(name: str) -> None:
-    """Raises WrongSettings for a URL in which nobody can tell where the password ends: a message would show it."""
+    """Raises WrongSettings for a database that cannot be used by its address alone.
+
+    That is a URL in which nobody can tell where the password ends, as a message would show it; and one in memory.
+    """
+    for key in ("credentials", "credentials.database"):
+        if _text_of(f"destination.{name}.{key}").endswith(":memory:"):
+            setting = f"destination.{name}.{key}".upper().replace(".", "__")
+            raise WrongSettings(
+                f"{setting} must be a file: a database in memory is gone when the command ends, and the next one"
+                " would read everything again."
+            )
     for key in ("credentials", "credentials.catalog"):
         if is_unclear(_text_of(f"destination.{name}.{key}")):
             raise _wrong_address(name, AddressError(UNCLEAR), key)
@@ -167,7 +184,7 @@ def _client(name: str) -> JobClient:
     before any lock."""
     import dlt
 
-    with tempfile.TemporaryDirectory(prefix="gapless-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gapless-probe-", dir=temporary_folder()) as folder:
         kind = dlt.destination(name).destination_type
         probe = dlt.pipeline(
             "gapless_probe",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.config.folders import real_path
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
@@ -56,7 +57,10 @@ def is_sqlite(credentials: Credentials) -> bool:
 
 
 def sqlite_path(credentials: Credentials) -> Path:
-    """Returns the file of a SQLite database. Raises WrongSettings when it is in memory."""
+    """Returns the file of a SQLite database.
+
+    Raises WrongSettings when it is in memory, or somebody else may have planted it.
+    """
     if not credentials.database or credentials.database == ":memory:":
         raise WrongSettings("a SQLite database must be a file: sqlite:///gapless.sqlite, or sqlite:////var/lib/…")
-    return Path(credentials.database).resolve()
+    return real_path(credentials.database)

@@ -15,7 +15,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.config import apply_dlt_defaults, working_root
+from gapless.pipelines.config import apply_dlt_defaults
+from gapless.pipelines.config.folders import private_files, working_root
 from gapless.pipelines.destinations.backend import Backend, Check, FileFormat, Part
 from gapless.pipelines.destinations.file_lock import locked
 from gapless.pipelines.errors import WrongSettings
@@ -56,11 +57,13 @@ class Target:
         """Returns the destination of this name in dlt's configuration.
 
         Raises WrongSettings when there is no such destination, its credentials are missing, it can only append and
-        that is not accepted, or shards cannot write to it at once.
+        that is not accepted, shards cannot write to it at once, or somebody else can write a file of settings.
         """
+        from gapless.pipelines.destinations._dlt.config import refuse_foreign
         from gapless.pipelines.destinations.resolve import find
 
         apply_dlt_defaults()
+        refuse_foreign()
         backend = find(destination, Path.cwd() / DEFAULT_FILE, accept_append)
         if shard and not shard.whole and backend.one_writer:
             raise WrongSettings(
@@ -125,8 +128,14 @@ class Target:
         return self._file(".lock")
 
     def _file(self, end: str) -> Path:
+        # Locks that are elsewhere, beside the database or in its server, need no folder that all processes share.
+        root = working_root(self.backend.lock_beside, needed_by_all=not self._locked_elsewhere)
         # A digest, because an identity holds slashes and may be longer than a file's name.
-        return working_root() / f"{blake2b(self.identity.encode(), digest_size=8).hexdigest()}{end}"
+        return root / f"{blake2b(self.identity.encode(), digest_size=8).hexdigest()}{end}"
+
+    @property
+    def _locked_elsewhere(self) -> bool:
+        return bool(self.backend.lock_beside) or self.backend.server_locks
 
     def _part(self, sources: Sequence[str]) -> Part:
         """Returns what a sync of these sources has for itself: everything, where only one writer is let in."""
@@ -174,16 +183,12 @@ class Target:
     def lock(self, *sources: str) -> Iterator[Path]:
         """Holds the locks in files; yields the empty working folder. Raises Locked, GaplessError."""
         folder = self.working_folder(*sources)
-        try:
-            folder.parent.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise WrongSettings(f"cannot make the folder {folder.parent}: {error.strerror}. Set TMPDIR.") from None
         # Only there, because it wraps a private method of dlt's.
         if "%" in str(folder):
             from gapless.pipelines.destinations._dlt.working_files import accept_percent
 
             accept_percent()
-        with locked(*self._lock_files(sources), str(self.file or self.destination)):
+        with private_files(), locked(*self._lock_files(sources), str(self.file or self.destination)):
             try:
                 # What a killed sync left is not to be believed; its state comes back from the destination.
                 shutil.rmtree(folder, ignore_errors=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from gapless.pipelines.printable import can_be_typed, quoted, words
 from gapless.sources import Source
 from gapless.sources._ledger.dead_letters import was_not_copied
 
@@ -77,20 +78,18 @@ class Commands:
 
     def typed(self, fill: str) -> str:
         """Returns the command as it is typed; adds --destination to each command of a pair."""
+        steps = [*_steps(fill)]
         # `copy` names the destination itself, and the sync before it fills the file that is copied.
-        where = (
-            ""
-            if self.destination == "duckdb" or "copy" in fill
-            else f" --destination {shlex.quote(self.destination)}"
-        )
+        copies = any(step[0] == "copy" for step in steps)
+        where = "" if self.destination == "duckdb" or copies else f" --destination {quoted(self.destination)}"
         append = " --accept-append" if self.appends else ""
-        parts = [(one, append if one.startswith("sync") else "") for one in fill.split(" && ")]
-        return " && ".join(f"gapless {one}{'' if one.startswith('copy') else where}{extra}" for one, extra in parts)
+        extras = ["" if step[0] == "copy" else where + (append if step[0] == "sync" else "") for step in steps]
+        return " && ".join(f"gapless {' '.join(step)}{extra}" for step, extra in zip(steps, extras, strict=True))
 
     def sync(self, parent: str = "") -> str:
         """Returns the command that reads a parent: by its id, or else a sync, which reads failed parents first."""
-        alone = self.source.stream.by_id == "parent" and parent
-        return f"sync {self.source.name}" + (f" --id {shlex.quote(parent)}" if alone else "")
+        alone = self.source.stream.by_id == "parent" and parent and can_be_typed(parent)
+        return f"sync {self.source.name}" + (f" --id {quoted(parent)}" if alone else "")
 
     @property
     def repair(self) -> str:
@@ -99,7 +98,7 @@ class Commands:
 
     def acknowledge(self, until: str) -> str:
         """Returns the commands that acknowledge an interval which ends then and which nobody can fill."""
-        return f"state rewind {self.source.name} --to {shlex.quote(until)} --yes && sync {self.source.name}"
+        return f"state rewind {self.source.name} --to {quoted(until)} --yes && sync {self.source.name}"
 
     @property
     def reset(self) -> str:
@@ -109,7 +108,7 @@ class Commands:
     def retry(self, stream: str, kind: str, parent: str | None, reason: str) -> str:
         """Returns the command that retries a dead letter; reading one record by its id moves no watermark."""
         if was_not_copied(reason):
-            return f"sync {self.source.name} && copy --to {shlex.quote(self.destination)}"
+            return f"sync {self.source.name} && copy --to {quoted(self.destination)}"
         if reason.startswith(MISSING):
             return self.repair
         # Rows of parents need no repair: each sync lists them again.
@@ -119,6 +118,18 @@ class Commands:
         if by_walk:  # only a walk over all shows that it is valid now
             return self.reset
         return self.sync(parent or "") if stream == self.source.main.name else f"sync {self.source.name}"
+
+
+def _steps(fill: str) -> Iterator[list[str]]:
+    """Yields the commands of a line as their words; an id may hold `&&` as well, in quotation marks."""
+    step: list[str] = []
+    for word in words(fill):
+        if word == "&&":
+            yield step
+            step = []
+        else:
+            step.append(word)
+    yield step
 
 
 MISSING = "missing: "

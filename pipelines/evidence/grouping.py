@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.printable import WORD
 from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Problem:
     def reason(self) -> str:
         """Returns why, in our words and, where it has some, the vendor's."""
         says = f"the vendor says: {self.answer.says}" if self.answer.says else ""
-        return "; ".join(filter(None, (self.answer.advice, says)))
+        # It stands within a sentence, so that no full stop may end it.
+        return "; ".join(filter(None, (self.answer.advice, says))).rstrip(".")
 
     @property
     def source(self) -> str:
@@ -157,8 +159,10 @@ def without_option(fill: str) -> str:
     return _ID.sub("", fill)
 
 
-_ID = re.compile(r" --id (?:'[^']*'|\S+)")
-_SYNC = re.compile(rf"gapless sync (\S+)(?:{_ID.pattern})?((?: --destination (?:'[^']*'|\S+))?(?: --accept-append)?)")
+_ID = re.compile(rf" --id {WORD}", re.DOTALL)
+_SYNC = re.compile(
+    rf"gapless sync (\S+)(?:{_ID.pattern})?((?: --destination {WORD})?(?: --accept-append)?)", re.DOTALL
+)
 """The source and the options of a sync that reads everything new, or one id."""
 
 
@@ -170,7 +174,9 @@ def failure_lines(source: str, failures: Iterable[Failure]) -> Iterator[str]:
     for some in groups.values():
         first = some[0]
         if len(some) == 1:
-            yield f"{source}: {first}"
+            said = str(first)
+            # What a sync says of its own tables begins with the source already.
+            yield said if said.startswith((f"{source}: ", f"{source}.")) else f"{source}: {said}"
         else:
             of = f"{first.stream}: " if first.stream else ""
             ids = examples([one.key for one in some if one.key])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.stored_state import backfills, resource_state
+from gapless.pipelines.printable import counted, quoted
 from gapless.sources import Source
 from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT
 from gapless.sources._ledger.shard import Shard
@@ -181,7 +181,7 @@ class LedgerGaps:
         for proof in self._open:
             since, fill = _text(proof.proven_to), self._commands.sync(proof.parent)
             if proof.failures:
-                why = f"failed {proof.failures:,} times: {proof.error}"
+                why = f"failed {counted(proof.failures, 'times')}: {proof.error}"
                 first = self._first_failed.get(proof.parent)
                 empty = since is None and proof.records == 0
                 how = Failed(proof.error or "", "", proof.failures, _text(first), empty)
@@ -241,7 +241,7 @@ class LedgerGaps:
         failing = {proof.parent for proof in self._open if proof.failures}
         for stream, kind, key, parent, reason, attempts, first in self._letters:
             # A parent without a key is the listing of parents.
-            why = f"{f'{kind} {key}: ' if key else ''}{reason} ({attempts:,} attempts)"
+            why = f"{f'{kind} {key}: ' if key else ''}{reason} ({counted(int(attempts), 'attempts')})"
             how = Failed(reason, "" if kind == "parent" else key, int(attempts), _text(as_utc(first)))
             if kind != "parent":
                 fill, of = self._commands.retry(stream, kind, parent, reason), parent or self._named(stream, key)
@@ -295,7 +295,7 @@ class LedgerGaps:
             since, _, until = window.partition("/")
             count = len(progress.get("failed", ()))
             why = f"stopped at {progress.get('part') or 0:.0%}" + (f", {count:,} failed" if count else "")
-            fill = f"backfill {self._source.name} --since {shlex.quote(since)} --until {shlex.quote(until)}"
+            fill = f"backfill {self._source.name} --since {quoted(since)} --until {quoted(until)}"
             yield self._gap("backfill", why, fill, since=since, until=until)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gapless.pipelines.evidence.grouping import Problem, examples, is_plain_sync
+from gapless.pipelines.printable import words as words_of
 from gapless.sources import SOURCES
 
 VERBS = ("failing", "not asked", "dead letter", "interval", "backfill")
@@ -99,7 +100,8 @@ def next_step(problem: Problem) -> str:
         return "`gapless doctor` checks for the cause"
     if not is_plain_sync(problem.fill):
         return f"`{problem.fill}` mends it"
-    where = problem.fill.partition(" --destination ")[2].split(" --accept-append")[0]
+    typed = words_of(problem.fill)
+    where = typed[typed.index("--destination") + 1] if "--destination" in typed else ""
     listed = f"`gapless gaps {problem.source}{f' --destination {where}' if where else ''}`"
     again = "" if problem.kind in ("failing", "dead letter") else "the next sync reads it; "
     return f"{again}{listed} lists {'them' if len(problem.gaps) > 1 else 'it'}"
@@ -111,7 +113,9 @@ def failed_source(
     """Returns the sentence for a source that failed as a whole; `proven_to` is its newest watermark."""
     how_often = _rounds(times, first_at.isoformat() if first_at else None, now, "round")
     here = f"nothing newer than {moment(proven_to.isoformat(), now)} is proven to be here" if proven_to else ""
-    return "; ".join(filter(None, (f"{source} failed: {error}{f' ({how_often})' if how_often else ''}", here)))
+    return "; ".join(
+        filter(None, (f"{source} failed: {error.rstrip('.')}{f' ({how_often})' if how_often else ''}", here))
+    )
 
 
 def moment(time: str, now: datetime) -> str:

@@ -14,7 +14,6 @@ Nothing that takes long is imported before a task runs, because Airflow parses D
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -95,12 +94,11 @@ class Sync(BaseOperator):
 
         outcome, window = self._outcome(context)
         for line in syncs.reasons([outcome]):
-            _log.warning(line)
+            _log.warning("%s", redaction.printable(line))
         if outcome.outcome == "failed" or (outcome.outcome == "partial" and (self.fail_on_partial or window)):
             raise AirflowFailException(f"{self.source}: {outcome.outcome}, see above")
         # Airflow shows an XCom to everybody who may see the DAG.
-        document: dict[str, object] = json.loads(redaction.redact(json.dumps(outcome.to_json())))
-        return document
+        return {name: redaction.cleaned(value) for name, value in outcome.to_json().items()}
 
     def _outcome(self, context: Context) -> tuple[Outcome, bool]:
         """Returns the outcome and whether it read one interval, or ends the task without a secret in the message.
@@ -123,10 +121,10 @@ class Sync(BaseOperator):
             with without_interval():
                 (outcome,) = sync([self.source], Target.find(self.destination), request)
         except Locked as error:
-            raise AirflowException(str(error)) from None
+            raise AirflowException(redaction.printable(str(error))) from None
         except Exception as error:
             text = str(error) if isinstance(error, GaplessError) else explain(error)
-            raise AirflowFailException(redaction.redact(text)) from None
+            raise AirflowFailException(redaction.printable(text, lines=True)) from None
         return outcome, bool(request.window)
 
 

@@ -29,7 +29,7 @@ def ledger_checks(source: Source) -> dg.AssetChecksDefinition:
                 asset_key=main,
                 check_name=name,
                 severity=severity,
-                metadata=json.loads(redaction.redact(json.dumps(metadata, default=str))),
+                metadata=redaction.cleaned(json.loads(json.dumps(metadata, default=str))),
             )
 
     return ledger
@@ -52,7 +52,7 @@ def _verdicts(found: Status) -> dict[str, tuple[bool, Mapping[str, object]]]:
     """Returns result and metadata by name of the check. A source that was never synced passes none."""
     proofs = {stream: proof.to_json() for stream, proof in found.coverage.items()}
     run = found.last_run or {"outcome": None}
-    problems = [problem["message"] for problem in found.described_problems()]
+    problems = [redaction.printable(problem["message"]) for problem in found.described_problems()]
     gaps = {kind: count for kind, count in found.gaps.items() if kind != "dead letter"}
     return {
         "proven": (found.last_run is not None and not gaps, {**proofs, "gaps": gaps, "problems": problems}),

@@ -96,11 +96,11 @@ def sync_source(
     with as_dagster_errors(context):
         (outcome,) = sync([name], target(), request)
     for line in syncs.reasons([outcome]):
-        context.log.warning(line)
+        context.log.warning(redaction.printable(line))
     if outcome.outcome == "failed" or (whole and outcome.outcome == "partial"):
         raise dg.Failure(
             # Not retried: the sync has retried its requests within its own budget.
-            redaction.redact(f"{name}: {outcome.error or 'partial, see the log'}"),
+            redaction.printable(f"{name}: {outcome.error or 'partial, see the log'}"),
             metadata=outcome_metadata(outcome),
             allow_retries=False,
         )
@@ -113,22 +113,23 @@ def as_dagster_errors(context: LogContext) -> Iterator[None]:
     try:
         yield
     except Locked as error:
-        context.log.warning(str(error))
+        context.log.warning(redaction.printable(str(error)))
         raise dg.RetryRequested(max_retries=LOCK_RETRIES, seconds_to_wait=LOCK_WAIT) from None
     except Exception as error:
         text = str(error) if isinstance(error, GaplessError) else explain(error)
-        raise dg.Failure(redaction.redact(text), allow_retries=False) from None
+        raise dg.Failure(redaction.printable(text, lines=True), allow_retries=False) from None
 
 
 def outcome_metadata(outcome: Outcome, table: str | None = None) -> dict[str, Any]:
     """Returns an outcome as metadata; for a table with the rows written into it, else with those of all tables.
 
-    `rows_new` is null where it is not known: of child tables, and of shards.
+    `rows_new`, `rows_changed` and `rows_unchanged` are null where they are not known, as of child tables.
     """
-    new = outcome.new.get(table) if table and outcome.new else outcome.new
+    known = {"rows_new": outcome.new, "rows_changed": outcome.changed, "rows_unchanged": outcome.unchanged}
     written = {**outcome.rows, **outcome.ledger_rows}.get(table, 0) if table else outcome.rows
-    rows: dict[str, object] = {"rows_loaded": written, "rows_new": new}
+    rows: dict[str, object] = {"rows_loaded": written}
+    rows |= {name: counts.get(table) if table and counts else counts for name, counts in known.items()}
     if problems := outcome.described_problems():
-        rows["problems"] = [problem["message"] for problem in problems]
+        rows["problems"] = [redaction.printable(str(problem["message"])) for problem in problems]
     names = ("run_id", "outcome", "packages", "requests", "retries", "seconds_waited")
     return {**rows, **{name: getattr(outcome, name) for name in names}, "failures": len(outcome.failures)}

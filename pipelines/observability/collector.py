@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from gapless.pipelines.outcome import own_version
+from gapless.sources._http.environment.plain_http import is_loopback, plain_http_problem
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -26,6 +28,8 @@ Report = Callable[..., None]
 FLUSH_TIMEOUT = 3.0
 """Seconds that the collector may take at the end of a sync."""
 SIGNALS = ("traces", "metrics")
+OTLP = "OTEL_EXPORTER_OTLP_"
+"""What the standard's variables for the exporter begin with."""
 DEFAULT_ENDPOINT = "http://localhost:4318"
 WARNING = {"event": "telemetry", "level": "warning"}
 """Facts of the JSON line of every report."""
@@ -45,12 +49,13 @@ class Collector:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # we report once what it repeats
         self._report, self._failed, self._late = report, set[str](), False
         resource = _resource()
-        readers = [PeriodicExportingMetricReader(self._watch_export("metrics", OTLPMetricExporter()))]
+        metrics, spans = OTLPMetricExporter(session=_session("metrics")), OTLPSpanExporter(session=_session("traces"))
+        readers = [PeriodicExportingMetricReader(self._watch_export("metrics", metrics))]
         # Both exist in any case, so that no caller asks; one without an exporter sends nothing.
         self.meters = MeterProvider(readers if "metrics" in signals else [], resource, shutdown_on_exit=False)
         self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         if "traces" in signals:
-            self.tracers.add_span_processor(BatchSpanProcessor(self._watch_export("traces", OTLPSpanExporter())))
+            self.tracers.add_span_processor(BatchSpanProcessor(self._watch_export("traces", spans)))
 
     def flush(self) -> None:
         """Sends what was recorded, and reports what could not be sent."""
@@ -88,9 +93,35 @@ def _resource() -> Resource:
     return Resource.create({"service.version": own_version(), **({} if named else {"service.name": "gapless"})})
 
 
+def insecure(signal: str) -> str | None:
+    """Returns why a signal must not be sent: a key goes with it, to another machine and without encryption."""
+    url = urlsplit(_endpoint(signal))
+    keys = [
+        name for name in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS", f"{OTLP}HEADERS") if os.environ.get(name)
+    ]
+    if not keys and url.password is None:
+        return None
+    problem = plain_http_problem(url.scheme, url.hostname or "")
+    return problem and f"OpenTelemetry's endpoint for {signal} {problem}; no {signal} are sent"
+
+
+def _endpoint(signal: str) -> str:
+    """Returns the URL of the collector of a signal, as the standard's variables say it."""
+    return os.environ.get(f"{OTLP}{signal.upper()}_ENDPOINT") or os.environ.get(f"{OTLP}ENDPOINT") or DEFAULT_ENDPOINT
+
+
+def _session(signal: str) -> Any:
+    """Returns what the exporter sends by; to this machine itself not through a proxy. None: the exporter's own."""
+    if not is_loopback(urlsplit(_endpoint(signal)).hostname or ""):
+        return None
+    made = import_module("requests").Session()
+    made.trust_env = False
+    return made
+
+
 def _collectors() -> str:
     """Returns the collectors' hosts; the rest of their URLs may hold a key."""
-    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", *(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT" for signal in SIGNALS))
+    names = (f"{OTLP}ENDPOINT", *(f"{OTLP}{signal.upper()}_ENDPOINT" for signal in SIGNALS))
     given = [os.environ[name] for name in names if os.environ.get(name)] or [DEFAULT_ENDPOINT]
     return ", ".join(dict.fromkeys(urlsplit(url).netloc.rpartition("@")[2] or "the collector" for url in given))
 

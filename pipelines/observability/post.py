@@ -9,19 +9,25 @@ import threading
 import time
 
 from gapless.sources._http.auth import origin
+from gapless.sources._http.environment.plain_http import is_loopback, plain_http_problem
 from gapless.sources._http.errors import BadRequest, Unavailable, VendorError, error_class
 from gapless.sources._http.retry import Policy, retrying
 from gapless.sources._http.transport import Deadline, connect, fault, httpx
 
 
 def site(url: str) -> str:
-    """Returns scheme and host of an address; raises ValueError, without quoting it, for no http or https URL."""
+    """Returns scheme and host of an address.
+
+    Raises ValueError, without quoting it, for no http or https URL, and for one whose token could be read on the way.
+    """
     try:
         scheme, host, port = origin(url.strip())
     except httpx.InvalidURL:
         scheme, host, port = "", b"", None
     if scheme not in ("http", "https") or not host:
         raise ValueError("expected a URL such as https://hooks.example.com/…")
+    if problem := plain_http_problem(scheme, host.decode()):
+        raise ValueError(problem)
     return f"{scheme}://{host.decode()}" + (f":{port}" if port else "")
 
 
@@ -57,7 +63,7 @@ def _post(url: str, document: object, seconds: float, errors: list[VendorError])
             raise _error(url, response.status_code)
 
     # No authentication: the token is in the URL itself.
-    with connect(deadline, None, 1) as http:
+    with connect(deadline, None, 1, direct=is_loopback(httpx.URL(url.strip()).host)) as http:
         try:
             # Room for a few tries within the time, as nobody waits longer for a message.
             policy = Policy(budget=seconds, max_wait=seconds / 4)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
-from gapless.pipelines.observability.collector import SIGNALS, WARNING, Collector, Report
+from gapless.pipelines.observability.collector import SIGNALS, WARNING, Collector, Report, insecure
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
@@ -114,7 +114,22 @@ def _wanted(signal: str, report: Report) -> bool:
     if protocol and protocol != "http/protobuf":
         report(f"OTLP protocol {protocol}: gapless supports http/protobuf; no {signal} are sent", **WARNING)
         return False
+    if problem := insecure(signal):
+        report(problem, **WARNING)
+        return False
     return True
+
+
+def problems() -> list[str]:
+    """Returns what is wrong with the variables, in sentences; sends nothing."""
+    found: list[str] = []
+
+    def report(text: str, **_: object) -> None:
+        found.append(text)
+
+    for signal in SIGNALS:
+        _wanted(signal, report)
+    return found
 
 
 class _Telemetry:

@@ -19,6 +19,7 @@ from gapless.pipelines.evidence import sentences
 from gapless.pipelines.observability import reminders
 from gapless.pipelines.observability.post import deliver, site
 from gapless.pipelines.outcome import exit_code
+from gapless.pipelines.printable import counted, escaped
 from gapless.pipelines.redaction import cleaned
 from gapless.sources._http.errors import ADVICE, VendorError
 
@@ -51,6 +52,8 @@ class SourceReport(TypedDict):
     """Counts and times for each reason; no id, and none of the vendor's words."""
     rows: dict[str, int]
     rows_new: int | None
+    rows_changed: int | None
+    rows_unchanged: int | None
     requests: int
     retries: int
     seconds_waited: float
@@ -98,7 +101,7 @@ def configured() -> Webhook | None:
     try:
         site(url)
     except ValueError as error:
-        raise WrongSettings(f"{URL}: {error}") from None
+        raise WrongSettings(f"{URL}: {error}.") from None
     return Webhook(url, frozenset(wanted))
 
 
@@ -187,7 +190,7 @@ def document(
     """Returns the message. `text` is one line, as Slack, Mattermost and Teams show it; the rest is for programs."""
     lines = "; ".join([*([f"ended early by {error}"] if error else []), *map(_line, outcomes)])
     return {
-        "text": f"gapless: {'still ' if reminder else ''}{event} on {destination}: {lines}",
+        "text": escaped(f"gapless: {'still ' if reminder else ''}{event} on {destination}: {lines}"),
         "event": event,
         "reminder": reminder,
         "exit_code": code,
@@ -211,6 +214,8 @@ def _source(outcome: Outcome) -> SourceReport:
         "problems": [_without_texts(problem.to_json()) for problem in outcome.problems],
         "rows": outcome.rows,
         "rows_new": outcome.rows_new,
+        "rows_changed": outcome.rows_changed,
+        "rows_unchanged": outcome.rows_unchanged,
         "requests": outcome.requests,
         "retries": outcome.retries,
         "seconds_waited": round(outcome.seconds_waited, 3),
@@ -241,4 +246,4 @@ def _line(outcome: Outcome) -> str:
     others = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome.unexplained).items())
     said = [sentences.sentence(problem, now, private=True) for problem in outcome.problems]
     said += [f"{outcome.source}: failed: {others}"] if others else []
-    return "; ".join((f"{outcome.source} {outcome.outcome}, {outcome.rows_written:,} rows", *said))
+    return "; ".join((f"{outcome.source} {outcome.outcome}, {counted(outcome.rows_written, 'rows')}", *said))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from difflib import get_close_matches
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
+from gapless.pipelines.sync.stages import check_stages
 from gapless.sources import SOURCES, Source, account_problems, register_problems, vendors
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import SettingError
@@ -16,11 +19,12 @@ from gapless.sources._ledger.shard import Shard
 if TYPE_CHECKING:
     from dlt.sources import DltSource
 
-HOW_TO_START = """\
-no source has its credentials, so there is nothing to sync.
-  to see it work without any key:     gapless demo
-  to see what is missing:             gapless doctor
-  to start with one source, set its variables in the environment or in .dlt/secrets.toml:"""
+HOW_TO_START = (
+    "no source has its credentials, so there is nothing to sync.",
+    "  to see it work without any key:     gapless demo",
+    "  to see what is missing:             gapless doctor",
+    "  to start with one source, set its variables in the environment or in .dlt/secrets.toml:",
+)
 
 
 NAMED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -35,19 +39,38 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         ConfigValueCannotBeCoercedException,
     )
 
+    blank = _blank(source)
     try:
-        return source.build(session=session, **settings)
+        made = source.build(session=session, **settings)
     except ConfigFieldMissingException as error:
-        raise MissingSettings(source.name, sorted(field.upper() for field in error.fields)) from None
+        missing = {*blank, *(field.upper() for field in error.fields)}
+        raise MissingSettings(source.name, sorted(missing)) from None
     except ConfigValueCannotBeCoercedException as error:
         expected = NAMED.get(error.hint, "a value of another kind")
         raise _wrong_setting(source, f"{error.field_name.upper()} must be {expected}") from None
     except SettingError as error:
+        if blank:
+            raise MissingSettings(source.name, blank) from None
         raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
     except NetworkSettingError as error:
         raise WrongNetwork(str(error)) from None
     except (ConfigurationException, ValueError) as error:
+        if blank:
+            raise MissingSettings(source.name, blank) from None
         raise _wrong_setting(source, str(error)) from None
+    if blank:
+        if session.client:
+            session.client.close()
+        raise MissingSettings(source.name, blank)
+    return made
+
+
+def _blank(source: Source) -> list[str]:
+    """Returns the variables of needed settings that are there and blank: they count as not set.
+
+    dlt takes an empty variable for a value, and the vendor would answer 401.
+    """
+    return [need.upper() for need in source.needs if os.environ.get(need.upper(), "?").strip() == ""]
 
 
 def _wrong_setting(source: Source, problem: str) -> WrongSettings:
@@ -59,19 +82,36 @@ def check_register() -> None:
     """Raises WrongSettings, naming each registered path that is no source, and the setting to correct."""
     if problems := list(register_problems()):
         where = "GAPLESS_SOURCES" if os.environ.get("GAPLESS_SOURCES") else "[gapless] sources in .dlt/config.toml"
-        raise WrongSettings("\n".join([*problems, f"Correct {where}; sources/README.md says how a source is made."]))
+        raise WrongSettings(*problems, f"Correct {where}; sources/README.md says how a source is made.")
     if problems := account_problems():
-        raise WrongSettings(
-            "\n".join([*problems, "Correct [accounts] in .dlt/config.toml, or the variable ACCOUNTS__NAME."])
-        )
+        raise WrongSettings(*problems, "Correct [accounts] in .dlt/config.toml, or the variable ACCOUNTS__NAME.")
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:
     """Builds `source` and closes it. Raises WrongSettings as a sync would."""
+    check_stages(source.name)
     session = Session(shard=shard or Shard())
     build(source, session)
     if session.client:
         session.client.close()
+
+
+def hosts_of_choice(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields each source whose key goes to a host that its settings chose, with scheme and host; raises nothing.
+
+    A source without settings, or with wrong ones, is not among them: it sends no key.
+    """
+    for name in names:
+        session = Session()
+        try:
+            build(SOURCES[name], session)
+        except WrongSettings:
+            continue
+        if session.client:
+            default = signature(SOURCES[name].build).parameters.get(f"{name}_base_url")
+            with session.client as client:
+                if default is None or client.site != default.default:
+                    yield name, client.site
 
 
 def known(names: list[str]) -> list[str]:
@@ -98,19 +138,14 @@ def configured() -> tuple[list[str], dict[str, list[str]]]:
 
 def missing_settings(name: str) -> list[str]:
     """Returns the environment variables that a source needs and does not find; an empty one counts as not set."""
-    # dlt takes an empty variable for a value, and the vendor would answer 401.
-    empty = [need.upper() for need in SOURCES[name].needs if os.environ.get(need.upper(), "?").strip() == ""]
     try:
         check_settings(SOURCES[name])
     except MissingSettings as error:
-        return sorted({*error.missing, *empty})
-    except WrongSettings:
-        if not empty:
-            raise
-    return empty
+        return error.missing
+    return []
 
 
 def nothing_configured() -> WrongSettings:
     """Returns the error for a sync without any credentials: how to start."""
     needs = [" ".join(need.upper() for need in source.needs) for source in vendors().values()]
-    return WrongSettings("\n".join([HOW_TO_START, *(f"    {need}" for need in needs)]))
+    return WrongSettings(*HOW_TO_START, *(f"    {need}" for need in needs))

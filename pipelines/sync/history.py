@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from gapless.sources._dlt.tables import (
     ROW_ID,
     is_completed,
 )
+from gapless.sources._ledger.dead_letters import NOT_SERVED
 from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.shard import Shard
 
@@ -58,7 +61,9 @@ def write_run(
             return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
         whole, held = shard.whole and backend_of(pipeline).updates_rows, None
         if before:
-            outcome.new = _new_rows(source, outcome, before, now) if shard.whole else None
+            outcome.new = outcome.counted_new
+            if outcome.new is None and shard.whole:
+                outcome.new = _grown(source, outcome, before, now)
             held = Held(now if whole else of_roots(source, now), _still_lost(source, before, listed)).to_json()
         row = {**_run_row(outcome, shard), "held": held}
         with pipeline.sql_client() as client:
@@ -72,13 +77,15 @@ def write_run(
                 if before is None:  # nor are columns added to tables of somebody else
                     require_writable(pipeline, source)
                 _load_row(pipeline, source, row)
-            client.execute_sql(f"delete from {letters} where healed_at is not null and {is_completed(loads)}")
+            # What is no longer served is nowhere else.
+            healed = f"healed_at is not null and substr(reason, 1, {len(NOT_SERVED)}) <> '{NOT_SERVED}'"
+            client.execute_sql(f"delete from {letters} where {healed} and {is_completed(loads)}")
     except Exception:
         if outcome.error is None:
             raise
 
 
-def _new_rows(source: Source, outcome: Outcome, before: Before, now: RowCounts) -> dict[str, int] | None:
+def _grown(source: Source, outcome: Outcome, before: Before, now: RowCounts) -> dict[str, int] | None:
     """Returns the growth of each root table, whose rows a sync never removes; None where nobody counted before."""
     if before.now is None:
         return None
@@ -115,6 +122,20 @@ def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, t
     columns = f'outcome, "started_at", {"told" if told else "null"}'
     select = f'select {columns} from {{0}} where {same} and ({last} is null or "finished_at" > {last})'
     return reader.rows(dataset, f'{select} order by "finished_at" desc', "runs") or []
+
+
+def failed_without_settings(reader: Reader, source: Source, missing: Sequence[str]) -> Outcome | None:
+    """Returns how a source stands that lacks settings: failed, if its last sync did; else None."""
+    from gapless.pipelines.outcome import Outcome
+
+    rounds = [*takewhile(lambda run: run[0] == "failed", not_complete(reader, source.name, Shard()))]
+    if not rounds:
+        return None
+    select = "select error from {0} where outcome = 'failed' order by \"finished_at\" desc limit 1"
+    ((why,),) = reader.rows(source.name, select, "runs") or [("",)]
+    since, now = as_utc(rounds[-1][1]), datetime.now(UTC)
+    error = f"{', '.join(missing)} not set, and its last sync failed: {why}"
+    return Outcome(source.name, now, finished_at=now, error=error, rounds=len(rounds), since=since)
 
 
 def _still_lost(source: Source, before: Before, listed: bool) -> RowCounts:
@@ -162,6 +183,8 @@ def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
         "outcome": outcome.outcome,
         "rows": outcome.rows_written,
         "new_rows": outcome.rows_new,
+        "changed_rows": outcome.rows_changed,
+        "unchanged_rows": outcome.rows_unchanged,
         "packages": outcome.packages,
         "requests": outcome.requests,
         "retries": outcome.retries,

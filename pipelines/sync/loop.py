@@ -34,7 +34,7 @@ def repeat(
             if is_first and isinstance(error, WrongSettings):
                 raise
             (warn or report)(
-                f"this round failed: {str(error) if isinstance(error, GaplessError) else explain(error)}"
+                f"this round failed: {' '.join(error.lines) if isinstance(error, GaplessError) else explain(error)}"
             )
         wait = max(0.0, interval - (clock() - started))
         report(f"next sync at {now() + timedelta(seconds=wait):%H:%M:%S} UTC; press Ctrl-C to stop")

@@ -35,8 +35,8 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
     """
     if _backend(pipeline).appends:
         return []
-    require_writable(pipeline, source)
     with PipelineReader(pipeline).connected() as reader:
+        _require_writable(reader, pipeline, source)
         found = damages(reader, source)
         if not found:
             return []
@@ -60,8 +60,12 @@ def require_writable(pipeline: dlt.Pipeline, source: Source) -> None:
     if _backend(pipeline).appends:
         return
     with PipelineReader(pipeline).connected() as reader:
-        if blocked := obstacles(reader, source, _backend(pipeline)):
-            raise GaplessError(refusal(blocked))
+        _require_writable(reader, pipeline, source)
+
+
+def _require_writable(reader: PipelineReader, pipeline: dlt.Pipeline, source: Source) -> None:
+    if blocked := obstacles(reader, source, _backend(pipeline)):
+        raise GaplessError(refusal(blocked))
 
 
 def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> None:

@@ -12,13 +12,14 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import left_open
 from gapless.pipelines.evidence.gap import Gap
-from gapless.pipelines.outcome import LEDGER_TABLES, Outcome
+from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root
 from gapless.pipelines.sync.account import require_account
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
 from gapless.pipelines.sync.lost_rows import Before, describe_lost_rows, find_lost_rows
 from gapless.pipelines.sync.mending import mend_tables
 from gapless.pipelines.sync.request import SyncRequest, Watch
+from gapless.pipelines.sync.unchanged import note_unchanged
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import PREFIX
 from gapless.sources._ledger.session import Failure, Session
@@ -26,6 +27,8 @@ from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
     import dlt
+
+    from gapless.sources._dlt.row_changes import RowChanges
 
 SETTLED = 16
 """Sources after which is written out what they left in memory: measured, 2.3 MB each in DuckDB."""
@@ -87,6 +90,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         session.failures += map(Failure, before.doubled)
         if not session.ids and session.shard.number == 1:  # the ids may be what is lost; `gaps` reports the rest
             session.failures += map(Failure, describe_lost_rows(source, before.lost))
+        note_unchanged(pipeline, source, session)
         while not session.done:
             # Another writer may have taken over a lock that was lost, as after a restart of the database.
             target.check()
@@ -162,10 +166,13 @@ def count(outcome: Outcome, pipeline: dlt.Pipeline) -> None:
     """Adds the rows of the pipeline's last load package to the outcome, the ledger's apart."""
     outcome.packages += 1
     trace = pipeline.last_trace
-    for table, rows in trace.last_normalize_info.row_counts.items() if trace and trace.last_normalize_info else ():
-        if rows and not table.startswith(PREFIX):
-            counts = outcome.ledger_rows if table in LEDGER_TABLES else outcome.rows
-            counts[table] = counts.get(table, 0) + rows
+    found = trace.last_normalize_info.row_counts.items() if trace and trace.last_normalize_info else ()
+    written = {table: rows for table, rows in found if rows and not table.startswith(PREFIX)}
+    for table, rows in written.items():
+        counts = outcome.ledger_rows if table in LEDGER_TABLES else outcome.rows
+        counts[table] = counts.get(table, 0) + rows
+    changes: RowChanges | None = getattr(pipeline.destination, "row_changes", None)
+    outcome.add_known({table for table in written if is_root(table)}, changes.take() if changes else {})
 
 
 def _close(outcome: Outcome, session: Session) -> None:

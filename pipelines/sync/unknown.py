@@ -14,8 +14,9 @@ from gapless.pipelines.destinations._dlt.config import documents
 from gapless.sources import SOURCES
 
 OURS = (
-    "GAPLESS_DEBUG", "GAPLESS_HASH_KEY", "GAPLESS_LOG_FORMAT", "GAPLESS_MAX_RECORD_MB", "GAPLESS_PUBLISH",
-    "GAPLESS_RETRY_BUDGET", "GAPLESS_RETRY_MAX_WAIT", "GAPLESS_SOURCES", "GAPLESS_WEBHOOK_ON", "GAPLESS_WEBHOOK_URL",
+    "GAPLESS_ALLOW_HTTP", "GAPLESS_DEBUG", "GAPLESS_HASH_KEY", "GAPLESS_LOG_FORMAT", "GAPLESS_MAX_RECORD_MB",
+    "GAPLESS_PUBLISH", "GAPLESS_PUBLISH_MODE", "GAPLESS_RETRY_BUDGET", "GAPLESS_RETRY_MAX_WAIT", "GAPLESS_SOURCES",
+    "GAPLESS_WEBHOOK_ON", "GAPLESS_WEBHOOK_URL",
 )  # fmt: skip
 """Settings of gapless that hold for all sources."""
 SECTIONS = ("sources", "destination", "gapless", "runtime", "load", "extract", "normalize", "accounts", "budgets")
@@ -48,6 +49,30 @@ def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) 
             named = variable.startswith(f"{source.upper()}_") and "__" not in variable  # dlt reads what has two, too
             if named and _owner(variable) == source and variable not in ours and (near := _near(variable, ours)):
                 yield _sentence(f"the variable {variable}", near)
+        if meant := _in_section(variable, known) or _of_a_source(variable, known, environment):
+            yield _sentence(f"the variable {variable}", meant)
+
+
+def _in_section(variable: str, known: Mapping[str, list[str]]) -> str | None:
+    """Returns the setting that a variable with a section of dlt's is but for a slip in its name."""
+    *sections, key = variable.lower().split("__")
+    names = known.get(sections[-1], []) if sections else []
+    if key in (*names, *OF_DLT) or not names:
+        return None
+    near = _near(key, names) or _longer(key, names)
+    return near and near.upper()
+
+
+def _of_a_source(variable: str, known: Mapping[str, list[str]], environment: Iterable[str]) -> str | None:
+    """Returns the setting that a variable is but for a slip in the source's name, unless that one is set, too."""
+    for source, names in known.items():
+        for setting in (name.upper() for name in names if name.startswith(f"{source}_")):
+            prefix = variable.removesuffix(setting.removeprefix(source.upper()))
+            if prefix in (variable, "") or setting in environment or prefix.lower() in SOURCES:
+                continue
+            if _near(prefix.lower(), [source]):
+                return setting
+    return None
 
 
 def _owner(variable: str) -> str | None:
@@ -59,7 +84,10 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
     ours = [name.lower() for name in OURS]
     whole = [*ours, *(name for names in known.values() for name in names)]
     for section, content in document.items():
-        if section not in SECTIONS and isinstance(content, Mapping) and (near := _near(section, SECTIONS)):
+        if section in known and isinstance(content, Mapping):
+            # dlt reads what stands there as its own, for the pipeline of that name.
+            yield from _stray(section, content, known[section])
+        elif section not in SECTIONS and isinstance(content, Mapping) and (near := _near(section, SECTIONS)):
             yield _sentence(f"the section [{section}] in .dlt", f"[{near}]")
         elif section not in whole and not isinstance(content, Mapping) and (near := _near(section, whole)):
             yield _sentence(f"{section} in .dlt", near)
@@ -70,6 +98,13 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
             yield from _keys(f"sources.{name}", content, [*known[name], *OF_DLT])
         elif isinstance(content, Mapping) and name not in SOURCES and (near := _near(name, [*SOURCES])):
             yield _sentence(f"the section [sources.{name}] in .dlt", f"[sources.{near}]")
+
+
+def _stray(source: str, content: Mapping[str, object], known: list[str]) -> Iterator[str]:
+    """Yields the settings of a source that stand in a section with its bare name."""
+    for key, value in content.items():
+        if not isinstance(value, Mapping) and key not in known and (near := _near(key, known) or _longer(key, known)):
+            yield _sentence(f"{key} in the section [{source}] in .dlt", f"{near} in [sources.{source}]")
 
 
 def _keys(section: str, content: object, known: list[str]) -> Iterator[str]:

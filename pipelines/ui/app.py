@@ -1,144 +1,210 @@
-"""The notebook that marimo runs for `gapless ui`: the controls, and the view that they select.
-
-A cell runs when a name that it takes changes. The views are functions in overview.py, timeline.py and coverage.py.
-"""
+"""The web application: which address is answered by what. Views fetch, templates draw; no query may enter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
-import marimo
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
+from starlette.routing import Mount, Route
 
-from gapless.pipelines.ui.controls import Control
+from gapless.pipelines.errors import GaplessError, explain
+from gapless.pipelines.ui import rendering
+from gapless.pipelines.ui.address import Address, parse
+from gapless.pipelines.ui.database.results import DOWNLOADED, to_csv, to_parquet
+from gapless.pipelines.ui.database.session import Database, QueryUnavailable
+from gapless.pipelines.ui.guard import Application, Door, Guard
+from gapless.pipelines.ui.site import Question, Site
+from gapless.pipelines.ui.views import VIEWS
 
-app = marimo.App(width="full", app_title="gapless", css_file="page.css")
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-
-@app.cell
-def _() -> tuple[object, ...]:
-    import marimo as mo
-
-    # Passed on as values: a cell of marimo has no names but those that other cells return.
-    from gapless.pipelines.ui import coverage, overview, timeline
-    from gapless.sources import SOURCES
-
-    return SOURCES, coverage, mo, overview, timeline
-
-
-@app.cell
-def _(mo: ModuleType) -> tuple[object, ...]:
-    refresh = mo.ui.refresh(options=["30s", "5m"], label="refresh")
-    at = mo.query_params()
-    names = ["Health", "Volume", "Failures", "Timeline", "Conversations", "Coverage", "Dead letters", "Runs"]
-    # A link to an object leads to its timeline, whatever tab it was on.
-    wanted = "Timeline" if at.get("object") else str(at.get("view") or "Health")
-    tabs = mo.ui.tabs(dict.fromkeys(names, ""), value=wanted if wanted in names else "Health")
-    return refresh, at, tabs
-
-
-@app.cell
-def _(refresh: Control[str], mo: ModuleType, overview: ModuleType, tabs: Control[str]) -> None:
-    _ = refresh.value
-    mo.vstack([mo.hstack([mo.Html(overview.title()), refresh], widths=[5, 1]), tabs], align="stretch")
-
-
-@app.cell
-def _(SOURCES: Mapping[str, object], mo: ModuleType, overview: ModuleType) -> tuple[object, ...]:
-    source = mo.ui.dropdown(["all", *SOURCES], value="all", label="source")
-    period = mo.ui.dropdown(list(overview.PERIODS), value="all time", label="period")
-    raw = mo.ui.switch(label="raw JSON")
-    search = mo.ui.text(label="search", placeholder="id, actor, text …", debounce=300)
-    return period, raw, search, source
+FORM_BYTES = 4_096
+"""Of the form that takes the key."""
+LAYOUTS = {"view": "fragment_view.html", "result": "fragment_result.html"}
+"""Template of an answer to htmx by the id of the element that it replaces."""
+FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+"""Of static files, whose address has a digest of them."""
 
 
-@app.cell
-def _(
-    refresh: Control[str], mo: ModuleType, source: Control[str], tabs: Control[str], timeline: ModuleType
-) -> tuple[object, ...]:
-    _ = refresh.value
-    kinds, statuses = timeline.choices(source.value) if tabs.value == "Timeline" else ([], [])
-    kind = mo.ui.dropdown(["all", *kinds], value="all", label="type")
-    status = mo.ui.dropdown(["all", *statuses], value="all", label="status")
-    return kind, status
+def build(site: Site, door: Door) -> Application:
+    """Returns the application for one target."""
+    pages = Pages(site, door)
+    routes = [
+        Route("/", pages.entrance),
+        Route("/login", pages.login, methods=["POST"]),
+        Route("/static/{digest}/{path:path}", pages.static),
+        Route(f"/{door.keys.folder}/", pages.view),
+        Route(f"/{door.keys.folder}/chart", pages.chart),
+        Route(f"/{door.keys.folder}/download", pages.download),
+    ]
+    mounted: list[Any] = [Mount(door.base, routes=routes)] if door.base else routes
+    handlers: Mapping[Any, Callable[..., Any]] = {404: pages.missing}
+    app = Starlette(
+        routes=mounted,
+        exception_handlers=handlers,
+        middleware=[Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)],
+    )
+    return Guard(app, door)
 
 
-@app.cell
-def _(
-    at: Mapping[str, str],
-    kind: Control[str],
-    mo: ModuleType,
-    source: Control[str],
-    tabs: Control[str],
-    timeline: ModuleType,
-) -> tuple[object, ...]:
-    # Only for the tab that is shown: each of these menus is a query over all events.
-    options = timeline.objects(source.value, kind.value) if tabs.value == "Timeline" else {}
-    given = str(at.get("object") or "")
-    # The object of a link may be none of the most frequent ones.
-    if given and given not in options.values():
-        options = {given.replace(":", " ", 1): given, **options}
-    first = next((label for label, one in options.items() if given and one == given), None)
-    item = mo.ui.dropdown(options, value=first, searchable=True, allow_select_none=True, label="object")
-    lines = timeline.leads() if tabs.value == "Conversations" else {}
-    lead = mo.ui.dropdown(lines, value=next(iter(lines), None), searchable=True, label="lead")
-    return lead, item
+class Pages:
+    """The answers."""
+
+    def __init__(self, site: Site, door: Door) -> None:
+        self._site, self._door = site, door
+
+    def entrance(self, request: Request) -> Response:
+        """Returns the form for the key; an address with the key behind # fills it in by itself."""
+        return self._login_form(request)
+
+    async def login(self, request: Request) -> Response:
+        """Gives a session to whoever has the key, and leads to the page."""
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > FORM_BYTES:
+                return PlainTextResponse("too long", 413)
+        form = {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+        query = form.get("query", "").removeprefix("?")
+        if not self._door.keys.is_token(form.get("key", "").strip()):
+            return self._login_form(request, query=query, wrong=True)
+        to = self._door.folder + (f"?{query}" if query else "")
+        return RedirectResponse(to, 303, {"set-cookie": self._door.cookie()})
+
+    def _login_form(self, request: Request, query: str = "", wrong: bool = False) -> Response:
+        values = {**self._common(), "query": query, "wrong": wrong}
+        return HTMLResponse(rendering.render("login.html", values), 401 if wrong or query else 200)
+
+    def static(self, request: Request) -> Response:
+        """Returns one of the static files, which are no secret."""
+        path = PurePosixPath(request.path_params["path"])
+        file = rendering.STATIC.joinpath(path)
+        known = file in set(rendering.STATIC.rglob("*.*"))
+        if not known or request.path_params["digest"] != rendering.static_digest():
+            return PlainTextResponse("not found", 404)
+        return FileResponse(file, headers=FOREVER)
+
+    def missing(self, request: Request, _: Exception) -> Response:
+        """Says that there is nothing."""
+        return PlainTextResponse("There is no such page.", 404)
+
+    def _closed(self, request: Request) -> Response | None:
+        """Returns what whoever has no session gets instead of the page; None: there is a session."""
+        if request.scope["gapless.session"]:
+            return None
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            # A browser keeps the cookie back when another site's link leads here, but not when this page leads on.
+            return HTMLResponse(rendering.render("again.html", {**self._common(), "again": _again(request)}))
+        query = request.url.query
+        values = {**self._common(), "query": query, "wrong": False}
+        return HTMLResponse(rendering.render("login.html", values), 401)
+
+    def view(self, request: Request) -> Response:
+        """Returns a view: as a page, or the part of it that htmx asks for."""
+        if closed := self._closed(request):
+            return closed
+        address = parse(request.url.query, VIEWS)
+        layout = LAYOUTS.get(request.headers.get("hx-target", ""), "page.html")
+        # htmx sends a form with all its fields; the address has only those that are set.
+        moved = layout == LAYOUTS["result"] and not request.headers.get("hx-current-url", "").endswith(address.url())
+        headers = {"hx-push-url": address.url()} if moved else {}
+        values = {
+            **self._common(),
+            "layout": layout,
+            "address": address,
+            "views": VIEWS,
+            "here": address.url(),
+        }
+        return HTMLResponse(self._drawn(address, values), headers=headers)
+
+    def _drawn(self, address: Address, values: dict[str, Any]) -> str:
+        try:
+            with self._site.target.connected() as db:
+                question = self._question(address, db)
+                found = address.view.fetch(question)
+                values |= {"now": question.now, "published": _published(self._site, db)}
+                return rendering.render(f"{address.view.name}.html", {**values, **found})
+        except (QueryUnavailable, GaplessError) as error:
+            return self._notice(values, *map(str, error.args))
+        except Exception as error:
+            if not _is_of_the_database(error):
+                raise
+            return self._notice(values, explain(error), "gapless views creates the views again")
+
+    def _notice(self, values: dict[str, Any], message: str, step: str = "") -> str:
+        more = {"now": self._site.clock(), "published": None, "message": message, "step": step}
+        return rendering.render("notice.html", {**values, **more})
+
+    def _question(self, address: Address, db: Database) -> Question:
+        return Question(self._site, address, db, self._site.clock())
+
+    def chart(self, request: Request) -> Response:
+        """Returns a chart of a view as Vega-Lite's JSON."""
+        if not request.scope["gapless.session"]:
+            return PlainTextResponse("no session", 401)
+        address = parse(request.url.query, VIEWS)
+        if address.view.chart is None:
+            return PlainTextResponse("no such chart", 404)
+        try:
+            with self._site.target.connected() as db:
+                return JSONResponse(address.view.chart(self._question(address, db)))
+        except (QueryUnavailable, GaplessError) as error:
+            return PlainTextResponse(str(error.args[0]), 503)
+
+    def download(self, request: Request) -> Response:
+        """Returns the result of a person's query as a file."""
+        if not request.scope["gapless.session"]:
+            return PlainTextResponse("no session", 401)
+        sql, kind = request.query_params.get("sql", ""), request.query_params.get("format", "csv")
+        make = {"csv": to_csv, "parquet": to_parquet}.get(kind)
+        if make is None or not sql.strip():
+            return PlainTextResponse("format is csv or parquet, sql a query", 400)
+        try:
+            with self._site.target.connected() as db:
+                made = make(db.statement(sql, DOWNLOADED))
+        except (QueryUnavailable, GaplessError) as error:
+            return PlainTextResponse(str(error.args[0]), 400)
+        types = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+        headers = {"content-disposition": f'attachment; filename="gapless.{kind}"'}
+        return Response(made, media_type=types[kind], headers=headers)
+
+    def _common(self) -> dict[str, Any]:
+        base = self._door.base
+        return {
+            "base": base,
+            "static": f"{base}/static/{rendering.static_digest()}",
+            "target": self._site.target.name,
+            "where": str(self._site.target.file or self._site.target.target.destination),
+        }
 
 
-@app.cell
-def _(
-    kind: Control[str],
-    mo: ModuleType,
-    period: Control[str],
-    search: Control[str],
-    source: Control[str],
-    status: Control[str],
-    item: Control[str | None],
-) -> tuple[object, ...]:
-    chosen = {"source": source.value, "kind": kind.value, "status": status.value, "period": period.value}
-    chosen |= {"search": search.value, "item": item.value or ""}
-    # Made anew when a choice changes, so that it starts at the first page again.
-    page = mo.ui.number(start=1, value=1, label="page")
-    return chosen, page
+def _again(request: Request) -> str:
+    """Returns the address of a request, relative to itself."""
+    return f"?{request.url.query}"
 
 
-@app.cell
-def _(
-    refresh: Control[str],
-    chosen: dict[str, str],
-    kind: Control[str],
-    lead: Control[str | None],
-    coverage: ModuleType,
-    mo: ModuleType,
-    page: Control[float | None],
-    overview: ModuleType,
-    period: Control[str],
-    raw: Control[bool],
-    search: Control[str],
-    source: Control[str],
-    status: Control[str],
-    tabs: Control[str],
-    item: Control[str | None],
-    timeline: ModuleType,
-) -> None:
-    _ = refresh.value
-    views = {
-        "Health": ([], overview.health),
-        # As functions, because only the chosen one is to run.
-        "Volume": ([source, period], lambda: overview.volume(period.value, source.value)),
-        "Failures": ([source, period], lambda: overview.states(period.value, source.value)),
-        "Timeline": (
-            [source, kind, item, status, period, search, page],
-            lambda: timeline.timeline(int(page.value or 1), **chosen),
-        ),
-        "Conversations": ([lead], lambda: timeline.conversation(lead.value or "")),
-        "Coverage": ([source], lambda: coverage.coverage(source.value)),
-        "Dead letters": ([source, raw], lambda: coverage.dead_letters(source.value, raw.value)),
-        "Runs": ([source], lambda: coverage.runs(source.value)),
-    }
-    controls, made = views[tabs.value]
-    mo.vstack([mo.hstack(controls, justify="start", gap=1.2, wrap=True), mo.Html(made())], align="stretch")
+def _published(site: Site, db: Database) -> Any:
+    """Returns when the copy was published that is read; None: it is no copy."""
+    if not site.target.is_copy:
+        return None
+    found = db.rows_if_exists("select published_at from activity._published")
+    return found[0][0] if found else None
 
 
-if __name__ == "__main__":
-    app.run()
+def _is_of_the_database(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0].lstrip("_") in ("duckdb", "psycopg2", "dlt")

@@ -1,111 +1,174 @@
-"""Serves the page on the loopback interface, to requests with the access token in the printed address.
-
-The token keeps out other users of this machine, and pages of other sites in the same browser.
-"""
+"""Serves the page until it is stopped. What keeps out other users, ports and sites is in guard.py."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import signal
 import socket
-import sys
-import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from threading import Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import COMPLETE, GaplessError, WrongSettings
-from gapless.pipelines.ui.queries import UiTarget, select
+from gapless.pipelines.errors import GaplessError, WrongSettings
+from gapless.pipelines.ui.database.session import RUNNING
+from gapless.pipelines.ui.database.target import UiTarget
+from gapless.pipelines.ui.guard import LOOPBACK, PATH, Door, Keys
+from gapless.pipelines.ui.opening import open_browser
+from gapless.pipelines.ui.site import Site
 
-ASGIApplication = Callable[..., Awaitable[None]]
+if TYPE_CHECKING:
+    from gapless.pipelines.ui.guard import Application
 
 HOST = "127.0.0.1"
-"""The page has no passwords, so it is for this machine alone."""
-APP = Path(__file__).parent / "app.py"
-"""The notebook."""
-BROWSER_AFTER = 1.0
-"""Seconds for the server to start."""
+"""By default the page is for this machine alone."""
+NEEDS = ("starlette", "jinja2", "uvicorn")
+"""What the extra `ui` brings."""
+TOKEN = "GAPLESS_UI_TOKEN"
+SHORTEST = 16
+"""Characters of a key that somebody chose."""
+EVERYWHERE = ("0.0.0.0", "::", "")
+"""Addresses that are no name a browser could ask for."""
 
 
-def serve(target: Target, port: int, browser: bool, message: Callable[[str], None]) -> None:
-    """Serves the page until Ctrl-C and prints its address.
+@dataclass(frozen=True)
+class Place:
+    """Where the page is served."""
 
-    Raises WrongSettings without the extra `ui` or for another destination, GaplessError if the port is in use.
+    host: str = HOST
+    """Address to listen on."""
+    port: int = 0
+    """0: a free one."""
+    base: str = ""
+    """The path under which a proxy serves it, as /gapless."""
+    origin: str = ""
+    """What a browser shows when a proxy stands before it, as https://data.example.com."""
+
+
+def serve(target: Target, place: Place, browser: bool, message: Callable[[str], None]) -> None:
+    """Serves the page until Ctrl-C or SIGTERM and prints its address.
+
+    Raises WrongSettings without the extra `ui`, for another destination or a wrong place, GaplessError if the port is
+    in use.
     """
     from gapless.pipelines.destinations.publish import configured
 
-    if target.file is None:
+    _check(target)
+    door = _door(place)
+    site = Site(UiTarget(target, configured() if target.file else None))
+    with _listening(place.host, place.port) as listening:
+        address = _address(place, listening.getsockname()[1])
+        url = f"{address}{door.base}/"
+        opening = f"{url}#key={door.keys.token}"
+        # Who set the key knows it, and then it stands in no log.
+        shown = f"{url} and its key is {TOKEN}" if os.environ.get(TOKEN) else opening
+        message(f"the page is at {shown}")
+        message("Press Ctrl-C to stop it.")
+        if not _is_local(place):
+            message(
+                f"it listens on {place.host} without TLS: whoever is on the way can read it, and its key. Put a proxy"
+                " with TLS before it."
+            )
+        with open_browser(opening) if browser else nullcontext():
+            _run(_app(site, door), listening)
+
+
+def _check(target: Target) -> None:
+    """Raises WrongSettings for a destination that the page cannot read, and without the extra."""
+    from gapless.pipelines.destinations.postgres import PostgresDatabase
+
+    if target.file is None and not isinstance(target.backend, PostgresDatabase):
         raise WrongSettings(
-            f"the page reads a DuckDB file, not destination {target.destination!r}. Leave out --destination."
+            f"the page reads a DuckDB file or Postgres, not destination {target.destination!r}. Leave out"
+            " --destination, or make a copy: gapless copy --to NAME."
         )
-    if not find_spec("marimo"):
+    if not all(map(find_spec, NEEDS)):
         raise WrongSettings("gapless ui needs the extra ui: pip install -e '.[ui]'")
-    select(UiTarget(target.file, configured()))
-    with _listening(port) as listening:
-        # New for each start: an address in a browser's history opens nothing later.
-        token = secrets.token_urlsafe(16)
-        url = f"http://{HOST}:{listening.getsockname()[1]}/?access_token={token}"
-        message(f"the page is at {url}\nPress Ctrl-C to stop it.")
-        if browser:
-            opening = Timer(BROWSER_AFTER, webbrowser.open, [url])
-            # Else Ctrl-C in the first second would wait for the browser.
-            opening.daemon = True
-            opening.start()
-        _run(_app(token), listening)
 
 
-def _listening(port: int) -> socket.socket:
-    """Returns a listening socket. Raises GaplessError if the port is in use."""
+def _door(place: Place) -> Door:
+    """Returns who is let in. Raises WrongSettings for a place or a key that cannot be used."""
+    base = place.base.rstrip("/")
+    if not PATH.fullmatch(base):
+        raise WrongSettings(f"--base-path {place.base!r} is no path such as /gapless.")
+    origin = place.origin.rstrip("/")
+    parts = urlsplit(origin)
+    if origin and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query):
+        raise WrongSettings(f"--origin {place.origin!r} is no address such as https://data.example.com.")
+    names = {name for name in (parts.hostname, place.host.lower()) if name and name not in EVERYWHERE}
+    return Door(Keys(_token()), LOOPBACK | names, origin, base)
+
+
+def _token() -> str:
+    """Returns the key: that of the environment, or a new one for each start, so that old addresses open nothing."""
+    given = os.environ.get(TOKEN, "").strip()
+    if given and len(given) < SHORTEST:
+        raise WrongSettings(f"{TOKEN} has {len(given)} characters, but needs at least {SHORTEST}.")
+    return given or secrets.token_urlsafe(24)
+
+
+def _address(place: Place, port: int) -> str:
+    """Returns what people type, without the path."""
+    if place.origin:
+        return place.origin.rstrip("/")
+    host = HOST if place.host in EVERYWHERE else place.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_local(place: Place) -> bool:
+    return place.host.startswith("127.") or place.host in LOOPBACK
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Returns a listening socket. Raises GaplessError if the port is in use, WrongSettings for a wrong host."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port, family)
         # Opened here and handed over, so that the port is ours before its address is printed.
-        return socket.create_server((HOST, port))
+        return socket.create_server((host, port), family=family)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise WrongSettings(f"--host {host!r} is no address of this machine: {error.strerror}.") from None
         raise GaplessError(f"port {port}: {error.strerror}. Leave out --port to use a free one.") from None
 
 
-def _app(token: str) -> ASGIApplication:
-    """Returns the notebook as a web application that asks for the token."""
-    import marimo
+def _app(site: Site, door: Door) -> Application:
+    """Returns the page as a web application."""
+    from gapless.pipelines.ui.app import build
 
-    builder = marimo.create_asgi_app(quiet=True, include_code=False, token=token)
-    app: ASGIApplication = builder.with_app(path="", root=str(APP)).build()
-    return app
+    return build(site, door)
 
 
-def _run(app: ASGIApplication, listening: socket.socket) -> None:
-    """Runs the server until Ctrl-C, which ends the process."""
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Leaves the signals to us: uvicorn raises them again at its end, which would look like a failure."""
+    yield
+
+
+def _run(app: Application, listening: socket.socket) -> None:
+    """Runs the server until Ctrl-C or SIGTERM; queries that run then are stopped, as their answer is for nobody."""
     import uvicorn
 
-    # Requests are not logged: their address holds the token.
-    config = uvicorn.Config(_ending(app), lifespan="on", log_level="error", timeout_graceful_shutdown=1)
+    # Requests are not logged: an address may hold what somebody searched for.
+    config = uvicorn.Config(
+        app, lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1, ws="none",
+        server_header=False, proxy_headers=False,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    server.capture_signals = _no_signals  # type: ignore[method-assign]
+
+    def stop(*_: Any) -> None:
+        server.should_exit = True
+        RUNNING.stop()
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:  # before the server had begun
-        _end()
-
-
-def _ending(app: ASGIApplication) -> ASGIApplication:
-    """Returns the application, which ends the process when the server has closed its connections.
-
-    All that would follow waits for marimo's threads, one for each open page: for long, on a busy machine.
-    """
-
-    async def ends(scope: Any, receive: Any, send: Any) -> None:
-        async def hears() -> Any:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                _end()
-            return message
-
-        await app(scope, hears if scope["type"] == "lifespan" else receive, send)
-
-    return ends
-
-
-def _end() -> None:
-    """Ends the process at once; the page only reads, so nothing is left half done."""
-    sys.stderr.flush()
-    os._exit(COMPLETE)
+        server.run(sockets=[listening])
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, USAGE
+from gapless.pipelines.printable import counted
 
 Absent = dict[str, dict[str, datetime | None]]
 """Creation times of missing records, by parent and id."""
@@ -33,8 +34,8 @@ class Difference:
 
     def __str__(self) -> str:
         what = [", ".join(self.columns)] if self.columns else []
-        what += [f"{self.missing:,} rows missing"] if self.missing else []
-        what += [f"{self.extra:,} rows too many"] if self.extra else []
+        what += [f"{counted(self.missing, 'rows')} missing"] if self.missing else []
+        what += [f"{counted(self.extra, 'rows')} too many"] if self.extra else []
         return f"{self.table} {self.id}: {'; '.join(what)}"
 
 

@@ -39,4 +39,4 @@ def settings(source: Source, *wanted: str) -> dict[str, str]:
 def configured_ids(source: Source) -> list[str]:
     """Returns the ids that a setting names to be read instead of all that is listed."""
     setting = source.stream.only
-    return parse_ids(settings(source, setting).get(setting)) if setting else []
+    return parse_ids(settings(source, setting).get(setting), setting) if setting else []

@@ -8,9 +8,13 @@ imports out of all other files. The door of pipelines/ is pipelines/destinations
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import dlt
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import PluggableRunContext
 from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.exceptions import ResourceNameNotAvailable
@@ -40,6 +44,7 @@ __all__ = [
     "load_package",
     "name_root_resources",
     "pipeline_state",
+    "settings_files",
 ]
 """ItemTransform, DataItemWithMeta: a step of a pipe that knows its place, and an item with what belongs to it beside
 it. LimitItem, YieldMapItem: what the last step must know of the steps before it, so that state never runs ahead of
@@ -176,3 +181,15 @@ def column_names(cursor: Any) -> list[str]:
     Why: `description` is not there for every engine. Replaced by: `cursor.description` for all of them.
     """
     return [name.lower() for name in cursor._get_columns()]
+
+
+def settings_files() -> Iterator[str]:
+    """Yields the files that dlt has read settings from, and the one that makes a folder a workspace.
+
+    Why: a file that others can write could name another host for a key, and dlt reads it without a look at its owner.
+    Replaced by: such a look in dlt, or a documented list of its providers and their files.
+    """
+    context = Container()[PluggableRunContext]
+    read = [file for provider in context.providers.providers for file in provider.present_locations]
+    # Some are relative to where the process was then: after a change of folder there may be none of that name.
+    yield from filter(os.path.lexists, [*read, context.context.get_setting(".workspace")])

@@ -149,4 +149,10 @@ def table_resource(
             extractions.declare(extraction, table, main.name)
             yield from writers.setdefault(table.name, Writer(extraction, main)).tree(table, trees)
 
-    return dlt.resource(read, name=main.name, primary_key=main.key, write_disposition=main.write_disposition)
+    return dlt.resource(
+        read,
+        name=main.name,
+        primary_key=main.key,
+        write_disposition=main.write_disposition,
+        columns=columns(main.schema),  # else JSON would be the text that Arrow has for it
+    )

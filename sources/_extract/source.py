@@ -12,12 +12,15 @@ from typing import Annotated, Any
 import dlt
 from dlt.sources import DltResource, DltSource
 
-from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler
+from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler, settings_files
+from gapless.sources._dlt.types import State
 from gapless.sources._extract.account_proof import prove
 from gapless.sources._extract.extraction import LEDGER, Extraction, Extractions
+from gapless.sources._extract.first_look import FirstLook, plain
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
+from gapless.sources._files.writers import refusal
 from gapless.sources._http.errors import SettingError
 from gapless.sources._http.rate_limit import RateBudget, shared_budget
 from gapless.sources._incremental.context import Connection, SyncContext
@@ -27,10 +30,13 @@ from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.account.identity import Account, AccountCheck
-from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.backfill_state import POLICIES
+from gapless.sources._ledger.ledger import Ledger
+from gapless.sources._ledger.session import LoadItem, Session, Unchanged
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window, optional_instant
 from gapless.sources._schema.arrow import Table, digest
+from gapless.sources._schema.destination_limits import bounded, storage_check
 from gapless.sources._schema.privacy import Privacy
 
 SESSION = Parameter("session", Parameter.KEYWORD_ONLY, default=None, annotation=Session | None)
@@ -52,7 +58,8 @@ def source(
     The dlt source has the function's settings and then those that all sources share; dlt reads them from its
     configuration. `lag` is in seconds. Its resources are the stream's parents, if it has any, and its records. They
     yield Arrow tables, page by page, or nested rows with `rows=True`. Building the source sends no request; it raises
-    SettingError or ValueError for a setting that is wrong. Raises ValueError if a record's key is not its id alone.
+    SettingError or ValueError for a setting that is wrong, and for a file of settings that others can write. Raises
+    ValueError if a record's key is not its id alone.
     """
     if stream.table.key != (stream.table.id_column,):
         # Ledger and `verify` look rows up by the digest of the id alone.
@@ -99,6 +106,9 @@ def _made(
 
     @wraps(connect)
     def build(*args: Any, **kwargs: Any) -> list[DltResource]:
+        # dlt gives the settings, and whoever can write its files could have the key sent elsewhere.
+        if problem := next(filter(None, map(refusal, settings_files())), None):
+            raise ValueError(problem)
         given = whole.bind(*args, **kwargs).arguments
         # What a caller says comes before what is configured.
         for alias in ALIASES:
@@ -137,21 +147,23 @@ class Resources:
             retry_max_wait=self._values.retry_max_wait,
             retry_budget=self._values.retry_budget,
         )
-        if session:
-            session.client = self._client
         account = Account(self._client.host, connection.account and digest(connection.account), self._client.access)
-        check = AccountCheck(shared.source, account, partial(prove, stream, self._client, self._to_arrow))
+        self._account = AccountCheck(shared.source, account, partial(prove, stream, self._client, self._to_arrow))
         if session:
-            session.account = check
-        width = self._values.max_record_mb
+            session.client, session.account, session.look = self._client, self._account, partial(self._look, session)
+        self._source, self._policy, width = shared.source, privacy.mark, self._values.max_record_mb
         self._extractions = Extractions(
-            shared.source, stream.table.name, stream.tables, session, check, privacy.mark, width
+            shared.source, stream.table.name, stream.tables, session, self._account, self._policy, width
         )
-        # While the source is built, so that `discover_schema()` has all tables before the first request.
-        schema = dlt.current.source_schema()
+        if session is None:
+            # `discover_schema()` has all tables before the first request; a command of ours leaves it to the load.
+            self._declare(dlt.current.source_schema())
+
+    def _declare(self, schema: dlt.Schema) -> None:
+        stream = self._stream
         for table in (*stream.tables, *LEDGER):
             parents = stream.parents is not None and table == stream.parents.table
-            declare(schema, table, table.name if parents else stream.table.name, shared.source)
+            declare(schema, table, table.name if parents else stream.table.name, self._source)
 
     def _shared_budget(self, shard: Shard) -> RateBudget:
         assert self._values.budget
@@ -206,20 +218,54 @@ class Resources:
     def _begin(self, loaded: bool) -> Extraction:
         extraction = self._extractions.begin(loaded)
         if extraction.context is None:
-            values = self._values
             extraction.session.client = self._client
-            extraction.context = SyncContext(
-                self._client,
-                extraction.session,
-                extraction.ledger,
-                {},
-                self._connection,
-                workers=values.workers,
-                lag=values.lag,
-                initial=values.initial,
-                end=values.end,
-            )
+            extraction.context = self._context(extraction.session, extraction.ledger, {})
         return extraction
+
+    def _context(self, session: Session, ledger: Ledger, state: State) -> SyncContext:
+        values = self._values
+        return SyncContext(
+            self._client,
+            session,
+            ledger,
+            state,
+            self._connection,
+            workers=values.workers,
+            lag=values.lag,
+            initial=values.initial,
+            end=values.end,
+        )
+
+    def _look(self, session: Session, kind: str, state: State) -> list[Unchanged] | None:
+        """Returns what a sync of everything new finds as it was; None if there may be something to load.
+
+        `kind` is dlt's word for the destination, `state` the source's stored state. What was read waits in the
+        session for its load package.
+        """
+        stream, known = self._stream, state.get("resources", {})
+        states = [known.get(table.name, {}) for table in stream.tables]
+        # A key that was proven to be another one of this account is remembered by a load package.
+        if (
+            not self._account.is_known(state)
+            or self._policy not in state.get(POLICIES, ())
+            or not all(map(plain, states))
+        ):
+            return None
+        session.refuse = bounded(storage_check(kind), self._values.max_record_mb)
+        ledger = Ledger(session.shard)
+        context = self._context(session, ledger, dict(known.get(stream.table.name, {})))
+        if context.window or context.reads_ids:
+            return None
+        look = FirstLook(session, ledger, self._to_arrow)
+        resources = [(stream.table.name, stream.steps(context))]
+        if stream.parents:
+            resources.insert(0, (stream.parents.table.name, context.parent_items(stream.parents)))
+        for name, steps in resources:
+            session.keep(name, steps)
+        if not all(look.finds_nothing(name, steps, known.get(name, {})) for name, steps in resources):
+            return None
+        session.end()
+        return look.unchanged
 
 
 def context_of(extraction: Extraction) -> SyncContext:

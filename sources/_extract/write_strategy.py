@@ -7,17 +7,16 @@ only append, unchanged rows are dropped, and for each key the newest row of a co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gapless.sources._dlt.append_only import appends
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._dlt.types import Capabilities
 from gapless.sources._ledger.ledger import FIRST_SEEN, MERGE, Ledger
-from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.arrow import Table, with_ids
 from gapless.sources._schema.columns import TableSchema
 
 IN_LIST_MAX = 2_000
@@ -63,29 +62,31 @@ def _new_rows(ledger: Ledger, table: Table, tables: Arrows) -> Iterator[tuple[Ta
         ids = arrow.column(ROW_ID).to_pylist()
         slices = [ids[at : at + IN_LIST_MAX] for at in range(0, len(ids), IN_LIST_MAX)]
         stored = [row[0] for some in slices for row in ledger.select(table.name, [ROW_ID], (ROW_ID, some))]
-        yield (
-            shape,
-            arrow.filter(pc.invert(pc.is_in(arrow.column(ROW_ID), value_set=pa.array(stored, pa.string())))),
-        )
+        yield shape, with_ids(arrow, ROW_ID, stored, wanted=False)
 
 
 def _changed(ledger: Ledger, tables: Arrows) -> Iterator[tuple[TableSchema, pa.Table]]:
     """Yields the records that differ from the stored ones, in any row, with all of their rows."""
     trees = list(tables)
-    ids = trees[0][1].column(ROW_ID).to_pylist()
-    if ids:
-        before, now = Counter[Any](), Counter[Any]()
-        for shape, arrow in trees:
-            names, root = arrow.schema.names, _root(shape)
-            at = names.index(root)
-            now.update((row[at], shape.name, row) for row in zip(*arrow.to_pydict().values(), strict=True))
-            stored = (row[:-1] for row in ledger.select(shape.name, names, (root, ids)))
-            # Child rows are part of the comparison: a changed item must bring its whole record.
-            before.update((row[at], shape.name, row) for row in stored)
-        # Both ways, because a row that is not served any more makes a difference as well.
-        differ = pa.array({root for root, *_ in (now - before) + (before - now)}, pa.string())
-        trees = [(s, arrow.filter(pc.is_in(arrow.column(_root(s)), value_set=differ))) for s, arrow in trees]
+    if trees[0][1].num_rows:
+        differ = changed_roots(ledger, trees)
+        trees = [(shape, with_ids(arrow, _root(shape), differ)) for shape, arrow in trees]
     yield from trees
+
+
+def changed_roots(ledger: Ledger, trees: Sequence[tuple[TableSchema, pa.Table]]) -> set[str]:
+    """Returns the `_dlt_id` of the records that differ, in any row, from those that completed loads have stored."""
+    ids = trees[0][1].column(ROW_ID).to_pylist()
+    before, now = Counter[Any](), Counter[Any]()
+    for shape, arrow in trees if ids else ():
+        names, root = arrow.schema.names, _root(shape)
+        at = names.index(root)
+        now.update((row[at], shape.name, row) for row in zip(*arrow.to_pydict().values(), strict=True))
+        stored = (row[:-1] for row in ledger.select(shape.name, names, (root, ids)) if row[-1])
+        # Child rows are part of the comparison: a changed item must bring its whole record.
+        before.update((row[at], shape.name, row) for row in stored)
+    # Both ways, because a row that is not served any more makes a difference as well.
+    return {root for root, *_ in (now - before) + (before - now)}
 
 
 def _root(shape: TableSchema) -> str:

@@ -6,10 +6,15 @@ A key is in no client header, no URL, no message and no repr. No request and no 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Generator, Iterable, Mapping
 
+from gapless.sources._http.environment.plain_http import plain_http_problem
 from gapless.sources._http.errors import SettingError
 from gapless.sources._http.transport import httpx
+
+BARE_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?(?:/[\w./-]*)?", re.ASCII)
+"""A host, and maybe a port and a path: what people paste without the scheme before it."""
 
 
 def origin(url: httpx.URL | str) -> tuple[str, bytes, int | None]:
@@ -30,11 +35,16 @@ def path_of(url: httpx.URL) -> str:
 
 
 def checked_base_url(url: str) -> str:
-    """Returns a base URL without its last slash; raises SettingError when it is not scheme, host and maybe a path."""
+    """Returns a base URL without its last slash.
+
+    Raises SettingError when it is not scheme, host and maybe a path, or would send the key without encryption.
+    """
     try:
         found = httpx.URL(url.strip())
     except httpx.InvalidURL:
         found = httpx.URL("")
+    if "//" not in url and BARE_HOST.fullmatch(url.strip()):
+        raise SettingError("base_url", f"must be scheme and host, and has no scheme; expected https://{url.strip()}")
     # A user name, a query or a fragment would be dropped, or carried into every request.
     if found.scheme not in ("http", "https") or not found.host or set("@?#") & set(url):
         raise SettingError(
@@ -42,6 +52,8 @@ def checked_base_url(url: str) -> str:
             "must be scheme and host, such as https://api.example.com, without user, query and"
             f" fragment; found scheme {found.scheme or 'none'!r} and host {found.host or 'none'!r}",
         )
+    if problem := plain_http_problem(found.scheme, found.host):
+        raise SettingError("base_url", problem)
     return str(found).rstrip("/")
 
 

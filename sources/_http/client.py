@@ -17,9 +17,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar
 from urllib.parse import quote
 
-from gapless.sources._http.auth import checked_base_url, origin, path_of
+from gapless.sources._http.auth import checked_base_url, origin, path_of, site
 from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links, media_type
 from gapless.sources._http.environment.certificates import tls_context
+from gapless.sources._http.environment.plain_http import is_loopback
 from gapless.sources._http.environment.proxies import proxies
 from gapless.sources._http.errors import (
     ADVICE,
@@ -29,6 +30,7 @@ from gapless.sources._http.errors import (
     ForeignHost,
     ProxyRefused,
     ProxyUnavailable,
+    QuotaSpent,
     Retryable,
     Throttled,
     TooLarge,
@@ -40,9 +42,10 @@ from gapless.sources._http.errors import (
 )
 from gapless.sources._http.links import elsewhere, followed, joined
 from gapless.sources._http.rate_limit import RateBudget
-from gapless.sources._http.retry import Policy, retry_after, retrying
+from gapless.sources._http.retry import Policy, left_alone, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
 from gapless.sources._http.transport import (
+    LOCATION,
     PROXY,
     BodyTooLong,
     Deadline,
@@ -116,8 +119,10 @@ class Client:
         self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._wait)
         self._budget = budget
         self._deadline = Deadline(deadline, clock)
+        self._spent: tuple[float, QuotaSpent] | None = None
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
-        self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})})
+        direct = is_loopback(self._home.host)
+        self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})}, direct=direct)
         self.stats = Stats()
         self.watch: Callable[[Attempt], None] = lambda attempt: None
         """Called after each attempt, in the thread that made it; it must not raise."""
@@ -162,6 +167,11 @@ class Client:
         return self._home.host
 
     @property
+    def site(self) -> str:
+        """Returns scheme, host and port that the key is sent to."""
+        return site(self._home)
+
+    @property
     def access(self) -> frozenset[str]:
         """Returns the keys, and the port and the path below which they are used. Secret: it must not be shown."""
         return self._secrets | {self._below_host}
@@ -199,6 +209,8 @@ class Client:
         numbers = count(1)
 
         def send() -> R:
+            if self._spent and self._clock() < self._spent[0]:
+                raise self._spent[1]
             self.stats.add(requests=1)
             with self._watched(Attempt(method, url.host, path_of(url), next(numbers))) as attempt:
                 return self._attempt(self._http.build_request(method, url, json=json), read, attempt)
@@ -282,15 +294,23 @@ class Client:
         if not issubclass(error, Retryable):
             return error(status=status, detail=detail, **where)
         seconds = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-        # Only a 429 is about the key, which all workers share. After a 503 this request alone waits. A wait that is
-        # longer than the budget is not begun.
-        if error is Throttled and seconds is not None and seconds <= max(self._policy.budget, self._policy.max_wait):
+        # Only a 429 is about the key, which all workers share. After a 503 this request alone waits.
+        if error is Throttled and seconds is not None:
+            if seconds > max(self._policy.budget, self._policy.max_wait):
+                return self._quota_spent(seconds, message, where)
             for budget in filter(None, (self._rate, self._budget)):
                 budget.pause(min(seconds, self._policy.max_wait))
         return error(retry_after=seconds, status=status, detail=detail, **where)
 
+    def _quota_spent(self, seconds: float, message: str, where: Where) -> QuotaSpent:
+        """Returns the error for a wait that is longer than one request is retried; until then none is sent."""
+        says = f"{VENDOR_SAYS}{message}" if message else ""
+        error = QuotaSpent(status=429, detail=f"{ADVICE[QuotaSpent]}: {left_alone(seconds)}{says}", **where)
+        self._spent = (self._clock() + seconds, error)
+        return error
+
     def _redirect(self, response: httpx.Response, where: Where) -> VendorError:
-        target = joined(response.url, response.headers.get("Location", ""))
+        target = joined(response.url, response.extensions.get(LOCATION, ""))
         if target is None or origin(target) != origin(self._home):
             detail = redact(elsewhere("redirect", target, self._home), self._secrets)
             return ForeignHost(status=response.status_code, detail=detail, **where)

@@ -16,6 +16,7 @@
     │   └── BadRequest       400, 422, every other 4xx, a redirect on the vendor's own host
     └── Stop             the source cannot continue
         ├── Unauthorized     401
+        ├── QuotaSpent       429 that asks for a longer wait than one request is retried
         └── ProxyRefused     407, or a proxy that does not let the vendor be asked
 
 An error never holds a header, a query string or a record's text.
@@ -33,6 +34,11 @@ import msgspec
 MESSAGE_CHARACTERS = 200
 """A longer text in an error's body is not repeated: it is a page or a record, not a message."""
 _SECRET_CHARACTERS = 4  # a shorter "secret" would blank ordinary words
+_UNPRINTABLE = re.compile(
+    "[\\s\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff"
+    "\U000e0000-\U000e0fff]+"
+)
+"""Line ends, and what a terminal obeys or does not show: marks of direction among them."""
 
 
 class Refused(ValueError):
@@ -121,11 +127,15 @@ class TooLarge(Rejected):
 
 
 class Stop(VendorError):
-    """No request to this vendor can succeed until a person changes something."""
+    """No request to this vendor can succeed until a person changes something, or until a quota is renewed."""
 
 
 class Unauthorized(Stop):
     """401: the key was refused."""
+
+
+class QuotaSpent(Stop):
+    """429 with a wait beyond the retry budget: until then the vendor refuses whatever this key asks for."""
 
 
 class ProxyRefused(Stop):
@@ -148,6 +158,7 @@ ADVICE: dict[type[VendorError], str] = {
     NotFound: "not found, or not visible to this key",
     Forbidden: "this key may not read it; change its permissions at the vendor",
     BadRequest: "the vendor does not accept this request",
+    QuotaSpent: "the quota of requests is used up",
     Unauthorized: "the key was refused; check the source's key settings and that the base URL belongs to it",
 }
 
@@ -216,9 +227,9 @@ def _messages(found: object, depth: int = 3) -> list[str]:
 
 
 def redact(text: str, secrets: Collection[str]) -> str:
-    """Returns `text` on one line, printable, with every secret replaced."""
+    """Returns `text` on one line, printable, with every secret replaced, in capitals or not."""
     # The longest first, because one secret may be part of another.
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SECRET_CHARACTERS or secret == text.strip():
-            text = text.replace(secret, "[secret]")
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()
+            text = re.sub(re.escape(secret), "[secret]", text, flags=re.IGNORECASE)
+    return _UNPRINTABLE.sub(" ", text).strip()

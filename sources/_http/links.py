@@ -5,13 +5,23 @@ from __future__ import annotations
 from gapless.sources._http.auth import origin, site
 from gapless.sources._http.transport import httpx
 
+LONGEST_HOST = 253
+"""Characters that a name can have in DNS (RFC 1035, section 2.3.4)."""
+
 
 def joined(page: httpx.URL, link: str) -> httpx.URL | None:
-    """Returns a link as an absolute URL, resolved against the page that holds it (RFC 3986, section 5), or None."""
+    """Returns a link as an absolute URL, resolved against the page that holds it (RFC 3986, section 5).
+
+    Returns None for one that nothing can be requested with: of another scheme than http, without a host, or with a
+    host or a port that is none.
+    """
     try:
-        return page.join(link)
+        found = page.join(link)
+        host = found.host  # decodes the name, which fails for one that is none
     except (httpx.InvalidURL, ValueError):
         return None
+    is_sound = found.scheme in ("http", "https") and 0 < len(host) <= LONGEST_HOST and found.port != 0
+    return found if is_sound else None
 
 
 def followed(link: str, page: httpx.URL, home: httpx.URL, *, inner: bool) -> httpx.URL | None:
@@ -27,7 +37,7 @@ def followed(link: str, page: httpx.URL, home: httpx.URL, *, inner: bool) -> htt
         return found
     own, within = page.path.rstrip("/"), found.path.rstrip("/")
     is_same_page = bool(within) and (own.endswith(within) or within.endswith(own))
-    if inner and is_same_page and found.host and found.scheme in ("http", "https"):
+    if inner and is_same_page:
         return page.copy_with(query=found.query)
     return None
 

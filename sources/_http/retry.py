@@ -18,6 +18,8 @@ from typing import TypeVar
 from gapless.sources._http.errors import GAVE_UP, Retryable
 
 T = TypeVar("T")
+LONG_WAIT, YEAR = 900.0, 366 * 86_400.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def retrying(
 def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
     if wait > policy.budget and wait > policy.max_wait:
         return (
-            f"the vendor asks to be left alone for {wait:,.0f} s, and one request is retried for at most"
+            f"the vendor asks to be left alone {_span(wait)}, and one request is retried for at most"
             f" {policy.budget:g} s (GAPLESS_RETRY_BUDGET), so it was not asked again"
         )
     tries = "1 attempt" if attempt == 1 else f"{attempt} attempts"
@@ -82,6 +84,21 @@ def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
         f"{GAVE_UP}{tries} in {spent:.1f} s: waiting {wait:.1f} s more would exceed"
         f" the retry budget of {policy.budget:g} s (GAPLESS_RETRY_BUDGET)"
     )
+
+
+def _span(wait: float, now: Callable[[], float] = time.time) -> str:
+    """Returns "for 300 s", or of a longer wait when it ends: nobody counts the seconds of a daily quota."""
+    if wait <= LONG_WAIT:
+        return f"for {wait:,.0f} s"
+    if wait > YEAR:
+        return "for more than a year"
+    end = datetime.fromtimestamp(now() + wait, UTC)
+    return f"until {end.day} {end:%B %H:%M} UTC"
+
+
+def left_alone(seconds: float) -> str:
+    """Returns what a vendor asks for that wants no request for so many seconds."""
+    return f"the vendor asks to be left alone {_span(seconds)}; nothing more is asked in this sync"
 
 
 def retry_after(value: str | None, date: str | None = None, now: Callable[[], float] = time.time) -> float | None:

@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 # The only place that imports the HTTP library. httpx2 is the maintained fork of httpx, with the same names.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from httpcore2 import SOCKET_OPTION, ConnectionPool, NetworkBackend, NetworkStream
 
 __all__ = [
+    "LOCATION",
     "PROXY",
     "BodyTooLong",
     "Deadline",
@@ -59,6 +61,8 @@ BODY_BYTES = 256 * 2**20
 
 PROXY = "gapless.proxy"
 """The key of a response's extensions that names the proxy which may have given it."""
+LOCATION = "gapless.location"
+"""The key of a response's extensions with the header `Location`, where the HTTP library does not look for it."""
 OWN_CERTIFICATE = "where a proxy opens TLS, SSL_CERT_FILE must name a file with its certificate"
 LONGEST = f", and more than {BODY_BYTES / 1e6:,.0f} MB are not taken"
 
@@ -113,12 +117,18 @@ class Deadline:
 
 
 def connect(
-    deadline: Deadline, transport: httpx.BaseTransport | None, workers: int, headers: Mapping[str, str] | None = None
+    deadline: Deadline,
+    transport: httpx.BaseTransport | None,
+    workers: int,
+    headers: Mapping[str, str] | None = None,
+    *,
+    direct: bool = False,
 ) -> httpx.Client:
-    """Returns an httpx client with at most `workers` connections, under the deadline, that follows no redirect.
+    """Returns an httpx client with at most `workers` connections, under the deadline.
 
-    Without a transport httpx chooses one, so that proxies from the environment work. Raises NetworkSettingError for a
-    variable of the environment with which nothing can be sent.
+    It follows no redirect and keeps no cookie, which no key needs and every later request would carry.
+    Without a transport httpx chooses one, so that proxies from the environment work, unless it is to go `direct`.
+    Raises NetworkSettingError for a variable of the environment with which nothing can be sent.
     """
     longest, named = deadline.seconds, proxies(parsed)
     client = httpx.Client(
@@ -129,11 +139,23 @@ def connect(
             max_connections=workers, max_keepalive_connections=workers, keepalive_expiry=KEEPALIVE_SECONDS
         ),
         follow_redirects=False,
+        trust_env=not direct,
         headers={**(headers or {}), "Accept-Encoding": ACCEPTED},
+        event_hooks={"response": [_set_location_aside]},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
     _limit_sockets(client, deadline)
     _name_proxies(client, named)
     return client
+
+
+def _set_location_aside(response: httpx.Response) -> None:
+    """Takes the header `Location` from httpx, which makes a request of it even where none is followed.
+
+    For a text that is no URL it raises errors of many classes, some of other libraries.
+    """
+    if "Location" in response.headers:
+        response.extensions[LOCATION] = response.headers.pop("Location")
 
 
 def parsed(url: str) -> httpx.URL:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar
 
-from gapless.sources._http.errors import ForeignHost, Retryable, Stop, VendorError
+from gapless.sources._http.errors import ForeignHost, QuotaSpent, Retryable, Stop, VendorError
 
 P = TypeVar("P")
 Q = TypeVar("Q")
@@ -53,6 +53,8 @@ def map_concurrently(
             if item.page is None:
                 # A redirect elsewhere may be one parent's, or the sign-in page of a base URL that is out of date.
                 unanswered = unanswered + 1 if isinstance(item.error, Retryable | ForeignHost) else 0
+            if isinstance(item.error, QuotaSpent):
+                raise item.error  # it says nothing about this parent
             # Before the error is raised, so that the ledger says which parent ended the sync.
             yield item
             if isinstance(item.error, Stop):

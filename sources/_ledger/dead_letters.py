@@ -1,7 +1,8 @@
 """Keeps the dead letters of one stream: what failed is stored, tried first next time, and closed when it succeeds.
 
 A letter is closed by the batch that loads its record, or by a walk that provably passed the record's place without
-meeting it; never by a record that was met and left out.
+meeting it; never by a record that was met and left out. In the second case its text is all that there ever will be of
+the record, so the row is kept until somebody deletes it, or until the record is loaded after all.
 
 Kinds: a `record`, by its id; a `nameless` record, without a readable id, by a digest of its text; a `parent`.
 """
@@ -25,6 +26,8 @@ OF_TWO = "of two parents: it is served here and by "
 NOT_COPIED = "not copied: "
 """How the reason begins in a copy for a record that the copy's destination could not store."""
 
+NOT_SERVED = "no longer served: "
+"""How the reason begins of a closed letter whose record the vendor serves no more: its row stays, with the text."""
 DERIVED = "differs: derived rows: "
 """How the reason begins of a letter about rows that were made from a record and are kept, whatever it says now."""
 
@@ -44,7 +47,9 @@ class DeadLetters:
 
     def __init__(self, stream: str, ledger: Ledger, session: Session) -> None:
         self._stream, self._session, self._now = stream, session, session.now()
-        self._open = {(letter.kind, letter.key): letter for letter in ledger.dead_letters(stream)}
+        letters = {(letter.kind, letter.key): letter for letter in ledger.dead_letters(stream, kept=NOT_SERVED)}
+        self._open = {key: letter for key, letter in letters.items() if not letter.reason.startswith(NOT_SERVED)}
+        self._kept = {key: letter for key, letter in letters.items() if key not in self._open}
         self._added: set[tuple[str, str]] = set()
 
     def records(self) -> list[DeadLetter]:
@@ -100,9 +105,24 @@ class DeadLetters:
 
     def resolve(self, kind: str, keys: Iterable[str]) -> Batch:
         """Closes the dead letters of `keys`, if there are any."""
-        known = [(kind, key) for key in keys if self._is_closed_by_loading((kind, key))]
-        closed = [self._open.pop(key) for key in known]
-        return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in closed])
+        every = [(kind, key) for key in keys]
+        closed = [self._open.pop(key) for key in every if self._is_closed_by_loading(key)]
+        loaded = [self._kept.pop(key) for key in every if key in self._kept]
+        again = [one.model_copy(update={"reason": one.reason.removeprefix(NOT_SERVED)}) for one in loaded]
+        return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in closed + again])
+
+    def resolve_gone(self, keys: Iterable[str]) -> Batch:
+        """Closes the letters of records that are not served any more, and keeps their texts."""
+        known = [("record", key) for key in keys if self._is_closed_by_loading(("record", key))]
+        return Batch(DEAD_LETTERS, [self._gone(key) for key in known])
+
+    def _gone(self, key: tuple[str, str]) -> DeadLetter:
+        """Returns a letter that is closed without its record; one with the record's text keeps it."""
+        letter = self._open.pop(key)
+        # The other parent's record is loaded, and a copy's is in the original.
+        is_lost = letter.raw_json and not letter.reason.startswith((OF_TWO, NOT_COPIED))
+        reason = NOT_SERVED + letter.reason if is_lost else letter.reason
+        return letter.model_copy(update={"healed_at": self._now, "reason": reason})
 
     def _is_closed_by_loading(self, key: tuple[str, str]) -> bool:
         """Returns whether a letter is open that loading its record again closes: not one about derived rows."""
@@ -122,17 +142,15 @@ class DeadLetters:
             and key not in self._added
             and self._is_closed_by_loading(key)
         ]
-        closed = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in keys]
-        return Batch(DEAD_LETTERS, closed)
+        return Batch(DEAD_LETTERS, [self._gone(key) for key in keys])
 
     def resolve_passed(self, since: datetime | None) -> Batch:
         """Closes what a walk did not meet that passed everything since then; None: there was no such walk."""
         unmet = [key for key, one in self._open.items() if since and one.last_seen_at < since and self.is_open(*key)]
-        closed = [self._open.pop(key).model_copy(update={"healed_at": self._now}) for key in unmet]
-        return Batch(DEAD_LETTERS, closed)
+        return Batch(DEAD_LETTERS, [self._gone(key) for key in unmet])
 
     def _add(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
-        before = self._open.get((kind, key))
+        before = self._open.get((kind, key)) or self._kept.get((kind, key))
         # A record may be tried by id and then come again in a page: it is reported once.
         if (kind, key) not in self._added:
             self._added.add((kind, key))

@@ -89,7 +89,7 @@ class DeadLetter(Record):
     last_seen_at: Instant
     """When it failed last."""
     healed_at: Instant | None = None
-    """When it succeeded; null: still open. A row whose load is completed may be deleted at any time."""
+    """When it succeeded, or when its record was not served any more; null: still open."""
 
 
 class StatusChange(Record):
@@ -119,7 +119,11 @@ class Run(Record):
     rows: Integer
     """Rows written into the vendor's tables, child rows too, new ones and those written again; not the ledger's."""
     new_rows: Integer | None = None
-    """Records and parents that were not here before; null: unknown, as of a shard."""
+    """Records and parents that were not here before; null: unknown."""
+    changed_rows: Integer | None = None
+    """Those that were here and differ, themselves or in a row below them; null: unknown."""
+    unchanged_rows: Integer | None = None
+    """Those that were here as they are; null: unknown."""
     packages: Integer
     """Load packages that were loaded."""
     requests: Integer
@@ -169,14 +173,24 @@ class Ledger:
         rows = self._rows(COVERAGE, lambda row: row["stream"] == stream and self._shard.contains(row["parent"]))
         return {row["parent"]: Coverage.model_validate(row) for row, completed in rows if completed}
 
-    def dead_letters(self, stream: str) -> list[DeadLetter]:
-        """Returns the open dead letters, including those that an incomplete load closed."""
+    def dead_letters(self, stream: str, kept: str | None = None) -> list[DeadLetter]:
+        """Returns the open dead letters, including those that an incomplete load closed.
+
+        Also closed ones whose reason begins with `kept`; of what an incomplete load closed so, that is taken away.
+        """
         rows = self._rows(
             DEAD_LETTERS,
             # Without a parent the key decides: exactly one shard must try the letter again.
             lambda row: row["stream"] == stream and self._shard.contains(row["parent"] or row["key"]),
         )
-        return [DeadLetter.model_validate(row) for row, completed in rows if not (row["healed_at"] and completed)]
+        found = []
+        for row, completed in rows:
+            is_kept = kept is not None and row["reason"].startswith(kept)
+            if is_kept and not completed:
+                row["reason"] = row["reason"].removeprefix(kept or "")
+            if is_kept or not (row["healed_at"] and completed):
+                found.append(DeadLetter.model_validate(row))
+        return found
 
     def _rows(self, table: Table, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[dict[str, Any], bool]]:
         """Yields rows as dicts, each with whether its load was completed, without columns of a later version."""

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
-from gapless.sources._schema.arrow import ArrowRows, Batch, Table, to_arrow
+from gapless.sources._schema.arrow import ArrowRows, Batch, Table, to_arrow, with_ids
 from gapless.sources._schema.columns import TableSchema
 
 BATCH_ROWS = 2_000
@@ -93,10 +92,7 @@ def _each_key_once(root: str, columns: list[ArrowRows], written: set[str]) -> li
 def without(root: str, columns: ArrowRows, stale: set[str]) -> dict[str, pa.RecordBatch]:
     """Returns the rows of all tables without those of the root rows in `stale`."""
     # Child rows are found by the digest of their root row, which is the same in every load.
-    ids = pa.array(sorted(stale), pa.string())
-
-    def fresh(name: str, rows: pa.RecordBatch) -> pa.RecordBatch:
-        owner = rows.column(ROW_ID if name == root else ROOT_ID)
-        return rows.filter(pc.invert(pc.is_in(owner, value_set=ids)))
-
-    return {name: fresh(name, rows) for name, rows in columns.rows.items()}
+    return {
+        name: with_ids(rows, ROW_ID if name == root else ROOT_ID, stale, wanted=False)
+        for name, rows in columns.rows.items()
+    }

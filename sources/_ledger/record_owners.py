@@ -36,12 +36,12 @@ class RecordOwners:
         self._serves, self._asked = serves, dict[str, Collection[str] | None]()
         self._stored = dict[str, str]()
         """Parents by the record's id."""
-        self._met, self._package = dict[str, str](), ""
+        self._met, self._package = dict[str, str](), session.package
 
     def look_up(self, records: Iterable[Any]) -> None:
         """Reads under which parents these records stand: one query for all that `elsewhere` is asked about next."""
-        if self._package != self._session.load_id:  # what was met before is stored by now
-            self._met, self._package = {}, self._session.load_id
+        if self._package is not self._session.package:  # what was met before is stored by now
+            self._met, self._package = {}, self._session.package
         names = self._table.key
         known = {digest(*(getattr(record, name) for name in names)): record_id(record) for record in records}
         ids = [*known]

@@ -82,11 +82,22 @@ class LoadItem:
     """The resource's state once the batches are loaded; None: unchanged."""
 
 
+@dataclass(frozen=True)
+class Unchanged:
+    """Parents of a stream that a sync asked for, and of which nothing changed but when that was."""
+
+    stream: str
+    parents: tuple[str, ...]
+    times: tuple[tuple[str, datetime], ...]
+    """Columns of `coverage` with what they are now, in UTC."""
+
+
 @dataclass
 class _PackageSize:
     """How much a load package holds so far."""
 
     load_id: str
+    """Empty: the package has not begun, and what is read already belongs to it."""
     records: int = 0
     """Root records, the ledger's included."""
     read_before: int = 0
@@ -126,6 +137,8 @@ class Session:
     """Set by the source when it is built."""
     account: AccountCheck | None = None
     """The check of the account; set by the source when it is built."""
+    look: Callable[[str, State], list[Unchanged] | None] | None = None
+    """Set by the source when it is built: reads before there is a load package. See `_extract/first_look.py`."""
     counters: Counters = field(default_factory=Counters)
     failures: list[Failure] = field(default_factory=list)
     """What failed and was recorded."""
@@ -141,14 +154,19 @@ class Session:
         return bool(self._open) and self._ended.issuperset(self._open) and self._error is None
 
     @property
-    def load_id(self) -> str:
-        """Returns the id of the load package that is being made; empty in a preview."""
-        return self._package.load_id if self._package else ""
+    def package(self) -> object:
+        """Returns what is the same while one load package is made; None in a preview."""
+        return self._package
 
-    def begin_package(self, load_id: str) -> None:
-        """Begins a load package, unless it has begun. A session that was read to its end begins anew."""
+    def begin_package(self, load_id: str = "") -> None:
+        """Begins a load package, unless it has begun. A session that was read to its end begins anew.
+
+        Without an id what is read until the next call belongs to the package that begins there.
+        """
         # Each resource of the source calls it; the first one begins the package.
-        if self._package is None or self._package.load_id != load_id:
+        if self._package and not self._package.load_id:
+            self._package.load_id = load_id
+        elif self._package is None or self._package.load_id != load_id:
             if self.done:
                 self._forget()
             self._package = _PackageSize(load_id, 0, self.counters.records, self.counters.bytes)
@@ -186,6 +204,14 @@ class Session:
     def goes_on(self) -> bool:
         """Returns whether the next load package goes on where the last one stopped; after an error it begins anew."""
         return bool(self._open) and not self.done
+
+    def keep(self, resource: str, steps: Iterator[LoadItem]) -> None:
+        """Keeps what a resource reads for the next load package."""
+        self._open[resource] = steps
+
+    def end(self) -> None:
+        """Marks every resource as read to its end."""
+        self._ended.update(self._open)
 
     def _forget(self) -> None:
         self._open.clear()

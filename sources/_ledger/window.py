@@ -8,6 +8,11 @@ from json import loads
 
 import dlt
 
+from gapless.sources._http.errors import SettingError
+
+IDS = 'must be ids, such as "a, b" or ["a", "b"]'
+"""What is wrong with a setting that names ids."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -71,8 +76,18 @@ def effective_window(
     return Window(*(bound.astimezone(UTC) for bound in interval)) if interval else Window()
 
 
-def parse_ids(value: str | list[str] | None) -> list[str]:
-    """Returns the ids of a setting written in TOML, in JSON or as "a, b"; each once, in order."""
-    ids = loads(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
-    parts = ids.replace(",", " ").split() if isinstance(ids, str) else ids or []
-    return list(dict.fromkeys(str(part) for part in parts))
+def parse_ids(value: object, setting: str) -> list[str]:
+    """Returns the ids of a setting written in TOML, in JSON or as "a, b"; each once, in order.
+
+    A number alone is one id. Raises SettingError, with the name of the `setting`, for anything else.
+    """
+    ids: object = value
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            ids = loads(value)
+        except ValueError:
+            raise SettingError(setting, IDS) from None
+    parts = ids.replace(",", " ").split() if isinstance(ids, str) else ids if isinstance(ids, list) else [ids]
+    if any(isinstance(part, bool | float | list | dict) for part in parts):
+        raise SettingError(setting, IDS)
+    return list(dict.fromkeys(str(part) for part in parts if part is not None))

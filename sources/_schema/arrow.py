@@ -7,17 +7,19 @@ record has the same ids in every load, and merging it again replaces its rows. N
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from gapless.sources._schema.columns import ARROW, TableSchema, table_schema
 from gapless.sources._schema.record import Record
+
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,15 @@ def to_arrow(table: Table, records: Sequence[object]) -> ArrowRows:
     by_id = {digest(*(getattr(r, k) for k in table.key)): r for r in records}
     level = _Level(list(by_id.values()), list(by_id), list(by_id), [], [])
     return ArrowRows(level.ids, dict(_tables(table.schema, level)))
+
+
+def with_ids(rows: Rows, column: str, ids: Iterable[str], *, wanted: bool = True) -> Rows:
+    """Returns the rows whose cell of `column` is one of `ids`; of not `wanted` ids, all other rows."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - it takes long, and an idle sync filters nothing
+
+    found = pc.is_in(rows.column(column), value_set=pa.array(sorted(ids), pa.string()))
+    chosen: Rows = rows.filter(found if wanted else pc.invert(found))
+    return chosen
 
 
 @dataclass

@@ -19,6 +19,7 @@ import msgspec
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
+from gapless.sources._schema.docstrings import field_docstrings
 from gapless.sources._schema.record import JsonColumn, Record
 
 type_name = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
@@ -169,9 +170,10 @@ def first_line(model: type[Record]) -> str:
     return cleandoc(model.__dict__.get("__doc__") or "").partition("\n")[0]
 
 
-def described(field: FieldInfo, model: type[Record] | None) -> str:
-    """Returns the first line of a field's docstring; without one, that of the `model` of its objects."""
-    return (field.description or "").partition("\n")[0] or (first_line(model) if model else "")
+def described(owner: type[Record], name: str, model: type[Record] | None) -> str:
+    """Returns the first line of the docstring of a field of `owner`; without one, that of its objects' `model`."""
+    told = owner.model_fields[name].description or field_docstrings(owner).get(name, "")
+    return told.partition("\n")[0] or (first_line(model) if model else "")
 
 
 def _items(path: tuple[str, ...]) -> Callable[[object], list[object] | None]:
@@ -186,7 +188,7 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str, around: st
     own = [(n, f) for n, f in model.model_fields.items() if n != "extra"]
     for name, field in own:
         type_, here = field_type(field), (*path, name)
-        about = f"{around} {described(field, type_.model)}".strip()
+        about = f"{around} {described(model, name, type_.model)}".strip()
         if type_.many:  # a child table, see _children
             continue
         if type_.model:
@@ -201,7 +203,7 @@ def _columns(model: type[Record], path: tuple[str, ...], prefix: str, around: st
 def _children(model: type[Record], table: str, path: tuple[str, ...] = (), prefix: str = "") -> Iterator[TableSchema]:
     for name, field in model.model_fields.items():
         type_, here = field_type(field), (*path, name)
-        child, about = f"{table}__{prefix}{name}", described(field, type_.model)
+        child, about = f"{table}__{prefix}{name}", described(model, name, type_.model)
         if type_.many and type_.model:
             yield table_schema(type_.model, child, table, here, about)
         elif type_.many and type_.scalar:

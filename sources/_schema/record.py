@@ -84,7 +84,7 @@ class Record(BaseModel):
     """
 
     # Built on first use, because a command that reads no record would pay for all models.
-    model_config = ConfigDict(extra="ignore", validate_default=False, defer_build=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", validate_default=False, defer_build=True)
 
     extra: Json | None = Field(default=None, alias="_extra")
 

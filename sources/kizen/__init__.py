@@ -23,6 +23,7 @@ LOGGED_ACTIVITIES = DetailFeed(
     Parents(
         Table("activities", Activity, ("id",), MERGE),
         noun="types",
+        label="name",
         pages=api.activities,
         # An edit does not change the count, so an unchanged one is trusted for `kizen_relist_after` only.
         count="n_submissions",
@@ -57,6 +58,6 @@ def kizen(
     return Connection(
         partial(api.client, *keys, kizen_base_url),
         account=kizen_business_id,
-        only=tuple(parse_ids(kizen_activity_ids)),
+        only=tuple(parse_ids(kizen_activity_ids, "activity_ids")),
         relist_after=timedelta(seconds=RELIST_AFTER.checked(RELIST_AFTER.name, kizen_relist_after)),
     )

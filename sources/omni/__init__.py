@@ -66,4 +66,5 @@ def omni(
     omni_lead_ids: str | list[str] | None = None,
 ) -> Connection:
     """Leads and their action logs. `omni_lead_ids` reads just these leads instead of all that analytics names."""
-    return Connection(partial(api.client, omni_api_key, omni_base_url), only=tuple(parse_ids(omni_lead_ids)))
+    only = tuple(parse_ids(omni_lead_ids, "lead_ids"))
+    return Connection(partial(api.client, omni_api_key, omni_base_url), only=only)

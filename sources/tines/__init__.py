@@ -19,6 +19,7 @@ from gapless.sources.tines.models import Action, ActionLog
 ACTIONS = Parents(
     Table("actions", Action, ("id",), MERGE),
     noun="actions",
+    label="name",
     pages=api.actions,
     count="logs_count",  # what the action still stores; without a count it is read
     # An action that stores no logs costs no request.

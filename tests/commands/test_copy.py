@@ -23,6 +23,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
+from gapless.sources._extract import resource
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 from tests.contract.subject import subject
@@ -122,11 +123,47 @@ def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
     main = SOURCES[name].main.name
     assert here.world.sql(f"select count(*) from {main} where _dlt_load_id > '{last}'") == [(second.rows[main],)]
     assert here.sql("select count(*) from dead_letters") == [(0,)]
+    here.world.complete()
+    assert here.world.complete().packages == 0  # an idle sync, whose checks are copied, too
     assert set(here.complete().rows) <= {"runs"}
+    here.assert_equal()
     (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
     assert (outcome.outcome, outcome.failures) == ("complete", [])
-    assert outcome.rows == here.world.complete().rows  # as the next sync of the file itself
+    assert outcome.rows_new == here.world.complete().rows_new  # as the next sync of the file itself
     assert here.mismatches() == []
+
+
+def json_columns(here: Copied) -> tuple[set[tuple[str, str]], dict[tuple[str, str], str]]:
+    """Those of the model, and the types that the copy has for them."""
+    tables = shapes([*SOURCES[here.world.name].tables, COVERAGE, DEAD_LETTERS, RUNS])
+    json_ones = {(table.name, c.name) for table in tables for c in table.columns if c.data_type == "json"}
+    select = "select table_name, column_name, data_type from information_schema.columns"
+    found = {
+        (table, column): kind for table, column, kind in here.sql(f"{select} where table_schema = current_schema")
+    }
+    return json_ones, {one: found[one] for one in json_ones}
+
+
+def test_json_is_jsonb(copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every table; a copy of an older version, which has text in one of them, is copied into and synced on."""
+    here = copied("tines")
+    here.world.synced()
+    here.complete()
+    json_ones, types = json_columns(here)
+    assert types == dict.fromkeys(json_ones, "jsonb")
+    older = copied("tines")
+    older.world.synced()
+    with monkeypatch.context() as before:
+        before.setattr(resource, "columns", lambda *_: ())
+        older.complete()
+    assert set(json_columns(older)[1].values()) == {"jsonb", "character varying"}
+    older.fake.advance(60)
+    older.world.complete()
+    older.complete()
+    older.assert_equal()
+    older.fake.advance(60)
+    (outcome,) = sync(["tines"], Target.find("postgres"), SyncRequest())
+    assert (outcome.outcome, older.mismatches()) == ("complete", [])
 
 
 def add(here: Copied, **fields: Any) -> Any:

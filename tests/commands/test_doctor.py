@@ -112,6 +112,14 @@ def test_the_vendor_refuses(status: int, mends: str, omni: Any) -> None:
     assert (check["result"], check["mends"][: len(mends)]) == ("fail", mends)
 
 
+def test_a_quota_is_used_up(omni: Any) -> None:
+    """The check says until when, and that nothing is to be done."""
+    omni.intercept = lambda request: httpx.Response(429, headers={"Retry-After": "86400"})
+    check = found()["omni key"]
+    assert (check["result"], "UTC; nothing more is asked" in check["found"]) == ("fail", True)
+    assert check["mends"].startswith("Wait until then")
+
+
 def test_the_vendor_is_not_there(omni: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A vendor that cannot be reached is given up on after a few seconds at most, not after a sync's minutes."""
     assert doctor.PING_SETTINGS["gapless_retry_budget"] <= 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typer.testing import CliRunner
 
 from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.config import folders
 from tests.contract.conftest import NAMES
 from tests.contract.subject import subject
 from tests.support import warm
@@ -64,14 +64,20 @@ def test_variables_of_the_network(variable: str, value: str, synced: World) -> N
 
 
 @pytest.mark.parametrize("name", ["ws%2Fjob", "ws%s", "a 'quoted\" {0} blank", "[a]*?", "a" * 200])
-def test_temporary_folders_with_odd_names(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_for_working_files_with_odd_names(name: str, world: Begin) -> None:
     """A sync works in each of them, as in Jenkins' for a branch."""
-    here = world(subject(NAMES[0]).filled())
-    (here.folder / name).mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(here.folder / name))
+    here = world(subject(NAMES[0]).filled()).set(XDG_STATE_HOME=str(tmp := Path.cwd() / name))
     here.complete()
     here.assert_exact()
-    assert list((here.folder / name).iterdir()) == [here.folder / name / f"gapless-{os.getuid()}"]
+    assert list(tmp.iterdir()) == [tmp / "gapless"]
+
+
+def without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a service whose user has no folder of its own."""
+    for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "DLT_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    folders._made.clear()
 
 
 @pytest.mark.parametrize("command", ["sync", "status", "doctor", "demo"])
@@ -81,6 +87,7 @@ def test_a_temporary_folder_that_cannot_be(command: str, synced: World, monkeypa
     def none() -> str:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
+    without_a_home(monkeypatch)
     for found in (lambda: str(synced.folder / "bad\udcff"), none):
         monkeypatch.setattr(tempfile, "gettempdir", found)
         code, told = gapless(command)
@@ -88,13 +95,15 @@ def test_a_temporary_folder_that_cannot_be(command: str, synced: World, monkeypa
     assert synced.fake.requests == []
 
 
-def test_a_file_in_place_of_the_working_files(synced: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("home", ["file", "folder"])
+def test_a_file_in_place_of_the_working_files(home: str, synced: World) -> None:
     """It is named, with the setting for another place."""
-    (tmp_path / "tmp").mkdir()
-    (tmp_path / "tmp" / f"gapless-{os.getuid()}").write_text("")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (synced.folder / "file").write_text("")
+    (synced.folder / "folder").mkdir()
+    (synced.folder / "folder" / "gapless").write_text("")
+    synced.set(XDG_STATE_HOME=str(synced.folder / home))
     code, told = gapless("sync")
-    assert (code, "Set TMPDIR." in told) == (2, True), told
+    assert (code, f"{synced.folder}/{home}" in told, "XDG_STATE_HOME" in told) == (2, True, True), told
 
 
 def test_a_password_of_a_proxy_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,8 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "no database, demo": ("demo --file notes.txt", {}, "--file PATH"),
     "a name of a source": ("status", {FILE: "omni.duckdb"}, FILE),
     "a page without its extra": ("ui", {}, "pip install -e '.[ui]'"),
-    "a page elsewhere": ("ui --destination postgres", POSTGRES, "Leave out --destination"),
+    "a page elsewhere": ("ui --destination redshift",
+        {"DESTINATION__REDSHIFT__CREDENTIALS": "redshift://u:canary@127.0.0.1:9/logs"}, "Leave out --destination"),
 }  # fmt: skip
 
 

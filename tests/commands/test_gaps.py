@@ -19,11 +19,11 @@ from gapless.pipelines.cli.render import syncs
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ledger import gaps as seeking
 from gapless.pipelines.observability import webhook
-from gapless.pipelines.ui import coverage, queries
 from gapless.sources import SOURCES
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from tests.contract.subject import subject
+from tests.support.page import Page
 from tests.support.world import World, some
 
 Begin = Callable[[Any], World]
@@ -254,9 +254,5 @@ def test_one_reason_is_one_line_everywhere(world: Begin, monkeypatch: pytest.Mon
     assert json.loads(CliRunner().invoke(app, ["gaps", "--json"]).stdout)["remedies"] == ["gapless sync tines"]
     verified = CliRunner().invoke(app, ["verify", "--whole"])
     assert verified.output.count("answered 500") == 1
-    queries.select(queries.UiTarget(here.folder / "gapless.duckdb"))
-    try:
-        assert len(told.findall(coverage.coverage("all"))) == 1
-    finally:
-        queries._current.clear()
+    assert len(told.findall(Page(here.folder / "gapless.duckdb")("coverage"))) == 1
     assert len(told.findall(webhook.document("partial", 3, "duckdb", [outcome], None)["text"])) == 1

@@ -134,3 +134,33 @@ def test_a_folder_that_is_not_there(
     check = {one["name"]: one for one in json.loads(told)["checks"]}["destination"]
     assert name == "filesystem" or "there is no folder" in check["found"]
     assert check["result"] == "fail"
+
+
+def test_a_database_in_memory(synced: World) -> None:
+    """It would be gone at once: 2 for every command, and the check fails with the variable."""
+    for path in (":memory:", "duckdb:///:memory:"):
+        synced.set(DESTINATION__DUCKDB__CREDENTIALS=path)
+        for command in (["sync"], ["status"], ["views"]):
+            code, told = gapless(*command)
+            assert (code, "DESTINATION__DUCKDB__CREDENTIALS must be a file" in told) == (2, True), told
+        assert synced.fake.requests == []
+        code, told = gapless("doctor", "--json")
+        check = {one["name"]: one for one in json.loads(told)["checks"]}["destination"]
+        assert (check["result"], "must be a file" in check["found"]) == ("fail", True)
+        synced.fake.requests.clear()
+
+
+def test_a_path_from_home(synced: World, tmp_path: Path) -> None:
+    """No shell replaces the ~ of a setting: a DuckDB file is there, other paths are refused with the whole path."""
+    home = tmp_path / "home"
+    home.mkdir()
+    synced.set(HOME=str(home), DESTINATION__DUCKDB__CREDENTIALS="~/gapless.duckdb")
+    code, told = gapless("status")
+    assert (code, str(home / "gapless.duckdb") in told) == (0, True), told
+    assert duckdb_file.at_home(Path("/work/~/a.duckdb")) == home / "a.duckdb"
+    (tmp_path / "~").mkdir()  # as a version before made it, and its file is in use
+    assert duckdb_file.at_home(tmp_path / "~" / "a.duckdb") == tmp_path / "~" / "a.duckdb"
+    (tmp_path / "~").rmdir()
+    synced.set(DESTINATION__FILESYSTEM__BUCKET_URL="~/files")
+    code, told = gapless("status", "--destination", "filesystem", "--json")
+    assert (code, f"Write the whole path: {home}/files" in told) == (2, True), told

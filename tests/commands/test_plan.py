@@ -126,3 +126,14 @@ def test_parents_without_any_count(world: Begin) -> None:
 def test_wrong_usage(arguments: list[str]) -> None:
     """Ends with 2."""
     assert CliRunner().invoke(app, ["plan", "tines", *arguments]).exit_code == 2
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if SOURCES[name].stream.parents])
+def test_every_parent_leads_elsewhere(name: str, world: Begin) -> None:
+    """Nothing can be estimated: the source failed, with the reason, and no number looks like a plan."""
+    here = world(vendor(name))
+    parts = [subject(name).part_of_path(parent) for parent in subject(name).parents(here.fake)]
+    elsewhere = httpx.Response(302, headers={"Location": "https://login.example.com/"})
+    here.intercept = lambda request: elsewhere if any(part in request.url.path for part in parts) else None
+    code, found = plan(here)
+    assert (code, "the redirect points to https://login.example.com" in found["error"]) == (1, True), found

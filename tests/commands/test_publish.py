@@ -155,7 +155,8 @@ def test_killed_while_it_publishes(world: Begin, tmp_path: Path) -> None:
         path = f"{bin_}{os.pathsep}{os.environ['PATH']}"
         assert process("-m", "gapless.pipelines", "publish", "copy.duckdb", PATH=path).returncode == -9
         assert contents(tmp_path / "copy.duckdb") == before
-        assert names(tmp_path) == {"copy.duckdb", "copy.duckdb.lock", ".copy.duckdb.new", ".copy.duckdb.new.wal"}
+        (left,) = names(tmp_path) - {"copy.duckdb", "copy.duckdb.lock"}
+        assert (tmp_path / left).is_dir()
     assert gapless("publish", "copy.duckdb").exit_code == 0
     assert contents(tmp_path / "copy.duckdb") == contents(tmp_path / "gapless.duckdb") != before
     assert names(tmp_path) == {"copy.duckdb", "copy.duckdb.lock"}
@@ -197,7 +198,9 @@ def test_no_sync_is_lost_by_a_publish_that_fails(
     """One line that says what mends it; the exit code is the sync's."""
     world(filled("tines")).set(GAPLESS_PUBLISH="away/copy.duckdb")
     assert gapless("sync", "tines").exit_code == 0
-    (line,) = [record.message for record in caplog.records if record.name == "gapless.pipelines.destinations.publish"]
+    (line,) = [
+        record.getMessage() for record in caplog.records if record.name == "gapless.pipelines.destinations.publish"
+    ]
     assert line.startswith(
         "the copy away/copy.duckdb was not published: away/copy.duckdb cannot be a file: it has no"
     )

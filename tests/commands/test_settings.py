@@ -85,17 +85,22 @@ def test_a_part_of_the_keys_is_wrong(world: Begin) -> None:
             here.monkeypatch.delenv(needed.upper(), raising=False)
 
 
-@pytest.mark.sweep
-def test_keys_that_are_gone(world: Begin) -> None:
-    """While what they brought is here: the sync of the others says it."""
+@pytest.mark.parametrize("failed", [True, pytest.param(False, marks=pytest.mark.sweep)])
+def test_keys_that_are_gone(world: Begin, failed: bool) -> None:
+    """While what they brought is here: the sync of the others says it, and is no success after a failure."""
     first, second = world(subject(NAMES[0]).filled()), world(subject(NAMES[1]).filled())
     for needed in {need for name in NAMES[2:] for need in SOURCES[name].needs}:
         first.monkeypatch.delenv(needed.upper(), raising=False)
-    assert gapless("sync")[0] == 0
+    first.synced()
+    if failed:
+        first.fake.failing["/"] = 401
+        assert first.sync().outcome == "failed"
     for needed in SOURCES[first.name].needs:
         first.monkeypatch.delenv(needed.upper())
     code, told = gapless("sync")
-    assert (code, f"{first.name}: skipped" in told, "although its tables are here" in told) == (0, True, True), told
+    said = (f"{first.name}: skipped" in told, "although its tables are here" in told)
+    assert (code, said) == (1 if failed else 0, (True, True)), told
+    assert ("not set, and its last sync failed: GET" in " ".join(told.split())) == failed, told
     second.assert_exact()
 
 
@@ -132,3 +137,87 @@ def test_our_own_settings_are_known(world: Begin) -> None:
     for name in SOURCES:
         world(subject(name).filled())
     assert list(unknown_settings(SOURCES)) == []
+
+
+@pytest.mark.parametrize("section", ["{0}__", "SOURCES__{0}__"])
+def test_numbers_under_dlts_own_names(section: str, world: Begin) -> None:
+    """dlt reads a setting in a section, too: with the same bounds; and one that it does not read is named."""
+    name = NAMES[0]
+    here, prefix = world(subject(name).filled()), section.format(name.upper())
+    for wrong, problem in (("-4", "is -4; it must be between"), ("x", "must be a whole number")):
+        here.set(**{f"{prefix}{name.upper()}_REQUESTS_PER_MINUTE": wrong})
+        code, told = gapless("sync", name)
+        assert (code, here.asked(), f"{name.upper()}_REQUESTS_PER_MINUTE {problem}" in told) == (2, 0, True), told
+        here.monkeypatch.delenv(f"{prefix}{name.upper()}_REQUESTS_PER_MINUTE")
+    here.set(**{f"{prefix}REQUESTS_PER_MINUTE": "-4"})
+    (said,) = unknown_settings([name])
+    assert said.startswith(f"the variable {prefix}REQUESTS_PER_MINUTE is no setting, and nobody reads it; ")
+
+
+def test_look_back_under_dlts_own_names(world: Begin) -> None:
+    """The short name that dlt's users know is none of the environment: it is named, never taken in silence."""
+    name = next(name for name in NAMES if subject(name).has("lag"))
+    here = world(subject(name).filled())
+    for variable, value in ((f"{name.upper()}__LAG", "-4"), (f"SOURCES__{name.upper()}__LAG", "x")):
+        here.set(**{variable: value})
+        assert [*unknown_settings([name])] == [
+            f"the variable {variable} is no setting, and nobody reads it; {name.upper()}_LAG is one"
+        ]
+        here.monkeypatch.delenv(variable)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
+def test_blank_keys_count_as_not_set(blank: str, world: Begin) -> None:
+    """All of them blank leave a source out, one of several is a mistake, as if it were not there."""
+    for name, source in SOURCES.items():
+        here = world(subject(name).filled()).alone()
+        here.set(**{need.upper(): blank for need in source.needs})
+        code, told = gapless("sync", name)
+        assert (code, here.asked()) == (2, 0), told
+        assert source.needs[0].upper() in told
+        if len(source.needs) > 1:
+            here.set(**{source.needs[0].upper(): "a key"})
+            code, told = gapless("sync")
+            assert (code, here.asked(), f"although {source.needs[0].upper()} is" in told) == (2, 0, True), told
+
+
+def test_a_slip_in_the_sources_name(world: Begin) -> None:
+    """A variable that ends like a setting and begins nearly like a source; others' variables are not named."""
+    for name in NAMES:
+        here, upper = world(subject(name).filled()), name.upper()
+        for slip in (upper[:2] + upper[3:], f"{upper}S", upper[:2] + upper[3] + upper[2] + upper[4:]):
+            if slip.lower() in SOURCES or len(name) < 5:
+                continue
+            here.set(**{f"{slip}_PRIVACY": "x", f"{slip}_HOME": "/", f"OTHER{slip}_LAG": "5"})
+            said = [*unknown_settings([name])]
+            assert said == [f"the variable {slip}_PRIVACY is no setting, and nobody reads it; {upper}_PRIVACY is one"]
+            for variable in (f"{slip}_PRIVACY", f"{slip}_HOME", f"OTHER{slip}_LAG"):
+                here.monkeypatch.delenv(variable)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "x", "1.5", "true", "9" * 30])
+@pytest.mark.parametrize("setting", ["{0}__WORKERS", "LOAD__WORKERS", "EXTRACT__WORKERS", "{0}__NORMALIZE__WORKERS"])
+def test_dlts_own_numbers_have_bounds(setting: str, wrong: str, world: Begin) -> None:
+    """`[omni] workers = 0` is dlt's for the pipeline of that name: it is named, before any request."""
+    here = world(subject(NAMES[0]).filled())
+    setting = setting.format(here.name.upper())
+    here.set(**{setting: wrong})
+    code, told = gapless("sync", here.name)
+    assert (code, here.asked(), f"{setting} must be a whole number between 1 and 256" in told) == (2, 0, True), told
+
+
+def test_ids_and_addresses_of_another_form(world: Begin) -> None:
+    """What is no list of ids, and a host without its scheme, are named with what was expected."""
+    for name, source in SOURCES.items():
+        here = world(subject(name).filled())
+        here.set(**{f"{name.upper()}_BASE_URL": "api.vendor.test:443/v1"})
+        code, told = gapless("sync", name)
+        expected = f"{name.upper()}_BASE_URL must be scheme and host, and has no scheme; expected https://api.vendor.test:443/v1."
+        assert (code, expected in told) == (2, True), told
+        here.monkeypatch.delenv(f"{name.upper()}_BASE_URL")
+        if only := source.stream.only:
+            for wrong in ("[1.5]", "[", '[{"a": 1}]'):
+                here.set(**{only.upper(): wrong})
+                code, told = gapless("sync", name)
+                assert (code, f"{only.upper()} must be ids, such as" in told) == (2, True), told
+            here.monkeypatch.delenv(only.upper())

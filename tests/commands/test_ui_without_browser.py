@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
+import html
+import io
+import json
 import re
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+import stat
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines import redaction
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.ui import coverage, overview, queries, server, timeline
+from gapless.pipelines.ui import opening, server
+from gapless.pipelines.ui.address import parse
+from gapless.pipelines.ui.database import session
+from gapless.pipelines.ui.views import VIEWS, failures, volume
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
+from tests.support.page import TOKEN, Page
+from tests.support.postgres import Server
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
-CHOSEN = {"source": "all", "kind": "all", "status": "all", "period": "all time", "search": "", "item": ""}
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
 KEY = "canary-key-0123456789"
+MENU = [name for name, view in VIEWS.items() if view.in_menu]
 
 
-@pytest.fixture(autouse=True)
-def file(tmp_path: Path) -> Iterator[Path]:
-    """What the page is about."""
-    queries.select(queries.UiTarget(tmp_path / "gapless.duckdb", tmp_path / "copy.duckdb"))
-    yield tmp_path / "gapless.duckdb"
-    queries._current.clear()
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    return Page(tmp_path / "gapless.duckdb", tmp_path / "copy.duckdb", NOW)
 
 
-def every_view() -> dict[str, str]:
-    return {
-        "health": overview.health(NOW),
-        "volume": overview.volume("30 days", "all"),
-        "states": overview.states("90 days", "all"),
-        "coverage": coverage.coverage("all", NOW),
-        "letters": coverage.dead_letters("all", raw=False),
-        "runs": coverage.runs("all"),
-        "timeline": timeline.timeline(1, **CHOSEN),
-        "conversation": timeline.conversation(next(iter(timeline.leads().values()), "")),
-    }
+def every_view(page: Page) -> dict[str, str]:
+    return {name: page(name) for name in MENU}
 
 
 def changed(file: Path, *statements: str) -> None:
@@ -54,100 +53,345 @@ def changed(file: Path, *statements: str) -> None:
             db.execute(statement)
 
 
-def test_one_source_is_enough(world: Begin) -> None:
-    """Each view answers, whichever sources are there."""
+def links(shown: str) -> list[str]:
+    return [html.unescape(one) for one in re.findall(r'href="(\?[^"]+)"', shown)]
+
+
+def test_one_source_is_enough(world: Begin, page: Page) -> None:
+    """Each view answers, whichever sources are there; every link of it leads to a view without an error."""
     world(TinesFake.demo()).synced()
-    shown = every_view()
-    assert [name for name, html in shown.items() if "<section>" not in html] == []
-    assert "needs a look" not in shown["health"]
-    assert "never synced" in shown["health"]
+    shown = every_view(page)
+    assert [name for name, text in shown.items() if 'class="notice"><p>' in text] == []
+    assert "problem" not in shown["health"]
+    assert shown["health"].count("never synced") == 3
+    # One of each kind: a hundred events lead to a hundred rows.
+    found = [link for text in shown.values() for link in links(text)]
+    kinds = {re.sub(r"=[^&]*", "", link.replace("?view=", "")): link for link in found}
+    for link in kinds.values():
+        answer = page.get(link)
+        assert (answer.status, "was left out" in answer.text) == (200, False), link
 
 
-def test_counts_are_the_views(world: Begin) -> None:
+def test_counts_are_the_views(world: Begin, page: Page) -> None:
     """Columns of the chart and lines of the timeline are what the views hold."""
     here = world(TinesFake.demo())
     here.synced()
     ((records,),) = here.sql("select sum(records) from activity.daily_volume")
-    drawn = re.findall(r"<title>[\d-]+: tines ([\d,]+)</title>", overview.volume("all time", "all"))
-    assert sum(int(one.replace(",", "")) for one in drawn) == records
+    chart = json.loads(page.get("chart?view=volume").body)
+    assert sum(one["count"] for one in chart["data"]["values"]) == records
     ((errors,),) = here.sql("select count(*) from activity.timeline where status = 'error'")
-    assert f"of {errors}, UTC" in timeline.timeline(1, **{**CHOSEN, "status": "error"})
+    assert f"{errors} events" in page("timeline", status="error")
+
+
+def test_pages_of_the_timeline_have_every_event_once(world: Begin, page: Page) -> None:
+    """Whatever stands at the seam; events without a time are the last."""
+    here = world(TinesFake.demo())
+    here.synced()
+    changed(
+        here.folder / "gapless.duckdb",
+        "update tines.action_logs set created_at = '2026-03-01 00:00:00Z' where id % 2 = 0",
+        "alter table tines.action_logs alter created_at drop not null",
+        "update tines.action_logs set created_at = null where id % 5 = 0",
+    )
+    rows, at = list[str](), "?view=timeline"
+    while at:
+        shown = page.get(at).text
+        rows += re.findall(r"id=([^&\"]+)\" aria-label=\"Details", shown)
+        older = re.search(r'id="older" href="([^"]+)"', shown)
+        at = html.unescape(older[1]) if older else ""
+    ((count,),) = here.sql("select count(*) from activity.timeline")
+    assert (len(rows), len(set(rows))) == (count, count)
 
 
 @pytest.mark.parametrize("size", [1, 120, 121, 900, 901, 5000])
 def test_no_record_falls_between_two_buckets(size: int) -> None:
-    """Days, weeks or months: each record is in one column."""
-    first = datetime(2024, 1, 31, tzinfo=UTC).date()
+    """Days, weeks or months: each record is in one column, which stands upon the one below."""
+    first = date(2024, 1, 31)
     days = [first + timedelta(days=n) for n in range(0, size + 1, max(1, size // 50))]
-    rows = [(day, "tines", 3, 3, 0) for day in days]
-    drawn = overview._drawn(rows, ["tines"], overview._size(days[0], days[-1]), 2, {"tines": "#a97bb5"})
-    assert sum(map(int, re.findall(r"tines (\d+)<", drawn))) == 3 * len(days)
+    unit = volume.size_of(days[0], days[-1])
+    cells = [(volume.start_of(day, unit), name, 3) for day in days for name in ("a", "b")]
+    values = volume.columns(cells, {"b": "#111111", "a": "#222222"}, unit, "records")["data"]["values"]
+    assert sum(one["high"] - one["low"] for one in values) == 6 * len(days)
+    assert all(one["day"] < one["end"] for one in values)
 
 
-def test_what_vendors_say_is_text(world: Begin, file: Path) -> None:
+def test_what_vendors_say_is_text(world: Begin, page: Page) -> None:
     """HTML in a message, a summary or an id does nothing, and a key that got into a record is not shown."""
     here = world(OmniFake.demo())
     here.synced()
     changed(
-        file,
+        here.folder / "gapless.duckdb",
         f"update omni.action_logs set summary = 'a {SCRIPT} {KEY}', error = '{SCRIPT}'",
         "update omni.action_logs set lead_id = '\"><i>' || lead_id",
+        "update omni.leads set first_name = '<i>', last_name = '\" onfocus=alert(1) x=\"'",
         f"update omni.action_logs__messages set body = 'x {SCRIPT} &lt;script&gt; {KEY}', subject = '{SCRIPT}'",
     )
     redaction._known.add(KEY)
     try:
-        shown = every_view()
+        shown = every_view(page)
+        shown["sql"] = page("sql", sql=f"select summary, '{SCRIPT}' as \"<i>\" from omni.action_logs")
+        shown["search"] = page("timeline", q=f'"{SCRIPT}', object='lead:"><i>')
+        shown["row"] = page.get(next(one for one in links(shown["timeline"]) if "view=row" in one)).text
+        files = page.get("download?" + urlencode({"sql": "select summary from omni.action_logs"}))
     finally:
         redaction._known.discard(KEY)
-    assert [name for name, html in shown.items() if "<script" in html or "<i>" in html or KEY in html] == []
-    assert "&lt;script&gt;" in shown["conversation"]
+    bad = ("<script>", "<i>", KEY, '" onfocus')
+    assert [name for name, text in shown.items() if any(one in text for one in bad)] == []
+    assert "&lt;script&gt;" in shown["conversations"]
+    assert KEY in files.text  # a download is the data as it is
 
 
-def test_raw_json_only_when_asked_for(world: Begin) -> None:
+def test_raw_json_only_when_asked_for(world: Begin, page: Page) -> None:
     """A dead letter's reason is shown; its JSON when it is asked for."""
     here = world(TinesFake.demo())
     log = here.fake.truth()["action_logs"][0]
     here.fake.add_log(log["action_id"], id="no number")
     assert here.sync().outcome == "partial"
-    raw, plain = coverage.dead_letters("all", raw=True), coverage.dead_letters("all", raw=False)
+    plain, raw = page("dead_letters"), page("dead_letters", raw="1")
     assert ("no number" in plain, "inbound_event" in plain, "inbound_event" in raw) == (True, False, True)
+    card = page("health").split('id="card-tines"')[1].split("</section>")[0]
+    assert ("1 problem" in card, "could not be read" in card, "proven complete." in card) == (True, True, False)
 
 
-def test_the_picture_of_coverage(world: Begin, file: Path) -> None:
-    """Gaps in red, above what is proven; a reset parent is all red; what was asked without news is none."""
+def test_the_picture_of_coverage(world: Begin, page: Page) -> None:
+    """A gap has its pattern and its label, above what is proven; a reset parent is all gap; one without news none."""
     here = world(TinesFake.demo())
     here.synced()
-    assert 'class="gap"' not in coverage.coverage("all", NOW)
+    whole = page("coverage", source="tines")
+    assert whole.count('class="gap" x=') == 0
     first, second, third = (row[0] for row in here.sql("select parent from coverage order by parent limit 3"))
     changed(
-        file,
-        f"""update tines.coverage set missing = '[[null, "2026-02-20T00:00:00Z"]]' where parent = '{first}'""",
+        here.folder / "gapless.duckdb",
+        f"""update tines.coverage set missing = '[[null, "2026-02-28T00:00:00Z"]]' where parent = '{first}'""",
         f"update tines.coverage set covered_to = '1970-01-01T00:00:00Z' where parent = '{second}'",
         f"update tines.coverage set failures = 3, error = 'no' where parent = '{third}'",
     )
-    drawn = coverage.coverage("tines", NOW)
-    assert "3 of" in drawn
-    told = re.findall(r'<rect class="gap"[^>]*><title>tines.action_logs (\w+): (\w+)', drawn)
-    assert sorted(told) == sorted([(first, "gap"), (second, "reset"), (third, "failed")])
+    drawn = page("coverage", source="tines")
+    ((parents,),) = here.sql("select count(*) from coverage")
+    assert f"3 of {parents} with gaps" in drawn
+    names = dict(here.sql("select id::varchar, name from actions"))
+    told = re.findall(r'<rect class="gap"[^>]*><title>([^:]+): (\w+)', drawn)
+    assert {(names[first], "gap"), (names[second], "reset"), (names[third], "failed")} == {
+        one for one in told if one[0] in names.values()
+    }
     assert "gapless sync tines" in drawn
+    only = page("coverage", source="tines", show="gaps", q=names[first])
+    assert (only.count('<div class="lane'), names[second] in only) == (2, False)
+    near = page("coverage", source="tines", **{"from": "2026-03-01", "to": "2026-03-02"})
+    assert ('id="whole"' in near, 'data-start="2026-03-01T00:00:00+00:00"' in near) == (True, True)
+    card = page("health").split('id="card-tines"')[1].split("</section>")[0]
+    assert "not all of it is proven" in card
 
 
-def test_nothing_yet(file: Path) -> None:
-    """Each view says how to begin; the menus are empty."""
-    assert ["Nothing synced yet" in html for html in every_view().values()] == [True] * 8
-    assert (timeline.choices("all"), timeline.objects("all", "all"), timeline.leads()) == (([], []), {}, {})
+def test_a_source_that_fails(world: Begin, page: Page) -> None:
+    """Its card says why and since when, and never that nothing is missing."""
+    here = world(TinesFake.demo()).set(GAPLESS_RETRY_BUDGET="0")
+    here.synced()
+    here.intercept = lambda request: __import__("httpx2").Response(401, json={"error": "no"})
+    assert [here.sync().outcome for _ in range(2)] == ["failed", "failed"]
+    card = page("health").split('id="card-tines"')[1].split("</section>")[0]
+    assert ("✕" in card, "failed</span>" in card) == (False, True)
+    assert re.search(r"answered 401.*second round in a row, first at", card, re.DOTALL), card
+    assert "proven complete." not in card
 
 
-def test_the_copy_is_asked(world: Begin, file: Path) -> None:
+def test_many_parents_are_no_wall(world: Begin, page: Page) -> None:
+    """Ten thousand are one lane; those with gaps come first, a page at a time, by name or id."""
+    here = world(TinesFake.demo())
+    here.synced()
+    changed(
+        here.folder / "gapless.duckdb",
+        "insert into tines.coverage by name select 'many-' || n as parent, * exclude (parent, n)"
+        " from (select * from tines.coverage limit 1), range(10000) as again (n)",
+        "update tines.coverage set failures = 1, error = 'no' where parent = 'many-9999'",
+    )
+    first = page("coverage")
+    assert (first.count('class="lane'), "1 of 10,0" in first, len(first) < 60_000) == (1, True, True)
+    lanes = re.findall(r'<span title="([^"]+)">', page("coverage", source="tines", stream="action_logs"))
+    assert (len(lanes), lanes[0]) == (60, "many-9999")
+    found = page("coverage", source="tines", stream="action_logs", q="many-77")
+    assert re.findall(r'<span title="([^"]+)">', found)[:2] == ["many-77", "many-770"]
+
+
+def test_names_instead_of_ids(world: Begin, page: Page) -> None:
+    """Where the data know one: in timeline, conversations and coverage, and to search by."""
+    here = world(OmniFake.demo())
+    here.synced()
+    name, key = here.sql(
+        "select any_value(concat_ws(' ', first_name, last_name)), lead_id from leads join action_logs using (lead_id)"
+        " group by lead_id order by count(*) desc, 2 limit 1"
+    )[0]
+    shown = page("timeline", q=name.upper())
+    assert f"> {name}</a>" in shown
+    assert key in re.findall(r'title="lead ([^"]+)"', shown)
+    assert set(re.findall(r'title="lead [^"]+"[^>]*><span class="kind">lead</span> ([^<]+)</a>', shown)) == {name}
+    assert f"<h2>lead {name}</h2>" in page("timeline", object=f"lead:{key}")
+    assert name in page("coverage", source="omni", q=key)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("view=nothing", "There is no view"),
+        ("view=runs&colour=red", "is no filter of Runs"),
+        ("view=runs&source=nobody", "source has no value"),
+        ("view=timeline&period=1y", "period has no value"),
+        ("view=sql&sql=" + "x" * 9000, "sql is longer than 8,000 characters"),
+    ],
+)
+def test_what_is_not_known_of_an_address_is_said(query: str, said: str) -> None:
+    """And left out of the links of the view."""
+    address = parse(query, VIEWS)
+    assert (len(address.ignored), said in address.ignored[0], address.given) == (1, True, {})
+
+
+def test_an_address_holds_the_view(page: Page, world: Begin) -> None:
+    """Filters that are not set are not in it; a form sends all of its fields, the address has those that are set."""
+    world(TinesFake.demo()).synced()
+    assert "Part of this address is not known" in page("runs", colour="red")
+    answer = page.get("?view=runs&source=tines&outcome=", hx_request="true", hx_target="result")
+    assert (answer.headers["hx-push-url"], "<main" in answer.text) == ("?view=runs&source=tines", False)
+    part = page.get("?view=runs", hx_request="true", hx_target="view").text
+    assert ("<title>Runs" in part, "<nav" in part, "<h1>Runs" in part) == (True, False, True)
+
+
+def test_nothing_yet(page: Page) -> None:
+    """Each view says how to begin."""
+    assert ["Nothing synced yet" in text for text in every_view(page).values()] == [True] * len(MENU)
+
+
+def test_the_copy_is_asked(world: Begin, page: Page) -> None:
     """As soon as there is one, also while a sync writes."""
     here = world(TinesFake.demo())
     here.synced()
     here.set(GAPLESS_PUBLISH="copy.duckdb")
     assert CliRunner().invoke(app, ["publish", "copy.duckdb"]).exit_code == 0
-    assert queries.current().readable == file.with_name("copy.duckdb")
+    assert page.site.target.is_copy
     with Target.find("duckdb").locked():
-        assert "Freshness" in overview.health(NOW)
-    assert "copy.duckdb, published 20" in overview.title()
+        shown = page("health")
+    assert ("Streams" in shown, "copy.duckdb" in shown, "published <time" in shown) == (True, True, True)
+
+
+def test_failures_of_one_kind_are_one_line() -> None:
+    """Whatever number, id, address or time stands in their reasons; other words are another kind."""
+    rows = [
+        (
+            "x",
+            f"invoice {n} of {n:08d}-aaaa-bbbb-cccc-dddddddddddd to ada{n}@example.com: 5{n} s, INV-2026-{n}",
+            2,
+            NOW,
+        )
+        for n in range(10, 20)
+    ]
+    (found,) = failures.kinds(rows)
+    assert found[:3] == ("x", "invoice … of … to …: … s, …", 20)
+    assert (
+        len(failures.kinds([*rows, ("x", "the key was refused", 1, NOW), ("y", "the key was refused", 1, NOW)])) == 3
+    )
+
+
+# -- SQL -------------------------------------------------------------------------------------------
+
+
+def test_sql(world: Begin, page: Page) -> None:
+    """A query's rows are shown, and are a CSV or a Parquet file with the same."""
+    here = world(TinesFake.demo())
+    here.synced()
+    sql = "select id, message, created_at from tines.action_logs order by id"
+    rows = here.sql(sql)
+    assert f"{len(rows)} rows" in page("sql", sql=sql)
+    csv = page.get("download?" + urlencode({"sql": sql, "format": "csv"}))
+    assert csv.headers["content-disposition"] == 'attachment; filename="gapless.csv"'
+    assert csv.text.count("\r\n") >= len(rows)
+    parquet = page.get("download?" + urlencode({"sql": sql, "format": "parquet"})).body
+    assert pq.read_table(io.BytesIO(parquet)).column("id").to_pylist() == [row[0] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1; select 2", "delete from tines.actions", "create temp table x as select 1", "attach '/tmp/x.db'",
+        "copy (select 1) to '/tmp/x.csv'", "select * from read_text('/etc/passwd')", "from '/etc/passwd'",
+        "select * from glob('/etc/*')", "set lock_configuration = false", "pragma memory_limit = '9GB'", "nonsense",
+        "install httpfs", "load httpfs", "export database '/tmp/x'", "begin", "select * from sql",
+    ],
+)  # fmt: skip
+def test_sql_that_is_refused(world: Begin, page: Page, sql: str) -> None:
+    """It writes nothing, reads no other file and no variable of the program, and changes no setting."""
+    world(TinesFake.demo()).synced()
+    assert 'class="notice bad"' in page("sql", sql=sql)
+    assert "root:" not in page("sql", sql=sql)
+
+
+def test_a_query_is_stopped(world: Begin, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its time is over; the page goes on."""
+    world(TinesFake.demo()).synced()
+    monkeypatch.setattr("gapless.pipelines.ui.database.in_duckdb.TIMEOUT", 0.3)
+    endless = "select count(*) from range(1000000000) a, range(1000000000) b where a.range + b.range = 7"
+    assert "was stopped" in page("sql", sql=endless)
+    assert session.RUNNING.connections == []
+    monkeypatch.undo()
+    assert "Streams" in page("health")
+
+
+def test_a_spreadsheet_computes_nothing(page: Page, world: Begin) -> None:
+    """A text that begins like a formula has an apostrophe before it; numbers and other texts are as they are."""
+    world(TinesFake.demo()).synced()
+    sql = "select '=1+1' as a, '@x' as b, -5 as c, '-5' as d, 'a=b' as e, chr(9) || '=1' as \"+f\""
+    assert page.get("download?" + urlencode({"sql": sql})).text == "a,b,c,d,e,'+f\r\n'=1+1,'@x,-5,'-5,a=b,'\t=1\r\n"
+
+
+# -- Postgres --------------------------------------------------------------------------------------
+
+
+def test_the_same_page_on_postgres(
+    world: Begin, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Page
+) -> None:
+    """Each view shows what it shows of the file; SQL only reads there, too, and is stopped."""
+    here = world(OmniFake.demo())
+    here.synced()
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.database())
+    assert CliRunner().invoke(app, ["copy", "--to", "postgres"]).exit_code == 0
+    other = Page(Target.find("postgres"), now=NOW)
+    assert "proven complete." in other("health")
+    for view, parameters in {
+        "timeline": {"q": "the", "status": "FAILED", "period": "30d"},
+        "conversations": {},
+        "failures": {},
+        "volume": {},
+        "coverage": {"source": "omni"},
+    }.items():
+        ours, theirs = _facts(page(view, **parameters)), _facts(other(view, **parameters))
+        assert (theirs, len(theirs) > 3) == (ours, True), view
+    assert page.get("chart?view=volume").body == other.get("chart?view=volume").body
+    row = next(link for link in links(other("timeline")) if "view=row" in link)
+    assert "As JSON" in other.get(row).text
+    assert "omni.leads" in other("tables", q="lead")
+    for sql in WRITING:
+        assert 'class="notice bad"' in other("sql", sql=sql), sql
+    monkeypatch.setattr("gapless.pipelines.ui.database.in_postgres.TIMEOUT", 0.3)
+    assert "was stopped" in other("sql", sql="select pg_sleep(30)")
+    assert "1 row" in other("sql", sql="select count(*) from omni.leads")
+
+
+WRITING = (
+    "delete from omni.leads",
+    "select 1; select 2",
+    "with x as (delete from omni.leads returning 1) select 1 from x",
+    "select nextval('x')",
+    "copy omni.leads to '/tmp/x'",
+    "select set_config('transaction_read_only', 'off', false)",
+    "select lo_import('/etc/passwd')",
+)
+
+
+def _facts(shown: str) -> list[str]:
+    """What a view shows, without its addresses."""
+    result = shown.split('<div id="result">')[1].split("</main>", maxsplit=1)[0]
+    return [" ".join(text.split()) for text in re.findall(r">([^<>]+)<", result) if text.strip()]
+
+
+# -- how it begins ---------------------------------------------------------------------------------
 
 
 def test_how_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,10 +401,66 @@ def test_how_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(app, ["ui"])
     assert (done.exit_code, "pip install -e '.[ui]'" in done.stderr) == (2, True)
     monkeypatch.setattr(server, "find_spec", lambda name: object())
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://u:p@127.0.0.1:1/d")
-    done = run(app, ["ui", "--destination", "postgres"])
-    assert (done.exit_code, "reads a DuckDB file" in done.stderr) == (2, True)
-    with server._listening(0) as taken:
+    monkeypatch.setenv("DESTINATION__REDSHIFT__CREDENTIALS", "redshift://u:p@127.0.0.1:1/d")
+    done = run(app, ["ui", "--destination", "redshift"])
+    assert (done.exit_code, "reads a DuckDB file or Postgres" in " ".join(done.stderr.split())) == (2, True)
+    with server._listening("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         done = run(app, ["ui", "--port", str(port)])
     assert (done.exit_code, f"port {port}: Address already in use" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--base-path", "x"], "is no path"), (["--base-path", "/a b"], "is no path"),
+        (["--base-path", "/a/../b?"], "is no path"), (["--origin", "data.example.com"], "is no address"),
+        (["--origin", "https://x/path"], "is no address"), (["--host", "no.such.host.invalid"], "of this machine"),
+    ],
+)  # fmt: skip
+def test_a_wrong_place(arguments: list[str], said: str) -> None:
+    """Is refused with what was expected."""
+    done = CliRunner().invoke(app, ["ui", "--headless", *arguments])
+    assert (done.exit_code, said in " ".join(done.stderr.split())) == (2, True), done.stderr
+
+
+def test_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one for each start, or that of the environment, which must be long and is not printed."""
+    assert len({server._token() for _ in range(3)}) == 3
+    monkeypatch.setenv(server.TOKEN, "short")
+    done = CliRunner().invoke(app, ["ui", "--headless"])
+    assert (done.exit_code, "at least 16" in done.stderr) == (2, True)
+    monkeypatch.setenv(server.TOKEN, TOKEN)
+    monkeypatch.setattr(server, "_run", lambda *_: None)
+    done = CliRunner().invoke(app, ["ui", "--headless", "--host", "0.0.0.0"])
+    assert (done.exit_code, TOKEN in done.output, "without TLS" in " ".join(done.stderr.split())) == (0, False, True)
+
+
+def test_no_command_line_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser is given a file that only this user can read and that leads to the page; it is gone at the end."""
+    opened: list[tuple[str, int, int, str]] = []
+
+    def open_(url: str) -> bool:
+        file = Path(url.removeprefix("file://"))
+        modes = (stat.S_IMODE(file.parent.stat().st_mode), stat.S_IMODE(file.stat().st_mode))
+        opened.append((url, *modes, file.read_text()))
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_)
+    monkeypatch.setattr(opening, "BROWSER_AFTER", 0)
+    with opening.open_browser("http://127.0.0.1:1/#key=a&b"):
+        assert _until(lambda: bool(opened))
+    ((url, folder, mode, text),) = opened
+    assert (folder, mode, "key" in url, 'content="0;url=http://127.0.0.1:1/#key=a&amp;b"' in text) == (
+        0o700,
+        0o600,
+        False,
+        True,
+    )
+    assert not Path(url.removeprefix("file://")).parent.exists()
+
+
+def _until(done: Callable[[], bool]) -> bool:
+    from threading import Event  # noqa: PLC0415
+
+    return any(done() or Event().wait(0.02) for _ in range(200)) or done()

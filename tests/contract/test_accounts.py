@@ -95,7 +95,8 @@ def test_a_rotated_key(subject: Subject, synced: World) -> None:
     """Proven by ids, said once and remembered; then it costs no request."""
     idle = synced.complete().requests
     rotate(subject, synced, every=False)
-    assert "the account is the same" in (synced.complete().note or "")
+    rotated = synced.complete()
+    assert ("the account is the same" in (rotated.note or ""), rotated.packages) == (True, 1)
     again = synced.complete()
-    assert (again.note, again.requests) == (None, idle)
+    assert (again.note, again.requests, again.packages) == (None, idle, 0)
     synced.assert_exact()

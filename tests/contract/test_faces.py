@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Iterator
+import re
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
-import pytest
-
-from gapless.pipelines.ui import coverage, overview, queries, timeline
 from gapless.pipelines.views import refresh
 from gapless.sources import SOURCES
 from tests.contract.commands import gapless, run
 from tests.contract.conftest import NAMES, of
 from tests.contract.subject import Subject
+from tests.support.page import Page
 from tests.support.world import World
 
 
@@ -45,26 +44,18 @@ def test_status(subject: Subject, synced: World) -> None:
     assert (found[0], found[1]["complete"]) == (subject.name, True), found
 
 
-@pytest.fixture
-def page(synced: World) -> Iterator[World]:
-    """What the page is about."""
-    file = synced.folder / "gapless.duckdb"
-    queries.select(queries.UiTarget(file, synced.folder / "copy.duckdb"))
-    yield synced
-    queries._current.clear()
-
-
 @of(NAMES[3])
-def test_page(subject: Subject, page: World) -> None:
-    """Its card, its colour in the pictures, its coverage, its runs and what happened."""
-    name, now = subject.name, datetime(2026, 3, 2, 12, tzinfo=UTC)
-    card = overview.health(now).split(f"<h3>{name}", 1)[1].split("<h3>", 1)[0]
-    assert "never synced" not in card
-    assert subject.source.facts.colour in overview.volume("all time", "all")
-    assert f"{name}.{subject.main}" in coverage.coverage(name, now)
-    assert name in coverage.runs(name)
-    chosen = {"source": name, "kind": "all", "status": "all", "period": "all time", "search": "", "item": ""}
-    assert "<section>" in timeline.timeline(1, **chosen)
+def test_page(subject: Subject, synced: World) -> None:
+    """Its card, its colour in the pictures, its coverage, its runs, its tables, and what happened with its rows."""
+    name, page = subject.name, Page(synced.folder / "gapless.duckdb", now=datetime(2026, 3, 2, 12, tzinfo=UTC))
+    card = page("health").split(f'id="card-{name}"', 1)[1].split("</section>", 1)[0]
+    assert ("never synced" in card, "proven complete." in card) == (False, True)
+    assert subject.source.facts.colour in page("volume")
+    assert subject.main.replace("_", " ") in page("coverage", source=name)
+    assert 'data-label="Outcome"' in page("runs", source=name)
+    assert f"{name}.{subject.main}" in page("tables")
+    rows = re.findall(r'href="(\?view=row[^"]+)"', page("timeline", source=name))
+    assert "As JSON" in page.get(html.unescape(rows[0])).text
 
 
 @of(NAMES[-1])

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from gapless.sources._ledger.dead_letters import NOT_SERVED
 from tests.contract.commands import gaps
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
@@ -73,15 +74,21 @@ def test_a_record_that_is_listed_and_not_found(subject: Subject, synced: World) 
 @pytest.mark.sweep
 @of(NAMES[1])
 def test_a_bad_record_that_goes(subject: Subject, synced: World) -> None:
-    """A record with a dead letter that the vendor deletes: the listing lacks it, so its letter ends."""
+    """A record with a dead letter that the vendor deletes: its letter is closed, and its text stays."""
     bad = subject.add_one(synced.fake, **{subject.text: []})
     assert synced.sync().outcome == "partial"
+    ((text,),) = synced.sql("select raw_json from dead_letters")
     synced.fake.delete(bad)
     synced.sync()  # a vendor without an endpoint for one record cannot be asked for it
-    if synced.letters():
+    still_open = synced.sql("select healed_at from dead_letters") == [(None,)]
+    if still_open:
         assert (subject.source.stream.by_id, subject.source.stream.walks) == (None, True)
         return
-    assert gaps(synced) == []
+    for _ in range(2):
+        assert gaps(synced) == []
+        ((key, reason, kept),) = synced.sql("select key, reason, raw_json from dead_letters")
+        assert (key, reason.startswith(NOT_SERVED), kept) == (str(bad), True, text)
+        synced.complete()
 
 
 @pytest.mark.sweep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import httpx2 as httpx
 import pytest
 
 from gapless.pipelines.destinations.target import Target
@@ -69,3 +70,31 @@ def test_parents_that_fail_are_one_sentence(subject: Subject, world: Begin) -> N
         assert shown["message"].startswith(told.split("; ")[0])
         assert (shown["count"], shown["times"], shown["first_at"]) == (2, 2, problem.first_at)
     assert len(gaps(here)) == 2
+
+
+@of(NAMES[0])
+def test_a_daily_quota_is_one_failure(subject: Subject, world: Begin) -> None:
+    """It says until when; nobody is asked any more, no parent is blamed, and what was read before stays."""
+    here = world(subject.filled(12, 24))
+    left, refused = iter(range(3)), list[str]()
+
+    def spent(request: httpx.Request) -> httpx.Response | None:
+        if next(left, None) is not None:
+            return None
+        refused.append(request.url.path)
+        return httpx.Response(429, headers={"Retry-After": "86400"})
+
+    here.intercept = spent
+    outcome = here.sync()
+    assert (outcome.outcome, outcome.error_kind, here.letters()) == ("failed", "QuotaSpent", [])
+    until = datetime.now(UTC) + timedelta(days=1)
+    assert any(
+        f"until {at.day} {at:%B %H:%M} UTC" in str(outcome.error) for at in (until, until - timedelta(minutes=1))
+    )
+    assert [problem["kind"] for problem in outcome.described_problems() if problem["kind"] != "never asked"] == [
+        "failed"
+    ]
+    assert 1 <= len(refused) <= 8  # those that were on their way
+    here.mend()
+    here.complete()
+    here.assert_exact()

@@ -7,11 +7,13 @@ from json import loads
 
 import dlt
 
-from tests.contract.commands import everything, gapless
+from tests.contract.commands import everything, gapless, gaps
 from tests.contract.conftest import NAMES, Begin, elsewhere, everywhere, of
 from tests.contract.subject import Subject
 from tests.support.oracle import contract
 from tests.support.world import World
+
+CHECKED = "select min(last_checked_at) from coverage"
 
 
 @everywhere
@@ -22,12 +24,31 @@ def test_first(subject: Subject, synced: World) -> None:
 
 
 @everywhere
-@of(NAMES[2])
+@of(NAMES[1], NAMES[2])
 def test_idle(subject: Subject, synced: World) -> None:
-    """Nothing changed there, so no row changes here."""
-    before = everything(synced, subject.tables)
-    synced.complete()
+    """Nothing changed there, so no row changes here: all that is written is that it was asked for."""
+    synced.complete()  # after news a listing still notes which records to know again
+    before, checked = everything(synced, subject.tables), synced.sql(CHECKED)
+    outcome = synced.complete()
     assert everything(synced, subject.tables) == before
+    assert synced.sql(CHECKED) > checked
+    if synced.database.name == "duckdb":
+        assert (outcome.packages, outcome.rows_written) == (0, 0)
+    assert (outcome.rows_new, outcome.rows_changed) == (0, None if synced.database.name == "sqlalchemy" else 0)
+    assert gaps(synced, subject.name) == []
+
+
+@of(NAMES[1])
+def test_new_after_a_look(subject: Subject, synced: World) -> None:
+    """What was read to see whether anything is new is loaded with what is, whichever request fails meanwhile."""
+    for number in range(4):
+        subject.add_one(synced.fake)
+        synced.fail_after(number, status=401)
+        synced.may_not_fire()
+        synced.sync()
+        synced.mend()
+    assert synced.complete().error is None
+    synced.assert_exact()
 
 
 @everywhere
@@ -42,10 +63,28 @@ def test_changed(subject: Subject, synced: World) -> None:
     gone = subject.records(fake)[0]
     if not subject.one_by_one:  # a count that stays the same is believed for a while
         fake.delete(gone[subject.id])
-    synced.complete()
+    before = _records(subject, synced)
+    outcome = synced.complete()
     synced.assert_exact()
+    after = _records(subject, synced)
+    changed = sum(after[record] != rows for record, rows in before.items())
+    counted = (len(after) - len(before), changed, outcome.rows[subject.main] - len(after) + len(before) - changed)
+    told = [counts and counts[subject.main] for counts in (outcome.new, outcome.changed, outcome.unchanged)]
+    assert told == ([counted[0], None, None] if synced.database.name == "sqlalchemy" else [*counted])
     ((edited,),) = synced.sql(f"select count(*) from {subject.main} where {_column(subject)} = 'edited'")
     assert edited == 1
+
+
+def _records(subject: Subject, here: World) -> dict[str, list[str]]:
+    """Each record's rows, its own and those below it, by its `_dlt_id`."""
+    found = dict[str, list[str]]()
+    for table in (one for one in subject.tables if one.partition("__")[0] == subject.main):
+        names = ", ".join(f'"{name}"' for name in subject.tables[table])
+        for record, *cells in here.sql(
+            f"select {'_dlt_root_id' if '__' in table else '_dlt_id'}, {names} from {table}"
+        ):
+            found.setdefault(record, []).append(f"{table} {cells}")
+    return {record: sorted(rows) for record, rows in found.items()}
 
 
 def _column(subject: Subject) -> str:

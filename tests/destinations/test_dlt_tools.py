@@ -103,7 +103,7 @@ def test_runs_can_be_asked(
             cursor.execute(query)
             found = cursor.fetchall()
     assert codes == [0, 3, 1]
-    assert [(row[1], bool(row[7]), bool(row[8])) for row in found] == [
+    assert [(row[1], bool(row[8]), bool(row[9])) for row in found] == [
         ("failed", False, True),
         ("partial", True, False),
         ("complete", False, False),

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations import advisory_lock
+from gapless.pipelines.destinations._postgres import table_locks
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked
 from gapless.sources import SOURCES
@@ -238,6 +239,47 @@ def test_each_source_has_its_own_lock(warehouse: Callable[[str], World]) -> None
             assert "another sync is writing" in told["error"]
         assert _command("state", "reset", NAMES[0], "--yes")[0] == 0
     assert _command("sync", NAMES[0])[0] == 0
+
+
+@pytest.mark.parametrize("command", [["sync", NAMES[1]], pytest.param(["doctor"], marks=pytest.mark.sweep)])
+def test_a_table_that_somebody_locked(
+    warehouse: Callable[[str], World],
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is waited for, but not for ever: who holds it is named, nobody was asked, and the next sync is exact."""
+    here = warehouse(NAMES[1])
+    here.synced()
+    monkeypatch.setattr(table_locks, "SAID_AFTER", 0.0)
+    with closing(psycopg2.connect(url(here), application_name="psql of Ann")) as other, other.cursor() as cursor:
+        cursor.execute(f"lock table {NAMES[1]}.runs in access exclusive mode")
+        pid = other.info.backend_pid
+        here.set(DESTINATION__POSTGRES__CREDENTIALS=f"{url(here)}?options=-clock_timeout%3D300")
+        here.fake.requests.clear()
+        result = CliRunner().invoke(app, [*command, "--json", "--destination", "postgres"])
+    said = f"the table {NAMES[1]}.runs is locked by session {pid} (user gapless, application psql of Ann, since 2"
+    assert (said in result.stdout, "0.3 s" in result.stdout) == (True, True), result.stdout
+    assert f"waiting: {said}" in caplog.text
+    if command[0] == "sync":
+        assert (result.exit_code, here.asked()) == (75, 0)
+        here.complete()
+        here.assert_exact()
+
+
+def test_a_lock_that_comes_in_the_middle(warehouse: Callable[[str], World], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement waits as long as any other; the sync fails, says where to look, and the next one is exact."""
+    here = warehouse(NAMES[1])
+    here.synced()
+    monkeypatch.setattr(advisory_lock, "wait_for_tables", lambda *_: None)
+    here.set(DESTINATION__POSTGRES__CREDENTIALS=f"{url(here)}?options=-clock_timeout%3D100")
+    with closing(psycopg2.connect(url(here))) as other, other.cursor() as cursor:
+        cursor.execute(f"lock table {NAMES[1]}.{subject(NAMES[1]).main} in access exclusive mode")
+        outcome = here.sync()
+    assert outcome.outcome == "failed"
+    assert "lock timeout; gapless doctor names who holds a table" in str(outcome.error)
+    here.complete()
+    here.assert_exact()
 
 
 @pytest.mark.sweep

@@ -49,9 +49,9 @@ def test_duckdb_gets_more_memory_when_it_needs_it(world: Begin, monkeypatch: pyt
     with_room = duckdb_memory.with_room
 
     def noted(connection: Any, action: Callable[[], None]) -> None:
-        before = duckdb_memory._limit(connection)
+        before = duckdb_memory.limit(connection)
         with_room(connection, action)
-        grown.append(duckdb_memory._limit(connection) - before)
+        grown.append(duckdb_memory.limit(connection) - before)
 
     monkeypatch.setattr(duckdb_client, "with_room", noted)
     here = world(wide("tines", 200, 100_000))

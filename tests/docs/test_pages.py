@@ -86,8 +86,9 @@ def blocks(text: str, *languages: str) -> list[tuple[str, str]]:
 
 
 def lines(block: str) -> Iterator[list[str]]:
-    """The words of each line of a shell block."""
-    yield from (words for line in block.splitlines() if (words := shlex.split(line, comments=True)))
+    """The words of each command of a shell block, which may go on on the next line."""
+    joined = block.replace("\\\n", " ")
+    yield from (words for line in joined.splitlines() if (words := shlex.split(line, comments=True)))
 
 
 def commands(text: str) -> list[list[str]]:

@@ -56,7 +56,9 @@ BESIDE_SOURCES = {
     "GAPLESS_HASH_KEY",
     "GAPLESS_LOG_FORMAT",
     "GAPLESS_PUBLISH",
+    "GAPLESS_PUBLISH_MODE",
     "GAPLESS_SOURCES",
+    "GAPLESS_UI_TOKEN",
     "GAPLESS_WEBHOOK_ON",
     "GAPLESS_WEBHOOK_URL",
 }  # dlt's, the CLI's, a secret, of the whole and not of a source
@@ -350,4 +352,4 @@ def test_the_map_of_the_house_is_true() -> None:
 def test_the_cron_line_is_a_cron_line() -> None:
     """Five fields of time, then a command that ends in a log."""
     (line,) = blocks(README, "cron")
-    assert re.fullmatch(r"(?:[\d*/,-]+ ){5}cd \S+ && \S+/gapless sync >> \S+ 2>&1\n", line)
+    assert re.fullmatch(r"(?:[\d*/,-]+ ){5}cd \S+ && umask 077 && \S+/gapless sync >> \S+ 2>&1\n", line)

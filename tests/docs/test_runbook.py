@@ -106,6 +106,13 @@ def test_messages() -> None:
     assert rows("Messages of the command").keys() == ours
 
 
+def test_what_is_refused_for_safety() -> None:
+    """Each part of a message stands in the code."""
+    code = "\n".join(file.read_text() for file in [*PIPELINES, *(ROOT / "sources").glob("_*/**/*.py")])
+    said = {part.strip() for message in rows("Refused for safety") for part in message.split("…")}
+    assert {part for part in said if part not in code} == set()
+
+
 def test_the_doctor() -> None:
     """Each check; the versions are those of libraries."""
     source = Path(str(doctor.__file__)).read_text()

@@ -31,6 +31,7 @@ TEXT = (ROOT / "README.md").read_text() + (ROOT / "pipelines" / "docs" / "SCHEDU
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 HOME = "/srv/gapless"
 KEYS = "/etc/gapless.env"
+STATE = "/var/lib/gapless"
 CRON_PATH = "/usr/bin:/bin"
 IMPORTS = shlex.quote(str(ROOT / ".ci" / "import"))
 GAPLESS = f'#!/bin/sh\nPYTHONPATH={IMPORTS} exec {shlex.quote(sys.executable)} -m gapless.pipelines "$@"\n'
@@ -39,7 +40,7 @@ VENV = """\
 # In place of python3: its environments have no package index.
 [ "$1 $2" = "-m venv" ] && mkdir -p "$3/bin" && cp {gapless} "$3/bin/gapless" && cp {pip} "$3/bin/pip"
 """
-PIP = '#!/bin/sh\nprintf "%s\\n" "$*" > pip.log\n'
+PIP = '#!/bin/sh\nprintf "%s\\n" "$*" >> pip.log\nenv >> pip.env\n'
 
 
 def block(language: str, part: str = "") -> str:
@@ -77,7 +78,7 @@ def host(tmp_path: Path) -> Callable[[str], str]:
     """`host(recipe)`: its paths lie in a temporary folder, where gapless is installed."""
     program(tmp_path / HOME[1:] / ".venv/bin/gapless", GAPLESS)
     (tmp_path / "etc").mkdir()
-    return lambda recipe: recipe.replace(HOME, f"{tmp_path}{HOME}").replace(KEYS, f"{tmp_path}{KEYS}")
+    return lambda recipe: re.sub(rf"(?<![\w/])(?={HOME}|{KEYS}|{STATE})", str(tmp_path), recipe)
 
 
 def program(path: Path, text: str) -> Path:
@@ -126,11 +127,20 @@ def test_cron(one: tuple[dict[str, str], dict[str, Any]], host: Callable[[str], 
     (home / ".dlt").mkdir()
     lines = [f'{name.lower()} = "{value}"' for name, value in environment.items()]
     (home / ".dlt" / "secrets.toml").write_text("\n".join(["[sources]", *lines]))
+    (home / ".dlt" / "secrets.toml").chmod(0o600)
     done = run(["/bin/sh", "-c", host(command)], tmp_path)
     log = (home / "sync.log").read_text()
     assert (done.returncode, done.stdout) == (0, ""), log
     assert all(name in log for name in SOURCES)
     assert_synced(home / "gapless.duckdb", fakes)
+    assert open_to_others(home, but=".venv") == []
+
+
+def open_to_others(folder: Path, but: str) -> list[str]:
+    """The files in a folder that somebody else could read or write, whatever the folders above them allow."""
+    files = [path for path in folder.rglob("*") if path.is_file() and but not in path.parts]
+    assert files
+    return [str(file) for file in files if file.stat().st_mode & 0o077]
 
 
 # -- systemd ---------------------------------------------------------------------------------------
@@ -149,20 +159,31 @@ def test_a_held_lock_is_no_failure_of_the_service() -> None:
     assert (service["Type"], service["SuccessExitStatus"]) == ("oneshot", "3 75 130")
 
 
+def test_the_service_has_one_folder_of_its_own() -> None:
+    """It works and lives in the folder that systemd makes for it, as the user whom the commands made."""
+    service = unit(block("ini", "[Service]"))["Service"]
+    folder = f"/var/lib/{service['StateDirectory']}"
+    assert (service["WorkingDirectory"], service["Environment"]) == (folder, f"HOME={folder}")
+    made, keys = (shlex.split(line) for line in block("sh", "useradd").splitlines())
+    assert (made[made.index("--home-dir") + 1], made[-1]) == (folder, service["User"])
+    assert (keys[keys.index("-m") + 1], keys[-1]) == ("600", service["EnvironmentFile"])
+    assert not ELSEWHERE & service.keys(), "what it may write to is its own folder alone"
+
+
+ELSEWHERE = {"ReadWritePaths", "BindPaths", "CacheDirectory", "LogsDirectory", "RuntimeDirectory"}
+
+
 @pytest.mark.sweep
 def test_systemd(one: tuple[dict[str, str], dict[str, Any]], host: Callable[[str], str], tmp_path: Path) -> None:
-    """What the service starts, with the environment of its file, syncs; test_cron starts the same command."""
+    """What the service starts, with the environment of its file, syncs; tests/third_party has its walls."""
     environment, fakes = one
     service = unit(host(block("ini", "[Service]")))["Service"]
     Path(service["EnvironmentFile"]).write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
     lines = Path(service["EnvironmentFile"]).read_text().splitlines()
-    done = run(
-        shlex.split(service["ExecStart"]),
-        Path(service["WorkingDirectory"]),
-        **dict(line.split("=", 1) for line in lines),
-    )
+    (folder := tmp_path / service["WorkingDirectory"][1:]).mkdir(parents=True)
+    done = run(shlex.split(service["ExecStart"]), folder, **dict(line.split("=", 1) for line in lines))
     assert done.returncode == 0, done.stdout
-    assert_synced(tmp_path / HOME[1:] / "gapless.duckdb", fakes)
+    assert_synced(folder / "gapless.duckdb", fakes)
 
 
 def test_the_timer_is_the_services() -> None:
@@ -172,22 +193,6 @@ def test_the_timer_is_the_services() -> None:
     timer = unit(block("ini", "[Timer]"))
     assert timer["Timer"]["OnCalendar"] == "*:0/15"
     assert timer["Install"]["WantedBy"] == "timers.target"
-
-
-@pytest.mark.peer
-def test_systemd_takes_the_units(host: Callable[[str], str], tmp_path: Path) -> None:
-    """systemd itself finds nothing to say about them, and the next ticks a quarter of an hour apart."""
-    units = []
-    for part, name in (("[Service]", "gapless.service"), ("[Timer]", "gapless.timer")):
-        units.append(tmp_path / name)
-        units[-1].write_text(host(block("ini", part)).replace("User=gapless", "User=root"))
-    done = run(["systemd-analyze", "verify", "--man=no", *map(str, units)], tmp_path)
-    said = [line for line in done.stdout.splitlines() if "gapless" in line]
-    assert (done.returncode, said) == (0, []), done.stdout
-    calendar = unit(block("ini", "[Timer]"))["Timer"]["OnCalendar"]
-    done = run(["systemd-analyze", "calendar", "--iterations=2", calendar], tmp_path, TZ="UTC")
-    ticks = [datetime.fromisoformat(t) for t in re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", done.stdout)]
-    assert ticks[-1] - ticks[-2] == timedelta(minutes=15), done.stdout
 
 
 # -- GitHub Actions --------------------------------------------------------------------------------
@@ -200,24 +205,66 @@ def workflow() -> dict[Any, Any]:
 
 
 def test_the_workflow(workflow: dict[Any, Any]) -> None:
-    """One at a time, on a schedule and by hand; every key of every source is a secret, and nothing is written."""
+    """One at a time, on a schedule and by hand; nothing is written, and what is used is named by its commit."""
     (schedule,) = workflow[True]["schedule"]  # YAML 1.1 takes `on` for a flag
     assert every_quarter(schedule["cron"], 30)
     assert workflow["concurrency"] == {"group": "gapless", "cancel-in-progress": False}
-    assert workflow["permissions"] == {"contents": "read"}
-    needs = {need.upper() for source in SOURCES.values() for need in source.needs}
     job = workflow["jobs"]["sync"]
-    expected = {name: f"${{{{ secrets.{name} }}}}" for name in (*needs, "DESTINATION__POSTGRES__CREDENTIALS")}
-    assert job["env"] == expected
+    assert (workflow["permissions"], job["permissions"]) == ({}, {"contents": "read"})
+    used = [line.strip() for line in block("yaml", "sync.yml").splitlines() if "uses:" in line]
+    assert len(used) == 2
+    assert [
+        line for line in used if not re.fullmatch(r"- uses: actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)
+    ] == []
 
 
-def steps(workflow: dict[Any, Any], folder: Path, **environment: str) -> Iterator[subprocess.CompletedProcess[str]]:
-    """Each `run:` as GitHub's runner runs it: a file given to `bash -e`."""
-    for number, step in enumerate(workflow["jobs"]["sync"]["steps"]):
+def test_keys_are_on_the_step_that_syncs(workflow: dict[Any, Any]) -> None:
+    """Every key of every source, there alone; the step that reads the database has its address, no other has any."""
+    needs = {need.upper() for source in SOURCES.values() for need in source.needs}
+    expected = {name: f"${{{{ secrets.{name} }}}}" for name in (*needs, DATABASE)}
+    job = workflow["jobs"]["sync"]
+    *before, sync, status = job["steps"]
+    assert sync["env"] == expected
+    assert status["env"] == {DATABASE: expected[DATABASE]}
+    rest = {**workflow, "jobs": {"sync": {**job, "steps": before}}}
+    assert "secrets" not in str(rest)
+
+
+DATABASE = "DESTINATION__POSTGRES__CREDENTIALS"
+SECRET = re.compile(r"\$\{\{ secrets\.(\w+) \}\}")
+
+
+def steps(
+    workflow: dict[Any, Any], folder: Path, secrets: dict[str, str], **environment: str
+) -> Iterator[subprocess.CompletedProcess[str]]:
+    """Each `run:` as GitHub's runner runs it: a file for `bash -e`, with the variables of workflow, job and step."""
+    job = workflow["jobs"]["sync"]
+    for number, step in enumerate(job["steps"]):
         if "run" in step:
+            own = {**workflow.get("env", {}), **job.get("env", {}), **step.get("env", {})}
+            shown = {name: SECRET.sub(lambda found: secrets.get(found[1], ""), text) for name, text in own.items()}
             script = folder / f"step-{number}.sh"
             script.write_text(step["run"])
-            yield run(["bash", "-e", str(script)], folder, **environment)
+            yield run(["bash", "-e", str(script)], folder, **{**environment, **shown})
+
+
+def test_what_pip_runs_sees_no_key(workflow: dict[Any, Any], runner: dict[str, str], tmp_path: Path) -> None:
+    """A package that somebody took over may run when it is installed: no key is in its environment."""
+    secrets = {name: f"canary-{name}" for name in SECRET.findall(block("yaml", "sync.yml"))}
+    assert len(secrets) == 9
+    install = next(steps(workflow, tmp_path, secrets, **runner))
+    assert install.returncode == 0, install.stdout
+    seen = (tmp_path / "pip.env").read_text()
+    assert "PATH=" in seen
+    assert [name for name in secrets if f"canary-{name}" in seen] == []
+
+
+def test_only_what_was_locked_is_installed(workflow: dict[Any, Any], runner: dict[str, str], tmp_path: Path) -> None:
+    """pip checks each file against a hash and runs no code of a package; our own code needs nothing from outside."""
+    next(steps(workflow, tmp_path, {}, **runner))
+    locked, own = (tmp_path / "pip.log").read_text().splitlines()
+    assert [o for o in ("--require-hashes", "--only-binary :all:", "-r requirements.txt") if o not in locked] == []
+    assert [o for o in ("--no-index", "--no-deps", "--no-build-isolation") if o not in own] == []
 
 
 @pytest.fixture
@@ -242,8 +289,8 @@ def test_the_workflow_runs(
     database = server.database()
     for folder in (tmp_path / "one", tmp_path / "another"):
         folder.mkdir()
-        url = {"DESTINATION__POSTGRES__CREDENTIALS": database}
-        install, sync, status = steps(workflow, folder, **keys, **runner, **url)
+        reach = {name: value for name, value in keys.items() if name.endswith(("_BASE_URL", "_MINUTE"))}
+        install, sync, status = steps(workflow, folder, {**keys, DATABASE: database}, **{**reach, **runner})
         assert [done.returncode for done in (install, sync, status)] == [0, 0, 0], sync.stdout + status.stdout
         assert "kizen: skipped" in sync.stdout
         assert "tines.action_logs" in status.stdout
@@ -252,9 +299,6 @@ def test_the_workflow_runs(
         assert cursor.fetchone() == (2,)
         cursor.execute("select count(*) from tines.action_logs")
         assert cursor.fetchone() == (len(fakes["tines"].truth()["action_logs"]),)
-    asked = shlex.split((tmp_path / "one" / "pip.log").read_text())
-    assert asked[asked.index("-c") + 1] == "constraints.txt"
-    assert asked[-1] == ".[postgres]"
 
 
 @pytest.mark.parametrize(
@@ -266,11 +310,11 @@ def test_exit_codes_on_the_runner(
 ) -> None:
     """Partial is a warning on the run, a held lock a notice, a failure a failure."""
     program(tmp_path / "made/gapless", f"#!/bin/sh\nexit {code}\n")
-    _, sync, _ = steps(workflow, tmp_path, **runner)
+    _, sync, _ = steps(workflow, tmp_path, {}, **runner)
     assert (sync.returncode, sync.stdout.split(" ")[0].strip()) == (ended, said)
 
 
 def test_every_recipe_is_tested() -> None:
     """A block of another kind would need a test here."""
     guide = re.findall(r"^```(\w+)\n", (ROOT / "pipelines" / "docs" / "SCHEDULING.md").read_text(), re.MULTILINE)
-    assert guide == ["ini", "ini", "yaml", "sh", "yaml", "python", "python"]
+    assert guide == ["sh", "ini", "ini", "yaml", "sh", "yaml", "python", "python"]

@@ -27,6 +27,7 @@ from gapless.sources._schema.parse import parse
 from gapless.sources.register import register
 from tests.fifth.okta.fake import OktaFake
 from tests.support import warm
+from tests.support.page import Page
 from tests.support.world import World, some
 
 Begin = Callable[[OktaFake], World]
@@ -315,19 +316,12 @@ def test_its_views(okta: Begin) -> None:
 @pytest.mark.sweep
 def test_the_page_has_its_card_and_its_colour(okta: Begin) -> None:
     """Overview, volume and timeline are drawn from the register and the facts."""
-    from gapless.pipelines.ui import overview, queries, timeline  # noqa: PLC0415 - they read settings
-
     here = okta(filled(40))
     here.synced()
-    file = here.folder / "gapless.duckdb"
-    queries.select(queries.UiTarget(file, here.folder / "copy.duckdb"))
-    try:
-        assert "okta" in overview.health(here.fake.now)
-        assert SOURCES["okta"].facts.colour in overview.volume("all time", "all")
-        chosen = {"source": "okta", "kind": "all", "status": "all", "period": "all time", "search": "", "item": ""}
-        assert "user.session.start" in timeline.timeline(1, **chosen)
-    finally:
-        queries._current.clear()
+    page = Page(here.folder / "gapless.duckdb", now=here.fake.now)
+    assert 'id="card-okta"' in page("health")
+    assert SOURCES["okta"].facts.colour in page("volume")
+    assert "user.session.start" in page("timeline", source="okta")
 
 
 def test_its_assets_in_dagster(okta: Begin) -> None:

@@ -147,7 +147,7 @@ def test_an_unexpected_error_in_json_lines(world: Callable[[Any], World]) -> Non
     script += "gapless.pipelines.sync.run.sync = broken\nfrom gapless.pipelines.cli.app import app\n"
     script += "sys.argv = 'gapless sync omni --debug --log-format json'.split()\napp()"
     done = python("-c", script)
-    (event,) = map(json.loads, done.stderr.splitlines())
+    _, event = map(json.loads, done.stderr.splitlines())  # after the host of the key
     assert (done.returncode, event["exit_code"]) == (1, 1)
     assert "RuntimeError: lost ***" in event["message"]
     assert "Traceback" in event["traceback"]

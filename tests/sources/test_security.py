@@ -157,6 +157,7 @@ def _talkative(folder: Path) -> subprocess.Popen[str]:
     """A process in which gapless runs with every log at its loudest, and working files are copied before they go."""
     (folder / "temp").mkdir()
     loud = {"RUNTIME__LOG_LEVEL": "DEBUG", "GAPLESS_DEBUG": "1", "TMPDIR": str(folder / "temp")}
+    loud["XDG_STATE_HOME"] = loud["TMPDIR"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     return warm.Popen([sys.executable, "-c", TALKATIVE], env={**os.environ, **KEYS, **loud}, **pipes)
 

@@ -112,7 +112,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     for name, value in {
         **CREDENTIALS,
         **IN_A_HURRY,
-        **{f"{name.upper()}_BASE_URL": "http://vendor.example" for name in SOURCES},
+        **{f"{name.upper()}_BASE_URL": "https://vendor.example" for name in SOURCES},
     }.items():
         monkeypatch.setenv(name, value)
     given = {"folder": tmp_path, "monkeypatch": monkeypatch}

@@ -28,8 +28,6 @@ def begin() -> None:
         for function in [vars(module)[name] for name in names if name in vars(module)]:
             if not hasattr(function, "cache_info"):
                 _replace(function, cache(function))
-    if not hasattr(validation.get_type_hints, "cache_info"):
-        validation.get_type_hints = _by_class(validation.get_type_hints)
 
 
 class _Absent:
@@ -46,14 +44,3 @@ def _replace(function: Any, remembered: Any) -> None:
     for name, module in [*sys.modules.items()]:
         if name.startswith("dlt.") and vars(module).get(function.__name__) is function:
             setattr(module, function.__name__, remembered)
-
-
-def _by_class(get_type_hints: Any) -> Any:
-    """The names that a class sees are those of its module, so that the class alone is the key."""
-    hints = cache(lambda spec: get_type_hints(spec, globalns=vars(sys.modules[spec.__module__])))
-
-    def remembered(spec: Any, globalns: Any) -> Any:
-        return hints(spec)
-
-    remembered.cache_info = hints.cache_info  # type: ignore[attr-defined]  # the mark of a remembered one
-    return remembered

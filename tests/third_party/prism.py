@@ -63,12 +63,18 @@ def prism(mode: str, upstream: str, *options: str) -> Iterator[str]:
 
 def _installed() -> str:
     """Prism's program; put by npm into a cache outside the checkout when it is not there yet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gapless-peers" / f"prism-{VERSION}"
+    cache = cache_of(f"prism-{VERSION}")
     program = cache / "node_modules" / ".bin" / "prism"
-    cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "lock"):
         _install(cache, program)
     return str(program)
+
+
+def cache_of(name: str) -> Path:
+    """Returns a folder outside the checkout for a program that others wrote."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gapless-peers" / name
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
 
 
 def _install(cache: Path, program: Path) -> None:

@@ -37,5 +37,5 @@ def test_other_cells_are_compared_as_they_are(wanted: Any, stored: Any) -> None:
 
 def test_a_difference_is_one_line() -> None:
     assert str(Difference("logs__items", "7", ("name", "_extra"), 1, 2)) == (
-        "logs__items 7: name, _extra; 1 rows missing; 2 rows too many"
+        "logs__items 7: name, _extra; 1 row missing; 2 rows too many"
     )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TypedDict
 
 import dlt
 import duckdb
@@ -152,6 +153,23 @@ def test_toml_files_are_read_by_us(tmp_path: Path) -> None:
     read_by_us()
     (tmp_path / "secrets.toml").write_bytes(b"\xef\xbb\xbfkey = 'value'")
     assert SecretsTomlProvider(str(tmp_path)).get_value("key", str, "") == ("value", "key")
+
+
+@canary(
+    "dlt.common.runtime.run_context", "dlt.common.runtime.run_context.global_dir",
+    breaks="settings of a service without a home would be read from a folder that anybody can make (security).",
+)  # fmt: skip
+def test_no_settings_in_a_shared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt asks for its folder under this name, and would take one in the temporary folder."""
+    from gapless.pipelines.destinations._dlt.toml_files import read_by_us
+
+    read_by_us()
+    context = resolved("dlt.common.runtime.run_context.RunContext")(None)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "own"))
+    assert context.global_dir == str(tmp_path / "own")
+    assert f"{tmp_path}/own/config.toml" in [file for one in context.initial_providers() for file in one.locations]
 
 
 @canary(
@@ -476,13 +494,13 @@ def test_settings_as_dlt_resolves_them(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_providers_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """They can be replaced for a while, and the documents of those that hold secrets can be read."""
-    from gapless.pipelines.destinations._dlt.config import configuration, secret_documents
+    from gapless.pipelines.destinations._dlt.config import configuration, documents
 
     monkeypatch.setenv("BIRDS_API_KEY", "mine")
     with configuration({("sources", "birds", "other_key"): "fake"}):
         assert dlt.config.get("birds_api_key") is None
         assert dlt.config.get("sources.birds.other_key") == "fake"
-        assert secret_documents() == [{"sources": {"birds": {"other_key": "fake"}}}]
+        assert documents() == [{"sources": {"birds": {"other_key": "fake"}}}]
     assert dlt.config.get("birds_api_key") == "mine"
     toml = resolved("dlt.common.configuration.providers.toml.SecretsTomlProvider")
     assert issubclass(toml, resolved("dlt.common.configuration.providers.doc.BaseDocProvider"))
@@ -563,6 +581,34 @@ def test_what_a_destination_is_asked(db: duckdb.DuckDBPyConnection) -> None:
     config = own.configuration(own.spec()._bind_dataset_name("birds"))
     assert config.copy().dataset_name == "birds"
     assert own.capabilities().copy().supports_ddl_transactions is own.capabilities().supports_ddl_transactions
+
+
+@canary(
+    "dlt.common.validation", "dlt.common.validation.get_type_hints",
+    breaks="an idle sync would compute a tenth more, or a schema be held to the types of another (_dlt/cached.py).",
+)  # fmt: skip
+def test_types_of_keys_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt still asks for them by this name, each kind of dictionary has its own, and both are held to them."""
+    from dlt.common import validation
+    from dlt.common.exceptions import DictValidationException
+
+    from gapless.pipelines.destinations._dlt.cached import remember_types
+
+    looked_up = list[str]()
+
+    def look_up(spec: type, **context: Any) -> dict[str, Any]:
+        looked_up.append(spec.__name__)
+        return dict(spec.__annotations__)
+
+    monkeypatch.setattr(validation, "get_type_hints", look_up)
+    remember_types()
+    kinds = TypedDict("Bird", {"wings": int}), TypedDict("Fish", {"fins": int})  # type: ignore[operator]
+    for _ in range(2):
+        for kind, key in zip(kinds, ("wings", "fins"), strict=True):
+            validation.validate_dict(kind, {key: 2}, ".")
+            with pytest.raises(DictValidationException):
+                validation.validate_dict(kind, {key: "two"}, ".")
+    assert looked_up == ["Bird", "Fish"]
 
 
 @canary(

@@ -20,37 +20,43 @@ VENDOR_FILES = {"__init__.py", "api.py", "models.py", "fake.py"}
 MOST_FLOORS, MOST_MODULES = 12, 12
 MAY_IMPORT = {
     # sources
+    "sources._files": "",
     "sources._http": "",
     "sources._schema": "",
     "sources._dlt": "",
     "sources._ledger": "_http _schema _dlt",
     "sources._incremental": "_http _schema _dlt _ledger",
-    "sources._extract": "_http _schema _dlt _ledger _incremental",
-    "sources": "_http _schema _incremental",  # for its types only
+    "sources._extract": "_files _http _schema _dlt _ledger _incremental",
+    "sources": "_files _http _schema _incremental",  # for its types, and to know which files count
     "vendor": "_http _schema _ledger _incremental _extract",  # and itself
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
-    "pipelines.config": "| errors",
+    "pipelines.config": "_files | errors",
     "pipelines.database_errors": "|",
-    "pipelines.errors": "_http | database_errors",
+    "pipelines.printable": "|",
+    "pipelines.errors": "_http | database_errors printable",
     "pipelines.outcome": "_ledger | errors evidence",
-    "pipelines.destinations": "sources _dlt _ledger | config errors",
-    "pipelines.redaction": "sources | database_errors errors destinations",
+    "pipelines.destinations": "sources _files _dlt _ledger | config errors printable",
+    "pipelines.secret_forms": "|",
+    "pipelines.secret_settings": "sources | errors destinations",
+    "pipelines.redaction": "| database_errors errors printable destinations secret_forms secret_settings",
     "pipelines.json_logs": "| database_errors errors redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
-    "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors destinations",
+    "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
     "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
     "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
     "pipelines.verify": (
-        "sources _http _dlt _schema _ledger _incremental | errors outcome destinations evidence sync ledger"
+        "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),
     "pipelines.destination_copy": (
         "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"
     ),
-    "pipelines.observability": ("sources _http _ledger | errors outcome redaction destinations evidence sync ledger"),
-    "pipelines.ui": "sources | errors redaction destinations evidence sync ledger",
+    "pipelines.observability": (
+        "sources _http _ledger | errors printable outcome redaction destinations evidence sync ledger"
+    ),
+    "pipelines.ui": "sources _schema | errors printable redaction destinations evidence views",
     "pipelines.cli": (
-        "sources _http _dlt _ledger | config errors outcome redaction json_logs destinations evidence views sync"
-        " ledger verify destination_copy observability ui"
+        "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
+        " evidence views sync ledger verify destination_copy observability ui"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

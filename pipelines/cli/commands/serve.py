@@ -17,12 +17,28 @@ from gapless.pipelines.cli.options import (
     print_nothing_synced,
 )
 from gapless.pipelines.cli.render import stored
+from gapless.pipelines.config.folders import real_path
 from gapless.pipelines.outcome import exit_code
 
 CopyPath = Annotated[
     Path, typer.Argument(metavar="PATH", help="File to write; an earlier published copy there is replaced.")
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
+Host = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", help="Address to listen on; any other than this machine's needs a proxy with TLS."
+    ),
+]
+BasePath = Annotated[
+    str, typer.Option(metavar="PATH", help="The path under which a proxy serves the page, such as /gapless.")
+]
+Origin = Annotated[
+    str,
+    typer.Option(
+        metavar="URL", help="What a browser shows when a proxy stands before the page: https://data.example.com."
+    ),
+]
 Headless = Annotated[bool, typer.Option("--headless", "--no-browser", help="Do not open a browser.")]
 To = Annotated[
     str,
@@ -97,14 +113,25 @@ def copy(to: To, sources: Copied = None, as_json: Json = False) -> None:
     raise typer.Exit(report.print_outcomes("copy", list(outcomes), as_json=as_json))
 
 
-def ui(port: Port = 0, headless: Headless = False, destination: Destination = "duckdb") -> None:
-    """Serve a web page about the data, on this machine only and until Ctrl-C: health, volume, timelines, gaps.
+def ui(
+    port: Port = 0,
+    headless: Headless = False,
+    destination: Destination = "duckdb",
+    host: Host = "127.0.0.1",
+    base_path: BasePath = "",
+    origin: Origin = "",
+) -> None:
+    """Serve a web page about the data, on this machine only and until Ctrl-C: health, timeline, coverage, SQL.
 
-    It reads the copy that GAPLESS_PUBLISH names if there is one, else the DuckDB file. Sends no request to a vendor.
+    Examples: [bold]gapless ui[/bold] · [bold]gapless ui --destination postgres[/bold]
+
+    It reads the copy that GAPLESS_PUBLISH names if there is one, else the DuckDB file; or Postgres. Sends no request
+    to a vendor. GAPLESS_UI_TOKEN sets its key, which is else a new one for each start.
     """
     from gapless.pipelines.ui import server
 
-    server.serve(open_target(destination), port, not headless, output.print_message)
+    place = server.Place(host, port, base_path, origin)
+    server.serve(open_target(destination), place, not headless, output.print_message)
 
 
 def demo(file: DemoFile = Path("gapless-demo.duckdb"), as_json: Json = False) -> None:
@@ -116,8 +143,9 @@ def demo(file: DemoFile = Path("gapless-demo.duckdb"), as_json: Json = False) ->
     from gapless.pipelines.cli.demo import run, summary, to_json
 
     initialise()
+    path = real_path(file)
     with progress.displayed(output.err()) as display:
-        result = run(file.resolve(), display.message, display.start, display.end)
+        result = run(path, display.message, display.start, display.end)
     code = exit_code(result.first + result.second)
     if as_json:
         output.print_json("demo", to_json(result), code, report.problems_of(result.first + result.second))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gapless.pipelines.cli import completion, output, report
-from gapless.pipelines.cli.options import NAMES, Destination, Json, OneSource, configured_sources, open_target
+from gapless.pipelines.cli.options import NAMES, Destination, Json, OneSource, open_target, sources_to_sync
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.observability import telemetry
 
@@ -80,14 +80,30 @@ class _Rounds:
     strict: bool = False
     """Ends with 1 where it would end with 3."""
     command: str = "sync"
+    hosts: dict[str, str] = field(default_factory=dict)
+    """The host of each source's key, as it was printed."""
+    failed: list[Outcome] = field(default_factory=list)
+    """Outcomes of sources that failed before, and cannot be synced for want of settings."""
+
+    def print_hosts(self) -> None:
+        """Prints where keys go that do not go to the vendor's usual host, once, and again when that has changed."""
+        from gapless.pipelines.sync import build
+
+        for name, host in build.hosts_of_choice(self.names):
+            if self.hosts.get(name) != host:
+                text = f"{name}: its key is sent to {host}"
+                output.print_message(text, event="host", source=name, host=host)
+            self.hosts[name] = host
 
     def run_once(self) -> int:
         """Syncs every source once, prints the report and returns the exit code."""
         from gapless.pipelines.observability import webhook
 
+        self.print_hosts()
         with webhook.notifying(self.hook, self.target, output.print_message, strict=self.strict) as outcomes:
             for outcome in self._outcomes():
                 outcomes.append(outcome)  # one by one: a round that breaks off is reported with what ended before
+            outcomes.extend(self.failed)
             return report.print_outcomes(self.command, outcomes, as_json=self.as_json, strict=self.strict)
 
     def repeat_once(self, reopen: Callable[[], Target] | None = None) -> int:
@@ -157,13 +173,13 @@ def sync(
     # Names are checked before credentials, so that a misspelt source is not reported as one without keys.
     names = build.known(sources or [])
     request = arguments.sync_request(names, since, until, ids or [])
-    names = names or configured_sources(target)
+    names, failed = (names, []) if names else sources_to_sync(target)
     for line in (*arguments.idle(names, target.shard), *arguments.append_only(target), *unknown_settings(names)):
         output.print_message(line)
     # Before the first request: a wrong webhook setting must not show only when a sync has failed.
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
-        rounds = _Rounds(names, target, request, as_json, watcher, hook, strict)
+        rounds = _Rounds(names, target, request, as_json, watcher, hook, strict, failed=failed)
         if interval is None:
             raise typer.Exit(rounds.run_once())
         warn = partial(output.print_message, event="error", level="error")

@@ -12,7 +12,8 @@ from rich.text import Text
 from gapless.pipelines.cli.render.tables import REASONS, table
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem, common, examples, problems, remedies, without_ids
-from gapless.pipelines.redaction import redact
+from gapless.pipelines.printable import counted
+from gapless.pipelines.redaction import printable
 
 if TYPE_CHECKING:
     from gapless.pipelines.cli.doctor import Check
@@ -62,7 +63,7 @@ def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
 def remarks(one: Verified) -> Iterator[str]:
     """Yields what a reader should know or do about one source."""
     if one.error:
-        yield f"{one.source} failed: {one.error}{_next(one)}"
+        yield _failed(one)
     if one.unproven:
         yield f"{one.source}: not proven: {one.unproven}"
     if one.undecided:
@@ -71,9 +72,9 @@ def remarks(one: Verified) -> Iterator[str]:
         yield f"{one.source}: {one.doubled:,} rows are there twice: gapless verify {one.source} --repair removes them"
     yield from _differences(one)
     if one.not_asked:
-        yield f"{one.source}: {one.not_asked:,} parents were not synced yet"
+        yield f"{one.source}: {counted(one.not_asked, 'parents')} not synced yet"
     if one.repaired is not None:
-        yield f"{one.source}: {one.repaired:,} records were brought back"
+        yield f"{one.source}: {counted(one.repaired, 'records')} brought back"
     elif one.missing:
         yield f"{one.source}: gapless verify {one.source} --repair reads the missing records again"
     by_reason: dict[object, list[str]] = {}
@@ -90,7 +91,7 @@ def _differences(one: Verified) -> Iterator[str]:
     """Yields what a comparison of cells found, with names of columns and none of their cells."""
     if one.cells is None:
         return
-    yield f"{one.source}: the cells of {one.cells:,} records were compared"
+    yield f"{one.source}: the cells of {counted(one.cells, 'records')} were compared"
     if one.changed:
         yield f"{one.source}: {one.changed:,} were changed at the vendor since the last sync; the next one reads them"
     for difference in one.differences[:REASONS]:
@@ -106,10 +107,12 @@ def _differences(one: Verified) -> Iterator[str]:
         yield f"{one.source}: {one.replaced:,} records that differed were read again"
 
 
-def _next(one: Plan | Verified) -> str:
-    """Returns the next step for an error whose text does not name one."""
+def _failed(one: Plan | Verified) -> str:
+    """Returns the sentence for a source that failed, with the next step unless the error's text names one."""
+    error = one.error or ""
     # Most messages of ours end with a command already.
-    return "" if one.error is None or "gapless " in one.error else "; gapless doctor checks for the cause"
+    step = "" if "gapless " in error else "; gapless doctor checks for the cause"
+    return f"{one.source} failed: {error.rstrip('.') if step else error}{step}"
 
 
 def planned(found: list[Plan]) -> Iterator[RenderableType]:
@@ -126,7 +129,7 @@ def planned(found: list[Plan]) -> Iterator[RenderableType]:
         columns,
         [[one.source, *(number(one, name) for name in (*names, "at_most", "minutes", "asked"))] for one in found],
     )
-    yield from (f"{one.source} failed: {one.error}{_next(one)}" for one in found if one.error)
+    yield from (_failed(one) for one in found if one.error)
     if any(one.requests is None for one in found):
         yield "unknown: the vendor does not say how many records it has."
     yield "~ is an estimate from a sample. Nothing was written. Data that is here already makes a sync cheaper."
@@ -135,5 +138,5 @@ def planned(found: list[Plan]) -> Iterator[RenderableType]:
 def check(one: Check) -> Text:
     """Returns one line of the doctor, and below it what to do if the check failed."""
     style = {"ok": "green", "fail": "bold red"}.get(one.result, "dim")
-    line = Text.assemble((f"{one.result:<5}", style), f"{one.name}: {redact(one.found)}")
-    return line.append(f"\n     -> {redact(one.remedy)}") if one.result == "fail" and one.remedy else line
+    line = Text.assemble((f"{one.result:<5}", style), printable(f"{one.name}: {one.found}"))
+    return line.append(f"\n     -> {printable(one.remedy)}") if one.result == "fail" and one.remedy else line

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gapless.pipelines.ledger.status import Coverage, Drift, Status
     from gapless.pipelines.views.refresh import ViewCount
 
+FIELDS, NAME_LENGTH = 10, 60
+"""How many unknown fields of a table are shown, the most frequent ones, and how many characters of each."""
+
 
 def status(found: list[Status]) -> Table:
     """Returns a row for each source: newest record, coverage, dead letters, last run."""
@@ -23,7 +26,7 @@ def status(found: list[Status]) -> Table:
         proven = [_covered(name, stream) for name, stream in one.coverage.items()]
         dead = ", ".join(f"{count:,} {kind}" for kind, count in one.dead_letters.items())
         last = f"{run['outcome']} {when(run['started_at'])}" if run else "none"
-        rows.append([one.source, when(one.newest), "\n".join(proven), dead or "none", last])
+        rows.append([one.source, when(one.newest), proven, dead or "none", last])
     return table("", ["source", "newest record", "coverage", "dead letters", "last run"], rows)
 
 
@@ -39,13 +42,19 @@ def tables(found: list[Status]) -> Table:
 
 
 def _drift(seen: Drift | None) -> str | None:
-    """Returns the unknown fields of a table and how many rows have one."""
-    return f"{', '.join(seen.fields)} (in {seen.rows:,} rows)" if seen else None
+    """Returns the first unknown fields of a table and how many rows have one."""
+    if seen is None:
+        return None
+    more = len(seen.fields) - FIELDS
+    names = ", ".join(name if len(name) <= NAME_LENGTH else f"{name[:NAME_LENGTH]}…" for name in seen.fields[:FIELDS])
+    others = f" and {more:,} more, which --json lists" if more > 0 else ""
+    return f"{names}{others} (in {seen.rows:,} {'row' if seen.rows == 1 else 'rows'})"
 
 
 def _covered(name: str, stream: Coverage) -> str:
     """Returns what is proven of a stream, on one line."""
-    parts = ["complete" if stream.complete else "not complete", f"to {when(stream.covered_to)}"]
+    parts = ["complete" if stream.complete else "not complete"]
+    parts += [f"to {when(stream.covered_to)}"] if stream.covered_to else []
     if stream.parents > 1:
         parts.append(f"{stream.parents:,} parents")
     counts = {"failed": stream.failed, "gone": stream.gone, "to be read again": stream.unproven}
@@ -63,7 +72,7 @@ def state(found: list[SourceState]) -> Table:
             for walk in one.state.get("walks", ())
         ]
         proven = [_covered(name, stream) for name, stream in one.coverage.items()]
-        rows.append([one.source, one.state.get("watermark"), "\n".join(walks) or "none", "\n".join(proven)])
+        rows.append([one.source, one.state.get("watermark"), walks or "none", proven])
     return table("", ["source", "watermark", "unfinished walks", "coverage"], rows)
 
 

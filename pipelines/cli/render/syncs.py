@@ -12,8 +12,7 @@ from gapless.pipelines.cli.render.tables import REASONS, table
 from gapless.pipelines.errors import FAILED, PARTIAL
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem, failure_lines, is_plain_sync, remedies
-from gapless.pipelines.outcome import exit_code
-from gapless.pipelines.redaction import redact
+from gapless.pipelines.outcome import exit_code, new_and_changed
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -33,7 +32,7 @@ def _row(outcome: Outcome) -> list[object]:
     """Returns the row of one source; child tables count in `rows` and are not listed."""
     # A child table is recognised by the double underscore in its name.
     roots = ", ".join(
-        f"{name} {rows:,}" + (f" ({outcome.new.get(name, 0):,} new)" if outcome.new is not None else "")
+        f"{name} {rows:,}{new_and_changed(_of(outcome.new, name), _of(outcome.changed, name))}"
         for name, rows in sorted(outcome.rows.items())
         if "__" not in name
     )
@@ -48,6 +47,10 @@ def _row(outcome: Outcome) -> list[object]:
         round(outcome.seconds_waited, 1),
         round(outcome.seconds, 1),
     ]
+
+
+def _of(counts: dict[str, int] | None, table: str) -> int | None:
+    return None if counts is None else counts.get(table, 0)
 
 
 def problem_lines(found: Iterable[Problem]) -> list[str]:
@@ -68,10 +71,9 @@ def reasons_with_facts(outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]
     """Yields the lines about one source, each with its facts for programs, of which a few lines have none."""
     problems = outcome.described_problems()
     for problem in problems[:REASONS]:
-        # It may hold words of the vendor, and these a key.
-        yield redact(str(problem["message"])), {name: problem[name] for name in problem if name not in NO_FACTS}
+        yield str(problem["message"]), {name: problem[name] for name in problem if name not in NO_FACTS}
     lines = [*failure_lines(outcome.source, outcome.unexplained)]
-    yield from ((redact(line), {}) for line in lines[:REASONS])
+    yield from ((line, {}) for line in lines[:REASONS])
     more = max(0, len(problems) - REASONS) + max(0, len(lines) - REASONS)
     if more:
         yield _more(outcome.source, more), {}

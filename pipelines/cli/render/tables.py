@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.table import Table
 from rich.text import Text
 
-from gapless.pipelines.redaction import redact
+from gapless.pipelines.redaction import printable
 
 REASONS = 10
 """Lines printed for each source; the table dead_letters holds the others."""
@@ -28,12 +28,13 @@ def table(title: str, columns: list[str], rows: Sequence[Sequence[object]]) -> T
 
 
 def _cell(value: object) -> Text:
-    """Returns a cell as plain text: rich must not read markup in a record's text."""
+    """Returns a cell as plain text: rich must not read markup in a record's text. A list is its lines."""
     if isinstance(value, Text):
         return value
     if isinstance(value, int | float):
         return Text(f"{value:,}")
-    return Text("" if value is None else redact(str(value)))
+    lines = value if isinstance(value, list) else [] if value is None else [value]
+    return Text("\n".join(printable(str(line)) for line in lines))
 
 
 def when(value: datetime | None) -> str:

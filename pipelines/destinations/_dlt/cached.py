@@ -1,13 +1,26 @@
-"""dlt's class of a destination, which works out its configuration and its capabilities once a sync."""
+"""What dlt works out again and again, worked out once, and what it loads for nothing, loaded when it is needed.
+
+dlt's class of a destination is also where a sync finds what the merges of its clients change.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
 
-from dlt.common.destination import Destination, DestinationCapabilitiesContext
+import dlt
+from dlt.common import validation
+from dlt.common.destination import Destination, DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.client import DestinationClientConfiguration
 from dlt.common.normalizers.naming import NamingConvention
 
+from gapless.sources._dlt.row_changes import Comparison, RowChanges, comparison
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES
+
+LEDGER = {table.name for table in (COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES)}
 InitialValues = tuple[tuple[str, str], ...]
 """Name and `repr` of each."""
 
@@ -23,6 +36,14 @@ class CachedDestination(Destination[Any, Any]):
         super().__init__(*args, **settings)
         self._capabilities: dict[str | None, DestinationCapabilitiesContext] = {}
         self._configurations: dict[InitialValues, DestinationClientConfiguration] = {}
+        self.row_changes = RowChanges()
+        """Of the load package that is loaded, for all clients."""
+
+    def client(self, schema: dlt.Schema, initial_config: Any = None) -> Any:
+        """Returns dlt's client, which notes in `row_changes` what its merges change."""
+        client: Any = super().client(schema, initial_config)
+        client.row_changes = self.row_changes
+        return client
 
     def capabilities(
         self, config: DestinationClientConfiguration | None = None, naming: NamingConvention | None = None
@@ -48,3 +69,70 @@ class CachedDestination(Destination[Any, Any]):
         if initial not in self._configurations:
             self._configurations[initial] = super().configuration(initial_config)
         return self._configurations[initial].copy()
+
+
+class ComparingClient:
+    """Stands before dlt's class of a client in a list of bases: its jobs compare rows before they merge them."""
+
+    row_changes: RowChanges
+
+    def note_comparison(
+        self, tables: Sequence[PreparedTableSchema], row: str = "", read: Callable[[str], str] = str
+    ) -> None:
+        """Notes the comparison of a root table and those below it, if they are merged and the vendor's.
+
+        `row` is that of `comparison`; `read` changes its SQL to read the package's rows from elsewhere.
+        """
+        name = str(tables[0]["name"])
+        if tables[0]["write_disposition"] == "merge" and name not in LEDGER:
+            client = cast("Any", self).sql_client
+            found = comparison(tables, client.get_qualified_table_names, client.escape_column_name, row)
+            self.row_changes.comparisons[name] = Comparison(*map(read, found))
+
+
+def remember_types() -> None:
+    """Makes dlt look up once which types the keys of its dictionaries have.
+
+    Why: it does so for each table and each column of a schema that it reads, which is a tenth of what an idle sync
+    computes; a note in dlt's source says the same. Replaced by: the same memory in dlt.
+    """
+    module: Any = validation
+    look_up, known = module.get_type_hints, dict[type, dict[str, Any]]()
+
+    def once(spec: type, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if spec not in known:
+            known[spec] = look_up(spec, *args, **kwargs)
+        return known[spec]
+
+    module.get_type_hints = once
+
+
+class _Later(ModuleType):
+    """A module with a function `init`, which is loaded when somebody takes anything else from it."""
+
+    given: tuple[object, ...] | None = None
+    """What `init` is to be called with."""
+
+    def init(self, *given: object) -> None:
+        """Keeps what the module is to be told once it is loaded."""
+        self.given = given
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":  # whoever looks at all modules, as `inspect` does
+            raise AttributeError(name)
+        sys.modules.pop(self.__name__, None)
+        module = import_module(self.__name__)
+        if self.given is not None:
+            module.init(*self.given)
+        return getattr(module, name)
+
+
+def load_later(name: str = "dlt.sources.helpers.requests") -> None:
+    """Keeps a module from being loaded with every configuration: of dlt's, its HTTP client, which we do not use.
+
+    Why: dlt loads it, with the library below it, to tell it its timeouts. Replaced by: an import on first use in dlt.
+    """
+    sys.modules.setdefault(name, _Later(name))
+
+
+remember_types()

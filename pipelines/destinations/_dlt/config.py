@@ -24,7 +24,10 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.extract.incremental.context import TimeIntervalContext
 
-from gapless.pipelines.destinations._dlt import toml_files
+from gapless.pipelines.destinations._dlt import cached, toml_files
+from gapless.pipelines.errors import WrongSettings
+from gapless.sources._dlt.internals import settings_files
+from gapless.sources._files.writers import refusal
 
 __all__ = [
     "ConfigFieldMissingException",
@@ -36,8 +39,8 @@ __all__ = [
     "configuration",
     "documents",
     "read_again",
+    "refuse_foreign",
     "resolved_settings",
-    "secret_documents",
     "without_interval",
 ]
 """The exceptions are dlt's, raised by documented calls, but documented nowhere. They become messages of ours that
@@ -46,6 +49,7 @@ name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pip
 
 # Before anybody asks for a setting, because dlt reads its files then.
 toml_files.read_by_us()
+cached.load_later()  # dlt loads it as soon as it is asked for its configuration
 
 
 @dataclass(frozen=True)
@@ -77,22 +81,12 @@ def resolved_settings(look_up: Callable[[], object]) -> list[ResolvedSetting]:
         log.clear()
 
 
-def secret_documents() -> list[dict[str, object]]:
-    """Returns the contents of every TOML document in which dlt looks for secrets.
-
-    Why: redaction must know every secret, also those of settings that it has never heard of. `dlt.secrets` answers
-    only for names that are known. Replaced by: a documented list of dlt's providers. Raises TomlProviderReadException
-    when a file is not valid TOML.
-    """
-    providers = Container()[PluggableRunContext].providers.providers
-    return [tomllib.loads(p.to_toml()) for p in providers if isinstance(p, BaseDocProvider) and p.supports_secrets]
-
-
 def documents() -> list[dict[str, object]]:
-    """Returns the contents of every TOML document in which dlt looks for settings.
+    """Returns the contents of every TOML document in which dlt looks for settings, secrets among them.
 
-    Why: a misspelt section or key is to be named, and `dlt.config` answers only for names that are asked for.
-    Replaced by: a documented list of dlt's providers.
+    Why: a misspelt section or key is to be named, and redaction must know every secret, also of settings that it has
+    never heard of; `dlt.config` and `dlt.secrets` answer only for names that are asked for. Replaced by: a documented
+    list of dlt's providers. Raises TomlProviderReadException when a file is not valid TOML.
     """
     providers = Container()[PluggableRunContext].providers.providers
     return [tomllib.loads(provider.to_toml()) for provider in providers if isinstance(provider, BaseDocProvider)]
@@ -105,6 +99,16 @@ def read_again() -> None:
     Raises TomlProviderReadException when a file is not valid TOML; then what was read before stays.
     """
     Container()[PluggableRunContext].reload_providers()
+
+
+def refuse_foreign() -> None:
+    """Raises WrongSettings, naming the first file that dlt has read settings from although others can write it.
+
+    For files that dlt read before this module was imported, as a scheduler's process may; from then on `toml_files`
+    looks before it reads.
+    """
+    if problem := next(filter(None, map(refusal, settings_files())), None):
+        raise WrongSettings(f"{problem}.")
 
 
 @contextmanager

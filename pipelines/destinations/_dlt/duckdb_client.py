@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,10 +19,11 @@ from dlt.common.exceptions import TerminalValueError
 from dlt.common.schema.typing import TColumnType
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import duckdb as destination
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.job_client_impl import SqlLoadJob
 
-from gapless.pipelines.destinations._dlt.cached import CachedDestination
+from gapless.pipelines.destinations._dlt.cached import CachedDestination, ComparingClient
 from gapless.pipelines.destinations._dlt.duckdb_memory import with_room
 from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 
@@ -46,8 +48,12 @@ class _SqlJob(SqlLoadJob):
     """Runs a merge again, with more memory, if DuckDB had too little."""
 
     def run(self) -> None:
-        """Runs the statements in one transaction."""
-        with_room(cast("DuckDbClient", self._job_client).sql_client.native_connection, super().run)
+        """Counts what the merge will change, and runs its statements in one transaction."""
+        client = cast("MergeFromFiles", self._job_client)
+        connection, table = client.sql_client.native_connection, self.job_file_info().table_name
+        with suppress(DatabaseException):  # what cannot be compared, also for want of memory, is not known
+            client.row_changes.compare(table, client.sql_client)
+        with_room(connection, super().run)
 
 
 class _CopyJob(DuckDbCopyJob):
@@ -58,7 +64,7 @@ class _CopyJob(DuckDbCopyJob):
         with_room(self._job_client.sql_client.native_connection, super().run)
 
 
-class MergeFromFiles(DuckDbClient):
+class MergeFromFiles(ComparingClient, DuckDbClient):
     """Merges by dlt's own statements, in one transaction, with the staging table replaced by the package's files."""
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
@@ -88,6 +94,9 @@ class MergeFromFiles(DuckDbClient):
             for job in jobs:
                 path = Path(job.new_file_path())
                 path.write_text(self._from_files(path.read_text(), table_chain, completed_table_chain_jobs or ()))
+        self.note_comparison(
+            table_chain, "rowid", lambda sql: self._from_files(sql, table_chain, completed_table_chain_jobs or ())
+        )
         return jobs
 
     def _from_db_type(self, db_type: str, precision: int | None, scale: int | None) -> TColumnType:

@@ -12,6 +12,8 @@ import duckdb
 
 MEMORY = 100 * 10**6
 """Bytes that DuckDB may hold beside Python's own; more goes to its temporary files."""
+READERS_MEMORY = 2 * 2**30
+"""Bytes that DuckDB may hold while it only reads: enough to group millions of rows; more goes to temporary files."""
 ROOM, ROOM_OF_ONE = 4, 10
 """Bytes that it needs for each byte of JSON of a load package, and of its largest record: measured, 1.5 and 8."""
 NO_ROOM = ("failed to pin block", "could not allocate block", "out of memory")
@@ -28,7 +30,7 @@ def set_limit(connection: duckdb.DuckDBPyConnection, size: int | None = None) ->
 def make_room(connection: duckdb.DuckDBPyConnection, size: int, largest: int) -> None:
     """Lets DuckDB hold what it takes to load `size` bytes of JSON, of which one record has `largest`; never less."""
     needed = MEMORY + ROOM * size + ROOM_OF_ONE * largest
-    if needed > _limit(connection):
+    if needed > limit(connection):
         set_limit(connection, needed)
 
 
@@ -41,7 +43,7 @@ def with_room(connection: duckdb.DuckDBPyConnection, action: Callable[[], None])
         try:
             return action()
         except Exception as error:
-            now, most = _limit(connection), _default()
+            now, most = limit(connection), _default()
             if not _wants_memory(error) or now >= most:
                 raise
             set_limit(connection, min(2 * now, most))
@@ -70,7 +72,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _limit(connection: duckdb.DuckDBPyConnection) -> int:
+def limit(connection: duckdb.DuckDBPyConnection) -> int:
     """Returns the limit in bytes, which DuckDB rounds to a tenth of its unit."""
     with connection.cursor() as cursor:
         ((text,),) = cursor.execute("select current_setting('memory_limit')").fetchall()
@@ -81,4 +83,4 @@ def _limit(connection: duckdb.DuckDBPyConnection) -> int:
 def _default() -> int:
     """Returns most of the memory of this machine, or of the container, as DuckDB finds it."""
     with duckdb.connect(":memory:") as connection:
-        return _limit(connection)
+        return limit(connection)

@@ -7,15 +7,20 @@ once fails. Replaced by: an index hint that dlt heeds on Postgres, and a lock of
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, cast
 
+from dlt.common.destination import PreparedTableSchema
+from dlt.common.destination.client import FollowupJobRequest, LoadJob
 from dlt.common.exceptions import TerminalValueError
 from dlt.common.schema.typing import TColumnSchema, TColumnType, TSchemaTables
+from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import postgres as destination
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.postgres.postgres import PostgresClient
+from dlt.destinations.job_client_impl import SqlLoadJob
 
-from gapless.pipelines.destinations._dlt.cached import CachedDestination
+from gapless.pipelines.destinations._dlt.cached import CachedDestination, ComparingClient
 from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfiguration
 from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 from gapless.pipelines.destinations.advisory_lock import in_turn
@@ -29,8 +34,34 @@ FEW_VALUES = ("stream", "kind", "status")
 """Columns of keys that have few values: an index on one of them would find half of the table."""
 
 
-class _Client(PostgresClient):
+class _SqlJob(SqlLoadJob):
+    def run(self) -> None:
+        """Counts what the merge will change, and runs its statements in one transaction."""
+        client = cast("_Client", self._job_client)
+        with suppress(DatabaseException):  # what cannot be compared is not known
+            client.row_changes.compare(self.job_file_info().table_name, client.sql_client)
+        super().run()
+
+
+class _Client(ComparingClient, PostgresClient):
     """A whole sync's client: it is the only writer."""
+
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        """Returns dlt's job, or for a merge one that compares rows first."""
+        if SqlLoadJob.is_sql_job(file_path):
+            return _SqlJob(file_path)
+        return super().create_load_job(table, file_path, load_id, restore)
+
+    def create_table_chain_completed_followup_jobs(
+        self,
+        table_chain: Sequence[PreparedTableSchema],
+        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
+    ) -> list[FollowupJobRequest]:
+        """Returns dlt's jobs, and notes the comparison to make before a merge."""
+        self.note_comparison(table_chain)
+        return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """Creates the dataset, in turn with other shards."""

@@ -28,8 +28,9 @@ DEFAULTS = (
     # The same for the server (12 or later). Without it the server would keep the locks of a machine that vanished,
     # and the next sync would wait.
     "-ctcp_keepalives_idle=30 -ctcp_keepalives_interval=10 -ctcp_keepalives_count=3 -ctcp_user_timeout=60000"
-    # A limit for a person's queries: a merge that takes longer would fail again at every sync.
-    " -cstatement_timeout=0 -clock_timeout=0 -cidle_in_transaction_session_timeout=0"
+    # A limit for a person's queries: a merge that takes longer would fail again at every sync. But a lock that
+    # somebody forgot would be waited for without end, so that waits so many milliseconds.
+    " -cstatement_timeout=0 -clock_timeout=60000 -cidle_in_transaction_session_timeout=0"
 )
 """Settings of the server before the user's own: of two values the last one counts."""
 EXACT = (

@@ -161,7 +161,7 @@ class DetailSync:
             own = [by_id[letter.parent]] if letter.parent in by_id else [] if letter.parent else parents
             everywhere = all(parent.listed is None or parent.lacks(letter.key) for parent in parents)
             if own and everywhere and all(parent.lacks(letter.key) for parent in own):
-                yield LoadItem([letters.resolve("record", [letter.key])])
+                yield LoadItem([letters.resolve_gone([letter.key])])
             else:
                 yield LoadItem([letters.failed("record", letter.key, error, parent=letter.parent)])
 

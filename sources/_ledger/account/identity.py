@@ -53,6 +53,15 @@ class AccountCheck:
     checked: bool = False
     """Whether a command of ours has made the check already."""
 
+    def is_known(self, state: State) -> bool:
+        """Returns whether a source's state holds this account and the fingerprint of its key."""
+        known, key = state.get(ACCOUNTS, {}).get(self.source), state.get(KEYS, {}).get(self.source)
+        return bool(
+            known == self.account.stored
+            and key
+            and hmac.compare_digest(key["digest"], self.account.fingerprint(key["salt"]))
+        )
+
     def require(self, state: State, dataset: Dataset, remedy: str) -> str | None:
         """Checks the account that stands in a source's state; returns what a person should know.
 
@@ -62,7 +71,7 @@ class AccountCheck:
         known, key = state.get(ACCOUNTS, {}).get(self.source), state.get(KEYS, {}).get(self.source)
         if known not in (None, self.account.stored):
             raise AnotherAccount(self._refusal(known, remedy))
-        if known and key and hmac.compare_digest(key["digest"], self.account.fingerprint(key["salt"])):
+        if self.is_known(state):
             self.checked = True
             return None
         found = self.prove(dataset)

@@ -247,13 +247,27 @@ MUTANTS = (
     # the ledger
     mutant(
         "dead letters are forgotten", "sources/_ledger/ledger.py",
-        'for row, completed in rows if not (row["healed_at"]',
-        'for row, completed in [] if not (row["healed_at"]',
+        'if is_kept or not (row["healed_at"] and completed):',
+        "if is_kept:",
         f"{RULES} -k heals",
     ),
     mutant(
         "healed before it is committed", "pipelines/sync/history.py",
-        "where healed_at is not null and {is_completed(loads)}", "where healed_at is not null", f"{RULES} -k heals",
+        "where {healed} and {is_completed(loads)}", "where {healed}", f"{RULES} -k heals",
+    ),
+    mutant(
+        "a bad record that goes takes its text along", "sources/_ledger/dead_letters.py",
+        "reason = NOT_SERVED + letter.reason if is_lost else letter.reason", "reason = letter.reason",
+        "tests/unit/incremental/test_dead_letters.py -k not_served",
+    ),
+    mutant(
+        "rows below do not make a record changed", "sources/_dlt/row_changes.py",
+        "        *(_below(table, names, quoted, row) for table in nested),\n", "",
+        "tests/unit/test_row_changes.py -k below",
+    ),
+    mutant(
+        "after a quota all others are asked", "sources/_http/client.py",
+        "if self._spent and self._clock() < self._spent[0]:", "if False:", f"{REST} -k quota",
     ),
     mutant(
         "proofs of loads that broke off are believed", "sources/_ledger/ledger.py",

@@ -23,6 +23,7 @@ from gapless.sources._http.errors import (
     ForeignHost,
     Loop,
     NotFound,
+    QuotaSpent,
     Rejected,
     Retryable,
     Stop,
@@ -334,6 +335,26 @@ def test_a_redirect_at_home_names_the_setting() -> None:
         "GET /x answered 302: redirects are not followed (to /login); check the source's base_url setting"
     )
     assert type(one(httpx.Response(304))) is BadRequest
+
+
+def test_a_quota_closes_the_client_until_it_is_renewed() -> None:
+    """One request is told to wait for a day: it is not sent again, nor is any other, and the time is said."""
+    time, seen = FakeClock(), list[httpx.Request]()
+
+    def refused(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(429, headers={"Retry-After": "86400"}, json={"error": "daily limit"})
+
+    it = client(refused, time)
+    for path in ("a", "b"):
+        with pytest.raises(QuotaSpent, match=r"left alone until .* UTC; .*; the vendor says: daily limit"):
+            it.get(path, Page)
+    assert (len(seen), time.sleeps) == (1, [])
+    time.now += 86_401
+    with pytest.raises(QuotaSpent):
+        it.get("c", Page)
+    assert len(seen) == 2
+    assert "left alone for more than a year" in str(one(httpx.Response(429, headers={"Retry-After": "9" * 20})))
 
 
 # ---- the error tree

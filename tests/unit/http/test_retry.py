@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time as clock
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapless.sources._http.errors import Throttled, Unavailable
-from gapless.sources._http.retry import Policy, retry_after, retrying
+from gapless.sources._http.retry import Policy, _span, retry_after, retrying
 from gapless.sources._http.testing import FakeClock
 
 EPOCH = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
@@ -64,8 +65,16 @@ def test_a_wait_that_would_pass_the_budget_is_not_slept() -> None:
     assert time.now == 1008
 
 
-@pytest.mark.parametrize("asked", [301, 3600, 86400])
-def test_a_quota_for_hours_is_one_clear_failure(asked: float) -> None:
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (301, "for 301 s"),
+        (3600, r"until \d+ \w+ \d\d:\d\d UTC"),
+        (86400, r"until \d+ \w+ \d\d:\d\d UTC"),
+        (1e300, "for more than a year"),
+    ],
+)
+def test_a_quota_for_hours_is_one_clear_failure(asked: float, said: str) -> None:
     """Nobody is asked again who says that it is no use, and the message says what the vendor asked for."""
     time, sent = FakeClock(), []
 
@@ -73,7 +82,7 @@ def test_a_quota_for_hours_is_one_clear_failure(asked: float) -> None:
         sent.append(time.now)
         raise Throttled(method="GET", path="/x", status=429, detail="quota", retry_after=asked)
 
-    with pytest.raises(Throttled, match=rf"left alone for {asked:,} s.*300 s \(GAPLESS_RETRY_BUDGET\)"):
+    with pytest.raises(Throttled, match=rf"left alone {said}, .*300 s \(GAPLESS_RETRY_BUDGET\)"):
         retrying(Policy(), send, slot=lambda: 0.0, clock=time.clock, sleep=time.sleep)
     assert (len(sent), time.sleeps) == (1, [])
 
@@ -158,3 +167,10 @@ def test_no_retry_after_breaks_us(value: str) -> None:
     """Any text gives a wait of 0 or more, or none."""
     found = retry_after(value, value)
     assert found is None or found >= 0
+
+
+def test_the_end_of_a_long_wait() -> None:
+    """People are told when it ends, in UTC, and not how many seconds it takes."""
+    noon = datetime(2026, 12, 31, 12, tzinfo=UTC).timestamp()
+    assert _span(86_400, lambda: noon) == "until 1 January 12:00 UTC"
+    assert _span(900, lambda: noon) == "for 900 s"

@@ -244,6 +244,7 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
     """HTTP_PROXY works, and the deadline holds behind a proxy as well."""
     with raw(good, dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("GAPLESS_ALLOW_HTTP", "1")
         with Client("http://vendor.test", deadline=0.3, retry_budget=0) as client:
             assert client.get("x", Page).items == []
             started = time.monotonic()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from gapless.sources._http.errors import Forbidden, NotFound, Unauthorized, Unavailable, VendorError
+from gapless.sources._http.errors import Forbidden, NotFound, QuotaSpent, Unauthorized, Unavailable, VendorError
 from gapless.sources._incremental.concurrency import PING_AFTER, ParentPage, map_concurrently
 
 
@@ -60,6 +60,20 @@ def test_what_stops_the_source_is_raised() -> None:
     with pytest.raises(Unauthorized):
         seen.extend(map_concurrently(range(500), read, 2, here))
     assert len(asked) < 20
+
+
+def test_a_quota_is_no_parents_failure() -> None:
+    """It is raised at once, and told of nobody."""
+
+    def read(parent: int) -> Iterable[int]:
+        if parent:
+            raise failing(QuotaSpent)
+        yield parent
+
+    seen: list[ParentPage[int, int]] = []
+    with pytest.raises(QuotaSpent):
+        seen.extend(map_concurrently(range(500), read, 1, here))
+    assert [(one.parent, one.error) for one in seen] == [(0, None), (0, None)]
 
 
 def test_a_vendor_that_is_down_is_left_alone() -> None:

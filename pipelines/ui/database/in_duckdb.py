@@ -1,0 +1,109 @@
+"""The page's questions to a DuckDB file, by one read-only connection a view: a sync never waits long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gapless.pipelines.ui.database.results import collect
+from gapless.pipelines.ui.database.session import (
+    RUNNING,
+    TIMEOUT,
+    VIEWS,
+    Database,
+    QueryUnavailable,
+    Rows,
+    TookTooLong,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+    from gapless.pipelines.destinations.reader import Reader
+
+LOCK_TIMEOUT = 2.0
+"""Seconds to wait for a sync to end; a sync that finds nothing new mostly takes less."""
+BUSY = (
+    "A sync is writing, and DuckDB allows no readers meanwhile.",
+    "gapless publish makes a copy that can always be read; this page uses it if GAPLESS_PUBLISH names it.",
+)
+
+
+class DuckdbDatabase:
+    """Of a DuckDB file."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    @property
+    def reader(self) -> Reader:
+        """Returns what `Database.reader` says."""
+        from gapless.pipelines.destinations.reader import DuckdbReader
+
+        return DuckdbReader(self._connection)
+
+    def rows(self, query: str, *values: object) -> Rows:
+        """Returns what `Database.rows` says."""
+        import duckdb
+
+        try:
+            return self._connection.execute(query, list(values)).fetchall()
+        except duckdb.InterruptException:
+            raise TookTooLong from None
+
+    def rows_if_exists(self, query: str, *values: object) -> Rows:
+        """Returns what `Database.rows_if_exists` says."""
+        import duckdb
+
+        try:
+            return self.rows(query, *values)
+        except (duckdb.CatalogException, duckdb.BinderException):
+            return []
+
+    def statement(self, sql: str, most: int) -> pa.Table:
+        """Returns what `Database.statement` says."""
+        import duckdb
+
+        try:
+            statements = self._connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise QueryUnavailable("One query is run here: select, with, from, describe or summarize.")
+            return collect(self._connection.execute(statements[0]).to_arrow_reader(10_000), most)
+        except duckdb.InterruptException:
+            raise TookTooLong from None
+        except duckdb.Error as error:
+            raise QueryUnavailable(str(error)) from None
+
+
+@contextmanager
+def connected_file(file: Path) -> Iterator[Database]:
+    """Yields the database of a DuckDB file. Raises QueryUnavailable."""
+    if not file.exists():
+        raise QueryUnavailable("Nothing synced yet.", _first_steps(file))
+    with _open(file) as connection, RUNNING.guarded(connection, TIMEOUT):
+        database = DuckdbDatabase(connection)
+        if database.rows(VIEWS) == [(0,)]:
+            raise QueryUnavailable(f"Nothing synced yet into {file}, or its views are missing.", _first_steps(file))
+        yield database
+
+
+def _first_steps(file: Path) -> str:
+    """Returns the commands that fill a file."""
+    return f"gapless sync loads data into {file.name}; gapless demo needs no keys; gapless views creates the views."
+
+
+def _open(file: Path) -> DuckDBPyConnection:
+    """Waits up to LOCK_TIMEOUT seconds for a sync to end."""
+    import duckdb
+
+    from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
+
+    try:
+        return connect(file, read_only=True, patience=LOCK_TIMEOUT)
+    except FileInUse:
+        raise QueryUnavailable(*BUSY) from None
+    except duckdb.IOException as error:
+        raise QueryUnavailable(f"{file} cannot be read: {str(error).splitlines()[0]}", "gapless doctor") from None

@@ -1,0 +1,147 @@
+"""What a view is asked with: the address, the database, and what is remembered between two questions."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from threading import Lock
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+from gapless.pipelines.ui.address import Address
+from gapless.pipelines.ui.database.session import Database
+from gapless.pipelines.ui.database.target import UiTarget
+from gapless.sources import SOURCES
+
+T = TypeVar("T")
+Object = tuple[str, str | None, str | None]
+"""Source, type and id of what something happened to."""
+REMEMBERED = 64
+"""Answers."""
+FRESH = 30.0
+"""Seconds for which an answer is taken again while the data is the same; of a server nobody can tell that it is."""
+PERIODS = {"90d": ("90 days", 90), "30d": ("30 days", 30), "7d": ("7 days", 7), "24h": ("24 hours", 1)}
+"""Value of the address -> label, and days before the newest record."""
+
+
+@dataclass
+class Site:
+    """The page of one process."""
+
+    target: UiTarget
+    clock: Callable[[], datetime] = field(default=partial(datetime.now, UTC))
+    _answers: OrderedDict[Hashable, tuple[float, object]] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Returns what was made under this key, if the data is still the same and it was not long ago."""
+        whole = (self.target.state, key)
+        with self._lock:
+            at, found = self._answers.get(whole, (0.0, None))
+        if at and monotonic() - at < FRESH:
+            return cast(T, found)
+        made = make()
+        with self._lock:
+            self._answers[whole] = (monotonic(), made)
+            while len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
+        return made
+
+
+@dataclass(frozen=True)
+class Question:
+    """One view of one address."""
+
+    site: Site
+    address: Address
+    db: Database
+    now: datetime
+
+    @property
+    def source(self) -> str:
+        """Returns the source that was chosen, which the views call `account`; empty: all."""
+        return self.address["source"]
+
+    @property
+    def sources(self) -> list[str]:
+        """Returns the names of the sources to show."""
+        return [self.source] if self.source else list(SOURCES)
+
+    def where(self, *columns: str) -> tuple[str, list[str]]:
+        """Returns the SQL condition for the filters of these names, which are columns as well, and its values.
+
+        `source` is an account's name; the column of that name is the vendor's.
+        """
+        chosen = [name for name in columns if self.address[name]]
+        names = ("account" if name == "source" else name for name in chosen)
+        return " and ".join(["true", *(f"{name} = ?" for name in names)]), [self.address[n] for n in chosen]
+
+    def since(self, column: str = "occurred_at", table: str = "activity.timeline") -> str:
+        """Returns the SQL condition for the period, counted back from the newest time in `column`."""
+        if not self.address["period"]:
+            return "true"
+        days = PERIODS[self.address["period"]][1]
+        # Before the newest record and not before today: what is not synced any more still shows something.
+        return f"{column} >= (select max({column}) from {table}) - interval '{days} days'"
+
+    def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Returns what `Site.remembered` says."""
+        return self.site.remembered(key, make)
+
+    def labels(self, source: str, ids: Iterable[str]) -> dict[str, str]:
+        """Returns the names of these objects, as far as the source's parents have one: id -> name."""
+        parents = SOURCES[source].stream.parents
+        wanted = sorted({key for key in ids if key})
+        if parents is None or parents.label is None or not wanted:
+            return {}
+        key = f"cast({parents.table.id_column} as varchar)"
+        marks = ", ".join("?" * len(wanted))
+        table = f"{source}.{parents.table.name}"
+        found = self.db.rows_if_exists(
+            f"select {key}, {parents.label} from {table} where {key} in ({marks})", *wanted
+        )
+        return {str(one): str(name) for one, name in found if name}
+
+    def object_names(self, objects: Iterable[Object]) -> dict[Object, str]:
+        """Returns the names of these objects, as far as they are the parents that a source's records are read by."""
+        found = dict[Object, str]()
+        wanted = [*objects]
+        for source in {source for source, _, _ in wanted}:
+            parents = SOURCES[source].stream.parents
+            own = [one for one in wanted if parents and one[0] == source and f"{one[1]}s".lower() == parents.noun]
+            names = self.labels(source, [key or "" for _, _, key in own])
+            found |= {one: names[one[2]] for one in own if one[2] in names}
+        return found
+
+    def named(self, text: str) -> list[str]:
+        """Returns the ids of the objects whose name holds a text, the first 200 of each source."""
+        found: list[str] = []
+        for name in self.sources:
+            parents = SOURCES[name].stream.parents
+            if parents is not None and parents.label is not None:
+                found += [
+                    str(row[0])
+                    for row in self.db.rows_if_exists(
+                        f"select cast({parents.table.id_column} as varchar) from {name}.{parents.table.name}"
+                        f" where strpos(lower({parents.label}), lower(?)) > 0 limit 200",
+                        text,
+                    )
+                ]
+        return found
+
+
+def source_choices() -> dict[str, str]:
+    """Returns the sources to choose from."""
+    return {name: name for name in SOURCES}
+
+
+def period_choices() -> dict[str, str]:
+    """Returns the periods to choose from."""
+    return {value: label for value, (label, _) in PERIODS.items()}
+
+
+FILTERS: dict[str, Any] = {"source": source_choices, "period": period_choices}
+"""The filters that several views have."""

@@ -1,0 +1,149 @@
+"""Health: a card for each source with the one verdict on it, and a line for each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from gapless.pipelines.evidence.completeness import assess, exists
+from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.grouping import Problem, problems
+from gapless.pipelines.evidence.proofs import low_watermark, read_proofs
+from gapless.pipelines.evidence.sentences import failed_source, reason, what
+from gapless.pipelines.ui.address import View, short
+from gapless.pipelines.ui.site import Question
+from gapless.sources import SOURCES
+
+SHOWN = 3
+"""Problems on a card; the coverage has the others."""
+STREAMS = (
+    "account, stream, newest_record_at, covered_to, last_checked_at, parents, failing, missing, reset, dead_letters,"
+    " last_run_at, last_run_outcome"
+)
+
+
+@dataclass
+class Shown:
+    """One problem of a card, in words."""
+
+    what: str
+    why: str
+    fill: str
+    """The command that mends it; empty: nobody knows one."""
+    tone: str = "bad"
+
+
+@dataclass
+class Card:
+    """The verdict on one source."""
+
+    source: str
+    colour: str
+    verdict: str
+    tone: str
+    """good, some, bad, or empty where nothing is known."""
+    proven_to: datetime | None = None
+    newest: datetime | None = None
+    checked: datetime | None = None
+    late: bool = False
+    """The last check is older than the source's cadence allows."""
+    problems: list[Shown] = field(default_factory=list)
+    more: int = 0
+    """Problems that are not shown."""
+
+
+def gaps(question: Question, names: Iterable[str]) -> list[Gap]:
+    """Returns the gaps of sources, as `gapless gaps` lists them."""
+    found: list[Gap] = []
+    for name in names:
+        found += question.remembered(("gaps", name), partial(_gaps, question, name))
+    return found
+
+
+def _gaps(question: Question, name: str) -> list[Gap]:
+    source, reader = SOURCES[name], question.db.reader
+    if not exists(reader, source):
+        return []
+    target = question.site.target.target
+    return assess(reader, source, Commands(source, target.destination), question.now).gaps
+
+
+def fetch(question: Question) -> Mapping[str, Any]:
+    """Returns the cards, and the lines of the streams."""
+    rows = question.db.rows(f"select {STREAMS} from activity.freshness order by account, stream")
+    runs = _last_runs(question)
+    cards = [_card(question, name, [row for row in rows if row[0] == name], runs.get(name)) for name in SOURCES]
+    order = {name: at for at, name in enumerate(SOURCES)}
+    return {"cards": cards, "streams": sorted(rows, key=lambda row: (order.get(row[0], 99), row[5] == 0))}
+
+
+def _last_runs(question: Question) -> dict[str, tuple[Any, ...]]:
+    """Returns of each source its last run's outcome and error, and since when how many in a row have ended so."""
+    rows = question.db.rows(
+        "with numbered as (select account, outcome, error, started_at,"
+        " row_number() over (partition by account order by started_at desc, run_id desc) as back from activity.runs)"
+        " select account, outcome, error, started_at from numbered where back <= 200 order by account, back"
+    )
+    found: dict[str, tuple[Any, ...]] = {}
+    for name in {row[0] for row in rows}:
+        own = [row for row in rows if row[0] == name]
+        times = next((n for n, row in enumerate(own) if row[1] != own[0][1]), len(own))
+        found[name] = (own[0][1], own[0][2], times, own[times - 1][3])
+    return found
+
+
+def _card(question: Question, name: str, rows: list[tuple[Any, ...]], run: tuple[Any, ...] | None) -> Card:
+    source, now = SOURCES[name], question.now
+    card = Card(name, source.facts.colour, "never synced", "")
+    if run is None and not rows:
+        return card
+    proofs = question.remembered(
+        ("proven", name), lambda: low_watermark(read_proofs(question.db.reader, name, source.main.name) or [])
+    )
+    card.proven_to = proofs
+    card.newest, card.checked = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4))
+    card.late = card.checked is not None and now - card.checked > source.facts.cadence.warn_after
+    found = problems(gaps(question, [name]))
+    card.problems = [_shown(question, problem) for problem in found[:SHOWN]]
+    card.more = len(found) - len(card.problems)
+    outcome, error, times, first = run or ("never synced", None, 0, None)
+    if outcome == "failed" and not any(problem.kind == "not asked" for problem in found):
+        text = failed_source(name, error or "no reason is known", times, first, card.proven_to, now)
+        card.problems.insert(0, Shown("", text, "gapless doctor"))
+    card.verdict, card.tone = _verdict(outcome, card)
+    return card
+
+
+def _shown(question: Question, problem: Problem) -> Shown:
+    soft = problem.kind in ("backfill", "stale", "shard")
+    return Shown(
+        named_problem(question, problem), reason(problem, question.now), problem.fill, "some" if soft else "bad"
+    )
+
+
+def named_problem(question: Question, problem: Problem) -> str:
+    """Returns what is not complete: "4 of 26 leads (Ada Vale, Bo Lind, …)", by names as far as there are some."""
+    if not problem.ids:
+        return what(problem)
+    first = problem.ids[: 3 if problem.of is not None else 1]
+    # The ids of dead letters are those of records, which have no name.
+    names = question.labels(problem.source, first) if problem.of is not None else {}
+    more = ", …" if len(problem.ids) > len(first) else ""
+    return f"{what(problem, ids=False)} ({', '.join(names.get(key) or short(key) for key in first)}{more})"
+
+
+def _verdict(outcome: str, card: Card) -> tuple[str, str]:
+    """Returns the verdict in a word or two, and its tone."""
+    if outcome == "failed":
+        return "failed", "bad"
+    if card.problems:
+        # A sync can be complete while older gaps are still open.
+        count = len(card.problems) + card.more
+        return f"{count:,} {'problem' if count == 1 else 'problems'}", "some"
+    return ("complete", "good") if outcome == "complete" else (outcome, "")
+
+
+VIEW = View("health", "Health", (), fetch)

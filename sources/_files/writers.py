@@ -1,0 +1,173 @@
+"""Says who besides us can change what a path leads to, and the command that ends it.
+
+We are the process's user, root, and the owner of this program, who could change the program itself. A group counts as
+one of us when nobody else is in it, as the group of one's own that Debian and Red Hat give each user; so does the
+group root. On a mount for reading alone nobody writes, as where Kubernetes puts settings; the owner still counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_LINKS = 40
+"""As many as Linux follows."""
+GROUP, OTHERS = stat.S_IWGRP, stat.S_IWOTH
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """One file, folder or link on the way to a path that somebody else can change."""
+
+    path: str
+    what: str
+    """`folder`, `link` or `file`."""
+    who: str
+    """Who can change it, in words."""
+    command: str
+    """What ends that."""
+
+
+def weaknesses(path: Path | str) -> list[Weakness]:
+    """Returns what lets somebody else change what `path` leads to: the file, every folder above, every link.
+
+    What is not there yet has no weakness of its own. Raises OSError for a folder that cannot be looked into.
+    """
+    ours = _ours()
+    return [found for step, info in _steps(os.fspath(path)) if (found := _weakness(step, info, ours))]
+
+
+def refusal(path: Path | str) -> str | None:
+    """Returns why a settings file does not count, in one line with the commands that end it; None: it counts."""
+    found = weaknesses(path)
+    if not found:
+        return None
+    file = os.path.abspath(path)
+    who = dict.fromkeys(f"{one.who} can change {_named(one, file)}" for one in found)
+    commands = " && ".join(dict.fromkeys(one.command for one in found))
+    return f"{file} is not read: {' and '.join(who)}, and so could have keys sent to another host. End it: {commands}"
+
+
+def foreign_link(path: Path | str) -> Weakness | None:
+    """Returns the first link on the way to `path` that is not ours, as somebody may have planted it."""
+    try:
+        return next((one for one in weaknesses(path) if one.what == "link"), None)
+    except OSError:  # whoever opens it says why it cannot
+        return None
+
+
+def planted(path: Path | str) -> Weakness | None:
+    """Returns the first link or file on the way that somebody else may have put there to get what is written to it.
+
+    It is not ours, and is in a folder where everybody may write, or is a file that everybody may write: as Linux has
+    it with `fs.protected_symlinks` and `fs.protected_regular`. What a group shares is none.
+    """
+    try:
+        weak = weaknesses(path)
+    except OSError:  # as above
+        return None
+    for found in weak:
+        info = os.lstat(found.path)
+        if info.st_uid not in _ours() and found.what != "folder":
+            open_to_all = os.lstat(os.path.dirname(found.path)).st_mode | (
+                0 if found.what == "link" else info.st_mode
+            )
+            if open_to_all & OTHERS:
+                return found
+    return None
+
+
+def _named(found: Weakness, path: str) -> str:
+    return "it" if found.path == path else f"the {found.what} {found.path}"
+
+
+def _ours() -> frozenset[int]:
+    return frozenset({0, os.geteuid(), os.stat(__file__).st_uid})
+
+
+def _steps(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yields what a path leads through, as the system goes: from the root, every link before what it points to."""
+    done, rest, links = "/", os.path.join(os.getcwd(), path).split("/")[::-1], 0
+    yield done, os.lstat(done)
+    while rest:
+        part = rest.pop()
+        if part == "..":
+            done = os.path.dirname(done)
+        elif part not in ("", "."):
+            step = os.path.join(done, part)
+            try:
+                info = os.lstat(step)
+            except FileNotFoundError:
+                return
+            yield step, info
+            if not stat.S_ISLNK(info.st_mode):
+                done = step
+                continue
+            links += 1
+            if links > MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            target = os.readlink(step)
+            done = "/" if target.startswith("/") else done
+            rest += target.split("/")[::-1]
+
+
+def _weakness(step: str, info: os.stat_result, ours: frozenset[int]) -> Weakness | None:
+    link, folder = stat.S_ISLNK(info.st_mode), stat.S_ISDIR(info.st_mode)
+    what = "link" if link else "folder" if folder else "file"
+    sudo, quoted = "" if os.geteuid() == 0 else "sudo ", shlex.quote(step)
+    if info.st_uid not in ours:
+        command = f"{sudo}chown {'-h ' if link else ''}{_user(os.geteuid())} {quoted}"
+        return Weakness(step, what, f"the user {_user(info.st_uid)}", command)
+    bits = 0 if link else info.st_mode & (GROUP | OTHERS)
+    # Where the sticky bit is set, as in /tmp, each may remove what is his own alone.
+    if (folder and info.st_mode & stat.S_ISVTX) or not bits or os.statvfs(step).f_flag & os.ST_RDONLY:
+        return None
+    if bits == GROUP and _is_private(info.st_gid, step, ours):
+        return None
+    letters = ("g" if bits & GROUP else "") + ("o" if bits & OTHERS else "")
+    mine = "" if info.st_uid == os.geteuid() else sudo
+    who = "every user of this machine" if bits & OTHERS else f"the group {_group(info.st_gid)}"
+    return Weakness(step, what, who, f"{mine}chmod {letters}-w {quoted}")
+
+
+def _is_private(group: int, step: str, ours: frozenset[int]) -> bool:
+    """Returns whether nobody else is known to be in a group. One of which nobody is known may have members."""
+    # Under an access control list the group's bits are the most that any of its entries has.
+    if _has_list(step):
+        return False
+    if group == 0:
+        return True
+    try:
+        named = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem}
+    except KeyError:
+        return False
+    members = named | {one.pw_uid for one in pwd.getpwall() if one.pw_gid == group}
+    return bool(members) and members <= ours
+
+
+def _has_list(step: str) -> bool:
+    try:
+        return bool(os.getxattr(step, "system.posix_acl_access"))
+    except (AttributeError, OSError):  # another system than Linux, or none is set
+        return False
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # as in a container
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
