@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ import pytest
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync import run as run_module
 from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.ui.views import VIEWS
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
 from tests.contract import test_faces, test_proofs, test_sync
@@ -18,6 +20,7 @@ from tests.contract.commands import gapless, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_accounts import become_another, test_another_account_with_the_same_ids
+from tests.support.page import Page
 from tests.support.world import World, settings, some
 
 PROMISES = (
@@ -58,6 +61,13 @@ def test_what_is_promised(promise: Callable[..., None], subject: Subject, named:
     promise(subjects.subject(named.name), named)
 
 
+def charted(page: Page, source: str) -> dict[str, int]:
+    """Records by account, as the page's chart of volume has them."""
+    cells = json.loads(page.get(f"chart?view=volume&source={source}").body)["data"]["values"]
+    names = {str(cell["source"]) for cell in cells}
+    return {name: sum(int(cell["count"]) for cell in cells if cell["source"] == name) for name in names}
+
+
 @of(NAMES[0], NAMES[3])
 def test_side_by_side(subject: Subject, named: World) -> None:
     """Two accounts whose ids overlap stand in one database, each whole; the views tell them apart."""
@@ -69,6 +79,11 @@ def test_side_by_side(subject: Subject, named: World) -> None:
     named.assert_exact()
     every = "select source, account, count(distinct record_id) from activity.timeline group by all order by all"
     assert named.sql(every) == [(subject.name, subject.name, 24), (subject.name, account, 24)]
+    page = Page(named.folder / "gapless.duckdb", named.folder / "copy.duckdb")
+    shown = {chosen: charted(page, chosen) for chosen in (subject.name, account, "")}
+    assert shown == {subject.name: {subject.name: 24}, account: {account: 24}, "": {subject.name: 24, account: 24}}
+    for view in (name for name, one in VIEWS.items() if one.in_menu):
+        assert 'class="notice"><p>' not in page(view, **({"source": account} if view == "timeline" else {})), view
     named.name, named.fake = account, theirs
     named.complete()
     named.assert_exact()

@@ -60,3 +60,5 @@ def test_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytes
     (tmp_path / ".dlt" / "config.toml").write_text('[accounts]\nacme_eu = "acme"\nacme_us = "acme"\n')
     monkeypatch.setenv("ACCOUNTS__ACME_EU", "other")
     assert configured_accounts() == {"acme_eu": "other", "acme_us": "acme"}
+    (tmp_path / ".dlt" / "config.toml").chmod(0o646)  # somebody else may have written it
+    assert configured_accounts() == {"acme_eu": "other"}

@@ -86,6 +86,9 @@ def test_the_key_is_not_stored() -> None:
         before = repr(state)
         check.remember(state)
         assert (repr(state), "canary" in before) == (before, False)
+    assert (check.is_known({}), check.is_known({ACCOUNTS: states[0][ACCOUNTS]})) == (False, False)
+    other = AccountCheck("acme", Account("acme.example", access=frozenset({"new-key"})), lambda dataset: Evidence())
+    assert (check.is_known(states[0]), other.is_known(states[0])) == (True, False)
     assert states[0][ACCOUNTS] == states[1][ACCOUNTS]
     assert states[0][KEYS] != states[1][KEYS]
     assert "canary" not in repr(check)
