@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
+TROUBLE = 120
+"""Characters of an error that are shown while it is tried again."""
 LEVELS = {"complete": "info", "partial": "warning", "failed": "error"}
 
 
@@ -83,7 +86,8 @@ def progress_text(session: Session, elapsed: float) -> str:
     if stats:
         parts.append(counted(stats.requests, "requests"))
         if stats.waiting:
-            parts.append("waiting for the rate limit or a retry")
+            trouble = shorten(stats.trouble, TROUBLE, placeholder=" …")
+            parts.append(f"waiting to try again: {trouble}" if trouble else "waiting for the rate limit")
     return " · ".join(parts)
 
 

@@ -212,7 +212,10 @@ class Client:
             if self._spent and self._clock() < self._spent[0]:
                 raise self._spent[1]
             self.stats.add(requests=1)
-            with self._watched(Attempt(method, url.host, path_of(url), next(numbers))) as attempt:
+            with (
+                self.stats.noting_trouble(),
+                self._watched(Attempt(method, url.host, path_of(url), next(numbers))) as attempt,
+            ):
                 return self._attempt(self._http.build_request(method, url, json=json), read, attempt)
 
         def sleep(seconds: float) -> None:

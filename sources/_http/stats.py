@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gapless.sources._http.errors import Retryable
+
 
 class Stats:
     """Counts requests and retries; `waited` is the sum of seconds slept, `waiting` the workers asleep now."""
@@ -18,6 +20,8 @@ class Stats:
         self._lock = threading.Lock()
         self.requests = self.retries = self.waiting = 0
         self.waited = 0.0
+        self.trouble = ""
+        """Why the last attempt is tried again; empty once one went well."""
 
     def add(self, *, requests: int = 0, retries: int = 0, waiting: int = 0, waited: float = 0.0) -> None:
         """Adds to the counters; `waited` is in seconds."""
@@ -36,6 +40,16 @@ class Stats:
         # Also after Ctrl-C, or the progress line would show a worker that waits for ever.
         finally:
             self.add(waiting=-1, waited=seconds)
+
+    @contextmanager
+    def noting_trouble(self) -> Iterator[None]:
+        """Notes why the attempt inside the block failed, if it is tried again: people wait for it."""
+        try:
+            yield
+        except Retryable as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
 
 
 @dataclass

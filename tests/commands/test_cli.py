@@ -511,9 +511,12 @@ def _session() -> Session:
 def test_facts() -> None:
     """A line of progress tells pages, records and their pace, parents, requests, and a wait."""
     session = _session()
-    told = "12 pages · 1,200 records (600/s) · 3/25 parents · 14 requests · waiting for the rate limit or a retry"
+    told = "12 pages · 1,200 records (600/s) · 3/25 parents · 14 requests · waiting for the rate limit"
     assert progress.progress_text(session, 2.0) == told
     assert session.client
+    session.client.stats.trouble = "GET /leads: the connection failed"
+    told = "requests · waiting to try again: GET /leads: the connection failed"
+    assert progress.progress_text(session, 2.0).endswith(told)
     session.client.close()
 
 

@@ -337,6 +337,19 @@ def test_a_redirect_at_home_names_the_setting() -> None:
     assert type(one(httpx.Response(304))) is BadRequest
 
 
+def test_the_reason_of_a_wait_is_known() -> None:
+    """People see meanwhile what is tried again; nothing once an answer came."""
+    answers, told = iter([httpx.Response(503), httpx.Response(200, json={"items": []})]), list[str]()
+    it = Client(
+        BASE,
+        transport=httpx.MockTransport(lambda request: next(answers)),
+        sleep=lambda seconds: told.append(it.stats.trouble),
+    )
+    it.get("x", Page)
+    assert told == ["GET /x answered 503: the vendor could not answer"]
+    assert it.stats.trouble == ""
+
+
 def test_a_quota_closes_the_client_until_it_is_renewed() -> None:
     """One request is told to wait for a day: it is not sent again, nor is any other, and the time is said."""
     time, seen = FakeClock(), list[httpx.Request]()
