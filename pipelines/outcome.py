@@ -12,7 +12,7 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
+from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, USAGE
 
 if TYPE_CHECKING:
     from gapless.pipelines.evidence.gap import Gap
@@ -71,6 +71,13 @@ class Outcome:
     """When the first of these rounds began."""
     newest_covered_to: datetime | None = None
     """If it failed: the newest watermark of the source; nothing newer is proven to be here."""
+    note: str | None = None
+    """What a person should know of it although nothing failed."""
+
+    @property
+    def refused(self) -> bool:
+        """Returns whether nothing was read or written, because the settings name another account."""
+        return self.error_kind == "AnotherAccount"
 
     @property
     def seconds(self) -> float:
@@ -143,6 +150,11 @@ class Outcome:
             else ""
         )
 
+    @property
+    def remedy(self) -> str:
+        """Returns the command to type after it failed as a whole."""
+        return f"gapless state adopt {self.source}" if self.refused else "gapless doctor"
+
     def described_problems(self) -> list[dict[str, object]]:
         """Returns the problems as JSON values, each with its sentence; the source's own failure is the first."""
         from gapless.pipelines.evidence.sentences import described
@@ -154,13 +166,15 @@ class Outcome:
             "message": self.failed_sentence(),
             "reason": self.error,
         }
-        own |= {"times": self.rounds, "first_at": since, "fill": "gapless doctor"}
+        own |= {"times": self.rounds, "first_at": since, "fill": self.remedy}
         return [*([own] if self.error else []), *map(described, self.problems)]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values, times as ISO 8601 texts."""
         values = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("gaps", "ledger_rows")
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name not in ("gaps", "ledger_rows", "note")
         }
         times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
         failures = [str(failure) for failure in self.failures]
@@ -176,11 +190,14 @@ def new_and_changed(new: int | None, changed: int | None) -> str:
 def exit_code(outcomes: Sequence[Outcome], *, strict: bool = False) -> int:
     """Returns 0 if all are complete, 1 if a source failed as a whole, else 3; with `strict` 1 in place of 3.
 
-    A source that failed as a whole reads nothing new until somebody acts, so it is no warning, whatever others did.
+    2 if none failed, but one was refused because its settings name another account. A source that failed as a whole
+    reads nothing new until somebody acts, so it is no warning, whatever others did.
     """
-    kinds = {outcome.outcome for outcome in outcomes}
+    kinds = {"refused" if outcome.refused else outcome.outcome for outcome in outcomes}
     if kinds <= {"complete"}:  # also of no source at all: a shard may have nothing to do
         return COMPLETE
+    if "refused" in kinds and "failed" not in kinds:
+        return USAGE
     return FAILED if strict or "failed" in kinds else PARTIAL
 
 

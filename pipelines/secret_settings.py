@@ -53,7 +53,7 @@ def _configured() -> Iterator[str]:
 
     # Some sources need a base URL, which is not secret and helps in messages. Most sources tell their keys without
     # being imported.
-    needs = (need for source in SOURCES.values() for need in source.facts.demo or source.needs)
+    needs = (need for source in SOURCES.values() for need in source.demo or source.needs)
     keys = {need.upper() for need in needs if not need.endswith("_url")}
     yield os.environ.get("PGPASSWORD", "")
     for name, value in os.environ.items():

@@ -1,4 +1,4 @@
-"""Which sources there are: ours, and packages that the configuration names by dotted paths. Imports none of them.
+"""Which sources there are: ours, packages that the configuration names, and accounts. Imports none of them.
 
 What is wrong with a path is kept, not raised: `--help` and TAB need the register, and commands ask for its problems.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from gapless.sources._files.writers import refusal
 from gapless.sources.facts import Facts
@@ -20,6 +21,20 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 """Of a source, which is the name of its dataset, too: dlt changes others."""
 TAKEN = ("activity", "information_schema", "main", "pg_catalog", "public", "temp")
 """Datasets of the views and of databases."""
+RESERVED = (
+    # commands, today's and those to come
+    "backfill", "compact", "copy", "demo", "doctor", "forget", "gaps", "init", "keep", "mcp", "plan", "privacy",
+    "publish", "state", "status", "sync", "ui", "verify", "views",
+    # sections of dlt's settings, and what stands for more than one source
+    "accounts", "all", "budgets", "data_writer", "destination", "dlt", "extract", "gapless", "load", "normalize",
+    "pipeline", "runtime", "schema", "sources", "system",
+)  # fmt: skip
+"""Names that no account may have."""
+STAGING = "_staging"
+"""Ends the name of the dataset that dlt loads into before it merges."""
+LONGEST = 63 - len(STAGING)
+"""Characters: Postgres cuts longer names."""
+ACCOUNT = "ACCOUNTS__"
 
 
 def configured_packages() -> Iterator[object]:
@@ -28,13 +43,8 @@ def configured_packages() -> Iterator[object]:
     if given := os.environ.get("GAPLESS_SOURCES"):
         yield from given.replace(",", " ").split()
         return
-    file = Path(os.environ.get("DLT_PROJECT_DIR", ".")) / ".dlt" / "config.toml"
-    try:
-        if refusal(file):
-            return  # a sync says why; what such a file names is not imported
-        found = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("gapless", {}).get("sources", [])
-    except (OSError, ValueError, AttributeError):
-        return  # a sync reads the file again, with dlt, and says what is wrong with it
+    section = _config().get("gapless", {})
+    found = section.get("sources", []) if isinstance(section, dict) else []
     yield from found if isinstance(found, list) else [found]
 
 
@@ -56,6 +66,52 @@ def register(packages: Iterable[object]) -> tuple[dict[str, Source], list[str]]:
                 f"{package}: {other} has the name {source.name!r}, too; one of the packages must be renamed"
             )
     return found, problems
+
+
+def configured_accounts() -> dict[str, object]:
+    """Returns the vendors' names by account, read without dlt; a variable goes before the same name in the file."""
+    named = {
+        name.removeprefix(ACCOUNT).lower(): value for name, value in os.environ.items() if name.startswith(ACCOUNT)
+    }
+    found = _config().get("accounts", {})
+    return {**(found if isinstance(found, dict) else {"accounts": found}), **named}
+
+
+def add_accounts(sources: dict[str, Source], accounts: Mapping[str, object]) -> list[str]:
+    """Adds a source for each account to those of the vendors; returns what is wrong with accounts that get none."""
+    vendors, problems = dict(sources), []
+    for name, vendor in accounts.items():
+        if problem := _account_problem(name, vendor, vendors):
+            problems.append(f"[accounts] {name}: {problem}")
+        else:
+            sources[name] = Source(name, vendors[str(vendor)].package)
+    return problems
+
+
+def _account_problem(name: str, vendor: object, vendors: Mapping[str, Source]) -> str | None:
+    if not isinstance(vendor, str) or vendor not in vendors:
+        found = repr(vendor) if isinstance(vendor, str) else "something else than a name"
+        return f"{found} is no vendor; there are {', '.join(vendors)}"
+    if name in vendors:
+        return f"this is a vendor's name, and its own account has it; choose another, such as {name}_eu"
+    if name in (*TAKEN, *RESERVED) or name.startswith("pg_"):
+        return f"this name has another meaning already; choose another, such as {vendor}_{name}"
+    if not NAME.fullmatch(name):
+        return "this name cannot be a dataset's; expected small letters, digits and single underscores, as acme_eu"
+    if len(name) > LONGEST:
+        return f"this name has {len(name)} characters; databases take {LONGEST} at most"
+    return f"dlt's own tables may have a name that ends in {STAGING}; choose another" * name.endswith(STAGING) or None
+
+
+def _config() -> dict[str, Any]:
+    """Returns dlt's file of settings as it stands; empty where it cannot be read."""
+    file = Path(os.environ.get("DLT_PROJECT_DIR", ".")) / ".dlt" / "config.toml"
+    try:
+        if refusal(file):
+            return {}  # a sync says why; what such a file names is not imported
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}  # a sync reads the file again, with dlt, and says what is wrong with it
 
 
 def package_problem(source: Source) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A vendor by name: its config section, dataset and, in capitals, the prefix of its settings.
+    """A vendor's account by name: its config section, dataset and, in capitals, the prefix of its settings.
 
+    The first account of a vendor, or the only one, has the vendor's own name.
     Its package is imported on first use, because importing dlt takes most of a second and `--help` must not.
     """
 
@@ -38,6 +39,23 @@ class Source:
     def at(cls, package: str) -> Source:
         """Returns the source whose package has this dotted path; the last part is its name."""
         return cls(package.rpartition(".")[2], package)
+
+    @property
+    def vendor(self) -> str:
+        """Returns the vendor's name, which is the last part of the package's."""
+        return self.package.rpartition(".")[2]
+
+    @property
+    def is_named(self) -> bool:
+        """Returns whether it is an account with a name of its own."""
+        return self.name != self.vendor
+
+    def own(self, setting: str) -> str:
+        """Returns the name that one of the vendor's settings has for this account, in the same case."""
+        for vendor, name in ((self.vendor, self.name), (self.vendor.upper(), self.name.upper())):
+            if setting.startswith(f"{vendor}_"):
+                return name + setting.removeprefix(vendor)
+        return setting
 
     @property
     def module(self) -> ModuleType:
@@ -55,22 +73,28 @@ class Source:
         fake: type[FakeVendor] = import_module(f"{self.package}.fake").Fake
         return fake
 
-    @property
+    @cached_property
     def build(self) -> Callable[..., DltSource]:
         """Returns the `@dlt.source` function."""
-        build: Callable[..., DltSource] = getattr(self.module, self.name)
-        return build
+        build: Callable[..., DltSource] = getattr(self.module, self.vendor)
+        return build.account(self.name) if self.is_named else build  # type: ignore[attr-defined]
 
-    @property
+    @cached_property
     def stream(self) -> Stream:
         """Returns how its records are listed and synced."""
         found: Stream = self.module.STREAM
-        return found
+        # Also for a stream of a user's package, which need not know of accounts.
+        return replace(found, only=self.own(found.only)) if self.is_named and found.only else found  # type: ignore
 
     @cached_property
     def facts(self) -> Facts:
         """Returns what its `facts.toml` says; does not import it."""
         return Facts.read(self.folder / "facts.toml")
+
+    @property
+    def demo(self) -> dict[str, str]:
+        """Returns the settings for the simulated vendor, without the base URL."""
+        return {self.own(setting): value for setting, value in self.facts.demo.items()}
 
     @property
     def folder(self) -> Path:

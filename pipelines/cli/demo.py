@@ -23,7 +23,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.printable import can_be_typed, escaped, quoted
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
-from gapless.sources import SOURCES
+from gapless.sources import vendors
 from gapless.sources._http.environment import is_network_setting
 from gapless.sources._http.testing import serve
 
@@ -68,8 +68,8 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
         _create_file(file)
     result = DemoResult(file)
     with ExitStack() as stack:
-        vendors = {name: source.fake.demo() for name, source in SOURCES.items()}
-        urls = {name: stack.enter_context(serve(vendor.handle)) for name, vendor in vendors.items()}
+        fakes = {name: source.fake.demo() for name, source in vendors().items()}
+        urls = {name: stack.enter_context(serve(fake.handle)) for name, fake in fakes.items()}
         stack.enter_context(configuration(urls))
         message("First sync: everything that the simulated vendors have.")
         result.first = _sync(target, start, end)
@@ -77,8 +77,8 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
         message(
             "One simulated hour later: new records, late records, new parents, records that changed. Second sync:"
         )
-        for vendor in vendors.values():
-            vendor.advance(MINUTES)
+        for fake in fakes.values():
+            fake.advance(MINUTES)
         result.second = _sync(target, start, end)
     _count_rows(result)
     _run_query(result)
@@ -88,7 +88,7 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
 def _sync(target: Target, start: Watch, end: Callable[[Outcome], None]) -> list[Outcome]:
     """Syncs all sources once."""
     outcomes = []
-    for outcome in sync(list(SOURCES), target, SyncRequest(), start):
+    for outcome in sync(list(vendors()), target, SyncRequest(), start):
         end(outcome)
         outcomes.append(outcome)
     return outcomes
@@ -102,7 +102,7 @@ def configuration(urls: dict[str, str]) -> Iterator[None]:
     values: dict[tuple[str, ...], object] = {
         tuple(setting.lower().split("__")): value for setting, value in DLT_SETTINGS.items()
     }
-    for name, source in SOURCES.items():
+    for name, source in vendors().items():
         own = {**source.facts.demo, f"{name}_base_url": urls[name], f"{name}_requests_per_minute": NO_RATE_LIMIT}
         # Under the source's own section, where dlt looks first.
         values |= {("sources", name, key): value for key, value in own.items()}
@@ -144,7 +144,7 @@ def _create_file(file: Path) -> None:
 def _count_rows(result: DemoResult) -> None:
     """Adds the current row count of each table to `result.tables`."""
     with duckdb.connect(str(result.file), read_only=True) as connection:
-        for name, source in SOURCES.items():
+        for name, source in vendors().items():
             for table in source.tables:
                 for shape in table.schema.tree():
                     found = connection.execute(f'select count(*) from "{name}"."{shape.name}"').fetchone()
@@ -174,7 +174,7 @@ def summary(result: DemoResult) -> Iterator[RenderableType]:
     # Only where the path needs no quoting in any shell: a wrong command is worse than none.
     yield f'  python -c "{script}"' if escaped(path) == path and not set(script) & set('"$`\\!') else ""
     yield from ("", "With your own keys: set those of one source in the environment or in .dlt/secrets.toml,", "")
-    yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in SOURCES.values())
+    yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in vendors().values())
     yield from ("", "then run gapless doctor to check them and gapless sync to load your data.")
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
     from gapless.sources._ledger.shard import Shard
 
-NAMES = ", ".join(SOURCES)
+MOST_NAMES = 12
+"""Sources that a help text names; there may be hundreds of accounts."""
+_more = len(SOURCES) - MOST_NAMES
+NAMES = ", ".join([*SOURCES][:MOST_NAMES]) + (f" and {_more} more" if _more > 0 else "")
 
 Destination = Annotated[
     str,

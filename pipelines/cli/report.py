@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.cli import output
 from gapless.pipelines.cli.render import syncs
-from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
+from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, USAGE
 from gapless.pipelines.outcome import exit_code
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
 
-LEVELS = {COMPLETE: "info", PARTIAL: "warning", FAILED: "error"}
+LEVELS = {COMPLETE: "info", PARTIAL: "warning", FAILED: "error", USAGE: "error"}
 
 
 def print_outcomes(command: str, outcomes: list[Outcome], *, as_json: bool, strict: bool = False) -> int:
@@ -37,6 +37,8 @@ def problems_of(outcomes: list[Outcome]) -> list[dict[str, object]]:
 def print_failures(outcomes: list[Outcome]) -> None:
     """Prints one line for each failure, the first ten of a source."""
     for outcome in outcomes:
+        if outcome.note:
+            output.print_message(outcome.note, event="note", source=outcome.source, run_id=outcome.run_id)
         level = "error" if outcome.error else "warning"
         for line, facts in syncs.reasons_with_facts(outcome):
             facts |= {"source": outcome.source, "run_id": outcome.run_id}

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 import dlt
 import duckdb
 
+from gapless.pipelines.destination_copy.account import require_same_account
 from gapless.pipelines.destination_copy.dataset import FileDataset
+from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.policy import configured_policy
@@ -69,6 +71,8 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
     )
     try:
         _require_synced(db, source.name)
+        with PipelineReader(pipeline, there.appends).connected() as copied:
+            require_same_account(DuckdbReader(db), copied, source)
         require_writable(pipeline, source)
         before = find_lost_rows(pipeline, source, must_count=False)
         # Package by package, so that a copy that breaks off continues after the last one.

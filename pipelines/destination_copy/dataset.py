@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.sources import DltResource, DltSource
 
+from gapless.pipelines.destination_copy.account import accounts_of
 from gapless.pipelines.destination_copy.storable import Tree, unstorable
 from gapless.pipelines.destinations.reader import DuckdbReader
 from gapless.pipelines.errors import GaplessError
-from gapless.pipelines.evidence.stored_state import resource_state
+from gapless.pipelines.evidence.stored_state import resource_state, source_state
 from gapless.pipelines.sync.request import PACKAGE_BYTES
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROOT_ID, ROW_ID, completed_loads
@@ -78,7 +79,9 @@ class FileDataset:
 
     def _next_package(self, state: State) -> Iterator[tuple[Table, Arrows]]:
         """Yields the next package as Arrow rows by table, the ledger's at the end."""
-        copied = dlt.current.source_state().setdefault("copied", {})
+        kept = dlt.current.source_state()
+        kept |= accounts_of(source_state(DuckdbReader(self.db), self.source) or {})
+        copied = kept.setdefault("copied", {})
         if self._todo is None:
             self._begin(copied.get("load"))
         assert self._todo

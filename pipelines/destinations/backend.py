@@ -122,6 +122,9 @@ class Backend:
     def make_room(self, connection: DuckDBPyConnection, size: int, largest: int) -> None:
         """Lets what is open hold as much as loading `size` bytes of JSON takes, `largest` of them in one record."""
 
+    def settle(self, connection: DuckDBPyConnection) -> None:
+        """Writes out what is loaded and still held in memory, where a destination does not do so itself."""
+
     def queried(self, connection: DuckDBPyConnection | None) -> AbstractContextManager[DuckDBPyConnection | None]:
         """Yields a DuckDB connection for readers, or None when dlt must be asked; `connection` is what is open.
 

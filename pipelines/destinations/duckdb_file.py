@@ -189,6 +189,10 @@ class DuckdbFile(Backend):
         """Raises DuckDB's limit if a load package needs it."""
         make_room(connection, size, largest)
 
+    def settle(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Writes what is in the write-ahead log into the file: until then DuckDB holds all of it in memory."""
+        checkpoint(connection)
+
     @contextmanager
     def queried(self, connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yields a connection in UTC, of the open file or for reading only. Raises Locked while a sync writes."""

@@ -153,6 +153,11 @@ class Target:
         self._open.room = size, largest = max(size, self._open.room[0]), max(largest, self._open.room[1])
         self.backend.make_room(self._open.connection, size, largest)
 
+    def settle(self) -> None:
+        """Writes out what is loaded and still held in memory."""
+        if self._open.connection is not None:
+            self.backend.settle(self._open.connection)
+
     def check(self) -> None:
         """Raises GaplessError when the lock was lost while locked."""
         if self._open.check:

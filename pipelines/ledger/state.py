@@ -26,8 +26,8 @@ from gapless.pipelines.sync.mending import mend_tables, remove_doubled
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.extraction import ACCOUNTS
 from gapless.sources._extract.resource import shapes, tree_resource
+from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS
 from gapless.sources._ledger.backfill_state import POLICIES, STATE
 from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
 from gapless.sources._ledger.ledger import Coverage as ProofRow
@@ -226,7 +226,7 @@ def _change(
         nonlocal changed
         if whole:
             # After a reset another account, or policy, may be read into the dataset.
-            for key in (STATE, ACCOUNTS, POLICIES):
+            for key in (STATE, ACCOUNTS, KEYS, POLICIES):
                 dlt.current.source_state().pop(key, None)
         for stream in {table.name for table in source.tables}:
             proofs = ledger.coverage(stream).values()

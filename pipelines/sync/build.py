@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
 from gapless.pipelines.sync.stages import check_stages
-from gapless.sources import SOURCES, Source, register_problems
+from gapless.sources import SOURCES, Source, account_problems, register_problems, vendors
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.session import Session
@@ -74,7 +74,7 @@ def _blank(source: Source) -> list[str]:
 
 
 def _wrong_setting(source: Source, problem: str) -> WrongSettings:
-    page = f"sources/{source.name}/README.md"
+    page = f"sources/{source.vendor}/README.md"
     return WrongSettings(f"{source.name}: {problem.rstrip('.')}. {page} explains its settings.")
 
 
@@ -83,6 +83,8 @@ def check_register() -> None:
     if problems := list(register_problems()):
         where = "GAPLESS_SOURCES" if os.environ.get("GAPLESS_SOURCES") else "[gapless] sources in .dlt/config.toml"
         raise WrongSettings(*problems, f"Correct {where}; sources/README.md says how a source is made.")
+    if problems := account_problems():
+        raise WrongSettings(*problems, "Correct [accounts] in .dlt/config.toml, or the variable ACCOUNTS__NAME.")
 
 
 def check_settings(source: Source, shard: Shard | None = None) -> None:
@@ -145,5 +147,5 @@ def missing_settings(name: str) -> list[str]:
 
 def nothing_configured() -> WrongSettings:
     """Returns the error for a sync without any credentials: how to start."""
-    needs = [" ".join(need.upper() for need in source.needs) for source in SOURCES.values()]
+    needs = [" ".join(need.upper() for need in source.needs) for source in vendors().values()]
     return WrongSettings(*HOW_TO_START, *(f"    {need}" for need in needs))

@@ -19,7 +19,7 @@ OURS = (
     "GAPLESS_WEBHOOK_ON", "GAPLESS_WEBHOOK_URL",
 )  # fmt: skip
 """Settings of gapless that hold for all sources."""
-SECTIONS = ("sources", "destination", "gapless", "runtime", "load", "extract", "normalize")
+SECTIONS = ("sources", "destination", "gapless", "runtime", "load", "extract", "normalize", "accounts", "budgets")
 """Sections of dlt's files that people write; dlt has more, so one is named only if it is nearly one of these."""
 NOT_SETTINGS = frozenset({"rows", "session", "initial_value", "end_value", "lag"})
 """Parameters of a source's function that no configuration holds."""
@@ -47,7 +47,7 @@ def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) 
             # Another program may have variables that begin alike, so only one that is nearly ours is named.
             ours = [name.upper() for name in names]
             named = variable.startswith(f"{source.upper()}_") and "__" not in variable  # dlt reads what has two, too
-            if named and variable not in ours and (near := _near(variable, ours)):
+            if named and _owner(variable) == source and variable not in ours and (near := _near(variable, ours)):
                 yield _sentence(f"the variable {variable}", near)
         if meant := _in_section(variable, known) or _of_a_source(variable, known, environment):
             yield _sentence(f"the variable {variable}", meant)
@@ -73,6 +73,11 @@ def _of_a_source(variable: str, known: Mapping[str, list[str]], environment: Ite
             if _near(prefix.lower(), [source]):
                 return setting
     return None
+
+
+def _owner(variable: str) -> str | None:
+    """Returns the source whose setting a variable may be: of `acme` and its account `acme_eu` the longer name."""
+    return max((name for name in SOURCES if variable.startswith(f"{name.upper()}_")), key=len, default=None)
 
 
 def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object]) -> Iterator[str]:

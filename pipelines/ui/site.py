@@ -64,7 +64,7 @@ class Question:
 
     @property
     def source(self) -> str:
-        """Returns the source that was chosen; empty: all."""
+        """Returns the source that was chosen, which the views call `account`; empty: all."""
         return self.address["source"]
 
     @property
@@ -73,10 +73,14 @@ class Question:
         return [self.source] if self.source else list(SOURCES)
 
     def where(self, *columns: str) -> tuple[str, list[str]]:
-        """Returns the SQL condition for the filters of these names, which are columns as well, and its values."""
+        """Returns the SQL condition for the filters of these names, which are columns as well, and its values.
+
+        `source` is an account's name; the column of that name is the vendor's.
+        """
         # Names of columns come from the code alone; what stands in the address is only ever a value.
         chosen = [name for name in columns if self.address[name]]
-        return " and ".join(["true", *(f"{name} = ?" for name in chosen)]), [self.address[n] for n in chosen]
+        names = ("account" if name == "source" else name for name in chosen)
+        return " and ".join(["true", *(f"{name} = ?" for name in names)]), [self.address[n] for n in chosen]
 
     def since(self, column: str = "occurred_at", table: str = "activity.timeline") -> str:
         """Returns the SQL condition for the period, counted back from the newest time in `column`."""

@@ -23,6 +23,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._ledger.account.identity import AnotherAccount
 from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
@@ -59,13 +60,14 @@ class Comparison:
         self._found.error = self._read_here()
         if self._found.error:
             return self._found
-        with open_client(self._source) as client:
-            try:
-                self._compare(client)
-            except VendorError as error:
-                self._found.error = explain(error)
-            finally:
-                self._found.requests = client.stats.requests
+        try:
+            with open_client(self._source, self._target) as client:
+                try:
+                    self._compare(client)
+                finally:
+                    self._found.requests = client.stats.requests
+        except (VendorError, AnotherAccount) as error:
+            self._found.error, self._found.refused = explain(error), isinstance(error, AnotherAccount)
         return self._found
 
     def _read_here(self) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL
+from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, USAGE
 from gapless.pipelines.printable import counted
 
 Absent = dict[str, dict[str, datetime | None]]
@@ -88,6 +88,8 @@ class Verified:
     requests: int = 0
     repaired: int | None = None
     error: str | None = None
+    refused: bool = False
+    """Whether the settings name another account than the one whose rows are here."""
 
     @property
     def complete(self) -> bool:
@@ -110,13 +112,15 @@ class Verified:
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
         found = asdict(self)
-        del found["corrections"], found["lacking"]
+        del found["corrections"], found["lacking"], found["refused"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 
 
 def exit_code(found: list[Verified]) -> int:
-    """Returns 0 if all are complete, 1 if a source failed as a whole, else 3."""
+    """Returns 0 if all are complete, 1 if a source failed as a whole, 2 if one is of another account, else 3."""
     if all(one.complete for one in found):
         return COMPLETE
-    return FAILED if any(one.error for one in found) else PARTIAL
+    if any(one.error and not one.refused for one in found):
+        return FAILED
+    return USAGE if any(one.refused for one in found) else PARTIAL

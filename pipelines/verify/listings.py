@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.sync.account import require_account_at
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.sources import Source
 from gapless.sources._http.client import Client
@@ -13,12 +15,14 @@ from gapless.sources._ledger.window import parse_ids
 
 
 @contextmanager
-def open_client(source: Source) -> Iterator[Client]:
-    """Opens the source's client. Raises WrongSettings as a sync would."""
+def open_client(source: Source, target: Target | None = None) -> Iterator[Client]:
+    """Opens the source's client. Raises WrongSettings as a sync would, AnotherAccount if `target` is of another."""
     session = Session()
     build(source, session)
     assert session.client is not None
     try:
+        if target:
+            require_account_at(target, source, session)
         yield session.client
     finally:
         session.client.close()

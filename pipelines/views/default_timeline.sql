@@ -3,7 +3,7 @@
 -- The common columns of `timeline`, for a source that has no timeline.sql of its own: what its records are about is not
 -- known here.
 select
-    '{source}' as source,
+    '{vendor}' as source,
     cast(record.{id} as varchar) as record_id,
     cast(0 as bigint) as part,
     {time} as occurred_at,

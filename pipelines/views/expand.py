@@ -31,6 +31,7 @@ def timeline_of(source: Source, template: str) -> str:
     table, parent = source.main, source.stream.column
     return template.format(
         source=source.name,
+        vendor=source.vendor,
         stream=table.name,
         id=table.id_column,
         time=f"record.{table.time_column}" if table.time_column else NO_TIME,
@@ -38,12 +39,30 @@ def timeline_of(source: Source, template: str) -> str:
     )
 
 
+def of_account(text: str, source: Source) -> str:
+    """Returns SQL about a vendor's own account as SQL about another one: its dataset, and its name as `account`."""
+    if not source.is_named:
+        return text
+    dataset = re.sub(rf"\b{source.vendor}\.", f"{source.name}.", text)
+    return dataset.replace(f"'{source.vendor}' as account", f"'{source.name}' as account")
+
+
+def of_accounts(text: str, accounts: Sequence[Source]) -> str:
+    """Returns a view about a vendor's own account as one over these accounts; its header stays once, on top."""
+    if len(accounts) == 1:
+        return of_account(text, *accounts)
+    (header,) = re.findall(r"\A(?:--.*\n)*", text)
+    query = text.removeprefix(header).rstrip()
+    return str(header) + "\nunion all\n".join(f"(\n{of_account(query, source)}\n)" for source in accounts)
+
+
 def _sources(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
-    return ({"source": source.name} for source in sources)
+    return ({"source": source.name, "vendor": source.vendor} for source in sources)
 
 
 def _streams(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
     for source in sources:
         parents = source.stream.parents
         for table in (source.main, *([parents.table] if parents else [])):
-            yield {"source": source.name, "stream": table.name, "time": table.time_column or NO_TIME}
+            names = {"source": source.name, "vendor": source.vendor, "stream": table.name}
+            yield {**names, "time": table.time_column or NO_TIME}

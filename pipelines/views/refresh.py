@@ -18,8 +18,8 @@ from pathlib import Path
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
-from gapless.pipelines.views.expand import expand, timeline_of
-from gapless.sources import SOURCES, Source
+from gapless.pipelines.views.expand import expand, of_account, of_accounts, timeline_of
+from gapless.sources import SOURCES, Source, vendors
 
 FILES = Path(__file__).parent / "sql"
 DEFAULT_TIMELINE = Path(__file__).with_name("default_timeline.sql")
@@ -63,9 +63,18 @@ class ViewCount:
     rows: int
 
 
-def views() -> tuple[View, ...]:
-    """Returns the views over the registered sources, each after those that it reads."""
-    return _views(tuple(SOURCES.values()))
+def views(catalog: Catalog | None = None) -> tuple[View, ...]:
+    """Returns the views over the registered sources, each after those that it reads.
+
+    Of accounts with a name of their own only those that the catalog holds: there may be hundreds.
+    """
+    return _views(tuple(SOURCES[name] for name in _chosen(catalog)))
+
+
+def _chosen(catalog: Catalog | None) -> list[str]:
+    named = {f"{name}.coverage": name for name, source in SOURCES.items() if source.is_named}
+    here = catalog.existing(named) if catalog and named else set(named)
+    return [name for name in SOURCES if name not in named.values() or f"{name}.coverage" in here]
 
 
 @cache
@@ -74,8 +83,11 @@ def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
     for source in sources:
         texts[f"stg_{source.name}"] = timeline_of(source, DEFAULT_TIMELINE.read_text(encoding="utf-8"))
         for file in source.views:
-            name = f"stg_{source.name}" if file.stem == "timeline" else file.stem
-            texts[name] = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
+            if file.stem == "timeline":
+                texts[f"stg_{source.name}"] = of_account(text, source)
+            else:
+                texts[file.stem] = of_accounts(text, [one for one in sources if one.package == source.package])
     named = {name: View(name, text) for name, text in texts.items()}
     needs = {name: sorted(read.removeprefix(f"{SCHEMA}.") for read in view.reads) for name, view in named.items()}
     # In this order each view is created after those that it reads.
@@ -114,16 +126,21 @@ def make(catalog: Catalog, anew: bool = False) -> None:
     """Creates the views over existing tables, unless they are up to date; `anew` creates them anyway."""
     if not anew and _are_current(catalog):
         return
-    names = [view.name for view in views()]
-    reads = set[str]().union(*(view.reads for view in views()))
+    every = views(catalog)
+    names = [view.name for view in every]
+    reads = set[str]().union(*(view.reads for view in every))
     own = {f"{SCHEMA}.{name}" for name in (*names, MARK)}
     existing = catalog.existing(reads | own)
     missing = reads - existing - own
     # A dataset that somebody drops is missed by its name here.
     synced = {name for name in SOURCES if f"{name}.coverage" in existing} | _remembered(catalog, own <= existing)
-    cells = {"mark": _mark(missing), "sources": " ".join(sorted(synced)), "needs": " ".join(sorted(reads | own))}
+    cells = {
+        "mark": _mark(missing, _chosen(catalog)),
+        "sources": " ".join(sorted(synced)),
+        "needs": " ".join(sorted(reads | own)),
+    }
     made_from = {MARK: "select " + ", ".join(f"'{text}' as {name}" for name, text in cells.items())}
-    catalog.create({**{view.name: view.query for view in views()}, **made_from}, missing)
+    catalog.create({**{view.name: view.query for view in every}, **made_from}, missing)
 
 
 def _are_current(catalog: Catalog) -> bool:
@@ -134,7 +151,7 @@ def _are_current(catalog: Catalog) -> bool:
         needs = set(str(catalog.value(MARK, "needs")).split())
     except Exception:  # an older version made them
         return False
-    return bool(catalog.value(MARK, "mark") == _mark(needs - catalog.existing(needs)))
+    return bool(catalog.value(MARK, "mark") == _mark(needs - catalog.existing(needs), _chosen(catalog)))
 
 
 def _remembered(catalog: Catalog, made: bool) -> set[str]:
@@ -145,24 +162,24 @@ def _remembered(catalog: Catalog, made: bool) -> set[str]:
         return set()
 
 
-def _mark(missing: set[str]) -> str:
-    """Returns a digest of all files that the views are made from, and of the tables that are missing.
+def _mark(missing: set[str], chosen: list[str]) -> str:
+    """Returns a digest of all files that the views are made from, of the sources, and of the tables that are missing.
 
     A view is made without a missing table, and anew as soon as it is there.
     """
     hashed = blake2b(digest_size=16)
     folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
     # A source's models decide the columns of a missing table, and its declaration the timeline.
-    folders += [(source.folder, pattern) for source in SOURCES.values() for pattern in ("*.py", "views/*.sql")]
+    folders += [(source.folder, pattern) for source in vendors().values() for pattern in ("*.py", "views/*.sql")]
     for file in (file for folder, pattern in folders for file in sorted(folder.glob(pattern)) if file.is_file()):
         hashed.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    for text in (*SOURCES, *sorted(missing)):
+    for text in (*chosen, *sorted(missing)):
         hashed.update(text.encode() + b"\0")
     return hashed.hexdigest()
 
 
 def _count_rows(catalog: Catalog) -> Iterator[ViewCount]:
-    for view in sorted(views(), key=lambda view: view.name):
+    for view in sorted(views(catalog), key=lambda view: view.name):
         yield ViewCount(view.name, view.grain, int(str(catalog.value(view.name, "count(*)"))))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dlt
@@ -19,8 +19,8 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.checks import DUCKDB, check_dataset, check_settings, disposition_of
 from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
-from gapless.sources._http.errors import Refused
 from gapless.sources._incremental.context import SyncContext
+from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS, AccountCheck, forget
 from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
 from gapless.sources._ledger.session import Session
@@ -31,30 +31,6 @@ LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
 STATE_TABLE = "table"
 """Key of a resource's state: the table that the state belongs to, if a user named it."""
-ACCOUNTS = "accounts"
-"""The key in a source's state under which the dataset's accounts stand, by source."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """The account whose rows a dataset holds, as far as settings show it before a request."""
-
-    host: str
-    id: str = ""
-    """A digest of what distinguishes accounts on the same host."""
-
-    def check(self, source: str, state: State, remedy: str) -> None:
-        """Writes the account to a source's state. Raises Refused, with the remedy, if another account is there."""
-        # A dataset of a version that noted no account is taken for this one's.
-        known = state.get(ACCOUNTS, {}).get(source, asdict(self))
-        if known != asdict(self):
-            which = f"{known['host']}, and the settings name {self.host}"
-            other = which if known["host"] != self.host else f"another account at {self.host}"
-            raise Refused(
-                f"{source}: this dataset holds the rows of {other}. Give each account a dataset of its own; if it is"
-                f" the same account at a new address, {remedy} lets it be read again"
-            )
-        state.setdefault(ACCOUNTS, {})[source] = asdict(self)
 
 
 @dataclass
@@ -114,7 +90,7 @@ class Extractions:
         main: str,
         tables: Sequence[Table],
         session: Session | None,
-        account: Account | None = None,
+        account: AccountCheck | None = None,
         policy: str | None = None,
         max_record_mb: float = RECORD_MB,
     ) -> None:
@@ -172,17 +148,12 @@ class Extractions:
         strategy = WriteStrategy(capabilities, ledger)
         if fresh:
             # No row of the earlier account or policy will be left.
-            state.get(ACCOUNTS, {}).pop(self.source, None)
+            forget(state, [self.source])
             state.pop(POLICIES, None)
-        elif others and others.account:
-            state[ACCOUNTS] = {self.source: others.account}
+        elif others:
+            others.restore(state)
         if self._account:
-            remedy = (
-                'a run of the same pipeline with refresh="drop_sources"'
-                if self.own
-                else f"`gapless state reset {self.source}`"
-            )
-            self._account.check(self.source, state, remedy)
+            self._check_account(self._account, state, None if fresh else ledger)
         if self._policy is not None:  # packages of the ledger alone have no policy
             marks = state.setdefault(POLICIES, [])
             marks += [self._policy] if self._policy not in marks else []
@@ -203,6 +174,14 @@ class Extractions:
             file_format=file_format,
             own_session=self.own,
         )
+
+    def _check_account(self, check: AccountCheck, state: State, ledger: Ledger | None) -> None:
+        """Remembers the account; of a run that no command of ours began it is checked first, if rows count at all."""
+        if ledger and not check.checked:
+            remedy = 'a run of the same pipeline with refresh="drop_sources" lets it be read again'
+            if note := check.require(state, ledger, remedy):
+                LOG.info("%s", note)
+        check.remember(state)
 
     def declare(self, extraction: Extraction, main: Table, resource: str, derived: Sequence[Table] = ()) -> None:
         """Adds the tables of a resource to the schema, and the ledger's, which are the records' resource's."""
@@ -240,12 +219,18 @@ class _Others:
     """What all pipelines have stored of a dataset, for a pipeline that has not loaded this source into it yet."""
 
     def __init__(self, pipeline: dlt.Pipeline, source: str) -> None:
+        self._source = source
         with pipeline.sql_client() as client:
             self.schemas = schemas(client)
             known = [one for state in states(client) for one in state.get("sources", {}).values()]
-        accounts = [one[ACCOUNTS][source] for one in known if source in one.get(ACCOUNTS, {})]
-        self.account: dict[str, str] | None = next(iter(accounts), None)
-        """The account whose rows of the source are there; None: no rows are."""
+        self._states = [one for one in known if source in one.get(ACCOUNTS, {})]
+
+    def restore(self, state: State) -> None:
+        """Writes to a state whose rows of the source are there, if any are."""
+        for key in (ACCOUNTS, KEYS):
+            for one in self._states[:1]:
+                if found := one.get(key, {}).get(self._source):
+                    state.setdefault(key, {})[self._source] = found
 
 
 def own_session() -> Session:

@@ -49,6 +49,7 @@ class Setting:
 
 DAY = 86_400.0
 REQUESTS_PER_MINUTE = Setting("requests_per_minute", int, 300, least=1, most=1_000_000)
+BUDGET = Setting("budget", str | None)
 WORKERS = Setting("workers", int, 8, least=1, most=256)
 LAG = Setting("lag", float, 3600.0, least=0, most=3650 * DAY, unit="seconds")
 INITIAL_VALUE = Setting("initial_value", str | None)
@@ -75,6 +76,7 @@ class Shared:
         """Returns the settings and their defaults, by full name, in the order of the source's signature."""
         chosen = [
             (REQUESTS_PER_MINUTE, self.requests_per_minute),
+            (BUDGET, None),
             *([(WORKERS, self.workers)] if self.workers is not None else []),
             *([(LAG, self.lag)] if self.lag is not None else []),
             *((one, one.default) for one in (INITIAL_VALUE, END_VALUE, PRIVACY)),
@@ -102,6 +104,7 @@ class Shared:
         )
         return SharedValues(
             found["requests_per_minute"],
+            self._budget(found["budget"]),
             found.get("workers", 1),
             timedelta(seconds=found.get("lag", 0.0)),
             initial,
@@ -113,12 +116,23 @@ class Shared:
             found["gapless_max_record_mb"],
         )
 
+    def _budget(self, name: str | None) -> tuple[str, int] | None:
+        """Returns the budget of this name and its requests a minute. Raises ValueError where there is none."""
+        if not name:
+            return None
+        setting, limit = self.full_name(BUDGET).upper(), dlt.config.get(f"budgets.{name}", int)
+        if limit is None:
+            raise ValueError(f"{setting} is {name!r}, and there is no such budget: add `{name} = 100` to [budgets]")
+        return name, REQUESTS_PER_MINUTE.checked(f"budgets.{name}", limit)
+
 
 @dataclass(frozen=True)
 class SharedValues:
     """The shared settings of one source, as they are set."""
 
     requests_per_minute: int
+    budget: tuple[str, int] | None
+    """Name and requests a minute of the budget that several accounts share."""
     workers: int
     lag: timedelta
     initial: datetime | None

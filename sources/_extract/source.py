@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any
 
@@ -14,16 +14,22 @@ from dlt.sources import DltResource, DltSource
 
 from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler, settings_files
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.extraction import ACCOUNTS, LEDGER, Account, Extraction, Extractions
+from gapless.sources._extract.account_proof import prove
+from gapless.sources._extract.extraction import LEDGER, Extraction, Extractions
 from gapless.sources._extract.first_look import FirstLook, plain
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
 from gapless.sources._extract.settings import Shared
 from gapless.sources._files.writers import refusal
+from gapless.sources._http.errors import SettingError
+from gapless.sources._http.rate_limit import RateBudget, shared_budget
 from gapless.sources._incremental.context import Connection, SyncContext
 from gapless.sources._incremental.detail_feed import DetailFeed
+from gapless.sources._incremental.feed import Feed
 from gapless.sources._incremental.listing import Parents
+from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
+from gapless.sources._ledger.account.identity import Account, AccountCheck
 from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
@@ -61,40 +67,67 @@ def source(
             f"{name}: the key of {stream.table.name} must be its id, {stream.table.id_column!r}, alone; it is"
             f" {stream.table.key}"
         )
-    shared = Shared(name, requests_per_minute, lag, workers)
+
+    def decorator(connect: Callable[..., Connection]) -> Callable[..., DltSource]:
+        made = _made(stream, Shared(name, requests_per_minute, lag, workers), name, connect)
+
+        @cache
+        def account(own: str) -> Callable[..., DltSource]:
+            return _made(stream, Shared(own, requests_per_minute, lag, workers), name, connect)
+
+        made.account = account  # type: ignore[attr-defined]  # makes the source of an account with another name
+        return made
+
+    return decorator
+
+
+def _made(
+    stream: Stream, shared: Shared, vendor: str, connect: Callable[..., Connection]
+) -> Callable[..., DltSource]:
+    """Returns the dlt source of an account; its name takes the place of the vendor's in all names of settings."""
+    name = shared.source
+
+    def own_name(setting: str) -> str:
+        return name + setting.removeprefix(vendor) if setting.startswith(f"{vendor}_") else setting
+
+    if name != vendor and isinstance(stream, Feed | ParentFeed | DetailFeed) and stream.only:
+        stream = replace(stream, only=own_name(stream.only))
     aliases = [
         Parameter(alias, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Any, NotResolved()])
         for alias in ALIASES
         if f"{name}_{alias}" in shared.declared()
     ]
+    # dlt finds settings by the names in the signature, so the shared ones must appear there.
+    theirs = {own_name(one.name): one for one in signature(connect).parameters.values()}
+    own = [one.replace(name=renamed) for renamed, one in theirs.items()]
+    whole = signature(connect).replace(
+        parameters=[*own, *shared.parameters(), *aliases, ROWS, SESSION], return_annotation=list[DltResource]
+    )
 
-    def decorator(connect: Callable[..., Connection]) -> Callable[..., DltSource]:
-        # dlt finds settings by the names in the signature, so the shared ones must appear there.
-        own = list(signature(connect).parameters.values())
-        whole = signature(connect).replace(
-            parameters=[*own, *shared.parameters(), *aliases, ROWS, SESSION], return_annotation=list[DltResource]
-        )
+    @wraps(connect)
+    def build(*args: Any, **kwargs: Any) -> list[DltResource]:
+        # dlt gives the settings, and whoever can write its files could have the key sent elsewhere.
+        if problem := next(filter(None, map(refusal, settings_files())), None):
+            raise ValueError(problem)
+        given = whole.bind(*args, **kwargs).arguments
+        # What a caller says comes before what is configured.
+        for alias in ALIASES:
+            if given.get(alias) is not None:
+                given[f"{name}_{alias}"] = given[alias]
+        try:
+            connection = connect(**{one.name: given[renamed] for renamed, one in theirs.items() if renamed in given})
+        except ValueError as error:
+            if name == vendor or isinstance(error, SettingError):
+                raise
+            raise ValueError(str(error).replace(f"{vendor.upper()}_", f"{name.upper()}_")) from None
+        resources = Resources(stream, shared, given, connection)
+        return resources.parents() + resources.records()
 
-        @wraps(connect)
-        def build(*args: Any, **kwargs: Any) -> list[DltResource]:
-            # dlt gives the settings, and whoever can write its files could have the key sent elsewhere.
-            if problem := next(filter(None, map(refusal, settings_files())), None):
-                raise ValueError(problem)
-            given = whole.bind(*args, **kwargs).arguments
-            # What a caller says comes before what is configured.
-            for alias in ALIASES:
-                if given.get(alias) is not None:
-                    given[f"{name}_{alias}"] = given[alias]
-            connection = connect(**{one.name: given[one.name] for one in own if one.name in given})
-            resources = Resources(stream, shared, given, connection)
-            return resources.parents() + resources.records()
-
-        build.__signature__ = whole  # type: ignore[attr-defined]  # inspect reads it, and so does dlt
-        # With the section, because dlt would take the name of this module for it.
-        made: Callable[..., DltSource] = dlt.source(build, name=name, section=name)
-        return made
-
-    return decorator
+    build.__signature__ = whole  # type: ignore[attr-defined]  # inspect reads it, and so does dlt
+    build.__name__ = build.__qualname__ = name  # dlt keeps what it makes of a signature by this name
+    # With the section, because dlt would take the name of this module for it.
+    made: Callable[..., DltSource] = dlt.source(build, name=name, section=name)
+    return made
 
 
 class Resources:
@@ -109,13 +142,15 @@ class Resources:
         shard = session.shard if session else Shard()
         self._client = connection.client(
             requests_per_minute=shard.split_budget(self._values.requests_per_minute),
+            **({"budget": self._shared_budget(shard)} if self._values.budget else {}),
             workers=self._values.workers,
             retry_max_wait=self._values.retry_max_wait,
             retry_budget=self._values.retry_budget,
         )
+        account = Account(self._client.host, connection.account and digest(connection.account), self._client.access)
+        self._account = AccountCheck(shared.source, account, partial(prove, stream, self._client, self._to_arrow))
         if session:
-            session.client, session.look = self._client, partial(self._look, session)
-        self._account = Account(self._client.host, connection.account and digest(connection.account))
+            session.client, session.account, session.look = self._client, self._account, partial(self._look, session)
         self._source, self._policy, width = shared.source, privacy.mark, self._values.max_record_mb
         self._extractions = Extractions(
             shared.source, stream.table.name, stream.tables, session, self._account, self._policy, width
@@ -129,6 +164,11 @@ class Resources:
         for table in (*stream.tables, *LEDGER):
             parents = stream.parents is not None and table == stream.parents.table
             declare(schema, table, table.name if parents else stream.table.name, self._source)
+
+    def _shared_budget(self, shard: Shard) -> RateBudget:
+        assert self._values.budget
+        name, per_minute = self._values.budget
+        return shared_budget(name, shard.split_budget(per_minute))
 
     def parents(self) -> list[DltResource]:
         """Returns the resource of what the records belong to; none if they are one listing."""
@@ -204,8 +244,12 @@ class Resources:
         """
         stream, known = self._stream, state.get("resources", {})
         states = [known.get(table.name, {}) for table in stream.tables]
-        same = state.get(ACCOUNTS, {}).get(self._source) == asdict(self._account)
-        if not same or self._policy not in state.get(POLICIES, ()) or not all(map(plain, states)):
+        # A key that was proven to be another one of this account is remembered by a load package.
+        if (
+            not self._account.is_known(state)
+            or self._policy not in state.get(POLICIES, ())
+            or not all(map(plain, states))
+        ):
             return None
         session.refuse = bounded(storage_check(kind), self._values.max_record_mb)
         ledger = Ledger(session.shard)

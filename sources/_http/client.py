@@ -87,6 +87,7 @@ class Where(TypedDict):
 class Client:
     """HTTP to one vendor. Safe to share between threads.
 
+    `budget` limits the requests of several clients together, besides `requests_per_minute` of this one.
     `retry_max_wait`, `retry_budget` and `deadline` (of one attempt) are seconds, `workers` connections at most.
     Raises ValueError for a base URL that is not scheme and host, or a rate below 1.
     """
@@ -99,6 +100,7 @@ class Client:
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
         requests_per_minute: int = 300,
+        budget: RateBudget | None = None,
         retry_max_wait: float = 60.0,
         retry_budget: float = 300.0,
         deadline: float = 60.0,
@@ -115,6 +117,7 @@ class Client:
         self._policy = Policy(budget=retry_budget, max_wait=retry_max_wait)
         self.requests_per_minute = requests_per_minute
         self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._wait)
+        self._budget = budget
         self._deadline = Deadline(deadline, clock)
         self._spent: tuple[float, QuotaSpent] | None = None
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
@@ -168,6 +171,15 @@ class Client:
         """Returns scheme, host and port that the key is sent to."""
         return site(self._home)
 
+    @property
+    def access(self) -> frozenset[str]:
+        """Returns the keys, and the port and the path below which they are used. Secret: it must not be shown."""
+        return self._secrets | {self._below_host}
+
+    @property
+    def _below_host(self) -> str:
+        return f"{self._home.port or ''}{self._home.path}"
+
     def release(self) -> None:
         """Closes the connections; the next request opens a new one."""
         release(self._http)
@@ -210,7 +222,11 @@ class Client:
             self._wait(seconds)
             self.stats.add(retries=1)
 
-        return retrying(self._policy, send, slot=self._rate.take, clock=self._clock, sleep=sleep)
+        return retrying(self._policy, send, slot=self._slot, clock=self._clock, sleep=sleep)
+
+    def _slot(self) -> float:
+        """Waits until this client may send a request, and all that share its budget; returns the seconds waited."""
+        return self._rate.take() + (self._budget.take(self._wait) if self._budget else 0.0)
 
     def _url(self, path: str) -> str:
         # Anything with a scheme must pass `follow`, or a link elsewhere would be read as a path of the vendor.
@@ -285,7 +301,8 @@ class Client:
         if error is Throttled and seconds is not None:
             if seconds > max(self._policy.budget, self._policy.max_wait):
                 return self._quota_spent(seconds, message, where)
-            self._rate.pause(min(seconds, self._policy.max_wait))
+            for budget in filter(None, (self._rate, self._budget)):
+                budget.pause(min(seconds, self._policy.max_wait))
         return error(retry_after=seconds, status=status, detail=detail, **where)
 
     def _quota_spent(self, seconds: float, message: str, where: Where) -> QuotaSpent:

@@ -7,8 +7,10 @@ buckets, and has no way to pause all workers when the vendor throttles one of th
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
 from gapless.sources._http.errors import SettingError
 
@@ -30,12 +32,13 @@ class RateBudget:
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
 
-    def take(self) -> float:
-        """Waits until a request may be sent, and counts it; returns the seconds waited."""
-        started = now = self._clock()
+    def take(self, sleep: Callable[[float], None] | None = None) -> float:
+        """Waits until a request may be sent, by `sleep` if given, and counts it; returns the seconds waited."""
+        sleep, started = sleep or self._sleep, self._clock()
+        now = started
         # Claimed anew after each sleep: another worker may have taken the slot, or a 429 may have paused all.
         while (free_at := self._claim(now)) > now:
-            self._sleep(free_at - now)
+            sleep(free_at - now)
             now = max(free_at, self._clock())  # a sleep that ends early must not spin
         return self._clock() - started
 
@@ -54,3 +57,9 @@ class RateBudget:
                 return free_at
             self._sent.append(now)  # drops the oldest when full
             return now
+
+
+@cache
+def shared_budget(name: str, per_minute: int) -> RateBudget:
+    """Returns the budget of this name, which all clients of this process share."""
+    return RateBudget(per_minute, clock=time.monotonic, sleep=time.sleep)

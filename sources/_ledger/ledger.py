@@ -7,6 +7,7 @@ records and ledger can only cause reading again.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from threading import RLock
@@ -209,6 +210,35 @@ class Ledger:
         `within` filters the rows by a column and a list of ids.
         """
         return (cells for _, cells in self._query(table, columns, within))
+
+    def rows(self, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
+        """Returns the rows of `select`, in which `{0}`, … stand for the tables, named without the prefix.
+
+        None: a table is missing. A name in double quotes is quoted as the engine does it.
+        """
+        assert self._sql is not None
+        with self._lock, self._sql as client:
+            which = newest if appends(client.capabilities) else _whole
+            quoted = re.sub('"([a-z_][a-z0-9_]*)"', lambda name: client.escape_column_name(name[1]), select)
+            query = quoted.format(*(which(client, self._prefix + table) for table in tables))
+            try:
+                with client.execute_query(query) as cursor:
+                    return [tuple(row) for row in cursor.fetchall()]
+            except DestinationUndefinedEntity:
+                return None
+
+    def columns(self, table: str) -> set[str]:
+        """Returns the columns of a table, named without the prefix; empty: it is missing."""
+        assert self._sql is not None
+        with self._lock, self._sql as client:
+            which = newest if appends(client.capabilities) else _whole
+            try:
+                with client.execute_query(
+                    f"select * from {which(client, self._prefix + table)} where 1 = 0"
+                ) as cursor:
+                    return set(column_names(cursor))
+            except DestinationUndefinedEntity:
+                return set()
 
     def newest(self, table: str, parent: str, time: str) -> dict[str, datetime | None]:
         """Returns by parent the newest time of its rows in the destination; nothing if the table is missing."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from gapless.sources._dlt.types import State
 from gapless.sources._http.client import Client
+from gapless.sources._ledger.account.identity import AccountCheck
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch
@@ -134,6 +135,8 @@ class Session:
     """Called with the bytes of a load package, and of its largest record, when it is about to be loaded."""
     client: Client | None = None
     """Set by the source when it is built."""
+    account: AccountCheck | None = None
+    """The check of the account; set by the source when it is built."""
     look: Callable[[str, State], list[Unchanged] | None] | None = None
     """Set by the source when it is built: reads before there is a load package. See `_extract/first_look.py`."""
     counters: Counters = field(default_factory=Counters)

@@ -97,6 +97,9 @@ class Record(BaseModel):
     parent_columns: ClassVar[frozenset[str]] = frozenset()
     """Columns, besides the id, by which rows are joined: the parent's id. Hashing them for privacy is refused."""
 
+    account_columns: ClassVar[frozenset[str]] = frozenset()
+    """Columns, besides id and time, that never change and that two accounts do not share, such as a global id."""
+
     time_field: ClassVar[str] = "created_at"
     """The attribute that holds the time of creation, by which a source is incremental."""
 

@@ -6,6 +6,8 @@ is required here, although the vendor requires more: a record is too good to los
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gapless.sources._schema.record import CamelRecord, Instant, Json, Many, Text
 
 
@@ -61,6 +63,8 @@ class ActivityLogItem(CamelRecord):
 
 class ActivityLog(CamelRecord):
     """What happened together, with one item for each thing."""
+
+    account_columns: ClassVar[frozenset[str]] = frozenset({"sequence_account_id"})
 
     id: Text
     """Id of the log."""

@@ -13,6 +13,8 @@ from gapless.sources._schema.record import Flag, Instant, Integer, Json, Record,
 class Action(Record):
     """One action of a story; its settings (`options`) are never stored."""
 
+    account_columns: ClassVar[frozenset[str]] = frozenset({"guid"})
+
     id: Integer
     """Id of the action."""
     type: Text | None = None

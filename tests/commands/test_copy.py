@@ -27,6 +27,7 @@ from gapless.sources._extract import resource
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 from tests.contract.subject import subject
+from tests.contract.test_accounts import become_another, move
 from tests.support.oracle import mismatches
 from tests.support.postgres import Reader, Server
 from tests.support.world import World, some
@@ -295,6 +296,21 @@ def test_another_file_is_copied_whole(copied: Callable[..., Copied]) -> None:
     outcome = here.complete()
     assert outcome.rows["activity_logs"] == len(here.fake.truth()["activity_logs"])
     assert here.mismatches() == []
+
+
+@pytest.mark.parametrize("change", [move, become_another])
+def test_no_copy_over_another_account(change: Callable[..., None], copied: Callable[..., Copied]) -> None:
+    """The rows of two accounts would mix in the copy: refused, and nothing of it is touched."""
+    here = copied("tines")
+    here.world.synced()
+    here.complete()
+    before = here.sql("select * from action_logs order by id")
+    (here.world.folder / "gapless.duckdb").unlink()
+    change(subject("tines"), here.world)
+    here.world.complete()
+    outcome = here.copy()
+    assert (outcome.refused, "the copy holds the rows of" in str(outcome.error)) == (True, True)
+    assert here.sql("select * from action_logs order by id") == before
 
 
 @pytest.mark.slow

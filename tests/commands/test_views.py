@@ -305,10 +305,11 @@ def test_days_failures_and_actors(both: Both) -> None:
         days[row[3].date(), row[0]].append(row)
         if row[4]:
             actors[row[0], row[4]].append(row)
-    volume = [(*key, *_counts(found)) for key, found in days.items()]
+    volume = [(*key, *_counts(found), key[1]) for key, found in days.items()]
     assert by_text(asked(both.file, "from activity.daily_volume")) == by_text(volume)
     who = [
-        (*key, *_counts(found), min(r[3] for r in found), max(r[3] for r in found)) for key, found in actors.items()
+        (*key, *_counts(found), min(r[3] for r in found), max(r[3] for r in found), key[0])
+        for key, found in actors.items()
     ]
     assert by_text(asked(both.file, "from activity.who")) == by_text(who)
     failures = [(row[0], row[1], row[-1]) for row in rows if row[-1]]
@@ -355,11 +356,14 @@ def test_freshness_says_what_status_says(both: Both, monkeypatch: pytest.MonkeyP
     assert len(rows) == len(found) + 3  # leads, activities, actions
     for name, one in found.items():
         ((stream, seen),) = one.coverage.items()
-        newest, covered, furthest, checked, parents, failing, missing, reset, _, _, outcome = rows[name, stream]
+        newest, covered, furthest, checked, parents, failing, missing, reset, _, _, outcome, account = rows[
+            name, stream
+        ]
         assert (newest, furthest, checked) == (one.newest, seen.newest_covered_to, seen.last_checked_at)
         assert covered == (None if missing else seen.covered_to)  # SQL of every engine does not look into JSON
         assert (parents, failing, reset) == (seen.parents, seen.failed, seen.unproven)
         assert one.last_run is not None
+        assert account == name
         assert outcome == one.last_run["outcome"]
         open_ones = asked(both.file, f"select count(*) from activity.dead_letters where source = '{name}'")
         assert open_ones == [(sum(one.dead_letters.values()) + 1,)]  # the one that a broken load healed
@@ -370,7 +374,7 @@ def test_freshness_says_what_status_says(both: Both, monkeypatch: pytest.MonkeyP
     assert rows["sequence", "activity_logs"][6] == 1
     assert rows["kizen", "logged_activities"][7] > 0
     assert rows["tines", "action_logs"][5] == 1
-    assert told["tines"][-1] == "partial"
+    assert told["tines"][-2:] == ("partial", "tines")
 
 
 # -- what is not there -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
 from importlib import import_module
@@ -188,12 +188,14 @@ class Subject:
 
     def keys_of(self, value: Callable[[str], str]) -> dict[str, str]:
         """Returns the arguments of the fake that are its keys, each with a value."""
-        return {name.removeprefix(f"{self.name}_"): value(name) for name in self.source.facts.demo}
+        return {name.removeprefix(f"{self.name}_"): value(name) for name in self.source.demo}
 
 
 def subject(name: str) -> Subject:
     """Returns the Subject of a registered source. Raises ModuleNotFoundError where there is none."""
-    return _subject(name, SOURCES[name].package)
+    source = SOURCES[name]
+    found = _subject(source.vendor, source.package)
+    return replace(found, name=name) if source.is_named else found
 
 
 @cache

@@ -29,14 +29,14 @@ def test_views(subject: Subject, synced: World) -> None:
     }
     time = subject.source.main.time_column
     records = f"select {subject.id_column}::varchar, {time} from {main} order by all"
-    events = f"select distinct record_id, occurred_at from activity.timeline where source = '{name}' order by all"
+    events = f"select distinct record_id, occurred_at from activity.timeline where account = '{name}' order by all"
     assert synced.sql(events) == synced.sql(records)
     for (table,) in synced.sql("select distinct row_table from activity.timeline"):
         astray = f"row_table = '{table}' and row_dlt_id not in (select _dlt_id from {table})"
         assert synced.sql(f"select count(*) from activity.timeline where {astray}") == [(0,)]
     for view in ("freshness", "coverage", "runs", "daily_volume"):
-        assert synced.sql(f"select distinct source from activity.{view}") == [(name,)], view
-    assert synced.sql(f"select sum(records) from activity.daily_volume where source = '{name}'") == [(24,)]
+        assert synced.sql(f"select distinct account from activity.{view}") == [(name,)], view
+    assert synced.sql(f"select sum(records) from activity.daily_volume where account = '{name}'") == [(24,)]
 
 
 @of(NAMES[0], NAMES[-1])

@@ -355,3 +355,17 @@ def test_a_log_goes_and_a_late_one_comes(world: Begin) -> None:
     here.intercept = swap
     here.complete()
     here.assert_exact()
+
+
+def test_parents_of_one_age_are_told_apart_by_their_global_ids(world: Begin) -> None:
+    """Where no log is kept any more, actions prove the account; two made at the same time have other ids."""
+    here = world(filled())
+    here.complete()
+    for log in here.fake.truth()["action_logs"]:
+        here.fake.delete(log["id"])
+    here.fake.api_key = "rotated"
+    assert "the account is the same" in (here.set(TINES_API_KEY="rotated").sync().note or "")
+    for action in here.fake._actions.values():
+        action["guid"] = f"other-{action['guid']}"
+    here.fake.api_key = "another"
+    assert here.set(TINES_API_KEY="another").sync().refused

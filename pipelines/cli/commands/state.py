@@ -18,7 +18,7 @@ To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records cr
 def register(app: typer.Typer) -> None:
     """Adds the group `state` with its commands to `app`."""
     group = typer.Typer(help="Show what each source remembers, or make it read again.", no_args_is_help=True)
-    for command in (show, rewind, reset):
+    for command in (show, rewind, reset, adopt):
         group.command()(command)
     app.add_typer(group, name="state")
 
@@ -69,6 +69,31 @@ def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
     target = open_target(destination, accept_append=True)
     _confirm(yes, f"Forget what {name} has proven? The next sync reads everything again.")
     _print_change("reset", name, state.reset(target, name), as_json)
+
+
+def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
+    """Take over a moved host, a changed account id or a new key, if ids prove that it is the same account.
+
+    Example: [bold]gapless state adopt SOURCE[/bold]
+
+    It asks the vendor for a few of the records that are here, and compares ids and creation times. Changes no row.
+    """
+    from gapless.pipelines.sync import build
+    from gapless.pipelines.verify import account
+
+    (name,) = build.known([source])
+    target = open_target(destination, accept_append=True)
+    found = account.proposed(target, name)
+    if found:
+        output.print_message(f"{name}: {found.evidence}: {found.host} is the account whose rows are here")
+        _confirm(yes, f"Let {name} be read from {found.host}{f', not {found.before}' if found.before else ''}?")
+        account.adopt(target, found)
+    if as_json:
+        output.print_json("state adopt", found.to_json() if found else {"source": name, "from": None, "to": None})
+    elif found:
+        output.print_message(f"done: the next gapless sync {name} goes on with {found.host}; no row was changed")
+    else:
+        output.print_message(f"nothing synced yet from {name}, nothing to adopt: run gapless sync {name}")
 
 
 def _confirm(yes: bool, question: str) -> None:

@@ -15,8 +15,8 @@ def fetch(question: Question) -> Mapping[str, Any]:
     """Returns the open dead letters, the newest first; with `raw` also the records' JSON."""
     where, values = question.where("source")
     rows = question.db.rows(
-        "select source, stream, kind, key, reason, attempts, first_seen_at, last_seen_at, row_dlt_id"
-        f" from activity.dead_letters where {where} order by last_seen_at desc, source, stream, key limit {LINES}",
+        "select account, stream, kind, key, reason, attempts, first_seen_at, last_seen_at, row_dlt_id"
+        f" from activity.dead_letters where {where} order by last_seen_at desc, account, stream, key limit {LINES}",
         *values,
     )
     ((count,),) = question.db.rows(f"select count(*) from activity.dead_letters where {where}", *values)

@@ -34,19 +34,19 @@ def fetch(question: Question) -> Mapping[str, Any]:
     where = f"{where} and {question.since()}"
     mix = question.db.rows(
         # A record with parts has a row for each: counted is the first one alone.
-        f"select source, status, count(*) from activity.timeline where part = 0 and status is not null and {where}"
-        " group by source, status order by source, 3 desc",
+        f"select account, status, count(*) from activity.timeline where part = 0 and status is not null and {where}"
+        " group by account, status order by account, 3 desc",
         *values,
     )
     failed = "error is not null"
     reasons = question.db.rows(
-        f"select source, error, count(*), max(occurred_at) from activity.timeline where {failed} and {where}"
-        f" group by source, error order by 3 desc, 4 desc limit {REASONS}",
+        f"select account, error, count(*), max(occurred_at) from activity.timeline where {failed} and {where}"
+        f" group by account, error order by 3 desc, 4 desc limit {REASONS}",
         *values,
     )
     newest = question.db.rows(
         f"select {COLUMNS} from activity.timeline where {failed} and {where}"
-        f" order by occurred_at desc nulls last, source, record_id, part limit {NEWEST}",
+        f" order by occurred_at desc nulls last, account, record_id, part limit {NEWEST}",
         *values,
     )
     return {

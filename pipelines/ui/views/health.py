@@ -20,7 +20,7 @@ from gapless.sources import SOURCES
 SHOWN = 3
 """Problems on a card; the coverage has the others."""
 STREAMS = (
-    "source, stream, newest_record_at, covered_to, last_checked_at, parents, failing, missing, reset, dead_letters,"
+    "account, stream, newest_record_at, covered_to, last_checked_at, parents, failing, missing, reset, dead_letters,"
     " last_run_at, last_run_outcome"
 )
 
@@ -73,7 +73,7 @@ def _gaps(question: Question, name: str) -> list[Gap]:
 
 def fetch(question: Question) -> Mapping[str, Any]:
     """Returns the cards, and the lines of the streams."""
-    rows = question.db.rows(f"select {STREAMS} from activity.freshness order by source, stream")
+    rows = question.db.rows(f"select {STREAMS} from activity.freshness order by account, stream")
     runs = _last_runs(question)
     cards = [_card(question, name, [row for row in rows if row[0] == name], runs.get(name)) for name in SOURCES]
     order = {name: at for at, name in enumerate(SOURCES)}
@@ -83,10 +83,10 @@ def fetch(question: Question) -> Mapping[str, Any]:
 def _last_runs(question: Question) -> dict[str, tuple[Any, ...]]:
     """Returns of each source its last run's outcome and error, and since when how many in a row have ended so."""
     rows = question.db.rows(
-        "with numbered as (select source, outcome, error, started_at,"
-        " row_number() over (partition by source order by started_at desc, run_id desc) as back from activity.runs)"
+        "with numbered as (select account, outcome, error, started_at,"
+        " row_number() over (partition by account order by started_at desc, run_id desc) as back from activity.runs)"
         # A longer row of equal outcomes counts as 200, so that not every run there ever was is fetched.
-        " select source, outcome, error, started_at from numbered where back <= 200 order by source, back"
+        " select account, outcome, error, started_at from numbered where back <= 200 order by account, back"
     )
     found: dict[str, tuple[Any, ...]] = {}
     for name in {row[0] for row in rows}:

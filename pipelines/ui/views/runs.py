@@ -16,9 +16,9 @@ def fetch(question: Question) -> Mapping[str, Any]:
     """Returns the runs, newest first."""
     where, values = question.where("source", "outcome")
     rows = question.db.rows(
-        "select started_at, source, outcome, rows_loaded, requests, retries, seconds_waited, failures,"
+        "select started_at, account, outcome, rows_loaded, requests, retries, seconds_waited, failures,"
         " extract(epoch from (finished_at - started_at)), error"
-        f" from activity.runs where {where} order by started_at desc, source limit {LINES + 1}",
+        f" from activity.runs where {where} order by started_at desc, account limit {LINES + 1}",
         *values,
     )
     return {"runs": rows[:LINES], "more": len(rows) > LINES, "outcomes": OUTCOMES}

@@ -17,12 +17,12 @@ CHOICES = 300
 SEARCHED = ("object_id", "record_id", "parent_id", "actor", "action", "summary", "error")
 """Columns in which the search looks."""
 COLUMNS = (
-    "occurred_at, source, record_id, part, actor, action, object_type, object_id, status, summary, error, row_table,"
+    "occurred_at, account, record_id, part, actor, action, object_type, object_id, status, summary, error, row_table,"
     " row_dlt_id"
 )
 TYPES = (
-    "select source, object_type, status, count(*) from activity.timeline group by source, object_type, status"
-    " order by source, object_type, status"
+    "select account, object_type, status, count(*) from activity.timeline group by account, object_type, status"
+    " order by account, object_type, status"
 )
 
 
@@ -53,7 +53,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
     after, more = _after(question.address["after"])
     rows = question.db.rows(
         f"select {COLUMNS} from activity.timeline where {where} and {after}"
-        " order by occurred_at desc nulls last, source, record_id, part"
+        " order by occurred_at desc nulls last, account, record_id, part"
         # One more than a page, to know whether there is another.
         f" limit {PAGE_SIZE + 1}",
         *values,
@@ -74,7 +74,7 @@ def condition(question: Question) -> tuple[str, list[Any]]:
     """Returns the SQL condition for the filters of the address, and its values."""
     address = question.address
     parts, values = [question.since()], list[Any]()
-    for column, name in (("source", "source"), ("object_type", "type"), ("status", "status"), ("actor", "actor")):
+    for column, name in (("account", "source"), ("object_type", "type"), ("status", "status"), ("actor", "actor")):
         if address[name]:
             parts.append(f"{column} = ?")
             values.append(address[name])
@@ -137,7 +137,7 @@ def _after(cursor: str) -> tuple[str, list[Any]]:
         return "true", []
     # A keyset and no OFFSET, so that the last page costs no more than the first. Times fall while the rest
     # rises, and no comparison finds a null: so the order is spelt out.
-    follows = "(source, record_id, part) > (?, ?, ?)"
+    follows = "(account, record_id, part) > (?, ?, ?)"
     if time is None:
         return f"(occurred_at is null and {follows})", key
     return f"(occurred_at < ? or (occurred_at = ? and {follows}) or occurred_at is null)", [time, time, *key]
@@ -158,12 +158,12 @@ def _menus(question: Question) -> dict[str, Any]:
 def _objects(question: Question) -> list[tuple[str, str, int]]:
     """Returns the objects with the most events: value of the address, name, number of events."""
     where, values = "object_id is not null", list[Any]()
-    for column, name in (("source", "source"), ("object_type", "type")):
+    for column, name in (("account", "source"), ("object_type", "type")):
         if question.address[name]:
             where, values = f"{where} and {column} = ?", [*values, question.address[name]]
     rows = question.db.rows(
-        f"select source, object_type, object_id, count(*) from activity.timeline where {where}"
-        f" group by source, object_type, object_id order by 4 desc, 1, 2, 3 limit {CHOICES}",
+        f"select account, object_type, object_id, count(*) from activity.timeline where {where}"
+        f" group by account, object_type, object_id order by 4 desc, 1, 2, 3 limit {CHOICES}",
         *values,
     )
     names = question.object_names((row[0], row[1], row[2]) for row in rows)

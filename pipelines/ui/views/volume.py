@@ -52,8 +52,8 @@ def _days(question: Question) -> list[tuple[Any, ...]]:
     return question.db.rows(
         # Once: the view is read for the newest day, and again for the rows.
         "with daily as materialized (select * from activity.daily_volume where day is not null)"
-        " select day, source, records, events, failed from daily"
-        f" where {question.since('day', 'daily')} and {where} order by day, source",
+        " select day, account, records, events, failed from daily"
+        f" where {question.since('day', 'daily')} and {where} order by day, account",
         *values,
     )
 

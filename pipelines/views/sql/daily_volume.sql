@@ -1,11 +1,12 @@
--- One row per day (UTC) and source.
--- Key: day, source.
+-- One row per day (UTC) and account.
+-- Key: day, account.
 -- How much happened, and how much of it failed: records, and events, of which a record with parts has several.
 select
     cast(occurred_at at time zone 'UTC' as date) as day,
     source,
     count(case when part = 0 then 1 end) as records,
     count(*) as events,
-    count(error) as failed
+    count(error) as failed,
+    account
 from activity.timeline
-group by cast(occurred_at at time zone 'UTC' as date), source
+group by cast(occurred_at at time zone 'UTC' as date), source, account

@@ -1,9 +1,9 @@
 -- One row per record or parent that failed and is not healed.
--- Key: source, stream, kind, key.
+-- Key: account, stream, kind, key.
 -- Why something is missing, over all sources; the raw JSON stands in the source's own table, by `row_dlt_id`.
 -- for each source, union all
 select
-    '{source}' as source,
+    '{vendor}' as source,
     stream,
     kind,
     key,
@@ -12,7 +12,8 @@ select
     attempts,
     first_seen_at,
     last_seen_at,
-    _dlt_id as row_dlt_id
+    _dlt_id as row_dlt_id,
+    '{source}' as account
 from {source}.dead_letters
 where
     healed_at is null

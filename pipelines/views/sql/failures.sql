@@ -1,5 +1,5 @@
 -- One row per record that failed at its vendor.
--- Key: source, record_id.
+-- Key: account, record_id.
 -- What went wrong there, and why, as the vendor says. What gapless could not read stands in `dead_letters`.
 select
     source,
@@ -12,6 +12,7 @@ select
     parent_id,
     error,
     row_table,
-    row_dlt_id
+    row_dlt_id,
+    account
 from activity.timeline
 where error is not null

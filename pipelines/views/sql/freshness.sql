@@ -1,17 +1,22 @@
--- One row per source and stream of records.
--- Key: source, stream.
+-- One row per account and stream of records.
+-- Key: account, stream.
 -- How new and how complete: the newest record, up to when all parents are proven complete (null: one of them is not at
 -- all), the newest of them beside it, how many parents are failing, have intervals not read yet (missing) or are to be
 -- read again as a whole (reset), and how the last sync ended.
 with newest as (
     -- for each stream, union all
-    select '{source}' as source, '{stream}' as stream, max({time}) as newest_record_at from {source}.{stream}
+    select
+        '{vendor}' as source,
+        '{source}' as account,
+        '{stream}' as stream,
+        max({time}) as newest_record_at
+    from {source}.{stream}
     -- end
 ),
 
 ends as (
     select
-        source,
+        account,
         stream,
         last_checked_at,
         covered_to,
@@ -34,7 +39,7 @@ ends as (
 
 proven as (
     select
-        source,
+        account,
         stream,
         case
             when max(unproven) = 1 then null
@@ -48,21 +53,21 @@ proven as (
         count(missing) as missing,
         count(case when extract(year from covered_to) <= 1970 then 1 end) as reset
     from ends
-    group by source, stream
+    group by account, stream
 ),
 
 letters as (
-    select source, stream, count(*) as dead_letters
+    select account, stream, count(*) as dead_letters
     from activity.dead_letters
-    group by source, stream
+    group by account, stream
 ),
 
 ended as (
     select
-        source,
+        account,
         started_at,
         outcome,
-        row_number() over (partition by source order by started_at desc, run_id desc) as back
+        row_number() over (partition by account order by started_at desc, run_id desc) as back
     from activity.runs
 )
 
@@ -79,8 +84,9 @@ select
     coalesce(proven.reset, 0) as reset,
     coalesce(letters.dead_letters, 0) as dead_letters,
     ended.started_at as last_run_at,
-    ended.outcome as last_run_outcome
+    ended.outcome as last_run_outcome,
+    newest.account
 from newest
-left join proven on proven.source = newest.source and proven.stream = newest.stream
-left join letters on letters.source = newest.source and letters.stream = newest.stream
-left join ended on ended.source = newest.source and ended.back = 1
+left join proven on proven.account = newest.account and proven.stream = newest.stream
+left join letters on letters.account = newest.account and letters.stream = newest.stream
+left join ended on ended.account = newest.account and ended.back = 1

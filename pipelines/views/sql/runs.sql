@@ -1,9 +1,9 @@
--- One row per sync of a source.
--- Key: source, run_id.
+-- One row per sync of an account.
+-- Key: account, run_id.
 -- How each sync ended, over all sources.
 -- for each source, union all
 select
-    '{source}' as source,
+    '{vendor}' as source,
     run_id,
     started_at,
     finished_at,
@@ -15,6 +15,7 @@ select
     seconds_waited,
     failures,
     error,
-    version
+    version,
+    '{source}' as account
 from {source}.runs
 -- end

@@ -1,6 +1,7 @@
 -- One row per thing that happened to something: a vendor's record, or each of its parts where it has some (part 0, 1, …).
--- Key: source, record_id, part.
--- All sources side by side. `row_table` and `row_dlt_id` lead to the row with everything else; `error` says why it
+-- Key: account, record_id, part.
+-- All sources side by side; `source` is the vendor, `account` the source's name, which differs for a named account.
+-- `row_table` and `row_dlt_id` lead to the row with everything else; `error` says why it
 -- failed, and is null where nothing did. Records are counted by `part = 0`.
 -- for each source, union all
 select
@@ -17,6 +18,7 @@ select
     summary,
     error,
     row_table,
-    row_dlt_id
+    row_dlt_id,
+    '{source}' as account
 from activity.stg_{source}
 -- end

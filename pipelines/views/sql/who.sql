@@ -1,5 +1,5 @@
--- One row per source and actor.
--- Key: source, actor.
+-- One row per account and actor.
+-- Key: account, actor.
 -- Who is at work, from when to when: people, keys, tools and automated actions, as the vendor names them.
 select
     source,
@@ -8,7 +8,8 @@ select
     count(*) as events,
     count(error) as failed,
     min(occurred_at) as first_seen_at,
-    max(occurred_at) as last_seen_at
+    max(occurred_at) as last_seen_at,
+    account
 from activity.timeline
 where actor is not null
-group by source, actor
+group by source, account, actor

@@ -1,5 +1,5 @@
 -- One row per message of an Omni lead.
--- Key: lead_id, position.
+-- Key: account, lead_id, position.
 -- A lead's conversation, to be read in the order of `position` (1, 2, …).
 with documents as (
     select _dlt_parent_id as message, count(*) as documents
@@ -19,7 +19,8 @@ select
     log.status,
     message.id as message_id,
     log.id as record_id,
-    message._dlt_id as row_dlt_id
+    message._dlt_id as row_dlt_id,
+    'omni' as account
 from omni.action_logs as log
 join omni.action_logs__messages as message on message._dlt_parent_id = log._dlt_id
 left join documents on documents.message = message._dlt_id

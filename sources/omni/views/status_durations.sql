@@ -1,5 +1,5 @@
 -- One row per stay of an Omni action log in a status.
--- Key: record_id, position.
+-- Key: account, record_id, position.
 -- How long it stayed there: from when it was created (the first status), completed (the last one) or first seen in it,
 -- until it was seen in the next. Whole seconds; null: it is in it still. A status between two syncs is never seen.
 with changes as (
@@ -80,5 +80,6 @@ select
     seen_at,
     entered_at,
     left_at,
-    date_diff('second', entered_at, left_at) as seconds
+    date_diff('second', entered_at, left_at) as seconds,
+    'omni' as account
 from stays

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.rate_limit import RateBudget
+from gapless.sources._http.rate_limit import RateBudget, shared_budget
 from gapless.sources._http.testing import FakeClock
 from gapless.sources._http.transport import httpx
 
@@ -179,3 +179,29 @@ def test_waiting_for_the_rate_is_free() -> None:
     client.get("x", list[msgspec.Raw])
     assert time.now - 1000 > 3 * 60
     assert (client.stats.requests, client.stats.retries) == (4, 2)
+
+
+def test_a_budget_of_two_clients() -> None:
+    """Two accounts whose vendor counts by address stay within its limit together, and each counts its own waits."""
+    time, sent = FakeClock(), list[float]()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        sent.append(time.now)
+        return httpx.Response(200, json=[])
+
+    shared = RateBudget(2, clock=time.clock, sleep=time.sleep)
+    transport = httpx.MockTransport(handle)
+    first, second = (
+        Client(BASE, transport=transport, clock=time.clock, sleep=time.sleep, budget=shared) for _ in range(2)
+    )
+    for client in (first, second, second):
+        client.get("x", list[msgspec.Raw])
+    assert sent[1] == sent[0]
+    assert sent[2] >= sent[0] + 60
+    assert (first.stats.waited, second.stats.waited >= 60) == (0, True)
+
+
+def test_one_budget_of_each_name() -> None:
+    """Whoever names it gets the same one, so that the accounts of a sync share it."""
+    assert shared_budget("address", 7) is shared_budget("address", 7)
+    assert shared_budget("address", 7) is not shared_budget("other", 7)

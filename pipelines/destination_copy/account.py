@@ -1,0 +1,52 @@
+"""Checks that a copy holds the account whose rows are in the file, so that a copy mixes no two."""
+
+from __future__ import annotations
+
+from gapless.pipelines.destinations.reader import Reader
+from gapless.pipelines.evidence.stored_state import source_state
+from gapless.pipelines.sync.account import OpenDataset
+from gapless.sources import Source
+from gapless.sources._dlt.tables import ROW_ID
+from gapless.sources._dlt.types import State
+from gapless.sources._ledger.account.evidence import Evidence, newest_rows
+from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS, AnotherAccount
+from gapless.sources._ledger.ledger import instant
+
+COMPARED = 200
+"""The newest rows of the copy that are looked up in the file."""
+
+
+def require_same_account(file: Reader, copy: Reader, source: Source) -> None:
+    """Raises AnotherAccount where file and copy are not of one account; where their states do not tell, ids do."""
+    ours, theirs = (source_state(reader, source) or {} for reader in (file, copy))
+    here, there = (state.get(ACCOUNTS, {}).get(source.name) for state in (ours, theirs))
+    if here and there and here != there:
+        which = f"{there['host']}, and the file those of {here['host']}"
+        raise AnotherAccount(_refusal(source, which if here["host"] != there["host"] else "another account"))
+    if here and there and ours.get(KEYS) and ours.get(KEYS) == theirs.get(KEYS):
+        return
+    found = _compared(OpenDataset(file, source), OpenDataset(copy, source), source)
+    if not found.proven:
+        raise AnotherAccount(_refusal(source, f"another account: {found}"))
+
+
+def accounts_of(state: State) -> State:
+    """Returns what a source's state remembers of its account."""
+    return {key: state[key] for key in (ACCOUNTS, KEYS) if key in state}
+
+
+def _refusal(source: Source, whose: str) -> str:
+    return f"{source.name}: the copy holds the rows of {whose}. Give each account a destination of its own: --to NAME"
+
+
+def _compared(file: OpenDataset, copy: OpenDataset, source: Source) -> Evidence:
+    """Returns what of the newest rows of the copy is in the file; of texts nothing, as privacy may differ."""
+    found = Evidence()
+    for table in (source.main, *(one for one in source.tables if one != source.main)):
+        newest = newest_rows(copy, table, ROW_ID, limit=COMPARED)
+        rows = [{ROW_ID: row_id, str(table.time_column): instant(at)} for row_id, at in newest]
+        found.stored = found.stored or bool(rows)
+        found.add(file, table, rows)
+        if found.decided:
+            break
+    return found

@@ -1,0 +1,89 @@
+"""Asks a vendor for some of what is here, newest first: cheap proof that the rows are of the same account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from gapless.sources._http.client import Client
+from gapless.sources._http.errors import BadRequest, NotFound
+from gapless.sources._incremental.detail_feed import DetailFeed
+from gapless.sources._incremental.feed import Feed
+from gapless.sources._incremental.listing import RawPage
+from gapless.sources._incremental.parent_feed import ParentFeed
+from gapless.sources._incremental.stream import Stream
+from gapless.sources._ledger.account.evidence import Dataset, Evidence, newest_rows, rows_of
+from gapless.sources._ledger.ledger import instant
+from gapless.sources._ledger.package import ToArrow
+from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.parse import parse
+
+PAGES = 2
+"""Pages of a listing that are asked for."""
+LISTED = 10
+"""Pages of a listing that are asked for, newest first, where the vendor serves no record by its id."""
+ASKED = 3
+"""The newest records, or the parents with the newest ones, that are asked for one by one."""
+Answers = Iterator[tuple[Table, Sequence[Any]]]
+"""Records that are served, with their table; each one takes a request."""
+
+
+def prove(stream: Stream, client: Client, to_arrow: ToArrow, dataset: Dataset) -> Evidence:
+    """Compares what is served with the rows of the dataset, up to the first answer that decides.
+
+    It takes one request where the newest record is still served, and less than ten in any case. Raises VendorError.
+    """
+    evidence = Evidence(stored=any(dataset.rows("select 1 from {0} limit 1", table.name) for table in stream.tables))
+    if not evidence.stored:
+        return evidence
+    for table, records in _answers(stream, client, dataset):
+        parent = stream.column if table == stream.table else None
+        evidence.add(dataset, table, rows_of(table, records, to_arrow), parent)
+        if evidence.decided:
+            break
+    return evidence
+
+
+def _answers(stream: Stream, client: Client, dataset: Dataset) -> Answers:
+    # Records first: parents of two accounts may be as old, as those that were made from one template.
+    if isinstance(stream, ParentFeed):
+        yield from _of_parents(stream, client, dataset)
+    if isinstance(stream, Feed | DetailFeed) and stream.record:
+        yield from _one_by_one(stream.table, stream.record, client, dataset)
+    if isinstance(stream, Feed):
+        yield from _listed(stream, client, dataset)
+    if stream.parents:
+        for page in islice(stream.parents.pages(client), PAGES):
+            yield stream.parents.table, _parsed(stream.parents.table, page)
+
+
+def _one_by_one(table: Table, record: Callable[[Client, str], bytes], client: Client, dataset: Dataset) -> Answers:
+    for key, *_ in newest_rows(dataset, table, f'"{table.id_column}"', limit=ASKED):
+        try:
+            yield table, parse(table.model, [record(client, str(key))]).records
+        except (NotFound, BadRequest):  # an account may have deleted its newest record
+            continue
+
+
+def _of_parents(stream: ParentFeed, client: Client, dataset: Dataset) -> Answers:
+    for key, *_ in newest_rows(dataset, stream.table, f'"{stream.column}"', stream.column, ASKED):
+        parent = stream.parents.named(str(key))
+        try:
+            for page in islice(stream.pages(client, parent), PAGES):
+                yield stream.table, _parsed(stream.table, page, stream.given(parent))
+        except (NotFound, BadRequest):
+            continue
+
+
+def _listed(stream: Feed, client: Client, dataset: Dataset) -> Answers:
+    """Yields the pages of a listing down to the newest record that is here; one that filters by time begins there."""
+    newest = [instant(at) for *_, at in newest_rows(dataset, stream.table, f'"{stream.table.id_column}"', limit=1)]
+    span = (None, newest[0] + timedelta(seconds=1) if newest and newest[0] else None) if stream.by_time else ()
+    for page in islice(stream.pages(client, None, *span), PAGES if stream.record else LISTED):
+        yield stream.table, _parsed(stream.table, page)
+
+
+def _parsed(table: Table, page: RawPage, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
+    return parse(table.model, page.records, given).records

@@ -1,0 +1,102 @@
+"""A dataset holds the rows of one account: another is refused, a rotated key or a moved host is proven by ids."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from gapless.sources._ledger.window import instant
+from tests.contract.commands import everything, gapless
+from tests.contract.conftest import NAMES, everywhere, of
+from tests.contract.subject import Subject
+from tests.support.world import World
+
+NEW = "a-key-of-another-value"
+
+
+def rotate(subject: Subject, here: World, *, every: bool = True) -> None:
+    """Has vendor and settings agree on other keys, `every` one or the first: those of an account, or of a person."""
+    now = subject.source.demo
+    new = {**now, **dict.fromkeys([*now][: None if every else 1], NEW)}
+    here.set(**{name.upper(): str(value) for name, value in new.items()})
+    old, other = (vars(subject.empty(**subject.keys_of(lambda name, keys=keys: keys[name]))) for keys in (now, new))
+    keys = {name: value for name, value in other.items() if isinstance(value, str | dict) and value != old[name]}
+    vars(here.fake).update(keys)
+
+
+def become_another(subject: Subject, here: World) -> None:
+    """Puts a vendor there with other keys, whose records have the same ids, and other times and texts."""
+    rotate(subject, here)
+    for row in subject.records(here.fake):
+        at = instant(row[subject.time], "time") - timedelta(minutes=7)
+        here.fake.change(row[subject.id], **{subject.time: here.fake._stamp(at), subject.text: "of another account"})
+    here.fake.requests.clear()
+
+
+def move(subject: Subject, here: World) -> None:
+    setting = f"{subject.prefix}_BASE_URL"
+    here.set(**{setting: os.environ[setting].replace("127.0.0.1", "localhost")})
+    here.fake.requests.clear()
+
+
+def state(subject: Subject, here: World) -> dict[str, list[tuple[Any, ...]]]:
+    return everything(here, [*subject.tables, "runs", "coverage", "dead_letters", "_dlt_loads"])
+
+
+@everywhere
+def test_another_account_with_the_same_ids(subject: Subject, synced: World) -> None:
+    """No job writes a row or compares one; and no word of a key is printed."""
+    before = state(subject, synced)
+    become_another(subject, synced)
+    for command in (("sync",), ("verify", "--repair"), ("state", "adopt", "--yes")):
+        words = [*command[:2], subject.name, *command[2:]] if command[0] == "state" else [command[0], subject.name]
+        result = gapless(synced, *words, *(command[1:] if command[0] != "state" else ()))
+        assert (result.exit_code, NEW in result.output) == (2, False), result.output
+        assert "another account" in " ".join(result.output.split())
+    assert state(subject, synced) == before
+
+
+@of(NAMES[1], NAMES[3])
+def test_every_job_asks(subject: Subject, synced: World) -> None:
+    """What reads a window, a single record or a part is refused as a whole sync is."""
+    before = state(subject, synced)
+    become_another(subject, synced)
+    window = ("--since", "2020-01-01", "--until", "2030-01-01")
+    jobs = [("sync", *window), ("backfill", *window), ("sync", "--shard", "1/2")]
+    jobs += (
+        [("sync", "--id", str(subject.records(synced.fake)[0][subject.id]))] if subject.source.stream.by_id else []
+    )
+    for command, *options in jobs:
+        result = gapless(synced, command, subject.name, *options)
+        assert result.exit_code == 2, result.output
+    assert state(subject, synced) == before
+
+
+@of(NAMES[0], NAMES[-1])
+def test_a_moved_host(subject: Subject, synced: World) -> None:
+    """Refused without a request, with both hosts; adopted where ids prove that it is the same account."""
+    move(subject, synced)
+    for command in ("sync", "verify"):
+        result = gapless(synced, command, subject.name)
+        said = " ".join(result.output.split())
+        assert (result.exit_code, synced.fake.requests) == (2, [])
+        assert "the rows of 127.0.0.1, and the settings name localhost" in said
+        assert f"gapless state adopt {subject.name}" in said
+    result = gapless(synced, "state", "adopt", subject.name, "--yes")
+    assert (result.exit_code, "served are here with the same id" in " ".join(result.output.split())) == (0, True)
+    if not subject.one_by_one:  # the links of such pages name the first address
+        synced.complete()
+        synced.assert_exact()
+
+
+@of(NAMES[0], NAMES[2])
+def test_a_rotated_key(subject: Subject, synced: World) -> None:
+    """Proven by ids, said once and remembered; then it costs no request."""
+    idle = synced.complete().requests
+    rotate(subject, synced, every=False)
+    rotated = synced.complete()
+    assert ("the account is the same" in (rotated.note or ""), rotated.packages) == (True, 1)
+    again = synced.complete()
+    assert (again.note, again.requests, again.packages) == (None, idle, 0)
+    synced.assert_exact()
