@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 SETTLED = 16
 """Sources after which is written out what they left in memory: measured, 2.3 MB each in DuckDB."""
+
+COLLECTED = 8
+"""Load packages after which all reference cycles are looked for, which takes a tenth of a second."""
 
 
 def sync(
@@ -96,6 +100,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             target.check()
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
+            if not session.done:
+                release_memory(outcome.packages)
         with PipelineReader(pipeline, target.appends).connected() as reader:
             outcome.gaps = _left_open(reader, source, session)
         session.failures += _not_reported(outcome.gaps, session)
@@ -113,6 +119,17 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     return outcome
 
 
+def release_memory(packages: int) -> None:
+    """Gives back to the system what a load package leaves behind, so that memory does not grow with their number.
+
+    Python frees reference cycles only now and then, and the C library keeps what many threads have freed.
+    """
+    import pyarrow as pa
+
+    gc.collect(1 if packages % COLLECTED else 2)
+    pa.system_memory_pool().release_unused()
+
+
 def _left_open(reader: PipelineReader, source: Source, session: Session) -> list[Gap]:
     """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
     partly = bool(session.ids or session.window)
@@ -126,12 +143,7 @@ def _left_open(reader: PipelineReader, source: Source, session: Session) -> list
 def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
     """Returns the gaps as failures that the sync itself did not report."""
     reported = {failure.key for failure in session.failures}
-    # The `why` of a dead letter begins with its kind and its key (`LedgerGaps.letters`).
-    return [
-        Failure(f"{gap.kind}: {gap.why}")
-        for gap in gaps
-        if not reported & {gap.parent, *gap.why.split(": ")[0].split()}
-    ]
+    return [Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not reported & {gap.parent, gap.failed.key}]
 
 
 def _session(request: SyncRequest, shard: Shard) -> Session:

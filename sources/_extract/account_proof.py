@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from typing import Any
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import BadRequest, NotFound
+from gapless.sources._http.errors import BadRequest, NotFound, Stop, VendorError
 from gapless.sources._incremental.detail_feed import DetailFeed
 from gapless.sources._incremental.feed import Feed
 from gapless.sources._incremental.listing import RawPage
@@ -26,6 +27,8 @@ LISTED = 10
 """Pages of a listing that are asked for, newest first, where the vendor serves no record by its id."""
 ASKED = 3
 """The newest records, or the parents with the newest ones, that are asked for one by one."""
+Record = Callable[[Client, str], bytes]
+"""Reads one record by its id."""
 Answers = Iterator[tuple[Table, Sequence[Any]]]
 """Records that are served, with their table; each one takes a request."""
 
@@ -33,25 +36,42 @@ Answers = Iterator[tuple[Table, Sequence[Any]]]
 def prove(stream: Stream, client: Client, to_arrow: ToArrow, dataset: Dataset) -> Evidence:
     """Compares what is served with the rows of the dataset, up to the first answer that decides.
 
-    It takes one request where the newest record is still served, and less than ten in any case. Raises VendorError.
+    It takes one request where the newest record is still served, and less than ten in any case. A record or a parent
+    that cannot be read is passed over. Raises VendorError where that leaves the question open.
     """
     evidence = Evidence(stored=any(dataset.rows("select 1 from {0} limit 1", table.name) for table in stream.tables))
     if not evidence.stored:
         return evidence
-    for table, records in _answers(stream, client, dataset):
+    failures: list[VendorError] = []
+    for table, records in _answers(stream, client, dataset, failures):
         parent = stream.column if table == stream.table else None
         evidence.add(dataset, table, rows_of(table, records, to_arrow), parent)
         if evidence.decided:
-            break
+            return evidence
+    if failures:
+        raise failures[0]
     return evidence
 
 
-def _answers(stream: Stream, client: Client, dataset: Dataset) -> Answers:
+@contextmanager
+def _passed_over(failures: list[VendorError]) -> Iterator[None]:
+    """Notes the error of one record or parent, which is about it alone unless nothing at all can be asked."""
+    try:
+        yield
+    except (NotFound, BadRequest):  # an account may have deleted its newest record
+        return
+    except Stop:
+        raise
+    except VendorError as error:
+        failures.append(error)
+
+
+def _answers(stream: Stream, client: Client, dataset: Dataset, failures: list[VendorError]) -> Answers:
     # Records first: parents of two accounts may be as old, as those that were made from one template.
     if isinstance(stream, ParentFeed):
-        yield from _of_parents(stream, client, dataset)
+        yield from _of_parents(stream, client, dataset, failures)
     if isinstance(stream, Feed | DetailFeed) and stream.record:
-        yield from _one_by_one(stream.table, stream.record, client, dataset)
+        yield from _one_by_one(stream.table, stream.record, client, dataset, failures)
     if isinstance(stream, Feed):
         yield from _listed(stream, client, dataset)
     if stream.parents:
@@ -59,22 +79,20 @@ def _answers(stream: Stream, client: Client, dataset: Dataset) -> Answers:
             yield stream.parents.table, _parsed(stream.parents.table, page)
 
 
-def _one_by_one(table: Table, record: Callable[[Client, str], bytes], client: Client, dataset: Dataset) -> Answers:
+def _one_by_one(
+    table: Table, record: Record, client: Client, dataset: Dataset, failures: list[VendorError]
+) -> Answers:
     for key, *_ in newest_rows(dataset, table, f'"{table.id_column}"', limit=ASKED):
-        try:
+        with _passed_over(failures):
             yield table, parse(table.model, [record(client, str(key))]).records
-        except (NotFound, BadRequest):  # an account may have deleted its newest record
-            continue
 
 
-def _of_parents(stream: ParentFeed, client: Client, dataset: Dataset) -> Answers:
+def _of_parents(stream: ParentFeed, client: Client, dataset: Dataset, failures: list[VendorError]) -> Answers:
     for key, *_ in newest_rows(dataset, stream.table, f'"{stream.column}"', stream.column, ASKED):
         parent = stream.parents.named(str(key))
-        try:
+        with _passed_over(failures):
             for page in islice(stream.pages(client, parent), PAGES):
                 yield stream.table, _parsed(stream.table, page, stream.given(parent))
-        except (NotFound, BadRequest):
-            continue
 
 
 def _listed(stream: Feed, client: Client, dataset: Dataset) -> Answers:

@@ -6,6 +6,8 @@ import os
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from gapless.sources._ledger.window import instant
 from tests.contract.commands import everything, gapless
 from tests.contract.conftest import NAMES, everywhere, of
@@ -99,4 +101,22 @@ def test_a_rotated_key(subject: Subject, synced: World) -> None:
     assert ("the account is the same" in (rotated.note or ""), rotated.packages) == (True, 1)
     again = synced.complete()
     assert (again.note, again.requests, again.packages) == (None, idle, 0)
+    synced.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[0], NAMES[3])
+def test_a_rotated_key_while_something_fails(subject: Subject, synced: World) -> None:
+    """What cannot be read just now is passed over, and others prove the account: it fails alone, not the source."""
+    newest = max(subject.records(synced.fake), key=lambda row: str(row[subject.time]))
+    if subject.parents_table and not subject.one_by_one:
+        synced.fake.failing[subject.part_of_path(subject.of_parent(newest))] = 403
+    else:
+        synced.fake.failing[f"/{newest[subject.id]}"] = 403
+    rotate(subject, synced, every=False)
+    rotated = synced.sync()
+    assert "the account is the same" in (rotated.note or rotated.error or ""), rotated
+    assert rotated.outcome in ("complete", "partial")
+    synced.mend()
+    assert synced.sync().outcome == "complete"
     synced.assert_exact()

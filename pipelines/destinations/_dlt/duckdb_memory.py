@@ -14,7 +14,7 @@ MEMORY = 100 * 10**6
 """Bytes that DuckDB may hold beside Python's own; more goes to its temporary files."""
 READERS_MEMORY = 2 * 2**30
 """Bytes that DuckDB may hold while it only reads: enough to group millions of rows; more goes to temporary files."""
-ROOM, ROOM_OF_ONE = 4, 10
+ROOM, ROOM_OF_ONE = 2, 10
 """Bytes that it needs for each byte of JSON of a load package, and of its largest record: measured, 1.5 and 8."""
 NO_ROOM = ("failed to pin block", "could not allocate block", "out of memory")
 """In lower case, what DuckDB says where it has no class for it, as when a transaction ends."""

@@ -34,6 +34,7 @@ FAILED = Expect(("resumed",), (1,))
 PARTIAL = Expect(("resumed",), (3,))
 STOPPED = Expect(("resumed",), (1, 3))
 UNPROVEN = Expect(("exact", "resumed"), (0, 3))
+SAID = Expect(("exact", "resumed"), (0, 1, 3))
 EITHER = Expect(("exact", "resumed"), (0, 1, 3), letters=True)
 
 EXPECT: dict[str, dict[str, Expect]] = {
@@ -41,6 +42,8 @@ EXPECT: dict[str, dict[str, Expect]] = {
     "passing": dict(zip(SITES, (EXACT, EXACT, FAILED, STOPPED, PARTIAL), strict=True)),
     # will never work: this one is skipped, said and tried again next time
     "refused": dict(zip(SITES, (FAILED, PARTIAL, FAILED, STOPPED, PARTIAL), strict=True)),
+    # is not asked again, and says nothing about another parent; what proves the account asks for another record
+    "one alone": dict(zip(SITES, (SAID, SAID, FAILED, STOPPED, PARTIAL), strict=True)),
     # as refused, for what is listed is not gone; a later page that is not found is read again
     "gone": dict(zip(SITES, (FAILED, UNPROVEN, FAILED, STOPPED, PARTIAL), strict=True)),
     # nothing makes sense before someone mends something

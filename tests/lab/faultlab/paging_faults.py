@@ -115,7 +115,7 @@ PAGING_BENDS = [
     Bend("a mark the vendor refuses", "harmless", lambda x: _marked(x, "bm9uc2Vuc2U="), sources=("sequence",),
          sites=("once first",), phases=MANY),
     *(
-        Bend(f"next-link to {name}", "stop", lambda x, link=link: _marked(x, link), sources=("kizen",),
+        Bend(f"next-link to {name}", "one alone", lambda x, link=link: _marked(x, link), sources=("kizen",),
              sites=("once first", "for ever", "one parent"))
         for name, link in FOREIGN.items()
     ),
