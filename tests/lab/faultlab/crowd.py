@@ -68,20 +68,21 @@ def _another(lab: Lab, crowd: Crowd, trial: Trial, kept: ExitStack) -> Iterator[
         yield _beside(trial, crowd.source, filled(crowd.source, account=1))
     elif crowd.kind == "another account, another database":
         other = kept.enter_context(lab.trial(crowd.source, "first"))
-        other.fake = filled(crowd.source, account=1)
-        yield other
+        yield replace(other, fake=filled(crowd.source, account=1), port=0)
 
 
 def _beside(trial: Trial, source: str, fake: Any) -> Trial:
     arguments = ["sync", source, "--destination", trial.destination.name]
-    return replace(trial, source=source, phase="first", fake=fake, arguments=arguments, name="other", runs=[])
+    return replace(trial, source=source, phase="first", fake=fake, arguments=arguments, name="other", runs=[], port=0)
 
 
 def _commands(crowd: Crowd, vendors: list[Trial], zygotes: list[Zygote]) -> Iterator[Command]:
     """Whatever stands beside the sync belongs to the other vendor, if there is one."""
     for number, beside in enumerate(crowd.beside(len(zygotes))):
         vendor = vendors[number == 1 and len(vendors) > 1]
-        one = replace(vendor, zygote=zygotes[number], name=f"{vendor.name}-at-once-{number}", runs=[], arrived=0)
+        one = replace(
+            vendor, zygote=zygotes[number], name=f"{vendor.name}-at-once-{number}", runs=[], arrived=0, port=0
+        )
         dies = number == 1 and crowd.kind == "a sync that is killed"
         yield Command(one, beside, crowd.offsets[number], {"at": crowd.at} if dies else {})
 

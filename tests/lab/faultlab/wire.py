@@ -6,6 +6,7 @@ send on a connection that stays open.
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import threading
@@ -50,10 +51,20 @@ def head(response: httpx.Response, **instead: str | None) -> bytes:
     return "\r\n".join([first, *lines, "", ""]).encode("latin-1")
 
 
+def free_port() -> int:
+    """A port that nobody else is given, as systems hand out those above 32767."""
+    while True:
+        try:
+            with socket.create_server(("127.0.0.1", random.randrange(10_000, 32_000))) as listener:
+                return int(listener.getsockname()[1])
+        except OSError:
+            continue
+
+
 @contextmanager
-def served(answer: Answer) -> Iterator[str]:
-    """The base URL of a server that answers with `answer`, until the block ends."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+def served(answer: Answer, port: int = 0) -> Iterator[str]:
+    """The base URL of a server that answers with `answer`, until the block ends; 0: any port."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=128)
     server = _Server(listener, answer)
     threading.Thread(target=server.accept, daemon=True).start()
     try:

@@ -20,7 +20,7 @@ from gapless.sources import SOURCES
 from tests.contract.subject import copied, subject
 from tests.lab.faultlab.destinations import Destination, Duckdb
 from tests.lab.faultlab.runs import Run, Zygote
-from tests.lab.faultlab.wire import Acts, Answer, plain, served
+from tests.lab.faultlab.wire import Acts, Answer, free_port, plain, served
 
 PHASES = ("first", "incremental", "backfill")
 CHUNK = 16
@@ -56,6 +56,8 @@ class Trial:
     """Decides how much is printed and logged."""
     name: str = "output"
     """Of the files with what was printed."""
+    port: int = 0
+    """Where the vendor answers: the same each time, or a sync would have to prove that it is the same account."""
     answer: Answer | None = None
     runs: list[Run] = field(default_factory=list)
     arrived: int = 0
@@ -88,7 +90,7 @@ class Trial:
 
     @contextmanager
     def vendor(self) -> Iterator[str]:
-        with served(self._handle) as url:
+        with served(self._handle, self.port) as url:
             yield url
 
     def good(self, request: httpx.Request) -> httpx.Response:
@@ -127,6 +129,7 @@ class Lab:
         self.destination: Destination = destination or Duckdb()
         self._kept: dict[tuple[str, str], tuple[Path | None, Any]] = {}
         self._number = 0
+        self._ports: dict[str, int] = {}
 
     @contextmanager
     def trial(self, source: str, phase: str) -> Iterator[Trial]:
@@ -170,7 +173,8 @@ class Lab:
         (folder / "tmp").mkdir(parents=True)
         arguments = ["sync", source, "--destination", self.destination.name, *_span(phase, fake)]
         shown = self._number + self._seed
-        return Trial(source, phase, self.destination, folder, fake, self.zygote, arguments, shown)
+        port = self._ports.setdefault(source, free_port())
+        return Trial(source, phase, self.destination, folder, fake, self.zygote, arguments, shown, port=port)
 
 
 def filled(source: str, account: int = 0) -> Any:
