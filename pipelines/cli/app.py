@@ -11,7 +11,7 @@ import typer
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output, streams
-from gapless.pipelines.cli.commands import inspect, serve, state, sync
+from gapless.pipelines.cli.commands import inspect, maintain, serve, state, sync
 from gapless.pipelines.outcome import own_version
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In this order the commands stand in the help.
-for room in (sync, inspect, serve, state):
+for room in (sync, inspect, serve, maintain, state):
     room.register(app)
 
 

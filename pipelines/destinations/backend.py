@@ -6,13 +6,14 @@ and a line in resolve.py; nothing else asks which kind it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
@@ -131,6 +132,18 @@ class Backend:
         Raises Locked while another process writes, GaplessError when the data cannot be read.
         """
         return nullcontext()
+
+    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+        """Writes the tables of these datasets anew, so that no byte of a deleted row is left. The locks are held.
+
+        Returns the bytes before and after; None: nothing is there. Raises WrongSettings where this kind of
+        destination cannot do it, InUse when another program has it open, GaplessError when it fails: no row is
+        changed then.
+        """
+        raise WrongSettings(
+            f"destination {self.name!r} cannot be compacted by gapless: how long it keeps what was deleted is for its"
+            " own settings (time travel, retention, versions of objects)."
+        )
 
     def guarded(self, part: Part) -> AbstractContextManager[Check]:
         """Holds locks that other machines see, too; yields what checks them. Raises Locked, GaplessError."""

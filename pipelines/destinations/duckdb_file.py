@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from gapless.pipelines.config.beside import folder_beside, remove_left
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
 from gapless.pipelines.destinations.backend import Backend
@@ -42,6 +43,8 @@ could read this user's other files, or write some."""
 _opening = Lock()
 """Connections of this process to one file share its settings, which the first of them makes."""
 
+COMPACTION = "compact"
+"""The purpose of the folder beside the file in which it is written anew."""
 CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
 
 
@@ -172,6 +175,14 @@ class DuckdbFile(Backend):
 
         It stays open for the whole sync: closing it compresses what was just staged, a third of all the time.
         """
+        with self._connected() as connection:
+            remove_left(self.file, COMPACTION)
+            yield connection
+            # Closing does it too, but not with more memory than there is, and says nothing when it fails.
+            checkpoint(connection)
+
+    @contextmanager
+    def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             connection = connect(self.file, patience=READERS_TIME)
         except duckdb.Error as error:
@@ -182,8 +193,17 @@ class DuckdbFile(Backend):
         with connection:
             set_limit(connection)
             yield connection
-            # Closing does it too, but not with more memory than there is, and says nothing when it fails.
-            checkpoint(connection)
+
+    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+        """Writes the whole file anew, whatever the datasets are, as it holds the deleted rows of all of them."""
+        from gapless.pipelines.destinations._compaction.duckdb_database import compact
+
+        if not self.exists():
+            return None
+        with folder_beside(self.file, COMPACTION) as folder, self._connected() as connection:
+            before = self.file.stat().st_size
+            compact(connection, self.file, folder)
+            return before, self.file.stat().st_size
 
     def make_room(self, connection: duckdb.DuckDBPyConnection, size: int, largest: int) -> None:
         """Raises DuckDB's limit if a load package needs it."""

@@ -6,7 +6,7 @@ net, nothing is written to the user's home. DuckDB checks their signatures as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -114,6 +114,23 @@ class DuckLake(Backend):
             return
         with self.opened() as opened:
             yield self.session(opened)
+
+    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+        """Writes the whole lake anew, whatever the datasets are, then its catalog, which holds values as well."""
+        from gapless.pipelines.destinations._compaction import lake, postgres_database, sqlite_database
+
+        if not self.exists():
+            return None
+        credentials = self.config.credentials
+        with self.opened() as connection:
+            before, after = lake.compact(connection, credentials.ducklake_name)
+        if self.lock_beside:
+            catalog = sqlite_database.compact_file(self.lock_beside)
+        else:
+            schema = credentials.metadata_schema or credentials.ducklake_name
+            address = self._catalog_credentials.to_native_representation()
+            catalog = postgres_database.compact(address, self.name, [schema]) or (0, 0)
+        return before + catalog[0], after + catalog[1]
 
     @contextmanager
     def guarded(self, part: Part) -> Iterator[Check]:

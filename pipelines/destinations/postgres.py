@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,12 @@ class PostgresDatabase(Backend):
             if error.pgcode:  # of a statement
                 raise
             raise unreachable(error, self.name) from None
+
+    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+        """Writes the tables of the datasets anew, and empties those in which the last load was staged."""
+        from gapless.pipelines.destinations._compaction.postgres_database import compact
+
+        return compact(self._credentials.to_native_representation(), self.name, datasets)
 
     def guarded(self, part: Part) -> AbstractContextManager[Check]:
         """Holds advisory locks: the server frees them when this process is gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,12 @@ class SqliteDatabase(Backend):
     def lock_beside(self) -> Path:
         """Returns the file that the configuration names."""
         return sqlite_path(self.config.credentials)
+
+    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+        """Writes the file of each dataset anew."""
+        from gapless.pipelines.destinations._compaction.sqlite_database import compact
+
+        return compact(self.lock_beside, datasets)
 
     def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination with JSON as text."""

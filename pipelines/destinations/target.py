@@ -180,6 +180,12 @@ class Target:
                 self._open.check = None
 
     @contextmanager
+    def closed(self, *sources: str) -> Iterator[None]:
+        """Holds every lock, as `locked` does, but with the destination closed: its files can be replaced."""
+        with self.lock(*sources), self.backend.guarded(self._part(sources)):
+            yield
+
+    @contextmanager
     def lock(self, *sources: str) -> Iterator[Path]:
         """Holds the locks in files; yields the empty working folder. Raises Locked, GaplessError."""
         folder = self.working_folder(*sources)

@@ -24,7 +24,7 @@ from tests.support.world import World
 CATALOG, STORAGE = (f"DESTINATION__DUCKLAKE__CREDENTIALS__{name}" for name in ("CATALOG", "STORAGE__BUCKET_URL"))
 Begin = Callable[[Any], World]
 WINDOW = ("--since", "2020-01-01", "--until", "2021-01-01")
-WRITE = ("sync", "views", "state rewind", "state reset", "state adopt")
+WRITE = ("sync", "views", "state rewind", "state reset", "state adopt", "compact")
 READ = ("status", "gaps", "verify", "publish readers.duckdb", "state show", "backfill", "copy --to second")
 
 

@@ -38,6 +38,7 @@ LINES = {
     "views": "views",
     "publish": "publish readers.duckdb",
     "copy": "copy --to second",
+    "compact": "compact",
 }
 """What is typed for each command; `demo` has its fixture in test_demo, which serves all vendors."""
 OWN = {
@@ -55,6 +56,7 @@ OWN = {
     "views": {"destination", "file", "views"},
     "publish": {"published", "bytes", "seconds"},
     "copy": {"sources"},
+    "compact": {"destination", "file", "bytes_before", "bytes_after", "published"},
 }
 """The keys of each command besides the envelope's: programs of users read them."""
 

@@ -50,13 +50,14 @@ MAY_IMPORT = {
     "pipelines.destination_copy": (
         "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"
     ),
+    "pipelines.maintenance": "sources | errors destinations",
     "pipelines.observability": (
         "sources _http _ledger | errors printable outcome redaction destinations evidence sync ledger"
     ),
     "pipelines.ui": "sources _schema | errors printable redaction destinations evidence views",
     "pipelines.cli": (
         "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
-        " evidence views sync ledger verify destination_copy observability ui"
+        " evidence views sync ledger verify destination_copy maintenance observability ui"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"
