@@ -9,12 +9,10 @@ import pyarrow.compute as pc
 
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._schema.columns import TableSchema
-from gapless.sources._schema.destination_limits import StorageCheck, no_limits
+from gapless.sources._schema.destination_limits import SUSPICIOUS, StorageCheck, no_limits
 
 Tree = list[tuple[TableSchema, pa.Table]]
 """A root table and the tables below it, with their rows."""
-SUSPICIOUS = r"\\u0000|[eE][+-]?\d{5}|\d{1000}"
-"""JSON that needs a closer look. A NUL in a text always does."""
 
 
 def unstorable(tree: Tree, refuse: StorageCheck) -> dict[str, str]:

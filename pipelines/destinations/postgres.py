@@ -11,7 +11,7 @@ from gapless.pipelines.destinations._postgres.read_only import read_only
 from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.advisory_lock import locked
-from gapless.pipelines.destinations.backend import Backend, Check, Part, staging
+from gapless.pipelines.destinations.backend import Backend, Check, Part
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 class PostgresDatabase(Backend):
     """A database of a Postgres server."""
 
-    file_format = "insert_values"  # dlt loads parquet only by a driver that cannot write jsonb
     updates_rows = server_locks = True
 
     @classmethod
@@ -76,10 +75,10 @@ class PostgresDatabase(Backend):
         return database_lock(self._credentials, self.name, part)
 
     def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:
-        """Returns dlt's destination with our indexes; a shard has staging tables of its own."""
+        """Returns dlt's destination that loads by `COPY` and has our indexes."""
         from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination
 
-        return PostgresDestination(self.name, self._credentials, shard, **staging(shard))
+        return PostgresDestination(self.name, self._credentials, shard)
 
     def read_only(self, seconds: float) -> AbstractContextManager[Connection]:
         """Yields a connection that only reads, whose statements may take `seconds` each.

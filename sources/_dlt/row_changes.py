@@ -51,6 +51,11 @@ class RowChanges:
             rows = client.execute_sql(counts) if records else None
             self._found[table] = Known(*map(int, rows[0])) if rows else Known(0, 0)
 
+    def note_new(self, table: str) -> None:
+        """Notes that no record of a root table was stored before, so that there is nothing to compare."""
+        if table in self.comparisons:
+            self._found.setdefault(table, Known(0, 0))
+
     def take(self) -> dict[str, Known]:
         """Returns what was found, and begins anew."""
         found, self._found = self._found, {}

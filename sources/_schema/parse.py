@@ -64,8 +64,8 @@ def parse(
     parsed: Parsed[R] = Parsed()
     given = context or {}
     fast, key = FastDecoder(model, given), id_name(model)
-    for raw in map(bytes, raws):
-        refused = refuse(raw)
+    page = [*map(bytes, raws)]
+    for raw, refused in zip(page, refuse.page(page), strict=True):
         record = None if refused else fast.decode(raw)
         if refused:
             letter = _unreadable(_without(model.excluded_fields, raw), key, refused)

@@ -1,8 +1,9 @@
-"""`python -m tests.bench [compare|growth|start|shards|in-dlt|wide]`: contenders side by side, gapless by size, at
-rest, split; in-dlt is a source in a plain dlt pipeline; wide is the memory that wide records take.
+"""`python -m tests.bench [WHAT]`, where WHAT is compare, growth, start, shards, in-dlt, wide or postgres.
 
-compare writes RESULTS.md and results.svg, growth GROWTH.md, shards SHARDS.md, wide WIDE.md; all of them print. Ends
-with 1 when a contender lost a row or failed, so that nobody quotes such a figure unseen.
+Contenders side by side, gapless by size, at rest, split; in-dlt is a source in a plain dlt pipeline; wide is the
+memory that wide records take; postgres is the same work in Postgres, beside a floor of its own. compare writes
+RESULTS.md and results.svg, the others a page of their name in capitals, and all of them print. Ends with 1 when a
+contender lost a row or failed, so that nobody quotes such a figure unseen.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.bench import compare, growth, in_dlt, shards, start, table, wide
+from tests.bench import compare, growth, in_dlt, postgres, shards, start, table, wide
 from tests.bench.contenders import CONTENDERS, OMNI, SEQUENCE
 from tests.bench.environments import DEFAULT_FOLDER
 from tests.bench.trial import Work
@@ -31,6 +32,11 @@ def main() -> int:
         return 1 if "**" in told else 0
     if asked.what == "wide":
         told = wide.wide((asked.records or [1_000_000])[0], asked.out or HERE / "WIDE.md")
+        print(told)
+        return 1 if "**" in told else 0
+    if asked.what == "postgres":
+        work = Work(SEQUENCE, (asked.records or [100_000])[0], asked.new, 1)
+        told = postgres.postgres(work, asked.rounds or 3, asked.venvs, asked.out or HERE / "POSTGRES.md")
         print(told)
         return 1 if "**" in told else 0
     if asked.what == "in-dlt":
@@ -73,7 +79,10 @@ def _works(asked: argparse.Namespace) -> list[Work]:
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "what", nargs="?", choices=["compare", "growth", "start", "shards", "in-dlt", "wide"], default="compare"
+        "what",
+        nargs="?",
+        choices=["compare", "growth", "start", "shards", "in-dlt", "wide", "postgres"],
+        default="compare",
     )
     parser.add_argument("--shape", choices=[SEQUENCE, OMNI], help="compare: sequence; growth: both")
     parser.add_argument("--records", type=_numbers, default=[], help="10000,100000,…; compare: 10000")

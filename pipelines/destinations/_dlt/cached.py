@@ -15,12 +15,15 @@ import dlt
 from dlt.common import validation
 from dlt.common.destination import Destination, DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.client import DestinationClientConfiguration
+from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.normalizers.naming import NamingConvention
 
 from gapless.sources._dlt.row_changes import Comparison, RowChanges, comparison
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES
 
 LEDGER = {table.name for table in (COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES)}
+UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
+"""Files that are read once, at once, are not worth compressing."""
 InitialValues = tuple[tuple[str, str], ...]
 """Name and `repr` of each."""
 

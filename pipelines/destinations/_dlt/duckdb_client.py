@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, cast
 
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
-from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.exceptions import TerminalValueError
 from dlt.common.schema.typing import TColumnType
 from dlt.common.storages.load_package import LoadJobInfo
@@ -23,7 +22,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.job_client_impl import SqlLoadJob
 
-from gapless.pipelines.destinations._dlt.cached import CachedDestination, ComparingClient
+from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination, ComparingClient
 from gapless.pipelines.destinations._dlt.duckdb_memory import with_room
 from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 VECTOR_ROWS, VECTOR_BYTES = 2_048, 4 * 2**20
 """Rows of a vector in DuckDB, and the bytes that one may have."""
-UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
-"""Files that are read once, at once, are not worth compressing."""
 
 
 class _NothingToStage(RunnableLoadJob, HasFollowupJobs):

@@ -19,8 +19,8 @@ from dlt.destinations.impl.ducklake.ducklake import DuckLakeClient
 from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
 
-from gapless.pipelines.destinations._dlt.cached import CachedDestination
-from gapless.pipelines.destinations._dlt.duckdb_client import UNCOMPRESSED, MergeFromFiles
+from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination
+from gapless.pipelines.destinations._dlt.duckdb_client import MergeFromFiles
 
 LakeConfig = DuckLakeClientConfiguration
 

@@ -1,28 +1,36 @@
-"""dlt's destination for Postgres with indexes for its merges, and with tables that shards make one at a time.
+"""dlt's destination for Postgres that loads by `COPY`, with indexes for its merges, and tables made one at a time.
 
-Why: dlt makes no index, so each merge reads the whole table and all below it; and `create table` of two shards at
-once fails. Replaced by: an index hint that dlt heeds on Postgres, and a lock of dlt's own around schema changes.
+Why: dlt writes each value as SQL text and inserts it twice, which costs six times as much; it makes no index, so each
+merge reads the whole table and all below it; and `create table` of two shards at once fails. Replaced by: a dlt that
+copies parquet files into Postgres without a driver that lacks jsonb, an index hint that it heeds, and a lock of its
+own around schema changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Any, cast
 
+import dlt
+import psycopg2
 from dlt.common.destination import PreparedTableSchema
-from dlt.common.destination.client import FollowupJobRequest, LoadJob
+from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.exceptions import TerminalValueError
 from dlt.common.schema.typing import TColumnSchema, TColumnType, TSchemaTables
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import postgres as destination
-from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.impl.postgres.factory import PostgresTypeMapper
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 
-from gapless.pipelines.destinations._dlt.cached import CachedDestination, ComparingClient
+from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination, ComparingClient
 from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfiguration
 from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
+from gapless.pipelines.destinations._postgres.copying import copy_rows, read_files
+from gapless.pipelines.destinations._postgres.merging import PackageMerge, PackageTable
 from gapless.pipelines.destinations.advisory_lock import in_turn
 from gapless.sources._dlt.tables import ROOT_ID
 from gapless.sources._ledger.shard import Shard
@@ -34,34 +42,129 @@ FEW_VALUES = ("stream", "kind", "status")
 """Columns of keys that have few values: an index on one of them would find half of the table."""
 
 
-class _SqlJob(SqlLoadJob):
+class _NothingToStage(RunnableLoadJob, HasFollowupJobs):
+    """Runs on one of dlt's workers, whose end wakes the loader; it would else look again in a second."""
+
+    def run_managed(self, job_client: Any, done_event: BoundedSemaphore, /) -> None:
+        """Runs without the connection that dlt opens for each job."""
+        super().run_managed(_NoConnection(), done_event)  # type: ignore[arg-type]  # the two methods that dlt calls
+
     def run(self) -> None:
-        """Counts what the merge will change, and runs its statements in one transaction."""
-        client = cast("_Client", self._job_client)
-        with suppress(DatabaseException):  # what cannot be compared is not known
-            client.row_changes.compare(self.job_file_info().table_name, client.sql_client)
-        super().run()
+        """Does nothing: the merge reads the file."""
+
+
+class _NoConnection(nullcontext[None]):
+    def prepare_load_job_execution(self, job: RunnableLoadJob) -> None:
+        """Does nothing, as no statement will be sent."""
+
+
+class _CopyJob(RunnableLoadJob, HasFollowupJobs):
+    """Adds the rows of a file to a table that is not merged."""
+
+    def run(self) -> None:
+        """Copies the file in one transaction."""
+        client = cast("_Client", self._job_client).sql_client
+        with client.begin_transaction(), _database_errors(client), client.native_connection.cursor() as cursor:
+            table = client.make_qualified_table_name(self.load_table_name)
+            copy_rows(cursor, table, read_files([Path(self._file_path)]), client.escape_column_name)
+
+
+class _MergeJob(SqlLoadJob):
+    """Merges a root table and those below it in one transaction."""
+
+    def run(self) -> None:
+        """Copies what is new; counts what the rest will change, and runs dlt's statements for it."""
+        client, table = cast("_Client", self._job_client), self.job_file_info().table_name
+        changes, sql = client.row_changes, client.sql_client
+        statements = self._split_fragments(Path(self._file_path).read_text())
+        with sql.begin_transaction(), _database_errors(sql), sql.native_connection.cursor() as cursor:
+
+            def merge() -> None:
+                with _savepoint(cursor):  # what cannot be compared is not known
+                    changes.compare(table, _Within(cursor))  # type: ignore[arg-type]  # all that it calls
+                for statement in statements:
+                    cursor.execute(statement)
+
+            if not client.merges[table].run(cursor, merge):
+                changes.note_new(table)
+
+
+class _Within:
+    """A connection in the middle of a transaction: dlt's own ends it when a statement fails."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute_sql(self, sql: str) -> Any:
+        """Returns the rows of a query."""
+        self._cursor.execute(sql)
+        return self._cursor.fetchall()
+
+
+@contextmanager
+def _savepoint(cursor: Any) -> Iterator[None]:
+    """Takes back what fails within, and only that."""
+    cursor.execute("savepoint compared")
+    try:
+        yield
+    except psycopg2.DatabaseError:
+        cursor.execute("rollback to savepoint compared")
+
+
+@contextmanager
+def _database_errors(client: Any) -> Iterator[None]:
+    """Raises dlt's error for one of the driver's, by which dlt knows whether to try again."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise client._make_database_exception(error) from error
+
+
+class _Jsonb(PostgresTypeMapper):
+    """Makes JSON `jsonb`, whatever files the rows come in."""
+
+    def to_destination_type(self, column: TColumnSchema, table: PreparedTableSchema) -> str:
+        """Returns the type of a column in SQL."""
+        return super().to_destination_type(column, {**table, "file_format": None})
 
 
 class _Client(ComparingClient, PostgresClient):
     """A whole sync's client: it is the only writer."""
 
+    merges: dict[str, PackageMerge]
+    """Those of the load package that is loaded, by root table; all clients share it."""
+
+    def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
+        """Returns False: temporary tables stage what must be staged."""
+        return False
+
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
-        """Returns dlt's job, or for a merge one that compares rows first."""
+        """Returns a job that merges, that adds a file's rows, or that leaves the file to the merge."""
         if SqlLoadJob.is_sql_job(file_path):
-            return _SqlJob(file_path)
-        return super().create_load_job(table, file_path, load_id, restore)
+            return _MergeJob(file_path)
+        return (_NothingToStage if table["write_disposition"] == "merge" else _CopyJob)(file_path)
 
     def create_table_chain_completed_followup_jobs(
         self,
         table_chain: Sequence[PreparedTableSchema],
         completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
     ) -> list[FollowupJobRequest]:
-        """Returns dlt's jobs, and notes the comparison to make before a merge."""
+        """Returns dlt's jobs; notes which files to merge, and what to compare before."""
         self.note_comparison(table_chain)
+        root, done = table_chain[0], completed_table_chain_jobs or ()
+        self.merges[str(root["name"])] = PackageMerge(
+            [self._package_table(table, done) for table in table_chain],
+            [name for name, column in root["columns"].items() if column.get("primary_key")],
+            self.sql_client.escape_column_name,
+        )
         return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
+
+    def _package_table(self, table: PreparedTableSchema, done: Sequence[LoadJobInfo]) -> PackageTable:
+        name = str(table["name"])
+        files = [Path(job.file_path) for job in done if job.job_file_info.table_name == name]
+        return PackageTable(*self.sql_client.get_qualified_table_names(name), files, is_root="parent" not in table)
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """Creates the dataset, in turn with other shards."""
@@ -87,8 +190,7 @@ class _Client(ComparingClient, PostgresClient):
         # A root table is merged by its key, a nested one by the id of its root.
         names = [str(c["name"]) for c in columns if c.get("primary_key")] or [ROOT_ID]
         indexed = next((name for name in names if name not in FEW_VALUES), None)
-        # Not for staging tables: they are read whole, once.
-        if indexed in {c["name"] for c in columns} and not generate_alter and not self._is_staging:
+        if indexed in {c["name"] for c in columns} and not generate_alter:
             name = self.sql_client.escape_column_name(str(indexed))
             table = self.sql_client.make_qualified_table_name(table_name)
             statements.append(f"CREATE INDEX ON {table} USING hash ({name})")  # a b-tree refuses long values
@@ -101,10 +203,6 @@ class _Client(ComparingClient, PostgresClient):
         except TerminalValueError:
             return {"data_type": UNKNOWN_TYPE}
 
-    @property
-    def _is_staging(self) -> bool:
-        return self.sql_client.is_staging_dataset_active
-
     def _in_turn(self) -> AbstractContextManager[None]:
         return nullcontext()
 
@@ -114,6 +212,22 @@ class _ShardClient(_Client):
 
     def _in_turn(self) -> AbstractContextManager[None]:
         return in_turn(self.config.credentials.to_native_representation())
+
+
+def _parquet(preferred: Any, supported: Any, **table: Any) -> tuple[str, list[str]]:
+    """Returns the one format of files; dlt's own choice takes parquet away where a driver for it is missing."""
+    return "parquet", ["parquet"]
+
+
+LOADED: dict[str, Any] = {
+    "supported_loader_file_formats": ["parquet"],
+    "loader_file_format_selector": _parquet,
+    "parquet_format": UNCOMPRESSED,
+    "type_mapper": _Jsonb,
+    # The schema of a session's temporary tables: dlt's statements read what is staged from there.
+    "staging_dataset_name_layout": "pg_temp",
+}
+"""What dlt must know of how rows are loaded."""
 
 
 class PostgresDestination(CachedDestination, destination):
@@ -130,8 +244,14 @@ class PostgresDestination(CachedDestination, destination):
     ) -> None:
         if name != "postgres":
             settings["destination_name"] = name
-        super().__init__(credentials, **settings)
-        self._shard = shard or Shard()
+        super().__init__(credentials, **settings, **LOADED)
+        self._shard, self._merges = shard or Shard(), dict[str, PackageMerge]()
+
+    def client(self, schema: dlt.Schema, initial_config: Any = None) -> Any:
+        """Returns dlt's client, which shares with the others what to merge."""
+        client: Any = super().client(schema, initial_config)
+        client.merges = self._merges
+        return client
 
     @property
     def client_class(self) -> type[PostgresClient]:
