@@ -46,7 +46,8 @@ SET_UP = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/gapless demo",
     ".venv/bin/pip install -e '.[dev]' && .venv/bin/pytest",
 )
-ELSEWHERE = {"demo", "--every", "ui", "postgres"}  # has its fixture; no end; no end; a real server, in test_postgres
+ELSEWHERE = {"demo", "init", "--every", "ui", "postgres"}
+"""Has its fixture; asks questions, in test_init; no end; no end; a real server, in test_postgres."""
 NOT_THERE = "--id"  # no record has the id that the page shows
 SHOWN = 6
 """Rows of an answer on a page."""

@@ -64,7 +64,6 @@ DemoFile = Annotated[Path, typer.Option(metavar="PATH", help="File to write; an 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
-    # In this order the commands stand in the help.
     for command in (views, publish, copy, ui, demo):
         app.command()(command)
 
