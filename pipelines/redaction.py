@@ -95,6 +95,11 @@ def guard_logs() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def add(secret: str) -> None:
+    """Makes a text a secret of this process, as one that was typed and is in no file yet."""
+    _known.add(secret)
+
+
 def register_secrets(again: bool = False) -> None:
     """Collects the secrets from dlt's configuration, whose files are read `again` if the process knows them already.
 

@@ -133,6 +133,14 @@ class Source:
         return tuple(one.name for one in parameters if any(one.default is mark for mark in required))
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """Returns those of the settings it needs that nobody else may see."""
+        import dlt
+
+        parameters = inspect.signature(self.build).parameters
+        return tuple(name for name in self.needs if parameters[name].default is dlt.secrets.value)
+
+    @property
     def views(self) -> list[Path]:
         """Returns the files of the views about this source alone; `timeline.sql` is its part of the timeline."""
         return sorted((self.folder / "views").glob("*.sql"))

@@ -11,7 +11,8 @@ import typer
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output, streams
-from gapless.pipelines.cli.commands import inspect, maintain, serve, state, sync
+from gapless.pipelines.cli.commands import inspect, maintain, serve, start, state, sync
+from gapless.pipelines.cli.commands.panels import panel
 from gapless.pipelines.outcome import own_version
 
 app = typer.Typer(
@@ -23,8 +24,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In this order the commands stand in the help.
-for room in (sync, inspect, serve, maintain, state):
+for room in (start, sync, inspect, serve, maintain, state):
     room.register(app)
+for info in app.registered_commands:
+    info.rich_help_panel = panel(str(info.name or getattr(info.callback, "__name__", "")))
+for group in app.registered_groups:
+    group.rich_help_panel = panel(str(group.name))
 
 
 class LogFormat(StrEnum):
@@ -65,7 +70,7 @@ def gapless(
 ) -> None:
     """Keeps a complete, provable copy of SaaS activity logs in a database you can query.
 
-    Try it without any key: [bold]gapless demo[/bold]. With keys: [bold]gapless doctor[/bold], then
+    Try it without any key: [bold]gapless demo[/bold]. With keys: [bold]gapless init[/bold], then
     [bold]gapless sync[/bold].
 
     Exit codes: 0 complete, 1 a source as a whole or the command failed, 2 wrong usage or settings, 3 partial: some

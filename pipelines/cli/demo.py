@@ -9,7 +9,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from inspect import signature
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 from rich.console import RenderableType
@@ -23,9 +26,12 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.printable import can_be_typed, escaped, quoted
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
-from gapless.sources import vendors
+from gapless.sources import Source, vendors
 from gapless.sources._http.environment import is_network_setting
 from gapless.sources._http.testing import serve
+
+if TYPE_CHECKING:
+    from gapless.sources._http.fake_vendor import FakeVendor
 
 FILE = "gapless-demo.duckdb"
 MARK = "gapless_demo"
@@ -55,8 +61,12 @@ class DemoResult:
     answer: list[list[object]] = field(default_factory=list)
 
 
-def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[[Outcome], None]) -> DemoResult:
+def run(
+    file: Path, now: datetime, message: Callable[[str], None], start: Watch, end: Callable[[Outcome], None]
+) -> DemoResult:
     """Runs the demo into `file`; calls `message` before and `start` and `end` around each sync of a source.
+
+    `now` is the simulated time of the second sync: no record is newer.
 
     Raises WrongSettings if another program made `file`, Locked if it is in use.
     """
@@ -68,7 +78,7 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
         _create_file(file)
     result = DemoResult(file)
     with ExitStack() as stack:
-        fakes = {name: source.fake.demo() for name, source in vendors().items()}
+        fakes = {name: _fake(source, now - timedelta(minutes=MINUTES)) for name, source in vendors().items()}
         urls = {name: stack.enter_context(serve(fake.handle)) for name, fake in fakes.items()}
         stack.enter_context(configuration(urls))
         message("First sync: everything that the simulated vendors have.")
@@ -83,6 +93,13 @@ def run(file: Path, message: Callable[[str], None], start: Watch, end: Callable[
     _count_rows(result)
     _run_query(result)
     return result
+
+
+def _fake(source: Source, start: datetime) -> FakeVendor:
+    """Returns the simulated vendor with records from before `start`."""
+    demo = source.fake.demo
+    # A package of a user's own may be older than the parameter.
+    return demo(now=start) if "now" in signature(demo).parameters else demo()
 
 
 def _sync(target: Target, start: Watch, end: Callable[[Outcome], None]) -> list[Outcome]:

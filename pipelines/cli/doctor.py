@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -107,14 +107,25 @@ def _source(source: Source) -> Iterator[Check]:
         remedy = f"Set it in the environment, or in lower case under [sources.{name}] in .dlt/secrets.toml."
         yield Check(f"{name} settings", "fail", f"{', '.join(missing)} not set", remedy)
     else:
-        session = Session()
-        # Building a source sends nothing; it makes the client with the settings of a sync.
-        build(source, session, **PING_SETTINGS)
-        if session.client is None:
-            raise AssertionError("a source sets its client when it is built")
-        with session.client as client:
+        with _client(source, {}) as client:
             yield Check(f"{name} settings", "ok", f"{_settings_origin(source)}, sent to {client.site}")
             yield _check_key(source, client)
+
+
+def checked(source: Source, settings: Mapping[str, str]) -> Check:
+    """Checks a key that is not in the configuration yet. Raises WrongSettings for settings that cannot be used."""
+    with _client(source, settings) as client:
+        return _check_key(source, client)
+
+
+def _client(source: Source, settings: Mapping[str, object]) -> Client:
+    """Returns the client with the settings of a sync, and with `settings` in place of the configured ones."""
+    session = Session()
+    # Building a source sends nothing.
+    build(source, session, **PING_SETTINGS, **settings)
+    if session.client is None:
+        raise AssertionError("a source sets its client when it is built")
+    return session.client
 
 
 def _settings_origin(source: Source) -> str:

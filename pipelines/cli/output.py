@@ -16,6 +16,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
+from gapless.pipelines.cli.commands.panels import place
 from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, frames, summarize
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.printable import escaped, json_text
@@ -112,6 +113,10 @@ class UsageError(Protocol):
 
 class Commands(TyperGroup):
     """Commands that turn an error into one line; accepts `--debug` and `--log-format` at any position."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names of the commands in the order of use."""
+        return sorted(super().list_commands(ctx), key=place)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Moves the global options to the front and switches JSON lines on before anything can fail."""

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gapless.pipelines.destinations.reader import Reader, Rows, reading
@@ -93,6 +93,12 @@ class Status:
         """Returns whether everything that was asked for is proven complete."""
         return not self.gaps
 
+    @property
+    def fresh(self) -> bool:
+        """Returns whether all parents were read within the vendor's retention and the age that was asked for."""
+        # Without any check in the ledger there is no evidence.
+        return "stale" not in self.gaps and any(stream.last_checked_at for stream in self.coverage.values())
+
     def to_json(self) -> JsonObject:
         """Returns the fields without the source's name; times stay times."""
         content = {**asdict(replace(self, open=[])), "complete": self.complete}
@@ -101,17 +107,20 @@ class Status:
         return {**content, "coverage": {name: stream.to_json() for name, stream in self.coverage.items()}}
 
 
-def statuses(target: Target) -> Iterator[Status]:
-    """Yields the status of every source that was synced to `target`. Raises Locked while a sync writes."""
+def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Status]:
+    """Yields the status of every source that was synced to `target`. Raises Locked while a sync writes.
+
+    A source whose last check is older than `max_age` has a gap, too.
+    """
     with reading(target) as reader:
         for source in SOURCES.values():
             if exists(reader, source):
-                yield _status(reader, source, Commands(source, target.destination, target.appends))
+                yield _status(reader, source, Commands(source, target.destination, target.appends), max_age)
 
 
-def _status(reader: Reader, source: Source, commands: Commands) -> Status:
+def _status(reader: Reader, source: Source, commands: Commands, max_age: timedelta | None) -> Status:
     status = Status(source.name)
-    status.open = gaps = assess(reader, source, commands).gaps
+    status.open = gaps = assess(reader, source, commands, max_age=max_age).gaps
     status.gaps = dict(Counter(gap.kind for gap in gaps))
     # A query of a damaged table would fail the whole status.
     damaged = {gap.stream for gap in gaps if gap.kind == "damaged"}

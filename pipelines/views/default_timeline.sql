@@ -16,5 +16,7 @@ select
     cast(null as varchar) as summary,
     cast(null as varchar) as error,
     '{source}.{stream}' as row_table,
-    record._dlt_id as row_dlt_id
+    record._dlt_id as row_dlt_id,
+    cast(null as varchar) as object_name,
+    cast(null as varchar) as actor_type
 from {source}.{stream} as record

@@ -34,6 +34,8 @@ SECONDS = {
     "databricks": "unix_seconds({1}) - unix_seconds({0})",
 }
 """SQL for the seconds between two times, each rounded down to a whole second."""
+TEXT_OF_JSON = {"postgres": "cast({} as jsonb) #>> {}"}
+"""SQL for the text of a JSON value at a path; sqlglot writes a function for `json`, and dlt's columns are `jsonb`."""
 TYPES = {
     "text": "varchar", "bigint": "bigint", "double": "double", "bool": "boolean", "json": "json",
     "timestamp": "timestamptz",
@@ -138,13 +140,16 @@ def _columns(source: str, table: str) -> dict[str, str]:
 
 
 def _translate_functions(query: Node, dialect: str) -> Node:
-    """Replaces days and durations by the engine's own functions."""
+    """Replaces days, durations and texts of JSON by the engine's own functions."""
 
     def own(node: Node) -> Any:
         if dialect in SECONDS and isinstance(node, exp.DateDiff):
             return _fill(SECONDS[dialect], dialect, node.expression, node.this)
         if dialect in DAY and isinstance(node, exp.Cast) and isinstance(node.this, exp.AtTimeZone):
             return _fill(DAY[dialect], dialect, node.this.this)
+        if dialect in TEXT_OF_JSON and isinstance(node, exp.JSONExtractScalar):
+            path = node.expression.sql("duckdb").strip("'$.")
+            return _fill(TEXT_OF_JSON[dialect], dialect, node.this, exp.Literal.string(f"{{{path}}}"))
         return node
 
     return query.transform(own)

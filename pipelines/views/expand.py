@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gapless.sources import Source
 
 PART = re.compile(r"^( *)-- for each (source|stream), union all\n(.*?)^ *-- end\n", re.MULTILINE | re.DOTALL)
 # Cast, because the branches of a union must agree on the type.
 NO_TIME = "cast(null as timestamp with time zone)"
+LATER = ("object_name", "actor_type")
+"""Columns of the timeline that a source's own file may lack, as it may be older than they are."""
 
 
-def expand(text: str, sources: Sequence[Source]) -> str:
+def expand(text: str, sources: Sequence[Source], timelines: Mapping[str, str] | None = None) -> str:
     """Returns the SQL with each part between `-- for each source` (or `stream`) and `-- end` once for each of them.
 
-    A stream is a table of records or of parents; `{time}` is its column of creation times.
+    A stream is a table of records or of parents; `{time}` is its column of creation times. `timelines` are
+    the sources' parts of the timeline, by name; a column that one of them lacks is null.
     """
 
     def union(found: re.Match[str]) -> str:
         indent, each, part = found.groups()
-        chosen = _sources(sources) if each == "source" else _streams(sources)
+        chosen = _sources(sources, timelines or {}) if each == "source" else _streams(sources)
         return f"{indent}union all\n".join(part.format(**names) for names in chosen)
 
     return PART.sub(union, text)
@@ -56,8 +59,11 @@ def of_accounts(text: str, accounts: Sequence[Source]) -> str:
     return str(header) + "\nunion all\n".join(f"(\n{of_account(query, source)}\n)" for source in accounts)
 
 
-def _sources(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
-    return ({"source": source.name, "vendor": source.vendor} for source in sources)
+def _sources(sources: Sequence[Source], timelines: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    for source in sources:
+        own = timelines.get(source.name, "")
+        later = {name: name if re.search(rf"\bas {name}\b", own) else "cast(null as varchar)" for name in LATER}
+        yield {"source": source.name, "vendor": source.vendor, **later}
 
 
 def _streams(sources: Sequence[Source]) -> Iterator[dict[str, str]]:

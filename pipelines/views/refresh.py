@@ -79,15 +79,18 @@ def _chosen(catalog: Catalog | None) -> list[str]:
 
 @cache
 def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
-    texts = {file.stem: expand(file.read_text(encoding="utf-8"), sources) for file in sorted(FILES.glob("*.sql"))}
+    timelines = {one.name: timeline_of(one, DEFAULT_TIMELINE.read_text(encoding="utf-8")) for one in sources}
+    texts = {}
     for source in sources:
-        texts[f"stg_{source.name}"] = timeline_of(source, DEFAULT_TIMELINE.read_text(encoding="utf-8"))
         for file in source.views:
             text = file.read_text(encoding="utf-8")
             if file.stem == "timeline":
-                texts[f"stg_{source.name}"] = of_account(text, source)
+                timelines[source.name] = of_account(text, source)
             else:
                 texts[file.stem] = of_accounts(text, [one for one in sources if one.package == source.package])
+    texts |= {f"stg_{name}": text for name, text in timelines.items()}
+    for file in sorted(FILES.glob("*.sql")):
+        texts[file.stem] = expand(file.read_text(encoding="utf-8"), sources, timelines)
     named = {name: View(name, text) for name, text in texts.items()}
     needs = {name: sorted(read.removeprefix(f"{SCHEMA}.") for read in view.reads) for name, view in named.items()}
     # In this order each view is created after those that it reads.

@@ -56,8 +56,8 @@ class FakeVendor(ABC):
 
     @classmethod
     @abstractmethod
-    def demo(cls, *, seed: int = 0) -> Self:
-        """Returns the fake of `gapless demo`: several pages of a few hundred records."""
+    def demo(cls, *, seed: int = 0, now: datetime = START) -> Self:
+        """Returns the fake of `gapless demo`: several pages of a few hundred records from before `now`."""
 
     @abstractmethod
     def fill(self, parents: int, records: int) -> None:

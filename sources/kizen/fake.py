@@ -15,7 +15,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, Self, Unpack
 
-from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer, positive
+from gapless.sources._http.fake_vendor import (
+    START,
+    Endpoint,
+    FakeVendor,
+    Row,
+    Settings,
+    instant,
+    json_answer,
+    positive,
+)
 from gapless.sources._http.transport import httpx
 
 TYPES = "/api/activities"
@@ -71,9 +80,9 @@ class KizenFake(FakeVendor):
         ]
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> Self:
+    def demo(cls, *, seed: int = 0, now: datetime = START) -> Self:
         """Returns a business of 4 types with 120 logged activities, ten to a page: three or four pages each."""
-        fake = cls(seed=seed, page_cap=10)
+        fake = cls(seed=seed, now=now, page_cap=10)
         fake.fill(4, 120)
         return fake
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Self, Unpack
 
-from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer
+from gapless.sources._http.fake_vendor import START, Endpoint, FakeVendor, Row, Settings, instant, json_answer
 from gapless.sources._http.transport import httpx
 
 ANALYTICS, LEADS = "/api/v0/analytics", "/api/v1/leads/"
@@ -56,9 +56,9 @@ class OmniFake(FakeVendor):
         self._shown_leads: dict[str, Row] = {}
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> Self:
+    def demo(cls, *, seed: int = 0, now: datetime = START) -> Self:
         """Returns a workspace of 25 leads with 200 logs, ten leads to a page: three pages."""
-        fake = cls(seed=seed, page_cap=10)
+        fake = cls(seed=seed, now=now, page_cap=10)
         fake.fill(25, 200)
         return fake
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Self, Unpack
 from uuid import UUID, uuid5
 
-from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer
+from gapless.sources._http.fake_vendor import START, Endpoint, FakeVendor, Row, Settings, instant, json_answer
 from gapless.sources._http.transport import httpx
 
 Key = tuple[datetime, str]
@@ -72,9 +72,9 @@ class SequenceFake(FakeVendor):
         self._cursors: dict[str, tuple[str, Key | None]] = {}  # handed out: its sortOrder, its place
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> Self:
+    def demo(cls, *, seed: int = 0, now: datetime = START) -> Self:
         """Returns an account of 450 logs over a month: five full pages."""
-        fake = cls(seed=seed)
+        fake = cls(seed=seed, now=now)
         fake.fill(0, 450)
         return fake
 
@@ -240,6 +240,7 @@ class SequenceFake(FakeVendor):
     def _item(self) -> Row:
         """Returns a new item: who did what to what."""
         verb, name, summary, kind = self._random.choice(HAPPENINGS)
+        number = self._random.randint(100, 999)
         actor = {"id": self._uuid(), "entityType": self._random.choice(["USER", "API_CLIENT"])}
         if actor["entityType"] == "USER":
             email = self._random.choice(["ada@example.com", "bo@example.com"])
@@ -249,10 +250,15 @@ class SequenceFake(FakeVendor):
             "activityLogId": self._uuid(),  # not the log's id: it is not in the vendor's sample either
             "verb": verb,
             "name": name,
-            "summary": summary.format(n=self._random.randint(100, 999)),
+            "summary": summary.format(n=number),
             "metadata": self._random.choice(METADATA),
             "activityLogActor": actor,
-            "activityLogObject": {"id": self._uuid(), "entityType": kind, "entityId": self._uuid()},
+            # By its number: what is said of INV-304 twice is about one invoice.
+            "activityLogObject": {
+                "id": self._uuid(),
+                "entityType": kind,
+                "entityId": str(uuid5(SPACE, f"{kind} {number}")),
+            },
         }
         if self._random.random() < 0.5:
             item["reason"] = "New billing cycle started"

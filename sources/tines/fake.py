@@ -15,7 +15,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, Self, Unpack
 
-from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer, positive
+from gapless.sources._http.fake_vendor import (
+    START,
+    Endpoint,
+    FakeVendor,
+    Row,
+    Settings,
+    instant,
+    json_answer,
+    positive,
+)
 from gapless.sources._http.transport import httpx
 
 ACTIONS = "/api/v1/actions"
@@ -68,9 +77,9 @@ class TinesFake(FakeVendor):
         self._shown_actions: dict[int, Row] = {}
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> Self:
+    def demo(cls, *, seed: int = 0, now: datetime = START) -> Self:
         """Returns a tenant of 9 actions, 8 of them with 250 logs in all, 20 to a page: two pages each."""
-        fake = cls(seed=seed, page_cap=20)
+        fake = cls(seed=seed, now=now, page_cap=20)
         fake.fill(9, 250)
         return fake
 

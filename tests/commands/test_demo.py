@@ -25,6 +25,8 @@ from gapless.sources import SOURCES
 from tests.support import warm
 from tests.support.shared import once
 
+NOW = "2026-03-02T10:00:00+00:00"
+"""The time of the demo whose answers stand on the pages."""
 ELSEWHERE = {
     "OMNI_API_KEY": "canary-key",
     "OMNI_BASE_URL": "http://127.0.0.1:9",
@@ -49,7 +51,7 @@ def once_run(folder: Path) -> dict[str, Any]:
     with duckdb.connect(str(folder / demo.FILE)) as db:  # an earlier demo's
         db.execute("create table gapless_demo as select 1; create schema omni; create table omni.stale as select 1")
     done = warm.run(
-        [sys.executable, "-m", "gapless.pipelines", "demo", "--json"],
+        [sys.executable, "-m", "gapless.pipelines", "demo", "--json", "--now", NOW],
         cwd=folder,
         env={**os.environ, **ELSEWHERE, "DLT_PROJECT_DIR": str(folder)},
         timeout=110,

@@ -34,6 +34,10 @@ def test_views(subject: Subject, synced: World) -> None:
     for (table,) in synced.sql("select distinct row_table from activity.timeline"):
         astray = f"row_table = '{table}' and row_dlt_id not in (select _dlt_id from {table})"
         assert synced.sql(f"select count(*) from activity.timeline where {astray}") == [(0,)]
+    # What is asked by a filter must be found whatever the vendor's case, and no actor be of an unknown kind.
+    words = "object_type <> lower(object_type) or actor_type <> lower(actor_type)"
+    assert synced.sql(f"select * from activity.stg_{name} where {words}") == []
+    assert synced.sql(f"select * from activity.stg_{name} where (actor is null) <> (actor_type is null)") == []
     for view in ("freshness", "coverage", "runs", "daily_volume"):
         assert synced.sql(f"select distinct account from activity.{view}") == [(name,)], view
     assert synced.sql(f"select sum(records) from activity.daily_volume where account = '{name}'") == [(24,)]

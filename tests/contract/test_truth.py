@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import httpx2 as httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from gapless.pipelines.cli.probe import changed_policies
 from gapless.pipelines.destinations.target import Target
@@ -216,6 +217,12 @@ def test_how_old_a_check_may_be(subject: Subject, synced: World) -> None:
     told = gaps(synced, "--max-age", "2h")
     assert [(gap["kind"], "--max-age" in gap["why"]) for gap in told] == [("stale", True)]
     assert gapless(synced, "gaps", "--max-age", "soon").exit_code == 2
+    fresh = {age: gapless(synced, "status", "--json", "--max-age", age) for age in ("4h", "2h")}
+    assert [(done.exit_code, json.loads(done.stdout)["fresh"]) for done in fresh.values()] == [(0, True), (3, False)]
+    assert gapless(synced, "status").exit_code == 0
+    metrics = gapless(synced, "status", "--prometheus").stdout
+    assert f'gapless_complete{{source="{subject.name}",account="{subject.name}"}} 1\n' in metrics
+    assert next(text_string_to_metric_families(metrics)).name == "gapless_complete"
 
 
 @pytest.mark.sweep
@@ -256,6 +263,7 @@ def _seconds(name: str, view: str) -> list[int | None]:
             f"create table {name}.action_logs as select 'a' as id, 'l' as lead_id, 't' as type,"
             " timestamptz '2026-01-01 10:00:00Z' as created_at, timestamptz '2026-01-01 09:00:00Z' as completed_at"
         )
+        db.execute(f"create table {name}.leads as select 'l' as lead_id, 'Ada' as first_name, null as last_name")
         db.execute(
             f"create table {name}.status_changes as select 'a' as record_id, * from (values"
             " ('PENDING', timestamptz '2026-01-01 11:00:00Z'), ('DONE', timestamptz '2026-01-01 12:00:00Z'))"

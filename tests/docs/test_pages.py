@@ -278,15 +278,27 @@ def recipes() -> list[Any]:
     return [pytest.param(*pair, id=title) for pair, title in zip(queries(COOKBOOK), titles, strict=True)]
 
 
-def test_there_are_twelve() -> None:
+def test_there_are_sixteen() -> None:
     """As many as the page promises, each with an answer."""
-    assert len(recipes()) == 12
+    assert len(recipes()) == len(blocks(COOKBOOK, "sql")) == 16
 
 
 @pytest.mark.parametrize(("query", "shown"), recipes())
 def test_the_cookbook_answers_as_shown(query: str, shown: str, demo: Path) -> None:
     """What DuckDB says to the query on the file that the demo leaves is what stands on the page."""
     assert answer(query, demo) == shown
+    assert len(shown.splitlines()) > 1
+
+
+@pytest.mark.slow
+def test_the_cookbook_finds_something_today(tmp_path: Path) -> None:
+    """Each question has an answer on a demo as a reader runs it: its newest records are of the last hour."""
+    gapless("demo", "--file", str(tmp_path / "today.duckdb"))
+    with duckdb.connect(str(tmp_path / "today.duckdb"), read_only=True) as database:
+        assert [query for query, _ in queries(COOKBOOK) if not database.execute(query).fetchall()] == []
+        newest = "max(occurred_at) between now() - interval 1 hour and now()"
+        found = database.execute(f"select {newest} from activity.timeline group by source").fetchall()
+        assert found == [(True,)] * len(SOURCES)
 
 
 def test_the_cookbook_is_asked_as_shown(demo: Path) -> None:

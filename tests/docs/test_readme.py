@@ -28,7 +28,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.cli.render import proofs
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
-from tests.commands.test_demo import once_run
+from tests.commands.test_demo import NOW, once_run
 from tests.support import warm
 from tests.support.shared import once
 
@@ -46,7 +46,8 @@ SET_UP = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/gapless demo",
     ".venv/bin/pip install -e '.[dev]' && .venv/bin/pytest",
 )
-ELSEWHERE = {"demo", "--every", "ui", "postgres"}  # has its fixture; no end; no end; a real server, in test_postgres
+ELSEWHERE = {"demo", "init", "--every", "ui", "postgres"}
+"""Has its fixture; asks questions, in test_init; no end; no end; a real server, in test_postgres."""
 NOT_THERE = "--id"  # no record has the id that the page shows
 SHOWN = 6
 """Rows of an answer on a page."""
@@ -103,7 +104,8 @@ def rendered(columns: list[str], rows: list[Any]) -> str:
 
 
 def answer(query: str, file: Path) -> str:
-    """Returns what DuckDB answers, as the pages show it."""
+    """Returns what DuckDB answers at the time of the demo, as the pages show it."""
+    query = query.replace("now()", f"timestamptz '{NOW}'")
     with duckdb.connect(str(file), read_only=True) as database:
         database.execute("set timezone = 'UTC'")
         asked = database.execute(query)

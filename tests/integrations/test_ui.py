@@ -30,6 +30,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
+from tests.commands.test_demo import NOW
 from tests.integrations.million import grow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +115,7 @@ def browser() -> Iterator[Browser]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `gapless demo` leaves."""
     file = tmp_path_factory.mktemp("demo") / "demo.duckdb"
-    command = [sys.executable, "-m", "gapless.pipelines", "demo", "--file", str(file)]
+    command = [sys.executable, "-m", "gapless.pipelines", "demo", "--file", str(file), "--now", NOW]
     subprocess.run(command, cwd=file.parent, env=environment(file), check=True, timeout=120, capture_output=True)
     return file
 

@@ -389,12 +389,17 @@ def test_sequence_refuses_a_limit_outside_its_bounds(limit: str) -> None:
 def test_sequence_filters_by_object() -> None:
     """The two documented filters name the object of an item, and totalResultSize counts what they leave."""
     fake = SequenceFake.demo()
-    row = fake.truth()["activity_logs"][0]
-    thing = row["activityLogItems"][0]["activityLogObject"]
+    rows = fake.truth()["activity_logs"]
+    thing = rows[0]["activityLogItems"][0]["activityLogObject"]
     for parameter, name in (("activityLogObjectId", "id"), ("activityLogObjectEntityId", "entityId")):
         page = client(fake).get("/api/activity-logs", params={parameter: thing[name]}).json()
-        assert page["items"] == [row]
-        assert page["pagination"]["totalResultSize"] == 1
+        about = [
+            log["id"]
+            for log in rows
+            if thing[name] in [i["activityLogObject"][name] for i in log["activityLogItems"]]
+        ]
+        assert sorted(row["id"] for row in page["items"]) == sorted(about)
+        assert page["pagination"]["totalResultSize"] == len(about) < 10
 
 
 def test_kizen_pages_are_capped_and_linked_on_the_asked_host() -> None:

@@ -47,6 +47,13 @@ Until = Annotated[
 MaxAge = Annotated[
     str | None, typer.Option(metavar="INTERVAL", help="A source that was not read for longer is a gap: 30m, 2h, 1d …")
 ]
+FreshFor = Annotated[
+    str | None,
+    typer.Option(metavar="INTERVAL", help="End with 3 if a source was not read for longer: 30m, 2h, 1d …"),
+]
+Prometheus = Annotated[
+    bool, typer.Option("--prometheus", help="Write metrics in Prometheus' text format, for a textfile collector.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,23 +62,44 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def status(destination: Destination = "duckdb", as_json: Json = False) -> None:
-    """Show what is loaded, how fresh and how complete it is. Reads the destination; sends no request to a vendor."""
+def status(
+    max_age: FreshFor = None,
+    prometheus: Prometheus = False,
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
+    """Show what is loaded, how fresh and how complete it is. Reads the destination; sends no request to a vendor.
+
+    Examples: [bold]gapless status --max-age 2h[/bold] · [bold]gapless status --prometheus > gapless.prom[/bold]
+
+    Exit codes: 0; with --max-age 3 if nothing was synced, or a source was not read for longer.
+    """
+    from gapless.pipelines.cli import arguments
     from gapless.pipelines.ledger.status import statuses
 
+    if prometheus and as_json:
+        raise WrongSettings("--prometheus and --json are two formats of one answer: leave out one of them.")
     target = open_target(destination, accept_append=True)
-    found = list(statuses(target))
-    if as_json:
+    age = timedelta(seconds=arguments.seconds(max_age, "--max-age")) if max_age else None
+    found = list(statuses(target, age))
+    code = COMPLETE if age is None or (found and all(one.fresh for one in found)) else PARTIAL
+    if prometheus:
+        from gapless.pipelines.observability.prometheus import lines as exposition
+
+        output.print_results(*exposition(found))
+    elif as_json:
         sources = {one.source: one.to_json() for one in found}
-        content = {"destination": target.destination, "file": target.file, "sources": sources}
+        fresh = None if age is None else code == COMPLETE
+        content = {"destination": target.destination, "file": target.file, "fresh": fresh, "sources": sources}
         output.print_json(
-            "status", content, problems=[one for status in found for one in status.described_problems()]
+            "status", content, code, problems=[one for status in found for one in status.described_problems()]
         )
     elif found:
         lines = [line for one in found for line in syncs.problem_lines(one.problems)]
         output.print_results(stored.status(found), "", stored.tables(found), *(["", *lines] if lines else []))
     else:
         print_nothing_synced(target)
+    raise typer.Exit(code)
 
 
 def gaps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -54,12 +55,15 @@ Copied = Annotated[
         autocompletion=completion.sources,
     ),
 ]
+Now = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Simulated time of the second sync (ISO 8601). Default: the present minute."),
+]
 DemoFile = Annotated[Path, typer.Option(metavar="PATH", help="File to write; an earlier demo file is replaced.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
-    # In this order the commands stand in the help.
     for command in (views, publish, copy, ui, demo):
         app.command()(command)
 
@@ -134,18 +138,20 @@ def ui(
     server.serve(open_target(destination), place, not headless, output.print_message)
 
 
-def demo(file: DemoFile = Path("gapless-demo.duckdb"), as_json: Json = False) -> None:
+def demo(file: DemoFile = Path("gapless-demo.duckdb"), now: Now = None, as_json: Json = False) -> None:
     """Sync simulated vendors twice, one simulated hour apart. Needs no keys and no network, changes no settings.
 
     Examples: [bold]gapless demo[/bold] · [bold]gapless demo --file /tmp/try.duckdb[/bold]
     """
-    from gapless.pipelines.cli import progress
+    from gapless.pipelines.cli import arguments, progress
     from gapless.pipelines.cli.demo import run, summary, to_json
 
     initialise()
     path = real_path(file)
+    # Whole minutes: seconds would only make times harder to read.
+    at = arguments.time(now, "--now") if now else datetime.now(UTC).replace(second=0, microsecond=0)
     with progress.displayed(output.err()) as display:
-        result = run(path, display.message, display.start, display.end)
+        result = run(path, at, display.message, display.start, display.end)
     code = exit_code(result.first + result.second)
     if as_json:
         output.print_json("demo", to_json(result), code, report.problems_of(result.first + result.second))

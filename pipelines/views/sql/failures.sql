@@ -13,6 +13,8 @@ select
     error,
     row_table,
     row_dlt_id,
-    account
+    account,
+    object_name,
+    actor_type
 from activity.timeline
 where error is not null

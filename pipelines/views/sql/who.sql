@@ -1,6 +1,7 @@
 -- One row per account and actor.
 -- Key: account, actor.
--- Who is at work, from when to when: people, keys, tools and automated actions, as the vendor names them.
+-- Who is at work, from when to when: people, keys, tools and automated actions, as the vendor names them;
+-- `actor_type` says which.
 select
     source,
     actor,
@@ -9,7 +10,8 @@ select
     count(error) as failed,
     min(occurred_at) as first_seen_at,
     max(occurred_at) as last_seen_at,
-    account
+    account,
+    max(actor_type) as actor_type
 from activity.timeline
 where actor is not null
 group by source, account, actor

@@ -20,7 +20,9 @@ select
     message.id as message_id,
     log.id as record_id,
     message._dlt_id as row_dlt_id,
-    'omni' as account
+    'omni' as account,
+    nullif(trim(coalesce(lead.first_name, '') || ' ' || coalesce(lead.last_name, '')), '') as lead_name
 from omni.action_logs as log
 join omni.action_logs__messages as message on message._dlt_parent_id = log._dlt_id
 left join documents on documents.message = message._dlt_id
+left join omni.leads as lead on lead.lead_id = log.lead_id

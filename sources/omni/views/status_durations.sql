@@ -1,7 +1,8 @@
 -- One row per stay of an Omni action log in a status.
 -- Key: account, record_id, position.
 -- How long it stayed there: from when it was created (the first status), completed (the last one) or first seen in it,
--- until it was seen in the next. Whole seconds; null: it is in it still. A status between two syncs is never seen.
+-- until it was seen in the next, `next_status`. Whole seconds; null: it is in it still. A status between two syncs is
+-- never seen, so a change that skips one counts as a change to the status that was seen.
 with changes as (
     select
         record_id,
@@ -67,8 +68,16 @@ stays as (
         position,
         seen_at,
         entered_at,
-        lead(entered_at) over (partition by record_id order by position) as left_at
+        lead(entered_at) over (partition by record_id order by position) as left_at,
+        lead(status) over (partition by record_id order by position) as next_status
     from in_order
+),
+
+leads as (
+    select
+        lead_id as named,
+        nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as lead_name
+    from omni.leads
 )
 
 select
@@ -81,5 +90,8 @@ select
     entered_at,
     left_at,
     date_diff('second', entered_at, left_at) as seconds,
-    'omni' as account
+    'omni' as account,
+    next_status,
+    lead_name
 from stays
+left join leads on leads.named = stays.lead_id

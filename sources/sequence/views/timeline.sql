@@ -1,7 +1,8 @@
 -- One row per item of a Sequence activity log, and one per log without items.
 -- Key: record_id, part.
 -- The common columns of `timeline`, out of Sequence: who did what to which invoice, schedule, price …. Sequence knows
--- no status.
+-- no status and no name of an object. Its documents name the kind USER alone; others keep their own word, in lower
+-- case, except an API client, which is a key.
 select
     'sequence' as source,
     log.id as record_id,
@@ -13,7 +14,7 @@ select
         item.activity_log_actor__id
     ) as actor,
     coalesce(item.verb, log.activity_type) as action,
-    item.activity_log_object__entity_type as object_type,
+    lower(item.activity_log_object__entity_type) as object_type,
     coalesce(item.activity_log_object__entity_id, item.activity_log_object__id) as object_id,
     cast(null as varchar) as parent_id,
     cast(null as varchar) as status,
@@ -22,6 +23,12 @@ select
     case
         when item._dlt_id is null then 'sequence.activity_logs' else 'sequence.activity_logs__activity_log_items'
     end as row_table,
-    coalesce(item._dlt_id, log._dlt_id) as row_dlt_id
+    coalesce(item._dlt_id, log._dlt_id) as row_dlt_id,
+    cast(null as varchar) as object_name,
+    case lower(item.activity_log_actor__entity_type)
+        when 'api_client' then 'key'
+        when 'system' then 'automation'
+        else lower(item.activity_log_actor__entity_type)
+    end as actor_type
 from sequence.activity_logs as log
 left join sequence.activity_logs__activity_log_items as item on item._dlt_parent_id = log._dlt_id

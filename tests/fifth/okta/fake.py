@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self, Unpack
 from uuid import NAMESPACE_URL, uuid5
 
-from gapless.sources._http.fake_vendor import Endpoint, FakeVendor, Row, Settings, instant, json_answer
+from gapless.sources._http.fake_vendor import START, Endpoint, FakeVendor, Row, Settings, instant, json_answer
 from gapless.sources._http.transport import httpx
 
 LOGS = "/api/v1/logs"
@@ -45,9 +45,9 @@ class OktaFake(FakeVendor):
         self._cursors: dict[str, tuple[datetime, str]] = {}  # handed out: the last event before it
 
     @classmethod
-    def demo(cls, *, seed: int = 0) -> Self:
+    def demo(cls, *, seed: int = 0, now: datetime = START) -> Self:
         """Returns an organization of 300 events over a month: three pages."""
-        fake = cls(seed=seed, page_cap=100)
+        fake = cls(seed=seed, now=now, page_cap=100)
         fake.fill(0, 300)
         return fake
 

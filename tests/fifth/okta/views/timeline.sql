@@ -8,7 +8,7 @@ select
     event.published as occurred_at,
     coalesce(event.actor__alternate_id, event.actor__display_name, event.actor__id) as actor,
     event.event_type as action,
-    target.type as object_type,
+    lower(target.type) as object_type,
     target.id as object_id,
     event.transaction__id as parent_id,
     event.outcome__result as status,
@@ -16,6 +16,12 @@ select
     case when event.outcome__result = 'FAILURE' then coalesce(event.outcome__reason, event.display_message) end
         as error,
     case when target._dlt_id is null then 'okta.log_events' else 'okta.log_events__target' end as row_table,
-    coalesce(target._dlt_id, event._dlt_id) as row_dlt_id
+    coalesce(target._dlt_id, event._dlt_id) as row_dlt_id,
+    target.display_name as object_name,
+    case lower(event.actor__type)
+        when 'publicclientapp' then 'key'
+        when 'systemprincipal' then 'automation'
+        else lower(event.actor__type)
+    end as actor_type
 from okta.log_events as event
 left join okta.log_events__target as target on target._dlt_parent_id = event._dlt_id

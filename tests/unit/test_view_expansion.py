@@ -1,0 +1,20 @@
+"""The timeline takes in a source's part that is older than some of its columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gapless.pipelines.views import refresh
+from gapless.pipelines.views.expand import expand
+from gapless.sources import SOURCES
+
+
+def test_a_part_without_the_later_columns() -> None:
+    """A package of a user's own, written for an earlier version, has null there, and no view fails for it."""
+    text = (Path(refresh.FILES) / "timeline.sql").read_text()
+    (first, second, *_) = SOURCES.values()
+    parts = {first.name: "select 1 as object_name, 2 as actor_type", second.name: "select 1 as actor_type"}
+    of_first, of_second = expand(text, [first, second], parts).split("union all")
+    assert ("    object_name as object_name" in of_first, "    actor_type as actor_type" in of_first) == (True, True)
+    assert "    cast(null as varchar) as object_name" in of_second
+    assert "    actor_type as actor_type" in of_second
