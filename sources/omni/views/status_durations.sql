@@ -2,6 +2,11 @@
 -- Key: account, record_id, position.
 -- How long it stayed there: from when it was created (the first status), completed (the last one) or first seen in it,
 -- until it was seen in the next. Whole seconds; null: it is in it still. A status between two syncs is never seen.
+-- - position: Which stay of the log it is, from 1.
+-- - seen_at: When a sync first saw the log in this status, since it was in another one.
+-- - entered_at: When it came to this status, as far as is known.
+-- - left_at: When it came to the next status; null: it is in this one still.
+-- - seconds: How long it stayed, in whole seconds; null: it is in it still.
 with changes as (
     select
         record_id,
