@@ -27,7 +27,8 @@ PLACES = {
     ),
     "postgres": (
         "select n.nspname as schema_name, c.relname as name, coalesce(a.attname, '') as part,"
-        " case when a.attname is not null then 'column' when c.relkind = 'v' then 'view' else 'table' end as kind, d.description as comment"
+        " case when a.attname is not null then 'column' when c.relkind = 'v' then 'view' else 'table' end as kind,"
+        " d.description as comment"
         " from pg_namespace as n join pg_class as c on c.relnamespace = n.oid and c.relkind in ('r', 'v')"
         " join (select attrelid, attnum, attname from pg_attribute where attnum > 0 and not attisdropped"
         " union all select oid, 0, null from pg_class) as a on a.attrelid = c.oid"

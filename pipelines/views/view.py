@@ -45,6 +45,15 @@ class View:
         return dict(re.findall(r"^-- - (\w+): (.*)$", text, re.MULTILINE))
 
     @property
+    def column_names(self) -> list[str]:
+        """Returns its columns, in the order of the query."""
+        import sqlglot
+
+        query = sqlglot.parse_one(self.query, dialect="duckdb")
+        assert isinstance(query, sqlglot.exp.Query)
+        return [*query.named_selects]
+
+    @property
     def _header(self) -> list[str]:
         return [*takewhile(lambda line: line.startswith("--"), self.query.splitlines())]
 

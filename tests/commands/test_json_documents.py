@@ -36,6 +36,7 @@ LINES = {
     "state reset": "state reset tines --yes",
     "state adopt": "state adopt tines --yes",
     "views": "views",
+    "dbt": "dbt models",
     "publish": "publish readers.duckdb",
     "copy": "copy --to second",
 }
@@ -53,6 +54,7 @@ OWN = {
     "state reset": {"source", "changed"},
     "state adopt": {"source", "from", "to", "served", "same", "other", "proven"},
     "views": {"destination", "file", "views"},
+    "dbt": {"written", "sources"},
     "publish": {"published", "bytes", "seconds"},
     "copy": {"sources"},
 }

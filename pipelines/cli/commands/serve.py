@@ -1,4 +1,4 @@
-"""The commands that hand the data on: `views`, `publish`, `copy`, `ui`, and `demo`, which makes its own."""
+"""The commands that hand the data on: `views`, `dbt`, `publish`, `copy`, `ui`, and `demo`, which makes its own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from gapless.pipelines.outcome import exit_code
 CopyPath = Annotated[
     Path, typer.Argument(metavar="PATH", help="File to write; an earlier published copy there is replaced.")
 ]
+DbtPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="Folder of dbt's models, or the .yml file to write there.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
 Host = Annotated[
     str,
@@ -60,7 +64,7 @@ DemoFile = Annotated[Path, typer.Option(metavar="PATH", help="File to write; an 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
     # In this order the commands stand in the help.
-    for command in (views, publish, copy, ui, demo):
+    for command in (views, dbt, publish, copy, ui, demo):
         app.command()(command)
 
 
@@ -75,6 +79,28 @@ def views(destination: Destination = "duckdb", as_json: Json = False) -> None:
         output.print_json("views", {"destination": target.destination, "file": target.file, "views": rows})
     elif found is not None:
         output.print_results(stored.views(found))
+    else:
+        print_nothing_synced(target)
+
+
+def dbt(path: DbtPath, force: Force = False, destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Write dbt's file of sources: every table and view here with its descriptions, and when its data is late.
+
+    Example: [bold]gapless dbt models/gapless[/bold] writes models/gapless/sources.yml
+    """
+    from gapless.pipelines.dictionary.dbt import write
+    from gapless.pipelines.verify.verify import synced
+    from gapless.sources import SOURCES
+
+    target = open_target(destination)
+    if names := synced(target, list(SOURCES)):
+        file = write(path, names, force)
+        if as_json:
+            output.print_json("dbt", {"written": file, "sources": names})
+        else:
+            output.print_results(f"written: {file}, with {', '.join(names)} and the views")
+    elif as_json:
+        output.print_json("dbt", {"written": None, "sources": []})
     else:
         print_nothing_synced(target)
 
