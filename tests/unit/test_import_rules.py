@@ -55,9 +55,12 @@ MAY_IMPORT = {
         "sources _http _ledger | errors printable outcome redaction destinations evidence sync ledger"
     ),
     "pipelines.ui": "sources _schema | errors printable redaction destinations evidence views",
+    "pipelines.mcp_server": (
+        "sources | database_errors errors printable outcome redaction destinations evidence views ui"
+    ),
     "pipelines.cli": (
         "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
-        " dictionary evidence views sync ledger verify destination_copy observability ui"
+        " dictionary evidence views sync ledger verify destination_copy observability ui mcp_server"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

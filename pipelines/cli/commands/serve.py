@@ -1,4 +1,4 @@
-"""The commands that hand the data on: `views`, `dbt`, `publish`, `copy`, `ui`, and `demo`, which makes its own."""
+"""The commands that hand the data on: `views`, `dbt`, `publish`, `copy`, `ui`, `mcp`; and `demo`, with its own."""
 
 from __future__ import annotations
 
@@ -58,13 +58,15 @@ Copied = Annotated[
         autocompletion=completion.sources,
     ),
 ]
+Rows = Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Most rows of an answer.")]
+Timeout = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="Most seconds of an answer.")]
 DemoFile = Annotated[Path, typer.Option(metavar="PATH", help="File to write; an earlier demo file is replaced.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
     # In this order the commands stand in the help.
-    for command in (views, dbt, publish, copy, ui, demo):
+    for command in (views, dbt, publish, copy, ui, mcp, demo):
         app.command()(command)
 
 
@@ -158,6 +160,19 @@ def ui(
 
     place = server.Place(host, port, base_path, origin)
     server.serve(open_target(destination), place, not headless, output.print_message)
+
+
+def mcp(rows: Rows = 500, timeout: Timeout = 20.0, destination: Destination = "duckdb") -> None:
+    """Answer the questions of an assistant by MCP, over stdin and stdout: tables, SQL, timeline, gaps, freshness.
+
+    Example: [bold]gapless mcp --destination postgres[/bold]
+
+    It only reads: the copy that GAPLESS_PUBLISH names if there is one, else the DuckDB file; or Postgres. Each answer
+    says up to when it is proven complete. Sends no request to a vendor.
+    """
+    from gapless.pipelines.mcp_server.server import serve
+
+    serve(open_target(destination), rows, timeout)
 
 
 def demo(file: DemoFile = Path("gapless-demo.duckdb"), as_json: Json = False) -> None:
