@@ -75,10 +75,11 @@ def _tables(source: Source, cadence: Cadence) -> dg.Definitions:
 
 def _spec(source: Source, shape: TableSchema, cadence: Cadence) -> dg.AssetSpec:
     """Returns the asset of one table, with its columns; a nested table depends on its parent."""
-    columns = [dg.TableColumn(column.name, column.data_type) for column in shape.columns]
+    columns = [dg.TableColumn(one.name, one.data_type, one.description or None) for one in shape.columns]
     return dg.AssetSpec(
         [source.name, shape.name],
         deps=[[source.name, shape.parent]] if shape.parent else [],
+        description=shape.description or None,
         metadata={"dagster/column_schema": dg.TableSchema(columns)},
         freshness_policy=dg.FreshnessPolicy.time_window(cadence.fail_after, cadence.warn_after),
     )

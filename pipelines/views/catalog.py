@@ -6,13 +6,14 @@ No view may be named here: their SQL is in pipelines/views/sql, and dialect.py t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gapless.pipelines.destinations.reader import Rows
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
@@ -37,6 +38,15 @@ class Catalog(Protocol):
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         """Creates views (name -> query) in this order; all or none if the engine has transactions for that."""
+
+    def schema(self, dataset: str) -> str:
+        """Returns the dataset's name in the destination."""
+
+    def rows(self, query: str) -> Rows:
+        """Returns the rows of a query in the engine's own SQL."""
+
+    def run(self, statements: Sequence[str]) -> None:
+        """Runs statements; all or none if the engine has transactions for that."""
 
 
 @contextmanager
@@ -75,11 +85,26 @@ class _DuckdbCatalog:
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         """Creates views in one transaction."""
-        statements = [_duckdb_ddl(name, query, frozenset(missing)) for name, query in views.items()]
+        made: dict[str, str] = {}
+        for name, query in views.items():
+            made[name] = inlined(_duckdb_query(name, query, frozenset(missing)), made)
+        statements = [f"create or replace view {SCHEMA}.{name} as\n{query}" for name, query in made.items()]
+        self.run([f"create schema if not exists {SCHEMA}", *statements])
+
+    def schema(self, dataset: str) -> str:
+        """Returns the dataset's name."""
+        return dataset
+
+    def rows(self, query: str) -> Rows:
+        """Returns the rows of a query."""
+        return self._connection.execute(query).fetchall()
+
+    def run(self, statements: Sequence[str]) -> None:
+        """Runs statements in one transaction."""
         # Readers see all old views or all new ones, and a view that fails leaves the others as they were.
         self._connection.execute("begin")
         try:
-            for statement in (f"create schema if not exists {SCHEMA}", *statements):
+            for statement in statements:
                 self._connection.execute(statement)
         except Exception:
             self._connection.execute("rollback")
@@ -88,14 +113,37 @@ class _DuckdbCatalog:
 
 
 @cache  # sqlglot takes longer for a view than DuckDB
-def _duckdb_ddl(name: str, query: str, missing: frozenset[str]) -> str:
-    """Returns the statement; a query for DuckDB stays as it is if all its tables exist."""
+def _duckdb_query(name: str, query: str, missing: frozenset[str]) -> str:
+    """Returns the view's query; one for DuckDB stays as it is if all its tables exist."""
     # As it is written, so that sqlglot, which takes long to import, is not needed after most syncs.
     if not any(re.search(rf"\b{table}\b", query) for table in missing):
-        return f"create or replace view {SCHEMA}.{name} as\n{query}"
+        return query
     from gapless.pipelines.views.dialect import create_view
 
-    return create_view(name, query, "duckdb", missing, lambda dataset, table: [dataset, table])
+    made = create_view(name, query, "duckdb", missing, lambda dataset, table: [dataset, table])
+    return made.partition(" AS ")[2]
+
+
+READS = re.compile(
+    rf"""--.*$|'[^']*'|"?\b{SCHEMA}"?\."?(?P<view>\w+)"?(?: as (?P<alias>"?\w+"?))?""", re.IGNORECASE | re.MULTILINE
+)
+
+
+def inlined(query: str, views: Mapping[str, str]) -> str:
+    """Returns the query with each view that it reads in the place of its name.
+
+    So views read tables alone: DuckDB's `EXPORT DATABASE` writes views by their names, and `IMPORT DATABASE` makes
+    them in that order.
+    """
+
+    def body(found: re.Match[str]) -> str:
+        view, alias = found["view"], found["alias"]
+        if view not in views:  # a comment, a text, or no view of ours
+            return found[0]
+        text = re.sub(r"^--.*\n", "", views[view], flags=re.MULTILINE)
+        return f"(\n{text.rstrip()}\n) as {alias or view}"
+
+    return READS.sub(body, query)
 
 
 class _DltCatalog:
@@ -141,12 +189,12 @@ class _DltCatalog:
         fold = self._sql.capabilities.casefold_identifier
         made = [create_view(name, query, self.dialect, missing, self._path, fold) for name, query in views.items()]
         try:
-            self._run(made)
+            self.run(made)
         except DatabaseException:  # Postgres replaces a view only by one with the same columns
             # From the last to the first: a view that others read cannot be dropped before them.
             names = map(self._sql.make_qualified_table_name, reversed([*views]))
             dropped = [f"drop view if exists {name}" for name in names]
-            self._run([*dropped, *made])
+            self.run([*dropped, *made])
 
     def _path(self, dataset: str, table: str) -> list[str]:
         path: list[str] = self._sql.make_qualified_table_name_path(
@@ -154,7 +202,15 @@ class _DltCatalog:
         )
         return path
 
-    def _run(self, statements: list[str]) -> None:
+    def schema(self, dataset: str) -> str:
+        """Returns the dataset's name in the destination."""
+        return self._dataset_names[dataset]
+
+    def rows(self, query: str) -> Rows:
+        """Returns the rows of a query in the engine's own SQL."""
+        return [*map(tuple, self._sql.execute_sql(query) or ())]
+
+    def run(self, statements: Sequence[str]) -> None:
         """Runs statements, together if the engine can."""
         whole = self._sql.capabilities.supports_ddl_transactions
         with self._sql.begin_transaction() if whole else nullcontext():

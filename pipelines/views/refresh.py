@@ -7,7 +7,6 @@ view is missing. A sync does not fail if its views fail, because no data depends
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,43 +14,19 @@ from graphlib import TopologicalSorter
 from hashlib import blake2b
 from pathlib import Path
 
+import gapless.sources as home
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
+from gapless.pipelines.views.comments import describe, is_described
 from gapless.pipelines.views.expand import expand, of_account, of_accounts, timeline_of
+from gapless.pipelines.views.view import MARK, View
 from gapless.sources import SOURCES, Source, vendors
 
 FILES = Path(__file__).parent / "sql"
+HOME = Path(str(home.__file__)).parent
 DEFAULT_TIMELINE = Path(__file__).with_name("default_timeline.sql")
-MARK = "_made"
-"""A view that holds a digest of what the others were made from, the sources, and what the others read and are."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class View:
-    """One view of the schema `activity`."""
-
-    name: str
-    query: str
-    """In DuckDB's SQL, with the header."""
-
-    @property
-    def grain(self) -> str:
-        """Returns what it has one row for, from its header."""
-        (line,) = re.findall(r"^-- One row per (.*)\.$", self.query, re.MULTILINE)
-        return str(line)
-
-    @property
-    def key(self) -> list[str]:
-        """Returns the columns that identify a row, from its header."""
-        (line,) = re.findall(r"^-- Key: (.*)\.$", self.query, re.MULTILINE)
-        return str(line).split(", ")
-
-    @property
-    def reads(self) -> set[str]:
-        """Returns the tables and views that it reads, as `dataset.name`."""
-        return set(re.findall(r"\b(?:from|join) (\w+\.\w+)", self.query))
 
 
 @dataclass(frozen=True)
@@ -91,7 +66,8 @@ def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
     texts |= {f"stg_{name}": text for name, text in timelines.items()}
     for file in sorted(FILES.glob("*.sql")):
         texts[file.stem] = expand(file.read_text(encoding="utf-8"), sources, timelines)
-    named = {name: View(name, text) for name, text in texts.items()}
+    parts = {f"stg_{source.name}": "timeline" for source in sources}
+    named = {name: View(name, text, parts.get(name, "")) for name, text in texts.items()}
     needs = {name: sorted(read.removeprefix(f"{SCHEMA}.") for read in view.reads) for name, view in named.items()}
     # In this order each view is created after those that it reads.
     return tuple(named[name] for name in TopologicalSorter(needs).static_order() if name in named)
@@ -126,10 +102,18 @@ def listed(target: Target) -> list[ViewCount] | None:
 
 
 def make(catalog: Catalog, anew: bool = False) -> None:
-    """Creates the views over existing tables, unless they are up to date; `anew` creates them anyway."""
-    if not anew and _are_current(catalog):
+    """Creates the views over existing tables, unless they are up to date; `anew` creates them anyway.
+
+    Then it sets the comments that tables, columns and views lack.
+    """
+    if anew or not _are_current(catalog):
+        _create(catalog, views(catalog))
+    elif is_described(catalog):
         return
-    every = views(catalog)
+    describe(catalog, views(catalog))
+
+
+def _create(catalog: Catalog, every: tuple[View, ...]) -> None:
     names = [view.name for view in every]
     reads = set[str]().union(*(view.reads for view in every))
     own = {f"{SCHEMA}.{name}" for name in (*names, MARK)}
@@ -172,6 +156,8 @@ def _mark(missing: set[str], chosen: list[str]) -> str:
     """
     hashed = blake2b(digest_size=16)
     folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
+    # What the ledger and dlt's columns are said to be.
+    folders += [(HOME / "_ledger", "ledger.py"), (HOME / "_dlt", "tables.py"), (HOME / "_extract", "hints.py")]
     # A source's models decide the columns of a missing table, and its declaration the timeline.
     folders += [(source.folder, pattern) for source in vendors().values() for pattern in ("*.py", "views/*.sql")]
     for file in (file for folder, pattern in folders for file in sorted(folder.glob(pattern)) if file.is_file()):

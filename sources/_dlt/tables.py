@@ -19,6 +19,36 @@ SCHEMA_TEXT = '"schema"'
 PREFIX = "_dlt"
 """What the names of dlt's tables and columns begin with."""
 
+DESCRIPTIONS = {
+    LOADS: {
+        "": "One row per load package of dlt's, written when it is completed.",
+        "load_id": "Id of the load, which the rows that it wrote have in `_dlt_load_id`.",
+        "schema_name": "Name of dlt's schema whose tables it wrote.",
+        "status": "0: completed.",
+        "inserted_at": "When it was completed.",
+        "schema_version_hash": "Digest of that schema, as in `_dlt_version`.",
+    },
+    STATES: {
+        "": "One row per state of a pipeline of dlt's that a load changed; the next sync restores the newest one.",
+        "version": "Number of the state, which grows by one with each change.",
+        "engine_version": "Version of the state's layout, by dlt.",
+        "pipeline_name": "Name of the pipeline.",
+        "state": "The state: JSON, compressed and in base64.",
+        "created_at": "When it was written.",
+        "version_hash": "Digest of the state.",
+    },
+    SCHEMAS: {
+        "": "One row per version of a schema of dlt's, which names the tables and columns that were made here.",
+        "version": "Number of the schema, which grows by one with each change.",
+        "engine_version": "Version of the schema's layout, by dlt.",
+        "inserted_at": "When it was written.",
+        "schema_name": "Name of the schema.",
+        "version_hash": "Digest of the schema.",
+        "schema": "The schema: JSON, compressed and in base64 where it is long.",
+    },
+}
+"""What dlt's own tables (the empty name) and their columns hold, by table."""
+
 ROW_ID, LOAD_ID = "_dlt_id", "_dlt_load_id"
 PARENT_ID, ROOT_ID, LIST_INDEX = "_dlt_parent_id", "_dlt_root_id", "_dlt_list_idx"
 

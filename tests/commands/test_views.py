@@ -566,7 +566,9 @@ def test_every_view_is_sql_in_every_dialect(dialect: str, missing: str) -> None:
         unknown = {node.name.upper() for node in again.find_all(exp.Anonymous)}
         assert unknown <= KNOWN_THERE, (name, unknown)
         tables = {table.name for table in again.find_all(exp.Table) if table.db}
-        assert tables == {fold(read.replace(".", "___")) for read in view.reads - gone} | {fold(f"activity___{name}")}
+        assert tables == {fold(read.replace(".", "___")) for read in {*view.reads} - gone} | {
+            fold(f"activity___{name}")
+        }
         if dialect == "snowflake":
             assert all(node.name.isupper() or "warehouse" in node.name for node in again.find_all(exp.Identifier))
 
@@ -640,3 +642,73 @@ def test_the_command_before_the_first_sync(here: Path) -> None:
     assert (result.exit_code, "nothing synced yet" in result.stderr, here.exists()) == (0, True, False)
     assert json.loads(gapless("views", "--json").stdout)["views"] == {}
     assert gapless("views", "--destination", "nowhere").exit_code == 2
+
+
+# -- what they hold, in words ----------------------------------------------------------------------
+
+SILENT = {
+    "duckdb": (
+        "select schema_name, table_name, column_name from duckdb_columns() where comment is null and not internal"
+        " union all select schema_name, table_name, '' from duckdb_tables() where comment is null"
+        " union all select schema_name, view_name, '' from duckdb_views() where comment is null and not internal"
+    ),
+    "postgres": (
+        "select n.nspname, c.relname, coalesce(a.attname, '') from pg_class as c join pg_namespace as n"
+        " on n.oid = c.relnamespace join (select attrelid, attnum, attname from pg_attribute where attnum > 0"
+        " union all select oid, 0, null from pg_class) as a on a.attrelid = c.oid"
+        " where c.relkind in ('r', 'v') and n.nspname !~ '^(pg_|information_schema|.*_staging$)'"
+        " and case a.attnum when 0 then obj_description(c.oid, 'pg_class') else col_description(c.oid, a.attnum) end"
+        " is null"
+    ),
+}
+"""Queries of every table, column and view without a comment; dlt's staging tables are nobody's to read."""
+
+
+@pytest.mark.parametrize("engine", SILENT)
+def test_every_table_column_and_view_has_a_comment(engine: str, both: Both) -> None:
+    """The database explains itself to whoever has nothing else; dlt's own tables, too."""
+    ask = asked if engine == "duckdb" else asked_postgres
+    assert ask(both.file if engine == "duckdb" else both.url, SILENT[engine]) == []  # type: ignore[operator]
+
+
+@pytest.mark.slow
+def test_comments_are_set_when_they_are_missing_or_changed(both: Both, tmp_path: Path, monkeypatch: Any) -> None:
+    """Once, and not at each sync: what is as it was is left alone, also a comment of somebody else's."""
+    file, ran = tmp_path / "copy.duckdb", list[str]()
+    shutil.copy(both.file, file)
+    run = catalog._DuckdbCatalog.run
+    monkeypatch.setattr(catalog._DuckdbCatalog, "run", lambda self, made: ran.extend(made) or run(self, made))
+    _made(file)
+    assert ran == []
+    for damage in ("comment on column tines.actions.guid is null", "comment on table tines.actions is null"):
+        with duckdb.connect(str(file)) as db:
+            db.execute(damage)
+            db.execute(
+                "comment on table kizen.activities is 'somebody''s words'; create table tines.mine as select 1 as x"
+            )
+        _made(file)
+        assert len([line for line in ran if line.startswith("comment on")]) == 3, ran
+        ran.clear()
+        _made(file)
+        assert ran == []
+        assert asked(file, SILENT["duckdb"]) == [("tines", "mine", "x"), ("tines", "mine", "")]
+        with duckdb.connect(str(file)) as db:
+            db.execute("drop table tines.mine")
+            db.execute("comment on view activity._made is null")  # as if an older version had made it
+        _made(file)
+        ran.clear()
+
+
+@pytest.mark.slow
+def test_export_and_import_of_the_whole_database(both: Both, tmp_path: Path) -> None:
+    """DuckDB writes views by their names and makes them again in that order; the next sync sets the comments."""
+    folder, file = tmp_path / "exported", tmp_path / "imported.duckdb"
+    with duckdb.connect(str(both.file), read_only=True) as db:
+        before = everything(db)
+        db.execute(f"export database '{folder}'")
+    with duckdb.connect(str(file)) as db:
+        db.execute(f"import database '{folder}'")
+        assert everything(db) == before
+    assert len(asked(file, SILENT["duckdb"])) > 100
+    _made(file)
+    assert asked(file, SILENT["duckdb"]) == []

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "pipelines.redaction": "| database_errors errors printable destinations secret_forms secret_settings",
     "pipelines.json_logs": "| database_errors errors redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
+    "pipelines.dictionary": "sources _dlt _schema _ledger _extract | errors views",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
     "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
     "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
@@ -55,9 +56,12 @@ MAY_IMPORT = {
         "sources _http _ledger | errors printable outcome redaction destinations evidence sync ledger"
     ),
     "pipelines.ui": "sources _schema | errors printable redaction destinations evidence views",
+    "pipelines.mcp_server": (
+        "sources | database_errors errors printable outcome redaction destinations evidence views ui"
+    ),
     "pipelines.cli": (
         "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
-        " evidence views sync ledger verify destination_copy maintenance observability ui"
+        " dictionary evidence views sync ledger verify destination_copy maintenance observability ui mcp_server"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

@@ -1,4 +1,4 @@
-"""The commands that hand the data on: `views`, `publish`, `copy`, `ui`, and `demo`, which makes its own."""
+"""The commands that hand the data on: `views`, `dbt`, `publish`, `copy`, `ui`, `mcp`; and `demo`, with its own."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ from gapless.pipelines.outcome import exit_code
 CopyPath = Annotated[
     Path, typer.Argument(metavar="PATH", help="File to write; an earlier published copy there is replaced.")
 ]
+DbtPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="Folder of dbt's models, or the .yml file to write there.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
 Host = Annotated[
     str,
@@ -59,12 +63,14 @@ Now = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Simulated time of the second sync (ISO 8601). Default: the present minute."),
 ]
+Rows = Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Most rows of an answer.")]
+Timeout = Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="Most seconds of an answer.")]
 DemoFile = Annotated[Path, typer.Option(metavar="PATH", help="File to write; an earlier demo file is replaced.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands to `app`."""
-    for command in (views, publish, copy, ui, demo):
+    for command in (views, dbt, publish, copy, ui, mcp, demo):
         app.command()(command)
 
 
@@ -79,6 +85,28 @@ def views(destination: Destination = "duckdb", as_json: Json = False) -> None:
         output.print_json("views", {"destination": target.destination, "file": target.file, "views": rows})
     elif found is not None:
         output.print_results(stored.views(found))
+    else:
+        print_nothing_synced(target)
+
+
+def dbt(path: DbtPath, force: Force = False, destination: Destination = "duckdb", as_json: Json = False) -> None:
+    """Write dbt's file of sources: every table and view here with its descriptions, and when its data is late.
+
+    Example: [bold]gapless dbt models/gapless[/bold] writes models/gapless/sources.yml
+    """
+    from gapless.pipelines.dictionary.dbt import write
+    from gapless.pipelines.verify.verify import synced
+    from gapless.sources import SOURCES
+
+    target = open_target(destination)
+    if names := synced(target, list(SOURCES)):
+        file = write(path, names, force)
+        if as_json:
+            output.print_json("dbt", {"written": file, "sources": names})
+        else:
+            output.print_results(f"written: {file}, with {', '.join(names)} and the views")
+    elif as_json:
+        output.print_json("dbt", {"written": None, "sources": []})
     else:
         print_nothing_synced(target)
 
@@ -136,6 +164,19 @@ def ui(
 
     place = server.Place(host, port, base_path, origin)
     server.serve(open_target(destination), place, not headless, output.print_message)
+
+
+def mcp(rows: Rows = 500, timeout: Timeout = 20.0, destination: Destination = "duckdb") -> None:
+    """Answer the questions of an assistant by MCP, over stdin and stdout: tables, SQL, timeline, gaps, freshness.
+
+    Example: [bold]gapless mcp --destination postgres[/bold]
+
+    It only reads: the copy that GAPLESS_PUBLISH names if there is one, else the DuckDB file; or Postgres. Each answer
+    says up to when it is proven complete. Sends no request to a vendor.
+    """
+    from gapless.pipelines.mcp_server.server import serve
+
+    serve(open_target(destination), rows, timeout)
 
 
 def demo(file: DemoFile = Path("gapless-demo.duckdb"), now: Now = None, as_json: Json = False) -> None:

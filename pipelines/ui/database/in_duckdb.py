@@ -35,8 +35,8 @@ BUSY = (
 class DuckdbDatabase:
     """Of a DuckDB file."""
 
-    def __init__(self, connection: DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: DuckDBPyConnection, seconds: float = TIMEOUT) -> None:
+        self._connection, self._seconds = connection, seconds
 
     @property
     def reader(self) -> Reader:
@@ -52,7 +52,7 @@ class DuckdbDatabase:
         try:
             return self._connection.execute(query, list(values)).fetchall()
         except duckdb.InterruptException:
-            raise TookTooLong from None
+            raise TookTooLong(self._seconds) from None
 
     def rows_if_exists(self, query: str, *values: object) -> Rows:
         """Returns what `Database.rows_if_exists` says."""
@@ -76,18 +76,19 @@ class DuckdbDatabase:
             # What was checked is what runs; read in batches, so that collect() can end it early.
             return collect(self._connection.execute(statements[0]).to_arrow_reader(10_000), most)
         except duckdb.InterruptException:
-            raise TookTooLong from None
+            raise TookTooLong(self._seconds) from None
         except duckdb.Error as error:
             raise QueryUnavailable(str(error)) from None
 
 
 @contextmanager
-def connected_file(file: Path) -> Iterator[Database]:
-    """Yields the database of a DuckDB file. Raises QueryUnavailable."""
+def connected_file(file: Path, seconds: float | None = None) -> Iterator[Database]:
+    """Yields the database of a DuckDB file, whose queries may take `seconds` together. Raises QueryUnavailable."""
+    seconds = seconds or TIMEOUT
     if not file.exists():
         raise QueryUnavailable("Nothing synced yet.", _first_steps(file))
-    with _open(file) as connection, RUNNING.guarded(connection, TIMEOUT):
-        database = DuckdbDatabase(connection)
+    with _open(file) as connection, RUNNING.guarded(connection, seconds):
+        database = DuckdbDatabase(connection, seconds)
         if database.rows(VIEWS) == [(0,)]:
             raise QueryUnavailable(f"Nothing synced yet into {file}, or its views are missing.", _first_steps(file))
         yield database

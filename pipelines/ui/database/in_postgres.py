@@ -33,8 +33,8 @@ class PostgresDatabase:
 
     appends = False
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, seconds: float = TIMEOUT) -> None:
+        self._connection, self._seconds = connection, seconds
 
     @property
     def reader(self) -> Reader:
@@ -51,7 +51,7 @@ class PostgresDatabase:
                 cursor.execute(query.replace("%", "%%").replace("?", "%s") if values else query, values or None)
                 return list(cursor.fetchall())
         except psycopg2.errors.QueryCanceled:
-            raise TookTooLong from None
+            raise TookTooLong(self._seconds) from None
         except psycopg2.Error:
             # Else every query after it would fail.
             self._connection.rollback()
@@ -83,7 +83,7 @@ class PostgresDatabase:
                 rows = cursor.fetchmany(most)
                 return from_rows([column.name for column in cursor.description or ()], rows)
         except psycopg2.errors.QueryCanceled:
-            raise TookTooLong from None
+            raise TookTooLong(self._seconds) from None
         except psycopg2.Error as error:
             self._connection.rollback()
             raise QueryUnavailable(str(error).strip()) from None
@@ -128,14 +128,18 @@ def _only_query(sql: str) -> str:
 
 
 @contextmanager
-def connected_server(target: Target) -> Iterator[Database]:
-    """Yields the database of a Postgres destination. Raises QueryUnavailable, GaplessError."""
+def connected_server(target: Target, seconds: float | None = None) -> Iterator[Database]:
+    """Yields the database of a Postgres destination, whose queries may take `seconds` together.
+
+    Raises QueryUnavailable, GaplessError.
+    """
     import psycopg2
 
+    seconds = seconds or TIMEOUT
     server = cast("Server", target.backend)
     # As for every reader: it says in one sentence that the server cannot be reached.
-    with target.queried(), server.read_only(TIMEOUT) as connection, RUNNING.guarded(connection, TIMEOUT):
-        database = PostgresDatabase(connection)
+    with target.queried(), server.read_only(seconds) as connection, RUNNING.guarded(connection, seconds):
+        database = PostgresDatabase(connection, seconds)
         if database.rows(VIEWS) == [(0,)]:
             step = f"gapless sync --destination {target.destination} loads data; gapless views creates the views."
             raise QueryUnavailable(f"Nothing synced yet into {target.destination}, or its views are missing.", step)

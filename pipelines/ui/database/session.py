@@ -29,9 +29,9 @@ class QueryUnavailable(Exception):
 class TookTooLong(QueryUnavailable):
     """The time was over."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"This took longer than {TIMEOUT:.0f} seconds and was stopped.", "Choose a shorter period or one source."
+            f"This took longer than {seconds:g} seconds and was stopped.", "Choose a shorter period or one source."
         )
 
 

@@ -53,6 +53,9 @@ class UiTarget:
             return ()
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def connected(self) -> AbstractContextManager[Database]:
-        """Yields the database. Raises QueryUnavailable while a sync writes, and when nothing was synced yet."""
-        return connected_server(self.target) if self.file is None else connected_file(self.file)
+    def connected(self, seconds: float | None = None) -> AbstractContextManager[Database]:
+        """Yields the database, whose queries may take `seconds` together; None: as long as those of the page.
+
+        Raises QueryUnavailable while a sync writes, and when nothing was synced yet.
+        """
+        return connected_server(self.target, seconds) if self.file is None else connected_file(self.file, seconds)

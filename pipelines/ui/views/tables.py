@@ -9,6 +9,7 @@ from typing import Any
 from gapless.pipelines.ui.address import View
 from gapless.pipelines.ui.database.session import SCHEMA
 from gapless.pipelines.ui.site import Question
+from gapless.pipelines.views.descriptions import Descriptions
 from gapless.pipelines.views.refresh import views
 from gapless.sources import SOURCES
 
@@ -46,26 +47,27 @@ def _text(one: Described) -> str:
 
 
 def _views(found: Mapping[tuple[str, str], list[tuple[str, str]]]) -> list[Described]:
-    made = []
     # Views that only prepare others come last.
-    for view in sorted(views(), key=lambda view: (view.name.startswith("stg_"), view.name)):
-        if columns := found.get((SCHEMA, view.name)):
-            cells = [(name, type_, "identifies a row" if name in view.key else "") for name, type_ in columns]
-            made.append(Described(SCHEMA, view.name, f"One row per {view.grain}.", cells))
-    return made
+    every = sorted(views(), key=lambda view: (view.name.startswith("stg_"), view.name))
+    words = Descriptions(every)
+    return [
+        _described(words, SCHEMA, view.name, columns) for view in every if (columns := found.get((SCHEMA, view.name)))
+    ]
 
 
 def _tables(found: Mapping[tuple[str, str], list[tuple[str, str]]]) -> list[Described]:
-    made = []
-    for name, source in SOURCES.items():
-        known = {shape.name: shape for table in source.tables for shape in table.schema.tree()}
-        own = {table: columns for (dataset, table), columns in found.items() if dataset == name}
-        for table, columns in own.items():
-            shape = known.get(table)
-            means = {column.name: column.description for column in shape.columns} if shape else {}
-            cells = [(column, type_, means.get(column, "")) for column, type_ in columns]
-            made.append(Described(name, table, shape.description if shape else "", cells))
-    return made
+    words = Descriptions(())
+    return [
+        _described(words, *place, columns)
+        for source in SOURCES
+        for place, columns in found.items()
+        if place[0] == source
+    ]
+
+
+def _described(words: Descriptions, dataset: str, name: str, columns: list[tuple[str, str]]) -> Described:
+    cells = [(column, type_, words.of(dataset, name, column)) for column, type_ in columns]
+    return Described(dataset, name, words.of(dataset, name), cells)
 
 
 VIEW = View("tables", "Tables", ("q",), fetch)

@@ -1,6 +1,7 @@
 -- One row per record or parent that failed and is not healed.
 -- Key: account, stream, kind, key.
 -- Why something is missing, over all sources; the raw JSON stands in the source's own table, by `row_dlt_id`.
+-- - row_dlt_id: `_dlt_id` of the row in the account's own table `dead_letters`.
 -- for each source, union all
 select
     '{vendor}' as source,

@@ -3,6 +3,18 @@
 -- How new and how complete: the newest record, up to when all parents are proven complete (null: one of them is not at
 -- all), the newest of them beside it, how many parents are failing, have intervals not read yet (missing) or are to be
 -- read again as a whole (reset), and how the last sync ended.
+-- - stream: Name of the stream, which is that of its table.
+-- - newest_record_at: Creation time of the newest record that is stored.
+-- - covered_to: Up to when all parents are proven complete; null: one of them is not at all.
+-- - newest_covered_to: Up to when the newest of the parents is proven complete.
+-- - last_checked_at: When the vendor was last asked.
+-- - parents: Parents of the stream; a listing without parents counts as one.
+-- - failing: Parents whose last check failed.
+-- - missing: Parents with intervals that are not read yet.
+-- - reset: Parents that the next sync reads again as a whole.
+-- - dead_letters: Records and parents that failed and are not healed.
+-- - last_run_at: When the last sync began.
+-- - last_run_outcome: How it ended: complete, partial or failed.
 with newest as (
     -- for each stream, union all
     select

@@ -1,6 +1,7 @@
 -- One row per sync of an account.
 -- Key: account, run_id.
 -- How each sync ended, over all sources.
+-- - rows_loaded: Rows written into the vendor's tables, child rows too, new ones and those written again.
 -- for each source, union all
 select
     '{vendor}' as source,

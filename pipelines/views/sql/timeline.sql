@@ -5,6 +5,21 @@
 -- nothing did. `object_type` is in lower case; `object_name` is what people call the object, where the vendor says it;
 -- `actor_type` is user, key, automation or the vendor's own word in lower case, and null where nobody is named.
 -- Records are counted by `part = 0`.
+-- - record_id: Id of the vendor's record.
+-- - part: Which part of the record, from 0; a record without parts has one row, with 0.
+-- - occurred_at: When it happened, by the vendor's clock; null: the vendor does not say.
+-- - actor: Who or what did it, as the vendor names them: a person, a key, a tool or an automated action.
+-- - action: What was done, in the vendor's words.
+-- - object_type: Kind of what it was done to, such as a lead, an invoice, a contact or a story.
+-- - object_id: Id of what it was done to.
+-- - parent_id: Id of what led to it or holds it; what that is depends on the source.
+-- - status: State of the record, in the vendor's words.
+-- - summary: What happened, in a sentence of the vendor's.
+-- - error: Why it failed, as the vendor says; null: it did not fail.
+-- - row_table: Table with the row that this one is made from, as `dataset.table`.
+-- - row_dlt_id: `_dlt_id` of that row.
+-- - object_name: What people call the object; null: the vendor does not say.
+-- - actor_type: Kind of the actor: user, key, automation, or the vendor's own word; null: nobody is named.
 -- for each source, union all
 select
     source,

@@ -2,6 +2,12 @@
 -- Key: account, actor.
 -- Who is at work, from when to when: people, keys, tools and automated actions, as the vendor names them;
 -- `actor_type` says which.
+-- - records: Records that the actor has a part in.
+-- - events: Rows of `timeline` of the actor.
+-- - failed: Rows of `timeline` of the actor with an error.
+-- - first_seen_at: When the actor was first at work.
+-- - last_seen_at: When the actor was last at work.
+-- - actor_type: Kind of the actor, as in `timeline`.
 select
     source,
     actor,

@@ -1,6 +1,12 @@
 -- One row per message of an Omni lead.
 -- Key: account, lead_id, position.
 -- A lead's conversation, to be read in the order of `position` (1, 2, …).
+-- - position: Place of the message in the lead's conversation, from 1.
+-- - sent_at: When the action log was created that sent or received the message.
+-- - documents: Number of files attached to the message.
+-- - message_id: Id of the message.
+-- - record_id: Id of the action log.
+-- - row_dlt_id: `_dlt_id` of the message's row.
 with documents as (
     select _dlt_parent_id as message, count(*) as documents
     from omni.action_logs__messages__documents

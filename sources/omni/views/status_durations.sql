@@ -3,6 +3,12 @@
 -- How long it stayed there: from when it was created (the first status), completed (the last one) or first seen in it,
 -- until it was seen in the next, `next_status`. Whole seconds; null: it is in it still. A status between two syncs is
 -- never seen, so a change that skips one counts as a change to the status that was seen.
+-- - position: Which stay of the log it is, from 1.
+-- - seen_at: When a sync first saw the log in this status, since it was in another one.
+-- - entered_at: When it came to this status, as far as is known.
+-- - left_at: When it came to the next status; null: it is in this one still.
+-- - seconds: How long it stayed, in whole seconds; null: it is in it still.
+-- - next_status: The status that it was seen in next; null: it is in this one still.
 with changes as (
     select
         record_id,
