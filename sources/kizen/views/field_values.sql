@@ -3,6 +3,17 @@
 -- The value of each field with a type. `text` is a scalar as text, of {id, code, name} the name, of {value} the value,
 -- and of a list its JSON; `number`, `time` and `flag` are what that text reads as, else null. A number with a leading
 -- zero is a text, a day is its midnight in UTC, and a time without an offset is UTC.
+-- - activity: Name of the activity's type.
+-- - record_id: Id of the logged activity.
+-- - logged_at: When the activity was logged.
+-- - field: Name of the field.
+-- - label: Name of the field as people see it.
+-- - field_type: Type of the field, in the vendor's words.
+-- - text: Value as text.
+-- - number: Value as a number; null: it is none.
+-- - time: Value as a time; null: it is none.
+-- - flag: Value as true or false; null: it is neither.
+-- - row_dlt_id: `_dlt_id` of the field's row.
 with texts as (
     select
         logged.activity_object__name as activity,

@@ -7,6 +7,7 @@
 -- - message_id: Id of the message.
 -- - record_id: Id of the action log.
 -- - row_dlt_id: `_dlt_id` of the message's row.
+-- - lead_name: Name of the lead.
 with documents as (
     select _dlt_parent_id as message, count(*) as documents
     from omni.action_logs__messages__documents
