@@ -76,8 +76,8 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Returns whether nothing was read or written, because the settings name another account."""
-        return self.error_kind == "AnotherAccount"
+        """Returns whether nothing was read or written: another account is named, or the erasure key is lost."""
+        return self.error_kind in ("AnotherAccount", "LostKey")
 
     @property
     def seconds(self) -> float:

@@ -12,6 +12,7 @@ from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import left_open
+from gapless.pipelines.evidence.erased import erased_here
 from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root
 from gapless.pipelines.sync.account import require_account
@@ -87,6 +88,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     session.packed = target.make_room
     try:
         with PipelineReader(pipeline, target.appends).connected() as reader:
+            # Before any request: without the key of the tombstones, the forgotten would come back.
+            session.erased = erased_here(reader, source, session.keep)
             outcome.note = require_account(reader, source, session)
         # Before rows are counted, because it forgets the counts of what is made again and read again.
         session.failures += map(Failure, mend_tables(pipeline, source))
