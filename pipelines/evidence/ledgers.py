@@ -8,11 +8,10 @@ from functools import cached_property, partial
 from itertools import takewhile
 
 from gapless.pipelines.destinations.reader import Reader, Rows
-from gapless.pipelines.evidence.erased import erased_here
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.stored_state import backfills, resource_state
+from gapless.pipelines.evidence.stored_state import backfills, erased_here, resource_state
 from gapless.pipelines.printable import counted, quoted
 from gapless.sources import Source
 from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED

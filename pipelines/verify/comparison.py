@@ -9,12 +9,12 @@ from functools import partial
 
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import explain
-from gapless.pipelines.evidence.erased import erased_here
+from gapless.pipelines.errors import LostErasureKey, explain
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.ledgers import LedgerGaps
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
+from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Verified
@@ -25,7 +25,6 @@ from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._ledger.account.identity import AnotherAccount
-from gapless.sources._ledger.erasure.key import LostKey
 from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
@@ -61,7 +60,7 @@ class Comparison:
         """Returns the comparison; a vendor's error is in its `error`."""
         try:
             self._found.error = self._read_here()
-        except LostKey as error:
+        except LostErasureKey as error:
             self._found.error, self._found.refused = str(error), True
         if self._found.error:
             return self._found

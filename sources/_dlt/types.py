@@ -59,6 +59,9 @@ class SqlClient(Protocol):
     def execute_sql(self, sql: str, /, *args: object) -> Rows | None:
         """Runs a statement; returns its rows, or None if it returns none."""
 
+    def begin_transaction(self) -> AbstractContextManager[object]:
+        """Begins a transaction: committed at its end, rolled back when an error leaves it."""
+
     def execute_query(self, query: str, /) -> AbstractContextManager[Cursor]:
         """Runs a query; yields a DB-API cursor."""
 

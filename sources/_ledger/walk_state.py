@@ -182,7 +182,8 @@ class WalkState:
         for walk in self.walks:
             # Nothing older is loaded any more, so an unfinished walk may end there, too.
             walk.floor = max(filter(None, (walk.floor, initial_value)), default=None)
-        return replace(self, initial_value=initial_value)
+        lost = [one for one in self.lost if not (initial_value and one[1] and _instant(one[1]) <= initial_value)]  # type: ignore[operator]  # a text is a time
+        return replace(self, initial_value=initial_value, lost=lost)
 
     @property
     def newest(self) -> datetime | None:

@@ -42,13 +42,16 @@ MAY_IMPORT = {
     "pipelines.json_logs": "| database_errors errors redaction",
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
-    "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
+    "pipelines.erasure": "sources _files _dlt _schema _ledger _extract | errors destinations evidence",
+    "pipelines.sync": (
+        "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views"
+    ),
     "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
     "pipelines.verify": (
         "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),
     "pipelines.destination_copy": (
-        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"
+        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views sync ledger"
     ),
     "pipelines.maintenance": "sources | errors destinations",
     "pipelines.observability": (
@@ -57,7 +60,7 @@ MAY_IMPORT = {
     "pipelines.ui": "sources _schema | errors printable redaction destinations evidence views",
     "pipelines.cli": (
         "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
-        " evidence views sync ledger verify destination_copy maintenance observability ui"
+        " evidence erasure views sync ledger verify destination_copy maintenance observability ui"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

@@ -39,9 +39,8 @@ def require_key(stored: str | None, dataset: str) -> str:
     key = configured_key()
     if key and stored and hmac.compare_digest(check_value(key), stored):
         return key
-    what = f"{SETTING} is another key" if key else f"{SETTING} is not set"
+    what = "is another key than theirs" if key else "is not set"
     raise LostKey(
-        f"{dataset}: people were forgotten here, and {what} than the one they were forgotten with; without it they"
-        f" would come back, so nothing was done. Set {SETTING} to that key: gapless forget wrote it into"
-        " .dlt/secrets.toml, under [gapless] as erasure_key"
+        f"{dataset}: people were forgotten here, and {SETTING} {what}, so they would come back: nothing was done."
+        f" Set {SETTING} to the key that gapless forget wrote into .dlt/secrets.toml ([gapless] erasure_key)"
     )

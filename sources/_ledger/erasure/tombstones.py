@@ -20,6 +20,7 @@ from gapless.sources._ledger.erasure.key import require_key, tombstone
 from gapless.sources._ledger.ledger import instant
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.columns import TableSchema
+from gapless.sources._schema.parse import readable_time
 from gapless.sources._schema.record import record_id, record_time
 
 ERASED = "erased"
@@ -40,14 +41,25 @@ class Subjects:
     """The column of `main` with the id of a record's parent."""
     parents: Table | None = None
 
+    def digest(self, key: str, kind: str, text: str) -> str:
+        """Returns the tombstone of a record or a parent, by its id."""
+        table = self.main if kind == "record" else self.parents
+        return tombstone(key, kind, table.name if table else "", text)
+
 
 class Tombstones:
     """What was erased of one source. Without a tombstone and a horizon it is false, and nothing is looked at."""
 
-    def __init__(self, subjects: Subjects | None, rows: Sequence[Row] = (), keep: datetime | None = None) -> None:
-        """Takes the rows of the table; `keep` is the horizon that the settings ask for.
+    def __init__(
+        self,
+        subjects: Subjects | None,
+        rows: Sequence[Row] = (),
+        keep: datetime | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Takes the rows of the table; `keep` is the horizon that the settings ask for, `key` that of new rows.
 
-        Raises LostKey where the key is not at hand.
+        Raises LostKey where no key is given, and the one of the settings is another.
         """
         self.subjects = subjects
         kinds = {kind: [row for row in rows if row[1] == kind] for kind in {row[1] for row in rows}}
@@ -61,7 +73,7 @@ class Tombstones:
         """Records that were created earlier are not kept; None: all are."""
         check = next((str(row[0]) for row in kinds.get("key", ())), None)
         keyed = bool(self._records or self._parents or self._values)
-        self._key = require_key(check, subjects.dataset) if keyed and subjects else ""
+        self._key = (key or require_key(check, subjects.dataset)) if keyed and subjects else ""
         self.met: dict[str, Row] = {}
         """Tombstones to write: of records that a value hides, and of those that stand under another parent now."""
         self._of: Callable[[str, str], str] = cache(self._digest)
@@ -76,8 +88,7 @@ class Tombstones:
 
     def _digest(self, kind: str, text: str) -> str:
         assert self.subjects
-        table = self.subjects.main if kind == "record" else self.subjects.parents
-        return tombstone(self._key, kind, table.name if table else "", text)
+        return self.subjects.digest(self._key, kind, text)
 
     def hides_record(self, key: str | None) -> bool:
         """Returns whether the record with this id was erased."""
@@ -151,8 +162,17 @@ class Tombstones:
             return False
         return any(self.hides_value(of, column, text) for text in texts_in(raw) for of, column in self._fields)
 
+    def _is_old(self, raw: str | None) -> bool:
+        """Returns whether a record that cannot be read is older than what is kept, by its text."""
+        if not (self.kept_from and self.subjects and raw):
+            return False
+        at = readable_time(self.subjects.main.model, raw)
+        return at is not None and at < self.kept_from
+
     def hides_letter(self, stream: str, kind: str, key: str, parent: str | None, raw: str | None) -> bool:
         """Returns whether a dead letter is about what was erased. `stream` is the name of its table."""
+        if kind != "parent" and self._is_old(raw):
+            return True
         if not (self.names and self.subjects):
             return False
         parents = self.subjects.parents

@@ -37,14 +37,14 @@ def _rule(batch: Batch, erased: Tombstones) -> Hides | None:
     assert subjects
     if model is subjects.main.model:
         return erased.hidden
+    if model is DEAD_LETTERS.model:
+        return partial(_letters, erased)
     if not erased.names:
         return None
     if subjects.parents and model is subjects.parents.model:
         return erased.hidden_parents
     if model is COVERAGE.model:
         return partial(_coverage, erased)
-    if model is DEAD_LETTERS.model:
-        return partial(_letters, erased)
     return partial(_derived, erased, *model.parent_columns) if len(model.parent_columns) == 1 else None
 
 
