@@ -31,7 +31,7 @@ def erase(tables: Tables, source: Source, chosen: Selection, key: str, reason: s
         make_tables(tables)
         rows = [*tombstones_of(source, chosen, key)]
         write_tombstones(tables, rows)
-        deleted = delete_rows(tables, source, chosen, rows, key, dry=False)
+        deleted = delete_rows(tables, source, chosen, as_erased(source, rows, key), dry=False)
         reduce_held(tables, deleted)
         ids = {*chosen.parents, *chosen.records}
         remove_from_states(tables, ids)
@@ -69,12 +69,14 @@ def tombstones_of(source: Source, chosen: Selection, key: str) -> list[Row]:
     return rows
 
 
-def delete_rows(
-    tables: Tables, source: Source, chosen: Selection, rows: list[Row], key: str, *, dry: bool
-) -> Deleted:
+def as_erased(source: Source, rows: list[Row], key: str) -> Tombstones:
+    """Returns new tombstones as later syncs will know them."""
+    return Tombstones(subjects_of(source.name, source.stream), rows, key=key)
+
+
+def delete_rows(tables: Tables, source: Source, chosen: Selection, erased: Tombstones, *, dry: bool) -> Deleted:
     """Deletes the rows of what was chosen, in every table that holds some; `dry` only counts them."""
     act, deleted = tables.count if dry else tables.delete, Deleted()
-    erased = Tombstones(subjects_of(source.name, source.stream), rows, key=key)
     for table, column, values in (*_rows_of(tables, source, chosen), *_ledger_of(tables, chosen, erased)):
         for where in tables.among(column, values) if column in tables.columns[table] else ():
             deleted[table] = deleted.get(table, 0) + act(table, where)

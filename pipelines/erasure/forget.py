@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.erasure.erase import Deleted, delete_rows, erase, tombstones_of
+from gapless.pipelines.erasure.erase import Deleted, as_erased, delete_rows, erase, tombstones_of
 from gapless.pipelines.erasure.new_key import new_key, write_key
 from gapless.pipelines.erasure.selection import Selection, by_id, by_value
 from gapless.pipelines.erasure.tables import Tables
@@ -54,7 +54,8 @@ def preview(target: Target, named: Named) -> Forgotten:
     with opened(target, source) as tables:
         chosen = _chosen(tables, source, named)
         key = new_key()  # for a look, any will do
-        rows = delete_rows(tables, source, chosen, tombstones_of(source, chosen, key), key, dry=True)
+        erased = as_erased(source, tombstones_of(source, chosen, key), key)
+        rows = delete_rows(tables, source, chosen, erased, dry=True)
     return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows)
 
 

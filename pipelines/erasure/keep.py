@@ -57,7 +57,7 @@ def keep(target: Target, name: str, kept: timedelta, reason: str | None, *, dry:
             raise WrongSettings(f"nothing synced yet from {name}, so nothing is too old: gapless sync {name}")
         if dry:
             return before, _delete(tables, source, before, dry=True)
-        return before, _erase(tables, source, before, reason or "gapless keep")
+        return before, erase_older(tables, source, before, reason or "gapless keep")
 
 
 def apply_keep(pipeline: dlt.Pipeline, source: Source, before: datetime) -> Deleted:
@@ -69,10 +69,11 @@ def apply_keep(pipeline: dlt.Pipeline, source: Source, before: datetime) -> Dele
             return {}
         # Where nothing is too old, the proofs move on with what is read: all of them at each sync would cost more.
         old = _delete(tables, source, before, dry=True)
-        return _erase(tables, source, before, None) if old else {}
+        return erase_older(tables, source, before, None) if old else {}
 
 
-def _erase(tables: Tables, source: Source, before: datetime, reason: str | None) -> Deleted:
+def erase_older(tables: Tables, source: Source, before: datetime, reason: str | None) -> Deleted:
+    """Erases the records that are older, in one transaction; returns the rows by table."""
     with transaction(tables):
         make_tables(tables)
         write_tombstones(tables, [(*KEPT, before)])

@@ -24,6 +24,7 @@ MAKE = {
     f" digest varchar, kept_from {TIME}, rows_erased varchar not null",
 }
 """The columns of the two tables. dlt does not know them: no refresh of its own drops them."""
+ERASURES_COLUMNS = tuple(part.split()[0] for part in MAKE[ERASURES].split(", "))
 TOMBSTONES = 100
 """Tombstones in one statement."""
 
@@ -79,10 +80,22 @@ def write_erasure(tables: Tables, erasure: Erasure) -> None:
         for table, number in (json.loads(before[0][0]) if before else {}).items():
             rows[table] = rows.get(table, 0) + number
         tables.run(f"delete from {tables.name(ERASURES)} where erasure_id = %s", key)
-    cells = {
+    cells: dict[str, Any] = {
         "erasure_id": key, "erased_at": now, "kind": erasure.kind, "reason": erasure.reason,
         "digest": erasure.digest, "kept_from": erasure.kept_from, "rows_erased": json.dumps(rows),
     }  # fmt: skip
+    _insert(tables, cells)
+
+
+def write_erasures(tables: Tables, rows: Iterable[Row]) -> None:
+    """Copies rows of `erasures`, the cells of ERASURES_COLUMNS, that are not there yet."""
+    known = {key for (key,) in tables.query(f"select erasure_id from {tables.name(ERASURES)}")}
+    for row in rows:
+        if row[0] not in known:
+            _insert(tables, dict(zip(ERASURES_COLUMNS, row, strict=True)))
+
+
+def _insert(tables: Tables, cells: Mapping[str, Any]) -> None:
     given = {name: cell for name, cell in cells.items() if cell is not None}
     names, marks = ", ".join(map(tables.column, given)), ", ".join(["%s"] * len(given))
     tables.run(f"insert into {tables.name(ERASURES)} ({names}) values ({marks})", *given.values())

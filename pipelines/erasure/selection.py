@@ -57,7 +57,7 @@ def by_id(tables: Tables, source: Source, key: str, table: str | None) -> Select
         found = Selection("record", key, records=record or {key: ""})
     else:
         found = Selection("parent", key, parents={key})
-    return _completed(tables, source, found)
+    return completed(tables, source, found)
 
 
 def by_value(tables: Tables, source: Source, where: str) -> Selection:
@@ -83,7 +83,7 @@ def by_value(tables: Tables, source: Source, where: str) -> Selection:
     elif parents and root == parents.table:
         for where_ in tables.among(ROW_ID, keys):
             found.parents |= {str(key) for _, key in tables.row_ids(root.name, where_, [root.id_column])}
-    return _completed(tables, source, found)
+    return completed(tables, source, found)
 
 
 def _column(source: Source, named: str) -> tuple[str, str]:
@@ -145,7 +145,7 @@ def _has_letter(tables: Tables, source: Source, kind: str, key: str) -> bool:
     return tables.has("dead_letters", "kind", "stream", "key") and bool(tables.count("dead_letters", where))
 
 
-def _completed(tables: Tables, source: Source, found: Selection) -> Selection:
+def completed(tables: Tables, source: Source, found: Selection) -> Selection:
     """Adds the records of the parents, and the ids of all rows."""
     main, parents = source.main, source.stream.parents
     if found.parents and source.stream.column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from gapless.pipelines.destinations.reader import Reader
@@ -12,7 +13,7 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.source import subjects_of
 from gapless.sources._ledger.backfill_state import STATE
 from gapless.sources._ledger.erasure.key import LostKey
-from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Tombstones
+from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Row, Tombstones
 
 
 def source_state(reader: Reader, source: Source) -> State | None:
@@ -45,7 +46,11 @@ def erased_here(reader: Reader, source: Source, keep: timedelta | None = None) -
     """Returns what was erased of a source; `keep` is how long the settings keep records. Raises LostErasureKey."""
     # Where rows are only added, nothing can be erased.
     rows = [] if reader.appends else reader.rows(source.name, SELECT, ERASED) or []
-    horizon = datetime.now(UTC) - keep if keep else None
+    return tombstones(source, rows, datetime.now(UTC) - keep if keep else None)
+
+
+def tombstones(source: Source, rows: Sequence[Row], horizon: datetime | None = None) -> Tombstones:
+    """Returns what was erased of a source, by the rows of its table. Raises LostErasureKey."""
     try:
         return Tombstones(subjects_of(source.name, source.stream), rows, horizon)
     except LostKey as error:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
 from tests.contract.commands import document, gapless, gaps, lose, run
@@ -139,3 +142,76 @@ def test_a_lost_key(subject: Subject, synced: World) -> None:
     synced.monkeypatch.delenv("GAPLESS_ERASURE_KEY")
     assert synced.sync().outcome == "complete"
     stays_forgotten(synced, who)
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_copies(subject: Subject, synced: World) -> None:
+    """A copy loses at the next copy what the file forgot, keeps what it forgot itself out, and goes on alone."""
+    who, name = person(subject, synced), subject.name
+    path = synced.folder / "second.duckdb"
+    synced.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS=str(path))
+    assert run("copy", name, "--to", "second").exit_code == 0
+    own = next(str(row[subject.id]) for row in subject.records(synced.fake)[::-1] if not who.is_of(row))
+    table = ["--table", subject.main, "--yes"]
+    forget(synced, who)
+    assert run("forget", name, "--id", own, *table, "--destination", "second").exit_code == 0
+    changed(subject, synced)
+    assert synced.sync().outcome == "complete"
+    for _ in range(2):
+        result = run("copy", name, "--to", "second")
+        assert result.exit_code == 0, result.output
+        copied = ids_in(path, subject)
+        wanted = {str(row[subject.id]) for row in who.without(synced.fake.truth())[subject.main]}
+        assert copied == wanted - {own}
+        assert in_file(path, f"select 1 from {name}.coverage where parent = '{who.parent}'") == []
+    assert (
+        len(in_file(path, f"select 1 from {name}.erasures"))
+        == len(in_file(synced.folder / "gapless.duckdb", f"select 1 from {name}.erasures")) + 1
+    )
+    assert run("verify", name, "--whole", "--destination", "second").exit_code == 0
+    assert run("gaps", name, "--destination", "second").exit_code == 0
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_a_new_copy(subject: Subject, synced: World) -> None:
+    """A copy that is made after a forgetting knows of it: a sync into it brings nobody back."""
+    who, name = person(subject, synced), subject.name
+    path = synced.folder / "second.duckdb"
+    synced.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS=str(path))
+    forget(synced, who)
+    assert run("copy", name, "--to", "second").exit_code == 0
+    changed(subject, synced)
+    result = run("sync", name, "--destination", "second")
+    assert result.exit_code == 0, result.output
+    copied = ids_in(path, subject)
+    assert copied == {str(row[subject.id]) for row in who.without(synced.fake.truth())[subject.main]}
+
+
+def ids_in(path: Path, subject: Subject) -> set[str]:
+    return {str(key) for (key,) in in_file(path, f"select {subject.id_column} from {subject.name}.{subject.main}")}
+
+
+def in_file(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(path), read_only=True) as db:
+        return db.execute(query).fetchall()
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+def test_where(subject: Subject, synced: World) -> None:
+    """All records with a value in a column are forgotten, and those that come later with it as well."""
+    name, column = subject.name, subject.text
+    value = next(row[column] for row in subject.records(synced.fake) if row[column])
+    ((before,),) = synced.sql(f"select count(*) from {subject.main} where {column} = '{value}'")
+    found = document(synced, "forget", name, "--where", f"{subject.main}.{column}={value}", "--yes")
+    assert (found["error"], found["records"]) == (None, before)
+    for _ in range(2):
+        changed(subject, synced)
+        assert synced.sync().outcome == "complete"
+        assert synced.sql(f"select count(*) from {subject.main} where {column} = '{value}'") == [(0,)]
+        assert gaps(synced) == []
+    result = gapless(synced, "verify", name, "--repair")
+    assert result.exit_code == 0, result.output
+    assert synced.sql(f"select count(*) from {subject.main} where {column} = '{value}'") == [(0,)]
