@@ -61,6 +61,10 @@ class MissingSettings(WrongSettings):
         )
 
 
+class LostErasureKey(WrongSettings):
+    """People were forgotten, and the key of their tombstones is not at hand: a sync would bring them back."""
+
+
 class WrongNetwork(WrongSettings):
     """A variable of the environment for proxies or certificates cannot be used, whatever the source."""
 

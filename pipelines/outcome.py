@@ -76,8 +76,8 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Returns whether nothing was read or written, because the settings name another account."""
-        return self.error_kind == "AnotherAccount"
+        """Returns whether nothing was read or written: another account is named, or the erasure key is lost."""
+        return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey")
 
     @property
     def seconds(self) -> float:
@@ -153,7 +153,7 @@ class Outcome:
     @property
     def remedy(self) -> str:
         """Returns the command to type after it failed as a whole."""
-        return f"gapless state adopt {self.source}" if self.refused else "gapless doctor"
+        return f"gapless state adopt {self.source}" if self.error_kind == "AnotherAccount" else "gapless doctor"
 
     def described_problems(self) -> list[dict[str, object]]:
         """Returns the problems as JSON values, each with its sentence; the source's own failure is the first."""

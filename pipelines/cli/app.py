@@ -11,7 +11,7 @@ import typer
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output, streams
-from gapless.pipelines.cli.commands import inspect, maintain, serve, start, state, sync
+from gapless.pipelines.cli.commands import erase, inspect, maintain, serve, start, state, sync
 from gapless.pipelines.cli.commands.panels import panel
 from gapless.pipelines.outcome import own_version
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In this order the commands stand in the help.
-for room in (start, sync, inspect, serve, maintain, state):
+for room in (start, sync, inspect, serve, erase, maintain, state):
     room.register(app)
 for info in app.registered_commands:
     info.rich_help_panel = panel(str(info.name or getattr(info.callback, "__name__", "")))

@@ -15,6 +15,7 @@ import duckdb
 
 from gapless.pipelines.destination_copy.account import require_same_account
 from gapless.pipelines.destination_copy.dataset import FileDataset
+from gapless.pipelines.destination_copy.erased import CANNOT_ERASE, carry_over, erased_rows, erasures_of
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
@@ -25,6 +26,7 @@ from gapless.pipelines.sync.mending import require_writable
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
+from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
 from gapless.sources._ledger.session import Failure
 
 
@@ -62,6 +64,16 @@ def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
         raise GaplessError(f"{name} was never synced into the file, so there is nothing to copy: gapless sync {name}")
 
 
+def _erased(pipeline: dlt.Pipeline, source: Source, db: duckdb.DuckDBPyConnection, there: Target) -> Tombstones:
+    """Returns what was erased in the file or in the copy; deletes in the copy what was erased in the file since."""
+    if not there.backend.updates_rows:
+        return NOTHING_ERASED
+    with PipelineReader(pipeline).connected() as reader:
+        copied = erased_rows(reader, source)
+    file = DuckdbReader(db)
+    return carry_over(pipeline, source, erased_rows(file, source), copied, erasures_of(file, source))
+
+
 def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
     """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC))
@@ -74,6 +86,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         with PipelineReader(pipeline, there.appends).connected() as copied:
             require_same_account(DuckdbReader(db), copied, source)
         require_writable(pipeline, source)
+        dataset.erased = _erased(pipeline, source, db, there)
         before = find_lost_rows(pipeline, source, must_count=False)
         # Package by package, so that a copy that breaks off continues after the last one.
         while not dataset.done:
@@ -82,6 +95,8 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
             count(outcome, pipeline)
         # After the rows: a letter may go only when its record is there.
         dataset.delete_resolved(pipeline)
+        if erased_rows(DuckdbReader(db), source) and not there.backend.updates_rows:
+            dataset.failures.append(Failure(CANNOT_ERASE))
         outcome.failures = [*dataset.failures, *map(Failure, describe_lost_rows(source, before.lost))]
         note_row_counts(pipeline, source, before)
         outcome.outcome = "partial" if outcome.failures else "complete"

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dlt.sources import DltResource, DltSource
 
 from gapless.pipelines.destination_copy.account import accounts_of
+from gapless.pipelines.destination_copy.erased import without_erased
 from gapless.pipelines.destination_copy.storable import Tree, unstorable
 from gapless.pipelines.destinations.reader import DuckdbReader
 from gapless.pipelines.errors import GaplessError
@@ -24,6 +25,7 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.resource import shapes, table_resource
 from gapless.sources._extract.write_strategy import Arrows
 from gapless.sources._ledger.dead_letters import NOT_COPIED, was_not_copied
+from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter, Ledger
 from gapless.sources._ledger.package import Package
 from gapless.sources._ledger.session import Failure
@@ -60,6 +62,8 @@ class FileDataset:
     """Whether the last package was extracted."""
     failures: list[Failure] = field(default_factory=list)
     """Records that the destination cannot store."""
+    erased: Tombstones = NOTHING_ERASED
+    """What was erased in the file or in the copy."""
     _todo: list[list[str]] | None = None
     """Ids of the loads to copy, by package."""
     _sizes: dict[str, Size] = field(default_factory=dict)
@@ -92,9 +96,10 @@ class FileDataset:
         refuse = storage_check(dlt.current.pipeline().destination.destination_type)
         refused = Package()
         for table in self.source.tables:
-            yield table, self._storable(table, self._private(self._tree(table, loads)), refuse, refused)
-        yield COVERAGE, self._proofs(loads)
-        yield DEAD_LETTERS, self._private(self._letters(loads, refused))
+            tree = without_erased(table, [*self._tree(table, loads)], self.erased)
+            yield table, self._storable(table, self._private(tree), refuse, refused)
+        yield COVERAGE, without_erased(COVERAGE, self._proofs(loads), self.erased)
+        yield DEAD_LETTERS, self._private(without_erased(DEAD_LETTERS, self._letters(loads, refused), self.erased))
         yield RUNS, self._runs()
         if loads:  # dlt commits this state together with the rows
             copied["load"] = loads[-1]

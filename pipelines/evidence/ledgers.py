@@ -11,9 +11,10 @@ from gapless.pipelines.destinations.reader import Reader, Rows
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.stored_state import backfills, resource_state
+from gapless.pipelines.evidence.stored_state import backfills, erased_here, resource_state
 from gapless.pipelines.printable import counted, quoted
 from gapless.sources import Source
+from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED
 from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT
 from gapless.sources._ledger.shard import Shard
 
@@ -208,8 +209,9 @@ class LedgerGaps:
             if here.get(proof.parent, 0) < (proof.records or 0)
         ]
         known = self._known_to_miss if fewer else ()
+        erased = erased_here(self._reader, self._source) if fewer else NOTHING_ERASED
         for proof, rows in fewer:
-            if proof.parent not in known:
+            if proof.parent not in known and rows + erased.count(proof.parent) < (proof.records or 0):
                 why = f"the vendor told {proof.records:,} records, and {rows:,} are here"
                 yield self._gap("lost", why, self._commands.repair, proof.parent)
 

@@ -1,12 +1,19 @@
-"""Reads the state of a source as its next sync restores it: of its walk, and of its backfills."""
+"""Reads what a sync finds of the ones before it: the state of its walk, its backfills, and what was erased."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
 from gapless.pipelines.destinations.reader import Reader
+from gapless.pipelines.errors import LostErasureKey
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOADS, STATES, newest_state
 from gapless.sources._dlt.types import State
+from gapless.sources._extract.source import subjects_of
 from gapless.sources._ledger.backfill_state import STATE
+from gapless.sources._ledger.erasure.key import LostKey
+from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Row, Tombstones
 
 
 def source_state(reader: Reader, source: Source) -> State | None:
@@ -33,3 +40,18 @@ def backfills(reader: Reader, source: Source) -> dict[str, State]:
     """Returns the progress of backfills by window key; a finished one has `done`."""
     progress: dict[str, State] = (source_state(reader, source) or {}).get(STATE, {})
     return progress
+
+
+def erased_here(reader: Reader, source: Source, keep: timedelta | None = None) -> Tombstones:
+    """Returns what was erased of a source; `keep` is how long the settings keep records. Raises LostErasureKey."""
+    # Where rows are only added, nothing can be erased.
+    rows = [] if reader.appends else reader.rows(source.name, SELECT, ERASED) or []
+    return tombstones(source, rows, datetime.now(UTC) - keep if keep else None)
+
+
+def tombstones(source: Source, rows: Sequence[Row], horizon: datetime | None = None) -> Tombstones:
+    """Returns what was erased of a source, by the rows of its table. Raises LostErasureKey."""
+    try:
+        return Tombstones(subjects_of(source.name, source.stream), rows, horizon)
+    except LostKey as error:
+        raise LostErasureKey(str(error)) from None

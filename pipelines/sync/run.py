@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.erasure.keep import apply_keep
+from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import left_open
 from gapless.pipelines.evidence.gap import Gap
+from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root
 from gapless.pipelines.sync.account import require_account
 from gapless.pipelines.sync.build import build, check_settings
@@ -83,13 +86,22 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     before: Before | None
     built, before = build(source, session), None
     watch(source.name, session)
-    # DuckDB's memory follows the bytes of each load package.
-    session.packed = target.make_room
+
+    def packed(size: int, largest: int) -> None:
+        # DuckDB's memory follows the bytes of each load package.
+        target.make_room(size, largest)
+        note_met(pipeline, session.erased)
+
+    session.packed = packed
     try:
         with PipelineReader(pipeline, target.appends).connected() as reader:
+            # Before any request: without the key of the tombstones, the forgotten would come back.
+            session.erased = erased_here(reader, source, session.keep)
             outcome.note = require_account(reader, source, session)
         # Before rows are counted, because it forgets the counts of what is made again and read again.
         session.failures += map(Failure, mend_tables(pipeline, source))
+        if session.keep and session.erased.kept_from and session.shard.number == 1 and target.backend.updates_rows:
+            apply_keep(pipeline, source, session.erased.kept_from)
         before = find_lost_rows(pipeline, source, session.shard)
         session.failures += map(Failure, before.doubled)
         if not session.ids and session.shard.number == 1:  # the ids may be what is lost; `gaps` reports the rest
@@ -102,6 +114,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             count(outcome, pipeline)
             if not session.done:
                 release_memory(outcome.packages)
+        note_met(pipeline, session.erased)
         with PipelineReader(pipeline, target.appends).connected() as reader:
             outcome.gaps = _left_open(reader, source, session)
         session.failures += _not_reported(outcome.gaps, session)

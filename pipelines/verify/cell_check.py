@@ -19,6 +19,7 @@ from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id
 
@@ -37,6 +38,8 @@ class CellCheck:
         self._cells = Cells(target, source)
         found.corrections = self._cells.corrections
         found.cells = 0
+        self.erased: Tombstones = NOTHING_ERASED
+        """What was erased on purpose, and is not compared."""
         self._changed = set[str]()
         """Parents whose answer is another one than at the last sync."""
 
@@ -45,6 +48,8 @@ class CellCheck:
         start = proof.covered_from
         # What is older than the initial value was never requested, so it may be absent.
         times = {key: at for key, at in page.times.items() if not (start and at and at < start)}
+        if self.erased.names:
+            times = {key: at for key, at in times.items() if not self.erased.hides_record(key)}
         if page.answer is not None and proof.digest not in (None, page.answer):
             self._changed.add(parent.id)
         for raws in self._raws(client, parent, page, [*times]):

@@ -9,11 +9,12 @@ from functools import partial
 
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import explain
+from gapless.pipelines.errors import LostErasureKey, explain
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.ledgers import LedgerGaps
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
+from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Verified
@@ -57,9 +58,14 @@ class Comparison:
 
     def verified(self) -> Verified:
         """Returns the comparison; a vendor's error is in its `error`."""
-        self._found.error = self._read_here()
+        try:
+            self._found.error = self._read_here()
+        except LostErasureKey as error:
+            self._found.error, self._found.refused = str(error), True
         if self._found.error:
             return self._found
+        if self._check:
+            self._check.erased = self._erased
         try:
             with open_client(self._source, self._target) as client:
                 try:
@@ -88,6 +94,7 @@ class Comparison:
             rows = reader.rows(source.name, counts, self._main) or []
             self._row_counts = {str(parent): int(count) for parent, count, _ in rows}
             self._newest = {str(parent): as_utc(newest) for parent, _, newest in rows}
+            self._erased = erased_here(reader, source)
             self._read_evidence(reader)
         return None
 
@@ -153,7 +160,8 @@ class Comparison:
 
     def _chosen(self, client: Client) -> list[ListedParent]:
         """Returns the parents to compare: first those that have fewer records here than the vendor lists."""
-        parents = [parent for page in self._parents(client) for parent in page]
+        listed = [parent for page in self._parents(client) for parent in page]
+        parents = [parent for parent in listed if not self._is_erased(parent)]
         known = [parent for parent in parents if parent.id in self._proofs]
         reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
@@ -162,9 +170,20 @@ class Comparison:
         if self._sample is None or len(known) <= self._sample:
             return known
         # Such parents are most likely to miss records, so a sample must not leave them out.
-        fewer = [p for p in known if p.count is not None and p.count > self._row_counts.get(p.id, 0)][: self._sample]
+        fewer = [p for p in known if p.count is not None and p.count > self._kept_or_erased(p.id)][: self._sample]
         others = [p for p in known if p not in fewer]
         return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
+
+    def _is_erased(self, parent: ListedParent) -> bool:
+        if not self._erased.names or self._stream.parents is None:
+            return False
+        # One of which only the id is known tells no value.
+        named = self._erased.hidden_parents([parent.record]) if parent.whole and parent.record else [False]
+        return named[0] or self._erased.hides_parent(parent.id)
+
+    def _kept_or_erased(self, parent: str) -> int:
+        """Returns how many records of a parent are here, or were erased on purpose."""
+        return self._row_counts.get(parent, 0) + self._erased.count(parent)
 
     def _parents(self, client: Client) -> Iterator[list[ListedParent]]:
         named = self._stream.named_parents(configured_ids(self._source))
@@ -186,7 +205,7 @@ class Comparison:
         A proof says nothing of what is new when it was set back, when the last check failed, or when less is here
         than the vendor had at that check; a watermark below a record that is here was put there by somebody.
         """
-        proof, here = self._proofs[parent], self._row_counts.get(parent, 0)
+        proof, here = self._proofs[parent], self._kept_or_erased(parent)
         if is_reset(proof.covered_to) or proof.last_checked_at is None or proof.failures:
             return FOR_EVER
         fewer = not proof.covered_from and proof.records is not None and here < proof.records
@@ -197,6 +216,9 @@ class Comparison:
     def _add_page(self, client: Client, parent: ListedParent, page: ListedPage) -> None:
         start = self._proofs[parent.id].covered_from
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
+        if self._erased.names:
+            every, wanted = wanted, [one for one in wanted if not self._erased.hides_record(one[1])]
+            self._found.erased += len(every) - len(wanted)
         self._found.served += len(wanted) + page.nameless
         self._found.missing += page.nameless
         self._waiting += wanted
@@ -262,6 +284,8 @@ class Comparison:
             return
         found.served = total
         fewer = total - found.newer - found.here
+        # The vendor may have deleted them meanwhile: then its total does not count them any more.
+        fewer = max(0, fewer - self._erased.count()) if fewer > 0 else fewer
         found.missing = max(found.missing, fewer)
         found.kept = max(0, -fewer)
         if found.kept:

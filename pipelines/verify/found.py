@@ -57,6 +57,8 @@ class Verified:
     missing: int = 0
     kept: int = 0
     """Records here that are not served any more."""
+    erased: int = 0
+    """Served and not here, because they were erased on purpose."""
     not_asked: int = 0
     """Parents that no sync has read yet."""
     undecided: str | None = None
@@ -89,7 +91,7 @@ class Verified:
     repaired: int | None = None
     error: str | None = None
     refused: bool = False
-    """Whether the settings name another account than the one whose rows are here."""
+    """Whether the settings name another account than the one whose rows are here, or the erasure key is lost."""
 
     @property
     def complete(self) -> bool:

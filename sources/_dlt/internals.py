@@ -20,7 +20,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.exceptions import ResourceNameNotAvailable
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
-from dlt.common.versioned_state import decompress_state
+from dlt.common.versioned_state import compress_state, decompress_state
 from dlt.extract.incremental.context import get_interval_context
 from dlt.extract.items import DataItemWithMeta
 from dlt.extract.items_transform import ItemTransform, LimitItem, YieldMapItem
@@ -45,6 +45,8 @@ __all__ = [
     "name_root_resources",
     "pipeline_state",
     "settings_files",
+    "settings_folder",
+    "state_text",
 ]
 """ItemTransform, DataItemWithMeta: a step of a pipe that knows its place, and an item with what belongs to it beside
 it. LimitItem, YieldMapItem: what the last step must know of the steps before it, so that state never runs ahead of
@@ -107,6 +109,15 @@ def pipeline_state(text: str) -> dict[str, Any]:
     dataset are known by it, whichever pipeline loaded them. Replaced by: a documented read-only way to load a state.
     """
     return dict(decompress_state(text))
+
+
+def state_text(state: dict[str, Any]) -> str:
+    """Returns a pipeline's state as the text that dlt stores in its state table.
+
+    Why: ids of people who were forgotten stand there, too, and an older state is kept beside each newer one.
+    Replaced by: a documented way to change a stored state.
+    """
+    return str(compress_state(state))  # type: ignore[arg-type]  # a TypedDict of dlt's
 
 
 def hints_of(resource: Any) -> dict[str, Any]:
@@ -193,3 +204,11 @@ def settings_files() -> Iterator[str]:
     read = [file for provider in context.providers.providers for file in provider.present_locations]
     # Some are relative to where the process was then: after a change of folder there may be none of that name.
     yield from filter(os.path.lexists, [*read, context.context.get_setting(".workspace")])
+
+
+def settings_folder() -> str:
+    """Returns the folder with dlt's files of settings, mostly `.dlt`; it may not be there yet.
+
+    Why: a key that is made here must stand where dlt finds it. Replaced by: a documented way to write a secret.
+    """
+    return str(Container()[PluggableRunContext].context.settings_dir)

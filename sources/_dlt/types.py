@@ -59,6 +59,15 @@ class SqlClient(Protocol):
     def execute_sql(self, sql: str, /, *args: object) -> Rows | None:
         """Runs a statement; returns its rows, or None if it returns none."""
 
+    def has_dataset(self) -> bool:
+        """Returns whether the dataset is there."""
+
+    def create_dataset(self) -> None:
+        """Makes the dataset."""
+
+    def begin_transaction(self) -> AbstractContextManager[object]:
+        """Begins a transaction: committed at its end, rolled back when an error leaves it."""
+
     def execute_query(self, query: str, /) -> AbstractContextManager[Cursor]:
         """Runs a query; yields a DB-API cursor."""
 

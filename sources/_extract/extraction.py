@@ -6,7 +6,7 @@ All that can be refused is refused here, before the first request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS, AccountCheck, forget
 from gapless.sources._ledger.backfill_state import POLICIES
+from gapless.sources._ledger.erasure.tombstones import Tombstones
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
 from gapless.sources._ledger.session import Session
 from gapless.sources._schema.arrow import Table
@@ -97,6 +98,8 @@ class Extractions:
         self.source, self.main, self._tables, self._given = source, main, tables, session
         self._account, self._policy, self._max_record_mb = account, policy, max_record_mb
         self._current: Extraction | None = None
+        self.erased: Callable[[Ledger], Tombstones] | None = None
+        """Reads what was erased on purpose; None: nothing of a vendor's is read."""
         self.own = session is None
         """Whether no command of ours runs this, so that a user may have set anything."""
 
@@ -114,6 +117,9 @@ class Extractions:
             # A sync over several packages goes on with what it has listed; one that failed lists anew.
             goes_on = current is not None and self._given is not None and self._given.goes_on
             begun = self._begun(load_id, package)
+            if self.own and self.erased:
+                # Of the dataset as it is, also where nothing of it counts: what was erased stays so.
+                begun.session.erased = self.erased(Ledger(begun.session.shard, begun.prefix))
             if goes_on and current:
                 begun.context = current.context
             self._current = current = begun

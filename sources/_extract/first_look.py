@@ -22,8 +22,8 @@ MOST_RECORDS = 5_000
 """Records and proofs that are held; with more there is something new, or a package costs little beside them."""
 MOST_SECONDS = 20.0
 """Seconds after which what was read is loaded, as a crash would lose it."""
-CHECKS = frozenset({"last_checked_at", "listed_at"})
-"""Columns of `coverage` that change although nothing is new."""
+CHECKS = frozenset({"last_checked_at", "listed_at", "covered_from"})
+"""Columns of `coverage` that change although nothing is new; what is kept begins later and later."""
 
 
 class FirstLook:
@@ -48,7 +48,7 @@ class FirstLook:
         except Exception as failed:
             error = failed
         # An error is raised again when the package reads it, where failures are handled.
-        self._session.keep(resource, _again(held, steps, error))
+        self._session.keep_open(resource, _again(held, steps, error))
         try:
             return whole and self._is_stored(held, state)
         except Exception:  # what cannot be compared, as a time that Python cannot hold, is loaded
@@ -67,7 +67,7 @@ class FirstLook:
 
     def _is_stored(self, held: Sequence[LoadItem], state: State) -> bool:
         told = [step.state for step in held if step.state is not None]
-        if told and told[-1] != state:
+        if told and not _same(told[-1], state):
             return False
         package, tables = Package(self._to_arrow), dict[str, Table]()
         proofs: dict[tuple[str, str], Coverage] = {}
@@ -99,6 +99,13 @@ class FirstLook:
             found.setdefault((stream, times), []).append(parent)
         self.unchanged += [Unchanged(stream, tuple(parents), times) for (stream, times), parents in found.items()]
         return True
+
+
+def _same(now: State, before: State) -> bool:
+    """Returns whether two states say the same, but for a later beginning: that of a retention moves on by itself."""
+    begins, began = (state.get("initial_value") for state in (now, before))
+    later = bool(begins and began and begins >= began)
+    return {**now, "initial_value": began} == before if later else now == before
 
 
 def plain(state: State) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import dlt
 
-from gapless.sources._ledger.window import optional_instant
+from gapless.sources._ledger.window import optional_instant, retention
 from gapless.sources._schema.destination_limits import RECORD_MB
 
 
@@ -54,6 +54,7 @@ WORKERS = Setting("workers", int, 8, least=1, most=256)
 LAG = Setting("lag", float, 3600.0, least=0, most=3650 * DAY, unit="seconds")
 INITIAL_VALUE = Setting("initial_value", str | None)
 END_VALUE = Setting("end_value", str | None)
+KEEP = Setting("keep", str | None)
 PRIVACY = Setting("privacy", str | None)
 HASH_KEY = Setting("gapless_hash_key", dlt.TSecretStrValue | None)
 RETRY_MAX_WAIT = Setting("gapless_retry_max_wait", float, 60.0, least=0, most=DAY, unit="seconds")
@@ -79,7 +80,7 @@ class Shared:
             (BUDGET, None),
             *([(WORKERS, self.workers)] if self.workers is not None else []),
             *([(LAG, self.lag)] if self.lag is not None else []),
-            *((one, one.default) for one in (INITIAL_VALUE, END_VALUE, PRIVACY)),
+            *((one, one.default) for one in (INITIAL_VALUE, END_VALUE, KEEP, PRIVACY)),
             *((one, one.default) for one in (HASH_KEY, RETRY_MAX_WAIT, RETRY_BUDGET, MAX_RECORD_MB)),
         ]
         return {self.full_name(setting): (setting, default) for setting, default in chosen}
@@ -102,13 +103,15 @@ class Shared:
         initial, end = (
             optional_instant(found[one.name], self.full_name(one).upper()) for one in (INITIAL_VALUE, END_VALUE)
         )
+        lag, keep = timedelta(seconds=found.get("lag", 0.0)), self.full_name(KEEP).upper()
         return SharedValues(
             found["requests_per_minute"],
             self._budget(found["budget"]),
             found.get("workers", 1),
-            timedelta(seconds=found.get("lag", 0.0)),
+            lag,
             initial,
             end,
+            retention(found["keep"], keep, lag) if found["keep"] else None,
             found["privacy"],
             found["gapless_hash_key"],
             found["gapless_retry_max_wait"],
@@ -137,6 +140,8 @@ class SharedValues:
     lag: timedelta
     initial: datetime | None
     end: datetime | None
+    keep: timedelta | None
+    """How long records are kept; None: for ever."""
     privacy: str | None
     hash_key: str | None
     retry_max_wait: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any
@@ -31,6 +31,8 @@ from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.account.identity import Account, AccountCheck
 from gapless.sources._ledger.backfill_state import POLICIES
+from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Subjects, Tombstones
+from gapless.sources._ledger.erasure.visible import visible
 from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
 from gapless.sources._ledger.shard import Shard
@@ -151,10 +153,12 @@ class Resources:
         self._account = AccountCheck(shared.source, account, partial(prove, stream, self._client, self._to_arrow))
         if session:
             session.client, session.account, session.look = self._client, self._account, partial(self._look, session)
+            session.keep = self._values.keep
         self._source, self._policy, width = shared.source, privacy.mark, self._values.max_record_mb
         self._extractions = Extractions(
             shared.source, stream.table.name, stream.tables, session, self._account, self._policy, width
         )
+        self._extractions.erased = self._erased
         if session is None:
             # `discover_schema()` has all tables before the first request; a command of ours leaves it to the load.
             self._declare(dlt.current.source_schema())
@@ -177,7 +181,8 @@ class Resources:
             return []
 
         def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
-            return context_of(extraction).parent_items(replace(parents, table=table))
+            steps = context_of(extraction).parent_items(replace(parents, table=table))
+            return visible(steps, extraction.session.erased)
 
         made = stream_resource(
             self._extractions, parents.table, start, self._to_arrow, begin=self._begin, rows=self._rows
@@ -200,7 +205,7 @@ class Resources:
                 context.state = extraction.state_of(stream.table, table, dlt.current.resource_state())
                 context.bound(bounds(incremental))
             parents = stream.parents and replace(stream.parents, table=extraction.table(stream.parents.table))
-            return stream.named(table, parents).steps(context)
+            return visible(stream.named(table, parents).steps(context), context.session.erased)
 
         made = stream_resource(
             self._extractions,
@@ -222,8 +227,14 @@ class Resources:
             extraction.context = self._context(extraction.session, extraction.ledger, {})
         return extraction
 
+    def _erased(self, ledger: Ledger) -> Tombstones:
+        """Returns what was erased of a dataset. Raises LostKey."""
+        rows, keep = ledger.rows(SELECT, ERASED) or [], self._values.keep
+        return Tombstones(subjects_of(self._source, self._stream), rows, datetime.now(UTC) - keep if keep else None)
+
     def _context(self, session: Session, ledger: Ledger, state: State) -> SyncContext:
         values = self._values
+        initial = max(filter(None, (values.initial, session.erased.kept_from)), default=None)
         return SyncContext(
             self._client,
             session,
@@ -232,7 +243,7 @@ class Resources:
             self._connection,
             workers=values.workers,
             lag=values.lag,
-            initial=values.initial,
+            initial=initial,
             end=values.end,
         )
 
@@ -260,8 +271,9 @@ class Resources:
         resources = [(stream.table.name, stream.steps(context))]
         if stream.parents:
             resources.insert(0, (stream.parents.table.name, context.parent_items(stream.parents)))
+        resources = [(name, visible(steps, session.erased)) for name, steps in resources]
         for name, steps in resources:
-            session.keep(name, steps)
+            session.keep_open(name, steps)
         if not all(look.finds_nothing(name, steps, known.get(name, {})) for name, steps in resources):
             return None
         session.end()
@@ -272,6 +284,11 @@ def context_of(extraction: Extraction) -> SyncContext:
     """Returns what all resources of the extraction read with."""
     assert extraction.context
     return extraction.context
+
+
+def subjects_of(dataset: str, stream: Stream) -> Subjects:
+    """Returns what can be erased of a source's dataset."""
+    return Subjects(dataset, stream.table, stream.column, stream.parents.table if stream.parents else None)
 
 
 def _is_of(table: Table, parents: Parents | None) -> bool:

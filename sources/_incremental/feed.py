@@ -182,7 +182,11 @@ class Feed:
             session.counters.records += len(page.records)
             session.counters.weigh(page.records)
             found = parse(self.table.model, page.records, refuse=session.refuse)
-            yield self._page(found, page.after, page.total)
+            shown = self._page(found, page.after, page.total)
+            if session.erased.names:
+                erased = session.erased.ids(found.records, [bad.key for bad in found.unreadable])
+                shown = replace(shown, erased=erased)
+            yield shown
 
     def _page(self, found: Parsed[Record], after: str | None = None, total: int | None = None) -> Page[Record]:
         records, unreadable = found.records, found.unreadable
@@ -219,6 +223,8 @@ class Feed:
         """
         assert self.record is not None, "--id is refused for a source without it"
         for key in ids:
+            if sync.session.erased.hides_record(key):
+                continue
             try:
                 raw = self.record(sync.client, key)
                 found = parse(self.table.model, [raw], refuse=sync.session.refuse)

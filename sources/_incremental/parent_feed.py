@@ -108,6 +108,6 @@ class ParentFeed:
             for page in self.pages(client, parent.record):
                 found = listed_page(self.table, page, parent.given)
                 # As a sync makes it (ParentRound), or `verify` would take each answer for a changed one.
-                yield replace(found, answer=digest(window.since, *found.raws)) if self.whole else found
+                yield replace(found, answer=digest(None, *found.raws)) if self.whole else found
 
         return each_once(read, f"{self.parents.noun}/{parent.id}/{self.table.name}")

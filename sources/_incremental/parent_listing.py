@@ -114,6 +114,10 @@ class ParentListing:
         end.see(ids, page.total, nameless=nameless)
         # After `see`: the end is proven by the whole listing, also for a shard that reads a part of it.
         own = filter_shard(listed, session.shard, parents.id)
+        if session.erased.names:
+            hidden = session.erased.hidden_parents(own.records)
+            own.records = [parent for parent, hid in zip(own.records, hidden, strict=True) if not hid]
+            own.unreadable = [bad for bad in own.unreadable if not session.erased.hides_parent(bad.key)]
         # An id is enough to read records, even if the parent's own row is invalid.
         invalid = [parent for bad in own.unreadable if bad.key and (parent := named_parent(parents, bad.key))]
         resolved = letters.resolve("record", [parents.id(parent) for parent in own.records])

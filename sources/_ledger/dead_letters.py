@@ -47,6 +47,7 @@ class DeadLetters:
 
     def __init__(self, stream: str, ledger: Ledger, session: Session) -> None:
         self._stream, self._session, self._now = stream, session, session.now()
+        self._erased = session.erased
         letters = {(letter.kind, letter.key): letter for letter in ledger.dead_letters(stream, kept=NOT_SERVED)}
         self._open = {key: letter for key, letter in letters.items() if not letter.reason.startswith(NOT_SERVED)}
         self._kept = {key: letter for key, letter in letters.items() if key not in self._open}
@@ -82,11 +83,14 @@ class DeadLetters:
             [
                 self._add("record" if r.key else "nameless", r.key or digest(r.raw), r.reason, parent, r.raw)
                 for r in records
+                if not self._is_erased("record" if r.key else "nameless", r.key or "", parent, r.raw)
             ],
         )
 
     def failed(self, kind: FailureKind, key: str, error: VendorError, parent: str | None = None) -> Batch:
         """Returns the dead letter for a parent, or for a record that is requested by id."""
+        if self._is_erased(kind, key, parent):
+            return Batch(DEAD_LETTERS, [])
         return Batch(DEAD_LETTERS, [self._add(kind, key, str(error), parent, None)])
 
     def elsewhere(self, parent: str, others: Mapping[str, str], raws: Mapping[str, str | None]) -> Batch:
@@ -100,6 +104,7 @@ class DeadLetters:
             [
                 self._add("record", of_two(parent, key), f"{OF_TWO}{other}, which keeps it", parent, raws.get(key))
                 for key, other in others.items()
+                if not self._is_erased("record", key, parent)
             ],
         )
 
@@ -148,6 +153,10 @@ class DeadLetters:
         """Closes what a walk did not meet that passed everything since then; None: there was no such walk."""
         unmet = [key for key, one in self._open.items() if since and one.last_seen_at < since and self.is_open(*key)]
         return Batch(DEAD_LETTERS, [self._gone(key) for key in unmet])
+
+    def _is_erased(self, kind: FailureKind, key: str, parent: str | None, raw: str | None = None) -> bool:
+        """Returns whether it was erased on purpose: then nobody is to hear of it."""
+        return bool(self._erased) and self._erased.hides_letter(self._stream, kind, key, parent, raw)
 
     def _add(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:
         before = self._open.get((kind, key)) or self._kept.get((kind, key))

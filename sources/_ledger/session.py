@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Literal
 
 from gapless.sources._dlt.types import State
 from gapless.sources._http.client import Client
 from gapless.sources._ledger.account.identity import AccountCheck
+from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch
@@ -131,6 +132,10 @@ class Session:
     now: Callable[[], datetime] = _now
     refuse: StorageCheck = no_limits
     """Checks what the destination cannot store; set when extraction begins."""
+    erased: Tombstones = NOTHING_ERASED
+    """What was erased on purpose; set when extraction begins."""
+    keep: timedelta | None = None
+    """How long records are kept, by the settings; None: for ever. Set by the source when it is built."""
     packed: Callable[[int, int], None] = lambda size, largest: None
     """Called with the bytes of a load package, and of its largest record, when it is about to be loaded."""
     client: Client | None = None
@@ -205,7 +210,7 @@ class Session:
         """Returns whether the next load package goes on where the last one stopped; after an error it begins anew."""
         return bool(self._open) and not self.done
 
-    def keep(self, resource: str, steps: Iterator[LoadItem]) -> None:
+    def keep_open(self, resource: str, steps: Iterator[LoadItem]) -> None:
         """Keeps what a resource reads for the next load package."""
         self._open[resource] = steps
 

@@ -40,6 +40,8 @@ class Page(Generic[R]):
     """Attribute of a record that holds its id."""
     time: str = "created_at"
     """Attribute of a record that holds its creation time."""
+    erased: frozenset[str] = frozenset()
+    """Ids that no state may keep, as their records were erased."""
 
     @property
     def times(self) -> list[datetime]:
@@ -69,7 +71,8 @@ class Page(Generic[R]):
     def ids(self, until: datetime) -> list[str]:
         """Returns the ids of the records, without those created after `until`; ids of unreadable records last."""
         dated = [str(getattr(r, self.id)) for r, at in zip(self.records, self.times, strict=True) if at <= until]
-        return [*dated, *(record.key for record in self.unreadable if record.key)]
+        every = [*dated, *(record.key for record in self.unreadable if record.key)]
+        return [one for one in every if one not in self.erased] if self.erased else every
 
 
 @dataclass
@@ -176,7 +179,11 @@ class WalkState:
         # What is older than the old initial value was never requested, so the watermark proves nothing about it.
         if before and (initial_value is None or initial_value < before):
             return WalkState(initial_value=initial_value, lost=self.lost)
-        return replace(self, initial_value=initial_value)
+        for walk in self.walks:
+            # Nothing older is loaded any more, so an unfinished walk may end there, too.
+            walk.floor = max(filter(None, (walk.floor, initial_value)), default=None)
+        lost = [one for one in self.lost if not (initial_value and one[1] and _instant(one[1]) <= initial_value)]  # type: ignore[operator]  # a text is a time
+        return replace(self, initial_value=initial_value, lost=lost)
 
     @property
     def newest(self) -> datetime | None:

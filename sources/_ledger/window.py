@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from json import loads
@@ -57,6 +58,22 @@ def earlier(time: datetime, lag: timedelta) -> datetime:
 def optional_instant(text: str | None, setting: str) -> datetime | None:
     """Parses a setting that may be empty. Returns and raises as `instant`; None for an empty setting."""
     return instant(text, setting) if text else None
+
+
+def retention(text: str, setting: str, lag: timedelta) -> timedelta:
+    """Parses how long records are kept: 400d, 60w or 36h. Raises ValueError, naming the setting, for anything else.
+
+    Also for a time within the look-back `lag`: what it reads again would be erased and read for ever.
+    """
+    found = re.fullmatch(r"(\d{1,6})\s*([hdw])", str(text).strip().lower(), re.ASCII)
+    if found is None:
+        raise ValueError(f"{setting}: {text!r} is no time to keep records for; expected days, such as 400d")
+    kept = int(found[1]) * {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[found[2]]
+    if kept <= lag:
+        raise ValueError(
+            f"{setting}: {text!r} is not longer than the look-back, {lag}: what each sync reads again would be erased"
+        )
+    return kept
 
 
 def effective_window(

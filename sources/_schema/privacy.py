@@ -70,10 +70,14 @@ class Privacy:
                 rows = rows.set_column(index, rows.schema.field(index), cells.cast(type_))
         return rows
 
+    def hashed_text(self, text: str) -> str:
+        """Returns what a column that is hashed holds instead of a text."""
+        return hmac.new(self.key, text.encode(), "sha256").hexdigest()
+
     def _hashed(self, cells: pa.ChunkedArray, data_type: str, keep_hashes: bool) -> list[str | None]:
         # Each distinct text is hashed once: most columns repeat a few values.
         texts = cells.to_pylist()
-        digests = {text: hmac.new(self.key, text.encode(), "sha256").hexdigest() for text in set(texts) - {None}}
+        digests = {text: self.hashed_text(text) for text in set(texts) - {None}}
         if data_type == "json":
             digests = {text: json.dumps(value) for text, value in digests.items()}
         if keep_hashes:

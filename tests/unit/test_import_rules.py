@@ -43,13 +43,16 @@ MAY_IMPORT = {
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
     "pipelines.dictionary": "sources _dlt _schema _ledger _extract | errors views",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
-    "pipelines.sync": "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence views",
+    "pipelines.erasure": "sources _files _dlt _schema _ledger _extract | errors destinations evidence",
+    "pipelines.sync": (
+        "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views"
+    ),
     "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
     "pipelines.verify": (
         "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),
     "pipelines.destination_copy": (
-        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence views sync ledger"
+        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views sync ledger"
     ),
     "pipelines.maintenance": "sources | errors destinations",
     "pipelines.observability": (
@@ -61,7 +64,8 @@ MAY_IMPORT = {
     ),
     "pipelines.cli": (
         "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
-        " dictionary evidence views sync ledger verify destination_copy maintenance observability ui mcp_server"
+        " dictionary evidence erasure views sync ledger verify destination_copy maintenance observability ui"
+        " mcp_server"
     ),
     "pipelines.integrations": (
         "sources _schema _ledger | config errors outcome redaction destinations sync ledger cli"

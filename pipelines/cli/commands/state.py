@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output
-from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, open_target
+from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, open_target
 from gapless.pipelines.cli.render import stored
-from gapless.pipelines.errors import GaplessError, WrongSettings
 
 To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records created after TIME (ISO 8601).")]
 
@@ -53,7 +51,7 @@ def rewind(
     # Checked before the question, so that nobody answers it in vain.
     (name,), time = build.known([source]), arguments.time(to, "--to")
     target = open_target(destination, accept_append=True)
-    _confirm(yes, f"Set {name} back to {time.isoformat()}?")
+    confirm(yes, f"Set {name} back to {time.isoformat()}?")
     _print_change("rewind", name, state.rewind(target, name, time), as_json)
 
 
@@ -67,7 +65,7 @@ def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
 
     (name,) = build.known([source])
     target = open_target(destination, accept_append=True)
-    _confirm(yes, f"Forget what {name} has proven? The next sync reads everything again.")
+    confirm(yes, f"Forget what {name} has proven? The next sync reads everything again.")
     _print_change("reset", name, state.reset(target, name), as_json)
 
 
@@ -86,7 +84,7 @@ def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
     found = account.proposed(target, name)
     if found:
         output.print_message(f"{name}: {found.evidence}: {found.host} is the account whose rows are here")
-        _confirm(yes, f"Let {name} be read from {found.host}{f', not {found.before}' if found.before else ''}?")
+        confirm(yes, f"Let {name} be read from {found.host}{f', not {found.before}' if found.before else ''}?")
         account.adopt(target, found)
     if as_json:
         output.print_json("state adopt", found.to_json() if found else {"source": name, "from": None, "to": None})
@@ -94,21 +92,6 @@ def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
         output.print_message(f"done: the next gapless sync {name} goes on with {found.host}; no row was changed")
     else:
         output.print_message(f"nothing synced yet from {name}, nothing to adopt: run gapless sync {name}")
-
-
-def _confirm(yes: bool, question: str) -> None:
-    """Asks on stderr unless `yes`. Raises WrongSettings if nobody can answer, GaplessError if the answer is no."""
-    if yes:
-        return
-    try:
-        # A prompt is not a JSON line, and a log collector cannot answer it.
-        agreed = typer.confirm(question, err=True) if not json_logs.on() else None
-    except typer.Abort:  # stdin is closed, as under cron
-        agreed = None
-    if agreed is None:
-        raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")
-    if not agreed:
-        raise GaplessError("nothing was changed")
 
 
 def _print_change(command: str, name: str, proofs: int | None, as_json: bool) -> None:

@@ -99,15 +99,16 @@ class DetailSync:
     def _first(self) -> list[str]:
         """Returns ids to read before anything is listed: the requested ones, or those that failed before."""
         if self._sync.reads_ids:
-            return self._sync.ids
+            return [key for key in self._sync.ids if not self._session.erased.hides_record(key)]
         # Another shard may own a record without a known parent, and read it at this moment.
         letters = [one for one in self._per.dead_letters.records() if one.parent or self._session.shard.whole]
         return [letter.key for letter in letters if not self._per.window]
 
     def _todo(self, parents: list[DetailParent], first: list[str]) -> list[Detail]:
         lag, per = self._sync.lag, self._per
-        # Not those of `first`, which were read just now.
-        wanted = {p.backfill_key(key): (key, p) for p in parents for key in p.wanted(lag, per) if key not in first}
+        # Not those of `first`, which were read just now, nor those that were erased: they would be read for nothing.
+        keys = [(key, p) for p in parents for key in p.wanted(lag, per) if key not in first]
+        wanted = {p.backfill_key(key): (key, p) for key, p in keys if not self._session.erased.hides_record(key)}
         todo: list[Detail] = [wanted[one] for one in (per.backfill.remaining(wanted) if per.backfill else wanted)]
         for _, parent in todo:
             if parent:

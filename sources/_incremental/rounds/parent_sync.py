@@ -78,7 +78,7 @@ class ParentRound:
     def steps(self) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
         feed, sync, per = self._feed, self._sync, self._per
-        parents = [feed.parents.named(key) for key in sync.ids]
+        parents = [feed.parents.named(key) for key in sync.ids if not self._session.erased.hides_parent(key)]
         if not sync.reads_ids:
             listing = sync.listing(feed.parents)
             listed = listing.found()
@@ -165,8 +165,8 @@ class ParentRound:
             fewer = known is not None and known.records is not None and len(page.records) < known.records
             read = next(iter(self._feed.pages(self._sync.client, parent)), page) if fewer else page
             raws = [*map(bytes, read.records)]
-            # With the first time to load, so that an earlier initial value loads what was left out before.
-            answer, proof = digest(self._per.to_load.since, *raws), self._per.proof(key)
+            # Not of the first time to load: an earlier one leaves no proof, and a later one moves with a retention.
+            answer, proof = digest(None, *raws), self._per.proof(key)
             if proof and proof.digest == answer and trusts_digest:
                 yield History(answer, len(raws))
             else:
@@ -185,9 +185,9 @@ class ParentRound:
     def _pages(self, newest: Mapping[str, datetime | None], parent: Record) -> Iterator[Page[Record]]:
         known, key = self._per.proof(self._feed.parents.id(parent)), self._feed.parents.id(parent)
         watermark = known.covered_to if known else None
-        if watermark and known and not known.filtered:
+        if watermark and known and not known.filtered and not self._session.erased.count(key):
             # Rows were deleted, or the watermark was set by hand, if it is later than all rows here: what lies
-            # between is read again. Not where a user's own step removes rows.
+            # between is read again. Not where a user's own step removes rows, or some were erased on purpose.
             here = newest.get(key)
             watermark = min(watermark, here) if here else None
         floor = earlier(watermark, self._sync.lag) if watermark else self._per.to_load.since

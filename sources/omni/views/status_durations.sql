@@ -8,6 +8,7 @@
 -- - entered_at: When it came to this status, as far as is known.
 -- - left_at: When it came to the next status; null: it is in this one still.
 -- - seconds: How long it stayed, in whole seconds; null: it is in it still.
+-- - lead_name: Name of the lead.
 -- - next_status: The status that it was seen in next; null: it is in this one still.
 with changes as (
     select

@@ -1,0 +1,134 @@
+"""Forgets a person, a record, or all that has a value in a column: finds it, deletes it, and leaves a tombstone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.erasure.erase import Deleted, as_erased, delete_rows, erase, tombstones_of
+from gapless.pipelines.erasure.new_key import new_key, write_key
+from gapless.pipelines.erasure.selection import Selection, by_id, by_value
+from gapless.pipelines.erasure.tables import Tables
+from gapless.pipelines.errors import GaplessError, LostErasureKey, WrongSettings, explain, interrupted
+from gapless.sources import SOURCES, Source
+from gapless.sources._dlt.internals import settings_folder
+from gapless.sources._ledger.erasure.key import SETTING, SHORTEST, LostKey, configured_key, require_key
+from gapless.sources._ledger.erasure.tombstones import ERASED
+
+if TYPE_CHECKING:
+    import dlt
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a user asks to forget of one source."""
+
+    source: str
+    id: str | None = None
+    table: str | None = None
+    """The table that `id` is of, where several have it."""
+    where: str | None = None
+    """COLUMN=VALUE, or TABLE.COLUMN=VALUE."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was forgotten, or would be."""
+
+    kind: str
+    parents: int = 0
+    records: int = 0
+    rows: Deleted = field(default_factory=dict)
+    """Rows by table."""
+    key_file: Path | None = None
+    """The file into which the key of the tombstones was written, if it was made now."""
+
+
+def preview(target: Target, named: Named) -> Forgotten:
+    """Returns what would be forgotten; changes nothing. Raises WrongSettings where nothing matches, Locked."""
+    source = SOURCES[named.source]
+    with opened(target, source) as tables:
+        chosen = _chosen(tables, source, named)
+        key = new_key()  # for a look, any will do
+        erased = as_erased(source, tombstones_of(source, chosen, key), key)
+        rows = delete_rows(tables, source, chosen, erased, dry=True)
+    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows)
+
+
+def forget(target: Target, named: Named, reason: str | None) -> Forgotten:
+    """Forgets what is named. Raises WrongSettings where nothing matches, LostErasureKey, Locked, GaplessError."""
+    source = SOURCES[named.source]
+    with opened(target, source) as tables:
+        chosen = _chosen(tables, source, named)
+        key, file = _key(tables, source)
+        rows = erase(tables, source, chosen, key, reason)
+    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, file)
+
+
+def _chosen(tables: Tables, source: Source, named: Named) -> Selection:
+    if named.where is not None:
+        found = by_value(tables, source, named.where)
+    else:
+        found = by_id(tables, source, named.id or "", named.table)
+    if found.is_empty:
+        raise WrongSettings(
+            f"nothing of {source.name} matches, so nothing was forgotten; gapless status lists what is here."
+        )
+    return found
+
+
+def _key(tables: Tables, source: Source) -> tuple[str, Path | None]:
+    """Returns the key of the tombstones, and the file it was written to if it is a new one."""
+    stored = (
+        tables.query(f"select digest from {tables.name(ERASED)} where kind = 'key'") if tables.has(ERASED) else []
+    )
+    try:
+        if stored:
+            return require_key(str(stored[0][0]), source.name), None
+    except LostKey as error:
+        raise LostErasureKey(str(error)) from None
+    key = configured_key()
+    if key is None:
+        key = new_key()
+        # Before the tombstones: they are worth nothing without it.
+        return key, write_key(key, Path(settings_folder()))
+    if len(key) < SHORTEST:
+        raise WrongSettings(f"{SETTING} has {len(key)} characters and could be guessed; it needs {SHORTEST} or more.")
+    return key, None
+
+
+@contextmanager
+def opened(target: Target, source: Source) -> Iterator[Tables]:
+    """Yields the tables of a source in the locked target. Raises WrongSettings, Locked, GaplessError."""
+    if not target.backend.updates_rows:
+        raise WrongSettings(
+            f"{target.destination} is none of the destinations where rows can be erased for good: DuckDB, DuckLake,"
+            " Postgres, SQLite."
+        )
+    if not target.backend.exists():
+        raise WrongSettings(f"nothing synced yet into {target.file or target.destination}, so nothing can be erased.")
+    with target.locked(source.name) as folder:
+        pipeline = _pipeline(target, source, str(folder))
+        try:
+            with pipeline.sql_client() as client:
+                yield Tables(pipeline, client)
+        except GaplessError:
+            raise
+        except Exception as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from None
+            raise GaplessError(f"nothing of {source.name} was erased: {explain(error)}") from error
+        finally:
+            pipeline.deactivate()
+
+
+def _pipeline(target: Target, source: Source, folder: str) -> dlt.Pipeline:
+    import dlt
+
+    return dlt.pipeline(
+        source.name, pipelines_dir=folder, destination=target.dlt_destination, dataset_name=source.name
+    )
