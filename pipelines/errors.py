@@ -65,6 +65,10 @@ class LostErasureKey(WrongSettings):
     """People were forgotten, and the key of their tombstones is not at hand: a sync would bring them back."""
 
 
+class NewerLayout(WrongSettings):
+    """A newer gapless wrote the database, and this one would misread it."""
+
+
 class WrongNetwork(WrongSettings):
     """A variable of the environment for proxies or certificates cannot be used, whatever the source."""
 

@@ -76,8 +76,8 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Returns whether nothing was read or written: another account is named, or the erasure key is lost."""
-        return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey")
+        """Returns whether nothing was read or written: for another account, a lost key, or a newer gapless' layout."""
+        return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey", "NewerLayout")
 
     @property
     def seconds(self) -> float:

@@ -31,6 +31,7 @@ from gapless.sources._http.client import Client, check_environment
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import ProxyRefused, ProxyUnavailable, QuotaSpent, VendorError
 from gapless.sources._ledger.session import Session
+from gapless.sources._schema.layout import LAYOUT
 
 # Seconds. A person waits for the answer, and longer retries would not change it.
 PING_SETTINGS = {"gapless_retry_budget": 5.0, "gapless_retry_max_wait": 5.0}
@@ -177,6 +178,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
                 free = [name for name in SOURCES if name not in dict(blocked)]
                 missing = [] if target.appends else list(probe.damaged(target, free))
                 whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
+                layouts = probe.layouts(target, whole)
                 changed = list(probe.changed_policies(target, whole))
                 problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
                 probe.write_and_roll_back(target, str(folder), whole)
@@ -203,6 +205,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         return
     yield Check("destination", "ok", f"{where} is writable")
     yield from _tables(target, blocked, missing)
+    yield from _layout(layouts)
     for name in changed:
         remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
@@ -236,6 +239,14 @@ def _published(target: Target) -> Iterator[Check]:
             yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")
         except WrongSettings as error:
             yield Check("copy", "fail", str(error), f"Correct {publish.SETTING}.")
+
+
+def _layout(layouts: dict[str, int]) -> Iterator[Check]:
+    """Tells of what layout the datasets are; what is newer than this version has ended the checks before."""
+    if layouts:
+        found = ", ".join(f"{name} {layout}" for name, layout in layouts.items())
+        older = "; the next sync upgrades the older ones" if min(layouts.values()) < LAYOUT else ""
+        yield Check("layout", "ok", f"{found}; this gapless writes {LAYOUT}{older}")
 
 
 def _tables(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from gapless.pipelines.destinations._catalogs.layout import read_layout
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists, open_in_ledger
@@ -38,6 +39,15 @@ def blocked(target: Target, configured: list[str]) -> Iterator[tuple[str, Obstac
         for source in SOURCES.values():
             if source.name in configured or reader.columns(source.name, table_names(source)):
                 yield from ((source.name, found) for found in obstacles(reader, source, target.backend))
+
+
+def layouts(target: Target, datasets: list[str]) -> dict[str, int]:
+    """Returns the layout of each dataset by its name; 1 where it carries none. Files carry none at all."""
+    if target.appends:
+        return {}
+    with reading(target) as reader:
+        found = {name: read_layout(reader, name) for name in datasets}
+    return {name: layout.version if layout else 1 for name, layout in found.items()}
 
 
 def damaged(target: Target, datasets: list[str]) -> Iterator[tuple[str, Damage]]:

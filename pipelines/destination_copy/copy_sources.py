@@ -16,11 +16,13 @@ import duckdb
 from gapless.pipelines.destination_copy.account import require_same_account
 from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destination_copy.erased import CANNOT_ERASE, carry_over, erased_rows, erasures_of
+from gapless.pipelines.destinations._catalogs.layout import read_layout
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.policy import configured_policy
-from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.layout.upgrade import mark_layout, upgrade
+from gapless.pipelines.outcome import Outcome, own_version
 from gapless.pipelines.sync.lost_rows import describe_lost_rows, find_lost_rows, note_row_counts
 from gapless.pipelines.sync.mending import require_writable
 from gapless.pipelines.sync.run import count
@@ -84,15 +86,21 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
     try:
         _require_synced(db, source.name)
         with PipelineReader(pipeline, there.appends).connected() as copied:
+            of_file = read_layout(DuckdbReader(db), source.name)
+            layout = None if there.appends else read_layout(copied, source.name)
             require_same_account(DuckdbReader(db), copied, source)
         require_writable(pipeline, source)
         dataset.erased = _erased(pipeline, source, db, there)
+        upgrade(pipeline, source, layout, own_version())
         before = find_lost_rows(pipeline, source, must_count=False)
         # Package by package, so that a copy that breaks off continues after the last one.
         while not dataset.done:
             there.check()
             pipeline.run(dataset.dlt_source(), loader_file_format=there.file_format)
             count(outcome, pipeline)
+        # The copy has the rows as the file has them, and a sync may not have upgraded that yet.
+        upgrade(pipeline, source, of_file, own_version())
+        mark_layout(pipeline, source, own_version())
         # After the rows: a letter may go only when its record is there.
         dataset.delete_resolved(pipeline)
         if erased_rows(DuckdbReader(db), source) and not there.backend.updates_rows:

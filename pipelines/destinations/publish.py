@@ -100,9 +100,12 @@ def publish(target: Target, path: Path) -> Published:
     to = checked(target.file, path)
     if not target.file.exists():
         raise GaplessError(f"nothing synced yet into {target.file}: gapless sync, or try gapless demo")
+    from gapless.pipelines.destinations.reader import require_known_layouts
+
     began = monotonic()
     with target.lock(), _at_rest(target.file):
         try:
+            require_known_layouts(target)
             _publish(target.file, to)
         except GaplessError:
             raise

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gapless.pipelines.config.folders import temporary_folder
+from gapless.pipelines.destinations._catalogs.layout import KnownLayouts
 from gapless.pipelines.destinations.target import Target
+from gapless.sources import SOURCES
 from gapless.sources._dlt.literals import character_function
 
 if TYPE_CHECKING:
@@ -57,16 +59,26 @@ class Reader(Protocol):
 
 @contextmanager
 def reading(target: Target) -> Iterator[Reader]:
-    """Yields a reader. Raises Locked while a sync writes to the DuckDB file, GaplessError when it cannot be read."""
+    """Yields a reader. Raises Locked while a sync writes to the DuckDB file, GaplessError when it cannot be read.
+
+    The reader raises NewerLayout for a dataset that a newer gapless wrote.
+    """
     if not target.backend.exists():
         yield _EmptyReader()
         return
     with target.queried() as connection:
         if connection:
-            yield DuckdbReader(connection)
+            yield KnownLayouts(DuckdbReader(connection))
             return
         with _working_folder() as folder:
-            yield _DltReader(target, folder)
+            yield KnownLayouts(_DltReader(target, folder))
+
+
+def require_known_layouts(target: Target) -> None:
+    """Raises NewerLayout if a newer gapless wrote any dataset, and what `reading` raises."""
+    with reading(target) as reader:
+        for name in SOURCES:
+            reader.columns(name, ())
 
 
 @contextmanager

@@ -10,16 +10,17 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.reader import PipelineReader, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, explain, interrupted
+from gapless.pipelines.errors import GaplessError, NewerLayout, explain, interrupted
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.evidence.stored_state import resource_state
+from gapless.pipelines.layout.upgrade import require_known_layout
 from gapless.pipelines.ledger.status import Coverage, coverage
 from gapless.pipelines.sync.lost_rows import delete_orphans, forget_row_counts, update_held
 from gapless.pipelines.sync.mending import mend_tables, remove_doubled
@@ -131,6 +132,19 @@ def remove_doubled_rows(target: Target, name: str) -> None:
     with _pipeline(target, SOURCES[name]) as pipeline:
         tables = [shape.name for shape in shapes((*SOURCES[name].tables, COVERAGE))]
         remove_doubled(pipeline, SOURCES[name], tables)
+
+
+def mark_gone(target: Target, name: str, gone: Collection[str], back: Collection[str]) -> None:
+    """Marks records, by `_dlt_id`, as gone at the vendor, and takes back the mark of others.
+
+    Raises Locked, GaplessError.
+    """
+    source = SOURCES[name]
+
+    with _pipeline(target, source):
+        ledger = Ledger()
+        ledger.mark_gone(source.main.name, gone, datetime.now(UTC))
+        ledger.mark_gone(source.main.name, back, None)
 
 
 def prepare_replacing(target: Target, name: str, cells: Corrections) -> None:
@@ -281,7 +295,10 @@ def _pipeline(target: Target, source: Source) -> Iterator[dlt.Pipeline]:
             dataset_name=source.name,
         )
         try:
+            require_known_layout(pipeline, source)
             yield pipeline
+        except NewerLayout:
+            raise
         except Exception as error:
             if interrupted(error):
                 raise KeyboardInterrupt from None

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from gapless.pipelines.destinations._catalogs.layout import read_layout
 from gapless.pipelines.destinations.reader import Reader, Rows, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import assess, exists
@@ -78,6 +79,8 @@ class Status:
     """Numbers of gaps, by kind, as `gapless gaps` lists them."""
     open: list[Gap] = field(default_factory=list)
     """The gaps."""
+    layout: int = 1
+    """The layout of the dataset; 1 where it carries none."""
 
     @property
     def problems(self) -> list[Problem]:
@@ -119,7 +122,8 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
 
 
 def _status(reader: Reader, source: Source, commands: Commands, max_age: timedelta | None) -> Status:
-    status = Status(source.name)
+    layout = None if reader.appends else read_layout(reader, source.name)
+    status = Status(source.name, layout=layout.version if layout else 1)
     status.open = gaps = assess(reader, source, commands, max_age=max_age).gaps
     status.gaps = dict(Counter(gap.kind for gap in gaps))
     # A query of a damaged table would fail the whole status.

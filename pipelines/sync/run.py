@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._catalogs.layout import read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.keep import apply_keep
@@ -16,7 +17,8 @@ from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import left_open
 from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.evidence.stored_state import erased_here
-from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root
+from gapless.pipelines.layout.upgrade import mark_layout, upgrade
+from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root, own_version
 from gapless.pipelines.sync.account import require_account
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
@@ -95,11 +97,15 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     session.packed = packed
     try:
         with PipelineReader(pipeline, target.appends).connected() as reader:
+            # First of all: what a newer version wrote may be read wrongly.
+            layout = None if target.appends else read_layout(reader, source.name)
             # Before any request: without the key of the tombstones, the forgotten would come back.
             session.erased = erased_here(reader, source, session.keep)
             outcome.note = require_account(reader, source, session)
         # Before rows are counted, because it forgets the counts of what is made again and read again.
         session.failures += map(Failure, mend_tables(pipeline, source))
+        notes = upgrade(pipeline, source, layout, own_version())
+        outcome.note = "; ".join(filter(None, (outcome.note, *notes))) or None
         if session.keep and session.erased.kept_from and session.shard.number == 1 and target.backend.updates_rows:
             apply_keep(pipeline, source, session.erased.kept_from)
         before = find_lost_rows(pipeline, source, session.shard)
@@ -115,6 +121,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             if not session.done:
                 release_memory(outcome.packages)
         note_met(pipeline, session.erased)
+        if layout is None:
+            mark_layout(pipeline, source, own_version())
         with PipelineReader(pipeline, target.appends).connected() as reader:
             outcome.gaps = _left_open(reader, source, session)
         session.failures += _not_reported(outcome.gaps, session)

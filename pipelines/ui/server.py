@@ -8,14 +8,14 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, WrongSettings
+from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.pipelines.ui.database.session import RUNNING
 from gapless.pipelines.ui.database.target import UiTarget
 from gapless.pipelines.ui.guard import LOOPBACK, PATH, Door, Keys
@@ -57,8 +57,11 @@ def serve(target: Target, place: Place, browser: bool, message: Callable[[str], 
     in use.
     """
     from gapless.pipelines.destinations.publish import configured
+    from gapless.pipelines.destinations.reader import require_known_layouts
 
     _check(target)
+    with suppress(Locked):  # the page itself tells that a sync is writing
+        require_known_layouts(target)
     door = _door(place)
     site = Site(UiTarget(target, configured() if target.file else None))
     with _listening(place.host, place.port) as listening:

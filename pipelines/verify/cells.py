@@ -24,6 +24,7 @@ from gapless.sources._dlt.literals import text_literal
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.columns import TableSchema, type_name
+from gapless.sources._schema.record import GONE_AT
 
 CHUNK = 500
 """Records compared at once."""
@@ -135,7 +136,9 @@ class Cells:
     def _names(self, shape: TableSchema) -> list[str]:
         """Returns the columns to compare; one that no sync has added yet is not here."""
         here = {name.lower() for name in (self._columns or {}).get(shape.name, ())}
-        return [name for name in shape.arrow_schema.names if not here or name.lower() in here]
+        names = (name for name in shape.arrow_schema.names if not here or name.lower() in here)
+        # A record that is served is not gone, whatever its mark says: a comparison takes that back.
+        return [name for name in names if name != GONE_AT]
 
     def _stored(
         self, reader: Reader, shape: TableSchema, names: Sequence[str], owner: str, ids: Sequence[str]

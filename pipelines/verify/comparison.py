@@ -18,6 +18,7 @@ from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Verified
+from gapless.pipelines.verify.gone import GoneRows
 from gapless.pipelines.verify.listings import configured_ids, open_client
 from gapless.sources import Source
 from gapless.sources._http.client import Client
@@ -54,6 +55,7 @@ class Comparison:
         """Records found here, by parent."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
+        self._gone = GoneRows(source)
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
     def verified(self) -> Verified:
@@ -105,6 +107,7 @@ class Comparison:
         ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
         self._unread = [gap.parent for gap in ledger.never_asked()]
         self._failed_rounds = next(ledger.rounds(), None)
+        self._gone.read_marks(reader)
         # Where rows are only added, a changed record rightly has several with one id.
         if not self._target.appends:
             self._found.doubled = sum(count_doubled(reader, source, now).values())
@@ -137,12 +140,21 @@ class Comparison:
         if self._check:
             self._check.parents(chosen, self._news)
         if not counted:
+            self._find_gone(ended)
             # Only of parents that were read to their end: more of the others may be served.
             self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
             self._found.missing = max(self._found.missing, self._noted)
+
+    def _find_gone(self, ended: list[str]) -> None:
+        """Finds what the listings that were read to their end lack, where more is here than they have."""
+        more = [one for one in ended if self._row_counts.get(one, 0) > self._present.get(one, 0)]
+        self._found.back = self._gone.back()
+        if more and not self._target.appends:
+            with reading(self._target) as reader:
+                self._found.gone = [*self._gone.lacking(reader, {one: self._proofs[one] for one in more})]
 
     def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
         if not chosen and self._found.not_asked:
@@ -216,6 +228,7 @@ class Comparison:
     def _add_page(self, client: Client, parent: ListedParent, page: ListedPage) -> None:
         start = self._proofs[parent.id].covered_from
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
+        self._gone.add(parent.id, page)
         if self._erased.names:
             every, wanted = wanted, [one for one in wanted if not self._erased.hides_record(one[1])]
             self._found.erased += len(every) - len(wanted)
@@ -288,5 +301,6 @@ class Comparison:
         fewer = max(0, fewer - self._erased.count()) if fewer > 0 else fewer
         found.missing = max(found.missing, fewer)
         found.kept = max(0, -fewer)
-        if found.kept:
+        # What is known to be gone hides nothing.
+        if found.kept and found.kept != len(self._gone.marked):
             found.undecided = f"{found.kept:,} are kept that are not served any more, so {HIDDEN}"

@@ -59,6 +59,10 @@ class Verified:
     """Records here that are not served any more."""
     erased: int = 0
     """Served and not here, because they were erased on purpose."""
+    gone: list[str] = field(default_factory=list)
+    """`_dlt_id` of those of them that are not marked yet."""
+    back: list[str] = field(default_factory=list)
+    """`_dlt_id` of records that are marked as gone and served again."""
     not_asked: int = 0
     """Parents that no sync has read yet."""
     undecided: str | None = None
@@ -114,7 +118,7 @@ class Verified:
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
         found = asdict(self)
-        del found["corrections"], found["lacking"], found["refused"]
+        del found["corrections"], found["lacking"], found["refused"], found["gone"], found["back"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 

@@ -43,6 +43,8 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
         state.set_back(target, found.source, found.to_read)
     elif noted or found.differing_parents or (whole and state.has_findings(target, found.source)):
         state.write(target, found.source, lambda ledger, _: _letters(ledger, found, whole))
+    if found.gone or found.back:
+        state.mark_gone(target, found.source, found.gone, found.back)
     # A count, or what is known to be lost, tells of more than can be named.
     if found.missing > records and not whole:
         state.note_lost_rows(target, found.source, found.missing)

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import gapless.sources as home
+from gapless.pipelines.destinations.reader import require_known_layouts
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
@@ -89,6 +90,7 @@ def listed(target: Target) -> list[ViewCount] | None:
     """Creates all views and counts their rows; None if nothing was synced yet. Raises Locked, GaplessError."""
     if target.file and not target.file.exists():
         return None
+    require_known_layouts(target)
     # Under the lock: DuckDB has one writer, and two that replace a view at once fail in Postgres.
     with target.locked() as folder:
         try:

@@ -67,7 +67,8 @@ def declare(
 ) -> None:
     """Adds a root table and the tables below it to a schema, as they will be loaded."""
     for shape in table.schema.tree():
-        declared: dict[str, Any] = {"name": shape.name, "columns": columns(shape, () if shape.parent else table.key)}
+        own = columns(shape, () if shape.parent else table.key)
+        declared: dict[str, Any] = {"name": shape.name, "columns": own | _unnamed(schema, shape.name, own)}
         if shape.description:
             declared["description"] = shape.description
         if file_format:
@@ -77,6 +78,16 @@ def declare(
         else:
             declared |= {"resource": resource, "write_disposition": disposition, SOURCE_HINT: source}
         schema.update_table(declared)  # type: ignore[arg-type]  # dlt's TypedDict has no keys that begin with x-
+
+
+def _unnamed(schema: dlt.Schema, table: str, own: Columns) -> Columns:
+    """Returns the columns that an earlier model required and this one does not name: new rows have null there."""
+    known: Columns = dict(schema.tables.get(table, {}).get("columns", {}))
+    return {
+        name: {**hint, "nullable": True}
+        for name, hint in known.items()
+        if name not in own and not hint.get("nullable", True)
+    }
 
 
 def name_variant(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Any, ClassVar
@@ -18,17 +18,21 @@ import dlt
 from gapless.sources._dlt.append_only import appends, newest
 from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
 from gapless.sources._dlt.literals import character_function, text_literal
-from gapless.sources._dlt.tables import LOAD_ID, LOADS, is_completed
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROW_ID, is_completed
 from gapless.sources._dlt.types import SqlClient
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.record import Instant, Integer, Json, Number, Record, Text
+from gapless.sources._schema.record import GONE_AT, Instant, Integer, Json, Number, Record, Text
 
 MERGE = {"disposition": "merge", "strategy": "delete-insert", "deduplicated": True}
 """delete-insert replaces what a crash left. A package holds each key once, so dlt need not deduplicate."""
 FIRST_SEEN = {"disposition": "merge", "strategy": "insert-only"}
 FETCH_SIZE = 10_000
 """Rows fetched per batch, so that a ledger of a million parents is not held in memory."""
+IN_UPDATE = 500
+"""Rows in one update."""
+UPDATED = ("duckdb", "ducklake", "postgres", "sqlalchemy")
+"""Destinations whose rows are updated by plain SQL."""
 RESET = datetime(1970, 1, 1, tzinfo=UTC)
 """`covered_to` of a proof that was reset: earlier than any record. Null would mean that it was never read."""
 
@@ -163,6 +167,7 @@ class Ledger:
         self._shard, self._prefix = shard or Shard(), prefix
         # Made here, because dlt resolves its settings in one thread only, and `parallelize()` reads in others.
         self._sql, self._lock = self._client(), RLock()
+        self._marks = self._sql is not None and _takes_updates()
 
     @staticmethod
     def _client() -> SqlClient | None:
@@ -240,6 +245,41 @@ class Ledger:
             except DestinationUndefinedEntity:
                 return set()
 
+    def stored(self, table: str, columns: Sequence[str], column: str, values: Iterable[str]) -> list[tuple[Any, ...]]:
+        """Returns the rows of completed loads whose `column` is one of `values`, which are few."""
+        return [row[:-1] for row in self.select(table, columns, (column, values)) if row[-1]]
+
+    def marked(self, table: str) -> set[str]:
+        """Returns the `_dlt_id` of the rows that are marked as gone."""
+        plain = table.removeprefix(self._prefix)
+        if not self._marks or GONE_AT not in self.columns(plain):
+            return set()
+        return {
+            str(row) for (row,) in self.rows(f'select {ROW_ID} from {{0}} where "{GONE_AT}" is not null', plain) or ()
+        }
+
+    def mark_gone(self, table: str, rows: Collection[str], at: datetime | None) -> None:
+        """Notes that rows, by `_dlt_id`, are not served any more since `at`; None takes it back.
+
+        At once and not with the load package: it is true whether that is loaded or not. Does nothing where a row
+        cannot be updated by plain SQL, and before a first load of this version has made the column.
+        """
+        if not rows or not self._marks or GONE_AT not in self.columns(table.removeprefix(self._prefix)):
+            return
+        assert self._sql is not None
+        with self._lock, self._sql as client:
+            column, character = client.escape_column_name(GONE_AT), character_function(client.capabilities)
+            time: object = at
+            if at and not client.capabilities.supports_tz_aware_datetime:
+                time = f"{at:%Y-%m-%d %H:%M:%S.%f}"
+            change = f"{column} = %s" if at else f"{column} = null"
+            ids = sorted(rows)
+            for begin in range(0, len(ids), IN_UPDATE):
+                some = ", ".join(text_literal(one, character) for one in ids[begin : begin + IN_UPDATE])
+                where = f"{ROW_ID} in ({some}) and {column} is {'null' if at else 'not null'}"
+                update = f"update {client.make_qualified_table_name(table)} set {change} where {where}"
+                client.execute_sql(update, *([time] if at else []))
+
     def newest(self, table: str, parent: str, time: str) -> dict[str, datetime | None]:
         """Returns by parent the newest time of its rows in the destination; nothing if the table is missing."""
         return {key: instant(found) for key, found in self._newest(table, parent, time)}
@@ -283,6 +323,12 @@ class Ledger:
             # Before the first load there is no table: nothing is proven yet.
             except DestinationUndefinedEntity:
                 return
+
+
+def _takes_updates() -> bool:
+    """Returns whether the destination takes plain updates of a row, as far as that is tested."""
+    destination = dlt.current.pipeline().destination
+    return bool(destination) and destination.destination_type.rpartition(".")[2] in UPDATED
 
 
 def _whole(client: SqlClient, table: str) -> str:

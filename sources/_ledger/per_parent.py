@@ -6,15 +6,16 @@ resumes where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from json import dumps, loads
 from typing import Any, TypeVar
 
+from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
-from gapless.sources._ledger.ledger import COVERAGE, Coverage, Ledger, is_reset
+from gapless.sources._ledger.ledger import COVERAGE, Coverage, Ledger, instant, is_reset
 from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT, is_closed
 from gapless.sources._ledger.session import Failure, Session
 from gapless.sources._ledger.shard import Shard
@@ -25,6 +26,8 @@ from gapless.sources._schema.record import Record
 
 MOST_IDS = 1_000
 """Ids in one question to the destination."""
+Listing = tuple[Table, str]
+"""The table of the records, and its column with a parent's id."""
 P = TypeVar("P")
 R = TypeVar("R", bound=Record)
 
@@ -99,6 +102,9 @@ class ParentSync:
             return None
         # It was written while our clock was wrong, so it proves nothing.
         if known.covered_to and known.covered_to > self.now:
+            return None
+        # It was gone and is back, so its records may be, too.
+        if (known.error or "").startswith(GONE):
             return None
         return None if _before(self.to_load.since, known.covered_from) else known
 
@@ -186,6 +192,32 @@ class ParentSync:
         letters = [self.dead_letters.resolve("parent", [parent]), self.dead_letters.resolve_rest(parent)]
         return [*letters, Batch(COVERAGE, [row])]
 
+    def mark_unserved(self, listing: Listing, parent: str, served: Collection[str], since: datetime | None) -> None:
+        """Marks the records of a parent that its whole listing lacks as gone, and takes back what it has.
+
+        `served` are `_dlt_id`; `since`: older ones say nothing, as they were not listed or the vendor deletes them by
+        their age.
+        """
+        table, column = listing
+        time = [table.time_column] if table.time_column else []
+        if self.window or parent not in self.coverage:
+            return
+        rows = self._ledger.stored(table.name, [ROW_ID, *time], column, [parent])
+        gone = [row for row, *at in rows if row not in served and (since is None or _at(at) >= since)]
+        self._ledger.mark_gone(table.name, gone, self.now)
+
+    def mark_records(self, table: Table, gone: Collection[str], served: Collection[str]) -> None:
+        """Marks the records with the ids `gone`, and takes back what is marked and `served`."""
+        self._ledger.mark_gone(table.name, {digest(key) for key in gone}, self.now)
+        self._ledger.mark_gone(table.name, self._ledger.marked(table.name) & {digest(key) for key in served}, None)
+
+    def mark_parent(self, parents: Table, listing: Listing, parent: str) -> None:
+        """Marks a parent, and all of its records, as gone: it is neither listed nor found any more."""
+        table, column = listing
+        self._ledger.mark_gone(parents.name, [digest(parent)], self.now)
+        rows = self._ledger.stored(table.name, [ROW_ID], column, [parent])
+        self._ledger.mark_gone(table.name, [row for (row,) in rows], self.now)
+
     def empty(self, parent: str) -> list[Batch]:
         """Returns the batches for a parent without records, by the vendor's count: it was checked by that count."""
         before = self.coverage.get(parent)
@@ -236,6 +268,12 @@ class ParentSync:
 
     def _coverage_batch(self, row: Coverage) -> list[Batch]:
         return [] if self.window else [Batch(COVERAGE, [row])]
+
+
+def _at(time: Sequence[object]) -> datetime:
+    """Returns a creation time; a row without one is younger than all."""
+    found = instant(time[0]) if time else None  # type: ignore[arg-type]  # a cell of a column of times
+    return found or datetime.max.replace(tzinfo=UTC)
 
 
 def _before(initial: datetime | None, covered_from: datetime | None) -> bool:

@@ -55,6 +55,10 @@ class RecordOwners:
             if completed
         }
 
+    def held(self, records: Iterable[Any], parent: str) -> int:
+        """Returns how many of the records that were looked up last stand here already, under this parent."""
+        return sum(self._stored.get(key) == parent for key in {record_id(record) for record in records})
+
     def elsewhere(self, records: Sequence[Any], parent: str) -> dict[str, str]:
         """Returns the other parent, by id, of the records that it serves as well; the rest is this parent's."""
         found = {}

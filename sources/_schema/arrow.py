@@ -116,10 +116,23 @@ def _tables(schema: TableSchema, level: _Level) -> Iterator[tuple[str, pa.Record
         yield from _tables(child, _child_level(child, level))
 
 
+def child_rows(
+    child: TableSchema, many: Sequence[Sequence[object]], ids: Sequence[str], roots: Sequence[str]
+) -> dict[str, pa.RecordBatch]:
+    """Returns the rows of a child table, and of those below it, for the lists of some rows of its parent table.
+
+    `ids` and `roots` are the `_dlt_id` of those rows and of their root rows.
+    """
+    return dict(_tables(child, _level_of(many, ids, roots)))
+
+
 def _child_level(child: TableSchema, level: _Level) -> _Level:
-    many = [child.items(row) or () for row in level.rows]
-    parents = [row_id for row_id, items in zip(level.ids, many, strict=True) for _ in items]
-    roots = [root for root, items in zip(level.roots, many, strict=True) for _ in items]
+    return _level_of([child.items(row) or () for row in level.rows], level.ids, level.roots)
+
+
+def _level_of(many: Sequence[Sequence[object]], owners: Sequence[str], owners_roots: Sequence[str]) -> _Level:
+    parents = [row_id for row_id, items in zip(owners, many, strict=True) for _ in items]
+    roots = [root for root, items in zip(owners_roots, many, strict=True) for _ in items]
     index = [position for items in many for position in range(len(items))]
     ids = [f"{parent}/{position}" for parent, position in zip(parents, index, strict=True)]
     return _Level(list(chain.from_iterable(many)), ids, roots, parents, index)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic.fields import FieldInfo
 
 from gapless.sources._schema.docstrings import field_docstrings
-from gapless.sources._schema.record import JsonColumn, Record
+from gapless.sources._schema.record import GONE_AT, JsonColumn, Record
 
 type_name = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 
@@ -35,6 +35,9 @@ ARROW: dict[type_name, pa.DataType] = {
 SCALARS: dict[type, type_name] = {
     str: "text", int: "bigint", float: "double", bool: "bool", datetime: "timestamp",
 }  # fmt: skip
+GONE_DESCRIPTION = (
+    "When a whole listing first lacked it, as the vendor does not serve it any more; null: it may be served."
+)
 NULLS = ("null", b"null")
 ROOT_KEYS = {"_dlt_id": pa.string()}
 CHILD_KEYS = {
@@ -79,6 +82,8 @@ class TableSchema:
     """Columns by which rows are identified or joined, apart from dlt's own."""
     description: str = ""
     """What `described` says of the field that holds the rows; of a root table, the first line of the model."""
+    model: type[Record] | None = None
+    """Of the rows; None: they are plain values."""
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -161,8 +166,11 @@ def table_schema(
     to the rows of this one. Without a `description` the table has that of its model.
     """
     columns, children = tuple(_columns(model, (), "")), tuple(_children(model, name))
+    # Of a record or a parent, which the vendor serves by its id; what is below it goes and comes with it.
+    if parent is None and model.id_field in model.model_fields:
+        columns = (*columns, Column(GONE_AT, "timestamp", True, (GONE_AT,), GONE_DESCRIPTION))
     keys = frozenset({model.id_field}) | model.parent_columns
-    return TableSchema(name, parent, columns, children, _items(path), keys, description or first_line(model))
+    return TableSchema(name, parent, columns, children, _items(path), keys, description or first_line(model), model)
 
 
 def first_line(model: type[Record]) -> str:

@@ -78,7 +78,7 @@ def _struct(model: type[Record], given: frozenset[str] = frozenset()) -> type[ms
         forbid_unknown_fields=True,
         kw_only=True,
         gc=False,  # records hold no cycles, so Python need not look for any
-        namespace={"extra": None, "id_field": model.id_field, "time_field": model.time_field},
+        namespace={"extra": None, "gone_at": None, "id_field": model.id_field, "time_field": model.time_field},
     )
 
 

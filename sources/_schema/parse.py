@@ -112,12 +112,13 @@ def _validate(model: type[R], raw: bytes, given: Mapping[str, object], key: str,
 
 
 @cache
-def _field_types(model: type[Record]) -> dict[str, FieldType]:
+def field_types(model: type[Record]) -> dict[str, FieldType]:
+    """Returns what the fields of a model become, by their JSON names."""
     return {f.alias or name: field_type(f) for name, f in model.model_fields.items() if name != "extra"}
 
 
 def _unpack(model: type[Record], raw: bytes) -> dict[str, object]:
-    types = _field_types(model)
+    types = field_types(model)
     known: dict[str, object] = {}
     extra: dict[str, str] = {}
     for key, value in _object.decode(raw).items():
@@ -125,20 +126,21 @@ def _unpack(model: type[Record], raw: bytes) -> dict[str, object]:
         if type_ is None:
             extra[key] = str(value, "utf-8")
             continue
-        cell = known[key] = _cell(type_, value)
-        if type_.model and not type_.many and isinstance(cell, dict) and "_extra" in cell:
-            extra[key] = cell.pop("_extra")  # a flattened object has no `_extra` column of its own
+        found = known[key] = cell(type_, value)
+        if type_.model and not type_.many and isinstance(found, dict) and "_extra" in found:
+            extra[key] = found.pop("_extra")  # a flattened object has no `_extra` column of its own
     if extra:
-        known["_extra"] = _object_text(extra)
+        known["_extra"] = object_text(extra)
     return known
 
 
-def _cell(type_: FieldType, raw: msgspec.Raw) -> object:
+def cell(type_: FieldType, raw: msgspec.Raw) -> object:
+    """Returns the value of a field as pydantic takes it. Raises msgspec's errors and those of Unicode."""
     text = bytes(raw)
     if type_.scalar == "json" and not type_.many:
         return None if text == b"null" else text.decode()
     if text[:1] == b"[" and type_.many:
-        return [_cell(FieldType(type_.scalar, type_.model), item) for item in _list.decode(text)]
+        return [cell(FieldType(type_.scalar, type_.model), item) for item in _list.decode(text)]
     if text[:1] == b"{" and type_.model:
         return _unpack(type_.model, text)
     return _value.decode(text)
@@ -151,10 +153,11 @@ def _without(keys: frozenset[str], raw: bytes) -> bytes:
         members = {k: str(v, "utf-8") for k, v in _object.decode(raw).items() if k not in keys}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return b'"not a JSON object; left out, because it may hold an excluded field"'
-    return _object_text(members).encode()
+    return object_text(members).encode()
 
 
-def _object_text(members: Mapping[str, str]) -> str:
+def object_text(members: Mapping[str, str]) -> str:
+    """Returns a JSON object of members whose values are JSON."""
     return "{" + ", ".join(f"{json.dumps(key)}: {text}" for key, text in members.items()) + "}"
 
 

@@ -54,6 +54,10 @@ def _empty_if_null(value: object) -> object:
     return [] if value is None else value
 
 
+GONE_AT = "gone_at"
+"""The column that says since when a record, or a parent, is known not to be served any more; null: it may be."""
+
+
 class JsonColumn:
     """Marks a field whose value is stored whole, as the JSON text that the vendor sent."""
 
@@ -102,6 +106,9 @@ class Record(BaseModel):
 
     time_field: ClassVar[str] = "created_at"
     """The attribute that holds the time of creation, by which a source is incremental."""
+
+    gone_at: ClassVar[None] = None
+    """What the column GONE_AT of a record that is served holds."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:

@@ -1,6 +1,6 @@
-"""A database file that an older version wrote is read, synced on and exact; nothing that was begun is begun anew.
+"""A database that an older layout has is read, synced on and exact; nothing that was begun is begun anew.
 
-`tests/samples/databases/<version>/README.md` says what happened to the file before it was saved.
+`tests/samples/databases/README.md` says what happened to each before it was saved.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import shlex
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -18,16 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import psycopg2
 import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
+from gapless.sources._schema.layout import LAYOUT
 from tests.support.world import World, some
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "databases"
 WRITTEN = ("omni", "sequence", "kizen", "tines")
-"""Whose datasets the file of 0.1.0 holds."""
+"""Whose datasets each database holds."""
+FIRST = "0.1.0"
+LATER = ["layout-1", "layout-2"]
+"""Each with a DuckDB file and a dump of a Postgres database."""
 MAIN = {name: source.main.name for name, source in SOURCES.items()}
 LISTINGS_ONLY = "kizen"
 """Whose backfill broke off before it had read a record."""
@@ -48,16 +54,24 @@ class Old:
 
 
 @pytest.fixture
-def old(world: Callable[[Any], World], tmp_path: Path) -> Callable[[str], Old]:
-    def begin(name: str) -> Old:
-        with gzip.open(SAMPLES / "0.1.0" / "gapless.duckdb.gz") as packed, open("gapless.duckdb", "wb") as file:
-            shutil.copyfileobj(packed, file)
-        with gzip.open(SAMPLES / "0.1.0" / "vendors.json.gz") as packed:
+def old(world: Callable[[Any], World], destination: str) -> Callable[..., Old]:
+    def begin(name: str, layout: str = FIRST) -> Old:
+        vendors = SAMPLES / layout / f"vendors{'' if layout == FIRST else f'.{destination}'}.json.gz"
+        with gzip.open(vendors) as packed:
             saved = json.load(packed)[name]
         fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")()
         vars(fake).update({attribute: _restored(value) for attribute, value in saved["fields"].items()})
-        fake._random = random.Random(name)  # else later records would take the ids of earlier ones
-        return Old(world(fake), saved["letter"], saved["mended"])
+        fake._random = random.Random(f"later {name}")  # else later records would take the ids of earlier ones
+        here = world(fake)
+        if destination == "postgres":
+            url = here.database.settings["DESTINATION__POSTGRES__CREDENTIALS"]
+            dump = gzip.decompress((SAMPLES / layout / "postgres.sql.gz").read_bytes()).decode()
+            with closing(psycopg2.connect(url)) as db, db, db.cursor() as cursor:
+                cursor.execute(dump)
+        else:
+            with gzip.open(SAMPLES / layout / "gapless.duckdb.gz") as packed, open("gapless.duckdb", "wb") as file:
+                shutil.copyfileobj(packed, file)
+        return Old(here, saved["letter"], saved["mended"])
 
     return begin
 
@@ -69,6 +83,8 @@ def _restored(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     ((tag, content),) = value.items()
+    if tag == "$set":
+        return {_restored(item) for item in content}
     if tag == "$time":
         return datetime.fromisoformat(content)
     if tag == "$seconds":
@@ -85,7 +101,7 @@ def told(*command: str, code: int) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", some(WRITTEN, "sequence", "tines"))
-def test_it_is_read(name: str, old: Callable[[str], Old]) -> None:
+def test_it_is_read(name: str, old: Callable[..., Old]) -> None:
     """`status` and `gaps` say what is open in it, and ask no vendor."""
     here = old(name)
     status = told("status", code=0)["sources"][name]
@@ -105,9 +121,22 @@ def test_it_is_read(name: str, old: Callable[[str], Old]) -> None:
 
 
 @pytest.mark.parametrize("name", some(WRITTEN, "sequence"))
-def test_the_next_sync_is_exact(name: str, old: Callable[[str], Old]) -> None:
+def test_the_next_sync_is_exact(name: str, old: Callable[..., Old]) -> None:
     """It goes on where the older version broke off, reads the mended record, and keeps the history of runs."""
-    here = old(name)
+    synced_on(old(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("layout", LATER)
+@pytest.mark.parametrize("destination", ["duckdb", "postgres"])
+def test_each_later_layout_is_synced_on(name: str, layout: str, destination: str, old: Callable[..., Old]) -> None:
+    """A database of each released layout, as a file and on Postgres."""
+    synced_on(old(name, layout))
+
+
+def synced_on(here: Old) -> None:
+    """Its next sync is exact, and so is the one after it; it is of today's layout then."""
     before = here.world.sql(f"{RUNS} order by started_at")
     here.mend()
     here.world.complete()
@@ -115,13 +144,14 @@ def test_the_next_sync_is_exact(name: str, old: Callable[[str], Old]) -> None:
     assert here.world.letters() == []
     runs = here.world.sql(f"{RUNS} order by started_at")
     assert (runs[:-1], len(before)) == (before, 4)
+    assert here.world.sql("select version from layout") == [(LAYOUT,)]
     here.world.fake.advance(60)
     here.world.complete()
     here.world.assert_exact()
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_is_noted(old: Callable[[str], Old]) -> None:
+def test_a_run_that_fails_is_noted(old: Callable[..., Old]) -> None:
     """Also the first one after an update, before any load has added the columns of today."""
     here = old("sequence")
     here.world.intercept = lambda request: httpx.Response(401)
@@ -135,7 +165,7 @@ def test_a_run_that_fails_is_noted(old: Callable[[str], Old]) -> None:
 
 @pytest.mark.sweep  # usually the first test says that it is known, and tests/contract that one goes on
 @pytest.mark.parametrize("name", WRITTEN)
-def test_the_backfill_goes_on(name: str, old: Callable[[str], Old]) -> None:
+def test_the_backfill_goes_on(name: str, old: Callable[..., Old]) -> None:
     """With the command that `gaps` names, and fewer requests than the whole of it."""
     here = old(name)
     here.mend()

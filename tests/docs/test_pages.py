@@ -53,7 +53,7 @@ TYPES = {
     "TIMESTAMP WITH TIME ZONE": "time",
 }
 """DuckDB's types, and how the drawings of the tables call them."""
-LEDGER = {"coverage", "dead_letters", "runs"}
+LEDGER = {"coverage", "dead_letters", "runs", "layout"}
 VENDOR_PAGE = [
     "What it reads",
     "Credentials",

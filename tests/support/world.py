@@ -145,7 +145,7 @@ class World:
     def complete(self, **job: Any) -> Outcome:
         """One sync that must go well."""
         outcome = self.sync(**job)
-        assert (outcome.outcome, outcome.error, outcome.failures) == ("complete", None, [])
+        assert (outcome.outcome, outcome.error, outcome.failures) == ("complete", None, []), outcome
         return outcome
 
     def synced(self) -> None:

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "pipelines.printable": "|",
     "pipelines.errors": "_http | database_errors printable",
     "pipelines.outcome": "_ledger | errors evidence",
-    "pipelines.destinations": "sources _files _dlt _ledger | config errors printable",
+    "pipelines.destinations": "sources _files _dlt _schema _ledger | config errors printable",
     "pipelines.secret_forms": "|",
     "pipelines.secret_settings": "sources | errors destinations",
     "pipelines.redaction": "| database_errors errors printable destinations secret_forms secret_settings",
@@ -44,15 +44,17 @@ MAY_IMPORT = {
     "pipelines.dictionary": "sources _dlt _schema _ledger _extract | errors views",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
     "pipelines.erasure": "sources _files _dlt _schema _ledger _extract | errors destinations evidence",
+    "pipelines.layout": "sources _dlt _schema _ledger _extract | errors destinations evidence views",
     "pipelines.sync": (
-        "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views"
+        "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views layout"
     ),
-    "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence sync",
+    "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence layout sync",
     "pipelines.verify": (
         "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),
     "pipelines.destination_copy": (
-        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views sync ledger"
+        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views layout sync"
+        " ledger"
     ),
     "pipelines.maintenance": "sources | errors destinations",
     "pipelines.observability": (
@@ -63,7 +65,7 @@ MAY_IMPORT = {
         "sources | database_errors errors printable outcome redaction destinations evidence views ui"
     ),
     "pipelines.cli": (
-        "sources _files _http _dlt _ledger | config errors printable outcome redaction json_logs destinations"
+        "sources _files _http _dlt _schema _ledger | config errors printable outcome redaction json_logs destinations"
         " dictionary evidence erasure views sync ledger verify destination_copy maintenance observability ui"
         " mcp_server"
     ),

@@ -44,6 +44,8 @@ class DetailParent:
     newest: list[datetime | None] = field(default_factory=list)
     open: int = 0
     """Records still to read."""
+    nameless: bool = False
+    """Whether its listing has a line whose id cannot be read."""
 
     def must_be_listed(self, per: ParentSync, relist_after: timedelta) -> bool:
         """Returns whether its ids must be listed; an unchanged count is trusted for a while."""

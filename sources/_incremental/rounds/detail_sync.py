@@ -87,6 +87,7 @@ class DetailSync:
         if not self._sync.reads_ids:
             parents: list[DetailParent] = []
             yield from self._listed(parents)
+            self._mark(parents)
             yield from self._close_absent(parents)
             todo = self._todo(parents, first)
             # A parent without records to read is covered at once.
@@ -137,6 +138,16 @@ class DetailSync:
                 nameless = [] if per.window else [per.dead_letters.resolve_rest(read.parent.id, ("nameless",))]
                 yield LoadItem(nameless)
 
+    def _mark(self, parents: list[DetailParent]) -> None:
+        """Marks records that the listings of this sync lack as gone, and takes back what they have."""
+        listed = [parent for parent in parents if parent.listed is not None]
+        if self._per.window or not listed:
+            return
+        # A record may have moved to another type.
+        served = {key for parent in listed for key in parent.listed or ()}
+        gone = {key for parent in listed if not parent.nameless for key in parent.own if key not in served}
+        self._per.mark_records(self._feed.table, gone, served)
+
     def _must_list_everything(self) -> bool:
         """Returns whether a record that is not found has no known parent: any of them may list it."""
         letters = self._per.dead_letters.records() if self._absent else []
@@ -150,6 +161,9 @@ class DetailSync:
 
         for answer in map_concurrently(parents, first_page, self._sync.workers, self._ping):
             if answer.page is None:
+                if isinstance(answer.error, NotFound):
+                    listing = self._feed.table, self._feed.column
+                    self._per.mark_parent(self._feed.parents.table, listing, answer.parent)
                 yield LoadItem(self._per.close(answer.parent, answer.error))
 
     def _close_absent(self, parents: list[DetailParent]) -> Iterator[LoadItem]:
@@ -204,7 +218,9 @@ class DetailSync:
         parent.listed = parent.listed or {}
         parent.listed |= {record_id(line): record_time(line) for line in page.records}
         parent.listed |= {line.key: None for line in page.unreadable if line.key}  # reading the record shows why
-        return self._per.dead_letters.unreadable([line for line in page.unreadable if not line.key], parent=parent.id)
+        nameless = [line for line in page.unreadable if not line.key]
+        parent.nameless = parent.nameless or bool(nameless)
+        return self._per.dead_letters.unreadable(nameless, parent=parent.id)
 
     def _details(self, todo: Sequence[Detail]) -> Iterator[LoadItem]:
         """Reads records by id. A parent is covered when the last of its own is read."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from gapless.sources._ledger.session import weight_of
 from gapless.sources._ledger.walk_state import Page
-from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.parse import Parsed, Unreadable, parse
 from gapless.sources._schema.record import Record, record_id
 
@@ -23,6 +23,10 @@ class Span:
 
     newest: datetime | None = None
     oldest: datetime | None = None
+    served: set[str] = field(default_factory=set)
+    """`_dlt_id` of its records, if it is read whole and was read before."""
+    nameless: bool = False
+    """Whether a record's id could not be read, so that nobody knows whose it is."""
     least_total: int | None = None
     """The least total that its pages said: what comes while they are read is the next sync's."""
 
@@ -49,6 +53,12 @@ class History:
     def unreadable(self) -> Sequence[Unreadable]:
         """Returns the records that do not fit their model."""
         return self.found.unreadable if self.found else ()
+
+
+def served_ids(records: Sequence[object], unreadable: Sequence[Unreadable]) -> set[str] | None:
+    """Returns the `_dlt_id` of records that are served, readable or not; None if the id of one cannot be read."""
+    keys = [*map(record_id, records), *(one.key for one in unreadable)]  # type: ignore[arg-type]  # of a page they are records
+    return None if None in keys else {digest(key) for key in keys}
 
 
 def size_of(page: Any) -> int:

@@ -15,7 +15,9 @@ from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import Parents, RawPage, Stored
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._incremental.parent_listing import named_parent, proven_pages
-from gapless.sources._incremental.rounds.parent_answers import History, Span, size_of, text_of
+from gapless.sources._incremental.rounds.parent_answers import History, Span, served_ids, size_of, text_of
+from gapless.sources._ledger.ledger import is_reset
+from gapless.sources._ledger.per_parent import Listing
 from gapless.sources._ledger.record_owners import RecordOwners
 from gapless.sources._ledger.session import Failure, LoadItem, weight_of
 from gapless.sources._ledger.walk_state import Page
@@ -142,7 +144,14 @@ class ParentRound:
             parents, first_page, self._sync.workers, partial(self._feed.ping, self._sync.client)
         ):
             if answer.page is None:
-                yield LoadItem(self._per.close(self._feed.parents.id(answer.parent), answer.error))
+                key = self._feed.parents.id(answer.parent)
+                if isinstance(answer.error, NotFound):
+                    self._per.mark_parent(self._feed.parents.table, self._listing, key)
+                yield LoadItem(self._per.close(key, answer.error))
+
+    @property
+    def _listing(self) -> Listing:
+        return self._feed.table, self._feed.column
 
     def _empty(self, listed: Sequence[Record]) -> Iterator[LoadItem]:
         ids = [self._feed.parents.id(parent) for parent in listed if not self._feed.parents.is_read(parent)]
@@ -222,6 +231,7 @@ class ParentRound:
         self._session.counters.weigh(page.raws)
         to_load = [record for record in page.records if self._per.to_load.contains(record_time(record))]
         covered_to = self._per.watermark(key, (record_time(record) for record in to_load))
+        self._mark_lacking(key, page, owners)
         # An id may come twice in one answer, and `gaps` compares this number with the rows.
         distinct = len({*map(record_id, page.records)}) + len(page.unreadable) if page.found else page.count
         return [
@@ -231,6 +241,14 @@ class ParentRound:
             *([] if self._per.window else [self._per.dead_letters.resolve_rest(key)]),
             *self._per.complete(key, covered_to=covered_to, digest=page.answer, records=distinct),
         ]
+
+    def _mark_lacking(self, key: str, page: History, owners: RecordOwners) -> None:
+        """Marks what is here of a parent and not in its one answer."""
+        before, served = self._per.coverage.get(key), served_ids(page.records, page.unreadable)
+        # Where as many are here as the last answer had, none has gone since, and nothing needs to be looked up.
+        lacks = before is not None and owners.held(page.records, key) < (before.records or page.count)
+        if lacks and served is not None:
+            self._per.mark_unserved(self._listing, key, served, self._per.to_load.since)
 
     def _loaded(self, key: str, page: Any, span: Span, owners: RecordOwners) -> list[Batch]:
         """Returns the batches of one page of a parent that goes on; `span` notes its newest and oldest records."""
@@ -242,6 +260,11 @@ class ParentRound:
         ]
         span.least_total = min((one for one in (span.least_total, page.total) if one is not None), default=None)
         span.newest = self._per.watermark(key, [span.newest, *map(record_time, to_load)])
+        # Read whole, though rows are here: what it lacks is gone.
+        if key in self._per.coverage and self._reads_whole(key):
+            served = served_ids(page.records, page.unreadable)
+            span.nameless = span.nameless or served is None
+            span.served |= served or set()
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
             *self._rows(key, to_load, owners),
@@ -259,11 +282,24 @@ class ParentRound:
             self._per.dead_letters.resolve("record", [record_id(record) for record in own]),
         ]
 
+    def _reads_whole(self, key: str) -> bool:
+        """Returns whether all pages of a parent are read, back to the initial value, and not only the look-back."""
+        known = self._per.proof(key)
+        return not self._per.window and (known is None or known.covered_to is None or is_reset(known.covered_to))
+
+    def _mark_end(self, key: str, span: Span) -> None:
+        """Marks what is here of a parent and on none of its pages, if all of them were read."""
+        if self._reads_whole(key) and not span.nameless and (span.oldest or not self._feed.keeps):
+            # What is older than the oldest one served may be deleted for its age alone.
+            since = span.oldest if self._feed.keeps else self._per.to_load.since
+            self._per.mark_unserved(self._listing, key, span.served, since)
+
     def _end(self, parent: Record, span: Span) -> list[Batch]:
         """Returns the batches after the last page of a parent."""
         key = self._feed.parents.id(parent)
         # With a proof only the look-back was read, so older letters were not passed.
         rest = [] if self._per.proof(key) or self._per.window else [self._per.dead_letters.resolve_rest(key)]
+        self._mark_end(key, span)
         listed = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
         # Pages are newer than the listing of parents.
         records = listed if span.least_total is None else span.least_total

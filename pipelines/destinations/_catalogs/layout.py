@@ -1,0 +1,71 @@
+"""Reads which layout a dataset has, and refuses one that a newer gapless wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gapless.pipelines.errors import NewerLayout
+from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
+
+
+class Tables(Protocol):
+    """Reads a dataset, as `Reader` does."""
+
+    def rows(self, dataset: str, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
+        """Returns the rows of `select`; None: a table is missing."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The layout of one dataset."""
+
+    version: int
+    shape: str
+    """The mark of the tables and columns that its rows conform to."""
+
+
+FIRST = Layout(1, "")
+"""Of what was written before a dataset carried its layout."""
+
+
+def read_layout(reader: Tables, dataset: str) -> Layout | None:
+    """Returns the layout of a dataset; None: it carries none. Raises NewerLayout for one of a newer gapless."""
+    # All columns, because later layouts may have others; these two stay the first ones for ever.
+    found = reader.rows(dataset, "select * from {0}", LAYOUT_TABLE)
+    if not found:
+        return None
+    number, written_by, *rest = found[0]
+    if int(number) > LAYOUT:
+        raise NewerLayout(
+            f"{dataset}: this database has layout {number} (of gapless {written_by}), and this gapless knows layouts"
+            f" up to {LAYOUT}: upgrade gapless"
+        )
+    return Layout(int(number), str(rest[0]))
+
+
+class KnownLayouts:
+    """A reader that refuses a dataset of a newer layout when it is first asked about it."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader, self._known = reader, set[str]()
+        self.appends: bool = reader.appends
+
+    def rows(self, dataset: str, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
+        """Returns what `Reader.rows` says. Raises NewerLayout."""
+        self._require(dataset)
+        found: list[tuple[Any, ...]] | None = self._reader.rows(dataset, select, *tables)
+        return found
+
+    def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
+        """Returns what `Reader.columns` says. Raises NewerLayout."""
+        self._require(dataset)
+        found: dict[str, set[str]] = self._reader.columns(dataset, tables)
+        return found
+
+    def _require(self, dataset: str) -> None:
+        # What can only be appended to has no such table, and its files may not be there yet.
+        if dataset not in self._known and not self.appends:
+            read_layout(self._reader, dataset)
+            self._known.add(dataset)

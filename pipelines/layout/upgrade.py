@@ -1,0 +1,116 @@
+"""Upgrades the dataset of one source: types, columns, fields that stood in `_extra`, and the mark of the layout.
+
+Each step may be killed and done again: the mark is written last, with the fields, in one transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gapless.pipelines.destinations._catalogs.layout import FIRST, Layout, read_layout
+from gapless.pipelines.destinations.reader import PipelineReader
+from gapless.pipelines.destinations.resolve import backend_class
+from gapless.pipelines.evidence.policy import configured_policy
+from gapless.pipelines.evidence.structure import stored_columns, table_names
+from gapless.pipelines.layout.columns import adapt, unnamed
+from gapless.pipelines.layout.fields import move_fields
+from gapless.sources import Source
+from gapless.sources._dlt.tables import LOADS
+from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE, shape_mark
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.sources import DltResource
+
+    from gapless.sources._dlt.types import SqlClient
+
+
+def today(source: Source) -> Layout:
+    """Returns the layout that this version and the source's models write."""
+    from gapless.sources._extract.resource import shapes
+
+    return Layout(LAYOUT, shape_mark(shapes(source.tables)))
+
+
+def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, version: str) -> list[str]:
+    """Brings a dataset to today's layout, if it is of another; returns what a person should know.
+
+    `before` is the layout that it carries; `version` is that of this gapless. Must be called with the lock held.
+    Raises GaplessError for a model that its rows cannot be brought to.
+    """
+    if before == today(source) or not _can(pipeline):
+        return []
+    with PipelineReader(pipeline).connected() as reader:
+        real = reader.columns(source.name, table_names(source))
+        stored = stored_columns(reader, source) if LOADS in real else {}
+    # A first sync writes the mark at its end.
+    if LOADS not in real:
+        return []
+    adapt(pipeline, source, stored, real)
+    # dlt adds the columns and tables that are missing, each with the type that it loads into.
+    _load_nothing(pipeline, source)
+    kind = pipeline.destination.destination_type
+    with pipeline.sql_client() as client, client.begin_transaction():
+        moved = [*move_fields(client, source, configured_policy(source), kind)]
+        _write(client, source, version)
+    return _told(source, before or FIRST, [*moved, *unnamed(source, stored)])
+
+
+def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:
+    """Marks a dataset that this version made itself, under the lock; does nothing where a mark is, or no dataset."""
+    if not _can(pipeline):
+        return
+    with PipelineReader(pipeline).connected() as reader:
+        made = LOADS in reader.columns(source.name, [LOADS]) and read_layout(reader, source.name) is None
+    if made:
+        with pipeline.sql_client() as client, client.begin_transaction():
+            _write(client, source, version)
+
+
+def require_known_layout(pipeline: dlt.Pipeline, source: Source) -> None:
+    """Raises NewerLayout for a dataset of a newer gapless."""
+    if _can(pipeline):
+        read_layout(PipelineReader(pipeline), source.name)
+
+
+def _can(pipeline: dlt.Pipeline) -> bool:
+    """Returns whether a destination takes our own statements, by which a layout is noted and upgraded."""
+    return backend_class(pipeline.destination.destination_type).updates_rows
+
+
+def _load_nothing(pipeline: dlt.Pipeline, source: Source) -> None:
+    import dlt
+
+    from gapless.sources._extract.resource import tree_resource
+    from gapless.sources._ledger.session import LoadItem
+
+    def resource() -> DltResource:
+        return tree_resource(source.tables, lambda ledger, state: iter([LoadItem([])]), source.name)
+
+    file_format = backend_class(pipeline.destination.destination_type).file_format
+    pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=file_format)
+
+
+def _write(client: SqlClient, source: Source, version: str) -> None:
+    """Writes the mark of today's layout: one row."""
+    table, layout = client.make_qualified_table_name(LAYOUT_TABLE), today(source)
+    client.execute_sql(
+        f"create table if not exists {table}"
+        " (version bigint, written_by varchar(80), shape varchar(80), since varchar(40))"
+    )
+    client.execute_sql(f"delete from {table} where 1 = 1")
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    client.execute_sql(
+        f"insert into {table} (version, written_by, shape, since) values (%s, %s, %s, %s)",
+        layout.version,
+        version,
+        layout.shape,
+        since,
+    )
+
+
+def _told(source: Source, before: Layout, changes: list[str]) -> list[str]:
+    version = f"its database was of layout {before.version} and is of layout {LAYOUT} now"
+    told = [version] if before.version != LAYOUT else []
+    return [f"{source.name}: {one}" for one in (*told, *changes)]
