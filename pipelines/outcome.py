@@ -76,7 +76,7 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Returns whether nothing was read or written: for another account, a lost key, or a newer gapless' layout."""
+        """Returns whether nothing was read or written: for another account, a lost key, or a newer layout."""
         return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey", "NewerLayout")
 
     @property

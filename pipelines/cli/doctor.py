@@ -206,8 +206,8 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     yield Check("destination", "ok", f"{where} is writable")
     yield from _tables(target, blocked, missing)
     yield from _layout(layouts)
-    for name in changed:
-        remedy = f"gapless state reset {name} --yes, then gapless sync {name}: all is read again under this policy."
+    for name, command in changed:
+        remedy = f"{command}: then all rows are as this policy says."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
     for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
         yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))

@@ -209,7 +209,7 @@ def _print_error_json(ctx: Context, lines: Sequence[str], code: int) -> None:
 def _command(args: list[str]) -> str:
     """Returns the words of the command, such as "state show"; empty if there is none."""
     words = [arg for arg in args if not arg.startswith("-")]
-    return " ".join(words[: 2 if words[:1] == ["state"] else 1])
+    return " ".join(words[: 2 if words[:1] in (["state"], ["privacy"]) else 1])
 
 
 def print_round_error(command: str, error: Exception) -> None:

@@ -11,7 +11,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists, open_in_ledger
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.grouping import Problem, problems
-from gapless.pipelines.evidence.policy import policy_changed
+from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.structure import Damage, damages, obstacles, table_names
 from gapless.sources import SOURCES
 
@@ -66,10 +66,12 @@ def known_problems(target: Target, datasets: list[str]) -> Iterator[Problem]:
             yield from problems(open_in_ledger(reader, source, commands))
 
 
-def changed_policies(target: Target, datasets: list[str]) -> Iterator[str]:
-    """Yields the datasets whose older rows were written under another privacy policy."""
+def changed_policies(target: Target, datasets: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields the datasets whose older rows were written under another privacy policy, each with what ends that."""
     with reading(target) as reader:
-        yield from (name for name in datasets if policy_changed(reader, SOURCES[name]))
+        for source in (SOURCES[name] for name in datasets if policy_changed(reader, SOURCES[name])):
+            commands = Commands(source, target.destination, target.appends)
+            yield source.name, commands.typed(commands.apply_policy(here=is_applicable(reader, source)))
 
 
 def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> None:

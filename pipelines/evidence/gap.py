@@ -105,6 +105,11 @@ class Commands:
         """Returns the commands that read everything again."""
         return f"state reset {self.source.name} --yes && sync {self.source.name}"
 
+    def apply_policy(self, *, here: bool) -> str:
+        """Returns the commands that bring all rows to today's privacy policy; `here`: from what is here alone."""
+        # What was dropped or hashed before must come from the vendor again, and nothing is changed in place in files.
+        return f"privacy apply {self.source.name} --yes" if here and not self.appends else self.reset
+
     def retry(self, stream: str, kind: str, parent: str | None, reason: str) -> str:
         """Returns the command that retries a dead letter; reading one record by its id moves no watermark."""
         if was_not_copied(reason):

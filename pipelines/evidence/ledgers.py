@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from gapless.pipelines.destinations.reader import Reader, Rows
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
-from gapless.pipelines.evidence.policy import policy_changed
+from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.stored_state import backfills, erased_here, resource_state
 from gapless.pipelines.printable import counted, quoted
@@ -287,7 +287,8 @@ class LedgerGaps:
         """Yields a gap when the privacy policy is another one than that under which older rows were written."""
         if policy_changed(self._reader, self._source):
             why = f"{self._source.name.upper()}_PRIVACY was changed: older rows are as another policy left them"
-            yield self._gap("privacy", why, self._commands.reset)
+            fill = self._commands.apply_policy(here=is_applicable(self._reader, self._source))
+            yield self._gap("privacy", why, fill)
 
     def backfills(self) -> Iterator[Gap]:
         """Yields the backfills that began and are not done."""

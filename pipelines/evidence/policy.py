@@ -7,8 +7,8 @@ from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.evidence.stored_state import source_state
 from gapless.sources import Source
 from gapless.sources._extract.resource import private_to_arrow, shapes
-from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.package import ToArrow
+from gapless.sources._schema.policy_history import HISTORY, POLICIES, weakened
 from gapless.sources._schema.privacy import Privacy
 
 
@@ -30,6 +30,15 @@ def configured_policy(source: Source) -> Privacy:
 def columns_of_today(source: Source) -> ToArrow:
     """Returns what turns records into columns, as a sync of today does. Raises WrongSettings."""
     return private_to_arrow(source.tables, configured_policy(source))
+
+
+def is_applicable(reader: Reader, source: Source) -> bool:
+    """Returns whether all that today's policy wants is here: no earlier one dropped or hashed what it keeps."""
+    history = (source_state(reader, source) or {}).get(HISTORY, [])
+    try:
+        return not any(weakened(configured_policy(source), history))
+    except WrongSettings:
+        return False
 
 
 def policy_changed(reader: Reader, source: Source) -> bool:

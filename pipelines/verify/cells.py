@@ -38,7 +38,7 @@ class Cells:
 
     def __init__(self, target: Target, source: Source) -> None:
         """Raises WrongSettings for a privacy policy that is wrong: hashed and dropped cells are compared as such."""
-        self._private = [where for where, action in configured_policy(source).actions.items() if action != "keep"]
+        self._policy = configured_policy(source)
         self._target, self._source = target, source
         self._to_arrow = columns_of_today(source)
         self._columns: dict[str, set[str]] | None = None
@@ -86,7 +86,7 @@ class Cells:
         current = stream.batches(records, CLOCK, lambda *_: iter(()))[1:]
         for lacking, whole in zip(wanted, current, strict=True):
             table, (of,) = whole.table, whole.table.model.parent_columns
-            if any(name == table.name for name, _ in self._private):  # hashed cells tell nothing
+            if {one.name for one in self._policy.columns(table.schema)} & {*table.key}:  # hashed cells tell nothing
                 continue
             yield from (Difference(table.name, str(getattr(row, of)), missing=1) for row in lacking.records)
             made = {str(getattr(row, of)): row for row in whole.records}

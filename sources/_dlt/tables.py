@@ -77,6 +77,11 @@ def newest_state(states: str, loads: str, pipeline: str) -> str:
     )
 
 
+def newest_state_load(states: str, loads: str, pipeline: str) -> str:
+    """Returns a query of one row: the load of the state that `pipeline` will restore next, and its text."""
+    return newest_state(states, loads, pipeline).replace("select s.state", f"select s.{LOAD_ID}, s.state", 1)
+
+
 def newest_states(states: str, loads: str) -> str:
     """Returns a query of one column: the newest state of each pipeline, as dlt's text."""
     newest = (

@@ -21,12 +21,13 @@ from gapless.sources._extract.hints import SOURCE_HINT, declare
 from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS, AccountCheck, forget
-from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.erasure.tombstones import Tombstones
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
 from gapless.sources._ledger.session import Session
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.destination_limits import RECORD_MB, bounded, storage_check
+from gapless.sources._schema.policy_history import forget_policies, note_policy
+from gapless.sources._schema.privacy import Privacy
 
 LOG = logging.getLogger("gapless")
 LEDGER = (COVERAGE, DEAD_LETTERS, RUNS)
@@ -92,7 +93,7 @@ class Extractions:
         tables: Sequence[Table],
         session: Session | None,
         account: AccountCheck | None = None,
-        policy: str | None = None,
+        policy: Privacy | None = None,
         max_record_mb: float = RECORD_MB,
     ) -> None:
         self.source, self.main, self._tables, self._given = source, main, tables, session
@@ -155,14 +156,13 @@ class Extractions:
         if fresh:
             # No row of the earlier account or policy will be left.
             forget(state, [self.source])
-            state.pop(POLICIES, None)
+            forget_policies(state)
         elif others:
             others.restore(state)
         if self._account:
             self._check_account(self._account, state, None if fresh else ledger)
         if self._policy is not None:  # packages of the ledger alone have no policy
-            marks = state.setdefault(POLICIES, [])
-            marks += [self._policy] if self._policy not in marks else []
+            note_policy(state, self._policy, load_id)
         name_root_resources()
         accept_json_as_text()
         # A command of ours says it itself. DuckDB cannot load a table without rows from JSON lines.

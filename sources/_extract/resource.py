@@ -43,7 +43,7 @@ def private_to_arrow(tables: Sequence[Table], privacy: Privacy) -> ToArrow:
         pairs = zip(plain[table.model].schema.tree(), table.schema.tree(), strict=True)
         return ArrowRows(made.ids, {named.name: privacy.apply(own, made.rows[named.name]) for own, named in pairs})
 
-    return convert if privacy.actions else to_arrow
+    return convert if privacy.active else to_arrow
 
 
 def stream_resource(

@@ -30,7 +30,6 @@ from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.account.identity import Account, AccountCheck
-from gapless.sources._ledger.backfill_state import POLICIES
 from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Subjects, Tombstones
 from gapless.sources._ledger.erasure.visible import visible
 from gapless.sources._ledger.ledger import Ledger
@@ -39,6 +38,7 @@ from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window, optional_instant
 from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.destination_limits import bounded, storage_check
+from gapless.sources._schema.policy_history import POLICIES
 from gapless.sources._schema.privacy import Privacy
 
 SESSION = Parameter("session", Parameter.KEYWORD_ONLY, default=None, annotation=Session | None)
@@ -154,7 +154,9 @@ class Resources:
         if session:
             session.client, session.account, session.look = self._client, self._account, partial(self._look, session)
             session.keep = self._values.keep
-        self._source, self._policy, width = shared.source, privacy.mark, self._values.max_record_mb
+        # A vendor's words about an error may name a person.
+        self._client.quotes_vendor = not privacy.active
+        self._source, self._policy, width = shared.source, privacy, self._values.max_record_mb
         self._extractions = Extractions(
             shared.source, stream.table.name, stream.tables, session, self._account, self._policy, width
         )
@@ -258,7 +260,7 @@ class Resources:
         # A key that was proven to be another one of this account is remembered by a load package.
         if (
             not self._account.is_known(state)
-            or self._policy not in state.get(POLICIES, ())
+            or self._policy.mark not in state.get(POLICIES, ())
             or not all(map(plain, states))
         ):
             return None

@@ -124,6 +124,8 @@ class Client:
         direct = is_loopback(self._home.host)
         self._http = connect(self._deadline, transport, workers, headers={**own, **(headers or {})}, direct=direct)
         self.stats = Stats()
+        self.quotes_vendor = True
+        """Whether errors hold the vendor's own words about them."""
         self.watch: Callable[[Attempt], None] = lambda attempt: None
         """Called after each attempt, in the thread that made it; it must not raise."""
 
@@ -293,6 +295,7 @@ class Client:
             return self._redirect(response, where)
         error = error_class(status)
         message = vendor_message(error_body(response, self._deadline), _media(response), self._secrets)
+        message = message if self.quotes_vendor else ""
         detail = f"{ADVICE[error]}{VENDOR_SAYS}{message}" if message else ADVICE[error]
         if not issubclass(error, Retryable):
             return error(status=status, detail=detail, **where)

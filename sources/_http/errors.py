@@ -188,6 +188,12 @@ def answer_of(text: str) -> Answer:
     return Answer(status, advice, says)
 
 
+def without_vendor_words(text: str) -> str:
+    """Returns a text that quotes VendorErrors without what the vendor says of them; class and status stay."""
+    # To the last time that it was tried: the vendor's own words may look like ours.
+    return re.sub(rf"{VENDOR_SAYS}(?:.*(?=; {GAVE_UP})|.*)", "", text, flags=re.DOTALL)
+
+
 def error_class(status: int) -> type[VendorError]:
     """Returns the class of error for a status of 400 or more."""
     # 408 and 425 say themselves that the request may be sent again (RFC 9110, 15.5.9; RFC 8470, 5.2).

@@ -24,8 +24,6 @@ PARTS = 256
 """Parts of the ids that are done, by a digest of each id; one new id costs reading the others of its part again."""
 STATE = "backfills"
 """The key in a source's state that holds the progress, by window."""
-POLICIES = "privacy"
-"""The key in a source's state that holds the marks of the privacy policies under which its rows were written."""
 
 
 def window_key(window: Window) -> str:

@@ -24,7 +24,7 @@ from tests.support.world import World
 CATALOG, STORAGE = (f"DESTINATION__DUCKLAKE__CREDENTIALS__{name}" for name in ("CATALOG", "STORAGE__BUCKET_URL"))
 Begin = Callable[[Any], World]
 WINDOW = ("--since", "2020-01-01", "--until", "2021-01-01")
-WRITE = ("sync", "views", "state rewind", "state reset", "state adopt", "compact")
+WRITE = ("sync", "views", "state rewind", "state reset", "state adopt", "compact", "privacy apply")
 READ = ("status", "gaps", "verify", "publish readers.duckdb", "state show", "backfill", "copy --to second")
 
 
@@ -59,7 +59,8 @@ def synced(world: Begin, monkeypatch: pytest.MonkeyPatch) -> World:
 def arguments(command: str, name: str) -> list[str]:
     """Returns the words of a command about that source."""
     more = {"state rewind": [name, "--yes", "--to", "2026-01-01"], "state reset": [name, "--yes"]} | {
-        "state adopt": [name, "--yes"]
+        "state adopt": [name, "--yes"],
+        "privacy apply": [name, "--yes"],
     }
     return [*command.split(), *more.get(command, []), *((name, *WINDOW) if command == "backfill" else ())]
 

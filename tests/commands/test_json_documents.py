@@ -40,6 +40,7 @@ LINES = {
     "publish": "publish readers.duckdb",
     "copy": "copy --to second",
     "compact": "compact",
+    "privacy apply": "privacy apply tines --yes",
 }
 """What is typed for each command; `demo` has its fixture in test_demo, which serves all vendors."""
 OWN = {
@@ -59,6 +60,7 @@ OWN = {
     "publish": {"published", "bytes", "seconds"},
     "copy": {"sources"},
     "compact": {"destination", "file", "bytes_before", "bytes_after", "published"},
+    "privacy apply": {"dry_run", "sources", "bytes_before", "bytes_after", "published"},
 }
 """The keys of each command besides the envelope's: programs of users read them."""
 

@@ -373,6 +373,26 @@ def test_system_tables_and_stored_state(db: duckdb.DuckDBPyConnection, tmp_path:
     assert stored_source_state(state, "fish") == {}
 
 
+@canary(
+    "dlt.common.versioned_state.compress_state", "dlt.common.versioned_state.generate_state_version_hash",
+    breaks="`privacy apply` could not write in its own transaction under which policy the rows are.",
+)  # fmt: skip
+def test_a_state_that_sql_changes(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """What is written in the place of the newest state is restored by the next run, and loaded on from there."""
+    from gapless.pipelines.destinations._dlt.runtime import changed_source_state, stored_source_state
+    from gapless.sources._dlt import tables as dlt_tables
+
+    load(pipeline(db, tmp_path / "one"), robin=["blue"])
+    loads, states = f"birds.{dlt_tables.LOADS}", f"birds.{dlt_tables.STATES}"
+    newest = dlt_tables.newest_state_load(states, loads, "birds")
+    ((of, text),) = db.execute(newest).fetchall()
+    changed, digest = changed_source_state(text, "birds", lambda state: state.update(more="told"))
+    db.execute(f"update {states} set state = ?, version_hash = ? where _dlt_load_id = ?", [changed, digest, of])
+    load(pipeline(db, tmp_path / "two"), wren=["white"])
+    ((_, text),) = db.execute(newest).fetchall()
+    assert stored_source_state(text, "birds")["more"] == "told"
+
+
 @pytest.mark.slow
 @canary(
     "dlt.pipeline.Pipeline",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from dlt.common.versioned_state import compress_state, generate_state_version_hash
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 from dlt.pipeline import trace
 
@@ -15,7 +16,14 @@ from gapless.sources._dlt.types import State
 
 Hints = Mapping[str, Any]
 """What dlt knows of a column: `data_type`, `nullable`, `unique`, `primary_key`, …"""
-__all__ = ["DatabaseException", "DatabaseUndefinedRelation", "stored_source_state", "stored_tables", "tracked"]
+__all__ = [
+    "DatabaseException",
+    "DatabaseUndefinedRelation",
+    "changed_source_state",
+    "stored_source_state",
+    "stored_tables",
+    "tracked",
+]
 """DatabaseUndefinedRelation: a table or a dataset that is not there (yet), on every engine. DatabaseException: the
 engine refused a statement. `sql_client()` is documented, what it raises is not. Replaced by: `dataset()` with a
 documented way to ask whether a table exists."""
@@ -25,6 +33,18 @@ def stored_source_state(state: str, source: str) -> State:
     """Returns one source's part of a pipeline's state, given the text that dlt stores in its state table."""
     found: State = pipeline_state(state).get("sources", {}).get(source, {})
     return found
+
+
+def changed_source_state(state: str, source: str, change: Callable[[State], None]) -> tuple[str, str]:
+    """Returns the text of a pipeline's state, and its hash, after `change` has changed one source's part of it.
+
+    Why: rows and what the state says of them are changed in one transaction, and dlt writes states only with a load
+    package. Replaced by: a documented way to write a state by SQL.
+    """
+    whole: Any = pipeline_state(state)
+    change(whole.setdefault("sources", {}).setdefault(source, {}))
+    whole["_version_hash"] = generate_state_version_hash(whole, exclude_attrs=["_local"])
+    return compress_state(whole), whole["_version_hash"]
 
 
 def stored_tables(schema: str | dict[str, Any]) -> dict[str, dict[str, Hints]]:

@@ -185,7 +185,10 @@ def test_ids_cannot_be_hashed(column: str, allowed: bool) -> None:
     """Neither a record's own id nor its parent's, because rows are joined by them; the model says which they are."""
     rule = f"events.{column}=hash"
     if allowed:
-        assert Privacy.parse(rule, "key", [EVENTS.schema], "X_PRIVACY").actions["events", column] == "hash"
+        assert (
+            Privacy.parse(rule, "a key of 16 characters", [EVENTS.schema], "X_PRIVACY").actions["events", column]
+            == "hash"
+        )
     else:
         with pytest.raises(ValueError, match=f"X_PRIVACY: events.{column} cannot be hashed"):
             Privacy.parse(rule, "key", [EVENTS.schema], "X_PRIVACY")
