@@ -163,7 +163,12 @@ def _mark(missing: set[str], chosen: list[str]) -> str:
     hashed = blake2b(digest_size=16)
     folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
     # What the ledger and dlt's columns are said to be.
-    folders += [(HOME / "_ledger", "ledger.py"), (HOME / "_dlt", "tables.py"), (HOME / "_extract", "hints.py")]
+    folders += [
+        (HOME / "_ledger", "ledger.py"),
+        (HOME / "_ledger" / "erasure", "*.py"),
+        (HOME / "_dlt", "tables.py"),
+        (HOME / "_extract", "hints.py"),
+    ]
     # A source's models decide the columns of a missing table, and its declaration the timeline.
     folders += [(source.folder, pattern) for source in vendors().values() for pattern in ("*.py", "views/*.sql")]
     for file in (file for folder, pattern in folders for file in sorted(folder.glob(pattern)) if file.is_file()):
