@@ -66,6 +66,7 @@ def tables(source: Source) -> dict[str, Columns]:
     from gapless.sources._dlt.tables import DESCRIPTIONS
     from gapless.sources._extract.hints import DESCRIPTIONS as KEYS
     from gapless.sources._extract.hints import columns, shapes
+    from gapless.sources._ledger.erasure.tombstones import DESCRIPTIONS as ERASURES
     from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 
     every = shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS))
@@ -73,4 +74,4 @@ def tables(source: Source) -> dict[str, Columns]:
     for shape in every:
         texts = {name: str(hint.get("description", "")) for name, hint in columns(shape).items()}
         made[shape.name] = {"": shape.description, **texts}
-    return {**made, **{name: {**KEYS, **texts} for name, texts in DESCRIPTIONS.items()}}
+    return {**made, **ERASURES, **{name: {**KEYS, **texts} for name, texts in DESCRIPTIONS.items()}}

@@ -34,6 +34,12 @@ SECONDS = {
     "databricks": "unix_seconds({1}) - unix_seconds({0})",
 }
 """SQL for the seconds between two times, each rounded down to a whole second."""
+MILLISECONDS = {
+    "postgres": "cast(floor((extract(epoch from {1}) - extract(epoch from {0})) * 1000) as bigint)",
+    "bigquery": "unix_millis({1}) - unix_millis({0})",
+    "databricks": "unix_millis({1}) - unix_millis({0})",
+}
+"""SQL for the milliseconds between two times, rounded down."""
 TEXT_OF_JSON = {"postgres": "cast({} as jsonb) #>> {}"}
 """SQL for the text of a JSON value at a path; sqlglot writes a function for `json`, and dlt's columns are `jsonb`."""
 TYPES = {
@@ -144,7 +150,8 @@ def _translate_functions(query: Node, dialect: str) -> Node:
 
     def own(node: Node) -> Any:
         if dialect in SECONDS and isinstance(node, exp.DateDiff):
-            return _fill(SECONDS[dialect], dialect, node.expression, node.this)
+            patterns = MILLISECONDS if "MILLI" in str(node.args.get("unit")).upper() else SECONDS
+            return _fill(patterns[dialect], dialect, node.expression, node.this)
         if dialect in DAY and isinstance(node, exp.Cast) and isinstance(node.this, exp.AtTimeZone):
             return _fill(DAY[dialect], dialect, node.this.this)
         if dialect in TEXT_OF_JSON and isinstance(node, exp.JSONExtractScalar):

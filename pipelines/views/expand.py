@@ -29,8 +29,8 @@ def expand(text: str, sources: Sequence[Source], timelines: Mapping[str, str] | 
     return PART.sub(union, text)
 
 
-def timeline_of(source: Source, template: str) -> str:
-    """Returns the part of the timeline of a source that has no file for it, out of what its description says."""
+def part_of(source: Source, template: str) -> str:
+    """Returns a part of a view over all sources, for a source without a file for it, as its description has it."""
     table, parent = source.main, source.stream.column
     return template.format(
         source=source.name,
@@ -47,6 +47,7 @@ def of_account(text: str, source: Source) -> str:
     if not source.is_named:
         return text
     dataset = re.sub(rf"\b{source.vendor}\.", f"{source.name}.", text)
+    dataset = re.sub(rf"\bactivity\.stg_{source.vendor}\b", f"activity.stg_{source.name}", dataset)
     return dataset.replace(f"'{source.vendor}' as account", f"'{source.name}' as account")
 
 

@@ -20,13 +20,17 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
 from gapless.pipelines.views.comments import describe, is_described
-from gapless.pipelines.views.expand import expand, of_account, of_accounts, timeline_of
+from gapless.pipelines.views.expand import expand, of_account, of_accounts, part_of
 from gapless.pipelines.views.view import MARK, View
 from gapless.sources import SOURCES, Source, vendors
 
 FILES = Path(__file__).parent / "sql"
 HOME = Path(str(home.__file__)).parent
-DEFAULT_TIMELINE = Path(__file__).with_name("default_timeline.sql")
+DEFAULTS = {"timeline": "stg", "ocsf": "ocsf"}
+"""A source's parts of views over all of them, with what begins the name of the view that each becomes.
+
+A source that has no file for one gets what `default_….sql` says.
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -55,19 +59,21 @@ def _chosen(catalog: Catalog | None) -> list[str]:
 
 @cache
 def _views(sources: tuple[Source, ...]) -> tuple[View, ...]:
-    timelines = {one.name: timeline_of(one, DEFAULT_TIMELINE.read_text(encoding="utf-8")) for one in sources}
     texts = {}
     for source in sources:
+        for part, prefix in DEFAULTS.items():
+            template = Path(__file__).with_name(f"default_{part}.sql").read_text(encoding="utf-8")
+            texts[f"{prefix}_{source.name}"] = part_of(source, template)
         for file in source.views:
             text = file.read_text(encoding="utf-8")
-            if file.stem == "timeline":
-                timelines[source.name] = of_account(text, source)
+            if file.stem in DEFAULTS:
+                texts[f"{DEFAULTS[file.stem]}_{source.name}"] = of_account(text, source)
             else:
                 texts[file.stem] = of_accounts(text, [one for one in sources if one.package == source.package])
-    texts |= {f"stg_{name}": text for name, text in timelines.items()}
+    timelines = {source.name: texts[f"stg_{source.name}"] for source in sources}
     for file in sorted(FILES.glob("*.sql")):
         texts[file.stem] = expand(file.read_text(encoding="utf-8"), sources, timelines)
-    parts = {f"stg_{source.name}": "timeline" for source in sources}
+    parts = {f"{prefix}_{source.name}": part for source in sources for part, prefix in DEFAULTS.items()}
     named = {name: View(name, text, parts.get(name, "")) for name, text in texts.items()}
     needs = {name: sorted(read.removeprefix(f"{SCHEMA}.") for read in view.reads) for name, view in named.items()}
     # In this order each view is created after those that it reads.
@@ -159,7 +165,12 @@ def _mark(missing: set[str], chosen: list[str]) -> str:
     hashed = blake2b(digest_size=16)
     folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
     # What the ledger and dlt's columns are said to be.
-    folders += [(HOME / "_ledger", "ledger.py"), (HOME / "_dlt", "tables.py"), (HOME / "_extract", "hints.py")]
+    folders += [
+        (HOME / "_ledger", "ledger.py"),
+        (HOME / "_ledger" / "erasure", "*.py"),
+        (HOME / "_dlt", "tables.py"),
+        (HOME / "_extract", "hints.py"),
+    ]
     # A source's models decide the columns of a missing table, and its declaration the timeline.
     folders += [(source.folder, pattern) for source in vendors().values() for pattern in ("*.py", "views/*.sql")]
     for file in (file for folder, pattern in folders for file in sorted(folder.glob(pattern)) if file.is_file()):

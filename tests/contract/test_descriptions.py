@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from gapless.pipelines.erasure.note import MAKE
 from gapless.pipelines.views import descriptions, refresh
 from gapless.pipelines.views.view import View
 from gapless.sources import SOURCES
+from gapless.sources._ledger.erasure.tombstones import DESCRIPTIONS
 from tests.contract.subject import Subject
 
 
@@ -33,9 +35,18 @@ def test_every_table_column_and_view_is_described(subject: Subject) -> None:
 
 def test_a_view_of_a_source_describes_columns_that_it_has(subject: Subject) -> None:
     """A line in a header that is about no column is left from another time."""
-    for view in refresh.views():
-        assert view.columns.keys() - {*view.column_names} == set(), view.name
+    every = refresh.views()
+    for view in every:
+        # A view over all sources describes the columns of their parts, too.
+        parts = [one for one in every if view.name in (one.name, one.like)]
+        assert view.columns.keys() - {name for one in parts for name in one.column_names} == set(), view.name
         assert view.about.startswith(f"One row per {view.grain}."), view.name
+
+
+def test_the_tables_of_erasures_are_described_as_they_are_made() -> None:
+    """dlt does not know them: their columns stand where they are made."""
+    made = {name: [part.split()[0] for part in columns.split(", ")] for name, columns in MAKE.items()}
+    assert {name: [*texts][1:] for name, texts in DESCRIPTIONS.items()} == made
 
 
 def test_a_view_that_is_silent_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def _text(one: Described) -> str:
 
 def _views(found: Mapping[tuple[str, str], list[tuple[str, str]]]) -> list[Described]:
     # Views that only prepare others come last.
-    every = sorted(views(), key=lambda view: (view.name.startswith("stg_"), view.name))
+    every = sorted(views(), key=lambda view: (bool(view.like), view.name))
     words = Descriptions(every)
     return [
         _described(words, SCHEMA, view.name, columns) for view in every if (columns := found.get((SCHEMA, view.name)))

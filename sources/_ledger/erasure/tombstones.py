@@ -27,6 +27,28 @@ ERASED = "erased"
 """The table of the tombstones."""
 COLUMNS = ("digest", "kind", "parent", "field", "kept_from")
 SELECT = f"select {', '.join(COLUMNS)} from {{0}}"
+DESCRIPTIONS = {
+    ERASED: {
+        "": "One row per tombstone: what was erased on purpose, and must not come back. It names nobody.",
+        "digest": "Keyed digest of what was erased: of a record's id, a parent's id, or a value.",
+        "kind": "record, parent, value, kept_from (the horizon of a retention), or key (a check of the erasure key).",
+        "parent": "Keyed digest of the parent of a record; null: it has none.",
+        "field": "Table and column of a value; null: it is no value.",
+        "kept_from": "Records that were created earlier are not kept; null: it is no horizon.",
+        "erased_at": "When it was erased.",
+    },
+    "erasures": {
+        "": "One row per time that something was erased: what was counted, and never what it was.",
+        "erasure_id": "Id of the erasure.",
+        "erased_at": "When it was erased.",
+        "kind": "parent, record, value, or keep (by a retention).",
+        "reason": "Who asked for it and why, as it was given to `gapless forget`; null: nothing was given.",
+        "digest": "Keyed digest of what was named; null: by a retention.",
+        "kept_from": "Records that were created earlier are not kept; null: it was no retention.",
+        "rows_erased": "JSON: rows that were deleted, by table.",
+    },
+}
+"""What the two tables of erasures (the empty name) and their columns hold. They are made by the first erasure."""
 Row = tuple[Any, ...]
 """A tombstone: the cells of COLUMNS. Any, as a cell has the type of its column."""
 

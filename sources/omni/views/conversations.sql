@@ -1,6 +1,7 @@
 -- One row per message of an Omni lead.
 -- Key: account, lead_id, position.
 -- A lead's conversation, to be read in the order of `position` (1, 2, …).
+-- - lead_name: First and last name of the lead; null: the vendor does not say.
 -- - position: Place of the message in the lead's conversation, from 1.
 -- - sent_at: When the action log was created that sent or received the message.
 -- - documents: Number of files attached to the message.

@@ -3,6 +3,7 @@
 -- How long it stayed there: from when it was created (the first status), completed (the last one) or first seen in it,
 -- until it was seen in the next, `next_status`. Whole seconds; null: it is in it still. A status between two syncs is
 -- never seen, so a change that skips one counts as a change to the status that was seen.
+-- - lead_name: First and last name of the lead; null: the vendor does not say.
 -- - position: Which stay of the log it is, from 1.
 -- - seen_at: When a sync first saw the log in this status, since it was in another one.
 -- - entered_at: When it came to this status, as far as is known.
