@@ -177,22 +177,32 @@ def _run_query(result: DemoResult) -> None:
 
 
 def summary(result: DemoResult) -> Iterator[RenderableType]:
-    """Yields what is printed at the end: the tables, the query and its answer, and the next steps."""
-    rows = [[name, *counts, counts[-1] - counts[0]] for name, counts in result.tables.items()]
+    """Yields what is printed at the end: records and parents, the query and its answer, and the next steps."""
+    roots = {f"{name}.{table.name}" for name, source in vendors().items() for table in source.tables}
+    shown = {name: counts for name, counts in result.tables.items() if name in roots}
+    rows = [[name, *counts, counts[-1] - counts[0]] for name, counts in shown.items()]
     yield tables.table("", ["table", "first sync", "second sync", "new"], rows)
+    if below := len(result.tables) - len(shown):
+        yield f"and {below} {'table' if below == 1 else 'tables'} of what is nested in these"
     yield from ("", "A question, in SQL: who did what most?", "", *QUERY.splitlines(), "")
     yield tables.table("", result.columns, [[*row[:-1], f"{row[-1]:%Y-%m-%d %H:%M}"] for row in result.answer])
-    yield from ("", f"Everything is in {result.file}. To look at it:", "")
-    path = str(result.file)
+    path = _short(result.file)
+    yield from ("", f"Everything is in {path}. To look at it:", "")
     if can_be_typed(path):
         yield f"  duckdb -readonly {quoted(path)}"
     db = f"duckdb.connect({path!r}, read_only=True)"
     script = f"import duckdb; print({db}.sql('from activity.timeline limit 5'))"
     # Only where the path needs no quoting in any shell: a wrong command is worse than none.
     yield f'  python -c "{script}"' if escaped(path) == path and not set(script) & set('"$`\\!') else ""
-    yield from ("", "With your own keys: set those of one source in the environment or in .dlt/secrets.toml,", "")
-    yield from (f"  {' '.join(need.upper() for need in source.needs)}" for source in vendors().values())
-    yield from ("", "then run gapless doctor to check them and gapless sync to load your data.")
+    yield from (
+        "",
+        "With your own keys: gapless init asks for them and tests them, and gapless sync loads your data.",
+    )
+
+
+def _short(file: Path) -> str:
+    """Returns the path from the working directory, if the file is in it or below it."""
+    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
 
 
 def to_json(result: DemoResult) -> dict[str, object]:

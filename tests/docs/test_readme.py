@@ -29,6 +29,7 @@ from gapless.pipelines.cli.render import proofs
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.commands.test_demo import NOW, once_run
+from tests.docs.pictures import PICTURE, picture
 from tests.support import warm
 from tests.support.shared import once
 
@@ -245,9 +246,9 @@ def test_every_command_in_the_readme_runs(pages: list[str], vendors: dict[str, s
             assert done.returncode == expected, f"gapless {shlex.join(arguments)}\n{done.stdout}{done.stderr}"
 
 
-def test_there_are_three_questions() -> None:
+def test_there_are_two_questions() -> None:
     """Each query of the README has its answer below it."""
-    assert len(queries(README)) == len(blocks(README, "sql")) == 3
+    assert len(queries(README)) == len(blocks(README, "sql")) == 2
 
 
 @pytest.mark.parametrize(("query", "shown"), queries(README))
@@ -355,3 +356,10 @@ def test_the_cron_line_is_a_cron_line() -> None:
     """Five fields of time, then a command that ends in a log."""
     (line,) = blocks(README, "cron")
     assert re.fullmatch(r"(?:[\d*/,-]+ ){5}cd \S+ && umask 077 && \S+/gapless sync >> \S+ 2>&1\n", line)
+
+
+def test_the_picture_of_the_demo_is_not_old() -> None:
+    """It shows what the demo prints; `python -m tests.docs.pictures` draws it anew."""
+    assert PICTURE.read_text() == picture(once("demo", once_run)["told"])
+    assert "](pipelines/docs/demo.svg)" in README
+    assert re.findall(r"https?://(?!www\.w3\.org/)[^\s\"<]+", PICTURE.read_text()) == []
