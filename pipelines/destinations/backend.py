@@ -6,12 +6,12 @@ and a line in resolve.py; nothing else asks which kind it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 FileFormat = Literal["parquet", "insert_values", "jsonl"]
 Check = Callable[[], None]
 """Raises GaplessError when the lock is lost."""
+
+
+class Sign(NamedTuple):
+    """What a database's own statistics say of a table: while it stays the same, the table has the same rows."""
+
+    identity: str
+    """Another one after the table was truncated, or made or written anew, and after the statistics were."""
+    inserted: int
+    deleted: int
+
+    def after(self, inserted: int, deleted: int) -> Sign:
+        """Returns the sign once so many rows more were inserted and deleted."""
+        return Sign(self.identity, self.inserted + inserted, self.deleted + deleted)
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,11 @@ class Backend:
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         """Yields what somebody changed of a dataset's tables so that a sync cannot write, as the engine shows it."""
         return iter(())
+
+    @classmethod
+    def signs(cls, reader: Asked, dataset: str, tables: Collection[str]) -> dict[str, Sign]:
+        """Returns the signs of tables, where counting their rows costs more; none where that is cheap, or unknown."""
+        return {}
 
     @classmethod
     def of(cls, name: str, identity: str, config: Configuration, settings: Mapping[str, object]) -> Backend:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ from gapless.pipelines.destinations._postgres.address import FORMS
 from gapless.pipelines.destinations._postgres.read_only import read_only
 from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
+from gapless.pipelines.destinations._postgres.statistics import SIGNS
 from gapless.pipelines.destinations.advisory_lock import locked
-from gapless.pipelines.destinations.backend import Backend, Check, Part
+from gapless.pipelines.destinations.backend import Backend, Check, Part, Sign
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
@@ -34,6 +35,13 @@ class PostgresDatabase(Backend):
         from gapless.pipelines.destinations._catalogs.postgres_catalog import obstacles
 
         return obstacles(reader, dataset)
+
+    @classmethod
+    def signs(cls, reader: Asked, dataset: str, tables: Collection[str]) -> dict[str, Sign]:
+        """Returns what the server's statistics say of tables; none if it keeps none of any of them."""
+        query = SIGNS.format(dataset, ", ".join(f"'{table}'" for table in tables))
+        found = {name: Sign(*sign) for name, *sign in reader.rows(dataset, query) or ()}
+        return found if found.keys() == {*tables} else {}
 
     @classmethod
     def configured(cls, name: str) -> DestinationArgument:

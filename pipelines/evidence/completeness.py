@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.ledgers import LedgerGaps
+from gapless.pipelines.evidence.row_counts import RowCounts
 from gapless.pipelines.evidence.tables import TableGaps
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOADS
@@ -54,9 +55,14 @@ def assess(
     return Completeness(source.name, found)
 
 
-def left_open(reader: Reader, source: Source, shard_has: Callable[[str], bool]) -> Iterator[Gap]:
-    """Yields what a sync of everything new leaves open, of the parents of its shard."""
-    ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
+def left_open(
+    reader: Reader, source: Source, shard_has: Callable[[str], bool], rows: RowCounts | None = None
+) -> Iterator[Gap]:
+    """Yields what a sync of everything new leaves open, of the parents of its shard.
+
+    `rows` are the counts of all rows, where they are known; else they are counted.
+    """
+    ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC), rows)
     # Not where one answer holds all records of a parent: what it counted came with it.
     fewer = ledger.fewer() if source.stream.walks or source.stream.per_page else ()
     for gap in (*ledger.intervals(), *ledger.parents(), *fewer, *ledger.letters(), *ledger.policy()):

@@ -11,6 +11,7 @@ from gapless.pipelines.destinations.reader import Reader, Rows
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
+from gapless.pipelines.evidence.row_counts import RowCounts
 from gapless.pipelines.evidence.stored_state import backfills, erased_here, resource_state
 from gapless.pipelines.printable import counted, quoted
 from gapless.sources import Source
@@ -30,7 +31,11 @@ NO_PARENT = "''"
 class LedgerGaps:
     """Finds the gaps of one source in its ledger."""
 
-    def __init__(self, reader: Reader, source: Source, commands: Commands, now: datetime) -> None:
+    def __init__(
+        self, reader: Reader, source: Source, commands: Commands, now: datetime, rows: RowCounts | None = None
+    ) -> None:
+        """Takes the counts of all rows, where they are known."""
+        self._counts = rows or {}
         self._reader, self._source, self._commands, self._now = reader, source, commands, now
         self._stream, self._main = source.stream, source.main
 
@@ -199,10 +204,7 @@ class LedgerGaps:
         counted = [proof for proof in self._proofs.values() if proof.records and proof.counts_all]
         if not counted or self._reader.appends:
             return
-        column = self._stream.column
-        group = f" group by {column}" if column else ""
-        count = f"select {column or NO_PARENT}, count(*) from {{0}}{group}"
-        here = {str(parent): int(rows) for parent, rows in self._rows(count, self._main.name)}
+        here = self._records_by_parent()
         fewer = [
             (proof, here.get(proof.parent, 0))
             for proof in counted
@@ -214,6 +216,15 @@ class LedgerGaps:
             if proof.parent not in known and rows + erased.count(proof.parent) < (proof.records or 0):
                 why = f"the vendor told {proof.records:,} records, and {rows:,} are here"
                 yield self._gap("lost", why, self._commands.repair, proof.parent)
+
+    def _records_by_parent(self) -> dict[str, int]:
+        """Returns the number of records here of each parent; of a listing without parents, by the empty text."""
+        column = self._stream.column
+        if column is None and self._main.name in self._counts:
+            return {"": self._counts[self._main.name]}
+        group = f" group by {column}" if column else ""
+        count = f"select {column or NO_PARENT}, count(*) from {{0}}{group}"
+        return {str(parent): int(rows) for parent, rows in self._rows(count, self._main.name)}
 
     @cached_property
     def _known_to_miss(self) -> set[str]:

@@ -2,6 +2,7 @@
 
 A sync never removes root rows, so fewer are a loss, by somebody else's hand. A loss is noted beside the counts (`?`
 in `runs.held`), and the note stays until what proves the contrary takes it back: see `sync/lost_rows.py`, `verify`.
+Where counting is dear, signs of the tables stand beside the counts, too (`#`): while they are the same, so are those.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
+from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import Reader
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROW_ID
@@ -19,6 +22,10 @@ RowCounts = dict[str, int]
 """Rows by table."""
 LOST = "?"
 """The key of the notes of lost rows in `runs.held`: no table is called so."""
+SIGNS = "#"
+"""The key of the signs of the tables, and of the time at which their rows were counted."""
+COUNT_AGAIN = timedelta(days=1)
+"""After so long rows are counted whatever the signs say: a superuser can delete rows and leave no sign."""
 HELD = 'select held from {0} where held is not null order by "finished_at" desc'
 
 
@@ -30,6 +37,15 @@ class Held:
     """Rows by table when the last sync ended."""
     lost: RowCounts = field(default_factory=dict)
     """Rows by table that are known to be lost and were not brought back."""
+    signs: dict[str, Sign] = field(default_factory=dict)
+    """What the database said of the tables that had these rows; none: they must be counted."""
+    counted_at: datetime | None = None
+    """When all rows were really counted; in UTC."""
+
+    def still_holds(self, signs: dict[str, Sign], now: datetime) -> bool:
+        """Returns whether the rows are known without counting them, when the database says `signs` of the tables."""
+        known = bool(signs) and signs == self.signs and self.rows.keys() == signs.keys()
+        return known and self.counted_at is not None and timedelta(0) <= now - self.counted_at < COUNT_AGAIN
 
     @classmethod
     def of(cls, cells: Iterable[str | dict[str, Any]]) -> Held:
@@ -38,6 +54,12 @@ class Held:
         for cell in cells:
             # Some engines return JSON as text, others decoded.
             counts: dict[str, Any] = json.loads(cell) if isinstance(cell, str) else dict(cell)
+            signs = counts.pop(SIGNS, None)
+            if signs and not held.rows:
+                held.signs = {table: Sign(*sign) for table, sign in signs["tables"].items()}
+                held.counted_at = datetime.fromisoformat(signs["counted_at"])
+            else:
+                held.signs, held.counted_at = {}, None  # counts of several shards have no signs together
             for table, rows in counts.pop(LOST, {}).items():
                 held.lost[table] = max(rows, held.lost.get(table, 0))
             for table, rows in counts.items():
@@ -47,7 +69,10 @@ class Held:
     def to_json(self) -> str:
         """Returns the cell of `runs.held`."""
         lost = {table: rows for table, rows in self.lost.items() if rows}
-        return json.dumps({**self.rows, **({LOST: lost} if lost else {})})
+        notes: dict[str, object] = {LOST: lost} if lost else {}
+        if self.signs and self.counted_at:
+            notes[SIGNS] = {"counted_at": self.counted_at.isoformat(), "tables": self.signs}
+        return json.dumps({**self.rows, **notes})
 
     def gone(self, now: RowCounts) -> RowCounts:
         """Returns the rows by table that went since the last sync ended."""
@@ -69,15 +94,20 @@ def read_held(reader: Reader, source: Source) -> Held | None:
     return Held.of(cell for (cell,) in found) if found else None
 
 
-def count_rows(reader: Reader, source: Source) -> RowCounts:
-    """Returns the row counts of the vendor's own tables, without tables that are missing."""
+def counted_tables(source: Source) -> list[str]:
+    """Returns the names of the vendor's own tables."""
     from gapless.sources._extract.resource import shapes
 
+    return [shape.name for shape in shapes(source.tables)]
+
+
+def count_rows(reader: Reader, source: Source) -> RowCounts:
+    """Returns the row counts of the vendor's own tables, without tables that are missing."""
     counts: RowCounts = {}
-    for shape in shapes(source.tables):
-        found = reader.rows(source.name, "select count(*) from {0}", shape.name)
+    for table in counted_tables(source):
+        found = reader.rows(source.name, "select count(*) from {0}", table)
         if found:
-            counts[shape.name] = int(found[0][0])
+            counts[table] = int(found[0][0])
     return counts
 
 

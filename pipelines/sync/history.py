@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.evidence.proofs import as_utc
-from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots
+from gapless.pipelines.evidence.row_counts import Held, RowCounts, counted_tables, of_roots
 from gapless.pipelines.outcome import LEDGER_TABLES, own_version
-from gapless.pipelines.sync.lost_rows import Before, backend_of
+from gapless.pipelines.sync.lost_rows import Before, backend_of, count_at_end
 from gapless.pipelines.sync.mending import require_writable
 from gapless.sources import Source
 from gapless.sources._dlt.tables import (
@@ -54,17 +54,21 @@ def write_run(
         return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
     try:
         with PipelineReader(pipeline).connected() as reader:
-            now = count_rows(reader, source)
-            columns = reader.columns(source.name, ["runs"]).get("runs", set())
-        if not now:  # a first sync that failed must leave a trace, or nobody knows that it was tried
+            there = reader.columns(source.name, ["runs", *counted_tables(source)])
+            columns = there.pop("runs", set())
+            ended = count_at_end(pipeline, reader, source, shard, before) if before else Held()
+        if not there:  # a first sync that failed must leave a trace, or nobody knows that it was tried
             require_writable(pipeline, source)  # but none among the tables of somebody else
             return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
         whole, held = shard.whole and backend_of(pipeline).updates_rows, None
         if before:
             outcome.new = outcome.counted_new
             if outcome.new is None and shard.whole:
-                outcome.new = _grown(source, outcome, before, now)
-            held = Held(now if whole else of_roots(source, now), _still_lost(source, before, listed)).to_json()
+                outcome.new = _grown(source, outcome, before, ended.rows)
+            lost = _still_lost(source, before, listed)
+            ended.lost = {table: ended.lost.get(table, 0) + lost.get(table, 0) for table in {**ended.lost, **lost}}
+            ended.rows = ended.rows if whole else of_roots(source, ended.rows)
+            held = ended.to_json()
         row = {**_run_row(outcome, shard), "held": held}
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))

@@ -1,15 +1,27 @@
-"""Finds rows that somebody deleted or doubled since the last sync, by the row counts that `runs.held` notes."""
+"""Finds rows that somebody deleted or doubled since the last sync, by the row counts that `runs.held` notes.
+
+Where the database has signs of a table that change with its rows, and they did not, nothing is counted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
-from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
+from gapless.pipelines.evidence.row_counts import (
+    Held,
+    RowCounts,
+    count_rows,
+    counted_tables,
+    of_roots,
+    read_held,
+)
 from gapless.pipelines.sync.mending import remove_doubled
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
@@ -19,8 +31,11 @@ if TYPE_CHECKING:
     import dlt
 
     from gapless.pipelines.destinations.backend import Backend
+    from gapless.sources._dlt.row_changes import WrittenRows
     from gapless.sources._dlt.types import SqlClient
 
+WAITS = 20
+"""How often statistics are looked at again, each time after a twentieth of a second."""
 UNCOUNTED = 1
 """Rows noted as lost where nobody counted: at least one may be, and only a comparison with the vendor can tell."""
 
@@ -35,6 +50,12 @@ class Before:
     """Rows by table when this sync began; None: not counted."""
     doubled: list[str] = field(default_factory=list)
     """Messages about doubled rows, which were removed."""
+    signs: dict[str, Sign] = field(default_factory=dict)
+    """What the database said of the tables just before; none: it says nothing."""
+    counted_at: datetime | None = None
+    """When the rows were really counted."""
+    ended: Held | None = None
+    """The rows when it ended; None: not known yet."""
 
     @property
     def lost(self) -> RowCounts:
@@ -55,22 +76,27 @@ def find_lost_rows(
     """
     if backend_of(pipeline).appends:
         return Before()
-    shard = shard or Shard()
+    shard, at = shard or Shard(), datetime.now(UTC)
     with PipelineReader(pipeline).connected() as reader:
-        held = read_held(reader, source)
+        held, signs = read_held(reader, source), _signs(pipeline, reader, source, shard)
+        if held and held.still_holds(signs, at):
+            with pipeline.sql_client() as client:
+                # A sync that is killed leaves neither child rows nor signs as they were.
+                _note_roots(client, source, held)
+            return Before(Held(held.rows, held.lost), held.rows, [], signs, held.counted_at)
         now = count_rows(reader, source)
         uncounted = _uncounted(reader, source, now) if held is None and must_count else None
     if held is None:
         # A table that is made again is empty, and what was below its rows is not.
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
-        return Before(uncounted, now)
+        return Before(uncounted, now, [], signs, at)
     # Only a table that grew can hold doubled rows, and to find them it is read whole.
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
     now = count_rows(PipelineReader(pipeline), source) if doubled else now
     gone = held.gone(now)
-    before = Before(Held(now, held.missed(now)), now, doubled)
+    before = Before(Held(now, held.missed(now)), now, doubled, signs, at)
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
         if gone or not held.rows:
@@ -78,12 +104,65 @@ def find_lost_rows(
         if backend_of(pipeline).updates_rows:
             left = held if shard.number > 1 else before.held
             assert left
-            counts = Held(of_roots(source, left.rows), left.lost).to_json()
-            runs = client.make_qualified_table_name("runs")
             if not shard.whole and shard.number == 1:
-                _keep_newest(client, runs)
-            client.execute_sql(f"update {runs} set held = %s where held is not null", counts)
+                _keep_newest(client, client.make_qualified_table_name("runs"))
+            _note_roots(client, source, left)
     return before
+
+
+def count_at_end(
+    pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, shard: Shard, before: Before
+) -> Held:
+    """Returns the rows when a sync ends: by what it has written itself, if the database says that nobody else did.
+
+    Else they are counted, and what a whole sync lacks then was deleted while it ran: that is noted as lost.
+    """
+    if before.ended:
+        return before.ended
+    if backend_of(pipeline).appends:
+        return Held()
+    written: WrittenRows | None = getattr(pipeline.destination, "written", None)
+    if written is None or not shard.whole:
+        return Held(count_rows(reader, source))
+    signs, wanted = _signs_at_end(pipeline, reader, source, before, written), before.signs
+    wanted = {table: sign.after(*written.of(table)) for table, sign in wanted.items()}
+    expected: RowCounts = {}
+    if before.now and before.signs and not written.doubtful:
+        changes = {table: written.of(table) for table in before.now}
+        expected = {table: rows + changes[table][0] - changes[table][1] for table, rows in before.now.items()}
+        if signs == wanted and expected.keys() == wanted.keys():
+            return Held(expected, {}, signs, before.counted_at)
+    at, now = datetime.now(UTC), count_rows(reader, source)
+    return Held(now, Held(of_roots(source, expected)).gone(now), signs, at)
+
+
+def _signs_at_end(
+    pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, before: Before, written: WrittenRows
+) -> dict[str, Sign]:
+    """Returns the signs once they count what this sync has written: a session tells that when it has ended."""
+    none = Sign("", 0, 0)
+    least = {table: before.signs.get(table, none).after(*written.of(table)) for table in counted_tables(source)}
+    for _ in range(WAITS):
+        signs = _signs(pipeline, reader, source, Shard())
+        if not any(
+            sign.inserted < least[table].inserted or sign.deleted < least[table].deleted
+            for table, sign in signs.items()
+        ):
+            break
+        reader.rows(source.name, "select pg_sleep(0.05)")
+    return signs
+
+
+def _signs(pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, shard: Shard) -> dict[str, Sign]:
+    """Returns the signs of a source's tables; none for a shard, as others write beside it."""
+    return backend_of(pipeline).signs(reader, source.name, counted_tables(source)) if shard.whole else {}
+
+
+def _note_roots(client: SqlClient, source: Source, held: Held) -> None:
+    """Notes the counts of root tables alone, and what is lost."""
+    counts = Held(of_roots(source, held.rows), held.lost).to_json()
+    runs = client.make_qualified_table_name("runs")
+    client.execute_sql(f"update {runs} set held = %s where held is not null", counts)
 
 
 def _keep_newest(client: SqlClient, runs: str) -> None:
@@ -138,6 +217,7 @@ def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, 
     now = count_rows(reader, source)
     held = read_held(reader, source) or Held(of_roots(source, now))
     change(held, now)
+    held.signs = {}  # the next sync counts
     with pipeline.sql_client() as client:
         runs = client.make_qualified_table_name("runs")
         client.execute_sql(f"update {runs} set held = null where held is not null")

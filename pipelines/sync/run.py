@@ -16,13 +16,14 @@ from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import left_open
 from gapless.pipelines.evidence.gap import Gap
+from gapless.pipelines.evidence.row_counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
 from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root, own_version
 from gapless.pipelines.sync.account import require_account
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
-from gapless.pipelines.sync.lost_rows import Before, describe_lost_rows, find_lost_rows
+from gapless.pipelines.sync.lost_rows import Before, count_at_end, describe_lost_rows, find_lost_rows
 from gapless.pipelines.sync.mending import mend_tables
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.unchanged import note_unchanged
@@ -124,7 +125,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         if layout is None:
             mark_layout(pipeline, source, own_version())
         with PipelineReader(pipeline, target.appends).connected() as reader:
-            outcome.gaps = _left_open(reader, source, session)
+            before.ended = count_at_end(pipeline, reader, source, session.shard, before)
+            outcome.gaps = _left_open(reader, source, session, before.ended.rows)
         session.failures += _not_reported(outcome.gaps, session)
     except BaseException as error:
         _fail(outcome, error)
@@ -151,13 +153,13 @@ def release_memory(packages: int) -> None:
     pa.system_memory_pool().release_unused()
 
 
-def _left_open(reader: PipelineReader, source: Source, session: Session) -> list[Gap]:
+def _left_open(reader: PipelineReader, source: Source, session: Session, rows: RowCounts) -> list[Gap]:
     """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
     partly = bool(session.ids or session.window)
     if partly and not session.failures:
         return []
     failed = {(failure.stream, failure.key) for failure in session.failures}
-    gaps = left_open(reader, source, session.shard.contains)
+    gaps = left_open(reader, source, session.shard.contains, rows)
     return [gap for gap in gaps if not partly or (gap.stream, gap.failed.key or gap.parent) in failed]
 
 

@@ -114,3 +114,23 @@ def _differs(table: Mapping[str, Any], quoted: Callable[[str], str]) -> str:
     ]
     # A table with nothing but keys cannot differ.
     return f"({' or '.join(f's.{name} is distinct from d.{name}' for name in columns) or '1 = 0'})"
+
+
+@dataclass
+class WrittenRows:
+    """Rows that the merges of a sync have inserted and deleted, by table, where a destination counts them."""
+
+    by_table: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Inserted and deleted."""
+    doubtful: bool = False
+    """Whether a transaction may have been committed or not: then they are a guess."""
+
+    def add(self, changes: Mapping[str, tuple[int, int]]) -> None:
+        """Adds those of a transaction that was committed."""
+        for table, (inserted, deleted) in changes.items():
+            before = self.of(table)
+            self.by_table[table] = before[0] + inserted, before[1] + deleted
+
+    def of(self, table: str) -> tuple[int, int]:
+        """Returns those of a table."""
+        return self.by_table.get(table, (0, 0))

@@ -31,7 +31,9 @@ from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfig
 from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 from gapless.pipelines.destinations._postgres.copying import copy_rows, read_files
 from gapless.pipelines.destinations._postgres.merging import PackageMerge, PackageTable
+from gapless.pipelines.destinations._postgres.statistics import changes
 from gapless.pipelines.destinations.advisory_lock import in_turn
+from gapless.sources._dlt.row_changes import WrittenRows
 from gapless.sources._dlt.tables import ROOT_ID
 from gapless.sources._ledger.shard import Shard
 
@@ -64,7 +66,7 @@ class _CopyJob(RunnableLoadJob, HasFollowupJobs):
     def run(self) -> None:
         """Copies the file in one transaction."""
         client = cast("_Client", self._job_client).sql_client
-        with client.begin_transaction(), _database_errors(client), client.native_connection.cursor() as cursor:
+        with _transaction(client) as cursor:
             table = client.make_qualified_table_name(self.load_table_name)
             copy_rows(cursor, table, read_files([Path(self._file_path)]), client.escape_column_name)
 
@@ -75,18 +77,34 @@ class _MergeJob(SqlLoadJob):
     def run(self) -> None:
         """Copies what is new; counts what the rest will change, and runs dlt's statements for it."""
         client, table = cast("_Client", self._job_client), self.job_file_info().table_name
-        changes, sql = client.row_changes, client.sql_client
         statements = self._split_fragments(Path(self._file_path).read_text())
-        with sql.begin_transaction(), _database_errors(sql), sql.native_connection.cursor() as cursor:
+        written, package = client.written, client.merges[table]
+        try:
+            with _transaction(client.sql_client) as cursor:
 
-            def merge() -> None:
-                with _savepoint(cursor):  # what cannot be compared is not known
-                    changes.compare(table, _Within(cursor))  # type: ignore[arg-type]  # all that it calls
-                for statement in statements:
-                    cursor.execute(statement)
+                def merge() -> None:
+                    with _savepoint(cursor):  # what cannot be compared is not known
+                        client.row_changes.compare(table, _Within(cursor))  # type: ignore[arg-type]  # all that it calls
+                    for statement in statements:
+                        cursor.execute(statement)
 
-            if not client.merges[table].run(cursor, merge):
-                changes.note_new(table)
+                if not package.run(cursor, merge):
+                    client.row_changes.note_new(table)
+                changed = changes(cursor, [one.stored for one in package.tables])
+        except BaseException:
+            written.doubtful = True
+            raise
+        written.add(changed)
+
+
+@contextmanager
+def _transaction(client: Any) -> Iterator[Any]:
+    """Yields a cursor within a transaction. Raises dlt's error for one of the driver's, to say if to try again."""
+    try:
+        with client.begin_transaction(), client.native_connection.cursor() as cursor:
+            yield cursor
+    except psycopg2.Error as error:
+        raise client._make_database_exception(error) from error
 
 
 class _Within:
@@ -111,15 +129,6 @@ def _savepoint(cursor: Any) -> Iterator[None]:
         cursor.execute("rollback to savepoint compared")
 
 
-@contextmanager
-def _database_errors(client: Any) -> Iterator[None]:
-    """Raises dlt's error for one of the driver's, by which dlt knows whether to try again."""
-    try:
-        yield
-    except psycopg2.Error as error:
-        raise client._make_database_exception(error) from error
-
-
 class _Jsonb(PostgresTypeMapper):
     """Makes JSON `jsonb`, whatever files the rows come in."""
 
@@ -132,7 +141,9 @@ class _Client(ComparingClient, PostgresClient):
     """A whole sync's client: it is the only writer."""
 
     merges: dict[str, PackageMerge]
-    """Those of the load package that is loaded, by root table; all clients share it."""
+    """Those of the load package that is loaded, by root table; all clients of a sync share them."""
+    written: WrittenRows
+    """What all of them have written."""
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
         """Returns False: temporary tables stage what must be staged."""
@@ -246,11 +257,12 @@ class PostgresDestination(CachedDestination, destination):
             settings["destination_name"] = name
         super().__init__(credentials, **settings, **LOADED)
         self._shard, self._merges = shard or Shard(), dict[str, PackageMerge]()
+        self.written = WrittenRows()
 
     def client(self, schema: dlt.Schema, initial_config: Any = None) -> Any:
-        """Returns dlt's client, which shares with the others what to merge."""
+        """Returns dlt's client, which shares with the others what to merge, and what was written."""
         client: Any = super().client(schema, initial_config)
-        client.merges = self._merges
+        client.merges, client.written = self._merges, self.written
         return client
 
     @property
