@@ -34,11 +34,11 @@ def destination(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def holding(here: World) -> list[str]:
+def holding(here: World, canary: str = CANARY) -> list[str]:
     """Returns the files in which the canary is: of the test's folder, and of a database server."""
-    found = {where for where, text in written(here.folder) if CANARY in text}
+    found = {where for where, text in written(here.folder) if canary in text}
     if here.database.name == "postgres":
-        found |= {str(path) for path in data_files(here) if CANARY.encode() in path.read_bytes()}
+        found |= {str(path) for path in data_files(here) if canary.encode() in path.read_bytes()}
     return sorted(found)
 
 

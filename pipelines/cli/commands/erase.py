@@ -9,7 +9,7 @@ import typer
 from gapless.pipelines import redaction
 from gapless.pipelines.cli import output
 from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, open_target
-from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.printable import counted, quoted
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ Where = Annotated[
 Table = Annotated[str | None, typer.Option(metavar="TABLE", help="The table that the id is of, if several have it.")]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Who asked for it and why; kept in `erasures`.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be erased, and change nothing.")]
+NoCompact = Annotated[
+    bool, typer.Option("--no-compact", help="Leave bytes of deleted rows in the database, until gapless compact.")
+]
 Time = Annotated[str, typer.Argument(metavar="TIME", help="How long records are kept: 400d, 60w or 36h.")]
 
 
@@ -47,6 +50,7 @@ def forget(
     reason: Reason = None,
     dry_run: DryRun = False,
     yes: Yes = False,
+    no_compact: NoCompact = False,
     destination: Destination = "duckdb",
     as_json: Json = False,
 ) -> None:
@@ -71,10 +75,27 @@ def forget(
         confirm(yes, f"Forget {counted(found.records, 'records')} of {name} for good?")
         found = erasure.forget(target, named, reason)
         redaction.register_secrets(again=True)  # the key may be a new one
-    _print_forgotten(target, name, found, dry_run, as_json)
+    compacted = not (dry_run or no_compact) and _compacted(target, name)
+    _print_forgotten(target, name, found, compacted, dry_run, as_json)
 
 
-def _print_forgotten(target: Target, name: str, found: Forgotten, dry_run: bool, as_json: bool) -> None:
+def _compacted(target: Target, name: str) -> bool:
+    """Writes the database anew, as deleted rows stay in its bytes; returns whether that could be done."""
+    from gapless.pipelines.maintenance.compact import compact
+
+    try:
+        return compact(target, [name]) is not None
+    except GaplessError as error:
+        output.print_message(
+            f"the rows are deleted; bytes of them are still in the database ({error}): gapless compact removes them",
+            level="warning",
+        )
+        return False
+
+
+def _print_forgotten(
+    target: Target, name: str, found: Forgotten, compacted: bool, dry_run: bool, as_json: bool
+) -> None:
     if found.key_file:
         output.print_message(
             f"the key of what is forgotten was made and written into {found.key_file} ([gapless] erasure_key): keep"
@@ -89,6 +110,7 @@ def _print_forgotten(target: Target, name: str, found: Forgotten, dry_run: bool,
             "parents": found.parents,
             "records": found.records,
             "rows": found.rows,
+            "compacted": compacted,
             "key_file": found.key_file,
             "next": _next_steps(target),
         }
@@ -101,9 +123,7 @@ def _print_forgotten(target: Target, name: str, found: Forgotten, dry_run: bool,
 
 def _next_steps(target: Target) -> list[str]:
     """Returns the commands after which copies hold nothing of it either."""
-    if target.file is None:
-        return []
-    return ["gapless copy --to NAME", "gapless publish PATH"]
+    return ["gapless copy --to NAME", "gapless publish PATH"] if target.file else []
 
 
 def keep(
@@ -112,6 +132,7 @@ def keep(
     reason: Reason = None,
     dry_run: DryRun = False,
     yes: Yes = False,
+    no_compact: NoCompact = False,
     destination: Destination = "duckdb",
     as_json: Json = False,
 ) -> None:
@@ -132,9 +153,10 @@ def keep(
         output.print_message(f"{name}: older than {before:%Y-%m-%d %H:%M} UTC: {_described(rows)}")
         confirm(yes, f"Erase the records of {name} that are older than {quoted(time)}?")
         before, rows = retention.keep(target, name, kept, reason, dry=False)
+    compacted = bool(rows) and not (dry_run or no_compact) and _compacted(target, name)
     if as_json:
         content = {"source": name, "destination": target.destination, "dry_run": dry_run, "kept_from": before}
-        output.print_json("keep", {**content, "rows": rows, "next": _next_steps(target)})
+        output.print_json("keep", {**content, "rows": rows, "compacted": compacted, "next": _next_steps(target)})
         return
     done = "would erase" if dry_run else "erased"
     output.print_results(f"{name}: {done} what is older than {before:%Y-%m-%d %H:%M} UTC: {_described(rows)}")
