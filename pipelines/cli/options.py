@@ -60,21 +60,6 @@ def open_target(
     return Target.find(destination, shard, accept_append)
 
 
-def confirm(yes: bool, question: str) -> None:
-    """Asks on stderr unless `yes`. Raises WrongSettings if nobody can answer, GaplessError if the answer is no."""
-    if yes:
-        return
-    try:
-        # A prompt is not a JSON line, and a log collector cannot answer it.
-        agreed = typer.confirm(question, err=True) if not json_logs.on() else None
-    except typer.Abort:  # stdin is closed, as under cron
-        agreed = None
-    if agreed is None:
-        raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")
-    if not agreed:
-        raise GaplessError("nothing was changed")
-
-
 def initialise(again: bool = False) -> None:
     """Sets dlt's defaults and starts redaction; `again` reads the files of settings once more.
 
