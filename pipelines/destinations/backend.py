@@ -101,6 +101,11 @@ class Backend:
         return {}
 
     @classmethod
+    def refuses_doubled(cls, reader: Asked, dataset: str, table: str) -> bool:
+        """Returns whether the database itself lets no `_dlt_id` stand twice in a table."""
+        return False
+
+    @classmethod
     def of(cls, name: str, identity: str, config: Configuration, settings: Mapping[str, object]) -> Backend:
         """Returns the destination that dlt's resolved configuration describes."""
         return cls(name, identity, config, settings)

@@ -10,7 +10,7 @@ from gapless.pipelines.destinations._postgres.address import FORMS
 from gapless.pipelines.destinations._postgres.read_only import read_only
 from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
-from gapless.pipelines.destinations._postgres.statistics import SIGNS
+from gapless.pipelines.destinations._postgres.statistics import SIGNS, UNIQUE
 from gapless.pipelines.destinations.advisory_lock import locked
 from gapless.pipelines.destinations.backend import Backend, Check, Part, Sign
 from gapless.pipelines.errors import WrongSettings
@@ -42,6 +42,11 @@ class PostgresDatabase(Backend):
         query = SIGNS.format(dataset, ", ".join(f"'{table}'" for table in tables))
         found = {name: Sign(*sign) for name, *sign in reader.rows(dataset, query) or ()}
         return found if found.keys() == {*tables} else {}
+
+    @classmethod
+    def refuses_doubled(cls, reader: Asked, dataset: str, table: str) -> bool:
+        """Returns whether a table has dlt's unique index on `_dlt_id`."""
+        return bool(reader.rows(dataset, UNIQUE.format(dataset, table)))
 
     @classmethod
     def configured(cls, name: str) -> DestinationArgument:

@@ -23,7 +23,7 @@ from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.layout.upgrade import require_known_layout
 from gapless.pipelines.ledger.status import Coverage, coverage
 from gapless.pipelines.sync.lost_rows import delete_orphans, forget_row_counts, update_held
-from gapless.pipelines.sync.mending import mend_tables, remove_doubled
+from gapless.pipelines.sync.mending import mend_tables, remove_doubled, require_writable
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
@@ -276,6 +276,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
             if not exists(reader, source):
                 return False
         # A load into tables that are not as dlt noted them would fail.
+        require_writable(pipeline, source)
         mend_tables(pipeline, source)
         pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
         if forget:

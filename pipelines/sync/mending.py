@@ -31,12 +31,11 @@ HARMLESS = ("runs", SCHEMAS)
 def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
     """Has dlt make again what is missing, and sets the source's proofs back; returns a message for each damage.
 
-    Raises what `require_writable` raises.
+    Call `require_writable` before.
     """
     if _backend(pipeline).appends:
         return []
     with PipelineReader(pipeline).connected() as reader:
-        _require_writable(reader, pipeline, source)
         found = damages(reader, source)
         if not found:
             return []

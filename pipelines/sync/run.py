@@ -24,7 +24,7 @@ from gapless.pipelines.sync.account import require_account
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
 from gapless.pipelines.sync.lost_rows import Before, count_at_end, describe_lost_rows, find_lost_rows
-from gapless.pipelines.sync.mending import mend_tables
+from gapless.pipelines.sync.mending import mend_tables, require_writable
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.unchanged import note_unchanged
 from gapless.sources import SOURCES, Source
@@ -97,6 +97,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
 
     session.packed = packed
     try:
+        # First, because what is closed to this role cannot be read either.
+        require_writable(pipeline, source)
         with PipelineReader(pipeline, target.appends).connected() as reader:
             # First of all: what a newer version wrote may be read wrongly.
             layout = None if target.appends else read_layout(reader, source.name)

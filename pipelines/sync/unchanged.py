@@ -35,7 +35,7 @@ def note_unchanged(pipeline: dlt.Pipeline, source: Source, session: Session) -> 
         return  # its times are texts, and no row would look the same
     with PipelineReader(pipeline).connected() as reader:
         state = source_state(reader, source)
-        if state is None or not _is_whole(reader, source):
+        if state is None or not _is_whole(pipeline, reader, source):
             return
     found = session.look(pipeline.destination.destination_type, state)
     if found:
@@ -48,7 +48,7 @@ def _is_part(session: Session) -> bool:
     return bool(session.ids or session.window or session.backfill or not session.shard.whole)
 
 
-def _is_whole(reader: Reader, source: Source) -> bool:
+def _is_whole(pipeline: dlt.Pipeline, reader: Reader, source: Source) -> bool:
     """Returns whether every table and column is there, each by its plain name, and each proof once."""
     from gapless.sources._extract.resource import shapes
     from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
@@ -57,7 +57,10 @@ def _is_whole(reader: Reader, source: Source) -> bool:
     prefixed = f"{source.name}_{COVERAGE.name}"
     real = reader.columns(source.name, [*needed, prefixed])
     there = ({column.name for column in shape.columns} <= {*real.get(name, ())} for name, shape in needed.items())
-    return prefixed not in real and all(there) and not count_doubled(reader, source, [COVERAGE.name])
+    if prefixed in real or not all(there):
+        return False
+    unique = backend_of(pipeline).refuses_doubled(reader, source.name, COVERAGE.name)
+    return unique or not count_doubled(reader, source, [COVERAGE.name])
 
 
 def _update(client: SqlClient, unchanged: Unchanged) -> None:

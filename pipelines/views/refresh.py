@@ -21,6 +21,7 @@ from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
 from gapless.pipelines.views.comments import describe, is_described
 from gapless.pipelines.views.expand import expand, of_account, of_accounts, part_of
+from gapless.pipelines.views.indexes import make_indexes
 from gapless.pipelines.views.view import MARK, View
 from gapless.sources import SOURCES, Source, vendors
 
@@ -135,6 +136,7 @@ def _create(catalog: Catalog, every: tuple[View, ...]) -> None:
         "needs": " ".join(sorted(reads | own)),
     }
     made_from = {MARK: "select " + ", ".join(f"'{text}' as {name}" for name, text in cells.items())}
+    make_indexes(catalog, existing)
     catalog.create({**{view.name: view.query for view in every}, **made_from}, missing)
 
 

@@ -84,7 +84,8 @@ class FirstLook:
 
     def _proves_the_same(self, proofs: dict[tuple[str, str], Coverage]) -> bool:
         """Returns whether only CHECKS differ from what is stored, and adds what they are to `unchanged`."""
-        stored = {stream: self._ledger.coverage(stream) for stream in {stream for stream, _ in proofs}}
+        streams = {stream for stream, _ in proofs}
+        stored = {one: self._ledger.coverage(one, [key for of, key in proofs if of == one]) for one in streams}
         found: dict[tuple[str, tuple[tuple[str, datetime], ...]], list[str]] = {}
         for (stream, parent), row in proofs.items():
             before = stored[stream].get(parent)

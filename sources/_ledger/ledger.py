@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Any, ClassVar
 
 import dlt
+import pyarrow as pa
 
 from gapless.sources._dlt.append_only import appends, newest
 from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
@@ -156,6 +157,54 @@ RUNS = Table("runs", Run, ("run_id",), MERGE)
 STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status", "seen_at"), FIRST_SEEN)
 
 
+COVERAGE_COLUMNS = [column.name for column in COVERAGE.schema.columns if column.name != "_extra"]
+IDS_MAX = 1_000
+"""Ids in one query."""
+
+
+class StoredProofs(Mapping[str, Coverage]):
+    """Coverage by parent, kept as columns: a million of its rows as they are would take two gigabytes."""
+
+    def __init__(self, stream: str, names: Sequence[str] = ()) -> None:
+        """Takes the columns of the rows to come, beside stream and parent."""
+        self._stream, self._names = stream, names
+        self._batches: list[pa.RecordBatch] = []
+        self._places: dict[str, int] = {}
+        """Number of a row, counted over batches of FETCH_SIZE."""
+        self._waiting: list[Sequence[Any]] = []
+
+    def add(self, parent: str, cells: Sequence[Any]) -> None:
+        """Adds a row of the table; of two rows of a parent the last one counts."""
+        self._places[parent] = len(self._batches) * FETCH_SIZE + len(self._waiting)
+        self._waiting.append(cells)
+        if len(self._waiting) == FETCH_SIZE:
+            by_name = zip(self._names, zip(*self._waiting, strict=True), strict=True)
+            columns = [pa.array([*map(_text, cells)] if name == "missing" else cells) for name, cells in by_name]
+            self._batches.append(pa.RecordBatch.from_arrays(columns, [*self._names]))
+            self._waiting = []
+
+    def __getitem__(self, parent: str) -> Coverage:
+        """Returns the coverage of a parent. Raises KeyError."""
+        batch, row = divmod(self._places[parent], FETCH_SIZE)
+        facts = {"stream": self._stream, "parent": parent}
+        if batch < len(self._batches):
+            return Coverage.model_validate(facts | self._batches[batch].slice(row, 1).to_pylist()[0])
+        cells = map(_text, self._waiting[row])
+        return Coverage.model_validate(facts | dict(zip(self._names, cells, strict=True)))
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the parents."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Returns the number of parents."""
+        return len(self._places)
+
+    def __contains__(self, parent: object) -> bool:
+        """Returns whether a parent has coverage."""
+        return parent in self._places
+
+
 class Ledger:
     """Reads the ledger of one shard's parents from the destination of the current pipeline.
 
@@ -173,10 +222,24 @@ class Ledger:
     def _client() -> SqlClient | None:
         return dlt.current.pipeline().sql_client()
 
-    def coverage(self, stream: str) -> dict[str, Coverage]:
-        """Returns coverage by parent; a parent whose row is of an incomplete load is left out and read again."""
-        rows = self._rows(COVERAGE, lambda row: row["stream"] == stream and self._shard.contains(row["parent"]))
-        return {row["parent"]: Coverage.model_validate(row) for row, completed in rows if completed}
+    def coverage(self, stream: str, parents: Sequence[str] | None = None) -> Mapping[str, Coverage]:
+        """Returns coverage by parent, of all or of `parents`.
+
+        A parent whose row is of an incomplete load is left out and read again.
+        """
+        # A table that an earlier version wrote may lack some of ours.
+        there = self.columns(COVERAGE.name)
+        names = [name for name in COVERAGE_COLUMNS if name in there]
+        if not names:
+            return {}
+        found = StoredProofs(stream, names[2:])
+        for at in range(0, 1 if parents is None else len(parents), IDS_MAX):
+            within = ("stream", [stream]) if parents is None else ("parent", parents[at : at + IDS_MAX])
+            for of, parent, *cells, completed in self.select(self._prefix + COVERAGE.name, names, within):
+                # In Python, because no SQL engine has the hash that assigns parents to shards.
+                if completed and of == stream and self._shard.contains(parent):
+                    found.add(parent, cells)
+        return found
 
     def dead_letters(self, stream: str, kept: str | None = None) -> list[DeadLetter]:
         """Returns the open dead letters, including those that an incomplete load closed.
@@ -356,3 +419,7 @@ class EmptyLedger(Ledger):
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
     ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
         return iter(())
+
+    def columns(self, table: str) -> set[str]:
+        """Returns none, as nothing counts."""
+        return set()

@@ -53,7 +53,7 @@ class Stored(EmptyLedger):
         super().__init__()
         self._trees, self._completed, self._proof = to_arrow(BIRDS, [*birds]).rows, completed, proof
 
-    def coverage(self, stream: str) -> dict[str, Coverage]:
+    def coverage(self, stream: str, parents: Any = None) -> dict[str, Coverage]:
         return {self._proof.parent: self._proof} if self._proof and stream == self._proof.stream else {}
 
     def select(self, table: str, columns: Any, within: Any = None) -> Iterator[tuple[Any, ...]]:

@@ -29,11 +29,6 @@ class Dataset:
     lacking: Collection[str] = field(default_factory=tuple)
     """Tables to which columns will be added."""
 
-    @property
-    def staging(self) -> str:
-        """Returns the schema in which a load is merged from."""
-        return f"{self.name}_staging"
-
     def named(self, table: str) -> str:
         """Returns the table's name as it is typed."""
         return f"{self.name}.{table}"

@@ -52,16 +52,10 @@ PARTS = """
     and t.tablename = ours.relname and (p.pubupdate or p.pubdelete))
 """
 """What, table, name, columns or another table, role."""
-SCHEMAS = """
-    select name, to_regnamespace(name) is not null, has_database_privilege(current_database(), 'create'),
-    coalesce(has_schema_privilege(to_regnamespace(name), 'usage'), false), current_database()::text,
-    current_user::text
-    from (values ('{0}'), ('{1}')) s(name)
-"""
-STAGED = """
-    select c.relname, current_user::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = '{0}' and c.relname in ({1}) and c.relkind = 'r' and not (has_table_privilege(c.oid, 'insert')
-    and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'truncate'))
+RIGHTS = """
+    select to_regnamespace('{0}') is not null, has_database_privilege(current_database(), 'create'),
+    coalesce(has_schema_privilege(to_regnamespace('{0}'), 'usage'), false),
+    has_database_privilege(current_database(), 'temporary'), current_database()::text, current_user::text
 """
 COLUMNS = """
     select o.relname, attname, format_type(atttypid, atttypmod), attnotnull,
@@ -137,18 +131,17 @@ def _with_views(reader: Asked, dataset: Dataset, table: str, obstacle: Obstacle)
 
 def _rights(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
     """Yields what the role may not do with the schemas, without which nothing else can be said."""
-    query = SCHEMAS.format(dataset.name, dataset.staging)
-    for schema, there, may_create, may_use, database, role in reader.rows(dataset.name, query) or ():
+    schema = dataset.name
+    for there, may_create, may_use, may_stage, database, role in reader.rows(schema, RIGHTS.format(schema)) or ():
         if there and not may_use:
             grant = f"grant usage, create on schema {schema} to {quoted(role)};"
             yield Obstacle(f"the schema {schema}", f"is closed to the role {role}", grant)
         elif not there and not may_create:
             grant = f"grant create on database {quoted(database)} to {quoted(role)};"
             yield Obstacle(f"the database {database}", f"lets the role {role} make no schema {schema}", grant)
-    query = STAGED.format(dataset.staging, dataset.listed())
-    for table, role in reader.rows(dataset.name, query) or ():
-        grant = f"grant all on table {dataset.staging}.{table} to {quoted(role)};"
-        yield Obstacle(f"the table {dataset.staging}.{table}", f"is closed to the role {role}", grant)
+        if not may_stage:
+            grant = f"grant temporary on database {quoted(database)} to {quoted(role)};"
+            yield Obstacle(f"the database {database}", f"lets the role {role} make no temporary tables", grant)
 
 
 def _part(dataset: Dataset, kind: str, table: str, name: str, more: str, role: str) -> Obstacle | None:

@@ -20,6 +20,12 @@ SIGNS = """
     where n.nspname = '{0}' and c.relname in ({1}) and c.relkind = 'r' and current_setting('track_counts') = 'on'
 """
 """Table, which one it is, rows inserted, rows deleted; none where the server keeps no statistics."""
+UNIQUE = """
+    select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = to_regclass('{0}.{1}') and i.indisunique and i.indisvalid and i.indnatts = 1
+    and i.indpred is null and a.attname = '_dlt_id'
+"""
+"""A row if no two rows of a table can have the same `_dlt_id`."""
 CHANGES = """
     select c.relname, pg_stat_get_xact_tuples_inserted(c.oid),
     pg_stat_get_xact_tuples_deleted(c.oid) from pg_class c where c.oid = any(%s::regclass[])
