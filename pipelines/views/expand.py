@@ -63,7 +63,7 @@ def of_accounts(text: str, accounts: Sequence[Source]) -> str:
 def _sources(sources: Sequence[Source], timelines: Mapping[str, str]) -> Iterator[dict[str, str]]:
     for source in sources:
         own = timelines.get(source.name, "")
-        later = {name: name if re.search(rf"\bas {name}\b", own) else "cast(null as varchar)" for name in LATER}
+        later = {name: name if re.search(rf"\bas {name}\b", own) else "null" for name in LATER}
         yield {"source": source.name, "vendor": source.vendor, **later}
 
 

@@ -22,22 +22,22 @@
 -- - actor_type: Kind of the actor: user, key, automation, or the vendor's own word; null: nobody is named.
 -- for each source, union all
 select
-    source,
-    record_id,
+    cast(source as varchar) as source,
+    cast(record_id as varchar) as record_id,
     part,
     occurred_at,
     actor,
     action,
-    lower(object_type) as object_type,
-    object_id,
-    parent_id,
-    status,
-    summary,
-    error,
-    row_table,
+    cast(lower(object_type) as varchar) as object_type,
+    cast(object_id as varchar) as object_id,
+    cast(parent_id as varchar) as parent_id,
+    cast(status as varchar) as status,
+    cast(summary as varchar) as summary,
+    cast(error as varchar) as error,
+    cast(row_table as varchar) as row_table,
     row_dlt_id,
-    '{source}' as account,
-    {object_name} as object_name,
-    {actor_type} as actor_type
+    cast('{source}' as varchar) as account,
+    cast({object_name} as varchar) as object_name,
+    cast({actor_type} as varchar) as actor_type
 from activity.stg_{source}
 -- end

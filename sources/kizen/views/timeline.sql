@@ -9,7 +9,7 @@ select
     logged.logged_at as occurred_at,
     coalesce(logged.logged_by__email, logged.logged_by__display_name, logged.logged_by__id) as actor,
     logged.activity_object__name as action,
-    lower(entity.object_api_name) as object_type,
+    entity.object_api_name as object_type,
     entity.entity_id as object_id,
     logged.scheduled_activity_id as parent_id,
     case when logged.completed_at is null then 'logged' else 'completed' end as status,

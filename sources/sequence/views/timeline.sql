@@ -14,7 +14,7 @@ select
         item.activity_log_actor__id
     ) as actor,
     coalesce(item.verb, log.activity_type) as action,
-    lower(item.activity_log_object__entity_type) as object_type,
+    item.activity_log_object__entity_type as object_type,
     coalesce(item.activity_log_object__entity_id, item.activity_log_object__id) as object_id,
     cast(null as varchar) as parent_id,
     cast(null as varchar) as status,

@@ -8,7 +8,7 @@ select
     event.published as occurred_at,
     coalesce(event.actor__alternate_id, event.actor__display_name, event.actor__id) as actor,
     event.event_type as action,
-    lower(target.type) as object_type,
+    target.type as object_type,
     target.id as object_id,
     event.transaction__id as parent_id,
     event.outcome__result as status,
