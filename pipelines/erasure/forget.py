@@ -15,7 +15,6 @@ from gapless.pipelines.erasure.selection import Selection, by_id, by_value
 from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.errors import GaplessError, LostErasureKey, WrongSettings, explain, interrupted
 from gapless.sources import SOURCES, Source
-from gapless.sources._dlt.internals import settings_folder
 from gapless.sources._ledger.erasure.key import SETTING, SHORTEST, LostKey, configured_key, require_key
 from gapless.sources._ledger.erasure.tombstones import ERASED
 
@@ -95,7 +94,7 @@ def _key(tables: Tables, source: Source) -> tuple[str, Path | None]:
     if key is None:
         key = new_key()
         # Before the tombstones: they are worth nothing without it.
-        return key, write_key(key, Path(settings_folder()))
+        return key, write_key(key)
     if len(key) < SHORTEST:
         raise WrongSettings(f"{SETTING} has {len(key)} characters and could be guessed; it needs {SHORTEST} or more.")
     return key, None

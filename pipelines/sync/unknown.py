@@ -14,13 +14,16 @@ from gapless.pipelines.destinations._dlt.config import documents
 from gapless.sources import SOURCES
 
 OURS = (
-    "GAPLESS_ALLOW_HTTP", "GAPLESS_DEBUG", "GAPLESS_HASH_KEY", "GAPLESS_LOG_FORMAT", "GAPLESS_MAX_RECORD_MB",
+    "GAPLESS_ALLOW_HTTP", "GAPLESS_DEBUG", "GAPLESS_ERASURE_KEY", "GAPLESS_HASH_KEY", "GAPLESS_LOG_FORMAT",
+    "GAPLESS_MAX_RECORD_MB",
     "GAPLESS_PUBLISH", "GAPLESS_PUBLISH_MODE", "GAPLESS_RETRY_BUDGET", "GAPLESS_RETRY_MAX_WAIT", "GAPLESS_SOURCES",
     "GAPLESS_WEBHOOK_ON", "GAPLESS_WEBHOOK_URL",
 )  # fmt: skip
 """Settings of gapless that hold for all sources."""
 SECTIONS = ("sources", "destination", "gapless", "runtime", "load", "extract", "normalize", "accounts", "budgets")
 """Sections of dlt's files that people write; dlt has more, so one is named only if it is nearly one of these."""
+IN_GAPLESS = ("sources", "erasure_key")
+"""Settings whose names are shorter within the section `gapless`."""
 NOT_SETTINGS = frozenset({"rows", "session", "initial_value", "end_value", "lag"})
 """Parameters of a source's function that no configuration holds."""
 OF_DLT = ("max_table_nesting", "schema_contract", "parallelized", "name", "section", "root_key", "log_level")
@@ -91,11 +94,11 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
             yield _sentence(f"the section [{section}] in .dlt", f"[{near}]")
         elif section not in whole and not isinstance(content, Mapping) and (near := _near(section, whole)):
             yield _sentence(f"{section} in .dlt", near)
-    yield from _keys("gapless", document.get("gapless"), [*ours, "sources"])
+    yield from _keys("gapless", document.get("gapless"), [*ours, *IN_GAPLESS])
     sections = document.get("sources")
     for name, content in sections.items() if isinstance(sections, Mapping) else ():
         if name in known:
-            yield from _keys(f"sources.{name}", content, [*known[name], *OF_DLT])
+            yield from _keys(f"sources.{name}", content, [*known[name], *OF_DLT, "keep"])
         elif isinstance(content, Mapping) and name not in SOURCES and (near := _near(name, [*SOURCES])):
             yield _sentence(f"the section [sources.{name}] in .dlt", f"[sources.{near}]")
 

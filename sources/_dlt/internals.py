@@ -45,7 +45,6 @@ __all__ = [
     "name_root_resources",
     "pipeline_state",
     "settings_files",
-    "settings_folder",
     "state_text",
 ]
 """ItemTransform, DataItemWithMeta: a step of a pipe that knows its place, and an item with what belongs to it beside
@@ -204,11 +203,3 @@ def settings_files() -> Iterator[str]:
     read = [file for provider in context.providers.providers for file in provider.present_locations]
     # Some are relative to where the process was then: after a change of folder there may be none of that name.
     yield from filter(os.path.lexists, [*read, context.context.get_setting(".workspace")])
-
-
-def settings_folder() -> str:
-    """Returns the folder with dlt's files of settings, mostly `.dlt`; it may not be there yet.
-
-    Why: a key that is made here must stand where dlt finds it. Replaced by: a documented way to write a secret.
-    """
-    return str(Container()[PluggableRunContext].context.settings_dir)

@@ -103,7 +103,9 @@ class Shared:
         initial, end = (
             optional_instant(found[one.name], self.full_name(one).upper()) for one in (INITIAL_VALUE, END_VALUE)
         )
-        lag, keep = timedelta(seconds=found.get("lag", 0.0)), self.full_name(KEEP).upper()
+        lag, setting = timedelta(seconds=found.get("lag", 0.0)), self.full_name(KEEP).upper()
+        # In its section people leave out the source's name.
+        keep = found["keep"] or dlt.config.get(f"sources.{self.source}.keep", str)
         return SharedValues(
             found["requests_per_minute"],
             self._budget(found["budget"]),
@@ -111,7 +113,7 @@ class Shared:
             lag,
             initial,
             end,
-            retention(found["keep"], keep, lag) if found["keep"] else None,
+            retention(keep, setting, lag) if keep else None,
             found["privacy"],
             found["gapless_hash_key"],
             found["gapless_retry_max_wait"],

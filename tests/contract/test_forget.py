@@ -88,6 +88,12 @@ def test_forget(subject: Subject, synced: World) -> None:
         result = gapless(synced, "verify", name, *arguments)
         assert result.exit_code == 0, result.output
         stays_forgotten(synced, who)
+    if synced.database.name == "postgres" and subject.parents_table:
+        for shard in ("1/2", "2/2"):
+            changed(subject, synced)
+            assert gapless(synced, "sync", name, "--shard", shard).exit_code == 0
+        assert synced.sync().outcome == "complete"
+        stays_forgotten(synced, who)
     since, until = (f"{synced.fake.now + timedelta(days=days):%Y-%m-%d}" for days in (-20, 1))
     result = gapless(synced, "backfill", name, "--since", since, "--until", until)
     assert result.exit_code == 0, result.output

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
     "pipelines.dictionary": "sources _dlt _schema _ledger _extract | errors views",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
-    "pipelines.erasure": "sources _files _dlt _schema _ledger _extract | errors destinations evidence",
+    "pipelines.erasure": "sources _dlt _schema _ledger _extract | config errors destinations evidence",
     "pipelines.layout": "sources _dlt _schema _ledger _extract | errors destinations evidence views",
     "pipelines.sync": (
         "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views layout"

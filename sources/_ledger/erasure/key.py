@@ -19,7 +19,8 @@ class LostKey(Refused):
 
 def configured_key() -> str | None:
     """Returns the key from the environment or from dlt's files of settings; None: there is none."""
-    found = dlt.secrets.get("gapless_erasure_key", str) or dlt.secrets.get("gapless.erasure_key", str)
+    names = ("gapless_erasure_key", "gapless.gapless_erasure_key", "gapless.erasure_key")
+    found = next(filter(None, (dlt.secrets.get(name, str) for name in names)), None)
     return found.strip() or None if found else None
 
 
