@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.views import refresh
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.support import postgres, remembered, shared
@@ -66,6 +67,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
 def pytest_runtest_setup() -> None:
     """Before any fixture, also those that last: a command of an earlier test made the umask its own."""
     os.umask(0o022)
+
+
+@pytest.fixture(autouse=True)
+def _without_comments(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables have no comments, as to set 500 of them takes a fifth of a second of each first sync.
+
+    Tests of comments are marked `described`; fixtures that last, and processes that a test starts, have them.
+    """
+    if "described" not in request.keywords:
+        monkeypatch.setattr(refresh, "describe", lambda *_: None)
+        monkeypatch.setattr(refresh, "is_described", lambda *_: True)
 
 
 @pytest.fixture(autouse=True)

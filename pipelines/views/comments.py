@@ -6,7 +6,7 @@ Only for DuckDB and Postgres. They are set when they are missing or changed; an 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -73,19 +73,24 @@ def describe(catalog: Catalog, views: Iterable[View]) -> None:
         return
     descriptions = Descriptions(views)
     datasets = {catalog.schema(dataset): dataset for dataset in (SCHEMA, *SOURCES)}
-    places = sorted(Place(*row) for row in catalog.rows(_places(catalog)) if row[1:3] != (MARK, ""))
+    places = [Place(*row) for row in catalog.rows(_places(catalog)) if row[1:3] != (MARK, "")]
+    wanted = {place: descriptions.of(datasets[place.schema], place.name, place.column) for place in places}
     described = 1  # the mark itself
-    for schema, own in groupby(places, key=lambda place: place.schema):
-        described += _describe(catalog, descriptions, datasets[schema], [*own])
+    # Each group by itself, as some cannot have comments: another user's tables, columns of a DuckLake's views.
+    for _, group in groupby(sorted(places, key=_group), key=_group):
+        described += _describe(catalog, wanted, [*group])
     mark = Place(catalog.schema(SCHEMA), MARK, "", "view", None)
     note = f"{descriptions.of(SCHEMA, MARK)} {_counts(len(places) + 1, described)}"
     _run(catalog, [mark.statement(note)])
 
 
-def _describe(catalog: Catalog, descriptions: Descriptions, dataset: str, places: list[Place]) -> int:
-    """Sets the comments of one dataset; returns how many of its places have one then."""
-    wanted = {place: descriptions.of(dataset, place.name, place.column) for place in places}
-    changed = [place for place, text in wanted.items() if text and text != place.comment]
+def _group(place: Place) -> tuple[str, bool]:
+    return place.schema, place.kind == "column"
+
+
+def _describe(catalog: Catalog, wanted: Mapping[Place, str], places: list[Place]) -> int:
+    """Sets the comments of some places; returns how many of them have one then."""
+    changed = [place for place in places if wanted[place] and wanted[place] != place.comment]
     done = _run(catalog, [place.statement(wanted[place]) for place in changed])
     return sum(place.comment is not None or (done and bool(wanted[place])) for place in places)
 

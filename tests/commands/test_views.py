@@ -682,6 +682,7 @@ def test_every_table_column_and_view_has_a_comment(engine: str, both: Both) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.described
 def test_comments_are_set_when_they_are_missing_or_changed(both: Both, tmp_path: Path, monkeypatch: Any) -> None:
     """Once, and not at each sync: what is as it was is left alone, also a comment of somebody else's."""
     file, ran = tmp_path / "copy.duckdb", list[str]()
@@ -710,6 +711,7 @@ def test_comments_are_set_when_they_are_missing_or_changed(both: Both, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.described
 def test_export_and_import_of_the_whole_database(both: Both, tmp_path: Path) -> None:
     """DuckDB writes views by their names and makes them again in that order; the next sync sets the comments."""
     folder, file = tmp_path / "exported", tmp_path / "imported.duckdb"

@@ -99,6 +99,16 @@ def test_the_definitions_are_the_registers() -> None:
     assert {job.name for job in repository.get_all_jobs()} >= {f"{name}_by_day" for name in SOURCES}
 
 
+def test_tables_and_columns_are_described() -> None:
+    """In the words of the models, as in the database."""
+    specs = [spec for spec in dagster_assets.defs.resolve_all_asset_specs() if spec.metadata]
+    assert len(specs) > len(SOURCES)
+    for spec in specs:
+        columns = spec.metadata["dagster/column_schema"].columns
+        assert spec.description, spec.key
+        assert [column.name for column in columns if not column.description] == [], spec.key
+
+
 def test_a_part_of_the_register() -> None:
     """Other names, another destination, another cadence; a name that is no source is told."""
     cadence = {"tines": dagster_assets.Cadence("*/5 * * * *")}
