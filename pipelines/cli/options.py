@@ -138,3 +138,18 @@ def print_nothing_synced(target: Target) -> None:
     """Prints that the destination is empty, and how to fill it."""
     where = target.file or target.destination
     output.print_message(f"nothing synced yet into {where}: run gapless sync, or gapless demo to try it without keys")
+
+
+def confirm(yes: bool, question: str) -> None:
+    """Asks on stderr unless `yes`. Raises WrongSettings if nobody can answer, GaplessError if the answer is no."""
+    if yes:
+        return
+    try:
+        # A prompt is not a JSON line, and a log collector cannot answer it.
+        agreed = typer.confirm(question, err=True) if not json_logs.on() else None
+    except typer.Abort:  # stdin is closed, as under cron
+        agreed = None
+    if agreed is None:
+        raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")
+    if not agreed:
+        raise GaplessError("nothing was changed")
