@@ -16,6 +16,7 @@ import duckdb
 from gapless.pipelines.destination_copy.account import require_same_account
 from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destination_copy.erased import CANNOT_ERASE, carry_over, erased_rows, erasures_of
+from gapless.pipelines.destination_copy.marks import copy_marks
 from gapless.pipelines.destinations._catalogs.layout import read_layout
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
@@ -101,6 +102,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         # The copy has the rows as the file has them, and a sync may not have upgraded that yet.
         upgrade(pipeline, source, of_file, own_version())
         mark_layout(pipeline, source, own_version())
+        copy_marks(db, source)
         # After the rows: a letter may go only when its record is there.
         dataset.delete_resolved(pipeline)
         if erased_rows(DuckdbReader(db), source) and not there.backend.updates_rows:

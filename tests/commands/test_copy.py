@@ -134,6 +134,27 @@ def test_the_copy_is_the_file(name: str, copied: Callable[..., Copied]) -> None:
     assert here.mismatches() == []
 
 
+@pytest.mark.slow
+def test_marks_of_what_is_gone_are_copied(copied: Callable[..., Copied]) -> None:
+    """Also of records whose load was copied before, and when they are taken back."""
+    here = copied("kizen")
+    here.world.complete()
+    here.complete()
+    gone = str(here.world.sql("select id from logged_activities order by logged_at limit 1")[0][0])
+    record = here.fake._logged[here.fake._type_of(gone)][gone]
+    kind = here.fake._type_of(gone)
+    here.fake.delete(gone)
+    here.world.complete()
+    here.complete()
+    assert here.sql("select id from logged_activities where gone_at is not null") == [(gone,)]
+    here.assert_equal()
+    here.fake._logged[kind][gone] = record
+    here.world.complete()
+    here.complete()
+    assert here.sql("select id from logged_activities where gone_at is not null") == []
+    here.assert_equal()
+
+
 def json_columns(here: Copied) -> tuple[set[tuple[str, str]], dict[tuple[str, str], str]]:
     """Those of the model, and the types that the copy has for them."""
     tables = shapes([*SOURCES[here.world.name].tables, COVERAGE, DEAD_LETTERS, RUNS])
