@@ -68,10 +68,10 @@ def reading(target: Target) -> Iterator[Reader]:
         return
     with target.queried() as connection:
         if connection:
-            yield KnownLayouts(DuckdbReader(connection))
+            yield KnownLayouts(DuckdbReader(connection), target.known_layouts)
             return
         with _working_folder() as folder:
-            yield KnownLayouts(_DltReader(target, folder))
+            yield KnownLayouts(_DltReader(target, folder), target.known_layouts)
 
 
 def require_known_layouts(target: Target) -> None:

@@ -42,6 +42,8 @@ class _Open:
     """Raises GaplessError when the lock of the database server is lost."""
     room: tuple[int, int] = (0, 0)
     """Bytes of the largest load package so far, and of the largest record."""
+    known: set[str] = field(default_factory=set)
+    """Datasets whose layout was looked at."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class Target:
     def file(self) -> Path | None:
         """Returns the DuckDB file; other destinations have none."""
         return self.backend.file
+
+    @property
+    def known_layouts(self) -> set[str]:
+        """Returns the datasets whose layout was looked at, to add to: once for each command is enough."""
+        return self._open.known
 
     @property
     def appends(self) -> bool:

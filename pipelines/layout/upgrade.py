@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._catalogs.layout import FIRST, Layout, read_layout
+from gapless.pipelines.destinations._catalogs.layout import FIRST, Layout, read_layout, require_own
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.policy import configured_policy
@@ -42,7 +42,8 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
     if before == today(source) or not _can(pipeline):
         return []
     with PipelineReader(pipeline).connected() as reader:
-        real = reader.columns(source.name, table_names(source))
+        real = reader.columns(source.name, [*table_names(source), LAYOUT_TABLE])
+        require_own(real.get(LAYOUT_TABLE, ()), source.name)
         stored = stored_columns(reader, source) if LOADS in real else {}
     # A first sync writes the mark at its end.
     if LOADS not in real:
@@ -52,6 +53,8 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
     _load_nothing(pipeline, source)
     kind = pipeline.destination.destination_type
     with pipeline.sql_client() as client, client.begin_transaction():
+        if kind.endswith("postgres"):  # shards may begin at once
+            client.execute_sql("select pg_advisory_xact_lock(hashtext(%s))", f"gapless layout {source.name}")
         moved = [*move_fields(client, source, configured_policy(source), kind)]
         _write(client, source, version)
     return _told(source, before or FIRST, [*moved, *unnamed(source, stored)])
@@ -62,7 +65,9 @@ def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:
     if not _can(pipeline):
         return
     with PipelineReader(pipeline).connected() as reader:
-        made = LOADS in reader.columns(source.name, [LOADS]) and read_layout(reader, source.name) is None
+        real = reader.columns(source.name, [LOADS, LAYOUT_TABLE])
+        require_own(real.get(LAYOUT_TABLE, ()), source.name)
+        made = LOADS in real and read_layout(reader, source.name) is None
     if made:
         with pipeline.sql_client() as client, client.begin_transaction():
             _write(client, source, version)

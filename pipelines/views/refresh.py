@@ -172,6 +172,7 @@ def _mark(missing: set[str], chosen: list[str]) -> str:
         (HOME / "_ledger" / "erasure", "*.py"),
         (HOME / "_dlt", "tables.py"),
         (HOME / "_extract", "hints.py"),
+        (HOME / "_schema", "layout.py"),
     ]
     # A source's models decide the columns of a missing table, and its declaration the timeline.
     folders += [(source.folder, pattern) for source in vendors().values() for pattern in ("*.py", "views/*.sql")]

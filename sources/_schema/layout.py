@@ -16,6 +16,17 @@ LAYOUT_TABLE = "layout"
 LAYOUT = 2
 """1: all that was written before there was the table; 2: with the table, and `gone_at` of records and parents."""
 
+DESCRIPTIONS = {
+    LAYOUT_TABLE: {
+        "": "One row: which layout these tables have.",
+        "version": "Number of the layout: a gapless that knows lower ones alone refuses the database.",
+        "written_by": "Version of gapless that wrote the row.",
+        "shape": "Mark of the tables and columns that the rows conform to.",
+        "since": "When the row was written, in UTC and ISO 8601.",
+    }
+}
+"""What the table and its columns hold."""
+
 
 def shape_mark(shapes: Iterable[TableSchema]) -> str:
     """Returns a mark that differs for each set of tables, columns and types; their order does not matter."""

@@ -73,3 +73,18 @@ def test_the_layout_is_told(world: Begin) -> None:
     assert f"tines {LAYOUT}; this gapless writes {LAYOUT}" in " ".join(
         CliRunner().invoke(app, ["doctor"]).output.split()
     )
+
+
+@pytest.mark.slow
+def test_a_table_of_that_name_of_somebody_else(world: Begin) -> None:
+    """Is named before any request, and left alone; to read what is here goes on."""
+    here = world(TinesFake.demo()).alone()
+    here.synced()
+    here.database.change(
+        "tines", "drop table layout", "create table layout (plan varchar)", "insert into layout values ('b')"
+    )
+    outcome = here.sync()
+    assert "tines.layout is a table of somebody else's" in str(outcome.error)
+    assert here.fake.requests == []
+    assert here.sql("select * from layout") == [("b",)]
+    assert CliRunner().invoke(app, ["status"]).exit_code == 0

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "pipelines.secret_settings": "sources | errors destinations",
     "pipelines.redaction": "| database_errors errors printable destinations secret_forms secret_settings",
     "pipelines.json_logs": "| database_errors errors redaction",
-    "pipelines.views": "sources _dlt _ledger _extract | errors destinations",
+    "pipelines.views": "sources _dlt _schema _ledger _extract | errors destinations",
     "pipelines.dictionary": "sources _dlt _schema _ledger _extract | errors views",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
     "pipelines.erasure": "sources _dlt _schema _ledger _extract | config errors destinations evidence",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gapless.pipelines.errors import NewerLayout
+from gapless.pipelines.errors import GaplessError, NewerLayout
 from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
 
 
@@ -36,20 +36,34 @@ def read_layout(reader: Tables, dataset: str) -> Layout | None:
     found = reader.rows(dataset, "select * from {0}", LAYOUT_TABLE)
     if not found:
         return None
-    number, written_by, *rest = found[0]
-    if int(number) > LAYOUT:
+    number, written_by, *rest = (*found[0], "", "")
+    # Somebody else's table of that name says nothing; `require_own` refuses to write to it.
+    if not isinstance(number, int) or not isinstance(written_by, str):
+        return None
+    if number > LAYOUT:
         raise NewerLayout(
             f"{dataset}: this database has layout {number} (of gapless {written_by}), and this gapless knows layouts"
             f" up to {LAYOUT}: upgrade gapless"
         )
-    return Layout(int(number), str(rest[0]))
+    return Layout(number, str(rest[0]))
+
+
+def require_own(columns: Collection[str], dataset: str) -> None:
+    """Raises GaplessError if a dataset's table of layouts, with these columns, is somebody else's."""
+    if columns and not {"version", "written_by"} <= {*columns}:
+        raise GaplessError(
+            f"{dataset}.{LAYOUT_TABLE} is a table of somebody else's, and gapless needs that name: rename it"
+        )
 
 
 class KnownLayouts:
-    """A reader that refuses a dataset of a newer layout when it is first asked about it."""
+    """A reader that refuses a dataset of a newer layout when it is first asked about it.
 
-    def __init__(self, reader: Any) -> None:
-        self._reader, self._known = reader, set[str]()
+    `known` are the datasets that were looked at before; it is added to.
+    """
+
+    def __init__(self, reader: Any, known: set[str]) -> None:
+        self._reader, self._known = reader, known
         self.appends: bool = reader.appends
 
     def rows(self, dataset: str, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
