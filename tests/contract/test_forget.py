@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 import pytest
 
@@ -221,3 +222,20 @@ def test_where(subject: Subject, synced: World) -> None:
     result = gapless(synced, "verify", name, "--repair")
     assert result.exit_code == 0, result.output
     assert synced.sql(f"select count(*) from {subject.main} where {column} = '{value}'") == [(0,)]
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_a_pipeline_of_ones_own(subject: Subject, synced: World) -> None:
+    """dlt's own run into the dataset brings nobody back, also when it drops what is there and reads all again."""
+    who = person(subject, synced)
+    forget(synced, who)
+    changed(subject, synced)
+    for refresh in (None, "drop_sources"):
+        file = dlt.destinations.duckdb(str(synced.folder / "gapless.duckdb"))
+        pipeline = dlt.pipeline("mine", destination=file, dataset_name=subject.name, pipelines_dir=str(synced.folder))
+        pipeline.run(subject.source.build(), refresh=refresh)
+        pipeline.deactivate()
+        assert ids_in(synced.folder / "gapless.duckdb", subject) == {
+            str(row[subject.id]) for row in who.without(synced.fake.truth())[subject.main]
+        }
