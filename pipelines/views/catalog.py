@@ -85,10 +85,20 @@ class _DuckdbCatalog:
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
         """Creates views in one transaction."""
-        made: dict[str, str] = {}
-        for name, query in views.items():
-            made[name] = inlined(_duckdb_query(name, query, frozenset(missing)), made)
-        statements = [f"create or replace view {SCHEMA}.{name} as\n{query}" for name, query in made.items()]
+        import duckdb
+
+        plain = {name: _duckdb_query(name, query, frozenset(missing)) for name, query in views.items()}
+        alone: dict[str, str] = {}
+        for name, query in plain.items():
+            alone[name] = inlined(query, alone)
+        try:
+            self._create(alone)
+        except (duckdb.ParserException, duckdb.BinderException):
+            # A view of a user's source may name another one in a way that only holds while it is a view.
+            self._create(plain)
+
+    def _create(self, queries: Mapping[str, str]) -> None:
+        statements = [f"create or replace view {SCHEMA}.{name} as\n{query}" for name, query in queries.items()]
         self.run([f"create schema if not exists {SCHEMA}", *statements])
 
     def schema(self, dataset: str) -> str:
@@ -125,8 +135,10 @@ def _duckdb_query(name: str, query: str, missing: frozenset[str]) -> str:
 
 
 READS = re.compile(
-    rf"""--.*$|'[^']*'|"?\b{SCHEMA}"?\."?(?P<view>\w+)"?(?: as (?P<alias>"?\w+"?))?""", re.IGNORECASE | re.MULTILINE
+    rf"""--.*$|'[^']*'|\b(?P<word>from|join)\s+"?{SCHEMA}"?\."?(?P<view>\w+)"?(?P<alias>\s+as\b)?""",
+    re.IGNORECASE | re.MULTILINE,
 )
+"""A comment, a text, or a view of ours that a query reads."""
 
 
 def inlined(query: str, views: Mapping[str, str]) -> str:
@@ -137,11 +149,11 @@ def inlined(query: str, views: Mapping[str, str]) -> str:
     """
 
     def body(found: re.Match[str]) -> str:
-        view, alias = found["view"], found["alias"]
-        if view not in views:  # a comment, a text, or no view of ours
+        view = found["view"]
+        if view not in views:
             return found[0]
         text = re.sub(r"^--.*\n", "", views[view], flags=re.MULTILINE)
-        return f"(\n{text.rstrip()}\n) as {alias or view}"
+        return f"{found['word']} (\n{text.rstrip()}\n){found['alias'] or f' as {view}'}"
 
     return READS.sub(body, query)
 

@@ -168,6 +168,7 @@ def _mark(missing: set[str], chosen: list[str]) -> str:
     folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
     # What the ledger and dlt's columns are said to be.
     folders += [
+        (HOME / "_schema", "layout.py"),
         (HOME / "_ledger", "ledger.py"),
         (HOME / "_ledger" / "erasure", "*.py"),
         (HOME / "_dlt", "tables.py"),

@@ -741,3 +741,26 @@ def test_events_of_the_schema_framework(engine: str, both: Both) -> None:
         found = ocsf.event(dict(zip(columns, cells, strict=True)))
         assert ocsf.problems(found) == [], found
         assert found["time"] == (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "alone"),
+    [
+        ("from activity.a where x", "from (\nselect 1 as x\n) as a where x"),
+        ("select b.x from activity.a as b", "select b.x from (\nselect 1 as x\n) as b"),
+        ('SELECT * FROM "activity"."a" AS "a"', 'SELECT * FROM (\nselect 1 as x\n) AS "a"'),
+        ("select 'from activity.a' -- from activity.a", "select 'from activity.a' -- from activity.a"),
+        ("from activity.b", "from activity.b"),
+    ],
+)
+def test_a_view_reads_tables_alone(query: str, alone: str) -> None:
+    """Where it names a view of ours, and nowhere else."""
+    assert catalog.inlined(query, {"a": "-- One row per x.\nselect 1 as x\n"}) == alone
+
+
+def test_a_view_that_must_name_another_one() -> None:
+    """As one of a user may, by the schema before a column, or an alias without `as`: it reads the view then."""
+    for again in ("select activity.a.x from activity.a", "select b.x from activity.a b"):
+        with duckdb.connect() as db:
+            catalog._DuckdbCatalog(db).create({"a": "select 1 as x", "again": again}, set())
+            assert db.execute("select x from activity.again").fetchall() == [(1,)]
