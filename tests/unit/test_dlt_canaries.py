@@ -734,6 +734,37 @@ def test_tables_of_postgres() -> None:
 
 
 @canary(
+    "dlt.destinations.impl.postgres.factory.PostgresTypeMapper", "dlt.common.destination.client.RunnableLoadJob",
+    breaks="JSON in Postgres would be no jsonb any more, or a load would not find what it has staged"
+    " (_dlt/postgres_client.py).",
+)  # fmt: skip
+def test_how_postgres_is_loaded() -> None:
+    """By parquet files, into jsonb; dlt's merge reads from where temporary tables are; jobs get a client and run."""
+    from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination, _Jsonb
+
+    schema = dlt.Schema("birds")
+    json_: Any = {"name": "eggs", "data_type": "json"}
+    destination: Any = PostgresDestination("postgres", "postgresql://localhost/birds")  # type: ignore[arg-type]
+    capabilities = destination.capabilities()
+    assert capabilities.supported_loader_file_formats == ["parquet"]
+    assert capabilities.loader_file_format_selector("parquet", ["parquet"], table_schema={}) == (
+        "parquet",
+        ["parquet"],
+    )
+    theirs = resolved("dlt.destinations.impl.postgres.factory.PostgresTypeMapper")(capabilities)
+    table: Any = {"name": "nests", "file_format": "parquet"}
+    assert (theirs.to_destination_type(json_, table), _Jsonb(capabilities).to_destination_type(json_, table)) == (
+        "json",
+        "jsonb",
+    )
+    client = destination.client(schema, destination.spec()._bind_dataset_name("birds"))
+    assert client.sql_client.get_qualified_table_names("nests") == ('"birds"."nests"', '"pg_temp"."nests"')
+    assert not client.should_load_data_to_staging_dataset("nests")
+    job = resolved("dlt.common.destination.client.RunnableLoadJob")
+    assert arguments(job.run_managed) == ["job_client", "done_event"]
+
+
+@canary(
     "dlt.destinations.impl.ducklake.configuration.DuckLakeClientConfiguration",
     "dlt.destinations.impl.ducklake.ducklake.DuckLakeClient",
     "dlt.destinations.impl.ducklake.sql_client.DuckLakeSqlClient",
