@@ -1,4 +1,4 @@
-"""Changes how rows that are here are kept: writes a database anew, without a byte of what was deleted.
+"""Changes how rows that are here are kept: as a privacy policy says, and without a byte of what was deleted.
 
 No request to a vendor may enter, nor any file format: each destination knows its own.
 """

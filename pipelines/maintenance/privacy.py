@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.policy import configured_policy
@@ -16,7 +17,7 @@ from gapless.pipelines.maintenance.private_rows import PrivateRows
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOAD_ID, LOADS, STATES, newest_state_load
 from gapless.sources._extract.resource import shapes
-from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+from gapless.sources._ledger.ledger import DEAD_LETTERS
 from gapless.sources._schema.policy_history import HISTORY, note_applied
 from gapless.sources._schema.privacy import Privacy
 
@@ -72,12 +73,12 @@ def _apply(target: Target, source: Source, policy: Privacy, dry_run: bool) -> Ap
         reader = PipelineReader(pipeline)
         if not exists(reader, source):
             return None
-        names = [shape.name for shape in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS))]
-        columns = reader.columns(source.name, names)
+        if target.file:  # one transaction may change all that is in it
+            target.make_room(target.file.stat().st_size, 0)
         json_type = "jsonb" if pipeline.destination.destination_type.endswith("postgres") else "varchar"
         try:
             with pipeline.sql_client() as client, client.begin_transaction():
-                made = _change(client, source, policy, columns, json_type)
+                made = _change(client, source, policy, Tables(pipeline, client).columns, json_type)
                 if dry_run:
                     raise _Undone
         except _Undone:
@@ -98,6 +99,8 @@ def _change(
         rows.apply(shape)
     for table, column in ERRORS if policy.active else ():
         rows.clean_errors(table, column)
+    if policy.active:
+        rows.drop_quoting("runs", "told")
 
     def note(state: State) -> None:
         note_applied(state, policy)

@@ -17,8 +17,10 @@ from gapless.sources._schema.columns import Column, TableSchema
 from gapless.sources._schema.policy_history import Written, weakened, written_under
 from gapless.sources._schema.privacy import Privacy
 
-PAGE_ROWS = 2_000
-"""Rows that are read and changed at once; with up to three parameters each, as SQLite takes 32,766."""
+PAGE_ROWS, PAGE_JSON = 10_000, 2_000
+"""Rows that are read and changed at once, and rows with JSON, which is long; SQLite takes 32,766 parameters."""
+LOST = "__lost_"
+"""What stands in the name of a table that was set aside when a column of it was gone (sync/mending.py)."""
 Changes = dict[str, dict[str, str | None]]
 """New cells by column and row id."""
 
@@ -38,8 +40,18 @@ class PrivateRows:
     """How many cells were changed, by `table.column`."""
 
     def apply(self, schema: TableSchema) -> None:
-        """Changes the cells of one table that a rule drops or hashes."""
-        here = [one for one in self.policy.columns(schema) if one.name in self.columns.get(schema.name, ())]
+        """Changes the cells that a rule drops or hashes, in a table and in what was set aside of it."""
+        for table in sorted(self.columns):
+            if table == schema.name:
+                self._apply(schema)
+            elif table.startswith(f"{schema.name}{LOST}"):
+                # Nobody syncs it any more, and its rows may lack what tells them apart.
+                for column in self.policy.columns(schema):
+                    if column.name in self.columns[table]:
+                        self._drop(table, column.name)
+
+    def _apply(self, schema: TableSchema) -> None:
+        here = [one for one in self.policy.columns(schema) if one.name in self.columns[schema.name]]
         dropped = [one for one in here if self.policy.of_column((schema.name, one.name))[0] == "drop"]
         for column in dropped:
             self._drop(schema.name, column.name)
@@ -62,6 +74,14 @@ class PrivateRows:
             f"select {quoted[1]}, {quoted[0]} from {name} where {quoted[0]} like %s", f"%{VENDOR_SAYS}%"
         )
         self._write(table, {column: {row: without_vendor_words(text) for row, text in found or ()}}, set())
+
+    def drop_quoting(self, table: str, column: str) -> None:
+        """Empties the cells of a JSON column that hold vendors' words about errors."""
+        if column in self.columns.get(table, ()):
+            name, (quoted,) = self._names(table, column)
+            self.client.execute_sql(
+                f"update {name} set {quoted} = null where cast({quoted} as varchar) like %s", f"%{VENDOR_SAYS}%"
+            )
 
     def not_here(self) -> list[str]:
         """Returns the columns, as `table.column`, of which some rows lack what the policy wants in clear."""
@@ -97,10 +117,11 @@ class PrivateRows:
         name, (row_id, load, *names) = self._names(table, ROW_ID, LOAD_ID, *(one.name for one in columns))
         # As text, because drivers that decode JSON lose digits of numbers.
         cells = ", ".join(f"cast({one} as varchar)" for one in names)
+        most = PAGE_JSON if any(one.data_type == "json" for one in columns) else PAGE_ROWS
         last = ""
         while True:
             query = f"select {row_id}, {load}, {cells} from {name} where {row_id} > %s order by {row_id}"
-            rows = self.client.execute_sql(f"{query} limit {PAGE_ROWS}", last) or ()
+            rows = self.client.execute_sql(f"{query} limit {most}", last) or ()
             if not rows:
                 return
             yield [tuple(row) for row in rows]

@@ -59,8 +59,8 @@ def weakened(policy: Privacy, history: Sequence[State]) -> Iterator[tuple[str, s
 
     That is table and column, as one text, and the loads from which and before which (None: no end) rows are so.
     """
-    ends = [entry["since"] for entry in history[1:]] + [None]
-    for entry, end in zip(history, ends, strict=True):
+    ends = [*(entry["since"] for entry in history[1:]), None]
+    for entry, end in zip(history, ends, strict=False):  # without a history there is one end too many
         for rule in entry["rules"]:
             where, _, action = rule.rpartition("=")
             column = where.partition(".[")[0]
