@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._catalogs.layout import read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.tables import Tables
@@ -73,6 +74,7 @@ def _apply(target: Target, source: Source, policy: Privacy, dry_run: bool) -> Ap
         reader = PipelineReader(pipeline)
         if not exists(reader, source):
             return None
+        read_layout(reader, source.name)  # refuses one of a newer gapless, whose tables may mean something else
         if target.file:  # one transaction may change all that is in it
             target.make_room(target.file.stat().st_size, 0)
         json_type = "jsonb" if pipeline.destination.destination_type.endswith("postgres") else "varchar"
@@ -127,6 +129,8 @@ def _pipeline(target: Target, source: Source) -> Iterator[dlt.Pipeline]:
         )
         try:
             yield pipeline
+        except GaplessError:
+            raise
         except Exception as error:
             if interrupted(error):
                 raise KeyboardInterrupt from None

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from gapless.sources._schema.layout import LAYOUT_TABLE
 from tests.contract.commands import document, everything, fill, gapless, gaps
 from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import Subject
@@ -214,3 +215,14 @@ def test_a_key_that_can_be_guessed(subject: Subject, world: Begin) -> None:
         done = gapless(here, *command)
         assert (done.exit_code, "GAPLESS_HASH_KEY has fewer than 16 characters" in done.stderr) == (2, True)
     assert here.asked() == 0
+
+
+@of(NAMES[0])
+def test_a_database_of_a_newer_gapless(subject: Subject, synced: World) -> None:
+    """Refused, and nothing is changed."""
+    private(subject, synced)
+    before = rows(subject, synced)
+    synced.database.change(subject.name, f"update {LAYOUT_TABLE} set version = 99")
+    done = gapless(synced, "privacy", "apply", "--yes")
+    assert (done.exit_code, "upgrade gapless" in done.stderr) == (2, True), done.output
+    assert rows(subject, synced) == before
