@@ -6,8 +6,6 @@ Documents are made from each vendor's models and then bent: JSON that is right, 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -194,27 +192,3 @@ def test_ids_cannot_be_hashed(column: str, allowed: bool) -> None:
     else:
         with pytest.raises(ValueError, match=f"X_PRIVACY: events.{column} cannot be hashed"):
             Privacy.parse(rule, "key", [EVENTS.schema], "X_PRIVACY")
-
-
-MANY_THREADS = """
-import sys, threading
-from gapless.sources._schema import fast_decoder
-from gapless.sources.omni.models import ActionLog
-sys.setswitchinterval(1e-6)
-def build():
-    ready.wait()
-    fast_decoder.FastDecoder(ActionLog, {}).decode(RAW)
-RAW = b'{"id":"a","leadId":"b","type":"x","messages":[{"id":"1","documents":[{"id":"2"}]}],"tool":{"id":"t"}}'
-for _ in range(500):
-    fast_decoder._decoder.cache_clear(), fast_decoder._struct.cache_clear()
-    ready = threading.Barrier(8)
-    threads = [threading.Thread(target=build) for _ in range(8)]
-    [thread.start() for thread in threads], [thread.join() for thread in threads]
-"""
-
-
-@pytest.mark.slow
-def test_threads_that_build_a_decoder_at_once() -> None:
-    """The workers of a first sync: msgspec ended the process when two of them built the same structs."""
-    done = subprocess.run([sys.executable, "-c", MANY_THREADS], check=False, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
