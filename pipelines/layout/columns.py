@@ -17,6 +17,8 @@ from gapless.sources._schema.columns import Column, TableSchema
 if TYPE_CHECKING:
     import dlt
 
+    from gapless.sources._dlt.types import SqlClient
+
 Stored = Mapping[str, Mapping[str, Made]]
 """Columns by table, as dlt's stored schema has them."""
 WIDER = {
@@ -26,6 +28,7 @@ WIDER = {
 """Changes of a type, from and to, that keep every value."""
 TYPES = {"text": "varchar", "double": "double precision", "json": "json"}
 """The types of DuckDB and Postgres that columns are widened to."""
+NULLABLE = "alter column {0} drop not null"
 Change = tuple[str, str]
 """A column, and what is done to it, with {0} for its quoted name."""
 
@@ -81,7 +84,7 @@ def _changes(source: Source, shape: TableSchema, made: Mapping[str, Made], kind:
                     f"{source.name}: {shape.name}.{name} is null in new rows, and may not be in the database, which"
                     " SQLite cannot change: sync into a new one"
                 )
-            yield name, "alter column {0} drop not null"
+            yield name, NULLABLE
 
 
 def _widened(source: Source, table: str, column: Column, before: str, kind: str) -> Iterator[Change]:
@@ -104,5 +107,14 @@ def _change(pipeline: dlt.Pipeline, source: Source, table: str, changes: list[Ch
             staging = f"{client.escape_column_name(f'{source.name}_staging')}.{client.escape_column_name(table)}"
             client.execute_sql(f"drop table if exists {staging}")
         for column, change in changes:
+            # DuckLake refuses it a second time, after an upgrade that was killed.
+            if change == NULLABLE and _may_be_null(client, source.name, table, column):
+                continue
             statement = f"alter table {client.make_qualified_table_name(table)} {change}"
             client.execute_sql(statement.format(client.escape_column_name(column)))
+
+
+def _may_be_null(client: SqlClient, dataset: str, table: str, column: str) -> bool:
+    where = "table_schema = %s and table_name = %s and column_name = %s"
+    select = f"select is_nullable from information_schema.columns where {where}"
+    return ("YES",) in [tuple(row) for row in client.execute_sql(select, dataset, table, column) or ()]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from threading import Lock
 from typing import Annotated, Any, Optional
 
 import msgspec
@@ -34,6 +35,10 @@ _FINER_THAN_MICROSECONDS = re.compile(rb'\.\d{7,}[Zz+\-"]')
 _FIRST_YEAR, _LAST_YEAR = b'"0001-', b'"9999-'
 """Such a time may be outside the calendar in UTC. Two searches, because one pattern for both is ten times slower."""
 
+_BUILDS = Lock()
+"""Held while a decoder is built: two threads that build one of the same structs at once end the process (msgspec 0.22
+reads what the other has half written)."""
+
 
 class FastDecoder:
     """Decodes records of `model`; the fields in `given` (by JSON name) are not in the JSON and are set here."""
@@ -41,7 +46,8 @@ class FastDecoder:
     def __init__(self, model: type[Record], given: Mapping[str, object]) -> None:
         names = {field.alias or name: name for name, field in model.model_fields.items()}
         self._given = {names[key]: value for key, value in given.items()}
-        self._decoder = _decoder(model, frozenset(self._given))
+        with _BUILDS:
+            self._decoder = _decoder(model, frozenset(self._given))
         self._has_excluded_fields = bool(model.excluded_fields)
 
     def decode(self, raw: bytes) -> Any:

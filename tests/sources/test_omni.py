@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from math import ceil
@@ -247,3 +249,27 @@ def test_windows(world: Begin) -> None:
     assert here.sql("select count(*) from coverage") == [(0,)]
     here.complete()
     here.assert_exact()
+
+
+MANY_THREADS = """
+import sys, threading
+from gapless.sources._schema import fast_decoder
+from gapless.sources.omni.models import ActionLog
+sys.setswitchinterval(1e-6)
+def build():
+    ready.wait()
+    fast_decoder.FastDecoder(ActionLog, {}).decode(RAW)
+RAW = b'{"id":"a","leadId":"b","type":"x","messages":[{"id":"1","documents":[{"id":"2"}]}],"tool":{"id":"t"}}'
+for _ in range(500):
+    fast_decoder._decoder.cache_clear(), fast_decoder._struct.cache_clear()
+    ready = threading.Barrier(8)
+    threads = [threading.Thread(target=build) for _ in range(8)]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+"""
+
+
+@pytest.mark.slow
+def test_threads_that_build_a_decoder_at_once() -> None:
+    """The workers of a first sync: msgspec ended the process when two of them built the same structs."""
+    done = subprocess.run([sys.executable, "-c", MANY_THREADS], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
