@@ -97,9 +97,9 @@ def listed(target: Target) -> list[ViewCount] | None:
     """Creates all views and counts their rows; None if nothing was synced yet. Raises Locked, GaplessError."""
     if target.file and not target.file.exists():
         return None
-    require_known_layouts(target)
     # Under the lock: DuckDB has one writer, and two that replace a view at once fail in Postgres.
     with target.locked() as folder:
+        require_known_layouts(target)
         try:
             with opened(target, folder) as catalog:
                 make(catalog, anew=True)
@@ -168,7 +168,6 @@ def _mark(missing: set[str], chosen: list[str]) -> str:
     folders = [(FILES, "*.sql"), (Path(__file__).parent, "*")]
     # What the ledger and dlt's columns are said to be.
     folders += [
-        (HOME / "_schema", "layout.py"),
         (HOME / "_ledger", "ledger.py"),
         (HOME / "_ledger" / "erasure", "*.py"),
         (HOME / "_dlt", "tables.py"),

@@ -40,6 +40,8 @@ LINES = {
     "publish": "publish readers.duckdb",
     "copy": "copy --to second",
     "compact": "compact",
+    "forget": "forget tines --id 701 --dry-run",
+    "keep": "keep tines 9000d --yes",
     "privacy apply": "privacy apply tines --yes",
 }
 """What is typed for each command; `demo` has its fixture in test_demo, which serves all vendors."""
@@ -59,6 +61,19 @@ OWN = {
     "dbt": {"written", "sources"},
     "publish": {"published", "bytes", "seconds"},
     "copy": {"sources"},
+    "forget": {
+        "source",
+        "destination",
+        "dry_run",
+        "kind",
+        "parents",
+        "records",
+        "rows",
+        "compacted",
+        "key_file",
+        "next",
+    },
+    "keep": {"source", "destination", "dry_run", "kept_from", "rows", "compacted", "next"},
     "compact": {"destination", "file", "bytes_before", "bytes_after", "published"},
     "privacy apply": {"dry_run", "sources", "bytes_before", "bytes_after", "published"},
 }
