@@ -48,7 +48,7 @@ LINES = {
 OWN = {
     "sync": {"sources"},
     "backfill": {"sources"},
-    "status": {"destination", "file", "sources"},
+    "status": {"destination", "file", "fresh", "sources"},
     "gaps": {"gaps", "remedies"},
     "verify": {"seed", "sources"},
     "plan": {"sources"},
