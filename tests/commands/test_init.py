@@ -24,6 +24,7 @@ from gapless.pipelines.cli import doctor
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.cli.commands import start
 from gapless.pipelines.cli.commands.panels import LAST, ORDER, panel
+from gapless.pipelines.destinations._dlt.config import read_again
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 
@@ -45,6 +46,10 @@ def vendors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
                 if not need.endswith("_base_url"):
                     monkeypatch.delenv(need.upper(), raising=False)
         yield
+    # dlt keeps what it has read, for the next test in this process, too.
+    for file in (tmp_path / ".dlt").glob("*.toml"):
+        file.unlink()
+    read_again()
 
 
 def init(*names: str, answers: list[str]) -> Result:
