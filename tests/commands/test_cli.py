@@ -287,6 +287,7 @@ def test_strict(only: Callable[[Any], Any]) -> None:
     assert gapless("sync", "--strict").exit_code == 0
 
 
+@pytest.mark.slow
 def test_lines_carry_the_time(only: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """In a file that a scheduler appends to; on a terminal nobody needs it."""
     only(small())

@@ -92,6 +92,7 @@ def here(world: Begin) -> World:
     return made
 
 
+@pytest.mark.slow
 def test_what_was_deleted_is_in_no_byte(here: World, tmp_path: Path) -> None:
     """Not in the file, beside it, or in the copy for readers; the next sync has nothing to do."""
     change(f"create table tines.notes as select '{CANARY}' as text")

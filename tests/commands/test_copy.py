@@ -319,6 +319,7 @@ def test_another_file_is_copied_whole(copied: Callable[..., Copied]) -> None:
     assert here.mismatches() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [move, become_another])
 def test_no_copy_over_another_account(change: Callable[..., None], copied: Callable[..., Copied]) -> None:
     """The rows of two accounts would mix in the copy: refused, and nothing of it is touched."""

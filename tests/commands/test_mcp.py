@@ -193,6 +193,7 @@ def test_a_damaged_ledger_is_said(here: World) -> None:
     assert answer["rows"][0][0] > 0
 
 
+@pytest.mark.slow
 def test_text_of_strangers_is_data(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control characters and what hides text are escaped, a configured secret is blanked, long text is cut."""
     monkeypatch.setattr("gapless.pipelines.redaction._known", {KEY})

@@ -79,6 +79,7 @@ def test_failed_parents(world: Callable[[Any], Any]) -> None:
     assert "1 parent" in shown
 
 
+@pytest.mark.slow
 def test_missing_intervals(world: Callable[[Any], Any]) -> None:
     """What an interrupted walk has not read yet is said, with its bounds."""
     fake = SequenceFake()

@@ -86,6 +86,7 @@ def test_counts_are_the_views(world: Begin, page: Page) -> None:
     assert f"{errors} events" in page("timeline", status="error")
 
 
+@pytest.mark.slow
 def test_pages_of_the_timeline_have_every_event_once(world: Begin, page: Page) -> None:
     """Whatever stands at the seam; events without a time are the last."""
     here = world(TinesFake.demo())

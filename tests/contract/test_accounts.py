@@ -75,6 +75,7 @@ def test_every_job_asks(subject: Subject, synced: World) -> None:
     assert state(subject, synced) == before
 
 
+@pytest.mark.slow
 @of(NAMES[0], NAMES[-1])
 def test_a_moved_host(subject: Subject, synced: World) -> None:
     """Refused without a request, with both hosts; adopted where ids prove that it is the same account."""
@@ -92,6 +93,7 @@ def test_a_moved_host(subject: Subject, synced: World) -> None:
         synced.assert_exact()
 
 
+@pytest.mark.slow
 @of(NAMES[0], NAMES[2])
 def test_a_rotated_key(subject: Subject, synced: World) -> None:
     """Proven by ids, said once and remembered; then it costs no request."""

@@ -132,6 +132,7 @@ def test_nothing_matches(subject: Subject, synced: World) -> None:
     assert not (synced.folder / ".dlt").exists()
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_a_lost_key(subject: Subject, synced: World) -> None:
     """A sync ends before its first request, with what to do; with the key it goes on."""

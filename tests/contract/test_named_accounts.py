@@ -54,6 +54,7 @@ def named(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> World:
     return here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("promise", some(PROMISES, test_sync.test_changed, test_faces.test_views))
 @of(NAMES[0], NAMES[2])
 def test_what_is_promised(promise: Callable[..., None], subject: Subject, named: World) -> None:
@@ -68,6 +69,7 @@ def charted(page: Page, source: str) -> dict[str, int]:
     return {name: sum(int(cell["count"]) for cell in cells if cell["source"] == name) for name in names}
 
 
+@pytest.mark.slow
 @of(NAMES[0], NAMES[3])
 def test_side_by_side(subject: Subject, named: World) -> None:
     """Two accounts whose ids overlap stand in one database, each whole; the views tell them apart."""
@@ -90,6 +92,7 @@ def test_side_by_side(subject: Subject, named: World) -> None:
     assert gapless(named, "verify", account, "--whole").exit_code == 0
 
 
+@pytest.mark.slow
 @of(NAMES[1])
 def test_a_copy(subject: Subject, named: World) -> None:
     """The copy has the account's dataset, and its views."""

@@ -189,6 +189,7 @@ def test_killed_anywhere(subject: Subject, world: Begin) -> None:
     assert rows(subject, here) == now
 
 
+@pytest.mark.slow
 @of(NAMES[0])
 def test_what_a_vendor_says_of_an_error(subject: Subject, world: Begin) -> None:
     """Under a policy class and status alone are kept, in the ledger, in logs and in what is printed."""

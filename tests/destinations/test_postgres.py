@@ -268,6 +268,7 @@ def test_a_table_that_somebody_locked(
         here.assert_exact()
 
 
+@pytest.mark.slow
 def test_a_lock_that_comes_in_the_middle(warehouse: Callable[[str], World], monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement waits as long as any other; the sync fails, says where to look, and the next one is exact."""
     here = warehouse(NAMES[1])
@@ -376,6 +377,7 @@ def test_a_dead_wire_is_noticed_within_a_minute(
             assert (*said, *cursor.fetchone()) == wanted
 
 
+@pytest.mark.slow
 def test_two_locks_are_not_needed_for_reading(warehouse: Callable[[str], World]) -> None:
     """Readers of Postgres are not shut out while a sync writes."""
     here = warehouse("omni")

@@ -208,6 +208,7 @@ def test_plan_without_a_total_is_unknown(okta: Begin) -> None:
     assert "unknown" in CliRunner().invoke(app, ["plan", "okta"]).stdout
 
 
+@pytest.mark.slow
 def test_verify_without_a_total_says_what_decides(okta: Begin) -> None:
     """The newest ids are compared, it says how many of how many, and names the command that compares all."""
     here = okta(filled(40))

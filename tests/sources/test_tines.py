@@ -357,6 +357,7 @@ def test_a_log_goes_and_a_late_one_comes(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_parents_of_one_age_are_told_apart_by_their_global_ids(world: Begin) -> None:
     """Where no log is kept any more, actions prove the account; two made at the same time have other ids."""
     here = world(filled())
