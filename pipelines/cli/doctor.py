@@ -246,7 +246,7 @@ def _layout(layouts: dict[str, int]) -> Iterator[Check]:
     if layouts:
         found = ", ".join(f"{name} {layout}" for name, layout in layouts.items())
         older = "; the next sync upgrades the older ones" if min(layouts.values()) < LAYOUT else ""
-        yield Check("layout", "ok", f"{found}; this gapless writes {LAYOUT}{older}")
+        yield Check("layout", "ok", f"{found}; this version writes {LAYOUT}{older}")
 
 
 def _tables(

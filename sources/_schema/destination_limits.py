@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 RECORD_MB = 100
 """Millions of bytes of JSON that one record may have, unless a setting says otherwise."""
@@ -49,6 +48,8 @@ class StorageCheck:
         """Returns that of each record of a page."""
         if self.reason is None or len(raws) < 2:  # Arrow costs as much for one as for fifty
             return [self(raw) for raw in raws]
+        import pyarrow.compute as pc  # noqa: PLC0415 - it takes long, and other destinations need none of it
+
         looks = pc.match_substring_regex(pa.array(raws, pa.large_binary()), SUSPICIOUS).to_pylist()
         return [self(raw) if look else self._width(raw) for raw, look in zip(raws, looks, strict=True)]
 

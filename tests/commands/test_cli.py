@@ -103,6 +103,7 @@ NOT_USED = (
 
 
 @pytest.mark.slow
+@pytest.mark.described
 def test_an_idle_sync_imports_what_it_uses(only: Callable[[Any], Any]) -> None:
     """Neither other sources, nor what dlt loads for work that is not done, nor what only new rows need."""
     here = only(small())

@@ -244,7 +244,7 @@ def test_the_policy_of_today(copied: Callable[..., Copied]) -> None:
     """What must not be kept in clear does not leave the file that was written before; a hash stays what it is."""
     here = copied("omni")
     add(here, summary=[])
-    here.world.set(OMNI_PRIVACY="leads.email=hash", GAPLESS_HASH_KEY="canary-hash-key")
+    here.world.set(OMNI_PRIVACY="leads.email=hash", GAPLESS_HASH_KEY="canary-hash-key-of-today")
     assert here.world.sync().outcome == "partial"
     here.world.set(OMNI_PRIVACY="leads.email=hash, leads.first_name=hash, action_logs.summary=drop")
     here.complete()

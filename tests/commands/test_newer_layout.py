@@ -70,7 +70,7 @@ def test_the_layout_is_told(world: Begin) -> None:
     assert here.sql("select version from layout") == [(LAYOUT,)]
     told = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
     assert told["sources"]["tines"]["layout"] == LAYOUT
-    assert f"tines {LAYOUT}; this gapless writes {LAYOUT}" in " ".join(
+    assert f"tines {LAYOUT}; this version writes {LAYOUT}" in " ".join(
         CliRunner().invoke(app, ["doctor"]).output.split()
     )
 

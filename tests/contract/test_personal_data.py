@@ -68,7 +68,7 @@ def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Pat
     bad = subject.add_one(fake, **{subject.text: [PERSON]})
     rules = policy(subject)
     privacy = ", ".join(f"{where}={action}" for where, action in rules.items())
-    here = world(fake).set(**{"GAPLESS_HASH_KEY": "pepper", f"{subject.prefix}_PRIVACY": privacy})
+    here = world(fake).set(**{"GAPLESS_HASH_KEY": "pepper, and some salt", f"{subject.prefix}_PRIVACY": privacy})
 
     def answer(request: httpx.Request) -> httpx.Response:
         served = fake.handle(request)
