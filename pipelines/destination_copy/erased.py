@@ -12,14 +12,14 @@ from gapless.pipelines.destination_copy.storable import Tree
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.erasure.erase import delete_rows, reduce_held, transaction
 from gapless.pipelines.erasure.keep import erase_older
-from gapless.pipelines.erasure.note import ERASURES, ERASURES_COLUMNS, make_tables, write_erasures, write_tombstones
+from gapless.pipelines.erasure.note import ERASURES_COLUMNS, make_tables, write_erasures, write_tombstones
 from gapless.pipelines.erasure.selection import Selection, completed
 from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.erasure.traces import remove_from_runs, remove_from_states
 from gapless.pipelines.evidence.stored_state import tombstones
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
-from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Row, Tombstones
+from gapless.sources._ledger.erasure.tombstones import ERASED, ERASURES, SELECT, Row, Tombstones
 from gapless.sources._schema.arrow import Table
 
 if TYPE_CHECKING:

@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from gapless.sources._ledger.erasure.tombstones import ERASED, Row
+from gapless.sources._ledger.erasure.tombstones import ERASED, ERASURES, Row
 
 if TYPE_CHECKING:
     from gapless.pipelines.erasure.tables import Tables
 
-ERASURES = "erasures"
-"""The table with one row for each time that something was erased."""
 TIME = "timestamp with time zone"
 MAKE = {
     ERASED: f"digest varchar not null, kind varchar not null, parent varchar, field varchar, kept_from {TIME},"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.errors import LostErasureKey
@@ -13,7 +14,7 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.source import subjects_of
 from gapless.sources._ledger.backfill_state import STATE
 from gapless.sources._ledger.erasure.key import LostKey
-from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Row, Tombstones
+from gapless.sources._ledger.erasure.tombstones import Row, Tombstones, stored_rows
 
 
 def source_state(reader: Reader, source: Source) -> State | None:
@@ -45,7 +46,10 @@ def backfills(reader: Reader, source: Source) -> dict[str, State]:
 def erased_here(reader: Reader, source: Source, keep: timedelta | None = None) -> Tombstones:
     """Returns what was erased of a source; `keep` is how long the settings keep records. Raises LostErasureKey."""
     # Where rows are only added, nothing can be erased.
-    rows = [] if reader.appends else reader.rows(source.name, SELECT, ERASED) or []
+    try:
+        rows = [] if reader.appends else stored_rows(partial(reader.rows, source.name), source.name)
+    except LostKey as error:
+        raise LostErasureKey(str(error)) from None
     return tombstones(source, rows, datetime.now(UTC) - keep if keep else None)
 
 

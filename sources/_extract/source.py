@@ -30,7 +30,7 @@ from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.account.identity import Account, AccountCheck
-from gapless.sources._ledger.erasure.tombstones import ERASED, SELECT, Subjects, Tombstones
+from gapless.sources._ledger.erasure.tombstones import Subjects, Tombstones, stored_rows
 from gapless.sources._ledger.erasure.visible import visible
 from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
@@ -231,7 +231,7 @@ class Resources:
 
     def _erased(self, ledger: Ledger) -> Tombstones:
         """Returns what was erased of a dataset. Raises LostKey."""
-        rows, keep = ledger.rows(SELECT, ERASED) or [], self._values.keep
+        rows, keep = stored_rows(ledger.rows, self._source), self._values.keep
         return Tombstones(subjects_of(self._source, self._stream), rows, datetime.now(UTC) - keep if keep else None)
 
     def _context(self, session: Session, ledger: Ledger, state: State) -> SyncContext:

@@ -129,19 +129,19 @@ class Subject:
     @cached_property
     def keys(self) -> dict[str, str]:
         """The column with the vendor's id, by table."""
-        parents = {self.parents_table: self._column(self.parent_id)} if self.parents_table else {}
+        parents = {self.parents_table: self.column(self.parent_id)} if self.parents_table else {}
         return {**dict.fromkeys(self.tables, "id"), **parents, self.main: self.id_column}
 
     @property
     def id_column(self) -> str:
-        return self._column(self.id)
+        return self.column(self.id)
 
     @property
     def prefix(self) -> str:
         """Of its settings."""
         return self.name.upper()
 
-    def _column(self, name: str) -> str:
+    def column(self, name: str) -> str:
         return "".join(f"_{each.lower()}" if each.isupper() and self.camel else each for each in name)
 
     def has(self, setting: str) -> bool:
@@ -179,7 +179,7 @@ class Subject:
         """Returns the id of a record's parent as text."""
         column = self.source.stream.column or ""
         for part in column.split("__"):
-            row = next(value for name, value in row.items() if self._column(name) == part)
+            row = next(value for name, value in row.items() if self.column(name) == part)
         return str(row)
 
     def part_of_path(self, parent: Any) -> str:

@@ -40,7 +40,7 @@ class Place:
 
     @property
     def child(self) -> str | None:
-        return f"{self.main}__{self.subject._column(self.subject.child)}" if self.subject.child else None
+        return f"{self.main}__{self.subject.column(self.subject.child)}" if self.subject.child else None
 
     @property
     def root(self) -> str:
@@ -63,11 +63,11 @@ Damage = Callable[[Place], Done | None]
 
 
 def altered(place: Place) -> Done:
-    return place.update(place.main, place.subject._column(place.subject.text), f"'{SECRET}'", place.record)
+    return place.update(place.main, place.subject.column(place.subject.text), f"'{SECRET}'", place.record)
 
 
 def emptied(place: Place) -> Done:
-    return place.update(place.main, place.subject._column(place.subject.text), "null", place.record)
+    return place.update(place.main, place.subject.column(place.subject.text), "null", place.record)
 
 
 def extra(place: Place) -> Done:
@@ -75,7 +75,7 @@ def extra(place: Place) -> Done:
 
 
 def json_altered(place: Place) -> Done:
-    column, known = place.subject._column(place.subject.json), place.subject.tables
+    column, known = place.subject.column(place.subject.json), place.subject.tables
     table = next(t for t in known if t.startswith(place.main) and known[t].get(column) == JSON)
     where = place.record if table == place.main else place.first_child
     return place.update(table, column, f"""'[1, true, "{SECRET}"]'""", where)
@@ -106,7 +106,7 @@ def children_in_another_order(place: Place) -> Done | None:
 
 
 def child_altered(place: Place) -> Done | None:
-    column = place.subject._column(place.subject.child_text)
+    column = place.subject.column(place.subject.child_text)
     return place.update(place.child, column, f"'{SECRET}'", place.first_child) if place.child else None
 
 
@@ -124,7 +124,7 @@ def parent_changed(place: Place) -> Done | None:
 def parents_row_altered(place: Place) -> Done | None:
     if not (table := place.subject.parents_table):
         return None
-    column = place.subject._column(place.subject.parent_text)
+    column = place.subject.column(place.subject.parent_text)
     return place.update(table, column, f"'{SECRET}'", f"_dlt_id = (select min(_dlt_id) from {table})")
 
 
@@ -247,7 +247,7 @@ def test_what_the_vendor_changed(subject: Subject, world: Begin) -> None:
         assert (code, found["differing"], found["changed"] > 0) == (0, {}, True)
         here.complete()
     else:
-        edited = (subject.main, subject._column(subject.text))
+        edited = (subject.main, subject.column(subject.text))
         assert (code, named(found)) == (3, {edited})
         assert gapless(here, "verify", subject.name, "--cells", "--repair").exit_code == 0
     here.assert_exact()
@@ -272,7 +272,7 @@ def test_a_sample(subject: Subject, synced: World) -> None:
     assert (code, 0 < found["cells"] < 24) == (0, True)
     synced.database.change(synced.name, altered(Place(subject)).statement.partition(" where ")[0])
     code, found = cells(synced, "--sample", "1", "--seed", SEED)
-    assert (code, named(found)) == (3, {(subject.main, subject._column(subject.text))})
+    assert (code, named(found)) == (3, {(subject.main, subject.column(subject.text))})
     assert {gap["kind"] for gap in gaps(synced)} == {"dead letter"}
     fill(synced, gaps(synced))
     synced.assert_exact()

@@ -152,6 +152,28 @@ def test_a_lost_key(subject: Subject, synced: World) -> None:
     stays_forgotten(synced, who)
 
 
+def alter(here: World, statement: str) -> None:
+    with duckdb.connect(str(here.folder / "gapless.duckdb")) as db:
+        db.execute(statement)
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+def test_lost_tombstones(subject: Subject, synced: World) -> None:
+    """Who drops their table does not bring anybody back: no sync, and no comparison, until it is there again."""
+    who = person(subject, synced)
+    forget(synced, who)
+    alter(synced, f"alter table {subject.name}.erased rename to kept")
+    synced.fake.requests.clear()
+    for command in (("sync",), ("verify", "--repair")):
+        result = run(command[0], subject.name, *command[1:])
+        assert (result.exit_code, synced.fake.requests) == (2, []), result.output
+        assert "their tombstones in the table erased are gone" in " ".join(result.output.split())
+    alter(synced, f"alter table {subject.name}.kept rename to erased")
+    assert synced.sync().outcome == "complete"
+    stays_forgotten(synced, who)
+
+
 @pytest.mark.slow
 @of(NAMES[0])
 def test_copies(subject: Subject, synced: World) -> None:
@@ -210,8 +232,8 @@ def in_file(path: Path, query: str) -> list[tuple[Any, ...]]:
 @of(NAMES[1])
 def test_where(subject: Subject, synced: World) -> None:
     """All records with a value in a column are forgotten, and those that come later with it as well."""
-    name, column = subject.name, subject.text
-    value = next(row[column] for row in subject.records(synced.fake) if row[column])
+    name, column = subject.name, subject.column(subject.text)
+    value = next(row[subject.text] for row in subject.records(synced.fake) if row[subject.text])
     ((before,),) = synced.sql(f"select count(*) from {subject.main} where {column} = '{value}'")
     found = document(synced, "forget", name, "--where", f"{subject.main}.{column}={value}", "--yes")
     assert (found["error"], found["records"]) == (None, before)

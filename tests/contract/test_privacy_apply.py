@@ -85,7 +85,7 @@ def hashed(text: str, key: str = KEY) -> str:
 @of(NAMES[0])
 def test_what_is_not_here_any_more(subject: Subject, synced: World) -> None:
     """A rule that was taken back, a key that was changed: said, exit 3, with the command that brings values back."""
-    column = subject._column(subject.text)
+    column = subject.column(subject.text)
     setting, where = f"{subject.prefix}_PRIVACY", f"{subject.main}.{column}"
     before = everything(synced, subject.tables)
     synced.set(**{setting: f"{where}=hash, {subject.main}._extra=keep", "GAPLESS_HASH_KEY": KEY})
@@ -110,7 +110,7 @@ def test_what_is_not_here_any_more(subject: Subject, synced: World) -> None:
 @of(NAMES[0])
 def test_a_policy_that_was_set_between_two_syncs(subject: Subject, world: Begin) -> None:
     """Of rows of before and after none is hashed twice; what a vendor sent as 64 hex digits is hashed, too."""
-    column, digest = subject._column(subject.text), "0123456789abcdef" * 4
+    column, digest = subject.column(subject.text), "0123456789abcdef" * 4
     fake = subject.filled(2, 6)
     first = subject.add_one(fake, **{subject.text: digest})
     here = world(fake)
@@ -137,10 +137,10 @@ def test_inside_of_json(subject: Subject, world: Begin) -> None:
     record = subject.add_one(fake, **{subject.json: value})
     here = world(fake)
     here.complete()
-    rule = f"{subject.main}.{subject._column(subject.json)}.$.user[*].email=hash"
+    rule = f"{subject.main}.{subject.column(subject.json)}.$.user[*].email=hash"
     here.set(**{f"{subject.prefix}_PRIVACY": rule, "GAPLESS_HASH_KEY": KEY})
     assert gapless(here, "privacy", "apply", "--yes").exit_code == 0
-    query = f"select {subject._column(subject.json)} from {subject.main} where {subject.id_column} = '{record}'"
+    query = f"select {subject.column(subject.json)} from {subject.main} where {subject.id_column} = '{record}'"
     ((applied,),) = here.sql(query)
     assert json.loads(applied) == {**value, "user": [{"email": hashed(PERSON), "n": 1}, {"email": None}]}
     assert [where for where, text in written(here.folder) if PERSON in text] == []
@@ -198,7 +198,7 @@ def test_what_a_vendor_says_of_an_error(subject: Subject, world: Begin) -> None:
     here.intercept = lambda request: httpx.Response(400, json={"error": {"message": f"no {PERSON} here"}})
     plain = gapless(here, "sync", subject.name)
     assert PERSON in plain.output + plain.stderr
-    column = subject._column(subject.text)
+    column = subject.column(subject.text)
     here.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=drop"})
     assert gapless(here, "privacy", "apply", "--yes").exit_code == 0
     done = gapless(here, "sync", subject.name)
@@ -209,7 +209,7 @@ def test_what_a_vendor_says_of_an_error(subject: Subject, world: Begin) -> None:
 @of(NAMES[0])
 def test_a_key_that_can_be_guessed(subject: Subject, world: Begin) -> None:
     """Fewer than 16 characters: refused before the first request, by every command that would use it."""
-    column = subject._column(subject.text)
+    column = subject.column(subject.text)
     here = world(subject.filled(2, 6))
     here.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=hash", "GAPLESS_HASH_KEY": "15 characters.."})
     for command in (("sync", subject.name), ("privacy", "apply", subject.name, "--yes")):

@@ -90,7 +90,7 @@ def _records(subject: Subject, here: World) -> dict[str, list[str]]:
 
 
 def _column(subject: Subject) -> str:
-    return subject._column(subject.text)
+    return subject.column(subject.text)
 
 
 @pytest.mark.slow

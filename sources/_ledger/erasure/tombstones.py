@@ -16,7 +16,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from gapless.sources._ledger.erasure.key import require_key, tombstone
+from gapless.sources._ledger.erasure.key import LostKey, require_key, tombstone
 from gapless.sources._ledger.ledger import instant
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.columns import TableSchema
@@ -25,6 +25,8 @@ from gapless.sources._schema.record import record_id, record_time
 
 ERASED = "erased"
 """The table of the tombstones."""
+ERASURES = "erasures"
+"""The table with one row for each time that something was erased."""
 COLUMNS = ("digest", "kind", "parent", "field", "kept_from")
 SELECT = f"select {', '.join(COLUMNS)} from {{0}}"
 DESCRIPTIONS = {
@@ -37,7 +39,7 @@ DESCRIPTIONS = {
         "kept_from": "Records that were created earlier are not kept; null: it is no horizon.",
         "erased_at": "When it was erased.",
     },
-    "erasures": {
+    ERASURES: {
         "": "One row per time that something was erased: what was counted, and never what it was.",
         "erasure_id": "Id of the erasure.",
         "erased_at": "When it was erased.",
@@ -209,6 +211,21 @@ class Tombstones:
 
 
 NOTHING_ERASED = Tombstones(None)
+
+
+def stored_rows(rows: Callable[[str, str], Sequence[Row] | None], dataset: str) -> list[Row]:
+    """Returns a dataset's tombstones; `rows` answers a select from one table, None where that is missing.
+
+    Raises LostKey where an erasure is noted and no tombstone is there: somebody has emptied or dropped the table.
+    """
+    found = rows(SELECT, ERASED) or []
+    if not found and rows("select erasure_id from {0} where digest is not null limit 1", ERASURES):
+        raise LostKey(
+            f"{dataset}: people were forgotten here, and their tombstones in the table {ERASED} are gone, so they"
+            f" would come back: nothing was done. Bring {ERASED} back from a copy or a backup; to give these erasures"
+            f" up, delete them from {ERASURES}"
+        )
+    return [*found]
 
 
 def cells_of(schema: TableSchema, table: str, column: str, rows: Sequence[object]) -> list[list[object]]:
