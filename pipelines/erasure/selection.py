@@ -11,7 +11,7 @@ from gapless.pipelines.evidence.policy import configured_policy
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._extract.resource import shapes
-from gapless.sources._ledger.erasure.tombstones import value_text
+from gapless.sources._ledger.erasure.tombstones import texts_in, value_text
 from gapless.sources._schema.arrow import digest
 
 
@@ -31,11 +31,13 @@ class Selection:
     """Table, column and value that later records must not have either."""
     rows: dict[str, set[str]] = field(default_factory=dict)
     """`_dlt_id` of the rows to delete, by root table."""
+    nameless: int = 0
+    """Dead letters without an id that hold the value."""
 
     @property
     def is_empty(self) -> bool:
         """Returns whether nothing that is here matches."""
-        return not (self.parents or self.records)
+        return not (self.parents or self.records or self.nameless)
 
 
 def by_id(tables: Tables, source: Source, key: str, table: str | None) -> Selection:
@@ -80,6 +82,7 @@ def by_value(tables: Tables, source: Source, where: str) -> Selection:
             keys |= {str(row) for (row,) in tables.query(select, *texts)}
     if root == source.main:
         found.records = _records(tables, source, ROW_ID, keys)
+        _add_letters(tables, source, found, value.strip())
     elif parents and root == parents.table:
         for where_ in tables.among(ROW_ID, keys):
             found.parents |= {str(key) for _, key in tables.row_ids(root.name, where_, [root.id_column])}
@@ -143,6 +146,22 @@ def _knows_parent(tables: Tables, source: Source, key: str) -> bool:
 def _has_letter(tables: Tables, source: Source, kind: str, key: str) -> bool:
     where = ("kind = %s and stream = %s and key = %s", [kind, source.main.name, key])
     return tables.has("dead_letters", "kind", "stream", "key") and bool(tables.count("dead_letters", where))
+
+
+def _add_letters(tables: Tables, source: Source, found: Selection, value: str) -> None:
+    """Adds the records that could not be read, and hold the value in whatever field."""
+    if not tables.has("dead_letters", "kind", "stream", "key", "parent", "raw_json"):
+        return
+    values = {value_text(value), value_text(configured_policy(source).hashed_text(value))}
+    letters = f"select kind, key, parent, raw_json from {tables.name('dead_letters')} where stream = %s"
+    for kind, key, parent, raw in tables.query(f"{letters} and raw_json is not null", source.main.name):
+        if values.isdisjoint(map(value_text, texts_in(str(raw)))):
+            continue
+        if kind == "record":
+            # A record that two parents serve has the parent's id before its own.
+            found.records.setdefault(str(key).removeprefix(f"{parent}/") if parent else str(key), str(parent or ""))
+        else:
+            found.nameless += 1
 
 
 def completed(tables: Tables, source: Source, found: Selection) -> Selection:

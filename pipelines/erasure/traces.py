@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +51,13 @@ def remove_from_runs(tables: Tables, ids: Collection[str]) -> None:
     """Takes ids out of what ended a sync, and of what the webhook was told of it."""
     columns = [name for name in ("error", "told") if tables.has("runs", "run_id", name)]
     long = sorted((one for one in ids if len(one) >= SHORTEST), key=len, reverse=True)
+    # Not within a longer word or number, such as a time.
+    named_nowhere = re.compile(rf"(?<![\w.:+-])(?:{'|'.join(map(re.escape, long))})(?![\w:+-])(?!\.\d)")
     for column in columns if long else ():
         named = tables.column(column)
         found = f"select run_id, {named} from {tables.name('runs')} where {named} is not null"
         for run, cell in tables.query(found):
             text = cell if isinstance(cell, str) else json.dumps(cell)
-            after = text
-            for one in long:
-                after = after.replace(one, GONE)
+            after = named_nowhere.sub(GONE, text)
             if after != text:
                 tables.run(f"update {tables.name('runs')} set {named} = %s where run_id = %s", after, run)

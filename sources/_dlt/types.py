@@ -42,6 +42,10 @@ class Capabilities(Protocol):
     def supports_ddl_transactions(self) -> bool:
         """Returns whether that holds for `create` and `drop`, too."""
 
+    @property
+    def sqlglot_dialect(self) -> str | None:
+        """Returns the name of its SQL dialect."""
+
 
 class SqlClient(Protocol):
     """An open connection to a dataset, as `pipeline.sql_client()` returns it."""

@@ -6,6 +6,7 @@ only append, unchanged rows are dropped, and for each key the newest row of a co
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -81,12 +82,41 @@ def changed_roots(ledger: Ledger, trees: Sequence[tuple[TableSchema, pa.Table]])
     for shape, arrow in trees if ids else ():
         names, root = arrow.schema.names, _root(shape)
         at = names.index(root)
-        now.update((row[at], shape.name, row) for row in zip(*arrow.to_pydict().values(), strict=True))
+        comparable = _Comparable(shape, names if ledger.decodes_json else [])
+        now.update(
+            (row[at], shape.name, comparable(row, decoded=False))
+            for row in zip(*arrow.to_pydict().values(), strict=True)
+        )
         stored = (row[:-1] for row in ledger.select(shape.name, names, (root, ids)) if row[-1])
         # Child rows are part of the comparison: a changed item must bring its whole record.
-        before.update((row[at], shape.name, row) for row in stored)
+        before.update((row[at], shape.name, comparable(row, decoded=True)) for row in stored)
     # Both ways, because a row that is not served any more makes a difference as well.
     return {root for root, *_ in (now - before) + (before - now)}
+
+
+class _Comparable:
+    """Makes rows comparable where the driver decodes JSON, as Postgres' does: by value, not by spelling."""
+
+    def __init__(self, shape: TableSchema, names: Sequence[str]) -> None:
+        json_columns = {column.name for column in shape.columns if column.data_type == "json"}
+        self._at = [at for at, name in enumerate(names) if name in json_columns]
+
+    def __call__(self, row: Sequence[Any], *, decoded: bool) -> tuple[Any, ...]:
+        """Returns a row whose cells can be hashed; `decoded` as the driver returned it, else with JSON as text."""
+        cells = [*row]
+        for at in self._at:
+            cell = cells[at]
+            cells[at] = None if cell is None else by_value(cell if decoded else json.loads(cell))
+        return tuple(cells)
+
+
+def by_value(value: Any) -> Any:
+    """Returns a JSON value as one that can be hashed, and is equal for equal values, whatever their spelling."""
+    if isinstance(value, dict):
+        return frozenset((key, by_value(one)) for key, one in value.items())
+    if isinstance(value, list):
+        return tuple(map(by_value, value))
+    return (type(value) is bool, value)
 
 
 def _root(shape: TableSchema) -> str:

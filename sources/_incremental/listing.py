@@ -15,7 +15,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Incomplete
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.parse import id_name, parse
+from gapless.sources._schema.parse import id_name, parse, readable_time
 from gapless.sources._schema.record import Record, record_id, record_time
 
 Stored = Callable[[Table, Sequence[str], Iterable[str]], Iterator[tuple[Any, ...]]]
@@ -158,7 +158,7 @@ def listed_page(table: Table, page: RawPage, given: Mapping[str, Any] | None = N
     """Returns the ids and times of a page's records."""
     found = parse(table.model, page.records, given)
     times = {record_id(record): record_time(record) for record in found.records}
-    times |= {bad.key: None for bad in found.unreadable if bad.key}
+    times |= {bad.key: readable_time(table.model, bad.raw) for bad in found.unreadable if bad.key}
     nameless = sum(bad.key is None for bad in found.unreadable)
     last = getattr(page, "after", None) is None
     return ListedPage(times, [bytes(raw) for raw in page.records], nameless, page.total, last)

@@ -217,6 +217,8 @@ class Ledger:
         # Made here, because dlt resolves its settings in one thread only, and `parallelize()` reads in others.
         self._sql, self._lock = self._client(), RLock()
         self._marks = self._sql is not None and _takes_updates()
+        self.decodes_json = self._sql is not None and self._sql.capabilities.sqlglot_dialect == "postgres"
+        """Whether the driver returns JSON as values and not as text."""
 
     @staticmethod
     def _client() -> SqlClient | None:

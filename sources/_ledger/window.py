@@ -60,6 +60,10 @@ def optional_instant(text: str | None, setting: str) -> datetime | None:
     return instant(text, setting) if text else None
 
 
+LONGEST = timedelta(days=36_500)
+"""The longest time to keep records for: a hundred years."""
+
+
 def retention(text: str, setting: str, lag: timedelta) -> timedelta:
     """Parses how long records are kept: 400d, 60w or 36h. Raises ValueError, naming the setting, for anything else.
 
@@ -69,6 +73,8 @@ def retention(text: str, setting: str, lag: timedelta) -> timedelta:
     if found is None:
         raise ValueError(f"{setting}: {text!r} is no time to keep records for; expected days, such as 400d")
     kept = int(found[1]) * {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[found[2]]
+    if kept > LONGEST:
+        raise ValueError(f"{setting}: {text!r} is longer than {LONGEST.days:,} days; expected less, such as 400d")
     if kept <= lag:
         raise ValueError(
             f"{setting}: {text!r} is not longer than the look-back, {lag}: what each sync reads again would be erased"

@@ -262,3 +262,22 @@ def test_a_pipeline_of_ones_own(subject: Subject, synced: World) -> None:
         assert ids_in(synced.folder / "gapless.duckdb", subject) == {
             str(row[subject.id]) for row in who.without(synced.fake.truth())[subject.main]
         }
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_who_stands_in_a_dead_letter_alone(subject: Subject, synced: World) -> None:
+    """A record that cannot be read is forgotten by a value in it, and so is one that comes later; none is missed."""
+    who, name = "canary.person", subject.name
+    subject.add_one(synced.fake, **{subject.text: [who]})
+    assert synced.sync().outcome == "partial"
+    where = f"{subject.main}.{subject.column(subject.text)}={who}"
+    found = document(synced, "forget", name, "--where", where, "--yes")
+    assert (found["error"], found["rows"]) == (None, {"dead_letters": 1})
+    for _ in range(2):
+        synced.fake.advance(minutes=30)
+        subject.add_one(synced.fake, **{subject.text: [who]})
+        assert synced.sync().outcome == "complete"
+        assert (synced.letters(), gaps(synced)) == ([], [])
+        result = gapless(synced, "verify", name, "--whole")
+        assert result.exit_code == 0, result.output

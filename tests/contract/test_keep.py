@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gapless.sources._ledger.window import instant
+from gapless.sources._ledger.window import instant, retention
 from tests.contract.commands import document, gapless, gaps, run
 from tests.contract.conftest import NAMES, elsewhere, of
 from tests.contract.subject import Row, Subject
@@ -96,3 +96,25 @@ def test_a_time_within_the_look_back(subject: Subject, synced: World) -> None:
     synced.set(**{f"{subject.prefix}_KEEP": "1h"})
     result = run("sync", subject.name)
     assert (result.exit_code, "look-back" in result.output) == (2, True), result.output
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+def test_what_is_too_old_and_cannot_be_read(subject: Subject, world: Any) -> None:
+    """Its dead letter is erased with the rest, and no comparison misses it."""
+    here = world(subject.filled())
+    subject.add_one(here.fake, at=here.fake.now - AGE - timedelta(days=30), **{subject.text: []})
+    if here.sync().outcome == "complete":
+        pytest.skip("nothing that old is asked for")
+    assert document(here, "keep", subject.name, "400d", "--yes")["error"] is None
+    for arguments in (["--whole"], ["--repair"], ["--cells", "--whole"]):
+        result = gapless(here, "verify", subject.name, *arguments)
+        assert result.exit_code == 0, result.output
+    assert here.sync().outcome == "complete"
+    assert (here.letters(), gaps(here)) == ([], [])
+
+
+@pytest.mark.parametrize("time", ["999999w", "999999d"])
+def test_a_time_that_is_too_long(time: str) -> None:
+    with pytest.raises(ValueError, match="is longer than"):
+        retention(time, "TIME", timedelta())

@@ -180,6 +180,41 @@ def test_what_a_merge_looks_for_has_an_index(warehouse: Callable[[str], World]) 
     assert here.mismatches() == []
 
 
+NEWEST = "(select _dlt_id from sequence.activity_logs order by created_at desc limit 1)"
+ITEMS = "sequence.activity_logs__activity_log_items"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"update sequence.activity_logs set id = 'x' where _dlt_id = {NEWEST}",
+        f"update sequence.activity_logs set _dlt_id = 'x' where _dlt_id = {NEWEST}",
+        f"update {ITEMS} set _dlt_root_id = 'x', _dlt_parent_id = 'x' where _dlt_root_id = {NEWEST}",
+        f"delete from sequence.activity_logs where _dlt_id = {NEWEST}",
+    ],
+)
+def test_ids_that_somebody_changed(damage: str, warehouse: Callable[[str], World]) -> None:
+    """What stands in the way of a record that is read again is replaced; it once ended every sync."""
+    here = warehouse("sequence")
+    here.synced()
+    with closing(psycopg2.connect(url(here))) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(damage)
+    assert here.sync().error is None
+    assert here.mismatches() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOURCES)
+def test_an_idle_sync_loads_no_package(name: str, warehouse: Callable[[str], World]) -> None:
+    """JSON is compared by value, as the driver decodes it and Postgres spells it in its own way."""
+    here = warehouse(name)
+    here.synced()
+    for _ in range(2):
+        last = here.complete()
+    assert (last.packages, last.rows) == (0, {})
+
+
 @pytest.mark.sweep
 def test_the_commands(warehouse: Callable[[str], World]) -> None:
     """Sync, status, state and doctor as on DuckDB: coverage, letters, drift and runs are told."""

@@ -322,7 +322,7 @@ def test_a_gap(opened: Open, accidents: Path) -> None:
     shown.page.locator("#whole").click()
     expect(shown.page.locator("#whole")).not_to_be_attached()
     shown.choose("Source", "tines")
-    expect(shown.page.locator(".lane.open").last).to_contain_text("failed 2 times")
+    expect(shown.page.locator(".lane.open").last).to_contain_text("failed 2 times", timeout=20_000)
     shown.page.set_viewport_size({"width": 1280, "height": 320})
     shown.page.mouse.wheel(0, 350)
     expect(shown.page.locator(".axis")).to_be_in_viewport()

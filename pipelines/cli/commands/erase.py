@@ -123,7 +123,11 @@ def _print_forgotten(
 
 def _next_steps(target: Target) -> list[str]:
     """Returns the commands after which copies hold nothing of it either."""
-    return ["gapless copy --to NAME", "gapless publish PATH"] if target.file else []
+    return (
+        ["gapless copy --to NAME && gapless compact --destination NAME", "gapless publish PATH"]
+        if target.file
+        else []
+    )
 
 
 def keep(

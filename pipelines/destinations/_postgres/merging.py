@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from psycopg2.errors import UniqueViolation
 
 from gapless.pipelines.destinations._postgres.copying import copy_rows, read_files, rows_of
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 BY_INDEX = "set local enable_seqscan = off; set local enable_mergejoin = off"
 """Looks rows up by their indexes: what a package costs must not follow from how many rows are stored already."""
-KEYS = "pg_temp.gapless_keys"
+KEYS, ROWS = "pg_temp.gapless_keys", "pg_temp.gapless_rows"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ class PackageMerge:
         `merge` is called when those are staged: it replaces what is stored by them. Raises psycopg2.Error.
         """
         cursor.execute(BY_INDEX)
+        cursor.execute("savepoint merged")
+        try:
+            return self._merged(cursor, merge)
+        except UniqueViolation:  # rows that somebody has changed by hand, or left without the record above them
+            cursor.execute("rollback to savepoint merged")
+            self._delete_by_row_id(cursor)
+            return self._merged(cursor, merge)
+
+    def _merged(self, cursor: Cursor, merge: Callable[[], None]) -> int:
         stored = self._stored(cursor)
         if len(stored):
             for table in self.tables:
@@ -70,6 +80,15 @@ class PackageMerge:
             rows = table.rows(stored if len(stored) else None, wanted=False)
             copy_rows(cursor, table.stored, rows, self.quoted)
         return len(stored)
+
+    def _delete_by_row_id(self, cursor: Cursor) -> None:
+        """Deletes the stored rows whose own `_dlt_id` is one of the package's, whatever else stands in them."""
+        row = self.quoted(ROW_ID)
+        for table in self.tables:
+            cursor.execute(f"create temp table {ROWS} as select {row} from {table.stored} with no data")
+            copy_rows(cursor, ROWS, read_files(table.files, [ROW_ID]), self.quoted)
+            cursor.execute(f"delete from {table.stored} as d using {ROWS} as k where d.{row} = k.{row}")
+            cursor.execute(f"drop table {ROWS}")
 
     def _stored(self, cursor: Cursor) -> pa.Array:
         """Returns `_dlt_id` of the package's records whose key is stored already."""

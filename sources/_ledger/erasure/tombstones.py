@@ -155,10 +155,14 @@ class Tombstones:
         key = record_id(record)
         if not (named or self.hides_parent(parent) or self.hides_record(key)):
             return False
+        self._meet(key, parent)
+        return True
+
+    def _meet(self, key: str, parent: str | None) -> None:
+        """Notes a tombstone of a record that is hidden by a value, or by another parent than before."""
         digest, of = self._of("record", key), self._of("parent", parent) if parent else None
         if digest not in self._records or self._records[digest] != of:
             self.met[digest] = (digest, "record", of, None, None)
-        return True
 
     def named(self, table: Table, records: Sequence[Any]) -> list[bool]:
         """Returns of each record whether it, or a row below it, has a value that was erased."""
@@ -201,6 +205,8 @@ class Tombstones:
             return False
         parents = self.subjects.parents
         if self.hides_parent(parent) or self._hides_text(raw):
+            if kind == "record":  # so that nobody misses it: a comparison sees its id alone
+                self._meet(key.removeprefix(f"{parent}/") if parent else key, parent)
             return True
         if kind == "parent" or (parents and stream == parents.name):
             return self.hides_parent(key)
