@@ -107,14 +107,21 @@ def test_what_was_no_loss_is_none(here: World) -> None:
     here.assert_exact()
 
 
+BELOW = """
+    delete from sequence.activity_logs__activity_log_items where _dlt_root_id =
+        (select _dlt_id from sequence.activity_logs order by created_at limit 1)
+"""
+
+
 @pytest.mark.slow
-def test_a_loss_in_the_middle_of_a_sync(here: World) -> None:
+@pytest.mark.parametrize("loss", [ONE, BELOW])
+def test_a_loss_in_the_middle_of_a_sync(loss: str, here: World) -> None:
     """Is noted when it ends, and told by the next one."""
     done = []
 
     def delete(request: Any) -> Any:
         if not done:
-            done.append(change(here, ONE))
+            done.append(change(here, loss))
         return LET_THROUGH
 
     here.intercept = delete
