@@ -75,6 +75,7 @@ def changed(subject: Subject, here: World) -> None:
 
 @pytest.mark.slow
 @elsewhere(1)
+@of(NAMES[0], NAMES[-1])
 def test_forget(subject: Subject, synced: World) -> None:
     """No sync, comparison, repair or backfill brings the forgotten back."""
     who, name = person(subject, synced), subject.name

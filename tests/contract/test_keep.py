@@ -38,7 +38,7 @@ def holds(subject: Subject, here: World, since: datetime) -> None:
 
 @pytest.mark.slow
 @elsewhere(0)
-@of(*NAMES[:2])
+@of(NAMES[0])
 def test_keep_once(subject: Subject, world: Any) -> None:
     """A command erases it; no sync, repair, backfill or reset brings it back."""
     here, name = world(subject.filled()), subject.name

@@ -127,7 +127,7 @@ def test_the_next_sync_is_exact(name: str, old: Callable[..., Old]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", some(WRITTEN, "sequence"))
 @pytest.mark.parametrize("layout", LATER)
 @pytest.mark.parametrize("destination", ["duckdb", "postgres"])
 def test_each_later_layout_is_synced_on(name: str, layout: str, destination: str, old: Callable[..., Old]) -> None:

@@ -197,7 +197,7 @@ def test_both_forms_make_the_same(user: User) -> None:
 @of(NAMES[1])
 def test_maps_and_filters_on_rows(user: User) -> None:
     """A map changes a field; what a filter removes is counted as filtered and does not come back."""
-    main, text, key = user.subject.main, user.subject._column(user.subject.text), user.subject.id_column
+    main, text, key = user.subject.main, user.subject.column(user.subject.text), user.subject.id_column
     kept = sorted(str(row[user.subject.id]) for row in user.subject.records(user.fake))[::2]
     for number in range(2):
         source = user.source(rows=True)
