@@ -81,6 +81,13 @@ def low_watermark(proofs: Iterable[Proof]) -> datetime | None:
     return None if None in ends or newest is None else min(newest, *filter(None, ends))
 
 
+PROOF_COLUMNS = (
+    "stream", "parent", "covered_from", "covered_to", "last_checked_at", "missing", "error", "failures", "records",
+    "digest",
+)  # fmt: skip
+"""The columns of the table coverage that a proof is made of."""
+
+
 def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: str = "") -> list[Proof] | None:
     """Returns the proofs of a dataset, or of one of its streams; None if there is no ledger yet.
 
@@ -88,8 +95,7 @@ def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: s
     """
     of_stream = f" and stream = '{stream}'" if stream else ""
     of_stream += f" and {only}" if only else ""
-    columns = "stream, parent, covered_from, covered_to, last_checked_at, missing, error, failures, records, digest"
-    select = f"select {columns} from {{0}} where {is_completed('{1}')}{of_stream}"
+    select = f"select {', '.join(PROOF_COLUMNS)} from {{0}} where {is_completed('{1}')}{of_stream}"
     rows = reader.rows(dataset, select, COVERAGE.name, LOADS)
     if rows is None:
         return None

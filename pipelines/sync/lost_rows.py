@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
-from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
+from gapless.pipelines.evidence.proofs import PROOF_COLUMNS, lacks_newest, read_proofs
 from gapless.pipelines.evidence.row_counts import (
     Held,
     RowCounts,
@@ -25,6 +25,7 @@ from gapless.pipelines.evidence.row_counts import (
 from gapless.pipelines.sync.mending import remove_doubled
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
+from gapless.sources._ledger.ledger import COVERAGE
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
@@ -179,6 +180,9 @@ def _uncounted(reader: PipelineReader, source: Source, now: RowCounts) -> Held |
     killed = not reader.rows(source.name, "select 1 from {0} limit 1", "runs")
     if killed and not lacks_newest(reader, source.name, main.name, main.time_column):
         return Held(now)  # a first sync was killed before its end
+    there = reader.columns(source.name, [COVERAGE.name]).get(COVERAGE.name, set())
+    if not there.issuperset(PROOF_COLUMNS):
+        return Held(now)  # a column was dropped: it is made again, and all is read again
     proofs = read_proofs(reader, source.name, main.name, "last_checked_at is not null") or []
     return Held(now, {main.name: UNCOUNTED}) if proofs else Held(now)
 
