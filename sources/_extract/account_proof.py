@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import MAXYEAR, timedelta
 from itertools import islice
 from typing import Any
 
@@ -98,7 +98,9 @@ def _of_parents(stream: ParentFeed, client: Client, dataset: Dataset, failures: 
 def _listed(stream: Feed, client: Client, dataset: Dataset) -> Answers:
     """Yields the pages of a listing down to the newest record that is here; one that filters by time begins there."""
     newest = [instant(at) for *_, at in newest_rows(dataset, stream.table, f'"{stream.table.id_column}"', limit=1)]
-    span = (None, newest[0] + timedelta(seconds=1) if newest and newest[0] else None) if stream.by_time else ()
+    # A time of the year 9999 has none after it.
+    until = newest[0] + timedelta(seconds=1) if newest and newest[0] and newest[0].year < MAXYEAR else None
+    span = (None, until) if stream.by_time else ()
     for page in islice(stream.pages(client, None, *span), PAGES if stream.record else LISTED):
         yield stream.table, _parsed(stream.table, page)
 
