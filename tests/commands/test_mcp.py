@@ -218,7 +218,7 @@ def test_an_answer_is_bounded(here: World, monkeypatch: pytest.MonkeyPatch) -> N
     two: Any = of_file().query(many)
     assert (len(two["rows"]), two["cut"]) == (2, True)
     monkeypatch.setattr("gapless.pipelines.mcp_server.values.MOST_ANSWER", 5)
-    assert len(of_file().query(many)["rows"]) == 1  # type: ignore[arg-type]
+    assert len(of_file().query(many)["rows"]) == 1  # type: ignore[arg-type]  # an answer holds objects
 
 
 @pytest.mark.parametrize(

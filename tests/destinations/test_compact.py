@@ -45,7 +45,7 @@ def holding(here: World, canary: str = CANARY) -> list[str]:
 def data_files(here: World) -> list[Path]:
     """Returns the files of a Postgres database, all of whose pages are on the disk."""
     assert isinstance(here.database, DATABASES["postgres"])
-    with closing(psycopg2.connect(here.database.url)) as db, db.cursor() as cursor:  # type: ignore[attr-defined]
+    with closing(psycopg2.connect(here.database.url)) as db, db.cursor() as cursor:  # type: ignore[attr-defined]  # Postgres has it
         db.autocommit = True
         cursor.execute("checkpoint")
         cursor.execute(
@@ -104,7 +104,7 @@ def test_somebody_keeps_it_locked(world: Begin, monkeypatch: pytest.MonkeyPatch)
     before = everything(here, omni.tables)
     monkeypatch.setenv("PGOPTIONS", "-clock_timeout=300")
     if isinstance(here.database, DATABASES["postgres"]):
-        with closing(psycopg2.connect(here.database.url)) as db:  # type: ignore[attr-defined]
+        with closing(psycopg2.connect(here.database.url)) as db:  # type: ignore[attr-defined]  # Postgres has it
             db.cursor().execute("select 1 from omni.leads")
             done = gapless(here, "compact")
     elif here.database.name == "sqlalchemy":

@@ -21,7 +21,7 @@ OMNI = subject("omni")
 def with_a_person(here: World) -> tuple[str, str]:
     """Adds a lead and two records of it, one of which cannot be read; the ids of the lead and of a record."""
     fake = here.fake
-    lead = OMNI.add_parent(fake, **{OMNI.parent_text: CANARY})[OMNI.parent_id]  # type: ignore[misc]
+    lead = OMNI.add_parent(fake, **{OMNI.parent_text: CANARY})[OMNI.parent_id]  # type: ignore[misc]  # Omni has parents
     record = OMNI.add(fake, lead, **{OMNI.text: CANARY, **OMNI.with_children})[OMNI.id]
     OMNI.add(fake, lead, **{OMNI.text: [CANARY]})
     return str(lead), str(record)

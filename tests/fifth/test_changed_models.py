@@ -58,7 +58,7 @@ class Before(CamelRecord):
 class Lenient(Before):
     """The same without a field that must be there: SQLite keeps that for ever."""
 
-    mood: Text | None = None  # type: ignore[assignment]
+    mood: Text | None = None  # type: ignore[assignment]  # optional, unlike above
 
 
 class Label(CamelRecord):
@@ -100,7 +100,7 @@ class Now(CamelRecord):
 class Wider(Now):
     """The same, in which a size is a text."""
 
-    size: Text | None = None  # type: ignore[assignment]
+    size: Text | None = None  # type: ignore[assignment]  # optional, unlike above
 
 
 def model(monkeypatch: pytest.MonkeyPatch, record: type[Record]) -> None:
