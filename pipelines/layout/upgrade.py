@@ -45,6 +45,8 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
         real = reader.columns(source.name, [*table_names(source), LAYOUT_TABLE])
         require_own(real.get(LAYOUT_TABLE, ()), source.name)
         stored = stored_columns(reader, source) if LOADS in real else {}
+        # A first sync that was broken off left tables without a mark, and nothing of an older version.
+        is_older = LOADS in real and bool(reader.rows(source.name, "select 1 from {0} limit 1", LOADS))
     # A first sync writes the mark at its end.
     if LOADS not in real:
         return []
@@ -57,7 +59,7 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
             client.execute_sql("select pg_advisory_xact_lock(hashtext(%s))", f"gapless layout {source.name}")
         moved = [*move_fields(client, source, configured_policy(source), kind)]
         _write(client, source, version)
-    return _told(source, before or FIRST, [*moved, *unnamed(source, stored)])
+    return _told(source, before or FIRST, [*moved, *unnamed(source, stored)]) if is_older else []
 
 
 def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:

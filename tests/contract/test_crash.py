@@ -12,7 +12,7 @@ import pytest
 from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.sources import SOURCES
-from tests.contract.commands import everything
+from tests.contract.commands import everything, gapless
 from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import Subject
 from tests.support import warm
@@ -108,6 +108,35 @@ def test_a_crash_while_a_record_heals(subject: Subject, synced: World, monkeypat
     synced.complete()
     synced.assert_exact()
     assert synced.letters() == []
+
+
+@pytest.mark.slow
+def test_a_first_load_that_dies_after_one_table(
+    subject: Subject, world: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever table was merged alone, the next sync knows its account, calls it no older database, and is exact."""
+    here = world(subject.filled(2, 4))
+    real = SqlLoadJob.run
+    for table in (table for table in subject.tables if "__" not in table):
+        here.database.remove()
+        is_merged = threading.Event()
+
+        def run(job: SqlLoadJob, table: str = table, is_merged: threading.Event = is_merged) -> None:
+            if job._parsed_file_name.table_name != table:
+                is_merged.wait(2)
+                raise KeyError("killed before the merge of any other table")
+            real(job)
+            is_merged.set()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqlLoadJob, "run", run)
+            assert here.sync().outcome == "failed"
+        assert is_merged.is_set()
+        assert here.sql(f"select count(*) > 0 from {table}") == [(True,)]
+        result = gapless(here, "sync", here.name)
+        assert result.exit_code == 0, (table, result.output)
+        assert "of layout" not in result.output
+        here.assert_exact()
 
 
 def run(here: World, chunk: int, kill_after: float | None = None) -> int:
