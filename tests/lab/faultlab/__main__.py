@@ -1,5 +1,5 @@
 """`python -m tests.lab.faultlab [--destination duckdb|postgres] [--kills all|N] [--http all|N] [--wire N]
-[--together N] [--plain all|N] [--seed S] [--source NAME] [--minutes M]`: the sweep.
+[--together N] [--plain all|N] [--seed S] [--source NAME] [--lanes L] [--minutes M]`: the sweep.
 
 Kills go on beside HTTP faults, beside several commands at once and, with Postgres, beside faults on the wire to it;
 of the minutes the last fifth is for plain dlt, which always loads to DuckDB.
@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import product
@@ -74,16 +74,29 @@ def _kill(folder: Path, destination: Destination, sweep: report.Sweep, asked: ar
         return
     with _lab(folder / "kills", destination, asked.seed) as lab:
         effects = {(source, phase): kills.count(lab, source, phase) for source in asked.sources for phase in PHASES}
-        sweep.points = {place: len(found) for place, found in effects.items()}
-        todo = kills.chosen(effects, asked.kills, sweep.seed)
-        _told(kills.run(lab, todo), sweep.kills, len(todo), ends)
+    sweep.points = {place: len(found) for place, found in effects.items()}
+    todo = kills.chosen(effects, asked.kills, sweep.seed)
+
+    def lane(number: int) -> None:
+        part = todo[number :: asked.lanes]
+        with _lab(folder / f"kills-{number}", destination, asked.seed + number) as lab:
+            _told(kills.run(lab, part), sweep.kills, len(part), ends)
+
+    _beside(lane, asked.lanes)
 
 
 def _http(folder: Path, destination: Destination, sweep: report.Sweep, asked: argparse.Namespace) -> None:
     began, cases = time.monotonic(), http_faults.cases(asked.sources)
     todo, sweep.cases = http_faults.chosen(cases, asked.http, asked.seed), len(cases)
-    with _lab(folder / "http", destination, asked.seed) as lab:
-        _told(http_faults.run(lab, todo), sweep.tried, len(todo), began + asked.minutes * 60 * 0.8)
+    share = 0.8 if asked.plain != 0 else 1
+
+    def lane(number: int) -> None:
+        part = todo[number :: asked.lanes]
+        with _lab(folder / f"http-{number}", destination, asked.seed + number) as lab:
+            _told(http_faults.run(lab, part), sweep.tried, len(part), began + asked.minutes * 60 * share)
+
+    _beside(lane, asked.lanes)
+    with _lab(folder / "plain", destination, asked.seed) as lab:
         sweep.plain.update(_until(plain_dlt.run(lab, plain_dlt.chosen(asked.plain)), began + asked.minutes * 60))
 
 
@@ -114,6 +127,13 @@ def _together(folder: Path, destination: Destination, sweep: report.Sweep, asked
 LANES = (_kill, _http, _wire, _together)
 
 
+def _beside(lane: Callable[[int], None], many: int) -> None:
+    """Runs `many` lanes at once, each with the number that it is; raises what one of them raised."""
+    with ThreadPoolExecutor() as lanes:
+        for done in [lanes.submit(lane, number) for number in range(many)]:
+            done.result()
+
+
 def _told(trials: Iterable[T], kept: list[T], many: int, ends: float) -> None:
     """Keeps what comes until the time is over; says how far it is, and at once what went wrong."""
     for number, trial in enumerate(_until(trials, ends), 1):
@@ -142,6 +162,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--plain", type=_many, default=40, metavar="all|N", help="faults against plain dlt")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--source", dest="sources", action="append", choices=list(SOURCES))
+    parser.add_argument("--lanes", type=int, default=1, help="trials of one kind at once")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no new trial after so long")
     asked = parser.parse_args()
     asked.sources = tuple(asked.sources or SOURCES)
