@@ -10,7 +10,7 @@ from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
 from gapless.sources._ledger.account.evidence import Evidence, newest_rows
 from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS, AnotherAccount
-from gapless.sources._ledger.ledger import instant
+from gapless.sources._ledger.stored.cells import instant
 
 COMPARED = 200
 """The newest rows of the copy that are looked up in the file."""

@@ -26,9 +26,10 @@ from gapless.sources._extract.resource import shapes, table_resource
 from gapless.sources._extract.write_strategy import Arrows
 from gapless.sources._ledger.dead_letters import NOT_COPIED, was_not_copied
 from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
-from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter, Ledger
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter
 from gapless.sources._ledger.package import Package
 from gapless.sources._ledger.session import Failure
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources._schema.destination_limits import StorageCheck, storage_check

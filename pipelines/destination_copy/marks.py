@@ -10,7 +10,7 @@ from gapless.pipelines.destinations.reader import DuckdbReader
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROW_ID
-from gapless.sources._ledger.ledger import Ledger
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.record import GONE_AT
 
 

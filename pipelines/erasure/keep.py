@@ -18,8 +18,8 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._extract.source import subjects_of
 from gapless.sources._ledger.erasure.tombstones import Tombstones
-from gapless.sources._ledger.ledger import instant
 from gapless.sources._ledger.markers import LOST
+from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._ledger.window import retention
 
 if TYPE_CHECKING:

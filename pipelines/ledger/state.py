@@ -30,10 +30,11 @@ from gapless.sources._dlt.types import State
 from gapless.sources._extract.resource import shapes, tree_resource
 from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS
 from gapless.sources._ledger.backfill_state import STATE
-from gapless.sources._ledger.ledger import COVERAGE, RESET, Ledger, is_reset
+from gapless.sources._ledger.ledger import COVERAGE, RESET, is_reset
 from gapless.sources._ledger.ledger import Coverage as ProofRow
 from gapless.sources._ledger.markers import LOST
 from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.policy_history import POLICIES

@@ -9,10 +9,12 @@ import threading
 import time
 
 from gapless.sources._http.auth import origin
+from gapless.sources._http.connection.connect import connect
+from gapless.sources._http.connection.proxied import fault
 from gapless.sources._http.environment.plain_http import is_loopback, plain_http_problem
 from gapless.sources._http.errors import BadRequest, Unavailable, VendorError, error_class
 from gapless.sources._http.retry import Policy, retrying
-from gapless.sources._http.transport import Deadline, connect, fault, httpx
+from gapless.sources._http.transport import Deadline, httpx
 
 
 def site(url: str) -> str:

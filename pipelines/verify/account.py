@@ -18,8 +18,8 @@ from gapless.sources._dlt.types import State
 from gapless.sources._http.errors import VendorError
 from gapless.sources._ledger.account.evidence import Evidence
 from gapless.sources._ledger.account.identity import ACCOUNTS, AccountCheck
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.stored.reader import Ledger
 
 
 @dataclass(frozen=True)

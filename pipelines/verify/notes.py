@@ -12,8 +12,9 @@ from gapless.pipelines.ledger import state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
 from gapless.sources._ledger.dead_letters import DERIVED, of_two
-from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter, Ledger
+from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter
 from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Batch
 
 MOST_NOTED = 1_000

@@ -16,8 +16,8 @@ from gapless.sources._incremental.listing import RawPage
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.account.evidence import Dataset, Evidence, newest_rows, rows_of
-from gapless.sources._ledger.ledger import instant
 from gapless.sources._ledger.package import ToArrow
+from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.parse import parse
 

@@ -22,8 +22,9 @@ from gapless.sources._extract.write_strategy import WriteStrategy
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS, AccountCheck, forget
 from gapless.sources._ledger.erasure.tombstones import Tombstones
-from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, EmptyLedger, Ledger, Run
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, Run
 from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.stored.reader import EmptyLedger, Ledger
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.destination_limits import RECORD_MB, bounded, storage_check
 from gapless.sources._schema.policy_history import forget_policies, note_policy

@@ -12,9 +12,10 @@ from time import monotonic
 
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.write_strategy import changed_roots
-from gapless.sources._ledger.ledger import Coverage, DeadLetter, Ledger
+from gapless.sources._ledger.ledger import Coverage, DeadLetter
 from gapless.sources._ledger.package import Package, ToArrow
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import WALK_KEYS
 from gapless.sources._schema.arrow import Table
 

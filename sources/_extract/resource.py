@@ -20,9 +20,9 @@ from gapless.sources._extract.steps.to_columns import ToColumns, extraction_of
 from gapless.sources._extract.steps.unfinished import Pass
 from gapless.sources._extract.write_strategy import Arrows
 from gapless.sources._extract.writer import Writer
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.package import ToArrow
 from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import ArrowRows, Table, to_arrow
 from gapless.sources._schema.privacy import Privacy
 

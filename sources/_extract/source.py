@@ -32,9 +32,9 @@ from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.account.identity import Account, AccountCheck
 from gapless.sources._ledger.erasure.tombstones import Subjects, Tombstones, stored_rows
 from gapless.sources._ledger.erasure.visible import visible
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
 from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.window import Window, optional_instant
 from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.destination_limits import bounded, storage_check

@@ -16,7 +16,8 @@ import pyarrow as pa
 from gapless.sources._dlt.append_only import appends
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._dlt.types import Capabilities
-from gapless.sources._ledger.ledger import FIRST_SEEN, MERGE, Ledger
+from gapless.sources._ledger.ledger import FIRST_SEEN, MERGE
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Table, with_ids
 from gapless.sources._schema.columns import TableSchema
 

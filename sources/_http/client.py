@@ -14,51 +14,35 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
-from gapless.sources._http.auth import checked_base_url, origin, path_of, site
-from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links, media_type
+from gapless.sources._http.auth import checked_base_url, path_of, site
+from gapless.sources._http.body.content_encoding import Undecodable
+from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links
+from gapless.sources._http.connection.bodies import BodyTooLong, whole_body
+from gapless.sources._http.connection.connect import connect
+from gapless.sources._http.connection.proxied import ProxyFault, fault
 from gapless.sources._http.environment.certificates import tls_context
 from gapless.sources._http.environment.plain_http import is_loopback
 from gapless.sources._http.environment.proxies import proxies
+from gapless.sources._http.error_answers import ErrorAnswers, Where, media, proxy_error
 from gapless.sources._http.errors import (
-    ADVICE,
-    VENDOR_SAYS,
     BadEnvelope,
     BadRequest,
     ForeignHost,
-    ProxyRefused,
-    ProxyUnavailable,
     QuotaSpent,
-    Retryable,
     Throttled,
     TooLarge,
     Unavailable,
     VendorError,
-    error_class,
     redact,
-    vendor_message,
 )
 from gapless.sources._http.links import elsewhere, followed, joined
 from gapless.sources._http.rate_limit import RateBudget
-from gapless.sources._http.retry import Policy, left_alone, retry_after, retrying
+from gapless.sources._http.retry import Policy, retry_after, retrying
 from gapless.sources._http.stats import Attempt, Stats
-from gapless.sources._http.transport import (
-    LOCATION,
-    PROXY,
-    BodyTooLong,
-    Deadline,
-    ProxyFault,
-    Undecodable,
-    connect,
-    error_body,
-    fault,
-    httpx,
-    parsed,
-    release,
-    whole_body,
-)
+from gapless.sources._http.transport import Deadline, httpx, parsed, release
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -68,20 +52,6 @@ R = TypeVar("R")
 Params = Mapping[str, str | int]
 WHOLE = (200, 201, 203)
 """Statuses of an answer that is whole: a 206 is a part, and what another one announces is not there yet."""
-
-
-PROXY_ADVICE = {
-    407: "it wants a user name and a password, or refuses those in its variable",
-    403: "it does not let this host be asked; have it allowed there, or name the host in NO_PROXY",
-}
-"""What to do about a proxy's own answer."""
-
-
-class Where(TypedDict):
-    """Which request failed: arguments of every class in errors.py."""
-
-    method: str
-    path: str
 
 
 class Client:
@@ -119,6 +89,8 @@ class Client:
         self._rate = RateBudget(requests_per_minute, clock=clock, sleep=self._wait)
         self._budget = budget
         self._deadline = Deadline(deadline, clock)
+        longest_wait = max(self._policy.budget, self._policy.max_wait)
+        self._error_answers = ErrorAnswers(self._home, self._deadline, longest_wait)
         self._spent: tuple[float, QuotaSpent] | None = None
         own = {"Accept": "application/json", "User-Agent": f"gapless/{_version()}"}
         direct = is_loopback(self._home.host)
@@ -258,7 +230,7 @@ class Client:
             attempt.status = response.status_code
             try:
                 if not response.is_success:
-                    raise self._error(response, where)
+                    raise self._refused(response, where)
                 if response.status_code not in WHOLE:
                     detail = "such an answer is not a whole one"
                     raise BadEnvelope(status=response.status_code, detail=detail, **where)
@@ -272,7 +244,7 @@ class Client:
         except ProxyFault as error:
             if not error.at_proxy:
                 raise Unavailable(detail=redact(fault(error), self._secrets), **where) from None
-            raise _proxy_error(redact(fault(error), self._secrets), error.refused, where) from None
+            raise proxy_error(redact(fault(error), self._secrets), error.refused, where) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Without the cause: the frames below hold the request's headers, which some loggers print.
             raise Unavailable(detail=redact(fault(error), self._secrets), **where) from None
@@ -284,46 +256,18 @@ class Client:
             detail = redact(str(error), self._secrets)
         raise BadEnvelope(status=response.status_code, detail=detail, **where)
 
-    def _error(self, response: httpx.Response, where: Where) -> VendorError:
+    def _refused(self, response: httpx.Response, where: Where) -> VendorError:
         """Returns the error for an answer without success, and pauses all workers when the vendor asks for it."""
-        status = response.status_code
-        # Without encryption a proxy can answer in the vendor's place, which answers its errors in JSON.
-        own = status in (403, 407) or status >= 500
-        if own and (proxy := response.extensions.get(PROXY)) and (status == 407 or "json" not in _media(response)):
-            return _proxy_error(f"the proxy {proxy} answered {status} in place of the vendor", status, where)
-        if status < 400:
-            return self._redirect(response, where)
-        error = error_class(status)
-        message = vendor_message(error_body(response, self._deadline), _media(response), self._secrets)
-        message = message if self.quotes_vendor else ""
-        detail = f"{ADVICE[error]}{VENDOR_SAYS}{message}" if message else ADVICE[error]
-        if not issubclass(error, Retryable):
-            return error(status=status, detail=detail, **where)
         seconds = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+        quotes_vendor = self.quotes_vendor
+        error = self._error_answers.error(response, where, seconds, self._secrets, quotes_vendor=quotes_vendor)
         # Only a 429 is about the key, which all workers share. After a 503 this request alone waits.
-        if error is Throttled and seconds is not None:
-            if seconds > max(self._policy.budget, self._policy.max_wait):
-                return self._quota_spent(seconds, message, where)
+        if seconds is not None and isinstance(error, Throttled):
             for budget in filter(None, (self._rate, self._budget)):
                 budget.pause(min(seconds, self._policy.max_wait))
-        return error(retry_after=seconds, status=status, detail=detail, **where)
-
-    def _quota_spent(self, seconds: float, message: str, where: Where) -> QuotaSpent:
-        """Returns the error for a wait that is longer than one request is retried; until then none is sent."""
-        says = f"{VENDOR_SAYS}{message}" if message else ""
-        error = QuotaSpent(status=429, detail=f"{ADVICE[QuotaSpent]}: {left_alone(seconds)}{says}", **where)
-        self._spent = (self._clock() + seconds, error)
+        elif seconds is not None and isinstance(error, QuotaSpent):
+            self._spent = (self._clock() + seconds, error)
         return error
-
-    def _redirect(self, response: httpx.Response, where: Where) -> VendorError:
-        target = joined(response.url, response.extensions.get(LOCATION, ""))
-        if target is None or origin(target) != origin(self._home):
-            detail = redact(elsewhere("redirect", target, self._home), self._secrets)
-            return ForeignHost(status=response.status_code, detail=detail, **where)
-        # Not even on the same host: it means that the base URL is out of date, and httpx would turn a POST into a
-        # GET.
-        detail = f"redirects are not followed (to {path_of(target)[:100]}); check the source's base_url setting"
-        return BadRequest(status=response.status_code, detail=redact(detail, self._secrets), **where)
 
     @property
     def _secrets(self) -> frozenset[str]:
@@ -333,14 +277,6 @@ class Client:
     def _wait(self, seconds: float) -> None:
         with self.stats.sleeping(seconds):
             self._sleep(seconds)
-
-
-def _proxy_error(what: str, status: int | None, where: Where) -> VendorError:
-    """Returns the error for a request that a proxy refused with `status`, or that did not get through it (None)."""
-    if status is None or status >= 500:
-        return ProxyUnavailable(detail=what, **where)
-    advice = PROXY_ADVICE[407 if status == 407 else 403]
-    return ProxyRefused(detail=f"{what}; {advice}", **where)
 
 
 def check_environment() -> list[str]:
@@ -365,7 +301,7 @@ def segment(value: object) -> str:
 
 
 def _body(shape: TypeForm[T], response: httpx.Response, body: bytes) -> T:
-    return decoded(body, _media(response), shape)
+    return decoded(body, media(response), shape)
 
 
 def _page(shape: TypeForm[T], response: httpx.Response, body: bytes) -> Answer[T]:
@@ -376,10 +312,6 @@ def _page(shape: TypeForm[T], response: httpx.Response, body: bytes) -> Answer[T
     except (httpx.InvalidURL, ValueError):
         raise Malformed("expected a Link header with valid URLs, found another text") from None
     return Answer(_body(shape, response, body), str(url), found)
-
-
-def _media(response: httpx.Response) -> str:
-    return media_type(response.headers.get("Content-Type", ""))
 
 
 @functools.cache

@@ -11,9 +11,9 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import VendorError
 from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.parent_listing import ParentListing
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.window import Window, effective_window
 
 

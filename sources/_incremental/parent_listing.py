@@ -14,9 +14,9 @@ from gapless.sources._incremental.listing import ListedParent, Parents, RawPage
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._incremental.newest_first import until_older
 from gapless.sources._ledger.dead_letters import DeadLetters
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.per_parent import ParentSync, filter_shard
 from gapless.sources._ledger.session import LoadItem, Session
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.parse import parse

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from gapless.sources._http.errors import VendorError
-from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter, Ledger
+from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter
 from gapless.sources._ledger.session import Failure, FailureKind, Session
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Batch, digest
 from gapless.sources._schema.parse import Unreadable, readable_time
 from gapless.sources._schema.record import Record

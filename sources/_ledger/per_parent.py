@@ -15,10 +15,12 @@ from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._http.errors import NotFound, VendorError
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
-from gapless.sources._ledger.ledger import COVERAGE, Coverage, Ledger, instant, is_reset
+from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
 from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT, is_closed
 from gapless.sources._ledger.session import Failure, Session
 from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.stored.cells import instant
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import Parsed

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from gapless.sources._dlt.tables import ROW_ID
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.record import record_id
 

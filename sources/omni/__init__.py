@@ -12,7 +12,8 @@ from gapless.sources._extract.source import source
 from gapless.sources._incremental.context import Connection
 from gapless.sources._incremental.listing import Parents, PlainPage, Stored
 from gapless.sources._incremental.parent_feed import ParentFeed
-from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange, instant
+from gapless.sources._ledger.ledger import MERGE, STATUS_CHANGES, StatusChange
+from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._ledger.window import parse_ids
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources.omni import api

@@ -20,8 +20,8 @@ from sqlglot import exp
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.build import build
 from gapless.sources import SOURCES
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.stored.reader import Ledger
 from tests.contract.subject import FLAG, JSON, NUMBER, REAL, TEXT, TIME
 from tests.support.destinations import Begin, seeded, snippets
 from tests.support.oracle import contract

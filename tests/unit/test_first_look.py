@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gapless.sources._extract.first_look import MOST_RECORDS, FirstLook
-from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, MERGE, Coverage, DeadLetter, EmptyLedger
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, MERGE, Coverage, DeadLetter
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
+from gapless.sources._ledger.stored.reader import EmptyLedger
 from gapless.sources._schema.arrow import Batch, Table, to_arrow
 from gapless.sources._schema.record import Instant, Many, Record, Text
 

@@ -202,6 +202,7 @@ def test_the_same_four_rooms(name: str) -> None:
 
 WAITS = ("pipelines.sync.loop", "pipelines.destinations.duckdb_file", "sources._extract.steps.page")
 """Between two syncs, for another process to close the file, and for a user's step that works in the background."""
+HTTP_LIBRARY = ("gapless.sources._http.transport", "gapless.sources._http.connection")
 USE_DLT = ("sources", "sources._dlt", "sources._ledger", "sources._extract")
 """In `sources`: the register, for dlt's marks of settings, and the rooms on the way to dlt."""
 
@@ -222,7 +223,7 @@ def out_of_place(own: str, file: Path) -> Iterator[str]:
         if not (room(own) in USE_DLT or (vendor and file.name == "__init__.py")):
             yield from (name for name in names if within(name, "dlt"))
     if not (within(own, "sources._http", "pipelines.observability.post") or (vendor and file.name == "fake.py")):
-        yield from (name for name in names if within(name, "httpx2", "httpx", "gapless.sources._http.transport"))
+        yield from (name for name in names if within(name, "httpx2", "httpx", *HTTP_LIBRARY))
     if not within(own, "sources._http") and own not in WAITS:
         yield from calls & {"time.sleep", "sleep"}
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gapless.sources._ledger import ledger
-from gapless.sources._ledger.ledger import Coverage, StoredProofs
+from gapless.sources._ledger.ledger import Coverage
+from gapless.sources._ledger.stored import proofs as stored
+from gapless.sources._ledger.stored.proofs import StoredProofs
 
 NAMES = ["covered_to", "missing", "records", "failures"]
 AT = datetime(2026, 3, 1, 8, 0, 0, 123456, UTC)
@@ -15,7 +16,7 @@ AT = datetime(2026, 3, 1, 8, 0, 0, 123456, UTC)
 
 def test_rows_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """In whichever batch a row is, also if its JSON came decoded; of two rows of a parent the last one counts."""
-    monkeypatch.setattr(ledger, "FETCH_SIZE", 3)
+    monkeypatch.setattr(stored, "FETCH_SIZE", 3)
     proofs = StoredProofs("logs", NAMES)
     truth: dict[str, Coverage] = {}
     for number in [*range(10), 2, 9]:

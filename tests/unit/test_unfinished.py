@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from gapless.sources._extract.steps.unfinished import UNFINISHED, Pass
-from gapless.sources._ledger.ledger import MERGE, EmptyLedger
+from gapless.sources._ledger.ledger import MERGE
 from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.stored.reader import EmptyLedger
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.record import Record, Text
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from gapless.sources._dlt.tables import LOAD_ID, ROW_ID
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.write_strategy import IN_LIST_MAX
-from gapless.sources._ledger.ledger import Ledger
 from gapless.sources._ledger.session import LoadItem
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.columns import Column
 from gapless.sources._schema.record import record_id

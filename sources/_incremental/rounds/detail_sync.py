@@ -16,9 +16,10 @@ from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import Parents, RawPage
 from gapless.sources._incremental.parent_listing import proven_pages
 from gapless.sources._incremental.rounds.detail_parent import DetailParent, Stored
-from gapless.sources._ledger.ledger import Ledger, instant
 from gapless.sources._ledger.left_out import left_out_times
 from gapless.sources._ledger.session import Failure, LoadItem
+from gapless.sources._ledger.stored.cells import instant
+from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gapless.sources._dlt.tables import ROW_ID
-from gapless.sources._ledger.ledger import instant
 from gapless.sources._ledger.package import ToArrow
+from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import Table
 
 Row = dict[str, Any]

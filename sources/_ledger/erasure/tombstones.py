@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from gapless.sources._ledger.erasure.key import LostKey, require_key, tombstone
-from gapless.sources._ledger.ledger import instant
+from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources._schema.parse import readable_time

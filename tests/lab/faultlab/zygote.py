@@ -28,7 +28,8 @@ import gapless.pipelines.cli.progress
 import gapless.pipelines.sync.run
 from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES
-from gapless.sources._http import client, retry, transport
+from gapless.sources._http import client, retry
+from gapless.sources._http.connection import connect
 from tests.lab.faultlab import plain_dlt
 from tests.lab.faultlab.killswitch import Killswitch
 
@@ -125,7 +126,7 @@ def _patch(package_records: int, deadline: float, read: float, first_wait: float
     real = gapless.pipelines.cli.arguments.sync_request
     gapless.pipelines.cli.arguments.sync_request = lambda *args: replace(real(*args), package_records=package_records)
     client.Client.__init__.__kwdefaults__["deadline"] = deadline
-    transport.READ_SECONDS = read
+    connect.READ_SECONDS = read
     client.Policy = lambda **how: retry.Policy(**how, first_wait=first_wait)  # type: ignore[misc,assignment]  # for a class
 
 

@@ -246,7 +246,7 @@ MUTANTS = (
     ),
     # the ledger
     mutant(
-        "dead letters are forgotten", "sources/_ledger/ledger.py",
+        "dead letters are forgotten", "sources/_ledger/stored/reader.py",
         'if is_kept or not (row["healed_at"] and completed):',
         "if is_kept:",
         f"{RULES} -k heals",
@@ -270,7 +270,7 @@ MUTANTS = (
         "if self._spent and self._clock() < self._spent[0]:", "if False:", f"{REST} -k quota",
     ),
     mutant(
-        "proofs of loads that broke off are believed", "sources/_ledger/ledger.py",
+        "proofs of loads that broke off are believed", "sources/_ledger/stored/reader.py",
         "if completed and of == stream and self._shard",
         "if of == stream and self._shard",
         "tests/stateful/test_state_machine.py -k broke",
@@ -337,7 +337,7 @@ MUTANTS = (
         "if origin(found) == origin(home):", "if found.host:", REST,
     ),
     mutant(
-        "redirects are followed", "sources/_http/transport.py",
+        "redirects are followed", "sources/_http/connection/connect.py",
         "follow_redirects=False", "follow_redirects=True", REST,
     ),
     # secrets and privacy
@@ -346,7 +346,7 @@ MUTANTS = (
         "if origin(request.url) == self._origin:", "if True:", "tests/unit/http/test_auth.py",
     ),
     mutant(
-        "a header is logged", "sources/_http/client.py",
+        "a header is logged", "sources/_http/error_answers.py",
         "        error = error_class(status)\n", f"        error = error_class(status)\n        {LOGS}\n",
         "tests/sources/test_security.py -k keys",
     ),
@@ -413,7 +413,7 @@ MUTANTS = (
         "tests/commands/test_shards.py -k beside",
     ),
     mutant(
-        "letters of another shard's parents are closed", "sources/_ledger/ledger.py",
+        "letters of another shard's parents are closed", "sources/_ledger/stored/reader.py",
         'and self._shard.contains(row["parent"] or row["key"])', "and True",
         "tests/commands/test_shards.py -k letter",
     ),

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gapless.sources._http import transport
 from gapless.sources._http.body import decoding
 from gapless.sources._http.client import Client, segment
+from gapless.sources._http.connection import bodies
 from gapless.sources._http.errors import (
     BadEnvelope,
     BadRequest,
@@ -518,7 +518,7 @@ def test_an_answer_is_not_of_any_size(
     answer: Callable[[], httpx.Response], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Endless, compressed from much, declared as huge, or of countless records: one error, and no second request."""
-    monkeypatch.setattr(transport, "BODY_BYTES", 2_000_000)
+    monkeypatch.setattr(bodies, "BODY_BYTES", 2_000_000)
     monkeypatch.setattr(decoding, "MOST_RECORDS", 20)
     asked = []
 
@@ -534,7 +534,7 @@ def test_an_answer_is_not_of_any_size(
 def test_an_answer_of_the_greatest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the byte and to the record it is taken."""
     body = json.dumps({"items": [{}] * 20}).encode()
-    monkeypatch.setattr(transport, "BODY_BYTES", len(body))
+    monkeypatch.setattr(bodies, "BODY_BYTES", len(body))
     monkeypatch.setattr(decoding, "MOST_RECORDS", 20)
     assert len(client(lambda _: httpx.Response(200, content=body)).get("x", Page).items) == 20
 
