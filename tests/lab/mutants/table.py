@@ -336,9 +336,9 @@ MUTANTS = (
         "a foreign link is followed", "sources/_http/links.py",
         "if origin(found) == origin(home):", "if found.host:", REST,
     ),
-    mutant(
+    Mutant(
         "redirects are followed", "sources/_http/connection/connect.py",
-        "follow_redirects=False", "follow_redirects=True", REST,
+        (("follow_redirects=False", "follow_redirects=True"), ("[_set_location_aside]", "[]")), REST,
     ),
     # secrets and privacy
     mutant(
