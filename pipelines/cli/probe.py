@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gapless.pipelines.destinations._catalogs.layout import read_layout
+from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists, open_in_ledger
@@ -79,9 +79,7 @@ def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> Non
 
     Raises what dlt or the driver raises for a right, a place or an encoding that is missing.
     """
-    import dlt
-
-    pipeline = dlt.pipeline(PROBE, pipelines_dir=folder, destination=target.dlt_destination, dataset_name=PROBE)
+    pipeline = target.pipeline(PROBE, folder)
     try:
         with pipeline.sql_client() as client:
             client.execute_sql("select 1")

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-
-import dlt
-import duckdb
+from typing import TYPE_CHECKING
 
 from gapless.pipelines.destination_copy.account import require_same_account
 from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destination_copy.erased import CANNOT_ERASE, carry_over, erased_rows, erasures_of
 from gapless.pipelines.destination_copy.marks import copy_marks
-from gapless.pipelines.destinations._catalogs.layout import read_layout
+from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
@@ -31,6 +29,10 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
 from gapless.sources._ledger.session import Failure
+
+if TYPE_CHECKING:
+    import dlt
+    import duckdb
 
 
 def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], None]) -> Iterator[Outcome]:
@@ -81,9 +83,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
     """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC))
     dataset = FileDataset(source, db, configured_policy(source), there.make_room)
-    pipeline = dlt.pipeline(
-        source.name, pipelines_dir=folder, destination=there.dlt_destination, dataset_name=source.name
-    )
+    pipeline = there.pipeline(source.name, folder)
     try:
         _require_synced(db, source.name)
         with PipelineReader(pipeline, there.appends).connected() as copied:

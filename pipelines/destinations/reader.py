@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gapless.pipelines.config.folders import temporary_folder
-from gapless.pipelines.destinations._catalogs.layout import KnownLayouts
+from gapless.pipelines.destinations._layouts.layout import KnownLayouts
 from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES
 from gapless.sources._dlt.literals import character_function
@@ -208,14 +208,7 @@ class _DltReader:
 
     @contextmanager
     def _opened(self, dataset: str) -> Iterator[PipelineReader]:
-        import dlt
-
-        pipeline = dlt.pipeline(
-            dataset,
-            pipelines_dir=self._folder,
-            destination=self._target.dlt_destination,
-            dataset_name=dataset,
-        )
+        pipeline = self._target.pipeline(dataset, self._folder)
         try:
             if self.appends and not pipeline.schemas:  # without one dlt finds no table in a folder
                 pipeline.sync_destination()

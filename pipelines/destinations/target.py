@@ -23,6 +23,7 @@ from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
+    import dlt
     from duckdb import DuckDBPyConnection
 
     from gapless.pipelines.destinations._dlt.types import DestinationArgument
@@ -115,6 +116,14 @@ class Target:
     def dlt_destination(self) -> DestinationArgument:
         """Returns what `dlt.pipeline(destination=)` takes."""
         return self.backend.dlt_destination(self.shard, self._open.connection)
+
+    def pipeline(self, dataset: str, folder: Path | str) -> dlt.Pipeline:
+        """Returns a pipeline into a dataset, which has its name, with working files in `folder`; deactivate it."""
+        import dlt
+
+        return dlt.pipeline(
+            dataset, pipelines_dir=str(folder), destination=self.dlt_destination, dataset_name=dataset
+        )
 
     @property
     def connection(self) -> DuckDBPyConnection:

@@ -6,20 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._layouts.changing import changing
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.erase import Deleted, as_erased, delete_rows, erase, tombstones_of
 from gapless.pipelines.erasure.new_key import new_key, write_key
 from gapless.pipelines.erasure.selection import Selection, by_id, by_value
 from gapless.pipelines.erasure.tables import Tables
-from gapless.pipelines.errors import GaplessError, LostErasureKey, WrongSettings, explain, interrupted
+from gapless.pipelines.errors import LostErasureKey, WrongSettings
 from gapless.sources import SOURCES, Source
 from gapless.sources._ledger.erasure.key import SETTING, SHORTEST, LostKey, configured_key, require_key
 from gapless.sources._ledger.erasure.tombstones import ERASED
-
-if TYPE_CHECKING:
-    import dlt
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def _key(tables: Tables, source: Source) -> tuple[str, Path | None]:
 
 @contextmanager
 def opened(target: Target, source: Source) -> Iterator[Tables]:
-    """Yields the tables of a source in the locked target. Raises WrongSettings, Locked, GaplessError."""
+    """Yields the tables of a source in the locked target. Raises WrongSettings, Locked, NewerLayout, GaplessError."""
     if not target.backend.updates_rows:
         raise WrongSettings(
             f"{target.destination} is none of the destinations where rows can be erased for good: DuckDB, DuckLake,"
@@ -110,24 +107,8 @@ def opened(target: Target, source: Source) -> Iterator[Tables]:
         )
     if not target.backend.exists():
         raise WrongSettings(f"nothing synced yet into {target.file or target.destination}, so nothing can be erased.")
-    with target.locked(source.name) as folder:
-        pipeline = _pipeline(target, source, str(folder))
-        try:
-            with pipeline.sql_client() as client:
-                yield Tables(pipeline, client)
-        except GaplessError:
-            raise
-        except Exception as error:
-            if interrupted(error):
-                raise KeyboardInterrupt from None
-            raise GaplessError(f"nothing of {source.name} was erased: {explain(error)}") from error
-        finally:
-            pipeline.deactivate()
-
-
-def _pipeline(target: Target, source: Source, folder: str) -> dlt.Pipeline:
-    import dlt
-
-    return dlt.pipeline(
-        source.name, pipelines_dir=folder, destination=target.dlt_destination, dataset_name=source.name
-    )
+    with (
+        changing(target, source.name, f"nothing of {source.name} was erased") as pipeline,
+        pipeline.sql_client() as client,
+    ):
+        yield Tables(pipeline, client)

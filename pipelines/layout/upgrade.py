@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._catalogs.layout import FIRST, Layout, read_layout, require_own
+from gapless.pipelines.destinations._layouts.layout import FIRST, Layout, read_layout, require_own
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.policy import configured_policy
@@ -73,12 +73,6 @@ def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:
     if made:
         with pipeline.sql_client() as client, client.begin_transaction():
             _write(client, source, version)
-
-
-def require_known_layout(pipeline: dlt.Pipeline, source: Source) -> None:
-    """Raises NewerLayout for a dataset of a newer gapless."""
-    if _can(pipeline):
-        read_layout(PipelineReader(pipeline), source.name)
 
 
 def _can(pipeline: dlt.Pipeline) -> bool:

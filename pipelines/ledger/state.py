@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._layouts.changing import changing
 from gapless.pipelines.destinations.reader import PipelineReader, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, NewerLayout, explain, interrupted
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
 from gapless.pipelines.evidence.stored_state import resource_state
-from gapless.pipelines.layout.upgrade import require_known_layout
 from gapless.pipelines.ledger.status import Coverage, coverage
 from gapless.pipelines.sync.lost_rows import delete_orphans, forget_row_counts, update_held
 from gapless.pipelines.sync.mending import mend_tables, remove_doubled, require_writable
@@ -131,7 +130,7 @@ def has_findings(target: Target, name: str) -> bool:
 
 def remove_doubled_rows(target: Target, name: str) -> None:
     """Removes all but one of the rows with the same `_dlt_id`. Raises Locked, GaplessError."""
-    with _pipeline(target, SOURCES[name]) as pipeline:
+    with _changing(target, SOURCES[name]) as pipeline:
         tables = [shape.name for shape in shapes((*SOURCES[name].tables, COVERAGE))]
         remove_doubled(pipeline, SOURCES[name], tables)
 
@@ -143,7 +142,7 @@ def mark_gone(target: Target, name: str, gone: Collection[str], back: Collection
     """
     source = SOURCES[name]
 
-    with _pipeline(target, source):
+    with _changing(target, source):
         ledger = Ledger()
         ledger.mark_gone(source.main.name, gone, datetime.now(UTC))
         ledger.mark_gone(source.main.name, back, None)
@@ -154,7 +153,7 @@ def prepare_replacing(target: Target, name: str, cells: Corrections) -> None:
 
     A row without `cells` is deleted. Raises Locked, GaplessError.
     """
-    with _pipeline(target, SOURCES[name]) as pipeline:
+    with _changing(target, SOURCES[name]) as pipeline:
         now = count_rows(PipelineReader(pipeline), SOURCES[name])
         with pipeline.sql_client() as client:
             for table, rows in cells.items():
@@ -175,7 +174,7 @@ def note_lost_rows(target: Target, name: str, rows: int) -> None:
         gone = held.gone(now).get(source.main.name, 0)
         held.lost[source.main.name] = max(0, rows - gone)
 
-    with _pipeline(target, source) as pipeline:
+    with _changing(target, source) as pipeline:
         update_held(pipeline, source, change)
 
 
@@ -191,7 +190,7 @@ def bring_back(target: Target, name: str, rows: Mapping[str, int]) -> None:
     def change(held: Held, now: RowCounts) -> None:
         held.lost = {table: max(0, lost - rows.get(table, 0)) for table, lost in held.lost.items()}
 
-    with _pipeline(target, source) as pipeline:
+    with _changing(target, source) as pipeline:
         update_held(pipeline, source, change)
 
 
@@ -220,7 +219,7 @@ def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = 
         # The counts of other tables stay, as nobody compared these.
         held.rows = {**of_roots(source, now), **held.rows, main: now.get(main, 0)}
 
-    with _pipeline(target, source) as pipeline:
+    with _changing(target, source) as pipeline:
         update_held(pipeline, source, confirm)
 
 
@@ -271,7 +270,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
     def resource() -> DltResource:
         return tree_resource(source.tables, steps, source.name)
 
-    with _pipeline(target, source) as pipeline:
+    with _changing(target, source) as pipeline:
         with reading(target) as reader:
             # Without a first load there is no schema to load into.
             if not exists(reader, source):
@@ -285,29 +284,9 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
     return True
 
 
-@contextmanager
-def _pipeline(target: Target, source: Source) -> Iterator[dlt.Pipeline]:
-    """Yields a pipeline into the locked target. Raises Locked, and GaplessError for what fails within."""
-    import dlt
-
-    with target.locked(source.name) as folder:
-        pipeline = dlt.pipeline(
-            source.name,
-            pipelines_dir=str(folder),
-            destination=target.dlt_destination,
-            dataset_name=source.name,
-        )
-        try:
-            require_known_layout(pipeline, source)
-            yield pipeline
-        except NewerLayout:
-            raise
-        except Exception as error:
-            if interrupted(error):
-                raise KeyboardInterrupt from None
-            raise GaplessError(f"the state of {source.name} could not be changed: {explain(error)}") from error
-        finally:
-            pipeline.deactivate()
+def _changing(target: Target, source: Source) -> AbstractContextManager[dlt.Pipeline]:
+    """Yields a pipeline into the locked target. Raises Locked, NewerLayout, GaplessError for what fails within."""
+    return changing(target, source.name, f"the state of {source.name} could not be changed")
 
 
 def _set_back(row: ProofRow, to: datetime, *, lost: bool) -> ProofRow:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from gapless.pipelines.destinations._catalogs.layout import read_layout
+from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import Reader, Rows, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import assess, exists

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._catalogs.layout import read_layout
+from gapless.pipelines.destinations._layouts.changing import changing
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.tables import Tables
-from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.maintenance.private_rows import PrivateRows
@@ -23,8 +22,6 @@ from gapless.sources._schema.policy_history import HISTORY, note_applied
 from gapless.sources._schema.privacy import Privacy
 
 if TYPE_CHECKING:
-    import dlt
-
     from gapless.sources._dlt.types import SqlClient, State
 
 ERRORS = (("dead_letters", "reason"), ("coverage", "error"), ("runs", "error"))
@@ -70,11 +67,10 @@ def apply(target: Target, names: Sequence[str] = (), *, dry_run: bool = False) -
 
 def _apply(target: Target, source: Source, policy: Privacy, dry_run: bool) -> Applied | None:
     made: Applied | None = None
-    with _pipeline(target, source) as pipeline:
-        reader = PipelineReader(pipeline)
-        if not exists(reader, source):
+    failed = f"the rows of {source.name} are as they were, the policy could not be applied"
+    with changing(target, source.name, failed) as pipeline:
+        if not exists(PipelineReader(pipeline), source):
             return None
-        read_layout(reader, source.name)  # refuses one of a newer gapless, whose tables may mean something else
         if target.file:  # one transaction may change all that is in it
             target.make_room(target.file.stat().st_size, 0)
         json_type = "jsonb" if pipeline.destination.destination_type.endswith("postgres") else "varchar"
@@ -113,29 +109,3 @@ def _change(
         changed, digest, load, source.name,
     )  # fmt: skip
     return Applied(source.name, rows.cells, rows.not_here())
-
-
-@contextmanager
-def _pipeline(target: Target, source: Source) -> Iterator[dlt.Pipeline]:
-    """Yields a pipeline into the locked target. Raises Locked, and GaplessError for what fails within."""
-    import dlt
-
-    with target.locked(source.name) as folder:
-        pipeline = dlt.pipeline(
-            source.name,
-            pipelines_dir=str(folder),
-            destination=target.dlt_destination,
-            dataset_name=source.name,
-        )
-        try:
-            yield pipeline
-        except GaplessError:
-            raise
-        except Exception as error:
-            if interrupted(error):
-                raise KeyboardInterrupt from None
-            raise GaplessError(
-                f"the rows of {source.name} are as they were, the policy could not be applied: {explain(error)}"
-            ) from error
-        finally:
-            pipeline.deactivate()

@@ -147,8 +147,6 @@ def _past(reader: Reader, outcome: Outcome, target: Target) -> Past:
 
 def note(target: Target, outcomes: Sequence[Outcome], found: News, now: datetime) -> None:
     """Notes what was said; it raises nothing, as at worst the same is said once more."""
-    import dlt
-
     past = {name: past for name, past in found.past.items() if past.notes}
     bad = {one.source: one for one in outcomes if one.outcome != "complete" and one.source in past}
     if not bad:
@@ -156,9 +154,7 @@ def note(target: Target, outcomes: Sequence[Outcome], found: News, now: datetime
     with suppress(Exception), target.locked(*bad) as folder:
         for name, one in bad.items():
             said = Told.of(one, past[name].told, now).to_json()
-            pipeline = dlt.pipeline(
-                name, pipelines_dir=str(folder), destination=target.dlt_destination, dataset_name=name
-            )
+            pipeline = target.pipeline(name, folder)
             with pipeline.sql_client() as client:
                 runs = client.make_qualified_table_name("runs")
                 client.execute_sql(f"update {runs} set told = %s where run_id = %s", said, one.run_id)

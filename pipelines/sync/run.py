@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._catalogs.layout import read_layout
+from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.keep import apply_keep
@@ -77,15 +77,8 @@ def sync(
 
 
 def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequest, watch: Watch) -> Outcome:
-    import dlt
-
     session, outcome = _session(request, _shard_of(source, target)), Outcome(source.name, started_at=_now())
-    pipeline = dlt.pipeline(
-        source.name,
-        pipelines_dir=str(folder),
-        destination=target.dlt_destination,
-        dataset_name=source.name,
-    )
+    pipeline = target.pipeline(source.name, folder)
     before: Before | None
     built, before = build(source, session), None
     watch(source.name, session)

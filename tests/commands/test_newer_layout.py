@@ -25,7 +25,9 @@ WINDOW = ["--since", "2026-01-01", "--until", "2026-02-01"]
 COMMANDS = [
     ["sync", "tines"], ["backfill", "tines", *WINDOW], ["status"], ["gaps"], ["verify", "tines"],
     ["state", "show"], ["state", "rewind", "tines", "--to", "2026-01-01", "--yes"],
-    ["state", "reset", "tines", "--yes"], ["state", "adopt", "tines", "--yes"], ["views"], 
+    ["state", "reset", "tines", "--yes"], ["state", "adopt", "tines", "--yes"], ["views"],
+    ["forget", "tines", "--id", "1", "--yes"], ["keep", "tines", "1d", "--yes"],
+    ["privacy", "apply", "tines", "--yes"],
 ]  # fmt: skip
 OF_FILES = [["ui", "--no-browser"], ["publish", "copy.duckdb"], ["copy", "tines", "--to", "other"]]
 
