@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from math import ceil
@@ -19,6 +20,8 @@ from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Rejected, VendorError
 from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._incremental.parent_listing import listed_parents
+from gapless.sources._incremental.stream import side_listings
 from gapless.sources._ledger.window import Window, optional_instant
 from gapless.sources._schema.arrow import to_arrow
 from gapless.sources._schema.parse import parse
@@ -130,6 +133,7 @@ class _Parents:
             self._single(ids)
             return
         parents = self._stream.named_parents(ids) or self._listed()
+        self._list_beside()
         listing = client.stats.requests
         reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
         todo = [parent for parent in parents if reads_empty or parent.count != 0]
@@ -143,6 +147,13 @@ class _Parents:
 
     def _listed(self) -> list[ListedParent]:
         return [parent for page in self._stream.listed_parents(self._client) for parent in page]
+
+    def _list_beside(self) -> None:
+        """Reads the listings beside the records, so that their requests count; one that is refused is left out."""
+        for listing in side_listings(self._stream):
+            with suppress(Rejected):
+                for _ in listed_parents(listing, self._client):
+                    pass
 
     def _single(self, ids: list[str]) -> None:
         self._found.requests = self._found.at_most = self._found.records = len(ids)

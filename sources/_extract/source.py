@@ -28,7 +28,8 @@ from gapless.sources._incremental.detail_feed import DetailFeed
 from gapless.sources._incremental.feed import Feed
 from gapless.sources._incremental.listing import Parents
 from gapless.sources._incremental.parent_feed import ParentFeed
-from gapless.sources._incremental.stream import Stream
+from gapless.sources._incremental.rounds.side_listing import side_items
+from gapless.sources._incremental.stream import Stream, side_listings
 from gapless.sources._ledger.account.identity import Account, AccountCheck
 from gapless.sources._ledger.erasure.tombstones import Subjects, Tombstones, stored_rows
 from gapless.sources._ledger.erasure.visible import visible
@@ -123,7 +124,7 @@ def _made(
                 raise
             raise ValueError(str(error).replace(f"{vendor.upper()}_", f"{name.upper()}_")) from None
         resources = Resources(stream, shared, given, connection)
-        return resources.parents() + resources.records()
+        return resources.parents() + resources.records() + resources.side_listings()
 
     build.__signature__ = whole  # type: ignore[attr-defined]  # inspect reads it, and so does dlt
     build.__name__ = build.__qualname__ = name  # dlt keeps what it makes of a signature by this name
@@ -168,8 +169,8 @@ class Resources:
     def _declare(self, schema: dlt.Schema) -> None:
         stream = self._stream
         for table in (*stream.tables, *LEDGER):
-            parents = stream.parents is not None and table == stream.parents.table
-            declare(schema, table, table.name if parents else stream.table.name, self._source)
+            own = _is_of(table, stream.parents) or any(_is_of(table, one) for one in side_listings(stream))
+            declare(schema, table, table.name if own else stream.table.name, self._source)
 
     def _shared_budget(self, shard: Shard) -> RateBudget:
         assert self._values.budget
@@ -179,22 +180,26 @@ class Resources:
     def parents(self) -> list[DltResource]:
         """Returns the resource of what the records belong to; none if they are one listing."""
         parents = self._stream.parents
-        if parents is None:
-            return []
+        return [self._listing(parents, lambda listing, sync: sync.parent_items(listing))] if parents else []
 
+    def side_listings(self) -> list[DltResource]:
+        """Returns a resource for each listing beside the records."""
+        return [self._listing(one, side_items) for one in side_listings(self._stream)]
+
+    def _listing(self, listing: Parents, read: Callable[[Parents, SyncContext], Iterator[LoadItem]]) -> DltResource:
         def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
-            steps = context_of(extraction).parent_items(replace(parents, table=table))
+            steps = read(replace(listing, table=table), context_of(extraction))
             return visible(steps, extraction.session.erased)
 
-        made = stream_resource(
-            self._extractions, parents.table, start, self._to_arrow, begin=self._begin, rows=self._rows
+        return stream_resource(
+            self._extractions, listing.table, start, self._to_arrow, begin=self._begin, rows=self._rows
         )
-        return [made]
 
     def records(self) -> list[DltResource]:
         """Returns the resource of the records, with the tables that are made from them."""
         stream = self._stream
-        derived = tuple(one for one in stream.tables if one != stream.table and not _is_of(one, stream.parents))
+        listed = [one.table for one in (stream.parents, *side_listings(stream)) if one]
+        derived = tuple(one for one in stream.tables if one not in (stream.table, *listed))
 
         def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
             context = context_of(extraction)
@@ -273,6 +278,7 @@ class Resources:
         resources = [(stream.table.name, stream.steps(context))]
         if stream.parents:
             resources.insert(0, (stream.parents.table.name, context.parent_items(stream.parents)))
+        resources += [(one.table.name, side_items(one, context)) for one in side_listings(stream)]
         resources = [(name, visible(steps, session.erased)) for name, steps in resources]
         for name, steps in resources:
             session.keep_open(name, steps)

@@ -27,6 +27,8 @@ class Connection:
     """What distinguishes two accounts on the same host, if a setting does, such as the id of a business."""
     only: tuple[str, ...] = ()
     """Ids to read instead of all that the vendor lists."""
+    left_out: frozenset[str] = frozenset()
+    """Nouns of the stream's side listings that are not read."""
     relist_after: timedelta = timedelta(days=1)
     """How long an unchanged count is trusted, by a source that lists ids."""
 

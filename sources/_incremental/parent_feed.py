@@ -57,6 +57,8 @@ class ParentFeed:
     """How long the vendor keeps records by default, if it deletes them."""
     alone: bool = False
     """Whether a parent can be read without the listing: then `--id` takes ids of parents."""
+    side_listings: tuple[Parents, ...] = ()
+    """Further listings that records and parents name by id, such as stories: each is read once a sync."""
 
     # What `Stream` asks of every feed, and what is the same for all of this kind.
     walks: bool = False
@@ -64,8 +66,8 @@ class ParentFeed:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Returns the root tables: the records', the parents' and the derived ones."""
-        return (self.table, self.parents.table, *self.derived)
+        """Returns the root tables: the records', the parents', the derived ones and those of further listings."""
+        return (self.table, self.parents.table, *self.derived, *(one.table for one in self.side_listings))
 
     @property
     def by_id(self) -> str | None:

@@ -76,3 +76,9 @@ class Stream(Protocol):
 
     def oldest_record(self, client: Client) -> ListedPage | None:
         """Returns the oldest record that the vendor serves; None if there is no request for it."""
+
+
+def side_listings(stream: Stream) -> tuple[Parents, ...]:
+    """Returns the listings beside the records; a stream of a user's package need not know of any."""
+    found: tuple[Parents, ...] = getattr(stream, "side_listings", ())
+    return found

@@ -1,4 +1,4 @@
-"""Stores from Tines the actions and the logs of every action. The vendor keeps logs for 7 days by default."""
+"""Stores from Tines the stories, their actions and the logs of these, which it keeps for 7 days by default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._ledger.ledger import MERGE
 from gapless.sources._schema.arrow import Table
 from gapless.sources.tines import api
-from gapless.sources.tines.models import Action, ActionLog
+from gapless.sources.tines.models import Action, ActionLog, Story
 
 ACTIONS = Parents(
     Table("actions", Action, ("id",), MERGE),
@@ -24,6 +24,12 @@ ACTIONS = Parents(
     count="logs_count",  # what the action still stores; without a count it is read
     # An action that stores no logs costs no request.
     reads_empty=False,
+)
+STORIES = Parents(
+    Table("stories", Story, ("id",), MERGE),
+    noun="stories",
+    label="name",
+    pages=api.stories,
 )
 ACTION_LOGS = ParentFeed(
     Table("action_logs", ActionLog, ("id",), MERGE),
@@ -35,6 +41,8 @@ ACTION_LOGS = ParentFeed(
     ping=api.ping,
     per_page=api.PAGE_SIZE,
     keeps=timedelta(days=7),  # each story can set 1 hour to 365 days
+    # Actions and logs name their story by its id alone.
+    side_listings=(STORIES,),
 )
 STREAM = ACTION_LOGS
 
@@ -44,6 +52,11 @@ STREAM = ACTION_LOGS
 def tines(
     tines_api_key: str = dlt.secrets.value,
     tines_base_url: str = dlt.config.value,
+    tines_stories: bool = True,
 ) -> Connection:
-    """Actions and their logs. Times are ISO 8601; lag (the look-back) and waits are seconds."""
-    return Connection(partial(api.client, tines_api_key, tines_base_url))
+    """Stories, actions and their logs. Times are ISO 8601; lag (the look-back) and waits are seconds.
+
+    Without `tines_stories` the stories are not listed, so they have no names.
+    """
+    left_out = frozenset() if tines_stories else frozenset({STORIES.noun})
+    return Connection(partial(api.client, tines_api_key, tines_base_url), left_out=left_out)

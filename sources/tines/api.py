@@ -56,6 +56,23 @@ class ActionsPage(msgspec.Struct):
         return self.meta.count
 
 
+class StoriesPage(msgspec.Struct):
+    """One page of the stories. https://www.tines.com/docs/api/stories/list/"""
+
+    stories: list[msgspec.Raw]
+    meta: Meta
+
+    @property
+    def records(self) -> list[msgspec.Raw]:
+        """Returns the records' JSON."""
+        return self.stories
+
+    @property
+    def total(self) -> int | None:
+        """Returns how many records the whole listing has; None: unknown."""
+        return self.meta.count
+
+
 class ActionLogsPage(msgspec.Struct):
     """One page of an action's logs."""
 
@@ -73,7 +90,7 @@ class ActionLogsPage(msgspec.Struct):
         return self.meta.count
 
 
-P = TypeVar("P", ActionsPage, ActionLogsPage)
+P = TypeVar("P", ActionsPage, StoriesPage, ActionLogsPage)
 
 
 def client(api_key: str, base_url: str, **http: Any) -> Client:
@@ -85,6 +102,11 @@ def client(api_key: str, base_url: str, **http: Any) -> Client:
 def actions(client: Client, per_page: int = PAGE_SIZE) -> Iterator[NumberedPage]:
     """Yields the pages of actions."""
     yield from _numbered(client, "actions", ActionsPage, per_page)
+
+
+def stories(client: Client) -> Iterator[NumberedPage]:
+    """Yields the pages of stories. No largest page is documented: an answer is believed by its total."""
+    yield from _numbered(client, "stories", StoriesPage, PAGE_SIZE)
 
 
 def action_logs(client: Client, action_id: int) -> Iterator[NumberedPage]:

@@ -1,7 +1,8 @@
-"""A fake Tines tenant in memory: actions of stories, with their logs.
+"""A fake Tines tenant in memory: stories, their actions, and the logs of these.
 
 Written from Tines' own pages, never from our client, and held to tests/samples/tines.
 No sockets and no wall clock may enter: time is `now`, chance is `seed`.
+https://www.tines.com/docs/api/stories/list/
 https://www.tines.com/docs/api/stories/actions/list/
 https://www.tines.com/docs/api/stories/actions/list-logs/
 https://www.tines.com/docs/api/welcome/
@@ -28,6 +29,7 @@ from gapless.sources._http.fake_vendor import (
 from gapless.sources._http.transport import httpx
 
 ACTIONS = "/api/v1/actions"
+STORIES = "/api/v1/stories"
 LOGS = re.compile(ACTIONS + r"/(\d+)/logs")
 ERROR = 4
 # Types of actions at Tines; `type` in a row is `Agents::<kind>Agent`.
@@ -37,6 +39,7 @@ MESSAGES = {
     3: 'Sending request to https://intel.example.com/lookup with options:\n  {\n    "method": "get"\n  }',
     ERROR: "Unexpected status 502 — giving up after 3 tries",
 }
+NAMES = ["Phishing triage", "Offboard a leaver", "Rotate a key", "Enrich an alert"]
 # An inbound event may have any JSON shape, and is null for an action that started its run.
 EVENTS: list[Any] = [
     None,
@@ -71,6 +74,7 @@ class TinesFake(FakeVendor):
         super().__init__(page_cap, **settings)
         self.api_key, self.order, self.list_key, self.retention = api_key, order, list_key, retention
         self._last_id = 700
+        self._stories: dict[int, Row] = {}
         self._actions: dict[int, Row] = {}
         self._logs: dict[int, list[Row]] = {}  # by action, in the order of arrival
         self._shown: dict[tuple[int, str], Row] = {}  # as last served: (action, log)
@@ -98,6 +102,7 @@ class TinesFake(FakeVendor):
         with self._lock:
             action = self._action(self._stamp(at or self.now)) | fields
             self._actions[action["id"]] = action
+            self._stories.setdefault(action["story_id"], self._story(action["story_id"]))
             self._logs[action["id"]] = []
             return action
 
@@ -105,6 +110,11 @@ class TinesFake(FakeVendor):
         """Deletes an action with its logs; what was ever served stays in `truth`."""
         with self._lock:
             del self._actions[action_id], self._logs[action_id]
+
+    def delete_story(self, story_id: int) -> None:
+        """Takes a story off the listing; its actions stay."""
+        with self._lock:
+            del self._stories[story_id]
 
     def add_log(self, action_id: int, *, at: datetime | None = None, **fields: object) -> Row:
         """Adds one log of an action created `at` (default: now); `fields` replace what is made up."""
@@ -169,11 +179,13 @@ class TinesFake(FakeVendor):
                 row | {"action_id": action, "story_id": actions[action]["story_id"]}
                 for (action, _), row in (self._shown | standing).items()
             ]
-            return {"actions": list(actions.values()), "action_logs": logs}
+            return {"actions": list(actions.values()), "action_logs": logs, "stories": list(self._stories.values())}
 
     def _endpoint(self, path: str) -> Endpoint | None:
         if path == ACTIONS:
             return "GET", lambda request: self._list(request.url)
+        if path == STORIES:
+            return "GET", lambda request: self._list_stories(request.url)
         of_action = LOGS.fullmatch(path)
         return ("GET", partial(self._list_logs, int(of_action[1]))) if of_action else None
 
@@ -192,6 +204,11 @@ class TinesFake(FakeVendor):
         page, meta = self._page(url, rows)
         self._shown_actions |= {row["id"]: row for row in page}
         return json_answer(200, {self.list_key: page, "meta": meta})
+
+    def _list_stories(self, url: httpx.URL) -> httpx.Response:
+        """Answers with a page of stories, by id."""
+        page, meta = self._page(url, [self._stories[story] for story in sorted(self._stories)])
+        return json_answer(200, {"stories": page, "meta": meta})
 
     def _list_logs(self, action: int, request: httpx.Request) -> httpx.Response:
         """Answers with a page of an action's logs in `order`, filtered by `level` if that is given."""
@@ -262,6 +279,37 @@ class TinesFake(FakeVendor):
             "monitor_failures": True,
             "monitor_all_events": False,
             "monitor_no_events_emitted": None,
+        }
+
+    def _story(self, number: int) -> Row:
+        """Returns a story with all fields of the documents."""
+        name, made = NAMES[number % len(NAMES)], self._stamp(self.now - timedelta(days=200))
+        return {
+            "name": name,
+            "user_id": 1,
+            "description": None if number % 2 else f"{name}, step by step",
+            "keep_events_for": int(self.retention.total_seconds()),
+            "disabled": False,
+            "priority": False,
+            "send_to_story_enabled": False,
+            "send_to_story_access_source": "OFF",
+            "send_to_story_access": None,
+            "shared_team_slugs": [],
+            "send_to_story_skill_use_requires_confirmation": True,
+            "entry_agent_id": None,
+            "exit_agents": [],
+            "team_id": 6,
+            "tags": ["soc"],
+            "guid": f"{number:032x}",
+            "slug": name.lower().replace(" ", "_"),
+            "created_at": made,
+            "updated_at": made,
+            "edited_at": made,
+            "mode": "LIVE",
+            "id": number,
+            "folder_id": None,
+            "published": True,
+            "locked": False,
         }
 
     def _find(self, log_id: int) -> tuple[list[Row], int]:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.outcome import LEDGER_TABLES
 from gapless.sources import SOURCES
+from gapless.sources._incremental.stream import side_listings
 from gapless.sources._ledger.window import Window
 from tests.contract.subject import subject
 from tests.support.world import World, some
@@ -103,9 +104,9 @@ def test_a_vendor_that_fails(world: Begin) -> None:
 
 
 def test_an_empty_vendor(world: Begin) -> None:
-    """Costs the one request that finds it empty."""
-    for name in SOURCES:
-        assert plan(world(subject(name).empty()))[1]["requests"] == 1
+    """Costs the one request that finds it empty, and one for each listing beside the records."""
+    for name, source in SOURCES.items():
+        assert plan(world(subject(name).empty()))[1]["requests"] == 1 + len(side_listings(source.stream))
 
 
 def test_parents_without_any_count(world: Begin) -> None:

@@ -31,6 +31,7 @@ from tests.docs.test_readme import (
     TABLES,
     all_commands,
     answer,
+    as_written,
     demo,
     parse,
     queries,
@@ -215,7 +216,7 @@ def test_every_setting_of_a_source_is_on_its_page(name: str) -> None:
     shown = {row[0].strip("`"): row[1] for _, *rows in tables(section(OF_SOURCES[name], "Settings")) for row in rows}
     parameters = inspect.signature(SOURCES[name].build).parameters
     defaults = {setting: parameters[setting.lower()].default for setting in own}
-    assert shown == {setting: "none" if value is None else f"{value:g}" for setting, value in defaults.items()}
+    assert shown == {setting: "none" if value is None else as_written(value) for setting, value in defaults.items()}
     truth = {setting.upper() for setting in parameters}
     named = re.findall(rf"`((?:{name.upper()}|GAPLESS)_[A-Z_]+)[=`]", OF_SOURCES[name])
     assert set(named) - truth == set()

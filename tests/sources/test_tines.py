@@ -93,20 +93,20 @@ def test_whole_tables(world: Begin, how: dict[str, Any]) -> None:
 
 @pytest.mark.sweep
 def test_requests(world: Begin) -> None:
-    """Pages of actions and one request per action that has logs, when its logs fit a page."""
+    """Pages of stories and of actions, and one request per action that has logs, when its logs fit a page."""
     fake = filled(actions=7, logs=60)
     here = world(fake)
     for _ in range(2):
         here.complete()
-        assert here.asked() == 1 + 6
+        assert here.asked() == 2 + 6
     long = fake.add_action()["id"]
     for hours in range(1700):
         fake.add_log(long, at=START - hours * timedelta(minutes=5))
     here.complete()
-    assert here.asked() == 1 + 6 + 4
+    assert here.asked() == 2 + 6 + 4
     fake.add_log(long, at=START)
     here.complete()
-    assert here.asked() <= 1 + 6 + 2
+    assert here.asked() <= 2 + 6 + 2
     here.assert_exact()
 
 
@@ -370,3 +370,60 @@ def test_parents_of_one_age_are_told_apart_by_their_global_ids(world: Begin) -> 
         action["guid"] = f"other-{action['guid']}"
     here.fake.api_key = "another"
     assert here.set(TINES_API_KEY="another").sync().refused
+
+
+def stories(here: World, columns: str = "id, name") -> list[tuple[Any, ...]]:
+    return here.sql(f"select {columns} from stories order by id")
+
+
+def test_stories_have_names(world: Begin) -> None:
+    """One request lists them; a renamed one, and one that is not listed any more, are seen in the next sync."""
+    fake = filled(actions=3, logs=6)
+    here = world(fake)
+    here.complete()
+    first = min(fake._stories)
+    assert here.asked("/stories") == 1
+    assert stories(here) == [(number, fake._stories[number]["name"]) for number in sorted(fake._stories)]
+    names = "select distinct object_name from activity.timeline where object_type = 'story'"
+    assert {name for (name,) in here.sql(names)} <= {name for _, name in stories(here)} != set()
+    fake._stories[first] |= {"name": "Renamed"}
+    here.complete()
+    assert stories(here)[0] == (first, "Renamed")
+    fake.delete_story(first)
+    here.complete()
+    assert [gone is not None for (gone,) in stories(here, "gone_at")] == [True] + [False] * len(fake._stories)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_key_without_a_right_to_stories(world: Begin, status: int) -> None:
+    """The logs are complete all the same, in every sync, and what failed before is no gap any more."""
+    here = world(filled(actions=3, logs=6))
+    here.fake.failing = {"/stories": 500}
+    assert here.sync().outcome == "partial"
+    here.fake.failing = {"/stories": status}
+    here.complete()
+    assert (stories(here), gaps(here, "tines")) == ([], [])
+
+
+@pytest.mark.slow
+def test_stories_that_fail_or_are_cut_short(world: Begin) -> None:
+    """All logs are loaded, the sync is partial, and the next one mends it."""
+    fake = filled(actions=6, logs=12, page_cap=2)
+    here = world(fake)
+    cut = {"stories": [], "meta": {"next_page": None, "next_page_number": None, "count": 2}}
+    for answer in (httpx.Response(500), httpx.Response(200, json=cut)):
+        here.intercept = lambda request, answer=answer: answer if request.url.path.endswith("/stories") else None
+        assert here.sync().outcome == "partial"
+        assert len(here.sql("select id from action_logs")) == 12
+        assert [gap["stream"] for gap in gaps(here, "tines")] == ["stories"]
+    here.mend()
+    here.complete()
+    assert len(stories(here)) == len(fake._stories)
+
+
+@pytest.mark.slow
+def test_stories_are_left_out_by_a_setting(world: Begin) -> None:
+    """Then no request is made, the table is empty, and the timeline has no names."""
+    here = world(filled(actions=3, logs=6)).set(TINES_STORIES="false")
+    here.complete()
+    assert (here.asked("/stories"), stories(here)) == (0, [])

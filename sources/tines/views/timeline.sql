@@ -1,7 +1,7 @@
 -- One row per Tines action log.
 -- Key: record_id, part.
 -- The common columns of `timeline`, out of Tines: the actor is the action by its name, the action its type, the object
--- the story, the parent the action's id. An action is no person: all of it is automation.
+-- the story by its name, the parent the action's id. An action is no person: all of it is automation.
 select
     'tines' as source,
     cast(log.id as varchar) as record_id,
@@ -18,7 +18,8 @@ select
     case when log.level = 4 then coalesce(log.message, 'error') end as error,
     'tines.action_logs' as row_table,
     log._dlt_id as row_dlt_id,
-    cast(null as varchar) as object_name,
+    story.name as object_name,
     case when action.name is not null then 'automation' end as actor_type
 from tines.action_logs as log
 left join tines.actions as action on action.id = log.action_id
+left join tines.stories as story on story.id = log.story_id

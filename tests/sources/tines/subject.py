@@ -31,6 +31,14 @@ SUBJECT = Subject(
             flag="disabled", json="schedule sources receivers position _extra",
             time="created_at updated_at last_event_at last_error_log_at last_check_at last_receive_at",
         ),
+        "stories": columns(
+            number="id user_id team_id folder_id keep_events_for entry_agent_id",
+            text="name description guid slug mode send_to_story_access_source send_to_story_access",
+            flag="disabled priority send_to_story_enabled send_to_story_skill_use_requires_confirmation published"
+            " locked",
+            json="tags exit_agents shared_team_slugs _extra",
+            time="created_at updated_at edited_at",
+        ),
         "action_logs": columns(
             number="id action_id story_id level", text="message", time="created_at", json="inbound_event _extra",
         ),
@@ -45,7 +53,7 @@ SUBJECT = Subject(
     never_kept={"actions": frozenset({"options"})},
     json="inbound_event",
     number=("level",),
-    lists=("agents", "action_logs"),
+    lists=("agents", "action_logs", "stories"),
     next_marks=(("meta", "next_page_number"), ("meta", "next_page")),
     twin="createdAt",
     marks=frozenset({"next_page", "previous_page", "current_page"}),
