@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
@@ -12,6 +12,9 @@ from gapless.sources import SOURCES
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.window import Window, instant
+
+AHEAD = timedelta(days=1)
+"""By how much this machine's clock may be behind."""
 
 
 def shard(text: str | None, ids: list[str]) -> Shard:
@@ -46,6 +49,8 @@ def sync_request(names: list[str], since: str | None, until: str | None, ids: li
     window = Window(time(since, "--since") if since else None, time(until, "--until") if until else None)
     if window.since and window.until and window.since >= window.until:
         raise WrongSettings(f"--since {since} is not before --until {until}, so the window is empty.")
+    if window.since and window.since > datetime.now(UTC) + AHEAD:
+        raise WrongSettings(f"--since {since} is in the future, where no record is yet.")
     return SyncRequest(window=window)
 
 
@@ -64,6 +69,8 @@ def _ids(names: list[str], ids: list[str], window: str | None) -> tuple[str, ...
     source = SOURCES[names[0]]
     if source.stream.by_id is None:
         raise WrongSettings(f"--id does not work for {source.name}: {source.facts.not_by_id}.")
+    if unusable := [given for given in ids if given.strip() in ("", ".", "..")]:
+        raise WrongSettings(f"--id {unusable[0]!r} is no id: expected the text that the vendor shows for a record.")
     if window:
         raise WrongSettings("--id reads single records whatever their time; leave out --since and --until.")
     # Each once, in the given order: a repeated id would be a repeated request.

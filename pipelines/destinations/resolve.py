@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -35,6 +36,8 @@ EXTRAS = {"dlt[postgres]": "-e '.[postgres]'", "dlt[sqlalchemy]": "-e '.[sqlite]
 """dlt's extras that are ours, to be installed in the checkout."""
 MODULES = {"psycopg2": EXTRAS["dlt[postgres]"], "sqlalchemy": EXTRAS["dlt[sqlalchemy]"]}
 """What installs a module that our own part of a destination imports, sometimes before dlt does."""
+OTHER_ADDRESS = re.compile(r"(?!duckdb:)(?:[a-z][\w+.-]+://|(?:md|motherduck|ducklake|sqlite|postgres|mysql):)", re.I)
+"""How the address of something else than a DuckDB file begins."""
 PAGE = "pipelines/docs/DESTINATIONS.md"
 KNOWN = (*BACKENDS, "motherduck", "snowflake", "databricks", "clickhouse")
 """What that page has a place for; a typing error is compared with these."""
@@ -62,6 +65,8 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
     client = _configured_client(name)
     kind = client.config.destination_type
     own = backend_class(kind)
+    if kind.endswith(".duckdb"):
+        _require_file(name)
     if own.appends or not _merges(kind, client.capabilities):
         _check_append(name, own, accept_append)
     identity = f"{name} {_location(client.config)}"
@@ -172,6 +177,16 @@ def _check_addresses(name: str) -> None:
     for key in ("credentials", "credentials.catalog"):
         if is_unclear(_text_of(f"destination.{name}.{key}")):
             raise _wrong_address(name, AddressError(UNCLEAR), key)
+
+
+def _require_file(name: str) -> None:
+    """Raises WrongSettings for the address of another database, of which DuckDB would take the end for a file."""
+    key = f"destination.{name}.credentials"
+    if found := OTHER_ADDRESS.match(_text_of(key).strip()):
+        raise WrongSettings(
+            f"{key.upper().replace('.', '__')} begins with {found[0]}, and the destination {name!r} is a DuckDB file:"
+            f" expected its path. Another kind of database is named by --destination; {PAGE} lists them."
+        )
 
 
 def _wrong_address(name: str, error: AddressError, key: str = "credentials") -> WrongSettings:

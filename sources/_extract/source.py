@@ -96,7 +96,8 @@ def _made(
     if name != vendor and isinstance(stream, Feed | ParentFeed | DetailFeed) and stream.only:
         stream = replace(stream, only=own_name(stream.only))
     aliases = [
-        Parameter(alias, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Any, NotResolved()])
+        # Not None: dlt would make the type optional, and then read `LAG` and its like from the environment.
+        Parameter(alias, Parameter.KEYWORD_ONLY, default="", annotation=Annotated[Any, NotResolved()])
         for alias in ALIASES
         if f"{name}_{alias}" in shared.declared()
     ]
@@ -115,7 +116,7 @@ def _made(
         given = whole.bind(*args, **kwargs).arguments
         # What a caller says comes before what is configured.
         for alias in ALIASES:
-            if given.get(alias) is not None:
+            if given.get(alias) not in (None, ""):
                 given[f"{name}_{alias}"] = given[alias]
         try:
             connection = connect(**{one.name: given[renamed] for renamed, one in theirs.items() if renamed in given})

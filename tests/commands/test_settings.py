@@ -157,14 +157,18 @@ def test_numbers_under_dlts_own_names(section: str, world: Begin) -> None:
 
 
 def test_look_back_under_dlts_own_names(world: Begin) -> None:
-    """The short name that dlt's users know is none of the environment: it is named, never taken in silence."""
+    """The short name that dlt's users know is none of the environment: it is named, and never taken."""
     name = next(name for name in NAMES if subject(name).has("lag"))
     here = world(subject(name).filled())
+    here.set(LAG="x", END_VALUE="x", INITIAL_VALUE="x")  # of another program
+    here.complete()
+    here.assert_exact()
     for variable, value in ((f"{name.upper()}__LAG", "-4"), (f"SOURCES__{name.upper()}__LAG", "x")):
         here.set(**{variable: value})
         assert [*unknown_settings([name])] == [
             f"the variable {variable} is no setting, and nobody reads it; {name.upper()}_LAG is one"
         ]
+        here.complete()
         here.monkeypatch.delenv(variable)
 
 
