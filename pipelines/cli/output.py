@@ -5,6 +5,8 @@ No other module of the command line writes; everything is redacted and escaped h
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -188,6 +190,10 @@ def _end_wrong_usage(ctx: Context, error: UsageError) -> None:
             setattr(error, name, escaped(given) if isinstance(given, str) else [*map(escaped, given)])
 
 
+NO_SPACE = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""What the system says, through whatever library, when a file cannot grow."""
+
+
 def _message_and_code(error: BaseException) -> tuple[Sequence[str], int]:
     """Returns the lines for a person and the exit code."""
     # Ctrl-C is no error; people want to know whether it has lost anything.
@@ -195,8 +201,12 @@ def _message_and_code(error: BaseException) -> tuple[Sequence[str], int]:
         return ["Stopped. What is committed stays; run the same command again to continue."], INTERRUPTED
     if isinstance(error, GaplessError):
         return error.lines, error.code
-    next_step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
-    return [summarize(error), next_step], FAILED
+    told = summarize(error)
+    if any(words in told for words in NO_SPACE):
+        next_step = "The disk, a quota or a limit is full: make room. What was committed stays; run the same again."
+    else:
+        next_step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
+    return [told, next_step], FAILED
 
 
 def _print_error_json(ctx: Context, lines: Sequence[str], code: int) -> None:

@@ -65,7 +65,7 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
     client = _configured_client(name)
     kind = client.config.destination_type
     own = backend_class(kind)
-    if kind.endswith(".duckdb"):
+    if kind.rpartition(".")[2] == "duckdb":
         _require_file(name)
     if own.appends or not _merges(kind, client.capabilities):
         _check_append(name, own, accept_append)

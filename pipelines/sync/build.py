@@ -54,7 +54,7 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
     except NetworkSettingError as error:
         raise WrongNetwork(str(error)) from None
-    except (ConfigurationException, ValueError) as error:
+    except (ConfigurationException, ValueError, ImportError) as error:  # a setting may choose how dlt makes names
         if blank:
             raise MissingSettings(source.name, blank) from None
         raise _wrong_setting(source, str(error)) from None

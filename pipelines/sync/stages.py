@@ -6,7 +6,7 @@ from itertools import product
 
 from gapless.pipelines.errors import WrongSettings
 
-STAGES = ("extract", "normalize", "load")
+STAGES = ("extract", "normalize", "load", "extract.data_writer", "normalize.data_writer", "data_writer")
 COUNTS = {"workers": 256, "max_parallel_items": 10_000, "file_max_items": 2**62, "file_max_bytes": 2**62}
 """Settings that are whole numbers from 1 on, and the most that makes sense."""
 

@@ -227,3 +227,45 @@ def test_ids_and_addresses_of_another_form(world: Begin) -> None:
                 code, told = gapless("sync", name)
                 assert (code, f"{only.upper()} must be ids, such as" in told) == (2, True), told
             here.monkeypatch.delenv(only.upper())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RUNTIME__LOG_LEVEL", "LOUD"),
+        ("RUNTIME__REQUEST_TIMEOUT", "soon"),
+        ("NORMALIZE__DATA_WRITER__FILE_MAX_ITEMS", "x"),
+        ("SCHEMA__NAMING", "nobody.knows"),
+    ],
+)
+@pytest.mark.slow
+def test_dlts_own_settings(variable: str, value: str, world: Begin) -> None:
+    """One that dlt cannot begin with is wrong usage in words, in a process of its own as dlt begins once."""
+    here = world(subject(NAMES[0]).filled())
+    here.set(**{variable: value})
+    done = warm.run([sys.executable, "-m", "gapless.pipelines", "sync", NAMES[0]], cwd=here.folder)
+    told = done.stdout + done.stderr
+    assert (done.returncode, here.asked()) == (2, 0), told
+    assert "not expected" not in told
+    assert variable in told or variable == "SCHEMA__NAMING"
+
+
+@pytest.mark.parametrize("address", ["md:logs", "s3://bucket/logs.duckdb", "postgresql://u:p@h/logs", "sqlite:///x"])
+def test_the_address_of_another_kind_of_database(address: str, world: Begin) -> None:
+    """It is refused, and no file is made of its end."""
+    here = world(subject(NAMES[0]).filled())
+    here.set(DESTINATION__DUCKDB__CREDENTIALS=address)
+    code, told = gapless("sync", NAMES[0])
+    assert (code, here.asked()) == (2, 0), told
+    assert "DESTINATION__DUCKDB__CREDENTIALS begins with" in told
+    assert "u:p" not in told
+
+
+@pytest.mark.parametrize("options", [["--id", ""], ["--id", ".."], ["--since", "2090-01-01"]])
+def test_what_cannot_be_read(options: list[str], world: Begin) -> None:
+    """An id that is none, and a span of the future, are wrong usage before any request."""
+    name = next(name for name in NAMES if subject(name).source.stream.by_id)
+    here = world(subject(name).filled())
+    code, told = gapless("sync", name, *options)
+    assert (code, here.asked()) == (2, 0), told
+    assert options[0] in told

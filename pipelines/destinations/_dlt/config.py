@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.extract.incremental.context import TimeIntervalContext
 
+from gapless.pipelines.config import DLT_SETTINGS
+from gapless.pipelines.database_errors import described
 from gapless.pipelines.destinations._dlt import cached, toml_files
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._dlt.internals import settings_files
@@ -105,9 +108,21 @@ def refuse_foreign() -> None:
     """Raises WrongSettings, naming the first file that dlt has read settings from although others can write it.
 
     For files that dlt read before this module was imported, as a scheduler's process may; from then on `toml_files`
-    looks before it reads.
+    looks before it reads. Raises it, too, when dlt cannot begin with its own settings: it reads those first.
     """
-    if problem := next(filter(None, map(refusal, settings_files())), None):
+    try:
+        files = [*settings_files()]
+    except (ValueError, ImportError, ConfigurationException) as error:
+        if isinstance(error, TomlProviderReadException):
+            raise
+        ours = DLT_SETTINGS.items()
+        set_here = sorted({name for name in os.environ.items() if name[0].startswith("RUNTIME__")}.difference(ours))
+        variables = ", ".join(name for name, _ in set_here)
+        where = f" ({variables} in the environment)" if variables else ""
+        raise WrongSettings(
+            f"a setting in dlt's section [runtime]{where} cannot be used: {described(error)}."
+        ) from None
+    if problem := next(filter(None, map(refusal, files)), None):
         raise WrongSettings(f"{problem}.")
 
 
