@@ -19,7 +19,8 @@ def mutant(name: str, file: str, old: str, new: str, tests: str) -> Mutant:
     return Mutant(name, file, ((old, new),), tests)
 
 
-WALK, REST = "tests/unit/incremental/test_walk.py", "tests/unit/http/test_client.py"
+WALK, UNTIL = "tests/unit/incremental/test_walk.py", "tests/unit/incremental/test_until_older.py"
+REST = "tests/unit/http/test_client.py"
 LINKS, ERRORS = "tests/unit/http/test_links.py", "tests/unit/http/test_error_answers.py"
 ENDS = "tests/unit/incremental/test_listing_end.py"
 RULES = "tests/contract"
@@ -170,7 +171,7 @@ MUTANTS = (
     ),
     mutant(
         "an unsorted listing is believed sorted", "sources/_incremental/newest_first.py",
-        "proven = sorted_so_far and descended and not", "proven = not", WALK,
+        "proven = sorted_so_far and descended and not", "proven = not", UNTIL,
     ),
     mutant("no loop guard", "sources/_http/paging.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
     mutant(
