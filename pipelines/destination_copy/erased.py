@@ -10,12 +10,11 @@ import pyarrow.compute as pc
 
 from gapless.pipelines.destination_copy.storable import Tree
 from gapless.pipelines.destinations.reader import Reader
-from gapless.pipelines.erasure.erase import delete_rows, reduce_held, transaction
+from gapless.pipelines.erasure.erase import delete_everywhere, transaction
 from gapless.pipelines.erasure.keep import erase_older
 from gapless.pipelines.erasure.note import ERASURES_COLUMNS, make_tables, write_erasures, write_tombstones
 from gapless.pipelines.erasure.selection import Selection, completed
 from gapless.pipelines.erasure.tables import Tables
-from gapless.pipelines.erasure.traces import remove_from_runs, remove_from_states
 from gapless.pipelines.evidence.stored_state import tombstones
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
@@ -65,12 +64,7 @@ def carry_over(
             write_tombstones(tables, news)
             write_erasures(tables, erasures)
             if every.names and source.main.name in tables.columns:
-                chosen = _chosen(tables, source, every)
-                deleted = delete_rows(tables, source, chosen, every, dry=False)
-                reduce_held(tables, deleted)
-                ids = {*chosen.parents, *chosen.records}
-                remove_from_states(tables, ids)
-                remove_from_runs(tables, ids)
+                delete_everywhere(tables, source, _chosen(tables, source, every), every)
             tables.empty_staging()
     return every
 

@@ -15,7 +15,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._postgres.server import check_server, unreachable
+from gapless.pipelines.destinations._postgres.server import check_server, connected
 from gapless.pipelines.destinations._postgres.table_locks import wait_for_tables
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.errors import GaplessError, Locked
@@ -47,15 +47,8 @@ def locked(credentials: str, name: str, part: Part | None = None) -> Iterator[Ca
     Raises Locked when another sync has it, InUse when somebody keeps a table locked, WrongSettings or GaplessError
     when the database cannot be reached or cannot hold what a sync writes.
     """
-    import psycopg2
-
-    try:
-        connection = psycopg2.connect(credentials)
-    except psycopg2.Error as error:
-        raise unreachable(error, name) from None
-    with closing(connection):
-        # Else it would be idle in a transaction, which a server may end (idle_in_transaction_session_timeout).
-        connection.autocommit = True
+    # In a transaction it would be idle, and a server may end that (idle_in_transaction_session_timeout).
+    with connected(credentials, name) as connection:
         check_server(connection, name)
         if taken := _taken_by_others(connection, part or Part()):
             raise Locked(

@@ -21,6 +21,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.config.beside import flush
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources._files.writers import foreign_link
 
@@ -151,10 +152,10 @@ def _publish(file: Path, to: Path) -> None:
             _mark(new)
             # For reading alone: a write into the copy would be lost with the next one.
             _let_read(new, to)
-            _flush(new)
+            flush(new)
             os.replace(new, to)
             # The rename itself is in the folder, which must reach the disk as well.
-            _flush(to.parent)
+            flush(to.parent)
 
 
 def _let_read(new: Path, to: Path) -> None:
@@ -260,15 +261,6 @@ def _at_rest(file: Path) -> Iterator[None]:
 
 def _log_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.wal")
-
-
-def _flush(path: Path) -> None:
-    """Has the system write it to the disk now, so that a power cut loses nothing."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _failed(path: Path, error: Exception) -> str:

@@ -31,7 +31,8 @@ DUCKDB_COLUMNS = (
 )
 
 
-def _by_table(columns: Rows, tables: Sequence[str]) -> dict[str, set[str]]:
+def by_table(columns: Rows, tables: Sequence[str]) -> dict[str, set[str]]:
+    """Returns the columns of those of `tables` that there are, given rows of table and column."""
     found: dict[str, set[str]] = {}
     for table, column in columns:
         if table in tables:
@@ -125,7 +126,7 @@ class DuckdbReader:
 
     def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
         """Returns what `Reader.columns` says."""
-        return _by_table(self._connection.execute(DUCKDB_COLUMNS.format(dataset)).fetchall(), tables)
+        return by_table(self._connection.execute(DUCKDB_COLUMNS.format(dataset)).fetchall(), tables)
 
 
 class PipelineReader:
@@ -176,7 +177,7 @@ class PipelineReader:
         if self._pipeline.destination.destination_type.endswith(".duckdb"):  # at a fraction of what dlt's way costs
             found = self._columns or self.rows(dataset, DUCKDB_COLUMNS.format(self._pipeline.dataset_name)) or []
             self._columns = found if self._client else None
-            return _by_table(found, tables)
+            return by_table(found, tables)
         try:
             with self._pipeline.destination_client() as client:
                 found = client.get_storage_tables(list(tables))  # type: ignore[attr-defined]  # of SQL destinations

@@ -31,14 +31,20 @@ def erase(tables: Tables, source: Source, chosen: Selection, key: str, reason: s
         make_tables(tables)
         rows = [*tombstones_of(source, chosen, key)]
         write_tombstones(tables, rows)
-        deleted = delete_rows(tables, source, chosen, as_erased(source, rows, key), dry=False)
-        reduce_held(tables, deleted)
-        ids = {*chosen.parents, *chosen.records}
-        remove_from_states(tables, ids)
-        remove_from_runs(tables, ids)
+        deleted = delete_everywhere(tables, source, chosen, as_erased(source, rows, key))
         tables.empty_staging()
         named = tombstone(key, chosen.kind, source.name, chosen.named)
         write_erasure(tables, Erasure(chosen.kind, deleted, reason, named))
+    return deleted
+
+
+def delete_everywhere(tables: Tables, source: Source, chosen: Selection, erased: Tombstones) -> Deleted:
+    """Deletes what was chosen, in what syncs left of it, too; returns how many rows, by table."""
+    deleted = delete_rows(tables, source, chosen, erased, dry=False)
+    reduce_held(tables, deleted)
+    ids = {*chosen.parents, *chosen.records}
+    remove_from_states(tables, ids)
+    remove_from_runs(tables, ids)
     return deleted
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from gapless.pipelines.database_errors import without_details
 from gapless.pipelines.errors import GaplessError, explain
@@ -16,7 +15,7 @@ from gapless.pipelines.mcp_server.login import check_login
 from gapless.pipelines.mcp_server.proven import Verdict, summary, verdicts
 from gapless.pipelines.mcp_server.values import records, safe, table
 from gapless.pipelines.redaction import Json, printable
-from gapless.pipelines.ui.database.session import SCHEMA, Database, QueryUnavailable
+from gapless.pipelines.ui.database.session import SCHEMA, Database, QueryUnavailable, is_of_the_database
 from gapless.pipelines.ui.site import Site
 from gapless.pipelines.views.descriptions import Descriptions
 from gapless.pipelines.views.refresh import views
@@ -153,15 +152,10 @@ def _refusing() -> Iterator[None]:
     except Refused:
         raise
     except Exception as error:
-        if not _is_of_the_database(error):
+        if not is_of_the_database(error):
             raise
         raise Refused(_said(explain(error))) from None
 
 
 def _said(text: str) -> str:
     return printable(without_details(text), lines=True)
-
-
-def _is_of_the_database(error: Any) -> bool:
-    # By the name, so that no engine is imported for it; DuckDB's classes say that they are of `_duckdb`.
-    return type(error).__module__.partition(".")[0].lstrip("_") in ("duckdb", "psycopg2", "dlt")

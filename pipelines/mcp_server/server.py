@@ -13,7 +13,7 @@ from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.mcp_server.answers import Answer, Answers, Refused
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.printable import json_text
-from gapless.pipelines.ui.database.target import UiTarget
+from gapless.pipelines.ui.database.target import UiTarget, require_readable
 from gapless.pipelines.ui.site import Site
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ def serve(target: Target, rows: int, seconds: float) -> None:
 
 
 def _check(target: Target) -> None:
-    from gapless.pipelines.destinations.postgres import PostgresDatabase
-
-    if target.file is None and not isinstance(target.backend, PostgresDatabase):
-        raise WrongSettings(
-            f"gapless mcp reads a DuckDB file or Postgres, not destination {target.destination!r}. Leave out"
-            " --destination, or make a copy: gapless copy --to NAME."
-        )
+    require_readable(target, "gapless mcp")
     if not find_spec("mcp"):
         raise WrongSettings("gapless mcp needs the extra mcp: pip install -e '.[mcp]'")
 

@@ -25,7 +25,7 @@ from gapless.pipelines.errors import GaplessError, explain
 from gapless.pipelines.ui import rendering
 from gapless.pipelines.ui.address import Address, parse
 from gapless.pipelines.ui.database.results import DOWNLOADED, to_csv, to_parquet
-from gapless.pipelines.ui.database.session import Database, QueryUnavailable
+from gapless.pipelines.ui.database.session import Database, QueryUnavailable, is_of_the_database
 from gapless.pipelines.ui.guard import Application, Door, Guard
 from gapless.pipelines.ui.site import Question, Site
 from gapless.pipelines.ui.views import VIEWS
@@ -146,7 +146,7 @@ class Pages:
             return self._notice(values, *map(str, error.args))
         except Exception as error:
             # A table may have lost a column that a view reads; an error of our own must not look like that.
-            if not _is_of_the_database(error):
+            if not is_of_the_database(error):
                 raise
             return self._notice(values, explain(error), "gapless views creates the views again")
 
@@ -208,8 +208,3 @@ def _published(site: Site, db: Database) -> Any:
         return None
     found = db.rows_if_exists("select published_at from activity._published")
     return found[0][0] if found else None
-
-
-def _is_of_the_database(error: Exception) -> bool:
-    # By the name, so that no engine is imported for it; DuckDB's classes say that they are of `_duckdb`.
-    return type(error).__module__.partition(".")[0].lstrip("_") in ("duckdb", "psycopg2", "dlt")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.pipelines.ui.database.session import RUNNING
-from gapless.pipelines.ui.database.target import UiTarget
+from gapless.pipelines.ui.database.target import UiTarget, require_readable
 from gapless.pipelines.ui.guard import LOOPBACK, PATH, Door, Keys
 from gapless.pipelines.ui.opening import open_browser
 from gapless.pipelines.ui.site import Site
@@ -84,13 +84,7 @@ def serve(target: Target, place: Place, browser: bool, message: Callable[[str], 
 
 def _check(target: Target) -> None:
     """Raises WrongSettings for a destination that the page cannot read, and without the extra."""
-    from gapless.pipelines.destinations.postgres import PostgresDatabase
-
-    if target.file is None and not isinstance(target.backend, PostgresDatabase):
-        raise WrongSettings(
-            f"the page reads a DuckDB file or Postgres, not destination {target.destination!r}. Leave out"
-            " --destination, or make a copy: gapless copy --to NAME."
-        )
+    require_readable(target, "the page")
     if not all(map(find_spec, NEEDS)):
         raise WrongSettings("gapless ui needs the extra ui: pip install -e '.[ui]'")
 

@@ -26,19 +26,19 @@ def parsed_schema(cell: str | Schema) -> Schema:
 def schemas(client: SqlClient) -> dict[str, Schema]:
     """Returns the newest schema of each source that a dataset holds, by its name; none before the first load."""
     query = newest_schemas(client.make_qualified_table_name(SCHEMAS))
-    return {name: parsed_schema(cell) for name, cell in _rows(client, query)}
+    return {name: parsed_schema(cell) for name, cell in rows_or_none(client, query) or ()}
 
 
 def states(client: SqlClient) -> list[State]:
     """Returns the newest state of each pipeline that loaded into a dataset; none before the first load."""
     query = newest_states(client.make_qualified_table_name(STATES), client.make_qualified_table_name(LOADS))
-    return [pipeline_state(text) for (text,) in _rows(client, query)]
+    return [pipeline_state(text) for (text,) in rows_or_none(client, query) or ()]
 
 
-def _rows(client: SqlClient, query: str) -> list[tuple[Any, ...]]:
+def rows_or_none(client: SqlClient, query: str) -> list[tuple[Any, ...]] | None:
+    """Returns the rows of a query; None: a table is missing, as before the first load."""
     try:
         with client.execute_query(query) as cursor:
             return [tuple(row) for row in cursor.fetchall()]
-    # Before the first load there is no such table.
     except DestinationUndefinedEntity:
-        return []
+        return None

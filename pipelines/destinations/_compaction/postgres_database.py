@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._postgres.server import unreachable
+from gapless.pipelines.destinations._postgres.server import connected
 from gapless.pipelines.errors import LOCK_NOT_AVAILABLE, GaplessError, InUse, summarize
 
 if TYPE_CHECKING:
@@ -32,12 +32,7 @@ def compact(address: str, name: str, schemas: Sequence[str]) -> tuple[int, int] 
     """
     import psycopg2
 
-    try:
-        connection = psycopg2.connect(address)
-    except psycopg2.Error as error:
-        raise unreachable(error, name) from None
-    with closing(connection):
-        connection.autocommit = True  # VACUUM cannot be in a transaction
+    with connected(address, name) as connection:  # VACUUM cannot be in a transaction
         try:
             return _compact(connection, schemas)
         except psycopg2.Error as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._postgres.address import ENCODE
@@ -18,6 +20,20 @@ FACTS = """
 
 HOSTS_SHOWN = 3
 """Of several hosts libpq says of each why it could not connect."""
+
+
+@contextmanager
+def connected(address: str, name: str) -> Iterator[Connection]:
+    """Yields a connection whose statements each commit by themselves. Raises GaplessError if there is none."""
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(address)
+    except psycopg2.Error as error:
+        raise unreachable(error, name) from None
+    with closing(connection):
+        connection.autocommit = True
+        yield connection
 
 
 def unreachable(error: Exception, name: str) -> GaplessError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from gapless.pipelines.destinations.reader import by_table
 from gapless.pipelines.ui.database.results import from_rows
 from gapless.pipelines.ui.database.session import (
     RUNNING,
@@ -103,11 +104,7 @@ class _PostgresReader:
 
     def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
         """Returns what `Reader.columns` says."""
-        found: dict[str, set[str]] = {}
-        for table, column in self._database.rows(COLUMNS, dataset):
-            if table in tables:
-                found.setdefault(table, set()).add(column)
-        return found
+        return by_table(self._database.rows(COLUMNS, dataset), tables)
 
 
 def _only_query(sql: str) -> str:

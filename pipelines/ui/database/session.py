@@ -26,6 +26,12 @@ class QueryUnavailable(Exception):
     """A query cannot be answered; the arguments are a message and, optionally, the next step."""
 
 
+def is_of_the_database(error: Exception) -> bool:
+    """Returns whether an engine, its driver or dlt raised an error."""
+    # By the name, so that no engine is imported for it; DuckDB's classes say that they are of `_duckdb`.
+    return type(error).__module__.partition(".")[0].lstrip("_") in ("duckdb", "psycopg2", "dlt")
+
+
 class TookTooLong(QueryUnavailable):
     """The time was over."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.ui.database.in_duckdb import connected_file
 from gapless.pipelines.ui.database.in_postgres import connected_server
 from gapless.pipelines.ui.database.session import Database
@@ -59,3 +60,14 @@ class UiTarget:
         Raises QueryUnavailable while a sync writes, and when nothing was synced yet.
         """
         return connected_server(self.target, seconds) if self.file is None else connected_file(self.file, seconds)
+
+
+def require_readable(target: Target, what: str) -> None:
+    """Raises WrongSettings for a destination that cannot be read; `what` wants to read it."""
+    from gapless.pipelines.destinations.postgres import PostgresDatabase
+
+    if target.file is None and not isinstance(target.backend, PostgresDatabase):
+        raise WrongSettings(
+            f"{what} reads a DuckDB file or Postgres, not destination {target.destination!r}. Leave out"
+            " --destination, or make a copy: gapless copy --to NAME."
+        )

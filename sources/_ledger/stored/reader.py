@@ -16,6 +16,7 @@ import dlt
 from gapless.sources._dlt.append_only import appends, newest
 from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
 from gapless.sources._dlt.literals import character_function, text_literal
+from gapless.sources._dlt.stored import rows_or_none
 from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROW_ID, is_completed
 from gapless.sources._dlt.types import SqlClient
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, Coverage, DeadLetter
@@ -117,24 +118,17 @@ class Ledger:
         """
         assert self._sql is not None
         with self._lock, self._sql as client:
-            which = newest if appends(client.capabilities) else _whole
             quoted = re.sub('"([a-z_][a-z0-9_]*)"', lambda name: client.escape_column_name(name[1]), select)
-            query = quoted.format(*(which(client, self._prefix + table) for table in tables))
-            try:
-                with client.execute_query(query) as cursor:
-                    return [tuple(row) for row in cursor.fetchall()]
-            except DestinationUndefinedEntity:
-                return None
+            query = quoted.format(*(_counted(client, self._prefix + table) for table in tables))
+            return rows_or_none(client, query)
 
     def columns(self, table: str) -> set[str]:
         """Returns the columns of a table, named without the prefix; empty: it is missing."""
         assert self._sql is not None
         with self._lock, self._sql as client:
-            which = newest if appends(client.capabilities) else _whole
+            none = f"select * from {_counted(client, self._prefix + table)} where 1 = 0"
             try:
-                with client.execute_query(
-                    f"select * from {which(client, self._prefix + table)} where 1 = 0"
-                ) as cursor:
+                with client.execute_query(none) as cursor:
                     return set(column_names(cursor))
             except DestinationUndefinedEntity:
                 return set()
@@ -189,11 +183,7 @@ class Ledger:
             by, newest_of = map(client.escape_column_name, (parent, column))
             # Rows of broken loads count, too: who asks compares with a watermark, or looks each row up.
             query = f"select {by}, max({newest_of}) from {_whole(client, table)} group by {by}"
-            try:
-                with client.execute_query(query) as cursor:
-                    return [(str(key), found) for key, found in cursor.fetchall()]
-            except DestinationUndefinedEntity:
-                return []
+            return [(str(key), found) for key, found in rows_or_none(client, query) or ()]
 
     def _query(
         self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
@@ -201,10 +191,9 @@ class Ledger:
         """Yields as `select` does, each row with the names of its columns; `columns` may be "*"."""
         assert self._sql is not None
         with self._lock, self._sql as client:
-            which = newest if appends(client.capabilities) else _whole
             wanted = "*" if columns == "*" else ", ".join(map(client.escape_column_name, columns))
             completed = is_completed(client.make_qualified_table_name(LOADS))
-            query = f"select {wanted}, {completed} from {which(client, table)}"
+            query = f"select {wanted}, {completed} from {_counted(client, table)}"
             if within:
                 character = character_function(client.capabilities)
                 ids = ", ".join(text_literal(one, character) for one in within[1])
@@ -223,6 +212,11 @@ def _takes_updates() -> bool:
     """Returns whether the destination takes plain updates of a row, as far as that is tested."""
     destination = dlt.current.pipeline().destination
     return bool(destination) and destination.destination_type.rpartition(".")[2] in UPDATED
+
+
+def _counted(client: SqlClient, table: str) -> str:
+    """Returns what to select from: a table, and of one that is only added to the newest row of each key."""
+    return newest(client, table) if appends(client.capabilities) else _whole(client, table)
 
 
 def _whole(client: SqlClient, table: str) -> str:

@@ -19,7 +19,9 @@ def mutant(name: str, file: str, old: str, new: str, tests: str) -> Mutant:
     return Mutant(name, file, ((old, new),), tests)
 
 
-WALK, REST = "tests/unit/incremental/test_walk.py", "tests/unit/http/test_client.py"
+WALK, UNTIL = "tests/unit/incremental/test_walk.py", "tests/unit/incremental/test_until_older.py"
+REST = "tests/unit/http/test_client.py"
+LINKS, ERRORS = "tests/unit/http/test_links.py", "tests/unit/http/test_error_answers.py"
 ENDS = "tests/unit/incremental/test_listing_end.py"
 RULES = "tests/contract"
 LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
@@ -169,7 +171,7 @@ MUTANTS = (
     ),
     mutant(
         "an unsorted listing is believed sorted", "sources/_incremental/newest_first.py",
-        "proven = sorted_so_far and descended and not", "proven = not", WALK,
+        "proven = sorted_so_far and descended and not", "proven = not", UNTIL,
     ),
     mutant("no loop guard", "sources/_http/paging.py", "if mark in self._seen:", "if False:", f"{WALK} -k loop"),
     mutant(
@@ -267,7 +269,7 @@ MUTANTS = (
     ),
     mutant(
         "after a quota all others are asked", "sources/_http/client.py",
-        "if self._spent and self._clock() < self._spent[0]:", "if False:", f"{REST} -k quota",
+        "if self._spent and self._clock() < self._spent[0]:", "if False:", f"{ERRORS} -k quota",
     ),
     mutant(
         "proofs of loads that broke off are believed", "sources/_ledger/stored/reader.py",
@@ -327,18 +329,18 @@ MUTANTS = (
         "if self.megabytes is None or len(raw) <= self.megabytes * 1e6:", "if True:",
         "tests/destinations/test_wide_records.py",
     ),
-    mutant("401 is retried", "sources/_http/errors.py", "{401: Unauthorized,", "{401: Unavailable,", REST),
+    mutant("401 is retried", "sources/_http/errors.py", "{401: Unauthorized,", "{401: Unavailable,", ERRORS),
     mutant(
         "the deadline is not checked", "sources/_http/transport.py",
         "if left <= 0:", "if False:", f"{REST} -k trickle",
     ),
     mutant(
         "a foreign link is followed", "sources/_http/links.py",
-        "if origin(found) == origin(home):", "if found.host:", REST,
+        "if origin(found) == origin(home):", "if found.host:", LINKS,
     ),
     Mutant(
         "redirects are followed", "sources/_http/connection/connect.py",
-        (("follow_redirects=False", "follow_redirects=True"), ("[_set_location_aside]", "[]")), REST,
+        (("follow_redirects=False", "follow_redirects=True"), ("[_set_location_aside]", "[]")), LINKS,
     ),
     # secrets and privacy
     mutant(

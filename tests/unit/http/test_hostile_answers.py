@@ -19,7 +19,7 @@ from gapless.sources._http.auth import HeaderAuth, origin
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, ForeignHost, VendorError
 from gapless.sources._http.transport import httpx
-from tests.unit.http.test_client import client
+from tests.unit.http.vendor import client
 
 HOME = "https://api.vendor.test"
 KEY = "Canary-key-0123"

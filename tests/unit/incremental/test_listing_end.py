@@ -15,7 +15,7 @@ from gapless.sources._incremental.listing_end import EMPTY_PAGES, ListingEnd
 from gapless.sources._incremental.newest_first import newest_first
 from gapless.sources._incremental.parent_listing import PAGES_READINGS, proven_pages
 from gapless.sources._ledger.walk_state import Page, WalkState
-from tests.unit.incremental.test_walk import LAG, NOON, Entry, Listing, Sync, filled, minutes
+from tests.unit.incremental.listing_in_memory import LAG, NOON, Entry, Listing, Sync, filled, minutes
 
 
 def seen(*pages: tuple[str, int | None]) -> ListingEnd:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from json import dumps, loads
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,136 +12,20 @@ from hypothesis import strategies as st
 
 from gapless.sources._http.errors import BadRequest, Loop, NotFound, Unavailable
 from gapless.sources._http.paging import LoopGuard
-from gapless.sources._incremental.newest_first import newest_first, until_older
+from gapless.sources._incremental.newest_first import newest_first
 from gapless.sources._ledger.walk_state import KNOWN_IDS, WALK_KEYS, Page, WalkState
 from gapless.sources._schema.parse import Unreadable
-
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-LAG = timedelta(hours=1)
-
-
-def minutes(count: float) -> timedelta:
-    return timedelta(minutes=count)
-
-
-@dataclass(frozen=True, order=True)
-class Entry:
-    created_at: datetime
-    id: int
-
-
-@dataclass
-class Listing:
-    """Newest first, by cursors that name the entry after which they go on."""
-
-    size: int = 2
-    entries: list[Entry] = field(default_factory=list)
-    refused: set[str | None] = field(default_factory=set)
-    generation: int = 0
-    """Cursors of earlier ones are refused."""
-    reads: int = 0
-    ends_on_empty_page: bool = False
-
-    def add(self, at: datetime) -> Entry:
-        entry = Entry(at, len(self.entries))
-        self.entries.append(entry)
-        return entry
-
-    def pages(self, after: str | None, floor: datetime | None = None) -> Iterator[Page[Entry]]:
-        guard = LoopGuard("listing")
-        while True:
-            if after is not None:
-                guard.pass_on(after)
-            page = self.page(after)
-            yield page
-            after = page.after
-            if after is None:
-                return
-
-    def page(self, after: str | None) -> Page[Entry]:
-        self.reads += 1
-        at, number, generation = after.split() if after else ("", "", self.generation)
-        if after in self.refused or int(generation) != self.generation:
-            raise BadRequest(method="GET", path="listing", status=400)
-        place = Entry(datetime.fromisoformat(at), int(number)) if after else None
-        below = [e for e in sorted(self.entries, reverse=True) if place is None or e < place]
-        rows = below[: self.size]
-        more = len(below) > self.size or (self.ends_on_empty_page and rows)
-        last = f"{rows[-1].created_at.isoformat()} {rows[-1].id} {self.generation}" if rows else None
-        return Page(rows, after=last if more else None)
-
-
-@dataclass
-class FilteredListing(Listing):
-    """Leaves out what is older than the floor; its cursors carry the filter that they were made with."""
-
-    grain: timedelta = timedelta(0)
-    """The filter is as coarse as this: it lets more through."""
-    floors: list[datetime | None] = field(default_factory=list)
-    """Of each request."""
-
-    def pages(self, after: str | None, floor: datetime | None = None) -> Iterator[Page[Entry]]:
-        cursor, _, own = (after or "").partition("|")
-        floor = floor if after is None else datetime.fromisoformat(own) if own else None
-        everything = self.entries
-        least = floor - self.grain if floor else None
-        guard, place = LoopGuard("listing"), cursor or None
-        while True:
-            if place is not None:
-                guard.pass_on(place)
-            self.floors.append(floor)
-            self.entries = [entry for entry in everything if least is None or entry.created_at >= least]
-            try:
-                page = self.page(place)
-            finally:
-                self.entries = everything
-            place = page.after
-            yield replace(page, after=f"{place}|{floor.isoformat() if floor else ''}" if place else None)
-            if place is None:
-                return
-
-
-@dataclass
-class CoarselyFilteredListing(FilteredListing):
-    """A filter by the day, say: pages of records below the floor come before the end."""
-
-    grain: timedelta = timedelta(hours=3)
-
-
-@dataclass
-class Sync:
-    """What a destination would have after so many syncs: entries, and the state as JSON."""
-
-    listing: Listing
-    state: dict[str, Any] = field(default_factory=dict)
-    kept: set[Entry] = field(default_factory=set)
-
-    def run(self, pages: int | None = None, *, now: datetime = NOON, initial: datetime | None = None) -> list[Entry]:
-        """One sync, killed after so many pages; what it read."""
-        progress, read = WalkState.from_json(loads(dumps(self.state))).back_to(initial), []
-        filtered = isinstance(self.listing, FilteredListing)
-        walk = newest_first(self.listing.pages, progress, lag=LAG, now=now, filtered=filtered)
-        for page in islice(walk, pages):
-            read += page.records
-            self.kept.update(page.records)
-            self.state = progress.to_json()
-        return read
-
-    @property
-    def watermark(self) -> str | None:
-        return self.state.get("watermark")
-
-    @property
-    def whole(self) -> bool:
-        return self.kept == set(self.listing.entries)
-
-
-def filled(count: int = 9, size: int = 2, step: float = 40, kind: type[Listing] = Listing) -> Any:
-    """Entries `step` minutes apart, the newest at noon."""
-    listing = kind(size)
-    for index in range(count):
-        listing.add(NOON - minutes(step) * index)
-    return listing
+from tests.unit.incremental.listing_in_memory import (
+    LAG,
+    NOON,
+    CoarselyFilteredListing,
+    Entry,
+    FilteredListing,
+    Listing,
+    Sync,
+    filled,
+    minutes,
+)
 
 
 def test_a_first_walk_reads_each_page_once() -> None:
@@ -492,60 +373,6 @@ def test_entries_that_come_while_a_walk_reads(inserts: list[tuple[int, int]], si
     sync.listing.page = real
     sync.run()
     assert sync.whole
-
-
-# -- until_older -----------------------------------------------------------------------------------
-
-
-def taken(*pages: Iterable[float], floor: float | None) -> int:
-    """How many pages are read, given the minutes before noon of each page's entries."""
-    listing = [Page([Entry(NOON - minutes(ago), 0) for ago in page]) for page in pages]
-    return len(list(until_older(listing, None if floor is None else NOON - minutes(floor))))
-
-
-def test_pages_end_at_the_first_that_is_older_as_a_whole() -> None:
-    """Proven newest-first, the rest is older still."""
-    assert taken([1, 2], [3, 11], [12, 13], [14, 15], floor=10) == 3
-
-
-def test_without_a_floor_every_page_is_read() -> None:
-    """A parent without a watermark gets its whole history."""
-    assert taken([1, 2], [3, 4], [5, 6], floor=None) == 3
-
-
-def test_oldest_first_every_page_is_read() -> None:
-    """The new entries stand on the last page."""
-    assert taken([90, 80], [70, 60], [2, 1], floor=10) == 3
-    assert taken([90], [80], [1], floor=10) == 3
-
-
-def test_no_order_every_page_is_read() -> None:
-    """One entry out of order is proof enough that there is none."""
-    assert taken([5, 20, 19, 30], [40, 50], [1, 2], floor=10) == 3
-
-
-def test_ties_prove_no_order() -> None:
-    """A page of one time may be the first of an ascending listing."""
-    assert taken([20, 20], [20, 20], [1, 1], floor=10) == 3
-
-
-def test_the_floor_belongs_to_the_look_back() -> None:
-    """A page that touches it is not older."""
-    assert taken([1, 2], [9, 10], [11, 12], [13, 14], floor=10) == 3
-
-
-def test_an_empty_page_is_not_older() -> None:
-    """It says nothing about time."""
-    assert taken([1, 2], [], [11, 12], [13, 14], floor=10) == 3
-
-
-@given(ages=st.lists(st.integers(0, 50), max_size=30), size=st.integers(1, 5), newest=st.booleans())
-def test_a_sorted_listing_never_loses_what_is_new(ages: list[int], size: int, newest: bool) -> None:
-    """In either order, all at and after the floor is read."""
-    ordered = sorted(ages, reverse=not newest)
-    pages = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-    read = [age for page in pages[: taken(*pages, floor=20)] for age in page]
-    assert [age for age in ages if age <= 20 and age not in read] == []
 
 
 def test_the_keys_of_a_state_are_known() -> None:
