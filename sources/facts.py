@@ -39,6 +39,8 @@ class Facts:
     """Its colour in the page's pictures."""
     path_words: tuple[str, ...] = ()
     """The vendor's own words in paths; whatever else stands in a path may be an id, and is not shown in a trace."""
+    entities: tuple[str, ...] = ()
+    """What the timeline's objects are found by, as `table: SQL expression`; Postgres has an index on each."""
     demo: Mapping[str, str] = field(default_factory=dict)
     """Settings for the simulated vendor, without the base URL."""
 
@@ -52,7 +54,7 @@ class Facts:
             raise ValueError(
                 f"{file}: {', '.join(sorted(unknown))} is not known; known are {', '.join(sorted(known))}"
             )
-        return cls(**{**found, "path_words": tuple(found.get("path_words", ()))})
+        return cls(**{**found, **{name: tuple(found.get(name, ())) for name in ("path_words", "entities")}})
 
     @property
     def cadence(self) -> Cadence:

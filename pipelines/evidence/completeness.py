@@ -7,7 +7,7 @@ is a gap. What came after the last check cannot be known here (see freshness).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -56,18 +56,28 @@ def assess(
 
 
 def left_open(
-    reader: Reader, source: Source, shard_has: Callable[[str], bool], rows: RowCounts | None = None
+    reader: Reader,
+    source: Source,
+    shard_has: Callable[[str], bool],
+    rows: RowCounts | None = None,
+    doubtful: Collection[str] | None = None,
 ) -> Iterator[Gap]:
     """Yields what a sync of everything new leaves open, of the parents of its shard.
 
-    `rows` are the counts of all rows, where they are known; else they are counted.
+    `rows` are the counts of all rows, where they are known; else they are counted. `doubtful` are the only parents
+    that may lack rows; None: any may.
     """
     ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC), rows)
     # Not where one answer holds all records of a parent: what it counted came with it.
-    fewer = ledger.fewer() if source.stream.walks or source.stream.per_page else ()
+    fewer = ledger.fewer(doubtful) if source.stream.walks or source.stream.per_page else ()
     for gap in (*ledger.intervals(), *ledger.parents(), *fewer, *ledger.letters(), *ledger.policy()):
         if not gap.parent or shard_has(gap.parent):
             yield gap
+
+
+def lacks_rows(gap: Gap) -> bool:
+    """Returns whether a gap says that rows are lost here, and not that the vendor has deleted what nobody read."""
+    return gap.kind == "lost" and gap.since is None and gap.until is None
 
 
 def open_in_ledger(reader: Reader, source: Source, commands: Commands) -> Iterator[Gap]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from itertools import takewhile
@@ -15,6 +15,7 @@ from gapless.pipelines.evidence.row_counts import RowCounts
 from gapless.pipelines.evidence.stored_state import backfills, erased_here, resource_state
 from gapless.pipelines.printable import counted, quoted
 from gapless.sources import Source
+from gapless.sources._dlt.literals import text_literal
 from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED
 from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT
 from gapless.sources._ledger.shard import Shard
@@ -23,6 +24,10 @@ OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 """SQL condition on a proof that leaves something open."""
 
 
+TOGETHER = 50
+"""Parents counted by one statement."""
+IN_LIST_MAX = 2_000
+"""Parents that are counted one by one; of more all rows are read at once."""
 ANY_ROW = "select 1 from {0} limit 1"
 NO_PARENT = "''"
 """The parent of records of a listing without parents, in SQL."""
@@ -196,15 +201,19 @@ class LedgerGaps:
                 why = "its proof was set back, and it was not asked since"
                 yield self._gap("set back", why, fill, proof.parent, since=since)
 
-    def fewer(self) -> Iterator[Gap]:
+    def fewer(self, doubtful: Collection[str] | None = None) -> Iterator[Gap]:
         """Yields parents, or the listing, with fewer records here than the vendor counted when they were last read.
 
         A record that the vendor deleted stays here, so only a page that lacked some, or a loss here, explains it.
+        `doubtful` are the only parents to look at; None: all.
         """
-        counted = [proof for proof in self._proofs.values() if proof.records and proof.counts_all]
-        if not counted or self._reader.appends:
+        if self._reader.appends or (doubtful is not None and not doubtful and self._stream.column):
             return
-        here = self._records_by_parent()
+        proofs = [proof for proof in self._proofs.values() if doubtful is None or proof.parent in {*doubtful, ""}]
+        counted = [proof for proof in proofs if proof.records and proof.counts_all]
+        if not counted:
+            return
+        here = self._records_by_parent(None if doubtful is None else [proof.parent for proof in counted])
         fewer = [
             (proof, here.get(proof.parent, 0))
             for proof in counted
@@ -217,14 +226,22 @@ class LedgerGaps:
                 why = f"the vendor told {proof.records:,} records, and {rows:,} are here"
                 yield self._gap("lost", why, self._commands.repair, proof.parent)
 
-    def _records_by_parent(self) -> dict[str, int]:
-        """Returns the number of records here of each parent; of a listing without parents, by the empty text."""
+    def _records_by_parent(self, parents: Sequence[str] | None = None) -> dict[str, int]:
+        """Returns the number of records here of each parent, or of some; of a listing without, by the empty text."""
         column = self._stream.column
         if column is None and self._main.name in self._counts:
             return {"": self._counts[self._main.name]}
         group = f" group by {column}" if column else ""
-        count = f"select {column or NO_PARENT}, count(*) from {{0}}{group}"
-        return {str(parent): int(rows) for parent, rows in self._rows(count, self._main.name)}
+        count = f"select {column or NO_PARENT}, count(*) from {{0}}"
+        if column is None or parents is None or len(parents) > IN_LIST_MAX:
+            return {str(parent): int(rows) for parent, rows in self._rows(count + group, self._main.name)}
+        # For each its own, because a database would rather read all than look several up in an index by value.
+        each = [f"{count} where {column} = {text_literal(one, '{chr}')}{group}" for one in parents]
+        return {
+            str(parent): int(rows)
+            for begin in range(0, len(each), TOGETHER)
+            for parent, rows in self._rows(" union all ".join(each[begin : begin + TOGETHER]), self._main.name)
+        }
 
     @cached_property
     def _known_to_miss(self) -> set[str]:

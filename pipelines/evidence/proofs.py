@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.sources._dlt.tables import LOADS, is_completed
-from gapless.sources._ledger.ledger import COVERAGE, is_reset
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, is_reset
 from gapless.sources._ledger.markers import is_closed
 
 Interval = list[str | None]
@@ -142,3 +142,18 @@ def lacks_newest(reader: Reader, dataset: str, stream: str, time: str | None) ->
     found = reader.rows(dataset, f"select max({time}) from {{0}}", stream) if time and newest else None
     here = as_utc(found[0][0]) if found else None
     return newest is not None and found is not None and (here is None or here < newest)
+
+
+MARK = (
+    "select count(*), min(covered_to), max(covered_to),"
+    " sum(cast(extract(epoch from covered_to) * 1000000 as bigint)),"
+    " sum(failures), sum(records),"
+    " (select count(*) from {{1}} where healed_at is null and stream = '{0}') from {{0}} where stream = '{0}'"
+)
+"""Sums over the proofs of a stream, and its open dead letters."""
+
+
+def proofs_mark(reader: Reader, dataset: str, stream: str) -> str:
+    """Returns a text that changes when somebody changes a stream's proofs, or closes a dead letter of it."""
+    found = reader.rows(dataset, MARK.format(stream), COVERAGE.name, DEAD_LETTERS.name)
+    return " ".join(map(str, found[0])) if found else ""

@@ -41,11 +41,17 @@ class Held:
     """What the database said of the tables that had these rows; none: they must be counted."""
     counted_at: datetime | None = None
     """When all rows were really counted; in UTC."""
+    proofs: str | None = None
+    """What `proofs_mark` said when each parent had all rows that its proof tells of; None: some may lack rows."""
 
     def still_holds(self, signs: dict[str, Sign], now: datetime) -> bool:
         """Returns whether the rows are known without counting them, when the database says `signs` of the tables."""
         known = bool(signs) and signs == self.signs and self.rows.keys() == signs.keys()
-        return known and self.counted_at is not None and timedelta(0) <= now - self.counted_at < COUNT_AGAIN
+        return known and self.is_fresh(now)
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Returns whether rows were really counted less than a day ago."""
+        return self.counted_at is not None and timedelta(0) <= now - self.counted_at < COUNT_AGAIN
 
     @classmethod
     def of(cls, cells: Iterable[str | dict[str, Any]]) -> Held:
@@ -57,9 +63,9 @@ class Held:
             signs = counts.pop(SIGNS, None)
             if signs and not held.rows:
                 held.signs = {table: Sign(*sign) for table, sign in signs["tables"].items()}
-                held.counted_at = datetime.fromisoformat(signs["counted_at"])
+                held.counted_at, held.proofs = datetime.fromisoformat(signs["counted_at"]), signs.get("proofs")
             else:
-                held.signs, held.counted_at = {}, None  # counts of several shards have no signs together
+                held.signs, held.counted_at, held.proofs = {}, None, None  # of several shards none is of all rows
             for table, rows in counts.pop(LOST, {}).items():
                 held.lost[table] = max(rows, held.lost.get(table, 0))
             for table, rows in counts.items():
@@ -70,8 +76,9 @@ class Held:
         """Returns the cell of `runs.held`."""
         lost = {table: rows for table, rows in self.lost.items() if rows}
         notes: dict[str, object] = {LOST: lost} if lost else {}
-        if self.signs and self.counted_at:
-            notes[SIGNS] = {"counted_at": self.counted_at.isoformat(), "tables": self.signs}
+        if self.counted_at and (self.signs or self.proofs):
+            about = {"proofs": self.proofs} if self.proofs else {}
+            notes[SIGNS] = {"counted_at": self.counted_at.isoformat(), "tables": self.signs, **about}
         return json.dumps({**self.rows, **notes})
 
     def gone(self, now: RowCounts) -> RowCounts:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
-from gapless.pipelines.evidence.proofs import PROOF_COLUMNS, lacks_newest, read_proofs
+from gapless.pipelines.evidence.proofs import PROOF_COLUMNS, lacks_newest, proofs_mark, read_proofs
 from gapless.pipelines.evidence.row_counts import (
     Held,
     RowCounts,
@@ -57,6 +57,8 @@ class Before:
     """When the rows were really counted."""
     ended: Held | None = None
     """The rows when it ended; None: not known yet."""
+    unchanged: bool = False
+    """Whether only syncs have changed rows and proofs since all were read, less than a day ago, and none lacked."""
 
     @property
     def lost(self) -> RowCounts:
@@ -84,8 +86,12 @@ def find_lost_rows(
             with pipeline.sql_client() as client:
                 # A sync that is killed leaves neither child rows nor signs as they were.
                 _note_roots(client, source, held)
-            return Before(Held(held.rows, held.lost), held.rows, [], signs, held.counted_at)
+            same = _is_unchanged(reader, source, held, at)
+            return Before(Held(held.rows, held.lost), held.rows, [], signs, held.counted_at, unchanged=same)
         now = count_rows(reader, source)
+        # Where a database has signs, they say that somebody else was here; where it has none, the counts must do.
+        same = held is not None and not signs and held.rows == now and shard.whole
+        same = same and held is not None and _is_unchanged(reader, source, held, at)
         uncounted = _uncounted(reader, source, now) if held is None and must_count else None
     if held is None:
         # A table that is made again is empty, and what was below its rows is not.
@@ -97,7 +103,8 @@ def find_lost_rows(
     doubled = remove_doubled(pipeline, source, more)
     now = count_rows(PipelineReader(pipeline), source) if doubled else now
     gone = held.gone(now)
-    before = Before(Held(now, held.missed(now)), now, doubled, signs, at)
+    counted_at = held.counted_at if same else at
+    before = Before(Held(now, held.missed(now)), now, doubled, signs, counted_at, unchanged=same)
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
         if gone or not held.rows:
@@ -109,6 +116,24 @@ def find_lost_rows(
                 _keep_newest(client, client.make_qualified_table_name("runs"))
             _note_roots(client, source, left)
     return before
+
+
+def _is_unchanged(reader: PipelineReader, source: Source, held: Held, now: datetime) -> bool:
+    """Returns whether no row was lacking, less than a day ago, and the proofs are those of then."""
+    if not held.proofs or held.lost or not held.is_fresh(now):
+        return False
+    return held.proofs == proofs_mark(reader, source.name, source.main.name)
+
+
+def note_all_here(pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, ended: Held) -> None:
+    """Notes that at the end of a sync of everything every parent has the rows that its proof tells of.
+
+    Then the next sync need not read them, unless somebody else changes something.
+    """
+    # Elsewhere times are texts, or rows are not counted.
+    takes_times = pipeline.destination.capabilities().supports_tz_aware_datetime
+    if backend_of(pipeline).updates_rows and takes_times and not ended.lost:
+        ended.proofs = proofs_mark(reader, source.name, source.main.name)
 
 
 def count_at_end(
@@ -124,7 +149,7 @@ def count_at_end(
         return Held()
     written: WrittenRows | None = getattr(pipeline.destination, "written", None)
     if written is None or not shard.whole:
-        return Held(count_rows(reader, source))
+        return Held(count_rows(reader, source), counted_at=before.counted_at)
     signs, wanted = _signs_at_end(pipeline, reader, source, before, written), before.signs
     wanted = {table: sign.after(*written.of(table)) for table, sign in wanted.items()}
     expected: RowCounts = {}
@@ -221,7 +246,7 @@ def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, 
     now = count_rows(reader, source)
     held = read_held(reader, source) or Held(of_roots(source, now))
     change(held, now)
-    held.signs = {}  # the next sync counts
+    held.signs, held.proofs = {}, None  # the next sync counts
     with pipeline.sql_client() as client:
         runs = client.make_qualified_table_name("runs")
         client.execute_sql(f"update {runs} set held = null where held is not null")

@@ -14,7 +14,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.keep import apply_keep
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import explain, interrupted, root_cause
-from gapless.pipelines.evidence.completeness import left_open
+from gapless.pipelines.evidence.completeness import lacks_rows, left_open
 from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.evidence.row_counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
@@ -23,7 +23,14 @@ from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root, own_versi
 from gapless.pipelines.sync.account import require_account
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
-from gapless.pipelines.sync.lost_rows import Before, count_at_end, describe_lost_rows, find_lost_rows
+from gapless.pipelines.sync.lost_rows import (
+    Before,
+    backend_of,
+    count_at_end,
+    describe_lost_rows,
+    find_lost_rows,
+    note_all_here,
+)
 from gapless.pipelines.sync.mending import mend_tables, require_writable
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.unchanged import note_unchanged
@@ -108,6 +115,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         session.failures += map(Failure, before.doubled)
         if not session.ids and session.shard.number == 1:  # the ids may be what is lost; `gaps` reports the rest
             session.failures += map(Failure, describe_lost_rows(source, before.lost))
+        session.rows_known = before.unchanged
         note_unchanged(pipeline, source, session)
         while not session.done:
             # Another writer may have taken over a lock that was lost, as after a restart of the database.
@@ -119,9 +127,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         note_met(pipeline, session.erased)
         if layout is None:
             mark_layout(pipeline, source, own_version())
-        with PipelineReader(pipeline, target.appends).connected() as reader:
-            before.ended = count_at_end(pipeline, reader, source, session.shard, before)
-            outcome.gaps = _left_open(reader, source, session, before.ended.rows)
+        outcome.gaps = _assessed(pipeline, source, session, before)
         session.failures += _not_reported(outcome.gaps, session)
     except BaseException as error:
         _fail(outcome, error)
@@ -148,13 +154,24 @@ def release_memory(packages: int) -> None:
     pa.system_memory_pool().release_unused()
 
 
+def _assessed(pipeline: dlt.Pipeline, source: Source, session: Session, before: Before) -> list[Gap]:
+    """Counts the rows that the sync has left, and returns what it leaves open."""
+    with PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
+        ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
+        gaps = _left_open(reader, source, session, ended.rows)
+        if session.shard.whole and not (session.ids or session.window or any(map(lacks_rows, gaps))):
+            note_all_here(pipeline, reader, source, ended)
+    return gaps
+
+
 def _left_open(reader: PipelineReader, source: Source, session: Session, rows: RowCounts) -> list[Gap]:
     """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
     partly = bool(session.ids or session.window)
     if partly and not session.failures:
         return []
     failed = {(failure.stream, failure.key) for failure in session.failures}
-    gaps = left_open(reader, source, session.shard.contains, rows)
+    doubtful = session.doubtful if session.rows_known else None
+    gaps = left_open(reader, source, session.shard.contains, rows, doubtful)
     return [gap for gap in gaps if not partly or (gap.stream, gap.failed.key or gap.parent) in failed]
 
 

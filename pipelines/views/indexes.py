@@ -1,4 +1,4 @@
-"""Indexes by which the views, the page and the proofs find rows in Postgres: by time, by parent, below another row.
+"""Indexes by which the views, the page and the proofs find rows in Postgres: by time, parent, object, or row above.
 
 The merge has indexes of its own, which a table is made with. These are made with the views: once, and for a first
 sync after its rows, which costs less. Columnar engines read a column as fast as an index.
@@ -23,7 +23,7 @@ BY_ORDER, BY_VALUE = "btree", "hash"
 
 
 def wanted(source: Source) -> Iterator[tuple[str, str, str]]:
-    """Yields tables and columns of a source to index, and how."""
+    """Yields tables of a source, an SQL expression of their columns to index, and how."""
     for table in source.tables:
         if table.time_column:
             yield table.name, table.time_column, BY_ORDER
@@ -32,6 +32,9 @@ def wanted(source: Source) -> Iterator[tuple[str, str, str]]:
                 yield shape.name, PARENT_ID, BY_VALUE
     if column := source.stream.column:
         yield source.main.name, column, BY_VALUE
+    for entity in source.facts.entities:
+        table_name, _, expression = entity.partition(": ")
+        yield table_name, expression, BY_VALUE
 
 
 def make_indexes(catalog: Catalog, existing: Collection[str]) -> None:
@@ -51,5 +54,6 @@ def _statements(catalog: Catalog, existing: Collection[str]) -> Iterator[str]:
             if f"{name}.{table}" in existing:
                 # A name of our own, so that the next time finds it, whatever the length of the others.
                 mark = blake2b(f"{table}.{column}".encode(), digest_size=4).hexdigest()
+                written = f'"{column}"' if column.isidentifier() else f"({column})"
                 index = f"{table[:40]}_{mark}_idx"
-                yield f'create index if not exists "{index}" on "{schema}"."{table}" using {how} ("{column}")'
+                yield f'create index if not exists "{index}" on "{schema}"."{table}" using {how} ({written})'

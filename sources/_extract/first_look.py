@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from time import monotonic
 
 from gapless.sources._dlt.types import State
@@ -81,7 +82,11 @@ class FirstLook:
                 tables[batch.table.name] = batch.table
         if not self._proves_the_same(proofs):
             return False
-        return not any(changed_roots(self._ledger, [*package.tables(table)]) for table in tables.values())
+        return not any(map(partial(self._differ, package), tables.values()))
+
+    def _differ(self, package: Package, table: Table) -> set[str]:
+        known = self._session.rows_known
+        return changed_roots(self._ledger, [*package.tables(table)], table.time_column, known=known)
 
     def _proves_the_same(self, proofs: dict[tuple[str, str], Coverage]) -> bool:
         """Returns whether only CHECKS differ from what is stored, and adds what they are to `unchanged`."""

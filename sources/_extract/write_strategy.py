@@ -14,9 +14,10 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from gapless.sources._dlt.append_only import appends
-from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
+from gapless.sources._dlt.tables import LOAD_ID, ROOT_ID, ROW_ID
 from gapless.sources._dlt.types import Capabilities
 from gapless.sources._ledger.ledger import FIRST_SEEN, MERGE
+from gapless.sources._ledger.stored.cells import Bounds
 from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Table, with_ids
 from gapless.sources._schema.columns import TableSchema
@@ -76,9 +77,17 @@ def _changed(ledger: Ledger, tables: Arrows) -> Iterator[tuple[TableSchema, pa.T
     yield from trees
 
 
-def changed_roots(ledger: Ledger, trees: Sequence[tuple[TableSchema, pa.Table]]) -> set[str]:
-    """Returns the `_dlt_id` of the records that differ, in any row, from those that completed loads have stored."""
+def changed_roots(
+    ledger: Ledger, trees: Sequence[tuple[TableSchema, pa.Table]], time: str | None = None, *, known: bool = False
+) -> set[str]:
+    """Returns the `_dlt_id` of the records that differ, in any row, from those that completed loads have stored.
+
+    `known` says that nobody but syncs has changed rows: then rows below a record are of the load that brought it, and
+    the record was created at its `time`. An engine without indexes skips what is older.
+    """
     ids = trees[0][1].column(ROW_ID).to_pylist()
+    times = trees[0][1].column(time).to_pylist() if known and time in trees[0][1].column_names else []
+    bounds = Bounds.of(time, times)
     before, now = Counter[Any](), Counter[Any]()
     for shape, arrow in trees if ids else ():
         names, root = arrow.schema.names, _root(shape)
@@ -88,9 +97,12 @@ def changed_roots(ledger: Ledger, trees: Sequence[tuple[TableSchema, pa.Table]])
             (row[at], shape.name, comparable(row, decoded=False))
             for row in zip(*arrow.to_pydict().values(), strict=True)
         )
-        stored = (row[:-1] for row in ledger.select(shape.name, names, (root, ids)) if row[-1])
+        columns = [*names, LOAD_ID] if known else names
+        stored = [row[:-1] for row in ledger.select(shape.name, columns, (root, ids), bounds) if row[-1]]
         # Child rows are part of the comparison: a changed item must bring its whole record.
-        before.update((row[at], shape.name, comparable(row, decoded=True)) for row in stored)
+        before.update((row[at], shape.name, comparable(row[: len(names)], decoded=True)) for row in stored)
+        if known and not shape.parent:
+            bounds = Bounds.of(LOAD_ID, (row[-1] for row in stored))
     # Both ways, because a row that is not served any more makes a difference as well.
     return {root for root, *_ in (now - before) + (before - now)}
 

@@ -28,6 +28,8 @@ from gapless.sources._schema.record import Record
 
 MOST_IDS = 1_000
 """Ids in one question to the destination."""
+MOST_NEW = 10_000
+"""New records of a parent whose ids are held in memory; of one with more the rows are counted."""
 Listing = tuple[Table, str]
 """The table of the records, and its column with a parent's id."""
 P = TypeVar("P")
@@ -141,7 +143,34 @@ class ParentSync:
         # `facts` last: they may add a lost interval to those that are kept.
         fields = {**always, **kept, **facts}
         row = Coverage.model_validate({"stream": self._stream, "parent": parent, **fields})
+        self._note_doubt(parent, before, row.records or 0)
         return [self.dead_letters.resolve("parent", [parent]), Batch(COVERAGE, [row])]
+
+    def note_new(self, parent: str, records: Iterable[str]) -> None:
+        """Notes records, by id, that are loaded now and were not here under this parent."""
+        if self.session.rows_known and parent not in self.session.doubtful:
+            known = self.session.new_rows.setdefault(parent, set())
+            known.update(records)
+            # What is erased is not loaded, and few ids cost less than counting.
+            if known and (self.session.erased or len(known) > MOST_NEW):
+                self.note_doubtful(parent)
+
+    def note_doubtful(self, parent: str) -> None:
+        """Notes that a parent's rows must be counted when the sync ends."""
+        self.session.doubtful.add(parent)
+        self.session.new_rows.pop(parent, None)
+
+    def _note_doubt(self, parent: str, before: Coverage | None, told: int) -> None:
+        """Notes a parent of which the vendor tells more records than were here and came, as far as that is known."""
+        proven = (
+            before is not None
+            and parent not in self._parents_with_dead_letters
+            and not (before.failures or before.missing or before.covered_from or before.filtered)
+            and not (before.last_checked_at is None or is_reset(before.covered_to) or is_closed(before.error, 0))
+        )
+        here = (before.records or 0) if before else 0
+        if not proven or told > here + len(self.session.new_rows.get(parent, ())):
+            self.note_doubtful(parent)
 
     def fail(self, parent: str, error: VendorError) -> list[Batch]:
         """Returns the batches for a parent that failed: earlier proof stays, and it is read first next time."""
@@ -211,7 +240,8 @@ class ParentSync:
     def mark_records(self, table: Table, gone: Collection[str], served: Collection[str]) -> None:
         """Marks the records with the ids `gone`, and takes back what is marked and `served`."""
         self._ledger.mark_gone(table.name, {digest(key) for key in gone}, self.now)
-        self._ledger.mark_gone(table.name, self._ledger.marked(table.name) & {digest(key) for key in served}, None)
+        rows = {digest(key) for key in served}
+        self._ledger.mark_gone(table.name, self._ledger.marked(table.name, rows) & rows, None)
 
     def mark_parent(self, parents: Table, listing: Listing, parent: str) -> None:
         """Marks a parent, and all of its records, as gone: it is neither listed nor found any more."""

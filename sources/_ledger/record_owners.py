@@ -10,9 +10,10 @@ from typing import Any
 
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.stored.cells import Bounds
 from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Table, digest
-from gapless.sources._schema.record import record_id
+from gapless.sources._schema.record import record_id, record_time
 
 IN_LIST_MAX = 2_000
 """Ids in one query, because some databases limit its length."""
@@ -43,14 +44,16 @@ class RecordOwners:
         if self._package is not self._session.package:  # what was met before is stored by now
             self._met, self._package = {}, self._session.package
         names = self._table.key
+        records = [*records]
         known = {digest(*(getattr(record, name) for name in names)): record_id(record) for record in records}
+        created = Bounds.of(self._table.time_column, map(record_time, records))
         ids = [*known]
         slices = [ids[start : start + IN_LIST_MAX] for start in range(0, len(ids), IN_LIST_MAX)]
         self._stored = {
             known[row]: str(parent)
             for some in slices
-            for row, parent, completed in self._ledger.select(
-                self._table.name, [ROW_ID, self._column], (ROW_ID, some)
+            for row, parent, completed in self._ledger.found(
+                self._table.name, [ROW_ID, self._column], some, created if self._session.rows_known else None
             )
             if completed
         }
@@ -58,6 +61,11 @@ class RecordOwners:
     def held(self, records: Iterable[Any], parent: str) -> int:
         """Returns how many of the records that were looked up last stand here already, under this parent."""
         return sum(self._stored.get(key) == parent for key in {record_id(record) for record in records})
+
+    def new(self, records: Iterable[Any], parent: str) -> tuple[set[str], set[str]]:
+        """Returns the ids of records that do not stand under this parent, and the other parents that have some."""
+        ids = {key for record in records if self._stored.get(key := record_id(record)) != parent}
+        return ids, {self._stored[key] for key in ids if key in self._stored}
 
     def elsewhere(self, records: Sequence[Any], parent: str) -> dict[str, str]:
         """Returns the other parent, by id, of the records that it serves as well; the rest is this parent's."""

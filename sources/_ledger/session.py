@@ -142,6 +142,12 @@ class Session:
     """Set by the source when it is built."""
     account: AccountCheck | None = None
     """The check of the account; set by the source when it is built."""
+    rows_known: bool = False
+    """Whether nobody but syncs changed rows and proofs since all were read, less than a day ago, and none lacked."""
+    doubtful: set[str] = field(default_factory=set)
+    """Parents that may have fewer rows here than the vendor tells, with `rows_known`."""
+    new_rows: dict[str, set[str]] = field(default_factory=dict)
+    """Ids of the records that came to each parent, with `rows_known`."""
     look: Callable[[str, State], list[Unchanged] | None] | None = None
     """Set by the source when it is built: reads before there is a load package. See `_extract/first_look.py`."""
     counters: Counters = field(default_factory=Counters)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
 
+from gapless.sources import OURS, SOURCES
 from tests.contract.subject import subject
+from tests.support.history import about_others, grow
 from tests.support.world import World
 
 MANY = """
@@ -25,6 +27,8 @@ MANY = """
 BIG = ("activity_logs", "activity_logs__activity_log_items")
 HOUR = "occurred_at between '2020-01-02' and '2020-01-02 01:00'"
 LOGS, ITEMS = map("sequence.{}".format, BIG)
+MORE = 20_000
+"""Rows of a history."""
 QUESTIONS = {
     "the timeline of an hour": f"select * from activity.timeline where {HOUR}",
     "failures of an hour": f"select * from activity.failures where {HOUR}",
@@ -49,6 +53,13 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
+def whole(plan: Any, tables: Collection[str]) -> list[str]:
+    """Those of the tables that a plan reads whole."""
+    (root,) = json.loads(plan) if isinstance(plan, str) else plan
+    read = [node["Relation Name"] for node in nodes(root["Plan"]) if node["Node Type"] == "Seq Scan"]
+    return [table for table in read if table in tables]
+
+
 @pytest.mark.slow
 def test_bounded_questions_read_no_big_table_whole(world: Callable[[Any], World]) -> None:
     """A question about an hour, a record or the newest rows has a plan that scans nothing that has grown."""
@@ -58,10 +69,31 @@ def test_bounded_questions_read_no_big_table_whole(world: Callable[[Any], World]
     found = {}
     for name, question in QUESTIONS.items():
         ((plan,),) = here.sql(f"explain (format json) {question}")
-        (root,) = json.loads(plan) if isinstance(plan, str) else plan
-        whole = [node for node in nodes(root["Plan"]) if node["Node Type"] == "Seq Scan"]
-        found[name] = [node["Relation Name"] for node in whole if node["Relation Name"] in BIG]
+        found[name] = whole(plan, BIG)
     assert {name: tables for name, tables in found.items() if tables} == {}
+
+
+OF_AN_OBJECT = "select * from activity.timeline where account = '{}' and object_id = '{}'"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OURS)
+def test_one_object_is_found_by_an_index(name: str, world: Callable[[Any], World]) -> None:
+    """Whatever an object is to a source, its part of the timeline reads no table of records whole."""
+    one, entities = subject(name), SOURCES[name].facts.entities
+    here = world(one.filled(4, 30, page_cap=8))
+    here.complete()
+    grow(here, one.main, one.column(one.time), one.id_column, 0, MORE)
+    about_others(here, one.main, MORE, entities)
+    tables = {one.main, *(entity.partition(":")[0] for entity in entities)}
+    for table in tables:
+        here.database.change(name, f"analyze {table}")
+    some = f"select object_id from activity.timeline where account = '{name}' and object_id is not null"
+    of = f"{some} group by 1 order by count(*) limit 1"
+    ((plan,),) = here.sql(f"explain (format json) {OF_AN_OBJECT.format(name, here.sql(of)[0][0])}")
+    assert whole(plan, tables) == []
+    ((rows,),) = here.sql(f"select count(*) from {sorted(tables)[-1]}")
+    assert rows > MORE
 
 
 @pytest.mark.slow

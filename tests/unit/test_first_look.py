@@ -57,7 +57,7 @@ class Stored(EmptyLedger):
     def coverage(self, stream: str, parents: Any = None) -> dict[str, Coverage]:
         return {self._proof.parent: self._proof} if self._proof and stream == self._proof.stream else {}
 
-    def select(self, table: str, columns: Any, within: Any = None) -> Iterator[tuple[Any, ...]]:
+    def select(self, table: str, columns: Any, within: Any = None, bounds: Any = None) -> Iterator[tuple[Any, ...]]:
         (name, wanted), rows = within, self._trees[table].to_pylist()
         return ((*(row[one] for one in columns), self._completed) for row in rows if row[name] in set(wanted))
 

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 SIGNS = """
-    select c.relname, concat_ws(' ', c.oid, c.relfilenode, (select stats_reset from pg_stat_database
-    where datname = current_database())), pg_stat_get_tuples_inserted(c.oid), pg_stat_get_tuples_deleted(c.oid)
+    select c.relname, concat_ws(' ', c.oid, c.relfilenode, pg_stat_get_tuples_updated(c.oid), (select stats_reset
+    from pg_stat_database where datname = current_database())), pg_stat_get_tuples_inserted(c.oid),
+    pg_stat_get_tuples_deleted(c.oid)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = '{0}' and c.relname in ({1}) and c.relkind = 'r' and current_setting('track_counts') = 'on'
 """
-"""Table, which one it is, rows inserted, rows deleted; none where the server keeps no statistics."""
+"""Table, which one it is and how often it was updated, rows inserted, rows deleted; none without statistics."""
 UNIQUE = """
     select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
     where i.indrelid = to_regclass('{0}.{1}') and i.indisunique and i.indisvalid and i.indnatts = 1

@@ -35,8 +35,8 @@ class DetailParent:
     """Records according to the vendor, as text. An edit does not change it, nor do one deleted and one new."""
     before: Coverage | None
     stored: Stored
-    own: dict[str, datetime | None]
-    """Records in the destination, of this parent."""
+    own: dict[str, datetime | None] = field(default_factory=dict)
+    """Records in the destination, of this parent; where it is not listed, those that may be read again."""
     listed: dict[str, datetime | None] | None = None
     """Records that the vendor lists; None: not listed in this sync."""
     siblings: Collection[str] = ()

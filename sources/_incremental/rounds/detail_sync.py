@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -15,11 +14,10 @@ from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import Parents, RawPage
 from gapless.sources._incremental.parent_listing import proven_pages
+from gapless.sources._incremental.rounds import stored_records as here
 from gapless.sources._incremental.rounds.detail_parent import DetailParent, Stored
 from gapless.sources._ledger.left_out import left_out_times
 from gapless.sources._ledger.session import Failure, LoadItem
-from gapless.sources._ledger.stored.cells import instant
-from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import Page
 from gapless.sources._schema.arrow import Batch, Table
 from gapless.sources._schema.parse import parse
@@ -78,6 +76,8 @@ class DetailSync:
         self._ping = partial(feed.ping, sync.client)
         self._absent: dict[str, NotFound] = {}
         """Records with a dead letter that the vendor does not find by id."""
+        self._stored = Stored({}, {})
+        """Records in the destination, as far as this sync must know them; none before the listings were read."""
 
     def steps(self) -> Iterator[LoadItem]:
         """Yields the load items of the sync: single records first, then listings, then the records of each parent."""
@@ -88,6 +88,7 @@ class DetailSync:
         if not self._sync.reads_ids:
             parents: list[DetailParent] = []
             yield from self._listed(parents)
+            self._look_up(parents)
             self._mark(parents)
             yield from self._close_absent(parents)
             todo = self._todo(parents, first)
@@ -112,9 +113,12 @@ class DetailSync:
         keys = [(key, p) for p in parents for key in p.wanted(lag, per) if key not in first]
         wanted = {p.backfill_key(key): (key, p) for key, p in keys if not self._session.erased.hides_record(key)}
         todo: list[Detail] = [wanted[one] for one in (per.backfill.remaining(wanted) if per.backfill else wanted)]
-        for _, parent in todo:
+        for key, parent in todo:
+            before = self._stored.parents.get(key)
             if parent:
                 parent.open += 1
+            if parent and before not in (None, parent.id):
+                per.note_doubtful(before or "")
         return todo
 
     def _listed(self, readable: list[DetailParent]) -> Iterator[LoadItem]:
@@ -197,21 +201,28 @@ class DetailSync:
 
     def _parents(self, records: Sequence[Record]) -> list[DetailParent]:
         ids, counts = self._feed.parents.id, self._feed.parents.count
-        stored, siblings = _stored(self._sync.ledger, self._feed), {ids(record) for record in records}
-        own: dict[str, dict[str, datetime | None]] = {}
-        for key, parent in stored.parents.items():
-            own.setdefault(parent, {})[key] = stored.times[key]
-        # What a user's step removed is known, too, though it is not there.
-        stored.times.update(left_out_times(self._sync.state))
+        siblings = {ids(record) for record in records}
 
         def parent_of(record: Record) -> DetailParent:
             count = getattr(record, counts) if counts else None
             key = ids(record)
             known = self._per.coverage.get(key)
             counted = None if count is None else str(count)
-            return DetailParent(key, counted, known, stored, own.get(key, {}), siblings=siblings)
+            return DetailParent(key, counted, known, self._stored, siblings=siblings)
 
         return [parent_of(record) for record in records]
+
+    def _look_up(self, parents: Sequence[DetailParent]) -> None:
+        """Reads which records are here: all of them only where somebody else may have changed some."""
+        ledger, feed, stored = self._sync.ledger, self._feed, self._stored
+        known = here.known(ledger, feed, parents, self._sync.lag) if self._session.rows_known else None
+        here.add(stored, here.all_rows(ledger, feed) if known is None else known)
+        by_id = {parent.id: parent for parent in parents}
+        for key, of in stored.parents.items():
+            if of in by_id:
+                by_id[of].own[key] = stored.times[key]
+        # What a user's step removed is known, too, though it is not there.
+        stored.times.update(left_out_times(self._sync.state))
 
     def _lines(self, parent: DetailParent, page: Page[Record]) -> Batch:
         """Adds one page of a parent's listing; returns the dead letters of lines without a readable id."""
@@ -279,19 +290,9 @@ class DetailSync:
             batches.append(per.dead_letters.unreadable(bad, parent=parent.id if parent else None))
             if parent:
                 parent.newest += [record_time(record) for record in found.records]
+                ids = map(record_id, found.records)
+                per.note_new(parent.id, [one for one in ids if self._stored.parents.get(one) != parent.id])
                 if per.backfill:
                     per.backfill.done(parent.backfill_key(key))
         resolved = per.dead_letters.resolve("record", [record_id(record) for record in loaded])
         return [Batch(table, loaded), *batches, resolved]
-
-
-def _stored(ledger: Ledger, feed: Details) -> Stored:
-    """Returns the records in the destination."""
-    stored, table = Stored({}, {}), feed.table
-    columns = [feed.column, table.id_column, *([table.time_column] if table.time_column else [])]
-    for parent, key, *rest in ledger.select(table.name, columns):
-        *time, completed = rest
-        # A broken load may have left half of a record, which is then read again.
-        if completed:
-            stored.parents[str(key)], stored.times[str(key)] = str(parent), instant(time[0]) if time else None
-    return stored

@@ -182,19 +182,24 @@ class ParentRound:
                 found = parse(self._feed.table.model, raws, self._feed.given(parent), refuse=self._session.refuse)
                 yield History(answer, len(raws), found, raws)
 
-    def _newest(self) -> dict[str, datetime | None]:
-        """Returns the creation time of each parent's newest record in the destination; none in a window."""
+    def _newest(self) -> dict[str, datetime | None] | None:
+        """Returns the creation time of each parent's newest record in the destination; none in a window.
+
+        None: it is the one that is proven, as nobody has changed rows or proofs. All rows would be read for it.
+        """
         time = self._feed.table.time_column
+        if self._session.rows_known:
+            return None
         return (
             self._sync.ledger.newest(self._feed.table.name, self._feed.column, time)
             if time and not self._sync.window
             else {}
         )
 
-    def _pages(self, newest: Mapping[str, datetime | None], parent: Record) -> Iterator[Page[Record]]:
+    def _pages(self, newest: Mapping[str, datetime | None] | None, parent: Record) -> Iterator[Page[Record]]:
         known, key = self._per.proof(self._feed.parents.id(parent)), self._feed.parents.id(parent)
         watermark = known.covered_to if known else None
-        if watermark and known and not known.filtered and not self._session.erased.count(key):
+        if newest is not None and watermark and known and not known.filtered and not self._session.erased.count(key):
             # Rows were deleted, or the watermark was set by hand, if it is later than all rows here: what lies
             # between is read again. Not where a user's own step removes rows, or some were erased on purpose.
             here = newest.get(key)
@@ -276,6 +281,11 @@ class ParentRound:
         others = owners.elsewhere(records, key)
         own = [record for record in records if record_id(record) not in others]
         texts = {one: text_of(self._feed.table, raws, one) for one in others}
+        if self._session.rows_known:
+            new, before = owners.new(own, key)
+            self._per.note_new(key, new)
+            for other in before:
+                self._per.note_doubtful(other)
         return [
             *self._feed.batches(own, self._per.now, partial(self._per.stored, key)),
             self._per.dead_letters.elsewhere(key, others, texts),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def instant(value: datetime | str | None) -> datetime | None:
@@ -15,3 +16,19 @@ def instant(value: datetime | str | None) -> datetime | None:
 def json_text(value: Any) -> Any:
     """Returns a JSON cell as its text; Postgres returns it decoded."""
     return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+class Bounds(NamedTuple):
+    """The least and the most that a column holds in some rows, both included: times, or the ids of loads."""
+
+    column: str
+    least: object
+    most: object
+
+    @classmethod
+    def of(cls, column: str | None, values: Iterable[object]) -> Bounds | None:
+        """Returns the bounds of these values; None without a column or a value, or where one is null."""
+        found = [*values]
+        if column is None or not found or None in found:
+            return None
+        return cls(column, min(found), max(found))  # type: ignore[type-var]  # of one column

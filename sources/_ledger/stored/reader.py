@@ -21,15 +21,19 @@ from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROW_ID, is_completed
 from gapless.sources._dlt.types import SqlClient
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, Coverage, DeadLetter
 from gapless.sources._ledger.shard import Shard
-from gapless.sources._ledger.stored.cells import instant, json_text
+from gapless.sources._ledger.stored.cells import Bounds, instant, json_text
 from gapless.sources._ledger.stored.proofs import FETCH_SIZE, StoredProofs
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.record import GONE_AT
 
+SPANS_MAX = 50
+"""Spans of time in one query."""
 IN_UPDATE = 500
 """Rows in one update."""
 IDS_MAX = 1_000
 """Ids in one query."""
+LOOKED_UP = 20_000
+"""Ids that are looked up; of more all rows are read at once."""
 UPDATED = ("duckdb", "ducklake", "postgres", "sqlalchemy")
 """Destinations whose rows are updated by plain SQL."""
 COVERAGE_COLUMNS = [column.name for column in COVERAGE.schema.columns if column.name != "_extra"]
@@ -103,13 +107,30 @@ class Ledger:
                 yield {name: json_text(cell) for name, cell in row.items()}, cells[-1]
 
     def select(
-        self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
+        self,
+        table: str,
+        columns: Sequence[str],
+        within: tuple[str, Iterable[str]] | None = None,
+        bounds: Bounds | None = None,
     ) -> Iterator[tuple[Any, ...]]:
         """Yields rows of a table, each followed by whether its load was completed; nothing if the table is missing.
 
-        `within` filters the rows by a column and a list of ids.
+        `within` filters the rows by a column and a list of ids, and `bounds` by what else a column may hold then.
         """
-        return (cells for _, cells in self._query(table, columns, within))
+        return (cells for _, cells in self._query(table, columns, within, bounds))
+
+    def found(
+        self, table: str, columns: Sequence[str], ids: Sequence[str], created: Bounds | None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yields as `select` does the rows with these `_dlt_id`, which is the first of the columns.
+
+        Those that were created as `created` says are looked for first: an engine without an index skips all others.
+        """
+        rest = dict.fromkeys(ids)
+        for bounds in (created, None) if created else (None,):
+            for row in self.select(table, columns, (ROW_ID, rest), bounds) if rest else ():
+                rest.pop(row[0], None)
+                yield row
 
     def rows(self, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
         """Returns the rows of `select`, in which `{0}`, … stand for the tables, named without the prefix.
@@ -134,14 +155,35 @@ class Ledger:
                 return set()
 
     def stored(self, table: str, columns: Sequence[str], column: str, values: Iterable[str]) -> list[tuple[Any, ...]]:
-        """Returns the rows of completed loads whose `column` is one of `values`, which are few."""
-        return [row[:-1] for row in self.select(table, columns, (column, values)) if row[-1]]
+        """Returns the rows of completed loads whose `column` is one of `values`."""
+        ids = [*values]
+        some = (ids[begin : begin + IDS_MAX] for begin in range(0, len(ids), IDS_MAX))
+        return [row[:-1] for part in some for row in self.select(table, columns, (column, part)) if row[-1]]
 
-    def marked(self, table: str) -> set[str]:
-        """Returns the `_dlt_id` of the rows that are marked as gone."""
+    def created_in(
+        self, table: str, columns: Sequence[str], time: str, spans: Sequence[tuple[datetime, datetime | None]]
+    ) -> list[tuple[Any, ...]]:
+        """Returns the rows of completed loads that were created in one of the spans, both ends included.
+
+        For destinations that keep times as times. None ends no span.
+        """
+        found: list[tuple[Any, ...]] = []
+        for begin in range(0, len(spans), SPANS_MAX):
+            some = [_within(f'"{time}"', *span) for span in spans[begin : begin + SPANS_MAX]]
+            wanted = ", ".join(f'"{name}"' for name in columns)
+            # One query for each span, as an engine skips by one what is older or younger, and not by several.
+            each = [f"select {wanted} from {{0}} where {one} and {is_completed('{1}')}" for one in some]
+            found += self.rows(" union all ".join(each), table, LOADS) or []
+        return found
+
+    def marked(self, table: str, among: Collection[str] | None = None) -> set[str]:
+        """Returns the `_dlt_id` of the rows that are marked as gone: of all, or of these."""
         plain = table.removeprefix(self._prefix)
         if not self._marks or GONE_AT not in self.columns(plain):
             return set()
+        if among is not None and len(among) <= LOOKED_UP:
+            found = self.stored(table, [ROW_ID, GONE_AT], ROW_ID, among)
+            return {str(row) for row, at in found if at is not None}
         return {
             str(row) for (row,) in self.rows(f'select {ROW_ID} from {{0}} where "{GONE_AT}" is not null', plain) or ()
         }
@@ -186,7 +228,11 @@ class Ledger:
             return [(str(key), found) for key, found in rows_or_none(client, query) or ()]
 
     def _query(
-        self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
+        self,
+        table: str,
+        columns: Sequence[str],
+        within: tuple[str, Iterable[str]] | None = None,
+        bounds: Bounds | None = None,
     ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
         """Yields as `select` does, each row with the names of its columns; `columns` may be "*"."""
         assert self._sql is not None
@@ -198,6 +244,8 @@ class Ledger:
                 character = character_function(client.capabilities)
                 ids = ", ".join(text_literal(one, character) for one in within[1])
                 query += f" where {client.escape_column_name(within[0])} in ({ids})"
+                if bounds:
+                    query += f" and {_within(client.escape_column_name(bounds.column), bounds.least, bounds.most)}"
             try:
                 with client.execute_query(query) as cursor:
                     names = column_names(cursor)
@@ -219,6 +267,10 @@ def _counted(client: SqlClient, table: str) -> str:
     return newest(client, table) if appends(client.capabilities) else _whole(client, table)
 
 
+def _within(column: str, least: object, most: object | None) -> str:
+    return f"{column} >= '{least}'" + (f" and {column} <= '{most}'" if most is not None else "")
+
+
 def _whole(client: SqlClient, table: str) -> str:
     return str(client.make_qualified_table_name(table))
 
@@ -231,7 +283,11 @@ class EmptyLedger(Ledger):
         return None
 
     def _query(
-        self, table: str, columns: Sequence[str], within: tuple[str, Iterable[str]] | None = None
+        self,
+        table: str,
+        columns: Sequence[str],
+        within: tuple[str, Iterable[str]] | None = None,
+        bounds: Bounds | None = None,
     ) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
         return iter(())
 

@@ -15,7 +15,7 @@ select
     ) as actor,
     coalesce(item.verb, log.activity_type) as action,
     item.activity_log_object__entity_type as object_type,
-    coalesce(item.activity_log_object__entity_id, item.activity_log_object__id) as object_id,
+    item.object_id,
     cast(null as varchar) as parent_id,
     cast(null as varchar) as status,
     coalesce(item.summary, item.name) as summary,
@@ -31,4 +31,8 @@ select
         else lower(item.activity_log_actor__entity_type)
     end as actor_type
 from sequence.activity_logs as log
-left join sequence.activity_logs__activity_log_items as item on item._dlt_parent_id = log._dlt_id
+left join (
+    -- Here, so that a database finds the items of one object before it joins them.
+    select *, coalesce(activity_log_object__entity_id, activity_log_object__id) as object_id
+    from sequence.activity_logs__activity_log_items
+) as item on item._dlt_parent_id = log._dlt_id
