@@ -16,7 +16,8 @@ ROWS = """
 create table activity.timeline as select
     case when i % 3 > 0 then timestamptz '2026-03-01 00:00:00+00' + (i // 7) * interval 1 minute end as occurred_at,
     'a' || i % 2 as account, i::varchar as record_id, i % 2 as part, 'x' as actor, 'y' as action,
-    'lead' as object_type, 'l' || i % 5 as object_id, 'z' as status, 's' as summary, null as error, 't' as row_table, 'r' || i as row_dlt_id
+    'lead' as object_type, 'l' || i % 5 as object_id, 'z' as status, 's' as summary, null as error,
+    't' as row_table, 'r' || i as row_dlt_id
 from range(450) as t (i)
 """
 
