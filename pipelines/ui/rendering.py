@@ -17,6 +17,7 @@ from gapless.pipelines.ui.address import short, url
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -105,6 +106,13 @@ def cut(text: object, longest: int) -> str:
     return shown if len(shown) <= longest else f"{shown[:longest]}…"
 
 
+def coded(text: str) -> Markup:
+    """Returns a description as HTML, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_out(text)))))
+
+
 def pairs(values: Iterable[str]) -> list[tuple[str, str]]:
     """Returns options of a menu that are called what they are."""
     return [(value, value) for value in values]
@@ -145,7 +153,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"when": when, "plain": plain, "number": number, "tone": tone, "cell": cell, "pretty": pretty}
-    made.filters |= {"cut": cut, "short": short, "pairs": pairs}
+    made.filters |= {"cut": cut, "short": short, "pairs": pairs, "coded": coded}
     made.globals |= {"ago": ago, "url": url}
     return made
 

@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gapless.pipelines.ui.address import Address
 from gapless.pipelines.ui.database.session import Database
 from gapless.pipelines.ui.database.target import UiTarget
 from gapless.sources import SOURCES
+from gapless.sources._incremental.stream import side_listings
+
+if TYPE_CHECKING:
+    from gapless.sources._incremental.listing import Parents
 
 T = TypeVar("T")
 Object = tuple[str, str | None, str | None]
@@ -97,43 +101,55 @@ class Question:
     def labels(self, source: str, ids: Iterable[str]) -> dict[str, str]:
         """Returns the names of these objects, as far as the source's parents have one: id -> name."""
         parents = SOURCES[source].stream.parents
+        return self._labels(source, parents, ids) if parents else {}
+
+    def _labels(self, source: str, listing: Parents, ids: Iterable[str]) -> dict[str, str]:
         wanted = sorted({key for key in ids if key})
-        if parents is None or parents.label is None or not wanted:
+        if listing.label is None or not wanted:
             return {}
-        key = f"cast({parents.table.id_column} as varchar)"
+        key = f"cast({listing.table.id_column} as varchar)"
         marks = ", ".join("?" * len(wanted))
-        table = f"{source}.{parents.table.name}"
+        table = f"{source}.{listing.table.name}"
         found = self.db.rows_if_exists(
-            f"select {key}, {parents.label} from {table} where {key} in ({marks})", *wanted
+            f"select {key}, {listing.label} from {table} where {key} in ({marks})", *wanted
         )
         return {str(one): str(name) for one, name in found if name}
 
     def object_names(self, objects: Iterable[Object]) -> dict[Object, str]:
-        """Returns the names of these objects, as far as they are the parents that a source's records are read by."""
+        """Returns the names of these objects, as far as the source lists them: its parents, or beside the records."""
         found = dict[Object, str]()
         wanted = [*objects]
         for source in {source for source, _, _ in wanted}:
-            parents = SOURCES[source].stream.parents
-            own = [one for one in wanted if parents and one[0] == source and f"{one[1]}s".lower() == parents.noun]
-            names = self.labels(source, [key or "" for _, _, key in own])
-            found |= {one: names[one[2]] for one in own if one[2] in names}
+            for listing in _listings(source):
+                own = [one for one in wanted if one[0] == source and _plural(one[1]) == listing.noun]
+                names = self._labels(source, listing, [key or "" for _, _, key in own])
+                found |= {one: names[one[2]] for one in own if one[2] in names}
         return found
 
     def named(self, text: str) -> list[str]:
         """Returns the ids of the objects whose name holds a text, the first 200 of each source."""
         found: list[str] = []
         for name in self.sources:
-            parents = SOURCES[name].stream.parents
-            if parents is not None and parents.label is not None:
-                found += [
-                    str(row[0])
-                    for row in self.db.rows_if_exists(
-                        f"select cast({parents.table.id_column} as varchar) from {name}.{parents.table.name}"
-                        f" where strpos(lower({parents.label}), lower(?)) > 0 limit 200",
-                        text,
-                    )
-                ]
+            for listing in _listings(name):
+                rows = self.db.rows_if_exists(
+                    f"select cast({listing.table.id_column} as varchar) from {name}.{listing.table.name}"
+                    f" where strpos(lower({listing.label}), lower(?)) > 0 limit 200",
+                    text,
+                )
+                found += [str(key) for (key,) in rows]
         return found
+
+
+def _listings(source: str) -> list[Parents]:
+    """Returns what a source lists besides its records and people have names for."""
+    stream = SOURCES[source].stream
+    return [one for one in (stream.parents, *side_listings(stream)) if one and one.label]
+
+
+def _plural(kind: str | None) -> str:
+    """Returns the noun of a listing of objects of this type."""
+    name = (kind or "").lower()
+    return f"{name.removesuffix('y')}ies" if name.endswith("y") else f"{name}s"
 
 
 def source_choices() -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from gapless.pipelines.ui.address import View
 from gapless.pipelines.ui.charts import columns
 from gapless.pipelines.ui.site import FILTERS, Question
-from gapless.pipelines.ui.views.timeline import COLUMNS, named
+from gapless.pipelines.ui.views.timeline import event_columns, named
 from gapless.pipelines.ui.views.volume import buckets
 from gapless.sources import SOURCES
 
@@ -45,7 +45,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
         *values,
     )
     newest = question.db.rows(
-        f"select {COLUMNS} from activity.timeline where {failed} and {where}"
+        f"select {event_columns(question)} from activity.timeline where {failed} and {where}"
         f" order by occurred_at desc nulls last, account, record_id, part limit {NEWEST}",
         *values,
     )

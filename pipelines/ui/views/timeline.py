@@ -43,7 +43,7 @@ class Event:
     error: str | None
     table: str
     row: str
-    name: str = ""
+    name: str | None = ""
     """What people call the object."""
 
 
@@ -59,7 +59,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
         "count": _count(question, where, values, len(rows)),
         "older": _cursor(last) if last else "",
         **_menus(question),
-        "about": _about(question),
+        "about": _about(question, events),
     }
 
 
@@ -72,10 +72,20 @@ def _newest(question: Question, where: str, values: list[Any]) -> list[tuple[Any
     if oldest and oldest[0][0] is not None:
         where, values = f"{where} and occurred_at >= ?", [*values, oldest[0][0]]
     return question.db.rows(
-        f"select {COLUMNS} from activity.timeline where {where}"
+        f"select {event_columns(question)} from activity.timeline where {where}"
         f" order by occurred_at desc nulls last, account, record_id, part limit {PAGE_SIZE + 1}",
         *values,
     )
+
+
+def event_columns(question: Question) -> str:
+    """Returns the columns of an event; views that an older gapless made have no names of objects."""
+    query = (
+        "select count(*) from information_schema.columns where table_schema = 'activity' and table_name = 'timeline'"
+        " and column_name = 'object_name'"
+    )
+    known = question.remembered("object_name", lambda: question.db.rows(query)[0][0])
+    return f"{COLUMNS}, {'object_name' if known else 'null'}"
 
 
 def condition(question: Question) -> tuple[str, list[Any]]:
@@ -113,10 +123,10 @@ def chosen(text: str) -> tuple[str, str]:
 
 
 def named(question: Question, rows: list[tuple[Any, ...]]) -> list[Event]:
-    """Returns rows of COLUMNS as events, with the names of their objects."""
+    """Returns rows of `event_columns` as events, with the names of their objects."""
     events = [Event(*row) for row in rows]
     names = question.object_names((e.source, e.object_type, e.object_id) for e in events)
-    return [replace(e, name=names.get((e.source, e.object_type, e.object_id), "")) for e in events]
+    return [replace(e, name=names.get((e.source, e.object_type, e.object_id), e.name)) for e in events]
 
 
 def _count(question: Question, where: str, values: list[Any], found: int) -> int | None:
@@ -178,11 +188,12 @@ def _objects(question: Question) -> list[tuple[str, str, int]]:
     return [(f"{row[1]}:{row[2]}", names.get((row[0], row[1], row[2]), ""), int(row[3])) for row in rows]
 
 
-def _about(question: Question) -> dict[str, str]:
+def _about(question: Question, events: list[Event]) -> dict[str, str]:
     """Returns the object that was chosen, by its type, id and name; empty texts: everything."""
     kind, key = chosen(question.address["object"])
     names = question.object_names((source, kind, key) for source in question.sources)
-    return {"kind": kind, "key": key, "name": next(iter(names.values()), "")}
+    told = next((event.name for event in events if key and event.name), "")
+    return {"kind": kind, "key": key, "name": next(iter(names.values()), told)}
 
 
 VIEW = View(
