@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dlt.sources import DltSource
 
     from gapless.sources._http.fake_vendor import FakeVendor
+    from gapless.sources._incremental.listing import Parents
     from gapless.sources._incremental.stream import Stream
     from gapless.sources._schema.arrow import Table
 
@@ -115,6 +116,13 @@ class Source:
     def main(self) -> Table:
         """Returns the records' table."""
         return self.stream.table
+
+    @property
+    def named_listings(self) -> dict[str, Parents]:
+        """Returns, by noun, what it lists besides its records and people have names for: parents, stories …."""
+        # A stream of a user's package need not know of side listings.
+        listings = (self.stream.parents, *getattr(self.stream, "side_listings", ()))
+        return {one.noun: one for one in listings if one and one.label}
 
     @property
     def split_by(self) -> str | None:

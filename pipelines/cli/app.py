@@ -73,8 +73,7 @@ def gapless(
     Try it without any key: [bold]gapless demo[/bold]. With keys: [bold]gapless init[/bold], then
     [bold]gapless sync[/bold].
 
-    Exit codes: 0 complete, 1 a source as a whole or the command failed, 2 wrong usage or settings, 3 partial: some
-    parents or records failed, 75 the database is in use, 130 stopped by Ctrl-C.
+    Exit codes: 0 complete, 1 failed, 2 wrong usage or settings, 3 partial, 75 the database is in use, 130 stopped.
     """
     logging.getLogger("gapless").setLevel(logging.DEBUG if debug else logging.NOTSET)
     if ctx.invoked_subcommand is None:

@@ -33,7 +33,6 @@ from gapless.sources._http.testing import serve
 if TYPE_CHECKING:
     from gapless.sources._http.fake_vendor import FakeVendor
 
-FILE = "gapless-demo.duckdb"
 MARK = "gapless_demo"
 """A table that marks a file as the demo's; it is created before anything else."""
 MINUTES = 60.0

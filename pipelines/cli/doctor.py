@@ -91,7 +91,9 @@ def _sources(configured: list[str]) -> Iterator[Check]:
                 configured.append(source.name)
             yield check
     if not configured:
-        yield Check("sources", "fail", "none is configured", "Set the variables of one source; or try: gapless demo")
+        yield Check(
+            "sources", "fail", "none is configured", "gapless init asks for keys; to try it without any: gapless demo"
+        )
 
 
 def _source(source: Source) -> Iterator[Check]:

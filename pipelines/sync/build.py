@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 HOW_TO_START = (
     "no source has its credentials, so there is nothing to sync.",
-    "  to see it work without any key:     gapless demo",
-    "  to see what is missing:             gapless doctor",
-    "  to start with one source, set its variables in the environment or in .dlt/secrets.toml:",
+    "  to see it work without any key:            gapless demo",
+    "  to be asked for the keys that you have:    gapless init",
+    "  to see what is missing:                    gapless doctor",
+    "  or set the variables of one source in the environment or in .dlt/secrets.toml:",
 )
 
 

@@ -9,16 +9,12 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from gapless.pipelines.ui.address import Address
 from gapless.pipelines.ui.database.session import Database
 from gapless.pipelines.ui.database.target import UiTarget
 from gapless.sources import SOURCES
-from gapless.sources._incremental.stream import side_listings
-
-if TYPE_CHECKING:
-    from gapless.sources._incremental.listing import Parents
 
 T = TypeVar("T")
 Object = tuple[str, str | None, str | None]
@@ -101,11 +97,11 @@ class Question:
     def labels(self, source: str, ids: Iterable[str]) -> dict[str, str]:
         """Returns the names of these objects, as far as the source's parents have one: id -> name."""
         parents = SOURCES[source].stream.parents
-        return self._labels(source, parents, ids) if parents else {}
+        return self._labels(source, parents.noun, ids) if parents else {}
 
-    def _labels(self, source: str, listing: Parents, ids: Iterable[str]) -> dict[str, str]:
-        wanted = sorted({key for key in ids if key})
-        if listing.label is None or not wanted:
+    def _labels(self, source: str, noun: str, ids: Iterable[str]) -> dict[str, str]:
+        listing, wanted = SOURCES[source].named_listings.get(noun), sorted({key for key in ids if key})
+        if listing is None or not wanted:
             return {}
         key = f"cast({listing.table.id_column} as varchar)"
         marks = ", ".join("?" * len(wanted))
@@ -120,9 +116,9 @@ class Question:
         found = dict[Object, str]()
         wanted = [*objects]
         for source in {source for source, _, _ in wanted}:
-            for listing in _listings(source):
-                own = [one for one in wanted if one[0] == source and _plural(one[1]) == listing.noun]
-                names = self._labels(source, listing, [key or "" for _, _, key in own])
+            for noun in SOURCES[source].named_listings:
+                own = [one for one in wanted if one[0] == source and _plural(one[1]) == noun]
+                names = self._labels(source, noun, [key or "" for _, _, key in own])
                 found |= {one: names[one[2]] for one in own if one[2] in names}
         return found
 
@@ -130,7 +126,7 @@ class Question:
         """Returns the ids of the objects whose name holds a text, the first 200 of each source."""
         found: list[str] = []
         for name in self.sources:
-            for listing in _listings(name):
+            for listing in SOURCES[name].named_listings.values():
                 rows = self.db.rows_if_exists(
                     f"select cast({listing.table.id_column} as varchar) from {name}.{listing.table.name}"
                     f" where strpos(lower({listing.label}), lower(?)) > 0 limit 200",
@@ -138,12 +134,6 @@ class Question:
                 )
                 found += [str(key) for (key,) in rows]
         return found
-
-
-def _listings(source: str) -> list[Parents]:
-    """Returns what a source lists besides its records and people have names for."""
-    stream = SOURCES[source].stream
-    return [one for one in (stream.parents, *side_listings(stream)) if one and one.label]
 
 
 def _plural(kind: str | None) -> str:

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from gapless.pipelines.cli import demo
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations.target import DEMO_FILE
 from gapless.sources import SOURCES
 from tests.support import warm
 from tests.support.shared import once
@@ -48,7 +49,7 @@ def once_run(folder: Path) -> dict[str, Any]:
     """Runs the demo in `folder`, for `once("demo", once_run)`: all tests that look at it share one."""
     (folder / ".dlt").mkdir()
     (folder / ".dlt" / "secrets.toml").write_text('[sources.omni]\nomni_api_key = "canary-key"\n')
-    with duckdb.connect(str(folder / demo.FILE)) as db:  # an earlier demo's
+    with duckdb.connect(str(folder / DEMO_FILE)) as db:  # an earlier demo's
         db.execute("create table gapless_demo as select 1; create schema omni; create table omni.stale as select 1")
     done = warm.run(
         [sys.executable, "-m", "gapless.pipelines", "demo", "--json", "--now", NOW],
@@ -60,7 +61,7 @@ def once_run(folder: Path) -> dict[str, Any]:
     return {
         "output": done.stdout + done.stderr,
         "told": json.loads(done.stdout),
-        "file": str(folder / demo.FILE),
+        "file": str(folder / DEMO_FILE),
         "left": sorted(path.name for path in folder.iterdir()),
     }
 

@@ -26,6 +26,7 @@ from gapless.pipelines.ui import opening, server
 from gapless.pipelines.ui.address import parse
 from gapless.pipelines.ui.database import session
 from gapless.pipelines.ui.views import VIEWS, failures, volume
+from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
 from tests.support.page import TOKEN, Page
@@ -267,6 +268,25 @@ def test_an_address_holds_the_view(page: Page, world: Begin) -> None:
 def test_nothing_yet(page: Page) -> None:
     """Each view says how to begin."""
     assert ["Nothing synced yet" in text for text in every_view(page).values()] == [True] * len(MENU)
+
+
+def test_the_demo_is_found(page: Page, tmp_path: Path) -> None:
+    """Where nothing is synced yet beside the demo's file, the page says how to see that."""
+    (tmp_path / "gapless-demo.duckdb").touch()
+    assert "DESTINATION__DUCKDB__CREDENTIALS=gapless-demo.duckdb gapless ui" in page("health")
+
+
+def test_stories_and_contacts_have_names(world: Begin, page: Page) -> None:
+    """A story is named by the listing of stories, a contact by the record about it, and both head their timeline."""
+    world(TinesFake.demo()).synced()
+    assert '<span class="kind">story</span> Offboard a leaver</a>' in page("timeline", q="offboard")
+    assert "<h2>story Offboard a leaver</h2>" in page("timeline", object="story:41")
+    world(KizenFake.demo()).synced()
+    shown = re.findall(
+        r'title="(\w+) ([^"]+)"[^>]*><span class="kind">[\w ]+</span> ([^<]+)</a>', page("timeline", source="kizen")
+    )
+    kind, key, name = shown[0]
+    assert f"<h2>{kind.replace('_', ' ')} {name}</h2>" in page("timeline", object=f"{kind}:{key}")
 
 
 def test_the_copy_is_asked(world: Begin, page: Page) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from gapless.pipelines.cli.demo import FILE, DemoResult, summary
+from gapless.pipelines.cli.demo import DemoResult, summary
+from gapless.pipelines.destinations.target import DEMO_FILE
 from tests.commands.test_demo import NOW
 
 PICTURE = Path(__file__).resolve().parents[2] / "pipelines" / "docs" / "demo.svg"
@@ -31,7 +32,7 @@ def picture(told: dict[str, Any]) -> str:
     """Returns an SVG of what the demo printed, from its JSON document."""
     tables = {name: [rows["first"], rows["second"]] for name, rows in told["tables"].items()}
     answer = [[*[*row.values()][:-1], datetime.fromisoformat(row["latest"])] for row in told["answer"]]
-    result = DemoResult(Path.cwd() / FILE, tables=tables, columns=[*told["answer"][0]], answer=answer)
+    result = DemoResult(Path.cwd() / DEMO_FILE, tables=tables, columns=[*told["answer"][0]], answer=answer)
     console = Console(record=True, width=WIDTH, file=StringIO(), highlight=False)
     for part in ("$ gapless demo", "", *summary(result)):
         # The picture is for looking, not for copying a path from.

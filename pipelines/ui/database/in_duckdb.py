@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations.target import DEMO_FILE
 from gapless.pipelines.ui.database.results import collect
 from gapless.pipelines.ui.database.session import (
     RUNNING,
@@ -96,6 +97,8 @@ def connected_file(file: Path, seconds: float | None = None) -> Iterator[Databas
 
 def _first_steps(file: Path) -> str:
     """Returns the commands that fill a file."""
+    if (file.parent / DEMO_FILE).exists() and file.name != DEMO_FILE:
+        return f"The demo's data: DESTINATION__DUCKDB__CREDENTIALS={DEMO_FILE} gapless ui. gapless sync loads yours."
     return f"gapless sync loads data into {file.name}; gapless demo needs no keys; gapless views creates the views."
 
 
