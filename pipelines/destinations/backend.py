@@ -117,7 +117,7 @@ class Backend:
 
     @property
     def lock_beside(self) -> Path | None:
-        """Returns the database's file: whoever shares it shares the lock beside it. None: the data is elsewhere."""
+        """Returns the database's file, with the lock beside it for all who use it. None: the data is elsewhere."""
         return self.file
 
     @property

@@ -49,7 +49,7 @@ CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo w
 
 
 class FileInUse(InUse):
-    """Another process has the DuckDB file open. Beside a writer DuckDB admits nobody, beside a reader no writer."""
+    """Another process has the DuckDB file open. DuckDB lets one process write, or several read."""
 
     def __init__(self, file: Path, detail: str, read_only: bool) -> None:
         found = re.search(r"held in (.+?) \(PID (\d+)\)", detail)
@@ -86,7 +86,7 @@ def _locked_down(file: Path) -> duckdb.DuckDBPyConnection:
     with _opening:
         connection = duckdb.connect(str(file), read_only=True)
         ((done,),) = connection.execute("select current_setting('lock_configuration')").fetchall()
-        # A second connection shares what the first one set, and nobody may set a locked setting again.
+        # A second connection shares what the first one set, and a locked setting cannot be set again.
         if not done:
             set_limit(connection, min(READERS_MEMORY, limit(connection)))
             for setting in READ_ONLY:
@@ -126,7 +126,7 @@ def at_home(path: Path) -> Path:
         return path
     try:
         return Path(*path.parts[at:]).expanduser()
-    except RuntimeError:  # nobody is called so
+    except RuntimeError:  # there is no user of that name
         return path
 
 

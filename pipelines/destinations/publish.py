@@ -1,8 +1,8 @@
 """Publishes a copy of the DuckDB file for readers: readers and a sync lock each other out of the file itself.
 
-The copy is made beside the old one and takes its place by one rename; whoever has the old one open keeps it. `cp`
-makes it while nobody writes, fifty times as fast as DuckDB's `copy from database`. It must be another process: if the
-file were opened and closed in this one, DuckDB's lock on it would be gone.
+The copy is made beside the old one and takes its place by one rename; a reader that has the old one open keeps it.
+`cp` makes it while no sync writes, fifty times as fast as DuckDB's `copy from database`. It must be another process:
+if the file were opened and closed in this one, DuckDB's lock on it would be gone.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _publish(file: Path, to: Path) -> None:
     with _locked(to):
         _require_ours(to)
         _remove_left(to)
-        # A folder of its own, as nobody else can put a link or a file into it.
+        # A folder of our own, so that no other user can put a link or a file into it.
         with tempfile.TemporaryDirectory(prefix=f".{to.name}.", suffix=".new", dir=to.parent) as folder:
             new = Path(folder) / to.name
             _copy(file, new)

@@ -1,4 +1,4 @@
-"""Where a sync works: a destination, the part of a split sync, the lock, and working files that nobody misses.
+"""Where a sync works: a destination, the part of a split sync, the lock, and disposable working files.
 
 Working files are one folder per destination and part of it, readable by its owner alone, emptied under the lock
 before and after each sync: state comes back from the destination, so a crash leaves nothing that the next sync would

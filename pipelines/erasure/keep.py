@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import dlt
 
 KEPT = ("kept_from", "kept_from", None, None)
-"""The tombstone of a retention, before its time: it names nobody, so it needs no key."""
+"""The first cells of a retention's tombstone, which names no record and so needs no key."""
 
 
 def parsed(name: str, text: str) -> timedelta:

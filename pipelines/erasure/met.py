@@ -1,4 +1,4 @@
-"""Notes what a sync has met of the erased: records that a value hides, and those that stand under another parent."""
+"""Writes tombstones of erased records that a sync met: hidden by a value, or under another parent than before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def note_met(pipeline: dlt.Pipeline, erased: Tombstones) -> None:
-    """Writes the tombstones of what was met, so that nobody misses these records; mostly there is none."""
+    """Writes tombstones of the erased records that a sync met, so that no comparison reports them as missing."""
     if erased.met:
         with pipeline.sql_client() as client:
             tables = Tables(pipeline, client)

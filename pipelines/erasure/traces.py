@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GONE = "erased"
 """Stands where an id stood in a text."""
 SHORTEST = 4
-"""Characters; a shorter id would be found in any text, and names nobody there."""
+"""Characters; a shorter id stands in many texts by chance."""
 
 
 def remove_from_states(tables: Tables, ids: Collection[str]) -> None:

@@ -77,7 +77,7 @@ def _short(cursor: str | None) -> str | None:
 def rewind(target: Target, name: str, to: datetime) -> int | None:
     """Makes the next sync read again what was created after `to`, less the look-back.
 
-    It acknowledges lost intervals that end by `to`: they are not told any more.
+    It acknowledges lost intervals that end by `to`: they are not reported any more.
 
     Returns how many proofs were changed; None if nothing was synced yet. Raises Locked, GaplessError.
     """
@@ -95,7 +95,7 @@ def rewind(target: Target, name: str, to: datetime) -> int | None:
 def reset(target: Target, name: str) -> int | None:
     """Makes the next sync read everything again, and deletes backfills' progress. Returns and raises as `rewind`.
 
-    Lost intervals stay told.
+    Lost intervals are still reported.
     """
     return _change(
         target, SOURCES[name], RESET, lambda state: WalkState(lost=WalkState.from_json(state).lost).to_json()

@@ -1,7 +1,7 @@
 """Decides whether a message of the webhook says anything new, and notes in `runs.told` what it said.
 
 The note is written after the message was delivered, in the row of the run that it was about: so it is there for the
-next round whoever starts it, and a message that did not arrive is sent again. No HTTP may enter.
+next round, whichever process runs it, and a message that did not arrive is sent again. No HTTP may enter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REMIND_AFTER = timedelta(hours=24)
 """After so long an unchanged message is sent once more."""
 GROWN = 1.1
-"""More than so many times as many failures for a known reason are news; a few that come and go are none."""
+"""Failures for a known reason are news when they are more than so many times as many as before."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class News:
     """Whether there is something to say of a round."""
 
     changed: bool
-    """Something is other than what was said last."""
+    """Something differs from what was said last."""
     due: bool
     """It was said long ago."""
     past: Mapping[str, Past] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def reasons_of(outcome: Outcome) -> dict[str, int]:
 
 
 def is_changed(outcome: Outcome, past: Past) -> bool:
-    """Returns whether a source stands otherwise than when it was spoken of last."""
+    """Returns whether a source's outcome or reasons differ from what was said last."""
     if outcome.outcome == "complete":
         # A sync that somebody interrupted was no alarm, and its end is no recovery.
         return past.told is not None if past.notes else bool(past.runs)
@@ -123,7 +123,7 @@ def _days(first: datetime | None, time: datetime | None) -> int:
 
 
 def news(target: Target, outcomes: Sequence[Outcome], now: datetime) -> News:
-    """Returns whether there is something to say of these outcomes. Raises GaplessError when nobody can read there."""
+    """Returns whether these outcomes are to be reported. Raises GaplessError if the destination cannot be read."""
     from gapless.pipelines.destinations.reader import reading
 
     with reading(target) as reader:

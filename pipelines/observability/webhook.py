@@ -43,7 +43,7 @@ class SourceReport(TypedDict):
     started_at: datetime
     finished_at: datetime | None
     rounds: int
-    """Rounds in a row that failed, or were not complete; 0: it is complete, or nobody knows."""
+    """Rounds in a row that failed, or were not complete; 0: it is complete, or that is unknown."""
     since: datetime | None
     """When the first of these rounds began."""
     newest_covered_to: datetime | None
@@ -169,7 +169,7 @@ def _notify(
 
 
 def _news(target: Target, outcomes: list[Outcome], kind: str | None, now: datetime) -> reminders.News:
-    """Returns whether there is something to say; when nobody can read there, the round's own error decides."""
+    """Returns whether there is something to say; if the destination cannot be read, the round's own error decides."""
     try:
         found = reminders.news(target, outcomes, now)
     except Exception:  # another program has the file, or a server is away: rather twice than never

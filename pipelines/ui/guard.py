@@ -1,4 +1,4 @@
-"""Decides who may look: whoever holds the key, by a browser that shows this page and no other.
+"""Decides who may see the page: only a browser that has the key, and that shows this page and no other.
 
 Why the path: a browser sends a cookie to every port of a host. So the cookie is for a path that only this page's
 addresses have, and a server on another port, which does not know it, is never asked for it. No query may enter.
@@ -45,7 +45,7 @@ PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 @dataclass(frozen=True)
 class Keys:
-    """What is made of the key: the secret part of the addresses, and sessions."""
+    """Makes the secret part of the addresses, and sessions, from the key."""
 
     token: str
 
@@ -56,7 +56,7 @@ class Keys:
         return self._digest("folder")[:22]
 
     def session(self) -> str:
-        """Returns a new session, from which the key cannot be told."""
+        """Returns a new session, from which the key cannot be found."""
         # Nothing is stored: the digest alone shows that a session was made here.
         began = f"{int(time())}.{secrets.token_urlsafe(16)}"
         return f"{began}.{self._digest(f'session {began}')}"

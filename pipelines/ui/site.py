@@ -22,7 +22,7 @@ Object = tuple[str, str | None, str | None]
 REMEMBERED = 64
 """Answers."""
 FRESH = 30.0
-"""Seconds for which an answer is taken again while the data is the same; of a server nobody can tell that it is."""
+"""Seconds for which an answer is used again if the data is the same; of a server's data that is not known."""
 PERIODS = {"90d": ("90 days", 90), "30d": ("30 days", 30), "7d": ("7 days", 7), "24h": ("24 hours", 1)}
 """Value of the address -> label, and days before the newest record."""
 
@@ -38,7 +38,7 @@ class Site:
 
     def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
         """Returns what was made under this key, if the data is still the same and it was not long ago."""
-        # Told before the answer is made: if a sync ends meanwhile, the answer counts as one of the old data.
+        # Read before the answer is made: if a sync ends meanwhile, the answer counts as one of the old data.
         whole = (self.target.state, key)
         with self._lock:
             at, found = self._answers.get(whole, (0.0, None))

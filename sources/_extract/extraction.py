@@ -58,7 +58,7 @@ class Extraction:
     file_format: str | None = None
     """The format of the files that are loaded, of all tables; None: dlt chooses it, or the user."""
     own_session: bool = True
-    """Whether nobody else looks at the session."""
+    """Whether no other code reads the session."""
 
     def table(self, table: Table, resource_table: str | None = None) -> Table:
         """Returns a table under the name that it has in this dataset; a name that the user gave stays."""

@@ -1,8 +1,8 @@
 """Says who besides us can change what a path leads to, and the command that ends it.
 
 We are the process's user, root, and the owner of this program, who could change the program itself. A group counts as
-one of us when nobody else is in it, as the group of one's own that Debian and Red Hat give each user; so does the
-group root. On a mount for reading alone nobody writes, as where Kubernetes puts settings; the owner still counts.
+one of us when it has no other member, like the private group that Debian and Red Hat give each user; so does the
+group root. On a read-only mount, where Kubernetes puts settings, only the owner counts: the mode allows no writes.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def foreign_link(path: Path | str) -> Weakness | None:
     """Returns the first link on the way to `path` that is not ours, as somebody may have planted it."""
     try:
         return next((one for one in weaknesses(path) if one.what == "link"), None)
-    except OSError:  # whoever opens it says why it cannot
+    except OSError:  # the code that opens it reports the reason
         return None
 
 
 def planted(path: Path | str) -> Weakness | None:
     """Returns the first link or file on the way that somebody else may have put there to get what is written to it.
 
-    It is not ours, and is in a folder where everybody may write, or is a file that everybody may write: as Linux has
-    it with `fs.protected_symlinks` and `fs.protected_regular`. What a group shares is none.
+    Such a link or file is not ours, and every user may write to its folder or to the file itself. Linux has the same
+    rule, `fs.protected_symlinks` and `fs.protected_regular`. What only a group may write does not count.
     """
     try:
         weak = weaknesses(path)
@@ -128,7 +128,7 @@ def _weakness(step: str, info: os.stat_result, ours: frozenset[int]) -> Weakness
         return Weakness(step, what, f"the user {_user(info.st_uid)}", command)
     # The mode of a link says nothing on Linux; only who may write to its folder counts.
     bits = 0 if link else info.st_mode & (GROUP | OTHERS)
-    # Where the sticky bit is set, as in /tmp, each may remove what is his own alone.
+    # With the sticky bit, as in /tmp, users may remove only their own files.
     if (folder and info.st_mode & stat.S_ISVTX) or not bits or os.statvfs(step).f_flag & os.ST_RDONLY:
         return None
     if bits == GROUP and _is_private(info.st_gid, step, ours):
@@ -140,7 +140,7 @@ def _weakness(step: str, info: os.stat_result, ours: frozenset[int]) -> Weakness
 
 
 def _is_private(group: int, step: str, ours: frozenset[int]) -> bool:
-    """Returns whether nobody else is known to be in a group. One of which nobody is known may have members."""
+    """Returns whether we are the only members of a group. One without a known member may have others."""
     # Under an access control list the group's bits are the most that any of its entries has.
     if _has_list(step):
         return False

@@ -12,12 +12,12 @@ LONGEST_HOST = 253
 def joined(page: httpx.URL, link: str) -> httpx.URL | None:
     """Returns a link as an absolute URL, resolved against the page that holds it (RFC 3986, section 5).
 
-    Returns None for one that nothing can be requested with: of another scheme than http, without a host, or with a
-    host or a port that is none.
+    Returns None for a link that cannot be requested: its scheme is neither http nor https, it has no host, or its
+    host or port is invalid.
     """
     try:
         found = page.join(link)
-        host = found.host  # decodes the name, which fails for one that is none
+        host = found.host  # decodes the name; raises for an invalid one
     except (httpx.InvalidURL, ValueError):
         return None
     is_sound = found.scheme in ("http", "https") and 0 < len(host) <= LONGEST_HOST and found.port != 0

@@ -87,7 +87,7 @@ def _gave_up(policy: Policy, attempt: int, spent: float, wait: float) -> str:
 
 
 def _span(wait: float, now: Callable[[], float] = time.time) -> str:
-    """Returns "for 300 s", or of a longer wait when it ends: nobody counts the seconds of a daily quota."""
+    """Returns "for 300 s", or for a longer wait the time when it ends, because that is easier to read."""
     if wait <= LONG_WAIT:
         return f"for {wait:,.0f} s"
     if wait > YEAR:

@@ -81,7 +81,7 @@ class Parents:
 
     def condition(self) -> str:
         """Returns `is_read` as an SQL condition on the parents' table."""
-        # A count that is not told is no zero, as in `is_read`.
+        # An unknown count is not zero, as in `is_read`.
         return "1 = 1" if self.reads_empty or self.count is None else f"coalesce({self.count}, 1) <> 0"
 
 

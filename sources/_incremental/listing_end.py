@@ -73,7 +73,7 @@ class ListingEnd:
         self._previous = frozenset(found)
         if found or texts:
             self._seam = frozenset(map(hash, [*ids[-1:], *nameless] if seam is None else seam))
-        # A negative total is none.
+        # A negative total says nothing.
         if total is not None and total >= 0:
             if self.last_total is not None and total < self.last_total:
                 self._moved, self.broken = False, "records vanished while its pages were read, and others moved up"
@@ -102,8 +102,8 @@ class ListingEnd:
     def why_not(self, expected: int | None = None, *, fell: bool = False) -> str | None:
         """Returns why the end is not proven, None if it is; without any total the vendor's word is all there is.
 
-        `expected` is a total told elsewhere, by the listing of parents. With `fell` a total that fell meanwhile
-        counts, because the vendor told it twice.
+        `expected` is the total that the listing of parents has. With `fell` a total that fell meanwhile counts,
+        because the vendor sent it twice.
         """
         total = self.last_total if fell else self.total
         needed = max((one for one in (total, expected) if one is not None), default=None)

@@ -93,7 +93,7 @@ class _Reading(Generic[R]):
                     break
 
     def _without_read(self, page: Page[R]) -> Page[R]:
-        """Returns a page that was requested once more without what it had before, so that nobody sees it twice."""
+        """Returns a page that was requested once more, without the records that it had before."""
         before, self._before = self._before, {}
         if not before:
             return page

@@ -1,8 +1,8 @@
 """Keeps the dead letters of one stream: what failed is stored, tried first next time, and closed when it succeeds.
 
 A letter is closed by the batch that loads its record, or by a walk that provably passed the record's place without
-meeting it; never by a record that was met and left out. In the second case its text is all that there ever will be of
-the record, so the row is kept until somebody deletes it, or until the record is loaded after all.
+meeting it; never by a record that was met and left out. In the second case nothing is left of the record but its
+text, so the row is kept until a user deletes it, or until the record is loaded after all.
 
 Kinds: a `record`, by its id; a `nameless` record, without a readable id, by a digest of its text; a `parent`.
 """
@@ -131,7 +131,7 @@ class DeadLetters:
         return letter.model_copy(update={"healed_at": self._now, "reason": reason})
 
     def _is_closed_by_loading(self, key: tuple[str, str]) -> bool:
-        """Returns whether a letter is open that loading its record again closes: not one about derived rows."""
+        """Returns whether an open letter is closed by loading its record again; one about derived rows is not."""
         # Derived rows are only ever added: `verify --cells --repair` settles those that are wrong, and no load does.
         return key in self._open and not self._open[key].reason.startswith(DERIVED)
 
@@ -151,12 +151,12 @@ class DeadLetters:
         return Batch(DEAD_LETTERS, [self._gone(key) for key in keys])
 
     def resolve_passed(self, since: datetime | None) -> Batch:
-        """Closes what a walk did not meet that passed everything since then; None: there was no such walk."""
+        """Closes the letters of records that a walk did not meet which passed all since then; None: no walk did."""
         unmet = [key for key, one in self._open.items() if since and one.last_seen_at < since and self.is_open(*key)]
         return Batch(DEAD_LETTERS, [self._gone(key) for key in unmet])
 
     def _is_erased(self, kind: FailureKind, key: str, parent: str | None, raw: str | None = None) -> bool:
-        """Returns whether it was erased on purpose: then nobody is to hear of it."""
+        """Returns whether it was erased on purpose; then it is not reported."""
         return bool(self._erased) and self._erased.hides_letter(self._stream, kind, key, parent, raw)
 
     def _add(self, kind: FailureKind, key: str, reason: str, parent: str | None, raw: str | None) -> DeadLetter:

@@ -1,6 +1,6 @@
 """Finds records that two parents serve: the first keeps the row, as one row can have only one parent.
 
-A record that moved is none of them: the parent under which it stands here does not serve it any more.
+A record that moved to another parent is not one of them: its old parent does not serve it any more.
 """
 
 from __future__ import annotations

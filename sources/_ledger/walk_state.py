@@ -196,7 +196,7 @@ class WalkState:
 
     def can_resume(self, now: datetime) -> bool:
         """Returns whether there is an unfinished walk that goes on at a cursor."""
-        # A time to come was written while our clock was wrong; `begin` forgets such a state.
+        # A time in the future was written while our clock was wrong; `begin` forgets such a state.
         return bool(self.walks) and self.walks[0].after is not None and not (self.newest and self.newest > now)
 
     def begin(self, lag: timedelta, now: datetime, down_to: datetime | None = EVERYWHERE) -> None:

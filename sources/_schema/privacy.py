@@ -21,7 +21,7 @@ DEAD_LETTER_TEXT = ("dead_letters", "raw_json")
 UNKNOWN = "_extra"
 """The column with unknown fields, in which a vendor may send anything from tomorrow on."""
 SHORTEST_KEY = 16
-"""Characters of a hash key: whoever has a shorter one's hashes can find it by trying, and the values with it."""
+"""Characters of a hash key: a shorter one can be found by trying, and with it the values that were hashed."""
 Where = tuple[str, str]
 """Table and column."""
 

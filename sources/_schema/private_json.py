@@ -26,7 +26,7 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parsed_path(text: str) -> Path | None:
-    """Returns the keys of a path such as `.user.email` or `.items[*]."a.b"`; None when it is none."""
+    """Returns the keys of a path such as `.user.email` or `.items[*]."a.b"`; None for an invalid path."""
     found = [*STEP.finditer(text)]
     is_whole = "".join(step[0] for step in found) == text
     return tuple(step[1] or step[2] for step in found) if found and is_whole else None
@@ -58,7 +58,7 @@ def _hash(text: str, hashed: Hash) -> str:
 
 
 def _changed(text: str, path: Path, change: Callable[[str], str]) -> str:
-    """Returns the JSON text with the value at `path` changed; the same text where there is none."""
+    """Returns the JSON text with the value at `path` changed; the same text if no value stands there."""
     text = text.strip()
     if text.startswith("["):
         items = [str(item, "utf-8") for item in _list.decode(text)]

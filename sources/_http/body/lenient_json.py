@@ -17,7 +17,7 @@ import msgspec
 
 # Raw: the syntax of the whole text is checked, and nothing is built from it.
 _strict = msgspec.json.Decoder(msgspec.Raw)
-# Possessive: else each character of a long text would be a place to come back to, of some 80 bytes.
+# Possessive quantifiers: without them `re` keeps some 80 bytes for each character of a long text.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 _SPACE = " \t\n\r"
 _BUILT_AT_ONCE = 4 * 2**20
@@ -120,7 +120,7 @@ def quote_if_invalid(text: str) -> str:
 
 
 def repeats_key(body: bytes) -> bool:
-    """Returns whether an object in this strict JSON, at any depth, has the same key twice, or nobody can tell."""
+    """Returns whether an object in this strict JSON, at any depth, has the same key twice, or that is unknown."""
     if len(body) <= _BUILT_AT_ONCE:
         try:
             jiter.from_json(body, catch_duplicate_keys=True, cache_mode="keys")
@@ -138,7 +138,7 @@ def repeats_key(body: bytes) -> bool:
     try:
         json.loads(body, object_pairs_hook=check, parse_int=len, parse_float=len)
     except RecursionError:
-        return True  # nobody can tell, so the record counts as unreadable
+        return True  # unknown, so the record counts as unreadable
     return found
 
 

@@ -20,9 +20,9 @@ class BodyTooLong(Exception):
 
 def whole_body(response: httpx.Response, deadline: Deadline) -> bytes:
     """Returns an answer's body, decompressed. Raises BodyTooLong early, DeadlinePassed, Undecodable."""
-    told = response.headers.get("Content-Length", "")
-    if told.isdecimal() and int(told) > BODY_BYTES:
-        raise BodyTooLong(f"the answer has {int(told) / 1e6:,.0f} MB{LONGEST}")
+    declared = response.headers.get("Content-Length", "")
+    if declared.isdecimal() and int(declared) > BODY_BYTES:
+        raise BodyTooLong(f"the answer has {int(declared) / 1e6:,.0f} MB{LONGEST}")
     chunks, size = [], 0
     for chunk in deadline.check(_decoded(response)):
         size += len(chunk)

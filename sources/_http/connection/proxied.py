@@ -46,7 +46,7 @@ def name_proxies(client: httpx.Client, named: Mapping[str, Proxy]) -> None:
 
 
 class _ViaProxy(httpx.BaseTransport):
-    """A transport through a proxy of the environment: what goes wrong on the way is told as the proxy's."""
+    """Sends requests through a proxy of the environment; an error on the way names the proxy."""
 
     def __init__(self, inner: httpx.BaseTransport, proxy: Proxy) -> None:
         self._inner, self._proxy = inner, proxy

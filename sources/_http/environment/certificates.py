@@ -18,7 +18,7 @@ HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
 def tls_context(make: Callable[[], ssl.SSLContext], environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
-    """Returns what `make` makes of the environment, once for all clients: that takes longer than a request.
+    """Returns the context that `make` makes, once for all clients, because making it takes longer than a request.
 
     Raises NetworkSettingError for a variable that names something that cannot be used.
     """
@@ -27,7 +27,7 @@ def tls_context(make: Callable[[], ssl.SSLContext], environment: Mapping[str, st
 
 @cache
 def _made(make: Callable[[], ssl.SSLContext], file: str, folder: str, key_log: str) -> ssl.SSLContext:
-    # httpx takes the file alone, if there is one. A folder without a certificate raises nothing, but trusts nobody.
+    # httpx takes only the file, if there is one. With a folder without a certificate it silently trusts no server.
     if folder and not file and (problem := _folder_problem(folder)):
         raise NetworkSettingError(FOLDER, f"{problem}; expected a folder that `openssl rehash` was run on. {WITHOUT}")
     try:

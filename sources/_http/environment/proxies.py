@@ -1,4 +1,4 @@
-"""Proxies as the environment names them: which variable holds which, and whether it can be used.
+"""Reads the proxies that the environment names, and checks whether each of them can be used.
 
 httpx reads the same variables. It says neither which one is wrong nor which one a request went through.
 """
@@ -59,7 +59,7 @@ def _checked(variable: str, value: str, parse: Callable[[str], object]) -> Proxy
         parts = urlsplit(url)
         problem = _problem(parts, url)
         parse(url)
-    except ValueError:  # a port that is none, or a bracket that is not closed
+    except ValueError:  # an invalid port, or a bracket that is not closed
         problem = "its host or its port cannot be read"
     if problem:
         raise NetworkSettingError(variable, f"{problem}. {EXPECTED} Hosts to ask without a proxy stand in NO_PROXY.")
@@ -67,7 +67,7 @@ def _checked(variable: str, value: str, parse: Callable[[str], object]) -> Proxy
 
 
 def _problem(parts: SplitResult, url: str) -> str | None:
-    """Returns what is wrong, without the value: there may be a password in any part of it. ValueError for a port."""
+    """Returns what is wrong, without the value, as it may hold a password. Raises ValueError for an invalid port."""
     if parts.scheme not in SCHEMES:
         return f"the scheme of this proxy is {parts.scheme!r}, which is none of {', '.join(SCHEMES)}"
     if parts.scheme.startswith("socks") and find_spec("socksio") is None:

@@ -26,7 +26,7 @@ class Span:
     served: set[str] = field(default_factory=set)
     """`_dlt_id` of its records, if it is read whole and was read before."""
     nameless: bool = False
-    """Whether a record's id could not be read, so that nobody knows whose it is."""
+    """Whether a record's id could not be read, so that it is unknown which one it is."""
     least_total: int | None = None
     """The least total that its pages said: what comes while they are read is the next sync's."""
 

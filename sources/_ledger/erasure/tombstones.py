@@ -72,7 +72,7 @@ class Subjects:
 
 
 class Tombstones:
-    """What was erased of one source. Without a tombstone and a horizon it is false, and nothing is looked at."""
+    """What was erased of one source. It is false without a tombstone and a horizon; then no record is checked."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class Tombstones:
             return False
         parents = self.subjects.parents
         if self.hides_parent(parent) or self._hides_text(raw):
-            if kind == "record":  # so that nobody misses it: a comparison sees its id alone
+            if kind == "record":  # else a comparison reports it, as it sees only its id
                 self._meet(key.removeprefix(f"{parent}/") if parent else key, parent)
             return True
         if kind == "parent" or (parents and stream == parents.name):
@@ -260,7 +260,7 @@ def value_text(cell: object) -> str | None:
 
 
 def texts_in(raw: str) -> Iterator[str]:
-    """Yields the texts and numbers that stand anywhere in a JSON document; nothing if it is none."""
+    """Yields the texts and numbers that stand anywhere in a JSON document; nothing if it is no JSON."""
     try:
         waiting: list[object] = [json.loads(raw)]
     except (ValueError, RecursionError):
