@@ -174,7 +174,11 @@ def test_spans_of_a_sync(world: Begin, collector: Collector) -> None:
     asked = [span for span in collector.spans if span.facts.get("http.request.method")]
     assert len(asked) == len(here.fake.requests) == source.facts["gapless.requests"]
     assert {span.parent for span in asked} == {"sync tines"}
-    assert {span.name for span in asked} == {"GET /api/v1/actions", "GET /api/v1/actions/{id}/logs"}
+    assert {span.name for span in asked} == {
+        "GET /api/v1/actions",
+        "GET /api/v1/stories",
+        "GET /api/v1/actions/{id}/logs",
+    }
     assert {(s.facts["http.response.status_code"], s.facts["server.address"]) for s in asked} == {(200, "127.0.0.1")}
     assert not any(span.error for span in collector.spans)
     assert all(root.began <= span.began <= span.ended <= root.ended for span in collector.spans)

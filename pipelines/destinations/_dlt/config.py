@@ -26,9 +26,8 @@ from dlt.common.exceptions import MissingDependencyException
 from dlt.extract.incremental.context import TimeIntervalContext
 
 from gapless.pipelines.config import DLT_SETTINGS
-from gapless.pipelines.database_errors import described
 from gapless.pipelines.destinations._dlt import cached, toml_files
-from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.errors import WrongSettings, summarize
 from gapless.sources._dlt.internals import settings_files
 from gapless.sources._files.writers import refusal
 
@@ -120,7 +119,7 @@ def refuse_foreign() -> None:
         variables = ", ".join(name for name, _ in set_here)
         where = f" ({variables} in the environment)" if variables else ""
         raise WrongSettings(
-            f"a setting in dlt's section [runtime]{where} cannot be used: {described(error)}."
+            f"a setting in dlt's section [runtime]{where} cannot be used: {summarize(error)}."
         ) from None
     if problem := next(filter(None, map(refusal, files)), None):
         raise WrongSettings(f"{problem}.")
