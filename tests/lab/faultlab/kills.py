@@ -23,9 +23,9 @@ COSTS = {
     ("kizen", "first"): (25, 4, 22),
     ("kizen", "incremental"): (32, 14, 22),
     ("kizen", "backfill"): (23, 23, 0),
-    ("tines", "first"): (10, 10, 6),
-    ("tines", "incremental"): (18, 17, 6),
-    ("tines", "backfill"): (10, 10, 0),
+    ("tines", "first"): (11, 11, 6),
+    ("tines", "incremental"): (19, 18, 6),
+    ("tines", "backfill"): (11, 11, 0),
 }
 """Requests of an unharmed run, of one more when nothing is new, and of a chunk with what workers read ahead."""
 WHOLE = {**PATCH, "package_records": 1000}
