@@ -18,6 +18,9 @@ NAMES_ONLY = ("23", "25", "28", "2B", "3D", "3F", "40", "42", "53", "54", "55", 
 """Classes of Postgres' SQLSTATE whose first line quotes names of tables, columns and constraints, and no value."""
 SYNTAX, RAISED = "42601", "P0001"
 """SQLSTATEs of a text that is no SQL, which is quoted, and of an exception that a function raises."""
+CLOSED = "42501"
+"""SQLSTATE of what this role may not do."""
+HIDES = re.compile(r'row-level security policy for table "(.+)"')
 DUCKDB_NAMES_ONLY = (
     "BinderException", "CatalogException", "ConnectionException", "DependencyException", "IOException",
     "OutOfMemoryException", "PermissionException",
@@ -53,6 +56,14 @@ def described(error: BaseException) -> str:
     first, *more = str(error).strip().splitlines() or [""]
     quoted = GOES_ON if more else QUOTED
     return f"{type(error).__name__}: {_without_values(error, first, quoted)[:LONGEST]}"
+
+
+def hidden_rows(error: BaseException) -> str | None:
+    """Returns what a database says of rows that it hides from this role, in plain words; None: it hides none."""
+    # Our sessions have `row_security` off: else hidden rows would look like lost ones.
+    found = HIDES.search(str(error)) if getattr(error, "pgcode", None) == CLOSED else None
+    hides = "hides rows from this role by row level security, so nothing can be known of them"
+    return f"the table {found[1]} {hides}" if found else None
 
 
 def without_details(text: str) -> str:

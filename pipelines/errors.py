@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from gapless.pipelines.database_errors import described, is_of_a_database, without_details
+from gapless.pipelines.database_errors import described, hidden_rows, is_of_a_database, without_details
 from gapless.pipelines.printable import escaped
 
 _log = logging.getLogger(__name__)
@@ -97,9 +97,14 @@ def summarize(error: BaseException) -> str:
     if isinstance(cause, VendorError | GaplessError | Refused):
         return str(cause)
     if is_of_a_database(cause):
-        is_locked = getattr(cause, "pgcode", None) == LOCK_NOT_AVAILABLE
-        return described(cause) + ("; gapless doctor names who holds a table" if is_locked else "")
+        said = hidden_rows(cause) or described(cause)
+        return f"{said}; {step}" if (step := next_step(cause)) else said
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
+
+
+def next_step(error: BaseException) -> str | None:
+    """Returns what ends an error that comes of how a database server was set up; None: it is another error."""
+    return NEXT_STEPS.get(getattr(root_cause(error), "pgcode", None) or "")
 
 
 def frames(error: BaseException) -> str:
@@ -142,6 +147,11 @@ def interrupted(error: BaseException | None) -> bool:
 
 LOCK_NOT_AVAILABLE = "55P03"
 """SQLSTATE of a statement that waited for a lock for as long as `lock_timeout` says."""
+NEXT_STEPS = {
+    "42501": "gapless doctor names the statement that opens it",  # no right, or rows that are hidden
+    LOCK_NOT_AVAILABLE: "gapless doctor names who holds a table",
+}
+"""What to do, by Postgres' SQLSTATE."""
 DUCKDB_STOPPED = "Query interrupted"
 """The text of DuckDB's RuntimeError when Ctrl-C ends a query."""
 

@@ -19,7 +19,17 @@ from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli.commands.panels import place
-from gapless.pipelines.errors import COMPLETE, FAILED, INTERRUPTED, OUTCOMES, USAGE, GaplessError, frames, summarize
+from gapless.pipelines.errors import (
+    COMPLETE,
+    FAILED,
+    INTERRUPTED,
+    OUTCOMES,
+    USAGE,
+    GaplessError,
+    frames,
+    next_step,
+    summarize,
+)
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.printable import escaped, json_text
 from gapless.pipelines.redaction import cleaned, printable
@@ -202,11 +212,13 @@ def _message_and_code(error: BaseException) -> tuple[Sequence[str], int]:
     if isinstance(error, GaplessError):
         return error.lines, error.code
     told = summarize(error)
+    if next_step(error):  # the line holds it
+        return [told], FAILED
     if any(words in told for words in NO_SPACE):
-        next_step = "The disk, a quota or a limit is full: make room. What was committed stays; run the same again."
+        step = "The disk, a quota or a limit is full: make room. What was committed stays; run the same again."
     else:
-        next_step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
-    return [told, next_step], FAILED
+        step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
+    return [told, step], FAILED
 
 
 def _print_error_json(ctx: Context, lines: Sequence[str], code: int) -> None:

@@ -37,4 +37,5 @@ def changing(target: Target, dataset: str, failed: str) -> Iterator[dlt.Pipeline
             raise GaplessError(f"{failed}: {explain(error)}") from error
         finally:
             # dlt keeps the pipeline that was made last as the active one, for every later call in this process.
-            pipeline.deactivate()
+            if pipeline.is_active:  # a reader of the same dataset may have ended in between
+                pipeline.deactivate()
