@@ -38,6 +38,15 @@ OTHER_SPLITS = f"""
     where locktype = 'advisory' and objsubid = 2 and classid::bigint = %s and objid::bigint / {MOST} <> %s
     and database = (select oid from pg_database where datname = current_database())
 """
+SHARDS = """
+    select count(*) from pg_locks where locktype = 'advisory' and objsubid = 2 and classid::bigint = {}
+    and database = (select oid from pg_database where datname = current_database())
+"""
+
+
+def shards_at_work(source: str) -> str:
+    """Returns the query that counts the shards of a source that are at work, this one among them."""
+    return SHARDS.format(_number(source, 4) % 2**32)
 
 
 @contextmanager

@@ -101,6 +101,11 @@ class Backend:
         return {}
 
     @classmethod
+    def is_alone(cls, reader: Asked, source: str) -> bool:
+        """Returns whether no other shard of a source is at work beside this one; False where that is not known."""
+        return False
+
+    @classmethod
     def refuses_doubled(cls, reader: Asked, dataset: str, table: str) -> bool:
         """Returns whether the database itself lets no `_dlt_id` stand twice in a table."""
         return False

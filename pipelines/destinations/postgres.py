@@ -11,7 +11,7 @@ from gapless.pipelines.destinations._postgres.read_only import read_only
 from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations._postgres.statistics import SIGNS, UNIQUE
-from gapless.pipelines.destinations.advisory_lock import locked
+from gapless.pipelines.destinations.advisory_lock import locked, shards_at_work
 from gapless.pipelines.destinations.backend import Backend, Check, Part, Sign
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
@@ -42,6 +42,12 @@ class PostgresDatabase(Backend):
         query = SIGNS.format(dataset, ", ".join(f"'{table}'" for table in tables))
         found = {name: Sign(*sign) for name, *sign in reader.rows(dataset, query) or ()}
         return found if found.keys() == {*tables} else {}
+
+    @classmethod
+    def is_alone(cls, reader: Asked, source: str) -> bool:
+        """Returns whether the server holds the lock of one shard of a source alone."""
+        ((shards,),) = reader.rows(source, shards_at_work(source)) or [(0,)]
+        return bool(shards == 1)
 
     @classmethod
     def refuses_doubled(cls, reader: Asked, dataset: str, table: str) -> bool:

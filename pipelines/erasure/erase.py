@@ -119,6 +119,7 @@ def reduce_held(tables: Tables, deleted: Mapping[str, int]) -> None:
         return
     held = Held.of(cell for (cell,) in found)
     held.rows = {table: max(0, rows - deleted.get(table, 0)) for table, rows in held.rows.items()}
+    held.checksums = {}  # those of the rows that were deleted are not known
     newest = tables.query(
         f"select run_id from {runs} where held is not null order by {tables.column('finished_at')} desc limit 1"
     )

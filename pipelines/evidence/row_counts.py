@@ -3,6 +3,7 @@
 A sync never removes root rows, so fewer are a loss, by somebody else's hand. A loss is noted beside the counts (`?`
 in `runs.held`), and the note stays until what proves the contrary takes it back: see `sync/lost_rows.py`, `verify`.
 Where counting is dear, signs of the tables stand beside the counts, too (`#`): while they are the same, so are those.
+With them stands the sum of each table's ids: rows that were exchanged for as many others have another one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from gapless.pipelines.destinations._postgres.checksums import CHECKSUM, MODULUS
 from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import Reader
 from gapless.sources import Source
@@ -20,10 +22,14 @@ from gapless.sources._dlt.tables import ROW_ID
 
 RowCounts = dict[str, int]
 """Rows by table."""
+Checksums = dict[str, int]
+"""Sum of the ids of a table's rows, by table."""
 LOST = "?"
 """The key of the notes of lost rows in `runs.held`: no table is called so."""
 SIGNS = "#"
 """The key of the signs of the tables, and of the time at which their rows were counted."""
+UNCOUNTED = 1
+"""Rows noted as lost where nobody knows how many: one may be, and only a comparison with the vendor tells."""
 COUNT_AGAIN = timedelta(days=1)
 """After so long rows are counted whatever the signs say: a superuser can delete rows and leave no sign."""
 HELD = 'select held from {0} where held is not null order by "finished_at" desc'
@@ -43,6 +49,8 @@ class Held:
     """When all rows were really counted; in UTC."""
     proofs: str | None = None
     """What `proofs_mark` said when each parent had all rows that its proof tells of; None: some may lack rows."""
+    checksums: Checksums = field(default_factory=dict)
+    """Of the tables that had these signs; without some where they are not known."""
 
     def still_holds(self, signs: dict[str, Sign], now: datetime) -> bool:
         """Returns whether the rows are known without counting them, when the database says `signs` of the tables."""
@@ -64,8 +72,10 @@ class Held:
             if signs and not held.rows:
                 held.signs = {table: Sign(*sign) for table, sign in signs["tables"].items()}
                 held.counted_at, held.proofs = datetime.fromisoformat(signs["counted_at"]), signs.get("proofs")
+                held.checksums = signs.get("checksums", {})  # earlier versions noted none
             else:
-                held.signs, held.counted_at, held.proofs = {}, None, None  # of several shards none is of all rows
+                # Of several shards none is of all rows.
+                held.signs, held.counted_at, held.proofs, held.checksums = {}, None, None, {}
             for table, rows in counts.pop(LOST, {}).items():
                 held.lost[table] = max(rows, held.lost.get(table, 0))
             for table, rows in counts.items():
@@ -77,7 +87,8 @@ class Held:
         lost = {table: rows for table, rows in self.lost.items() if rows}
         notes: dict[str, object] = {LOST: lost} if lost else {}
         if self.counted_at and (self.signs or self.proofs):
-            about = {"proofs": self.proofs} if self.proofs else {}
+            about = {"proofs": self.proofs, "checksums": self.checksums}
+            about = {name: value for name, value in about.items() if value}
             notes[SIGNS] = {"counted_at": self.counted_at.isoformat(), "tables": self.signs, **about}
         return json.dumps({**self.rows, **notes})
 
@@ -85,11 +96,30 @@ class Held:
         """Returns the rows by table that went since the last sync ended."""
         return {table: rows - now.get(table, 0) for table, rows in self.rows.items() if rows > now.get(table, 0)}
 
-    def missed(self, now: RowCounts) -> RowCounts:
+    def exchanged(self, now: RowCounts, checksums: Checksums, signs: dict[str, Sign] | None = None) -> RowCounts:
+        """Returns one row for each table of which some went and others came: how many, nobody can know.
+
+        Where there are more rows than before, only `signs`, of the tables as they are now, tell that none went;
+        without them that is left to the next sync.
+        """
+        found = {}
+        for table, before in self.checksums.items():
+            more = now.get(table, 0) - self.rows.get(table, 0)
+            if checksums.get(table, before) != before and (
+                more == 0 or (more > 0 and signs and self._lost_some(table, signs))
+            ):
+                found[table] = UNCOUNTED
+        return found
+
+    def _lost_some(self, table: str, signs: dict[str, Sign]) -> bool:
+        """Returns whether rows of a table may have been deleted since then."""
+        before, now = self.signs.get(table), signs.get(table)
+        return not (before and now and (before.identity, before.deleted) == (now.identity, now.deleted))
+
+    def missed(self, now: RowCounts, exchanged: RowCounts | None = None) -> RowCounts:
         """Returns the rows by table that are lost: those that went since then, and those that are noted."""
-        gone = self.gone(now)
-        tables = dict.fromkeys((*gone, *self.lost))
-        missed = {table: gone.get(table, 0) + self.lost.get(table, 0) for table in tables}
+        kinds = (self.gone(now), self.lost, exchanged or {})
+        missed = {table: sum(kind.get(table, 0) for kind in kinds) for kind in kinds for table in kind}
         return {table: rows for table, rows in missed.items() if rows}
 
 
@@ -116,6 +146,26 @@ def count_rows(reader: Reader, source: Source) -> RowCounts:
         if found:
             counts[table] = int(found[0][0])
     return counts
+
+
+def sum_rows(reader: Reader, source: Source) -> tuple[RowCounts, Checksums]:
+    """Returns what `count_rows` does, with the sum of each table's ids; of Postgres alone."""
+    counts: RowCounts = {}
+    sums: Checksums = {}
+    for table in counted_tables(source):
+        found = reader.rows(source.name, f"select count(*), {CHECKSUM} from {{0}}", table)
+        if found:
+            counts[table], sums[table] = int(found[0][0]), int(found[0][1]) % MODULUS
+    return counts, sums
+
+
+def read_missed(reader: Reader, source: Source) -> tuple[Held | None, RowCounts, RowCounts]:
+    """Returns what the last sync counted, the rows that are here now, and those that are lost since, by table."""
+    held = read_held(reader, source)
+    if held is None:
+        return None, count_rows(reader, source), {}
+    now, sums = sum_rows(reader, source) if held.checksums else (count_rows(reader, source), {})
+    return held, now, held.missed(now, held.exchanged(now, sums))
 
 
 def count_doubled(reader: Reader, source: Source, tables: Iterable[str]) -> RowCounts:

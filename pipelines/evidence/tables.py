@@ -8,7 +8,7 @@ from functools import cached_property
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap, Kind
 from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
-from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
+from gapless.pipelines.evidence.row_counts import count_doubled, read_missed
 from gapless.pipelines.evidence.structure import Damage, damages
 from gapless.sources import Source
 
@@ -32,13 +32,11 @@ class TableGaps:
     def lost(self) -> Iterator[Gap]:
         """Yields tables with fewer rows than when the last sync ended."""
         gone = {damage.table for damage in self.damages}
-        now = count_rows(self._reader, self._source)
-        held = read_held(self._reader, self._source)
+        held, _, lost = read_missed(self._reader, self._source)
         if held is None and self._uncounted():
             why = "nothing says how many rows there were: what was deleted cannot be known without the vendor"
             fill = f"{self._commands.sync()} && {self._commands.repair}"
             yield self._gap("lost", why, fill, self._source.main.name)
-        lost = (held or Held()).missed(now)
         roots = lost.get(self._source.main.name, 0) > 0
         for table, rows in lost.items():
             # `damaged` reports a table that is gone itself.

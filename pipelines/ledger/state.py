@@ -18,7 +18,7 @@ from gapless.pipelines.destinations.reader import PipelineReader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.gap import DIFFERS, MISSING
-from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held
+from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held, read_missed
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
 from gapless.pipelines.sync.lost_rows import delete_orphans, forget_row_counts, update_held
@@ -203,8 +203,7 @@ def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = 
     source = SOURCES[name]
     main = source.main.name
     with reading(target) as reader:
-        held, now = read_held(reader, source), count_rows(reader, source)
-    missed = held.missed(now) if held else {}
+        held, _, missed = read_missed(reader, source)
     if held is not None and (not missed if exact else main not in missed):
         return
 

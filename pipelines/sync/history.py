@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.evidence.proofs import as_utc
-from gapless.pipelines.evidence.row_counts import Held, RowCounts, counted_tables, of_roots
+from gapless.pipelines.evidence.row_counts import Held, RowCounts, counted_tables, of_roots, read_held
 from gapless.pipelines.outcome import LEDGER_TABLES, own_version
 from gapless.pipelines.sync.lost_rows import Before, backend_of, count_at_end
 from gapless.pipelines.sync.mending import require_writable
@@ -57,22 +57,25 @@ def write_run(
             there = reader.columns(source.name, ["runs", *counted_tables(source)])
             columns = there.pop("runs", set())
             ended = count_at_end(pipeline, reader, source, shard, before) if before else Held()
+            # What another shard has noted since this one began stays noted.
+            others = Held() if shard.whole or "held" not in columns else read_held(reader, source) or Held()
         if not there:  # a first sync that failed must leave a trace, or nobody knows that it was tried
             require_writable(pipeline, source)  # but none among the tables of somebody else
             return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
-        whole, held = shard.whole and backend_of(pipeline).updates_rows, None
+        alone, held = bool(before and before.alone) and backend_of(pipeline).updates_rows, None
         if before:
             outcome.new = outcome.counted_new
             if outcome.new is None and shard.whole:
                 outcome.new = _grown(source, outcome, before, ended.rows)
             lost = _still_lost(source, before, listed)
+            lost = {table: max(lost.get(table, 0), others.lost.get(table, 0)) for table in {**lost, **others.lost}}
             ended.lost = {table: ended.lost.get(table, 0) + lost.get(table, 0) for table in {**ended.lost, **lost}}
-            ended.rows = ended.rows if whole else of_roots(source, ended.rows)
+            ended.rows = ended.rows if alone else of_roots(source, ended.rows)
             held = ended.to_json()
         row = {**_run_row(outcome, shard), "held": held}
         with pipeline.sql_client() as client:
             runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))
-            if whole and held:  # of shards that end at once each keeps its counts, and the largest ones count
+            if alone and held:  # of shards that end at once each keeps its counts, and the largest ones count
                 client.execute_sql(f"update {runs} set held = null where held is not null")
             # A database of an older version lacks columns that a load of dlt's adds.
             if backend_of(pipeline).updates_rows and columns >= row.keys():

@@ -5,22 +5,26 @@ Where the database has signs of a table that change with its rows, and they did 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._postgres.checksums import MODULUS
 from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.proofs import PROOF_COLUMNS, lacks_newest, proofs_mark, read_proofs
 from gapless.pipelines.evidence.row_counts import (
+    UNCOUNTED,
+    Checksums,
     Held,
     RowCounts,
     count_rows,
     counted_tables,
     of_roots,
     read_held,
+    sum_rows,
 )
 from gapless.pipelines.sync.mending import remove_doubled
 from gapless.sources import Source
@@ -37,8 +41,6 @@ if TYPE_CHECKING:
 
 WAITS = 20
 """How often statistics are looked at again, each time after a twentieth of a second."""
-UNCOUNTED = 1
-"""Rows noted as lost where nobody counted: at least one may be, and only a comparison with the vendor can tell."""
 
 
 @dataclass
@@ -55,10 +57,14 @@ class Before:
     """What the database said of the tables just before; none: it says nothing."""
     counted_at: datetime | None = None
     """When the rows were really counted."""
+    checksums: Checksums = field(default_factory=dict)
+    """Sum of the ids of each table's rows; none: not known."""
     ended: Held | None = None
     """The rows when it ended; None: not known yet."""
     unchanged: bool = False
     """Whether only syncs have changed rows and proofs since all were read, less than a day ago, and none lacked."""
+    alone: bool = True
+    """Whether nobody else was at work when it ended: of a shard another one may have been."""
 
     @property
     def lost(self) -> RowCounts:
@@ -87,8 +93,13 @@ def find_lost_rows(
                 # A sync that is killed leaves neither child rows nor signs as they were.
                 _note_roots(client, source, held)
             same = _is_unchanged(reader, source, held, at)
-            return Before(Held(held.rows, held.lost), held.rows, [], signs, held.counted_at, unchanged=same)
-        now = count_rows(reader, source)
+            known = Held(held.rows, held.lost)
+            return Before(known, held.rows, [], signs, held.counted_at, held.checksums, unchanged=same)
+        now, sums = _counted(reader, source, signs or (held.checksums if held else {}))
+        # Others that are at work, or were meanwhile, make the rows below changed records fewer.
+        alone = shard.whole or (read_held(reader, source) == held and _is_alone(pipeline, reader, source))
+        if held and not alone:
+            held.rows, held.checksums = of_roots(source, held.rows), of_roots(source, held.checksums)
         # Where a database has signs, they say that somebody else was here; where it has none, the counts must do.
         same = held is not None and not signs and held.rows == now and shard.whole
         same = same and held is not None and _is_unchanged(reader, source, held, at)
@@ -97,20 +108,22 @@ def find_lost_rows(
         # A table that is made again is empty, and what was below its rows is not.
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
-        return Before(uncounted, now, [], signs, at)
+        return Before(uncounted, now, [], signs, at, sums)
     # Only a table that grew can hold doubled rows, and to find them it is read whole.
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
-    now = count_rows(PipelineReader(pipeline), source) if doubled else now
-    gone = held.gone(now)
-    counted_at = held.counted_at if same else at
-    before = Before(Held(now, held.missed(now)), now, doubled, signs, counted_at, unchanged=same)
+    if doubled:
+        now, sums = _counted(PipelineReader(pipeline), source, signs)
+    gone, exchanged = held.gone(now), held.exchanged(now, sums, signs)
+    counted_at, found = held.counted_at if same else at, Held(now, held.missed(now, exchanged))
+    before = Before(found, now, doubled, signs, counted_at, sums, unchanged=same)
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
-        if gone or not held.rows:
+        if gone or exchanged or not held.rows:
             delete_orphans(client, source, now)
         if backend_of(pipeline).updates_rows:
-            left = held if shard.number > 1 else before.held
+            # A shard that began before it may have brought back already what was lost, and noted that it was.
+            left = before.held if before.lost or shard.number == 1 else held
             assert left
             if not shard.whole and shard.number == 1:
                 _keep_newest(client, client.make_qualified_table_name("runs"))
@@ -148,18 +161,51 @@ def count_at_end(
     if backend_of(pipeline).appends:
         return Held()
     written: WrittenRows | None = getattr(pipeline.destination, "written", None)
-    if written is None or not shard.whole:
+    if not shard.whole:
+        return _count_beside_shards(pipeline, reader, source, before, written)
+    if written is None:
         return Held(count_rows(reader, source), counted_at=before.counted_at)
     signs, wanted = _signs_at_end(pipeline, reader, source, before, written), before.signs
     wanted = {table: sign.after(*written.of(table)) for table, sign in wanted.items()}
-    expected: RowCounts = {}
+    ended = Held()
     if before.now and before.signs and not written.doubtful:
         changes = {table: written.of(table) for table in before.now}
         expected = {table: rows + changes[table][0] - changes[table][1] for table, rows in before.now.items()}
-        if signs == wanted and expected.keys() == wanted.keys():
-            return Held(expected, {}, signs, before.counted_at)
-    at, now = datetime.now(UTC), count_rows(reader, source)
-    return Held(now, Held(expected).gone(now), signs, at)
+        known = {table: written.checksum_after(table, before.checksums.get(table)) for table in before.now}
+        sums = {table: total % MODULUS for table, total in known.items() if total is not None}
+        ended = Held(expected, {}, signs, before.counted_at, checksums=sums)
+        # Where the ids that it wrote could not be summed up, they are summed up now, for the next sync.
+        if signs == wanted and expected.keys() == wanted.keys() == sums.keys():
+            return ended
+    at, (now, sums) = datetime.now(UTC), _counted(reader, source, signs)
+    ended.signs = wanted
+    return Held(now, ended.missed(now, ended.exchanged(now, sums, signs)), signs, at, checksums=sums)
+
+
+def _count_beside_shards(
+    pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, before: Before, written: WrittenRows | None
+) -> Held:
+    """Returns the rows when a shard ends, those below records only if no other shard is at work.
+
+    Others only add records, so at least as many are lost as there are fewer than this one leaves itself.
+    """
+    now = count_rows(reader, source)
+    before.alone = _is_alone(pipeline, reader, source)
+    least: RowCounts = {}
+    if not (written and written.doubtful):
+        for table, rows in of_roots(source, before.now or {}).items():
+            inserted, deleted = written.of(table) if written else (0, 0)
+            least[table] = rows + inserted - deleted
+    return Held(now if before.alone else of_roots(source, now), Held(least).gone(now))
+
+
+def _is_alone(pipeline: dlt.Pipeline, reader: PipelineReader, source: Source) -> bool:
+    return backend_of(pipeline).is_alone(reader, source.name)
+
+
+def _counted(reader: PipelineReader, source: Source, known: Mapping[str, object]) -> tuple[RowCounts, Checksums]:
+    """Returns the rows by table, and the sums of their ids where signs or such sums are `known`."""
+    return sum_rows(reader, source) if known else (count_rows(reader, source), {})
 
 
 def _signs_at_end(
@@ -243,10 +289,17 @@ def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, 
     newest = reader.rows(source.name, 'select run_id from {0} order by "finished_at" desc limit 1', "runs")
     if not newest:
         return
-    now = count_rows(reader, source)
+    signs, at = _signs(pipeline, reader, source, Shard()), datetime.now(UTC)
+    now, sums = _counted(reader, source, signs)
     held = read_held(reader, source) or Held(of_roots(source, now))
+    # Before the sums are forgotten, by which it is known.
+    for table, rows in held.exchanged(now, sums).items():
+        held.lost[table] = held.lost.get(table, 0) + rows
     change(held, now)
-    held.signs, held.proofs = {}, None  # the next sync counts
+    # Where not all is as it was counted here, the next sync counts.
+    known = bool(signs) and held.rows == now
+    held.signs, held.counted_at, held.checksums = (signs, at, sums) if known else ({}, None, {})
+    held.proofs = None
     with pipeline.sql_client() as client:
         runs = client.make_qualified_table_name("runs")
         client.execute_sql(f"update {runs} set held = null where held is not null")

@@ -113,7 +113,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             apply_keep(pipeline, source, session.erased.kept_from)
         before = find_lost_rows(pipeline, source, session.shard)
         session.failures += map(Failure, before.doubled)
-        if not session.ids and session.shard.number == 1:  # the ids may be what is lost; `gaps` reports the rest
+        if not session.ids:  # the ids may be what is lost; `gaps` reports the rest
             session.failures += map(Failure, describe_lost_rows(source, before.lost))
         session.rows_known = before.unchanged
         note_unchanged(pipeline, source, session)

@@ -13,7 +13,7 @@ from gapless.pipelines.errors import LostErasureKey, explain
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.ledgers import LedgerGaps
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.row_counts import Held, count_doubled, count_rows, read_held
+from gapless.pipelines.evidence.row_counts import count_doubled, read_missed
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
@@ -102,8 +102,9 @@ class Comparison:
 
     def _read_evidence(self, reader: Reader) -> None:
         """Reads what the ledger and the tables themselves show."""
-        source, now = self._source, count_rows(reader, self._source)
-        self._noted = (read_held(reader, source) or Held()).missed(now).get(self._main, 0)
+        source = self._source
+        _, now, lost = read_missed(reader, source)
+        self._noted = lost.get(self._main, 0)
         ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
         self._unread = [gap.parent for gap in ledger.never_asked()]
         self._failed_rounds = next(ledger.rounds(), None)

@@ -122,14 +122,23 @@ class WrittenRows:
 
     by_table: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Inserted and deleted."""
+    checksums: dict[str, int | None] = field(default_factory=dict)
+    """Sum of the ids of the inserted rows, less that of the deleted ones; None: not known."""
     doubtful: bool = False
     """Whether a transaction may have been committed or not: then they are a guess."""
 
-    def add(self, changes: Mapping[str, tuple[int, int]]) -> None:
-        """Adds those of a transaction that was committed."""
+    def add(self, changes: Mapping[str, tuple[int, int]], checksums: Mapping[str, int]) -> None:
+        """Adds those of a transaction that was committed; a table without a checksum has none any more."""
         for table, (inserted, deleted) in changes.items():
             before = self.of(table)
             self.by_table[table] = before[0] + inserted, before[1] + deleted
+            known = self.checksums.get(table, 0)
+            self.checksums[table] = known + checksums[table] if known is not None and table in checksums else None
+
+    def checksum_after(self, table: str, before: int | None) -> int | None:
+        """Returns the sum of the ids of a table's rows, which was `before`; None where it is not known."""
+        grown = self.checksums.get(table, 0)
+        return None if before is None or grown is None else before + grown
 
     def of(self, table: str) -> tuple[int, int]:
         """Returns those of a table."""

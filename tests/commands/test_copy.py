@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destination_copy import copy_sources, dataset
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked
+from gapless.pipelines.ledger.gaps import gaps
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
@@ -253,6 +255,42 @@ def test_the_policy_of_today(copied: Callable[..., Copied]) -> None:
     assert here.sql("select count(summary) from action_logs") == [(0,)]
     assert here.sql("select distinct length(first_name) from leads") == [(64,)]
     assert here.sql("select key is null, raw_json from dead_letters") == [(False, None)]
+
+
+LOST_IN_COPY = {
+    "records": "delete from omni.action_logs where _dlt_id in (select min(_dlt_id) from omni.action_logs)",
+    "rows below": "delete from omni.action_logs__messages",
+    "as many others": "create temp table kept as select * from omni.action_logs limit 3;"
+    " update kept set _dlt_id = 'other ' || _dlt_id, id = 'other ' || id;"
+    " delete from omni.action_logs where id in (select substr(id, 7) from kept);"
+    " insert into omni.action_logs select * from kept",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", some(LOST_IN_COPY, "as many others"))
+def test_a_loss_in_the_copy(loss: str, copied: Callable[..., Copied]) -> None:
+    """Whoever comes first says so: `gaps`, the next copy, a sync into it; and the named commands end it."""
+    here = copied("omni")
+    here.world.complete()
+    here.fake.change(here.fake.truth()["action_logs"][0]["id"], messages=[MESSAGE | {"body": "x"}])
+    here.world.complete()
+    here.complete()
+    with closing(psycopg2.connect(here.url)) as db, db:
+        db.cursor().execute(LOST_IN_COPY[loss])
+
+    def lost() -> list[str]:
+        return [gap.fill for gap in gaps(Target.find("postgres"), ["omni"]) if gap.kind == "lost"]
+
+    here.sql("select pg_sleep(0.1)")
+    assert lost()
+    outcome = here.copy()
+    assert (outcome.outcome, any("are gone" in str(one) for one in outcome.failures)) == ("partial", True)
+    for _ in range(2):
+        for fill in dict.fromkeys(lost()):
+            for command in fill.split(" && "):
+                CliRunner().invoke(app, shlex.split(command)[1:])
+    assert lost() == []
 
 
 @pytest.mark.sweep

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shlex
 import sys
 import time
 from collections import Counter
@@ -23,6 +25,7 @@ from gapless.pipelines.destinations import advisory_lock
 from gapless.pipelines.destinations.backend import Backend, Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
+from gapless.pipelines.ledger.gaps import gaps
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
@@ -31,9 +34,15 @@ from tests.contract.subject import subject
 from tests.support import warm
 from tests.support.oracle import mismatches
 from tests.support.postgres import OwnServer, Reader, Server
-from tests.support.world import World, some
+from tests.support.world import LET_THROUGH, World, some
 
 SPLIT = [name for name, source in SOURCES.items() if source.split_by]
+
+
+def has_children(name: str) -> bool:
+    return any(shape.parent for shape in SOURCES[name].main.schema.tree())
+
+
 SYNC = """
 import sys
 from gapless.pipelines.destinations.backend import Part
@@ -224,6 +233,86 @@ def test_who_may_write_beside_whom(
             except Locked:
                 entered = False
             assert entered == welcome
+
+
+def lost_in(name: str) -> set[str]:
+    return {gap.stream for gap in gaps(Target.find("postgres"), [name]) if gap.kind == "lost"}
+
+
+def shard_synced(name: str, *shards: str) -> list[str]:
+    """The outcomes of shards, one after the other."""
+    parts = [Target.find("postgres", Shard.parse(shard)) for shard in shards]
+    return [outcome.outcome for part in parts for outcome in sync([name], part, SyncRequest())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "below"),
+    some([(n, below) for n in SPLIT for below in {False, has_children(n)}], ("omni", False), ("omni", True)),
+)
+def test_a_loss_after_shards(name: str, below: bool, fleet: Callable[..., Fleet]) -> None:
+    """Rows that were lost between two split syncs, records or rows below them: whichever shard comes first says so,
+    as do the others and `gaps`, and the commands that are named end it."""
+    here, one = fleet(name), subject(name)
+    children = [shape.name for shape in one.source.main.schema.tree() if shape.parent]
+    assert shard_synced(name, "1/2", "2/2") == ["complete"] * 2
+    table = children[0] if below else one.main
+    with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
+        full = f"{name}.{table}"
+        cursor.execute(f"delete from {full} where _dlt_id in (select _dlt_id from {full} order by 1 limit 3)")
+        assert cursor.rowcount == 3
+    assert lost_in(name) >= {table}
+    for shard in ("2/2", "1/2", "2/2"):
+        assert shard_synced(name, shard) == ["partial"]
+        assert lost_in(name) >= {table}
+    for _ in range(2):
+        for fill in dict.fromkeys(gap.fill for gap in gaps(Target.find("postgres"), [name])):
+            for command in fill.split(" && "):
+                CliRunner().invoke(app, shlex.split(command)[1:])
+    assert lost_in(name) == set()
+    assert shard_synced(name, "2/2", "1/2") == ["complete"] * 2
+    assert (here.mismatches(), lost_in(name)) == ([], set())
+
+
+@pytest.mark.slow
+def test_a_shard_beside_another_counts_records_alone(fleet: Callable[..., Fleet]) -> None:
+    """Rows below a record become fewer when it changes, so nobody else may be at work when they are counted."""
+    here, main = fleet("omni"), subject("omni").main
+    shard_synced("omni", "1/2", "2/2")
+    counts = "select held::text from runs where held is not null order by finished_at desc"
+    assert "messages" in here.sql(counts)[0][0]
+    with held(here.url, Shard(2, 2)):
+        assert shard_synced("omni", "1/2") == ["complete"]
+        assert [json.loads(cell).keys() for (cell,) in here.sql(counts)] == [{main, "leads", "status_changes"}] * len(
+            here.sql(counts)
+        )
+        with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:  # as the other one might do it
+            cursor.execute("delete from omni.action_logs__messages")
+        assert lost_in("omni") == set()
+        assert shard_synced("omni", "1/2") == ["complete"]
+
+
+@pytest.mark.slow
+def test_a_loss_while_a_shard_is_at_work(fleet: Callable[..., Fleet]) -> None:
+    """Records that somebody deletes meanwhile are noted when it ends, and told by the next one."""
+    here, done = fleet("omni"), []
+    shard_synced("omni", "1/2", "2/2")
+
+    def delete(request: Any) -> Any:
+        if not done:
+            with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
+                cursor.execute(
+                    "delete from omni.action_logs where _dlt_id in (select min(_dlt_id) from omni.action_logs)"
+                )
+            done.append(request)
+        return LET_THROUGH
+
+    here.world.intercept = delete
+    shard_synced("omni", "2/2")
+    here.world.mend()
+    assert done
+    assert "action_logs" in lost_in("omni")
+    assert shard_synced("omni", "2/2") == ["partial"]
 
 
 @pytest.mark.sweep

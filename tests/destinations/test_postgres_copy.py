@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gapless.pipelines.destinations._postgres import copying
+from gapless.pipelines.destinations._postgres.checksums import CHECKSUM, MODULUS
 from gapless.pipelines.destinations._postgres.merging import PackageMerge, PackageTable
 from tests.support.postgres import Server
 
@@ -90,8 +91,18 @@ def merged(connection: Any, folder: Path, rows: Sequence[Row], groups: int = 1) 
             cursor.execute("delete from public.rows as d using pg_temp.rows as s where d.key = s.key")
             cursor.execute("insert into public.rows select * from pg_temp.rows")
 
-        table = PackageTable("public.rows", "pg_temp.rows", files, is_root=True)
-        return PackageMerge([table], ["key"], lambda name: f'"{name}"').run(cursor, merge)
+        table = PackageTable("rows", "public.rows", "pg_temp.rows", files, is_root=True)
+        before = summed(cursor)
+        found = PackageMerge([table], ["key"], lambda name: f'"{name}"').run(cursor, merge)
+        after, grown = summed(cursor), found.growth["rows"]
+        assert (after[0] - before[0], (after[1] - before[1] - grown.checksum) % MODULUS) == (grown.rows, 0)
+        return found.known
+
+
+def summed(cursor: Any) -> tuple[int, int]:
+    """Rows, and the sum of their ids."""
+    cursor.execute(f"select count(*), {CHECKSUM} from public.rows")
+    return cursor.fetchone()
 
 
 def stored(connection: Any) -> dict[str, Row]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 from psycopg2.errors import UniqueViolation
 
+from gapless.pipelines.destinations._postgres.checksums import CHECKSUM, checksum
 from gapless.pipelines.destinations._postgres.copying import copy_rows, read_files, rows_of
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 
@@ -25,10 +26,29 @@ BY_INDEX = "set local enable_seqscan = off; set local enable_mergejoin = off"
 KEYS, ROWS = "pg_temp.gapless_keys", "pg_temp.gapless_rows"
 
 
+class Growth(NamedTuple):
+    """What a merge adds to a table, less what it takes away."""
+
+    rows: int
+    checksum: int
+    """Sum of the rows' ids."""
+
+
+class Merged(NamedTuple):
+    """What a merge did."""
+
+    known: int
+    """Records of the package that were stored before."""
+    growth: dict[str, Growth]
+    """By a table's plain name; none: not known."""
+
+
 @dataclass(frozen=True)
 class PackageTable:
     """The rows of a load package for one table."""
 
+    name: str
+    """Its plain name."""
     stored: str
     """The table's name in SQL."""
     staged: str
@@ -55,8 +75,8 @@ class PackageMerge:
     quoted: Callable[[str], str]
     """Returns a column's name in SQL."""
 
-    def run(self, cursor: Cursor, merge: Callable[[], None]) -> int:
-        """Merges the package and returns how many of its records were stored before.
+    def run(self, cursor: Cursor, merge: Callable[[], None]) -> Merged:
+        """Merges the package and returns what that changed.
 
         `merge` is called when those are staged: it replaces what is stored by them. Raises psycopg2.Error.
         """
@@ -67,19 +87,36 @@ class PackageMerge:
         except UniqueViolation:  # rows that somebody has changed by hand, or left without the record above them
             cursor.execute("rollback to savepoint merged")
             self._delete_by_row_id(cursor)
-            return self._merged(cursor, merge)
+            return Merged(self._merged(cursor, merge).known, {})
 
-    def _merged(self, cursor: Cursor, merge: Callable[[], None]) -> int:
-        stored = self._stored(cursor)
+    def _merged(self, cursor: Cursor, merge: Callable[[], None]) -> Merged:
+        stored, replaced = self._stored(cursor), dict[str, Growth]()
         if len(stored):
             for table in self.tables:
                 cursor.execute(f"create temp table {table.staged} (like {table.stored}) on commit drop")
                 copy_rows(cursor, table.staged, table.rows(stored, wanted=True), self.quoted)
+            replaced = {table.name: self._replaced(cursor, table) for table in self.tables}
             merge()
         for table in self.tables:
             rows = table.rows(stored if len(stored) else None, wanted=False)
             copy_rows(cursor, table.stored, rows, self.quoted)
-        return len(stored)
+        return Merged(len(stored), {table.name: _growth(table, replaced.get(table.name)) for table in self.tables})
+
+    def _replaced(self, cursor: Cursor, table: PackageTable) -> Growth:
+        """Returns the stored rows that the staged ones will replace."""
+        root = self.tables[0]
+        known = f"exists (select 1 from {root.staged} as s where {self._same})"
+        if not table.is_root:
+            known = (
+                f"{self.quoted(ROOT_ID)} in (select d.{self.quoted(ROW_ID)} from {root.stored} as d where {known})"
+            )
+        cursor.execute(f"select count(*), {CHECKSUM} from {table.stored} as d where {known}")
+        return Growth(*map(int, cursor.fetchone()))
+
+    @property
+    def _same(self) -> str:
+        """Returns the condition that a record `d` has the key of one called `s`."""
+        return " and ".join(f"d.{name} = s.{name}" for name in map(self.quoted, self.key))
 
     def _delete_by_row_id(self, cursor: Cursor) -> None:
         """Deletes the stored rows whose own `_dlt_id` is one of the package's, whatever else stands in them."""
@@ -99,7 +136,12 @@ class PackageMerge:
         columns, row = ", ".join(map(self.quoted, names)), self.quoted(ROW_ID)
         cursor.execute(f"create temp table {KEYS} on commit drop as select {columns} from {root.stored} with no data")
         copy_rows(cursor, KEYS, read_files(root.files, names), self.quoted)
-        same = " and ".join(f"d.{name} = k.{name}" for name in map(self.quoted, self.key))
-        found = f"exists (select 1 from {root.stored} as d where {same})"
-        cursor.execute(f"select k.{row} from {KEYS} as k where {found}")
+        found = f"exists (select 1 from {root.stored} as d where {self._same})"
+        cursor.execute(f"select s.{row} from {KEYS} as s where {found}")
         return pa.array([row for (row,) in cursor.fetchall()], pa.string())
+
+
+def _growth(table: PackageTable, replaced: Growth | None) -> Growth:
+    ids = [batch.column(ROW_ID).to_pylist() for batch in read_files(table.files, [ROW_ID])]
+    rows, total = sum(map(len, ids)), sum(map(checksum, ids))
+    return Growth(rows - replaced.rows, total - replaced.checksum) if replaced else Growth(rows, total)

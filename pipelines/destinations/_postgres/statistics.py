@@ -2,7 +2,8 @@
 
 They count every row that is inserted or deleted, also when that is rolled back; a table that is truncated or written
 anew has another file. So equal signs mean equal rows, and other signs are a reason to count. They do not count what
-a session does that has switched `track_counts` off, which only a superuser can.
+a session does that has switched `track_counts` off, which only a superuser can. A server that crashes loses them all:
+then the time from which it counts its archiver's work is another one, too.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 SIGNS = """
     select c.relname, concat_ws(' ', c.oid, c.relfilenode, pg_stat_get_tuples_updated(c.oid), (select stats_reset
-    from pg_stat_database where datname = current_database())), pg_stat_get_tuples_inserted(c.oid),
-    pg_stat_get_tuples_deleted(c.oid)
+    from pg_stat_database where datname = current_database()), (select stats_reset from pg_stat_archiver)),
+    pg_stat_get_tuples_inserted(c.oid), pg_stat_get_tuples_deleted(c.oid)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = '{0}' and c.relname in ({1}) and c.relkind = 'r' and current_setting('track_counts') = 'on'
 """

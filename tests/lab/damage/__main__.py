@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--source", action="append", help="Default: all, and the fifth one.")
     parser.add_argument("--kind", default="", help="Only kinds with this in their name.")
     parser.add_argument("--syncs", type=int, default=0, help="Scheduled syncs that come first.")
+    parser.add_argument("--between", default="", help="Jobs that come first, of: backfill since id shards.")
     chosen = parser.parse_args()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -31,7 +32,7 @@ def main() -> int:
             with lab(name, server) as here:
                 for kind in KINDS:
                     if chosen.kind in kind.name and kind.applies(here.place):
-                        found.append(here.tried(kind, chosen.syncs))
+                        found.append(here.tried(kind, chosen.syncs, chosen.between))
                         _say(found[-1])
     bad = [one for one in found if one.wrong]
     seen = sum(bool(one.seen) for one in found)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -102,8 +103,8 @@ class Lab:
         done = CliRunner().invoke(app, [*arguments, *where])
         return done.exit_code, done.output
 
-    def tried(self, kind: Kind, syncs: int = 0) -> Verdict:
-        """Does the damage, after it so many scheduled syncs, and then what the commands say."""
+    def tried(self, kind: Kind, syncs: int = 0, between: str = "") -> Verdict:
+        """Does the damage, after it so many scheduled syncs and jobs `between`, and then what the commands say."""
         self._fresh()
         found = Verdict(self.subject.name, kind.name)
         try:
@@ -113,13 +114,15 @@ class Lab:
             found.harmless = True
             return found
         try:
-            self._judge(found, syncs)
+            self._judge(found, syncs, between)
         except Exception as error:
             found.wrong.append(f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}")
         return found
 
-    def _judge(self, found: Verdict, syncs: int) -> None:
+    def _judge(self, found: Verdict, syncs: int, between: str) -> None:
         name = self.subject.name
+        for job in self._jobs(between):
+            self.gapless(*job)
         for _ in range(syncs):
             self.fake.advance(60)
             if self.gapless("sync", name)[0] != 0:
@@ -134,6 +137,8 @@ class Lab:
         code, text = self.gapless("sync", name)
         if code:
             found.wrong.append(f"the sync after it ends {code}: {_line(text)}")
+        if found.ran and not self._complete():
+            found.wrong.append("status says that it is not complete")
         found.wrong += [f"not exact: {one}" for one in self._mismatches()[:2]]
         found.wrong += [f"an alarm stays: {gap['kind']}: {gap['why']}" for gap in self._gaps()[:2]]
         for command in (("verify", name, "--cells", "--whole"), ("doctor",)):
@@ -142,6 +147,27 @@ class Lab:
                 found.wrong.append(f"{command[0]} ends {code}: {_line(text)}")
         if not found.harmless and not found.seen:
             found.wrong.append("seen by nothing")
+
+    def _jobs(self, between: str) -> Iterator[list[str]]:
+        """Yields the commands of jobs that are no plain syncs, by their names."""
+        name, now = self.subject.name, self.fake.now
+        since, until = (now - timedelta(days=2)).isoformat(), (now - timedelta(hours=2)).isoformat()
+        records = self.fake.truth()[self.subject.main]
+        by_id = self.subject.source.stream.by_id
+        one = str(records[-1][self.subject.id]) if by_id == "record" else self._parent(records[-1])
+        jobs = {
+            "backfill": [["backfill", name, "--since", since, "--until", until]],
+            "since": [["sync", name, "--since", since]],
+            "id": [["sync", name, "--id", one]] if by_id else [],
+            "shards": [["sync", name, "--shard", f"{number}/2"] for number in (1, 2)] if self._server else [],
+        }
+        yield from (job for each in between.split() for job in jobs[each])
+
+    def _parent(self, record: dict[str, Any]) -> str:
+        """The id of the parent of a record, as its column has it."""
+        column = self.subject.source.stream.column
+        found = [value for field, value in record.items() if self.subject.column(field) == column]
+        return str(found[0]) if found else ""
 
     def _look(self, found: Verdict) -> None:
         """Notes which commands see it; cells are compared where no other one does."""
@@ -170,6 +196,12 @@ class Lab:
             [{"kind": "error", "why": document["error"], "fill": ""}] if document["error"] else []
         )
         return [gap for gap in gaps if gap["fill"] or gap["kind"] == "error"]
+
+    def _complete(self) -> bool:
+        """Whether `status` says so."""
+        _, text = self.gapless("status", "--json")
+        document = json.loads(text[text.index("{") :].splitlines()[0])
+        return all(one.get("complete", True) for one in document["sources"].values())
 
     def _execute(self, statements: list[str]) -> None:
         if self._server:
