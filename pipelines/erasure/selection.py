@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from gapless.pipelines.erasure.tables import Found, Tables
 from gapless.pipelines.errors import WrongSettings
@@ -12,6 +13,7 @@ from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.erasure.tombstones import texts_in, value_text
+from gapless.sources._ledger.ledger import instant
 from gapless.sources._schema.arrow import digest
 
 
@@ -27,6 +29,8 @@ class Selection:
     """Ids of parents, which go with all their records."""
     records: dict[str, str] = field(default_factory=dict)
     """The parent's id by the record's; empty where there are no parents."""
+    times: dict[str, datetime] = field(default_factory=dict)
+    """When the records were made, by their ids, as far as it is known."""
     values: list[tuple[str, str, str]] = field(default_factory=list)
     """Table, column and value that later records must not have either."""
     rows: dict[str, set[str]] = field(default_factory=dict)
@@ -172,8 +176,12 @@ def completed(tables: Tables, source: Source, found: Selection) -> Selection:
         found.records |= _records(tables, source, source.stream.column, found.parents)
     rows = found.rows[main.name] = {digest(key) for key in found.records}
     if tables.has(main.name, main.id_column):
+        time = [name for name in [main.time_column] if name and tables.has(main.name, name)]
         for where in tables.among(main.id_column, found.records):
-            rows |= {str(row) for row, *_ in tables.row_ids(main.name, where, [])}
+            for row, key, *at in tables.row_ids(main.name, where, [main.id_column, *time]):
+                rows.add(str(row))
+                if made := instant(at[0]) if at else None:
+                    found.times[str(key)] = made
     if parents:
         found.rows[parents.table.name] = {digest(key) for key in found.parents}
     return found
