@@ -13,7 +13,7 @@ from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.erasure.tombstones import texts_in, value_text
-from gapless.sources._ledger.ledger import instant
+from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import digest
 
 PLAIN = re.compile(r"[\x20-\x7e]*")
@@ -84,7 +84,7 @@ def by_value(tables: Tables, source: Source, where: str) -> Selection:
     found.values.append((table, column, value.strip()))
     if configured_policy(source).actions.get((table, column)) == "hash":
         found.warning = (
-            f"{table}.{column} is hashed: rows were looked for by hashes of the value as you gave it, in small, capital"
+            f"{table}.{column} is hashed: rows were looked for by hashes of the value as given, in small, capital"
             " and title letters; one that is spelt in another way was not found"
         )
     root = next(one for one in source.tables if table in {shape.name for shape in one.schema.tree()})
