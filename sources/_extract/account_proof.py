@@ -27,6 +27,8 @@ PAGES = 2
 """Pages of a listing that are asked for."""
 LISTED = 10
 """Pages of a listing that are asked for, newest first, where the vendor serves no record by its id."""
+SEARCHED = 100
+"""Pages or parents that are looked through for what was erased, where that is all that can prove the account."""
 ASKED = 3
 """The newest records, or the parents with the newest ones, that are asked for one by one."""
 Record = Callable[[Client, str], bytes]
@@ -76,9 +78,9 @@ def _among_erased(source: str, stream: Stream, client: Client, dataset: Dataset,
 def _served(stream: Stream, client: Client, failures: list[VendorError]) -> Iterator[Sequence[Any]]:
     """Yields records as the vendor lists them, of its first pages and parents."""
     if isinstance(stream, Feed):
-        for page in islice(stream.pages(client, None), LISTED):
+        for page in islice(stream.pages(client, None), SEARCHED):
             yield _parsed(stream.table, page)
-    for parent in islice(_first_parents(stream, client), LISTED):
+    for parent in islice(_first_parents(stream, client), SEARCHED):
         with _passed_over(failures):
             if isinstance(stream, ParentFeed):
                 yield _parsed(stream.table, next(iter(stream.pages(client, parent))), stream.given(parent))
