@@ -134,7 +134,8 @@ def test_what_is_missing_before_the_horizon(subject: Subject, world: Any) -> Non
     asked = count()
     here.intercept = lambda request: httpx.Response(500) if next(asked) > 1 else None
     since, until = (f"{fake.now - timedelta(days=days):%Y-%m-%d}" for days in (9, 1))
-    assert gapless(here, "backfill", name, "--since", since, "--until", until).exit_code != 0
+    here.may_not_fire()  # two answers may hold the whole window
+    gapless(here, "backfill", name, "--since", since, "--until", until)
     here.mend()
     here.sync()
     assert {gap["kind"] for gap in gaps(here)} <= {"backfill"}
