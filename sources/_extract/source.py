@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import dlt
@@ -178,7 +180,10 @@ class Resources:
     def _shared_budget(self, shard: Shard) -> RateBudget:
         assert self._values.budget
         name, per_minute = self._values.budget
-        return shared_budget(name, shard.split_budget(per_minute))
+        # Each shard has its part of the budget, and the parts may be on several machines.
+        own = name if shard.whole else f"{name} {shard}"
+        folder = os.environ.get("DLT_DATA_DIR")  # where dlt keeps what is for all processes of a user
+        return shared_budget(own, shard.split_budget(per_minute), Path(folder) / "budgets" if folder else None)
 
     def parents(self) -> list[DltResource]:
         """Returns the resource of what the records belong to; none if they are one listing."""
