@@ -139,6 +139,7 @@ class Commands(TyperGroup):
         ctx.meta["gapless.json"] = _command(args) if "--json" in args else None
         json_logs.switch(json_logs.wanted(args))
         try:
+            _require_text(args)
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
             _end_wrong_usage(ctx, error)
@@ -157,6 +158,13 @@ class Commands(TyperGroup):
         except (Exception, KeyboardInterrupt) as error:
             # Everything, so that a scheduler sees an exit code of ours and never a bare traceback.
             raise typer.Exit(_report(ctx, error)) from None
+
+
+def _require_text(args: list[str]) -> None:
+    """Raises BadParameter for an argument that is not UTF-8: no database holds it, nor does a document name it."""
+    for arg in args:
+        if arg != arg.encode(errors="replace").decode():
+            raise typer.BadParameter(f"{arg[:80]!a} is not valid UTF-8")
 
 
 def _report(ctx: Context, error: BaseException) -> int:

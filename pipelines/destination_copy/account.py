@@ -8,8 +8,10 @@ from gapless.pipelines.sync.account import OpenDataset
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
-from gapless.sources._ledger.account.evidence import Evidence, newest_rows
+from gapless.sources._ledger.account.evidence import Evidence, newest_rows, was_filled
 from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS, AnotherAccount
+from gapless.sources._ledger.erasure.tombstones import ERASURES
+from gapless.sources._ledger.ledger import RUNS
 from gapless.sources._ledger.stored.cells import instant
 
 COMPARED = 200
@@ -25,7 +27,10 @@ def require_same_account(file: Reader, copy: Reader, source: Source) -> None:
         raise AnotherAccount(_refusal(source, which if here["host"] != there["host"] else "another account"))
     if here and there and ours.get(KEYS) and ours.get(KEYS) == theirs.get(KEYS):
         return
-    found = _compared(OpenDataset(file, source), OpenDataset(copy, source), source)
+    one, other = OpenDataset(file, source), OpenDataset(copy, source)
+    found = _compared(one, other, source)
+    if there and not found.stored and was_filled(other) and not _have_one_past(one, other):
+        raise AnotherAccount(_refusal(source, "another account, of which no row is left"))
     if not found.proven:
         raise AnotherAccount(_refusal(source, f"another account: {found}"))
 
@@ -37,6 +42,17 @@ def accounts_of(state: State) -> State:
 
 def _refusal(source: Source, whose: str) -> str:
     return f"{source.name}: the copy holds the rows of {whose}. Give each account a destination of its own: --to NAME"
+
+
+def _have_one_past(file: OpenDataset, copy: OpenDataset) -> bool:
+    """Returns whether both know of one sync or one erasure: their ids are random."""
+    for table, column in ((RUNS.name, "run_id"), (ERASURES, "erasure_id")):
+        ours, theirs = (
+            {key for (key,) in one.rows(f"select {column} from {{0}}", table) or ()} for one in (file, copy)
+        )
+        if any(not str(key).startswith("keep ") for key in ours & theirs):  # an erasure by settings has its day as id
+            return True
+    return False
 
 
 def _compared(file: OpenDataset, copy: OpenDataset, source: Source) -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -177,6 +178,7 @@ class DuckdbFile(Backend):
         """
         with self._connected() as connection:
             remove_left(self.file, COMPACTION)
+            _remove_spilled(self.file.with_name(f"{self.file.name}.tmp"))
             yield connection
             # Closing does it too, but not with more memory than there is, and says nothing when it fails.
             checkpoint(connection)
@@ -253,11 +255,32 @@ def duckdb_file(path: Path) -> DuckdbFile:
     return DuckdbFile("duckdb", str(path))
 
 
+def _remove_spilled(folder: Path) -> None:
+    """Removes DuckDB's temporary files that a killed process left in a folder: they hold rows."""
+    for left in folder.glob("duckdb_temp_*"):
+        left.unlink(missing_ok=True)
+
+
+def _is_alive(process: str) -> bool:
+    """Returns whether there is a process of this number."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def in_memory() -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """Returns a DuckDB without a file, which holds no more than it is given and says times in UTC."""
     # More goes to its temporary files, by default in the working directory, where others may be able to read it.
-    spill = str((state_folder() or temporary_folder()) / "duckdb")
-    connection = duckdb.connect(":memory:", config={"temp_directory": spill})
+    spill = (state_folder() or temporary_folder()) / "duckdb"
+    for left in spill.glob("*/"):
+        if not _is_alive(left.name):
+            _remove_spilled(left)
+    spill.mkdir(mode=0o700, exist_ok=True)
+    connection = duckdb.connect(":memory:", config={"temp_directory": str(spill / str(os.getpid()))})
     set_limit(connection)
     # Global, because sessions are cursors of this connection.
     connection.execute("set global timezone = 'UTC'")

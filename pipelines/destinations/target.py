@@ -215,10 +215,22 @@ class Target:
             try:
                 # What a killed sync left is not to be believed; its state comes back from the destination.
                 shutil.rmtree(folder, ignore_errors=True)
+                self._remove_left(sources)
                 folder.mkdir(mode=0o700)
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove_left(self, sources: Sequence[str]) -> None:
+        """Removes what killed syncs of these sources left in working folders of other parts: packages with rows.
+
+        Whoever works on one of them would hold one of our locks.
+        """
+        part, own = self._part(sources), self._file("")
+        for folder in own.parent.glob(f"{own.name}*/") if part.shard.whole else ():
+            # A folder may be of a sync that goes on with other sources, so it stays itself.
+            for left in (folder / name for name in part.sources) if part.sources else [folder]:
+                shutil.rmtree(left, ignore_errors=True)
 
     def _lock_files(self, sources: Sequence[str]) -> tuple[list[Path], list[Path]]:
         """Returns the files to lock alone, and those to share with others: syncs of other sources, other shards."""

@@ -11,7 +11,7 @@ from gapless.pipelines.erasure.traces import remove_from_runs, remove_from_state
 from gapless.pipelines.evidence.row_counts import HELD, Held
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
-from gapless.sources._extract.source import subjects_of
+from gapless.sources._extract.account_proof import subjects_of
 from gapless.sources._ledger.erasure.key import check_value, tombstone
 from gapless.sources._ledger.erasure.tombstones import Row, Tombstones, value_text
 
@@ -64,7 +64,13 @@ def tombstones_of(source: Source, chosen: Selection, key: str) -> list[Row]:
     rows: list[Row] = [(check_value(key), "key", None, None, None)]
     rows += [(digest("parent", one), "parent", None, None, None) for one in chosen.parents]
     rows += [
-        (digest("record", one), "record", digest("parent", parent) if parent else None, None, None)
+        (
+            digest("record", one),
+            "record",
+            digest("parent", parent) if parent else None,
+            subjects.time_digest(key, one, chosen.times.get(one)),
+            None,
+        )
         for one, parent in chosen.records.items()
     ]
     for table, column, value in chosen.values:

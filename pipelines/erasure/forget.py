@@ -42,6 +42,8 @@ class Forgotten:
     """Rows by table."""
     key_file: Path | None = None
     """The file into which the key of the tombstones was written, if it was made now."""
+    warning: str | None = None
+    """What may have been overlooked."""
 
 
 def preview(target: Target, named: Named) -> Forgotten:
@@ -52,7 +54,7 @@ def preview(target: Target, named: Named) -> Forgotten:
         key = new_key()  # for a look, any will do
         erased = as_erased(source, tombstones_of(source, chosen, key), key)
         rows = delete_rows(tables, source, chosen, erased, dry=True)
-    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows)
+    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, warning=chosen.warning)
 
 
 def forget(target: Target, named: Named, reason: str | None) -> Forgotten:
@@ -62,7 +64,7 @@ def forget(target: Target, named: Named, reason: str | None) -> Forgotten:
         chosen = _chosen(tables, source, named)
         key, file = _key(tables, source)
         rows = erase(tables, source, chosen, key, reason)
-    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, file)
+    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, file, chosen.warning)
 
 
 def _chosen(tables: Tables, source: Source, named: Named) -> Selection:
@@ -72,7 +74,8 @@ def _chosen(tables: Tables, source: Source, named: Named) -> Selection:
         found = by_id(tables, source, named.id or "", named.table)
     if found.is_empty:
         raise WrongSettings(
-            f"nothing of {source.name} matches, so nothing was forgotten; gapless status lists what is here."
+            f"nothing of {source.name} matches, so nothing was forgotten; gapless status lists what is here.",
+            *([f"{found.warning}."] if found.warning else []),
         )
     return found
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from gapless.pipelines.erasure.tables import Found, Tables
+from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.erasure.tombstones import texts_in, value_text
+from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import digest
+
+PLAIN = re.compile(r"[\x20-\x7e]*")
+"""What every engine finds in small letters."""
 
 
 @dataclass
@@ -27,10 +32,14 @@ class Selection:
     """Ids of parents, which go with all their records."""
     records: dict[str, str] = field(default_factory=dict)
     """The parent's id by the record's; empty where there are no parents."""
+    times: dict[str, datetime] = field(default_factory=dict)
+    """When the records were made, by their ids, as far as it is known."""
     values: list[tuple[str, str, str]] = field(default_factory=list)
     """Table, column and value that later records must not have either."""
     rows: dict[str, set[str]] = field(default_factory=dict)
     """`_dlt_id` of the rows to delete, by root table."""
+    warning: str | None = None
+    """What may have been overlooked."""
     nameless: int = 0
     """Dead letters without an id that hold the value."""
 
@@ -73,11 +82,16 @@ def by_value(tables: Tables, source: Source, where: str) -> Selection:
     table, column = _column(source, named.strip())
     found, parents = Selection("value", where), source.stream.parents
     found.values.append((table, column, value.strip()))
+    if configured_policy(source).actions.get((table, column)) == "hash":
+        found.warning = (
+            f"{table}.{column} is hashed: rows were looked for by hashes of the value as given, in small, capital"
+            " and title letters; one that is spelt in another way was not found"
+        )
     root = next(one for one in source.tables if table in {shape.name for shape in one.schema.tree()})
     keys: set[str] = set()
     if tables.has(table, column):
         own = ROOT_ID if table != root.name else ROW_ID
-        for condition, texts in _equal(tables, source, table, column, value.strip()):
+        for condition, texts in tables.among(column, _spellings(tables, source, table, column, value.strip())):
             select = f"select distinct {tables.column(own)} from {tables.name(table)} where {condition}"
             keys |= {str(row) for (row,) in tables.query(select, *texts)}
     if root == source.main:
@@ -105,14 +119,29 @@ def _column(source: Source, named: str) -> tuple[str, str]:
     )
 
 
-def _equal(tables: Tables, source: Source, table: str, column: str, value: str) -> Iterator[Found]:
-    """Yields conditions for the rows with a value, however its letters are written, and with the hash of it."""
-    text = f"lower(cast({tables.column(column)} as varchar))"
-    yield f"{text} = %s or {text} = %s", [value_text(value), f'"{value_text(value)}"']
-    policy = configured_policy(source)
-    if policy.actions.get((table, column)) == "hash":
-        hashed = policy.hashed_text(value)
-        yield f"{text} = %s or {text} = %s", [hashed, f'"{hashed}"']
+def _spellings(tables: Tables, source: Source, table: str, column: str, value: str) -> set[str]:
+    """Returns the texts of a column that are a value, however its letters are written, or the hash of it.
+
+    The engine only narrows them down: each folds other letters than later syncs do, some ASCII ones alone.
+    """
+    wanted = {str(value_text(value)), *_hashes(source, value)}
+    text = f"cast({tables.column(column)} as varchar)"
+    # The Kelvin sign is the one letter beyond ASCII whose small letter is an ASCII one.
+    folded = f"lower(replace({text}, '\u212a', 'k'){tables.plain_order})"
+    select, found = f"select distinct {text} from {tables.name(table)} where {folded} like %s escape '!'", set[str]()
+    plain = {re.sub("([!%_])", r"!\1", max(PLAIN.findall(one), key=len)) for one in wanted}
+    # A JSON text may have any of its letters as an escape.
+    for pattern in (*(f"%{one}%" for one in plain), '"%\\%'):
+        found |= {str(cell) for (cell,) in tables.query(select, pattern) if value_text(cell) in wanted}
+    return found
+
+
+def _hashes(source: Source, value: str) -> set[str]:
+    """Returns the hashes of a value in the spellings that are common; none without a key of hashes."""
+    policy, (name, at, domain) = configured_policy(source), value.rpartition("@")
+    spelt = {value, value.lower(), value.upper(), value.title(), value.capitalize()}
+    spelt |= {f"{part}{at}{domain.lower()}" for part in (name, name.title(), name.upper())} if at else set()
+    return {policy.hashed_text(one) for one in spelt} if policy.key else set()
 
 
 def _records(tables: Tables, source: Source, column: str, keys: set[str] | list[str]) -> dict[str, str]:
@@ -152,7 +181,7 @@ def _add_letters(tables: Tables, source: Source, found: Selection, value: str) -
     """Adds the records that could not be read, and hold the value in whatever field."""
     if not tables.has("dead_letters", "kind", "stream", "key", "parent", "raw_json"):
         return
-    values = {value_text(value), value_text(configured_policy(source).hashed_text(value))}
+    values = {value_text(value), *_hashes(source, value)}
     letters = f"select kind, key, parent, raw_json from {tables.name('dead_letters')} where stream = %s"
     for kind, key, parent, raw in tables.query(f"{letters} and raw_json is not null", source.main.name):
         if values.isdisjoint(map(value_text, texts_in(str(raw)))):
@@ -172,8 +201,12 @@ def completed(tables: Tables, source: Source, found: Selection) -> Selection:
         found.records |= _records(tables, source, source.stream.column, found.parents)
     rows = found.rows[main.name] = {digest(key) for key in found.records}
     if tables.has(main.name, main.id_column):
+        time = [name for name in [main.time_column] if name and tables.has(main.name, name)]
         for where in tables.among(main.id_column, found.records):
-            rows |= {str(row) for row, *_ in tables.row_ids(main.name, where, [])}
+            for row, key, *at in tables.row_ids(main.name, where, [main.id_column, *time]):
+                rows.add(str(row))
+                if made := instant(at[0]) if at else None:
+                    found.times[str(key)] = made
     if parents:
         found.rows[parents.table.name] = {digest(key) for key in found.parents}
     return found

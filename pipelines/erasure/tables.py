@@ -35,6 +35,8 @@ class Tables:
     def __init__(self, pipeline: dlt.Pipeline, client: SqlClient) -> None:
         self.client, self.dataset = client, str(pipeline.dataset_name)
         self.is_sqlite = pipeline.destination.destination_type.endswith("sqlalchemy")
+        self.plain_order = ' collate "C"' if pipeline.destination.destination_type.endswith("postgres") else ""
+        """Follows a text of which ASCII letters are compared: in some languages the small letter of I is no i."""
         self._aware = bool(client.capabilities.supports_tz_aware_datetime)
         self.columns: dict[str, set[str]] = {}
         """Columns by table."""

@@ -16,9 +16,10 @@ from gapless.pipelines.evidence.stored_state import backfills, erased_here, reso
 from gapless.pipelines.printable import counted, quoted
 from gapless.sources import Source
 from gapless.sources._dlt.literals import text_literal
-from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED
+from gapless.sources._ledger.erasure.tombstones import ERASED, NOTHING_ERASED
 from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT
 from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.stored.cells import instant
 
 OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 """SQL condition on a proof that leaves something open."""
@@ -319,11 +320,14 @@ class LedgerGaps:
             yield self._gap("privacy", why, fill)
 
     def backfills(self) -> Iterator[Gap]:
-        """Yields the backfills that began and are not done."""
+        """Yields the backfills that began and are not done, unless all of their window is older than is kept."""
+        ((kept,),) = self._rows("select max(kept_from) from {0}", ERASED) or [(None,)]
         for window, progress in backfills(self._reader, self._source).items():
             if "done" in progress:
                 continue
             since, _, until = window.partition("/")
+            if kept and until and datetime.fromisoformat(until) <= (instant(kept) or self._now):
+                continue
             count = len(progress.get("failed", ()))
             why = f"stopped at {progress.get('part') or 0:.0%}" + (f", {count:,} failed" if count else "")
             fill = f"backfill {self._source.name} --since {quoted(since)} --until {quoted(until)}"

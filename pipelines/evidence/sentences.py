@@ -112,6 +112,7 @@ def failed_source(
 ) -> str:
     """Returns the sentence for a source that failed as a whole; `proven_to` is its newest watermark."""
     how_often = _rounds(times, first_at.isoformat() if first_at else None, now, "round")
+    error = error.removeprefix(f"{source.partition(' ')[0]}: ")  # a refusal names its source itself
     here = f"nothing newer than {moment(proven_to.isoformat(), now)} is proven to be here" if proven_to else ""
     return "; ".join(
         filter(None, (f"{source} failed: {error.rstrip('.')}{f' ({how_often})' if how_often else ''}", here))

@@ -11,10 +11,10 @@ from gapless.pipelines.database_errors import without_details
 from gapless.pipelines.errors import GaplessError, explain
 from gapless.pipelines.evidence.grouping import problems
 from gapless.pipelines.evidence.sentences import described
-from gapless.pipelines.mcp_server.login import check_login
 from gapless.pipelines.mcp_server.proven import Verdict, summary, verdicts
 from gapless.pipelines.mcp_server.values import records, safe, table
 from gapless.pipelines.redaction import Json, printable
+from gapless.pipelines.ui.database.login import check_login
 from gapless.pipelines.ui.database.session import SCHEMA, Database, QueryUnavailable, is_of_the_database
 from gapless.pipelines.ui.site import Site
 from gapless.pipelines.views.descriptions import Descriptions

@@ -70,4 +70,4 @@ def check_of(session: Session) -> AccountCheck:
 
 
 def _remedy(source: Source) -> str:
-    return f"`gapless state adopt {source.name}` proves it by ids"
+    return f"`gapless state adopt {source.name}` proves it by ids, or takes your word where none is left"

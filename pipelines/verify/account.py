@@ -1,4 +1,4 @@
-"""Takes over another host, id or key of an account, where ids prove that its rows are the ones that are here."""
+"""Takes over another host, id or key of an account, where ids prove that its rows are here, or a person says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gapless.sources._ledger.stored.reader import Ledger
 
 @dataclass(frozen=True)
 class Adoption:
-    """What the settings name and what is here; it holds the proof that both are one account."""
+    """What the settings name and what is here; it holds the proof that both are one account, or that none is left."""
 
     source: str
     before: str | None
@@ -44,7 +44,8 @@ class Adoption:
 def proposed(target: Target, name: str) -> Adoption | None:
     """Asks the vendor for some of what is here, and compares; None: nothing was synced yet.
 
-    Raises WrongSettings where the proof fails, GaplessError where the vendor cannot be asked, Locked.
+    Where nothing is left to compare, the proof is open. Raises WrongSettings where it fails, GaplessError where the
+    vendor cannot be asked, Locked.
     """
     source, session = SOURCES[name], Session()
     with reading(target) as reader:
@@ -60,7 +61,7 @@ def proposed(target: Target, name: str) -> Adoption | None:
     finally:
         if session.client:
             session.client.close()
-    if not found.proven:
+    if not (found.proven or found.open):
         raise WrongSettings(
             f"{name}: nothing was changed: {check.account.host} is another account: {found}. Give each account a"
             " database of its own, or a name of its own ([accounts] in .dlt/config.toml)"

@@ -15,16 +15,20 @@ from gapless.sources._incremental.feed import Feed
 from gapless.sources._incremental.listing import RawPage
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
-from gapless.sources._ledger.account.evidence import Dataset, Evidence, newest_rows, rows_of
+from gapless.sources._ledger.account.evidence import Dataset, Evidence, newest_rows, rows_of, was_filled
+from gapless.sources._ledger.erasure.tombstones import Subjects, Tombstones, stored_rows
 from gapless.sources._ledger.package import ToArrow
 from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import Table
 from gapless.sources._schema.parse import parse
+from gapless.sources._schema.record import record_id
 
 PAGES = 2
 """Pages of a listing that are asked for."""
 LISTED = 10
 """Pages of a listing that are asked for, newest first, where the vendor serves no record by its id."""
+SEARCHED = 100
+"""Pages or parents that are looked through for what was erased, where that is all that can prove the account."""
 ASKED = 3
 """The newest records, or the parents with the newest ones, that are asked for one by one."""
 Record = Callable[[Client, str], bytes]
@@ -33,17 +37,19 @@ Answers = Iterator[tuple[Table, Sequence[Any]]]
 """Records that are served, with their table; each one takes a request."""
 
 
-def prove(stream: Stream, client: Client, to_arrow: ToArrow, dataset: Dataset) -> Evidence:
+def prove(source: str, stream: Stream, client: Client, to_arrow: ToArrow, dataset: Dataset) -> Evidence:
     """Compares what is served with the rows of the dataset, up to the first answer that decides.
 
     It takes one request where the newest record is still served, and less than ten in any case. A record or a parent
-    that cannot be read is passed over. Raises VendorError where that leaves the question open.
+    that cannot be read is passed over. Where no row is left, what was erased is compared. Raises VendorError where
+    that leaves the question open, LostKey.
     """
     # Rows that were derived from records say nothing: a load that was broken off may have left them alone.
     compared = [stream.table, *([stream.parents.table] if stream.parents else [])]
     evidence = Evidence(stored=any(dataset.rows("select 1 from {0} limit 1", table.name) for table in compared))
     if not evidence.stored:
-        return evidence
+        evidence.emptied = was_filled(dataset)
+        return _among_erased(source, stream, client, dataset, evidence) if evidence.emptied else evidence
     failures: list[VendorError] = []
     for table, records in _answers(stream, client, dataset, failures):
         parent = stream.column if table == stream.table else None
@@ -53,6 +59,46 @@ def prove(stream: Stream, client: Client, to_arrow: ToArrow, dataset: Dataset) -
     if failures:
         raise failures[0]
     return evidence
+
+
+def _among_erased(source: str, stream: Stream, client: Client, dataset: Dataset, evidence: Evidence) -> Evidence:
+    """Adds what the vendor serves of that which was erased; asks for nothing where no tombstone can tell."""
+    subjects = subjects_of(source, stream)
+    erased = Tombstones(subjects, stored_rows(dataset.rows, source))
+    failures: list[VendorError] = []
+    for records in _served(stream, client, failures) if erased.dates else ():
+        evidence.add_erased(erased, records)
+        if evidence.decided:
+            return evidence
+    if failures:
+        raise failures[0]
+    return evidence
+
+
+def _served(stream: Stream, client: Client, failures: list[VendorError]) -> Iterator[Sequence[Any]]:
+    """Yields records as the vendor lists them, of its first pages and parents."""
+    if isinstance(stream, Feed):
+        for page in islice(stream.pages(client, None), SEARCHED):
+            yield _parsed(stream.table, page)
+    for parent in islice(_first_parents(stream, client), SEARCHED):
+        with _passed_over(failures):
+            if isinstance(stream, ParentFeed):
+                yield _parsed(stream.table, next(iter(stream.pages(client, parent))), stream.given(parent))
+            elif isinstance(stream, DetailFeed):
+                listed = _parsed(stream.listing, next(iter(stream.pages(client, record_id(parent)))))[:ASKED]
+                records = [stream.record(client, record_id(one)) for one in listed]
+                yield parse(stream.table.model, records).records
+
+
+def _first_parents(stream: Stream, client: Client) -> Iterator[Any]:
+    if parents := stream.parents:
+        for page in islice(parents.pages(client), PAGES):
+            yield from filter(parents.is_read, _parsed(parents.table, page))
+
+
+def subjects_of(dataset: str, stream: Stream) -> Subjects:
+    """Returns what can be erased of a source's dataset."""
+    return Subjects(dataset, stream.table, stream.column, stream.parents.table if stream.parents else None)
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import dlt
@@ -14,7 +16,7 @@ from dlt.sources import DltResource, DltSource
 
 from gapless.sources._dlt.internals import NotResolved, incremental_of, joins_scheduler, settings_files
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.account_proof import prove
+from gapless.sources._extract.account_proof import prove, subjects_of
 from gapless.sources._extract.extraction import LEDGER, Extraction, Extractions
 from gapless.sources._extract.first_look import FirstLook, plain
 from gapless.sources._extract.hints import declare
@@ -31,7 +33,7 @@ from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.rounds.side_listing import side_items
 from gapless.sources._incremental.stream import Stream, side_listings
 from gapless.sources._ledger.account.identity import Account, AccountCheck
-from gapless.sources._ledger.erasure.tombstones import Subjects, Tombstones, stored_rows
+from gapless.sources._ledger.erasure.tombstones import Tombstones, stored_rows
 from gapless.sources._ledger.erasure.visible import visible
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
 from gapless.sources._ledger.shard import Shard
@@ -152,7 +154,9 @@ class Resources:
             retry_budget=self._values.retry_budget,
         )
         account = Account(self._client.host, connection.account and digest(connection.account), self._client.access)
-        self._account = AccountCheck(shared.source, account, partial(prove, stream, self._client, self._to_arrow))
+        self._account = AccountCheck(
+            shared.source, account, partial(prove, shared.source, stream, self._client, self._to_arrow)
+        )
         if session:
             session.client, session.account, session.look = self._client, self._account, partial(self._look, session)
             session.keep = self._values.keep
@@ -176,7 +180,10 @@ class Resources:
     def _shared_budget(self, shard: Shard) -> RateBudget:
         assert self._values.budget
         name, per_minute = self._values.budget
-        return shared_budget(name, shard.split_budget(per_minute))
+        # Each shard has its part of the budget, and the parts may be on several machines.
+        own = name if shard.whole else f"{name} {shard}"
+        folder = os.environ.get("DLT_DATA_DIR")  # where dlt keeps what is for all processes of a user
+        return shared_budget(own, shard.split_budget(per_minute), Path(folder) / "budgets" if folder else None)
 
     def parents(self) -> list[DltResource]:
         """Returns the resource of what the records belong to; none if they are one listing."""
@@ -293,11 +300,6 @@ def context_of(extraction: Extraction) -> SyncContext:
     """Returns what all resources of the extraction read with."""
     assert extraction.context
     return extraction.context
-
-
-def subjects_of(dataset: str, stream: Stream) -> Subjects:
-    """Returns what can be erased of a source's dataset."""
-    return Subjects(dataset, stream.table, stream.column, stream.parents.table if stream.parents else None)
 
 
 def _is_of(table: Table, parents: Parents | None) -> bool:

@@ -136,7 +136,8 @@ class ParentSync:
             return [] if before and before.failures else [self.dead_letters.resolve("parent", [parent])]
         # A failure in between has replaced the error, and not the intervals.
         why = before.error if before and (before.error or "").startswith(LOST) else NOT_KEPT
-        kept = {"missing": before.missing, "error": why} if before and before.missing else {}
+        missing = self._missing(before)
+        kept = {"missing": dumps(missing), "error": why} if missing else {}
         # The last step counts filtered records anew only where rows came; an unchanged answer brings none.
         filtered = before.filtered if before else None
         always = {"covered_from": self.to_load.since, "last_checked_at": self.now, "filtered": filtered}
@@ -270,7 +271,10 @@ class ParentSync:
         if self.window or before is None or oldest is None:
             return {}
         covered, checked = before.covered_to, before.last_checked_at
-        if covered is None or checked is None or is_reset(covered) or oldest <= covered:
+        # Nobody misses what is older than is kept, or than was ever to be read.
+        if covered is None or checked is None or is_reset(covered) or oldest <= (self.to_load.since or oldest):
+            return {}
+        if oldest <= covered:
             return {}
         # A time to come was written while our clock was wrong, so it proves nothing.
         if max(covered, checked) > self.now:
@@ -280,11 +284,17 @@ class ParentSync:
         lasts = checked - covered if before.records and not before.failures else keeps
         if oldest > checked and self.now - checked <= lasts:
             return {}
-        known: list[object] = loads(before.missing) if before.missing else []
+        known = self._missing(before)
         interval = [covered.isoformat(), oldest.isoformat()]
         why = f"{LOST}the vendor had deleted records created from {covered:%Y-%m-%d %H:%M} on before they were read"
         self.session.failures.append(Failure(why, self._stream, "other", parent))
         return {"missing": dumps([*known, interval]), "error": why}
+
+    def _missing(self, before: Coverage | None) -> list[list[str | None]]:
+        """Returns the missing intervals of a proof, without those that end before anything is to be read."""
+        known: list[list[str | None]] = loads(before.missing) if before and before.missing else []
+        since = self.to_load.since
+        return [one for one in known if not (since and one[1] and datetime.fromisoformat(one[1]) <= since)]
 
     def finish(self) -> None:
         """Ends the sync after the last parent."""

@@ -29,7 +29,7 @@ from gapless.sources._extract import resource
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 from tests.contract.subject import subject
-from tests.contract.test_accounts import become_another, move
+from tests.contract.test_accounts import become_another, move, rotate
 from tests.support.oracle import mismatches
 from tests.support.postgres import Reader, Server
 from tests.support.world import World, some
@@ -371,6 +371,28 @@ def test_no_copy_over_another_account(change: Callable[..., None], copied: Calla
     outcome = here.copy()
     assert (outcome.refused, "the copy holds the rows of" in str(outcome.error)) == (True, True)
     assert here.sql("select * from action_logs order by id") == before
+
+
+@pytest.mark.slow
+def test_no_copy_over_another_account_whose_rows_are_gone(copied: Callable[..., Copied]) -> None:
+    """The ledger says whose they were: an account with the same past is copied, another is refused."""
+    here = copied("tines")
+    here.world.synced()
+    here.complete()
+    empty = [f"delete from tines.{table}" for table in ("action_logs", "actions")]
+    with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
+        cursor.execute(";".join(empty))
+    rotate(subject("tines"), here.world, every=False)
+    here.world.complete()
+    assert not here.copy().refused
+    with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
+        cursor.execute(";".join(empty))
+    (here.world.folder / "gapless.duckdb").unlink()
+    become_another(subject("tines"), here.world)
+    here.world.complete()
+    outcome = here.copy()
+    assert (outcome.refused, "of which no row is left" in str(outcome.error)) == (True, True)
+    assert here.sql("select * from action_logs") == []
 
 
 @pytest.mark.slow

@@ -47,6 +47,26 @@ def test_arguments_are_repeated_escaped(arguments: list[str], as_json: list[str]
     assert [line for line in bare if line.startswith(FORGED[:6])] == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["forget", "one", "--where", "name=\udcff"],
+        ["forget", "one", "--id", "\udcff"],
+        ["sync", "one", "--id", "\udcff"],
+        ["\udcff"],
+        ["publish", "\udcff.duckdb"],
+        ["status", "--destination", "\udcff"],
+    ],
+    ids=lambda given: given[-2] if len(given) > 1 else "command",
+)
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_arguments_that_are_no_text(arguments: list[str], as_json: list[str]) -> None:
+    """Bytes that are not UTF-8 are wrong usage, whichever argument has them, and named in ASCII."""
+    result = CliRunner().invoke(app, [*arguments, *as_json])
+    assert (result.exit_code, "is not valid UTF-8" in " ".join(result.output.split())) == (2, True), result.output
+    assert harmful(result.output) == []
+
+
 def test_what_libraries_write_is_escaped() -> None:
     """A warning, or a traceback of a thread, goes to stderr by itself; colours and line ends are rich's own."""
     written = io.StringIO()

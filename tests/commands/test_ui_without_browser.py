@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -397,6 +398,21 @@ def test_the_same_page_on_postgres(
     row = next(link for link in links(other("timeline")) if "view=row" in link)
     assert "As JSON" in other.get(row).text
     assert "omni.leads" in other("tables", q="lead")
+    # A superuser's query could read the server's files, whatever the transaction.
+    refused = other("sql", sql="select pg_read_file('/etc/hostname')")
+    assert ("create role gapless_reader" in refused, "could hand out" in refused) == (True, True)
+    url = os.environ["DESTINATION__POSTGRES__CREDENTIALS"]
+    database = url.rpartition("/")[2]
+    for role, may in ((f"reader_{database}", ""), (f"taker_{database}", f"; grant gapless to taker_{database}")):
+        server.execute(database, f"create role {role} login; grant pg_read_all_data to {role}{may}")
+        monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url.replace("gapless:canary-password", role))
+        other = Page(Target.find("postgres"), now=NOW)
+        assert ("1 row" in other("sql", sql="select count(*) from omni.leads")) is (not may)
+        if may:
+            assert "could hand out" in other("sql", sql="select set_config('role', 'gapless', true)")
+        else:
+            reader = other
+    other = reader
     for sql in WRITING:
         assert 'class="notice bad"' in other("sql", sql=sql), sql
     monkeypatch.setattr("gapless.pipelines.ui.database.in_postgres.TIMEOUT", 0.3)

@@ -122,3 +122,67 @@ def test_a_rotated_key_while_something_fails(subject: Subject, synced: World) ->
     synced.mend()
     assert synced.sync().outcome == "complete"
     synced.assert_exact()
+
+
+def emptied(subject: Subject, here: World, how: str) -> None:
+    """Leaves no row of the account: by retention, by forgetting each record and parent, or by somebody's SQL."""
+    if how == "keep":
+        assert gapless(here, "keep", subject.name, "20d", "--yes").exit_code == 0
+    elif how == "forget":
+        # The parents' own tombstones name them and their records.
+        table = subject.parents_table or subject.main
+        column = subject.column(subject.parent_id) if subject.parents_table else subject.id_column
+        for (key,) in here.sql(f"select {column} from {table}"):
+            done = gapless(here, "forget", subject.name, "--id", str(key), "--table", table, "--yes", "--no-compact")
+            assert done.exit_code == 0, done.output
+    else:
+        here.database.change(subject.name, *(f"delete from {table}" for table in subject.tables))
+    assert here.sql(f"select count(*) from {subject.main}") == [(0,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["forget", "keep", "delete"])
+@of(NAMES[1])
+def test_another_account_when_no_row_is_left(subject: Subject, world: Any, how: str) -> None:
+    """Refused as well: nothing proves that it is the same; a person may say so, which must be said plainly."""
+    if how == "keep" and subject.parents_table:
+        pytest.skip("a retention leaves the parents, which prove the account")
+    fake = subject.empty()
+    fake.now -= timedelta(days=30)
+    subject.fill(fake, 2, 8)
+    synced = world(fake)
+    synced.sync()
+    emptied(subject, synced, how)
+    before = state(subject, synced)
+    become_another(subject, synced)
+    refused = gapless(synced, "sync", subject.name)
+    assert (refused.exit_code, f"gapless state adopt {subject.name}" in " ".join(refused.output.split())) == (2, True)
+    asked = gapless(synced, "state", "adopt", subject.name)
+    assert (asked.exit_code, state(subject, synced)) == (2, before)
+    if how == "forget":
+        assert "another account" in " ".join(asked.output.split())
+        return
+    assert "only you can know" in " ".join(asked.output.split())
+    assert gapless(synced, "state", "adopt", subject.name, "--yes").exit_code == 0
+    assert synced.sync().error is None
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+def test_a_rotated_key_when_all_was_forgotten(subject: Subject, synced: World) -> None:
+    """What the new key serves is known by its tombstones, so it is the same account; and it stays forgotten."""
+    emptied(subject, synced, "forget")
+    rotate(subject, synced, every=False)
+    rotated = synced.complete()
+    assert "the account is the same" in (rotated.note or "")
+    assert synced.sql(f"select count(*) from {subject.main}") == [(0,)]
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+def test_a_rotated_key_of_an_empty_account(subject: Subject, world: Any) -> None:
+    """Where nothing was ever stored, any key may be the account's."""
+    here = world(subject.empty())
+    here.complete()
+    rotate(subject, here, every=False)
+    here.complete()

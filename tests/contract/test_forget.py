@@ -282,3 +282,44 @@ def test_who_stands_in_a_dead_letter_alone(subject: Subject, synced: World) -> N
         assert (synced.letters(), gaps(synced)) == ([], [])
         result = gapless(synced, "verify", name, "--whole")
         assert result.exit_code == 0, result.output
+
+
+SPELT = "Zo\u00cb \u00d8rsted-Stra\u1e9eE \u0130\u212a 10%"
+"""Letters of which SQLite folds none, some in which Python's and DuckDB's small letters differ, and a wild card."""
+
+
+@pytest.mark.slow
+@elsewhere(0)
+@of(NAMES[0])
+def test_where_folds_every_letter(subject: Subject, world: Any) -> None:
+    """Rows that are here and rows that come later are found alike, on each destination."""
+    here, name = world(subject.filled()), subject.name
+    parent = subject.parents(here.fake)[0]
+    texts = [SPELT, SPELT.lower(), SPELT.replace("10%", "10 of")]
+    for text in texts:
+        subject.add(here.fake, parent, **{subject.text: text})
+    here.complete()
+    column = subject.column(subject.text)
+    found = document(here, "forget", name, "--where", f"{subject.main}.{column}={SPELT.swapcase()}", "--yes")
+    assert (found["error"], found["records"]) == (None, 2)
+    subject.add(here.fake, parent, **{subject.text: SPELT.lower()})
+    here.complete()
+    left = here.sql(f"select {column} from {subject.main} where {column} like 'Zo%' or {column} like 'zo%'")
+    assert left == [(texts[2],)]
+    assert gaps(here) == []
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_where_of_a_hashed_column(subject: Subject, world: Any) -> None:
+    """Common spellings are found by their hashes; that others are not is said."""
+    here, column = world(subject.filled()), subject.column(subject.text)
+    here.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=hash", "GAPLESS_HASH_KEY": "k" * 32})
+    for text in ("Ann.Lee@Example.com", "ann.lee@example.com", "ANN.LEE@EXAMPLE.COM"):
+        subject.add(here.fake, subject.parents(here.fake)[0], **{subject.text: text})
+    here.complete()
+    where = f"{subject.main}.{column}=Ann.Lee@Example.com"
+    found = document(here, "forget", subject.name, "--where", where, "--yes")
+    assert (found["records"], "is hashed" in found["warning"]) == (3, True)
+    nothing = document(here, "forget", subject.name, "--where", f"{subject.main}.{column}=nobody", "--yes")
+    assert (nothing["exit_code"], "is hashed" in nothing["error"]) == (2, True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 
 from gapless.sources._ledger.window import instant, retention
@@ -118,3 +120,31 @@ def test_what_is_too_old_and_cannot_be_read(subject: Subject, world: Any) -> Non
 def test_a_time_that_is_too_long(time: str) -> None:
     with pytest.raises(ValueError, match="is longer than"):
         retention(time, "TIME", timedelta())
+
+
+@pytest.mark.slow
+@of(NAMES[3])
+def test_what_is_missing_before_the_horizon(subject: Subject, world: Any) -> None:
+    """A backfill that broke off, and what the vendor deleted before it was read, are no gaps before the horizon."""
+    fake = subject.empty(page_cap=3)
+    fake.now -= timedelta(days=60)
+    subject.fill(fake, 2, 8)
+    here, name = world(fake), subject.name
+    here.sync()
+    asked = count()
+    here.intercept = lambda request: httpx.Response(500) if next(asked) > 1 else None
+    since, until = (f"{fake.now - timedelta(days=days):%Y-%m-%d}" for days in (9, 1))
+    here.may_not_fire()  # two answers may hold the whole window
+    gapless(here, "backfill", name, "--since", since, "--until", until)
+    here.mend()
+    here.sync()
+    assert {gap["kind"] for gap in gaps(here)} <= {"backfill"}
+    assert document(here, "keep", name, "20d", "--yes")["error"] is None
+    assert gaps(here) == []
+    for row in subject.records(fake):
+        fake.delete(row[subject.id])
+    fake.now += timedelta(days=30)
+    for parent in subject.parents(fake):
+        subject.add(fake, parent)
+    assert here.sync().outcome == "complete"
+    assert gaps(here) == []

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from gapless.pipelines.destinations._compaction.sqlite_database import compact_file
 from tests.contract.commands import document, everything, gapless
 from tests.contract.subject import subject
 from tests.sources.test_security import written
@@ -115,3 +116,20 @@ def test_somebody_keeps_it_locked(world: Begin, monkeypatch: pytest.MonkeyPatch)
         return
     assert done.exit_code == 75, done.output
     assert everything(here, omni.tables) == before
+
+
+def test_sqlite_writes_the_file_anew(tmp_path: Path) -> None:
+    """No byte of a deleted row and no free page is left, whether or not SQLite overwrites what it deletes."""
+    file = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("pragma secure_delete = off")
+        db.execute("create table t (x)")
+        db.executemany("insert into t values (?)", [(f"{CANARY} {number}" * 50,) for number in range(200)])
+        db.execute("delete from t where rowid > 1")
+        db.execute("update t set x = 'clean'")
+    assert CANARY.encode() in file.read_bytes(), "this looks where nothing is"
+    before, after = compact_file(file)
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("pragma freelist_count").fetchone() == (0,)
+        assert db.execute("select x from t").fetchall() == [("clean",)]
+    assert (CANARY.encode() in file.read_bytes(), after < before) == (False, True)

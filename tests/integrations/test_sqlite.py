@@ -17,8 +17,6 @@ from gapless.pipelines.errors import Locked, WrongSettings
 from tests.support.destinations import Begin, killed, seeded, snippets
 from tests.support.world import World
 
-pytestmark = pytest.mark.filterwarnings("ignore:Coercing Subquery")
-"""dlt's own SQL."""
 CLIENT = "dlt.destinations.impl.sqlalchemy.db_api_client:SqlalchemyClient"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -165,6 +165,7 @@ def test_a_source_that_failed() -> None:
         " nothing newer than 26 November 08:44 UTC is proven to be here"
     )
     assert failed_source("tines", "no", 0, None, None, NOW) == "tines failed: no"
+    assert failed_source("tines", "tines: no", 0, None, None, NOW) == "tines failed: no"
 
 
 def fills(*commands: str) -> list[str]:

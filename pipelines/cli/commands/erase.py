@@ -101,11 +101,14 @@ def _print_forgotten(
             f"the key of what is forgotten was made and written into {found.key_file} ([gapless] erasure_key): keep"
             " it, and give it to every machine that syncs; without it no sync begins"
         )
+    if found.warning:
+        output.print_message(f"{name}: {found.warning}", level="warning")
     if as_json:
         content = {
             "source": name,
             "destination": target.destination,
             "dry_run": dry_run,
+            "warning": found.warning,
             "kind": found.kind,
             "parents": found.parents,
             "records": found.records,

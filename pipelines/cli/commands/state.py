@@ -74,7 +74,8 @@ def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
 
     Example: [bold]gapless state adopt SOURCE[/bold]
 
-    It asks the vendor for a few of the records that are here, and compares ids and creation times. Changes no row.
+    It asks the vendor for a few of the records that are here, and compares ids and creation times. Where all rows
+    were erased nothing may be left to compare: then your answer to the question counts, or --yes. Changes no row.
     """
     from gapless.pipelines.sync import build
     from gapless.pipelines.verify import account
@@ -83,7 +84,10 @@ def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
     target = open_target(destination, accept_append=True)
     found = account.proposed(target, name)
     if found:
-        output.print_message(f"{name}: {found.evidence}: {found.host} is the account whose rows are here")
+        told = f"{found.evidence}: {found.host} is the account whose rows are here"
+        if found.evidence.open:
+            told = f"{found.evidence}: only you can know that {found.host} is the account that was read before"
+        output.print_message(f"{name}: {told}")
         confirm(yes, f"Let {name} be read from {found.host}{f', not {found.before}' if found.before else ''}?")
         account.adopt(target, found)
     if as_json:

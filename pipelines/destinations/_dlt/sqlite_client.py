@@ -6,6 +6,7 @@ what looks like a number for one and rounds it. Replaced by: text columns for JS
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,6 +47,8 @@ class _SqliteDestination(destination):
 
 def sqlite_destination(name: str, credentials: Any) -> destination:
     """Returns dlt's destination `name` for a SQLite database."""
+    # dlt's own merge brings it up with each load, and nobody who reads it can do anything.
+    warnings.filterwarnings("ignore", "Coercing Subquery object", sa.exc.SAWarning)
     if name == "sqlalchemy":
         return _SqliteDestination(credentials, type_mapper=JsonAsText)
     return _SqliteDestination(credentials, type_mapper=JsonAsText, destination_name=name)

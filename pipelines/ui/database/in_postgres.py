@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from gapless.pipelines.destinations.reader import by_table
+from gapless.pipelines.ui.database.login import check_login
 from gapless.pipelines.ui.database.results import from_rows
 from gapless.pipelines.ui.database.session import (
     RUNNING,
@@ -77,6 +78,7 @@ class PostgresDatabase:
 
         # The transaction reads only, but a second statement could end it and begin another.
         query = _only_query(sql)
+        check_login(self)
         try:
             # A cursor of the server's is only for queries, and it hands over no more rows than are read.
             with self._connection.cursor(name="question") as cursor:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gapless.sources._dlt.tables import ROW_ID
+from gapless.sources._dlt.tables import LOADS, ROW_ID, is_completed
+from gapless.sources._ledger.erasure.tombstones import ERASED, ERASURES, Tombstones
+from gapless.sources._ledger.ledger import COVERAGE, RUNS
 from gapless.sources._ledger.package import ToArrow
 from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import Table
@@ -26,6 +28,16 @@ class Dataset(Protocol):
         """Returns the columns of a table; empty: unknown, or it is missing."""
 
 
+LOADED = is_completed("{1}")
+"""Of a load that was completed: what a first one that died has left says nothing."""
+ONCE = (
+    ('select 1 from {0} where "rows" > 0 limit 1', (RUNS.name,)),
+    (f"select 1 from {{0}} where records > 0 and {LOADED} limit 1", (COVERAGE.name, LOADS)),
+    ("select 1 from {0} limit 1", (ERASED,)),
+    ("select 1 from {0} limit 1", (ERASURES,)),
+)
+"""By which a dataset without a row tells that it once had some: selects and their tables."""
+READ = f"select 1 from {{0}} where last_checked_at is not null and {LOADED} limit 1"
 ROUNDING = timedelta(milliseconds=1)
 """Destinations that store no microseconds round a time."""
 
@@ -36,6 +48,8 @@ class Evidence:
 
     stored: bool = False
     """Whether there is anything here to compare."""
+    emptied: bool = False
+    """Whether no row is here, and some were: all were erased, or somebody deleted them."""
     served: int = 0
     """Records and parents that were looked up here."""
     same: int = 0
@@ -50,12 +64,27 @@ class Evidence:
 
     @property
     def proven(self) -> bool:
-        """Returns whether it is the account whose rows are here; also of a dataset without rows."""
-        return not self.stored or self.same > self.other
+        """Returns whether it is the account whose rows are here; also of a dataset that never had a row."""
+        return not (self.stored or self.emptied) or self.same > self.other
+
+    @property
+    def open(self) -> bool:
+        """Returns whether nothing is left that could tell, so that only a person can say whose rows were here."""
+        return self.emptied and self.same == self.other == 0
 
     def __str__(self) -> str:
+        if self.open:
+            return "no row is left here that could prove it"
+        if self.emptied:
+            return f"{self.same:,} of {self.served:,} records served were erased here, {self.other:,} share an id"
         clash = f", {self.other:,} have the id of another record" if self.other else ""
         return f"{self.same:,} of {self.served:,} records served are here with the same id and time{clash}"
+
+    def add_erased(self, erased: Tombstones, records: Sequence[Any]) -> None:
+        """Looks records up that are served among those that were erased."""
+        self.served += len(records)
+        known = [erased.knows_record(record) for record in records]
+        self.same, self.other = self.same + known.count(True), self.other + known.count(False)
 
     def add(self, dataset: Dataset, table: Table, served: Sequence[Row], parent: str | None = None) -> None:
         """Looks rows up that are served; `parent` names the column with the id of a record's parent."""
@@ -97,6 +126,16 @@ def _is_same(table: Table, row: Row, stored: Row, parent: str | None) -> bool | 
     if parent in pairs and str(pairs[parent][0]) != str(pairs[parent][1]):
         return None
     return True if firm or not table.time_column else None
+
+
+def was_filled(dataset: Dataset) -> bool:
+    """Returns whether a dataset tells of rows that it once had."""
+    return any(dataset.rows(select, *tables) for select, tables in ONCE)
+
+
+def is_read(dataset: Dataset) -> bool:
+    """Returns whether a dataset holds a proof that was not set back since, so that it is of one account."""
+    return bool(dataset.rows(READ, COVERAGE.name, LOADS))
 
 
 def rows_of(table: Table, records: Sequence[object], to_arrow: ToArrow) -> list[Row]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gapless.sources._dlt.types import State
 from gapless.sources._http.errors import Refused
-from gapless.sources._ledger.account.evidence import Dataset, Evidence
+from gapless.sources._ledger.account.evidence import Dataset, Evidence, is_read
 
 ACCOUNTS = "accounts"
 """The key in a source's state under which the dataset's accounts stand, by source."""
@@ -75,12 +75,16 @@ class AccountCheck:
             self.checked = True
             return None
         found = self.prove(dataset)
+        if known is None and found.emptied:  # an older version noted none; after a reset any may be read
+            found.emptied = is_read(dataset)
         if not found.proven:
             changed = "the key is not the one of the last sync, and " if key else ""
-            which = f"{changed}this dataset holds the rows of another account at {self.account.host}"
-            raise AnotherAccount(f"{self.source}: {which}: {found}. {_advice(remedy)}")
+            which = f"this dataset holds the rows of another account at {self.account.host}: {found}"
+            if found.open:
+                which = f"whether it is of the account that was read before, {found}"
+            raise AnotherAccount(f"{self.source}: {changed}{which}. {_advice(remedy)}")
         self.checked = True
-        if key is None or not found.stored:
+        if key is None or not (found.stored or found.emptied):
             return None
         return f"{self.source}: the key is another one and the account is the same: {found}; the key is remembered"
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -35,7 +35,7 @@ DESCRIPTIONS = {
         "digest": "Keyed digest of what was erased: of a record's id, a parent's id, or a value.",
         "kind": "record, parent, value, kept_from (the horizon of a retention), or key (a check of the erasure key).",
         "parent": "Keyed digest of the parent of a record; null: it has none.",
-        "field": "Table and column of a value; null: it is no value.",
+        "field": "Table and column of a value; of a record a keyed digest of its id and its time; null: neither.",
         "kept_from": "Records that were created earlier are not kept; null: it is no horizon.",
         "erased_at": "When it was erased.",
     },
@@ -70,6 +70,11 @@ class Subjects:
         table = self.main if kind == "record" else self.parents
         return tombstone(key, kind, table.name if table else "", text)
 
+    def time_digest(self, key: str, record: str, at: datetime | None) -> str | None:
+        """Returns a digest of a record's id and its second of creation, which tells accounts with equal ids apart."""
+        second = at and f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+        return tombstone(key, "time", self.main.name, f"{record}\x1f{second}") if second else None
+
 
 class Tombstones:
     """What was erased of one source. It is false without a tombstone and a horizon; then no record is checked."""
@@ -88,6 +93,7 @@ class Tombstones:
         self.subjects = subjects
         kinds = {kind: [row for row in rows if row[1] == kind] for kind in {row[1] for row in rows}}
         self._records = {str(row[0]): row[2] for row in kinds.get("record", ())}
+        self._made = {str(row[0]): row[3] for row in kinds.get("record", ())}
         self._parents = {str(row[0]) for row in kinds.get("parent", ())}
         self._values = {str(row[0]) for row in kinds.get("value", ())}
         self._fields = sorted({tuple(str(row[3]).rsplit(".", 1)) for row in kinds.get("value", ())})
@@ -110,6 +116,11 @@ class Tombstones:
         """Returns whether there is a tombstone, not only a horizon."""
         return bool(self._key)
 
+    @property
+    def dates(self) -> bool:
+        """Returns whether it is noted of any record when it was made."""
+        return any(self._made.values())
+
     def _digest(self, kind: str, text: str) -> str:
         assert self.subjects
         return self.subjects.digest(self._key, kind, text)
@@ -117,6 +128,12 @@ class Tombstones:
     def hides_record(self, key: str | None) -> bool:
         """Returns whether the record with this id was erased."""
         return bool(self._records) and key is not None and self._of("record", key) in self._records
+
+    def knows_record(self, record: Any) -> bool | None:
+        """Returns whether a record was erased; False: another of its id was. None: nothing tells."""
+        made = self._made.get(self._of("record", record_id(record))) if self._records else None
+        now = self.subjects and self.subjects.time_digest(self._key, record_id(record), record_time(record))
+        return made == now if made and now else None
 
     def hides_parent(self, key: str | None) -> bool:
         """Returns whether the parent with this id was erased, with all its records."""
@@ -155,14 +172,15 @@ class Tombstones:
         key = record_id(record)
         if not (named or self.hides_parent(parent) or self.hides_record(key)):
             return False
-        self._meet(key, parent)
+        self._meet(key, parent, at)
         return True
 
-    def _meet(self, key: str, parent: str | None) -> None:
+    def _meet(self, key: str, parent: str | None, at: datetime | None = None) -> None:
         """Notes a tombstone of a record that is hidden by a value, or by another parent than before."""
         digest, of = self._of("record", key), self._of("parent", parent) if parent else None
         if digest not in self._records or self._records[digest] != of:
-            self.met[digest] = (digest, "record", of, None, None)
+            made = self.subjects.time_digest(self._key, key, at) if self.subjects else None
+            self.met[digest] = (digest, "record", of, made, None)
 
     def named(self, table: Table, records: Sequence[Any]) -> list[bool]:
         """Returns of each record whether it, or a row below it, has a value that was erased."""

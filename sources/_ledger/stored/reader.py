@@ -17,7 +17,7 @@ from gapless.sources._dlt.append_only import appends, newest
 from gapless.sources._dlt.internals import DestinationUndefinedEntity, column_names
 from gapless.sources._dlt.literals import character_function, text_literal
 from gapless.sources._dlt.stored import rows_or_none
-from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROW_ID, is_completed
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, PREFIX, ROW_ID, is_completed
 from gapless.sources._dlt.types import SqlClient
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, Coverage, DeadLetter
 from gapless.sources._ledger.shard import Shard
@@ -140,8 +140,9 @@ class Ledger:
         assert self._sql is not None
         with self._lock, self._sql as client:
             quoted = re.sub('"([a-z_][a-z0-9_]*)"', lambda name: client.escape_column_name(name[1]), select)
-            query = quoted.format(*(_counted(client, self._prefix + table) for table in tables))
-            return rows_or_none(client, query)
+            # dlt's own tables have one name in every dataset.
+            names = (one if one.startswith(PREFIX) else self._prefix + one for one in tables)
+            return rows_or_none(client, quoted.format(*(_counted(client, one) for one in names)))
 
     def columns(self, table: str) -> set[str]:
         """Returns the columns of a table, named without the prefix; empty: it is missing."""

@@ -6,6 +6,7 @@ import threading
 import time as real
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.rate_limit import RateBudget, shared_budget
+from gapless.sources._http.rate_limit import SLACK_SECONDS, WINDOW_SECONDS, FileBudget, RateBudget, shared_budget
 from gapless.sources._http.testing import FakeClock
 from gapless.sources._http.transport import httpx
 
@@ -205,3 +206,30 @@ def test_one_budget_of_each_name() -> None:
     """Whoever names it gets the same one, so that the accounts of a sync share it."""
     assert shared_budget("address", 7) is shared_budget("address", 7)
     assert shared_budget("address", 7) is not shared_budget("other", 7)
+
+
+def test_processes_share_a_budget(tmp_path: Path) -> None:
+    """By a file: together they send no more than one would, and a pause stops all of them."""
+    time = FakeClock()
+    one, two = (FileBudget(tmp_path / "new" / "a", 3, clock=time.clock, sleep=time.sleep) for _ in range(2))
+    waited = [budget.take() for budget in (one, two, one, two)]
+    assert waited == [0, 0, 0, WINDOW_SECONDS + SLACK_SECONDS]
+    one.pause(200)
+    assert two.take() == 200
+    time.now -= 10_000  # somebody set it back
+    assert two.take() == 0
+
+
+@pytest.mark.parametrize("what", ["damaged", "folder", "link"])
+def test_a_file_that_cannot_be_shared(what: str, tmp_path: Path) -> None:
+    """Requests are sent all the same, each process within the budget."""
+    file, time = tmp_path / "a", FakeClock()
+    if what == "damaged":
+        file.write_bytes(b"no times at all")
+    elif what == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(tmp_path / "elsewhere")
+    budget = FileBudget(file, 1, clock=time.clock, sleep=time.sleep)
+    assert [budget.take(), budget.take()] == [0, WINDOW_SECONDS + SLACK_SECONDS]
+    assert not (tmp_path / "elsewhere").exists()

@@ -7,9 +7,10 @@ from __future__ import annotations
 from gapless.pipelines.ui.database.session import Database, QueryUnavailable
 
 MAY = (
-    "select rolsuper or pg_has_role(oid, 'pg_read_server_files', 'member')"
-    " or pg_has_role(oid, 'pg_execute_server_program', 'member') from pg_roles where rolname = session_user"
+    "select bool_or(pg_has_role(session_user, oid, 'member')) from pg_roles where rolsuper"
+    " or rolname in ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')"
 )
+"""Also by a role that it could take on: a query can do that, too (`set_config`)."""
 READER = (
     "create role gapless_reader login password '…'; grant pg_read_all_data to gapless_reader;"
     " alter role gapless_reader set default_transaction_read_only = on;"
