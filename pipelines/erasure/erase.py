@@ -11,7 +11,7 @@ from gapless.pipelines.erasure.traces import remove_from_runs, remove_from_state
 from gapless.pipelines.evidence.row_counts import HELD, Held
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
-from gapless.sources._extract.account_proof import subjects_of
+from gapless.sources._extract.subjects import subjects_of
 from gapless.sources._ledger.erasure.key import check_value, tombstone
 from gapless.sources._ledger.erasure.tombstones import Row, Tombstones, value_text
 

@@ -16,7 +16,7 @@ from gapless.pipelines.erasure.tables import Found, Tables
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
-from gapless.sources._extract.account_proof import subjects_of
+from gapless.sources._extract.subjects import subjects_of
 from gapless.sources._ledger.erasure.tombstones import Tombstones
 from gapless.sources._ledger.markers import LOST
 from gapless.sources._ledger.stored.cells import instant

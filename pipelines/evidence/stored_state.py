@@ -11,7 +11,7 @@ from gapless.pipelines.errors import LostErasureKey
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOADS, STATES, newest_state
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.account_proof import subjects_of
+from gapless.sources._extract.subjects import subjects_of
 from gapless.sources._ledger.backfill_state import STATE
 from gapless.sources._ledger.erasure.key import LostKey
 from gapless.sources._ledger.erasure.tombstones import Row, Tombstones, stored_rows

@@ -8,6 +8,7 @@ from datetime import MAXYEAR, timedelta
 from itertools import islice
 from typing import Any
 
+from gapless.sources._extract.subjects import subjects_of
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, NotFound, Stop, VendorError
 from gapless.sources._incremental.detail_feed import DetailFeed
@@ -16,7 +17,7 @@ from gapless.sources._incremental.listing import RawPage
 from gapless.sources._incremental.parent_feed import ParentFeed
 from gapless.sources._incremental.stream import Stream
 from gapless.sources._ledger.account.evidence import Dataset, Evidence, newest_rows, rows_of, was_filled
-from gapless.sources._ledger.erasure.tombstones import Subjects, Tombstones, stored_rows
+from gapless.sources._ledger.erasure.tombstones import Tombstones, stored_rows
 from gapless.sources._ledger.package import ToArrow
 from gapless.sources._ledger.stored.cells import instant
 from gapless.sources._schema.arrow import Table
@@ -94,11 +95,6 @@ def _first_parents(stream: Stream, client: Client) -> Iterator[Any]:
     if parents := stream.parents:
         for page in islice(parents.pages(client), PAGES):
             yield from filter(parents.is_read, _parsed(parents.table, page))
-
-
-def subjects_of(dataset: str, stream: Stream) -> Subjects:
-    """Returns what can be erased of a source's dataset."""
-    return Subjects(dataset, stream.table, stream.column, stream.parents.table if stream.parents else None)
 
 
 @contextmanager

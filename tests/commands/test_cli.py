@@ -98,7 +98,8 @@ def test_help_is_instant() -> None:
 NOT_USED = (
     *(f"gapless.sources.{name}.api" for name in OURS if name != "omni"),
     "requests", "urllib3", "pyarrow.compute", "pyarrow.parquet", "opentelemetry", "psycopg2", "sqlalchemy",
-    "gapless.pipelines.views.dialect",
+    "gapless.pipelines.views.dialect", "gapless.sources._incremental.detail_feed", "rich.progress",
+    "gapless.sources._extract.account_proof", "gapless.pipelines.erasure.forget", "gapless.pipelines.erasure.keep",
 )  # fmt: skip
 
 
