@@ -18,7 +18,7 @@ from typing import Any
 
 from gapless.sources._ledger.erasure.key import LostKey, require_key, tombstone
 from gapless.sources._ledger.stored.cells import instant
-from gapless.sources._schema.arrow import Table
+from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources._schema.parse import readable_time
 from gapless.sources._schema.record import record_id, record_time
@@ -223,8 +223,11 @@ class Tombstones:
             return False
         parents = self.subjects.parents
         if self.hides_parent(parent) or self._hides_text(raw):
-            if kind == "record":  # else a comparison reports it, as it sees only its id
+            # Otherwise a comparison would report it: that sees only its id, or counts it.
+            if kind == "record":
                 self._meet(key.removeprefix(f"{parent}/") if parent else key, parent)
+            elif kind == "nameless" and raw:
+                self._meet(digest(raw), parent)
             return True
         if kind == "parent" or (parents and stream == parents.name):
             return self.hides_parent(key)
