@@ -379,7 +379,7 @@ def test_no_copy_over_another_account_whose_rows_are_gone(copied: Callable[..., 
     here = copied("tines")
     here.world.synced()
     here.complete()
-    empty = [f"delete from tines.{table}" for table in ("action_logs", "actions")]
+    empty = [f"delete from tines.{table}" for table in subject("tines").tables]
     with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
         cursor.execute(";".join(empty))
     rotate(subject("tines"), here.world, every=False)
