@@ -10,14 +10,11 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import output
 from gapless.pipelines.outcome import new_and_changed
 from gapless.pipelines.printable import counted
-from gapless.pipelines.redaction import printable
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -48,14 +45,12 @@ def displayed(console: Console, every: float = PLAIN_EVERY) -> Iterator[Display]
     """Yields the display that fits `console`; without a terminal it writes a line every `every` seconds."""
     # Lines that refresh themselves would fill a log with control characters.
     if console.is_terminal and not json_logs.on():
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description:<9}", markup=False),
-            _LiveText(),
-            TimeElapsedColumn(),
+        from gapless.pipelines.cli.render.live import (
+            live,  # which takes long to import, and no scheduler has a terminal
         )
-        with Progress(*columns, console=console) as progress:
-            yield _Live(progress)
+
+        with live(console, progress_text, outcome_text) as lines:
+            yield lines
     else:
         plain = _Plain(json_logs.emit if json_logs.on() else _printer(console), every)
         try:
@@ -125,36 +120,6 @@ def outcome_facts(outcome: Outcome) -> dict[str, object]:
     counted |= {"rows_unchanged": outcome.rows_unchanged, "unchanged_by_table": outcome.unchanged}
     times = {"waited": round(outcome.seconds_waited, 3), "seconds": round(outcome.seconds, 1)}
     return {**{name: getattr(outcome, name) for name in names}, **counted, **times}
-
-
-class _LiveText(ProgressColumn):
-    """Reads the session each time that the display refreshes itself."""
-
-    def render(self, task: Task) -> Text:
-        """Returns the text of one line as it is now."""
-        ended: str | None = task.fields.get("ended")
-        return Text(printable(ended or progress_text(task.fields["session"], task.elapsed or 0.0)))
-
-
-class _Live:
-    """A line per source that refreshes itself."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def start(self, name: str, session: Session) -> None:
-        """Adds a line."""
-        self._tasks[name] = self._progress.add_task(name, total=None, session=session)
-
-    def message(self, text: str) -> None:
-        """Adds a line that does not change any more."""
-        # rich puts messages above all lines; a line that has already ended stays between those of two syncs.
-        self._progress.add_task("", total=1, completed=1, ended=text)
-
-    def end(self, outcome: Outcome) -> None:
-        """Leaves the outcome in the line."""
-        self._progress.update(self._tasks[outcome.source], total=1, completed=1, ended=outcome_text(outcome))
 
 
 class _Plain:

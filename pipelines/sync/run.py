@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.erasure.keep import apply_keep
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
@@ -110,6 +109,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         notes = upgrade(pipeline, source, layout, own_version())
         outcome.note = "; ".join(filter(None, (outcome.note, *notes))) or None
         if session.keep and session.erased.kept_from and session.shard.number == 1 and target.backend.updates_rows:
+            from gapless.pipelines.erasure.keep import apply_keep  # of those who have it alone
+
             apply_keep(pipeline, source, session.erased.kept_from)
         before = find_lost_rows(pipeline, source, session.shard)
         session.failures += map(Failure, before.doubled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from inspect import Parameter, signature
@@ -26,11 +26,7 @@ from gapless.sources._files.writers import refusal
 from gapless.sources._http.errors import SettingError
 from gapless.sources._http.rate_limit import RateBudget, shared_budget
 from gapless.sources._incremental.context import Connection, SyncContext
-from gapless.sources._incremental.detail_feed import DetailFeed
-from gapless.sources._incremental.feed import Feed
 from gapless.sources._incremental.listing import Parents
-from gapless.sources._incremental.parent_feed import ParentFeed
-from gapless.sources._incremental.rounds.side_listing import side_items
 from gapless.sources._incremental.stream import Stream, side_listings
 from gapless.sources._ledger.account.identity import Account, AccountCheck
 from gapless.sources._ledger.erasure.tombstones import Tombstones, stored_rows
@@ -95,7 +91,7 @@ def _made(
     def own_name(setting: str) -> str:
         return name + setting.removeprefix(vendor) if setting.startswith(f"{vendor}_") else setting
 
-    if name != vendor and isinstance(stream, Feed | ParentFeed | DetailFeed) and stream.only:
+    if name != vendor and stream.only and is_dataclass(stream):
         stream = replace(stream, only=own_name(stream.only))
     aliases = [
         # Not None: dlt would make the type optional, and then read `LAG` and its like from the environment.
@@ -192,7 +188,7 @@ class Resources:
 
     def side_listings(self) -> list[DltResource]:
         """Returns a resource for each listing beside the records."""
-        return [self._listing(one, side_items) for one in side_listings(self._stream)]
+        return [self._listing(one, _side_items) for one in side_listings(self._stream)]
 
     def _listing(self, listing: Parents, read: Callable[[Parents, SyncContext], Iterator[LoadItem]]) -> DltResource:
         def start(extraction: Extraction, table: Table, began: datetime | None) -> Iterator[LoadItem]:
@@ -230,7 +226,7 @@ class Resources:
             begin=self._begin,
             derived=derived,
             column=stream.column,
-            by_id=isinstance(stream, DetailFeed),
+            by_id=stream.one_by_one,
             rows=self._rows,
         )
         return [made]
@@ -286,7 +282,7 @@ class Resources:
         resources = [(stream.table.name, stream.steps(context))]
         if stream.parents:
             resources.insert(0, (stream.parents.table.name, context.parent_items(stream.parents)))
-        resources += [(one.table.name, side_items(one, context)) for one in side_listings(stream)]
+        resources += [(one.table.name, _side_items(one, context)) for one in side_listings(stream)]
         resources = [(name, visible(steps, session.erased)) for name, steps in resources]
         for name, steps in resources:
             session.keep_open(name, steps)
@@ -320,3 +316,10 @@ def bounds(incremental: Any) -> Window:
     given = (incremental.initial_value, incremental.end_value)
     since, until = (optional_instant(str(one) if one else None, "incremental") for one in given)
     return Window(since, until)
+
+
+def _side_items(listing: Parents, sync: SyncContext) -> Iterator[LoadItem]:
+    # Here, as few sources have one.
+    from gapless.sources._incremental.rounds.side_listing import side_items
+
+    return side_items(listing, sync)

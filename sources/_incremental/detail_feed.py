@@ -47,6 +47,7 @@ class DetailFeed:
     per_page: int | None = None
 
     # What `Stream` asks of every feed, and what is the same for all of this kind.
+    one_by_one: bool = True
     by_id: str | None = "record"
     walks: bool = False
     by_time: bool = False

@@ -68,6 +68,7 @@ class Feed:
     """Most records of a page."""
 
     # What `Stream` asks of every feed, and what is the same for all of this kind.
+    one_by_one: bool = False
     parents: Parents | None = None
     column: str | None = None
     only: str | None = None

@@ -61,6 +61,7 @@ class ParentFeed:
     """Further listings that records and parents name by id, such as stories: each is read once a sync."""
 
     # What `Stream` asks of every feed, and what is the same for all of this kind.
+    one_by_one: bool = False
     walks: bool = False
     by_time: bool = False
 

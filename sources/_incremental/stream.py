@@ -38,6 +38,10 @@ class Stream(Protocol):
         """Returns whether its proof is one watermark for the whole listing."""
 
     @property
+    def one_by_one(self) -> bool:
+        """Returns whether pages list ids, and each record is read by its own."""
+
+    @property
     def by_id(self) -> str | None:
         """Returns what `--id` reads: "record", "parent", or None."""
 
