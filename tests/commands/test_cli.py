@@ -98,7 +98,8 @@ def test_help_is_instant() -> None:
 NOT_USED = (
     *(f"gapless.sources.{name}.api" for name in OURS if name != "omni"),
     "requests", "urllib3", "pyarrow.compute", "pyarrow.parquet", "opentelemetry", "psycopg2", "sqlalchemy",
-    "gapless.pipelines.views.dialect", "rich.progress", "gapless.pipelines.erasure.forget", "gapless.pipelines.erasure.keep",
+    "gapless.pipelines.views.dialect", "rich.progress",
+    "gapless.pipelines.erasure.forget", "gapless.pipelines.erasure.keep",
 )  # fmt: skip
 
 
