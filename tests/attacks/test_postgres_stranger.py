@@ -93,7 +93,7 @@ def given_to(certificate: Path | None, query: str, monkeypatch: pytest.MonkeyPat
 
 def test_every_address_with_a_password_is_checked() -> None:
     """Where a page shows a password and a host, it shows that the server must prove who it is."""
-    assert len(shown()) >= 4
+    assert len(shown()) >= 3
     assert [where for where in shown() if "sslmode=verify-full&sslrootcert=" not in where[1]] == []
 
 

@@ -257,13 +257,14 @@ def happened(fakes: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
             )
             yield ("kizen", row["id"], part, row["logged_at"], *what)
     actions = {action["id"]: action for action in tines["actions"]}
+    stories = {story["id"]: story["name"] for story in tines["stories"]}
     for log in tines["action_logs"]:
         action, level = actions[log["action_id"]], log["level"]
         about = ("story", str(log["story_id"]), str(log["action_id"]))
         status = {2: "warning", 3: "info", 4: "error"}.get(level, str(level))
         why = log["message"] if level == 4 else None
         what = (action["name"], action["type"], *about, status, log["message"], why)
-        yield ("tines", str(log["id"]), 0, log["created_at"], *what, None, "automation")
+        yield ("tines", str(log["id"]), 0, log["created_at"], *what, stories.get(log["story_id"]), "automation")
 
 
 def _instants(rows: Iterator[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -124,7 +124,8 @@ class Model(RuleBasedStateMachine):
         standing: dict[str, set[Any]] = {self.subject.main: set(self._standing())}
         if self.subject.parents_table:
             standing[self.subject.parents_table] = set(self._parents())
-        return standing
+        beside = {table: rows for table, rows in self.fake.truth().items() if table not in standing}
+        return standing | {table: {row[self.subject.parent_id] for row in rows} for table, rows in beside.items()}
 
     def _everything(self) -> dict[str, list[tuple[Any, ...]]]:
         columns = "columns(name -> name <> '_dlt_load_id')"

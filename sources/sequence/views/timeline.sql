@@ -33,6 +33,18 @@ select
 from sequence.activity_logs as log
 left join (
     -- Here, so that a database finds the items of one object before it joins them.
-    select *, coalesce(activity_log_object__entity_id, activity_log_object__id) as object_id
+    select
+        _dlt_id,
+        _dlt_parent_id,
+        _dlt_list_idx,
+        verb,
+        name,
+        summary,
+        activity_log_actor__email,
+        activity_log_actor__entity_id,
+        activity_log_actor__entity_type,
+        activity_log_actor__id,
+        activity_log_object__entity_type,
+        coalesce(activity_log_object__entity_id, activity_log_object__id) as object_id
     from sequence.activity_logs__activity_log_items
 ) as item on item._dlt_parent_id = log._dlt_id
