@@ -387,7 +387,7 @@ MUTANTS = (
     ),
     mutant(
         "nobody counts what the vendor told", "pipelines/evidence/ledgers.py",
-        "        if not counted:", "        if True:", "tests/contract/test_truth.py -k fewer",
+        "        if not counted:\n", "        if True:\n", "tests/contract/test_truth.py -k fewer",
     ),
     mutant(
         "a record read by its id stands for all", "pipelines/evidence/ledgers.py",
