@@ -8,7 +8,7 @@ from functools import cached_property
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap, Kind
 from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
-from gapless.pipelines.evidence.row_counts import count_doubled, read_missed
+from gapless.pipelines.evidence.row_counts import Below, Held, RowCounts, count_doubled, find_below, read_missed
 from gapless.pipelines.evidence.structure import Damage, damages
 from gapless.sources import Source
 
@@ -29,14 +29,25 @@ class TableGaps:
         for damage in self.damages:
             yield self._gap("damaged", str(damage), self._commands.sync(), damage.table)
 
+    @cached_property
+    def _missed(self) -> tuple[Held | None, RowCounts, RowCounts]:
+        return read_missed(self._reader, self._source)
+
+    @cached_property
+    def _below(self) -> Below:
+        held, now, _ = self._missed
+        # Of a table that is gone, or lacks a column, nothing can be asked.
+        return Below() if self.damages else find_below(self._reader, self._source, held, now)
+
     def lost(self) -> Iterator[Gap]:
-        """Yields tables with fewer rows than when the last sync ended."""
+        """Yields tables with fewer rows than when the last sync ended, or than the records above them say."""
         gone = {damage.table for damage in self.damages}
-        held, _, lost = read_missed(self._reader, self._source)
+        held, now, missed = self._missed
         if held is None and self._uncounted():
             why = "nothing says how many rows there were: what was deleted cannot be known without the vendor"
             fill = f"{self._commands.sync()} && {self._commands.repair}"
             yield self._gap("lost", why, fill, self._source.main.name)
+        lost = {**self._below.without_known(missed, held.gone(now) if held else {}), **self._below.lost}
         roots = lost.get(self._source.main.name, 0) > 0
         for table, rows in lost.items():
             # `damaged` reports a table that is gone itself.
@@ -58,10 +69,10 @@ class TableGaps:
     def _fill(self, table: str, roots: bool) -> str:
         """Returns the command that brings rows of a table back.
 
-        verify compares records, so it does not see lost child rows; parents are listed again by every sync.
+        verify sees lost child rows by what their records say, if these say it; parents are listed by every sync.
         """
         parents = self._source.stream.parents
-        if roots:
+        if roots or (table in self._below.lost and table.startswith(f"{self._source.main.name}__")):
             return self._commands.repair
         return self._commands.sync() if parents and table == parents.table.name else self._commands.reset
 
@@ -74,8 +85,13 @@ class TableGaps:
         tables = [shape.name for shape in shapes(self._source.tables)]
         gone = {damage.table for damage in self.damages}
         whole = [table for table in (*tables, "coverage") if table not in gone]
-        for table, rows in count_doubled(self._reader, self._source, whole).items():
+        doubled = count_doubled(self._reader, self._source, whole)
+        for table, rows in doubled.items():
             yield self._gap("doubled", f"{rows:,} rows stand there twice", self._commands.repair, table)
+        for table, rows in self._below.more.items():
+            if table not in doubled:
+                why = f"{rows:,} rows are there that no record was loaded with"
+                yield self._gap("doubled", why, self._commands.repair, table)
 
     def _gap(self, kind: Kind, why: str, fill: str, stream: str) -> Gap:
         return Gap(self._source.name, kind, stream, "", None, None, why, self._commands.typed(fill))

@@ -12,6 +12,7 @@ from gapless.pipelines.destinations._layouts.layout import FIRST, Layout, read_l
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.policy import configured_policy
+from gapless.pipelines.evidence.row_counts import Held, count_rows, fill_below, find_below, of_roots, read_held
 from gapless.pipelines.evidence.structure import stored_columns, table_names
 from gapless.pipelines.layout.columns import adapt, unnamed
 from gapless.pipelines.layout.fields import move_fields
@@ -54,10 +55,19 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
     # dlt adds the columns and tables that are missing, each with the type that it loads into.
     _load_nothing(pipeline, source)
     kind = pipeline.destination.destination_type
+    with PipelineReader(pipeline).connected() as reader:
+        # Where rows below are lost, a count of those that are left would hide it.
+        held, now = read_held(reader, source) or Held(), count_rows(reader, source)
+        below = find_below(reader, source, held, now)
+        whole = below.clean and not {*held.missed(now)} - {*of_roots(source, now), *below.known}
     with pipeline.sql_client() as client, client.begin_transaction():
         if kind.endswith("postgres"):  # shards may begin at once
             client.execute_sql("select pg_advisory_xact_lock(hashtext(%s))", f"gapless layout {source.name}")
+        if whole:
+            fill_below(client, source)
         moved = [*move_fields(client, source, configured_policy(source), kind)]
+        if whole and moved:  # perhaps into tables below
+            fill_below(client, source, again=True)
         _write(client, source, version)
     return _told(source, before or FIRST, [*moved, *unnamed(source, stored)]) if is_older else []
 

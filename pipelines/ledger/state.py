@@ -18,7 +18,15 @@ from gapless.pipelines.destinations.reader import PipelineReader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.gap import DIFFERS, MISSING
-from gapless.pipelines.evidence.row_counts import Held, RowCounts, count_rows, of_roots, read_held, read_missed
+from gapless.pipelines.evidence.row_counts import (
+    Held,
+    RowCounts,
+    count_rows,
+    fill_below,
+    of_roots,
+    read_held,
+    read_missed,
+)
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
 from gapless.pipelines.sync.lost_rows import delete_orphans, forget_row_counts, update_held
@@ -37,6 +45,7 @@ from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.policy_history import POLICIES
+from gapless.sources._schema.record import ROWS_BELOW
 
 if TYPE_CHECKING:
     import dlt
@@ -163,6 +172,16 @@ def prepare_replacing(target: Target, name: str, cells: Corrections) -> None:
                     change = f"update {qualified} set {sets}" if values else f"delete from {qualified}"
                     client.execute_sql(f"{change} {where}", *values.values())
             delete_orphans(client, SOURCES[name], now)
+
+
+def accept_below(target: Target, name: str, rows: Collection[str]) -> None:
+    """Takes what is below these records, by `_dlt_id`, for all: nobody serves them. Raises Locked, GaplessError."""
+    source = SOURCES[name]
+    with _changing(target, source) as pipeline, pipeline.sql_client() as client:
+        table, column = client.make_qualified_table_name(source.main.name), client.escape_column_name(ROWS_BELOW)
+        for row in rows:
+            client.execute_sql(f"update {table} set {column} = null where {ROW_ID} = %s", row)
+        fill_below(client, source)
 
 
 def note_lost_rows(target: Target, name: str, rows: int) -> None:

@@ -147,7 +147,7 @@ def failed_without_settings(reader: Reader, source: Source, missing: Sequence[st
 
 def _still_lost(source: Source, before: Before, listed: bool) -> RowCounts:
     """Returns what is lost still after a sync; whether all records are here, only `verify` knows."""
-    parents, lost = source.stream.parents, before.lost
+    parents, lost = source.stream.parents, dict(before.held.lost) if before.held else {}
     if listed and parents:
         lost.pop(parents.table.name, None)
     return lost

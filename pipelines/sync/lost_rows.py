@@ -1,4 +1,4 @@
-"""Finds rows that somebody deleted or doubled since the last sync, by the row counts that `runs.held` notes.
+"""Finds rows that somebody deleted or doubled, by the row counts that `runs.held` notes and by what records say.
 
 Where the database has signs of a table that change with its rows, and they did not, nothing is counted.
 """
@@ -17,11 +17,13 @@ from gapless.pipelines.destinations.resolve import backend_class
 from gapless.pipelines.evidence.proofs import PROOF_COLUMNS, lacks_newest, proofs_mark, read_proofs
 from gapless.pipelines.evidence.row_counts import (
     UNCOUNTED,
+    Below,
     Checksums,
     Held,
     RowCounts,
     count_rows,
     counted_tables,
+    find_below,
     of_roots,
     read_held,
     sum_rows,
@@ -59,17 +61,27 @@ class Before:
     """When the rows were really counted."""
     checksums: Checksums = field(default_factory=dict)
     """Sum of the ids of each table's rows; none: not known."""
+    below: Below = field(default_factory=Below)
+    """How the rows below records differed from what the records say; clean where nothing was counted."""
     ended: Held | None = None
     """The rows when it ended; None: not known yet."""
     unchanged: bool = False
     """Whether only syncs have changed rows and proofs since all were read, less than a day ago, and none lacked."""
     alone: bool = True
     """Whether nobody else was at work when it ended: of a shard another one may have been."""
+    below_at_end: Below = field(default_factory=Below)
+    """How the rows below records differed when it ended."""
 
     @property
     def lost(self) -> RowCounts:
         """Returns the lost rows by table."""
-        return dict(self.held.lost) if self.held else {}
+        return {**(self.held.lost if self.held else {}), **self.below.lost}
+
+    @property
+    def lost_meanwhile(self) -> RowCounts:
+        """Returns by table what went while the sync ran."""
+        lost = {**(self.ended.lost if self.ended else {}), **self.below_at_end.lost}
+        return {table: rows for table, rows in lost.items() if table not in self.lost}
 
 
 def find_lost_rows(
@@ -104,22 +116,27 @@ def find_lost_rows(
         same = held is not None and not signs and held.rows == now and shard.whole
         same = same and held is not None and _is_unchanged(reader, source, held, at)
         uncounted = _uncounted(reader, source, now) if held is None and must_count else None
+        # The sum reads a column of all that is stored.
+        below = Below() if same else find_below(reader, source, held, now)
     if held is None:
         # A table that is made again is empty, and what was below its rows is not.
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
-        return Before(uncounted, now, [], signs, at, sums)
+        return Before(uncounted, now, [], signs, at, sums, below)
     # Only a table that grew can hold doubled rows, and to find them it is read whole.
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
     if doubled:
         now, sums = _counted(PipelineReader(pipeline), source, signs)
+        with PipelineReader(pipeline).connected() as reader:
+            below = find_below(reader, source, held, now)
     gone, exchanged = held.gone(now), held.exchanged(now, sums, signs)
-    counted_at, found = held.counted_at if same else at, Held(now, held.missed(now, exchanged))
-    before = Before(found, now, doubled, signs, counted_at, sums, unchanged=same)
+    counted_at, same = held.counted_at if same else at, same and below.clean
+    found = Held(now, below.without_known(held.missed(now, exchanged), gone))
+    before = Before(found, now, doubled, signs, counted_at, sums, below, unchanged=same)
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
-        if gone or exchanged or not held.rows:
+        if gone or exchanged or below.more or not held.rows:
             delete_orphans(client, source, now)
         if backend_of(pipeline).updates_rows:
             # A shard that began before it may have brought back already what was lost, and noted that it was.
@@ -164,11 +181,14 @@ def count_at_end(
     if not shard.whole:
         return _count_beside_shards(pipeline, reader, source, before, written)
     if written is None:
-        return Held(count_rows(reader, source), counted_at=before.counted_at)
+        now = count_rows(reader, source)
+        if not (before.unchanged and now == before.now):
+            before.below_at_end = find_below(reader, source, None, now)
+        return Held(now, counted_at=before.counted_at)
     signs, wanted = _signs_at_end(pipeline, reader, source, before, written), before.signs
     wanted = {table: sign.after(*written.of(table)) for table, sign in wanted.items()}
     ended = Held()
-    if before.now and before.signs and not written.doubtful:
+    if before.now and before.signs and before.below.clean and not written.doubtful:
         changes = {table: written.of(table) for table in before.now}
         expected = {table: rows + changes[table][0] - changes[table][1] for table, rows in before.now.items()}
         known = {table: written.checksum_after(table, before.checksums.get(table)) for table in before.now}
@@ -179,7 +199,10 @@ def count_at_end(
             return ended
     at, (now, sums) = datetime.now(UTC), _counted(reader, source, signs)
     ended.signs = wanted
-    return Held(now, ended.missed(now, ended.exchanged(now, sums, signs)), signs, at, checksums=sums)
+    before.below_at_end = below = find_below(reader, source, ended, now)
+    lost = below.without_known(ended.missed(now, ended.exchanged(now, sums, signs)), ended.gone(now))
+    # Without signs the next sync counts, and says what is lost still.
+    return Held(now, lost, signs if below.clean else {}, at, checksums=sums)
 
 
 def _count_beside_shards(
@@ -267,6 +290,15 @@ def describe_lost_rows(source: Source, lost: RowCounts) -> list[str]:
     ]
 
 
+def describe_foreign_rows(source: Source, more: RowCounts) -> list[str]:
+    """Returns a message for each table with rows that no record was loaded with, and the command that ends it."""
+    return [
+        f"{source.name}.{table}: {rows:,} rows are there that no record was loaded with;"
+        f" `gapless verify {source.name} --repair` reads those records again"
+        for table, rows in more.items()
+    ]
+
+
 def delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
     """Deletes child rows whose root row is missing, otherwise a merge would insert duplicates of them."""
     for table in source.tables:
@@ -310,7 +342,7 @@ def note_row_counts(pipeline: dlt.Pipeline, source: Source, before: Before) -> N
     """Notes how many rows a copy has now, so that it is seen when some are lost there."""
 
     def change(held: Held, now: RowCounts) -> None:
-        held.rows, held.lost = now, before.lost
+        held.rows, held.lost = now, dict(before.held.lost) if before.held else {}
 
     update_held(pipeline, source, change)
 

@@ -26,6 +26,7 @@ from gapless.pipelines.sync.lost_rows import (
     Before,
     backend_of,
     count_at_end,
+    describe_foreign_rows,
     describe_lost_rows,
     find_lost_rows,
     note_all_here,
@@ -114,8 +115,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             apply_keep(pipeline, source, session.erased.kept_from)
         before = find_lost_rows(pipeline, source, session.shard)
         session.failures += map(Failure, before.doubled)
-        if not session.ids:  # the ids may be what is lost; `gaps` reports the rest
-            session.failures += map(Failure, describe_lost_rows(source, before.lost))
+        _note_differences(session, source, before.lost)
         session.rows_known = before.unchanged
         note_unchanged(pipeline, source, session)
         while not session.done:
@@ -129,6 +129,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         if layout is None:
             mark_layout(pipeline, source, own_version())
         outcome.gaps = _assessed(pipeline, source, session, before)
+        _note_differences(session, source, before.lost_meanwhile, before.below_at_end.more)
         session.failures += _not_reported(outcome.gaps, session)
     except BaseException as error:
         _fail(outcome, error)
@@ -142,6 +143,13 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             note_streak(pipeline, source, outcome, session.shard)
         pipeline.deactivate()
     return outcome
+
+
+def _note_differences(session: Session, source: Source, lost: RowCounts, more: RowCounts | None = None) -> None:
+    """Notes rows that are lost, and rows that no record was loaded with, as failures of a sync of everything."""
+    if not session.ids:  # the ids may be what is lost; `gaps` reports the rest
+        session.failures += map(Failure, describe_lost_rows(source, lost))
+        session.failures += map(Failure, describe_foreign_rows(source, more or {}))
 
 
 def release_memory(packages: int) -> None:
@@ -160,7 +168,8 @@ def _assessed(pipeline: dlt.Pipeline, source: Source, session: Session, before: 
     with PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
         ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
         gaps = _left_open(reader, source, session, ended.rows)
-        if session.shard.whole and not (session.ids or session.window or any(map(lacks_rows, gaps))):
+        whole = session.shard.whole and before.below_at_end.clean
+        if whole and not (session.ids or session.window or any(map(lacks_rows, gaps))):
             note_all_here(pipeline, reader, source, ended)
     return gaps
 

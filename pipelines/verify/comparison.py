@@ -5,19 +5,27 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import LostErasureKey, explain
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.ledgers import LedgerGaps
+from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.row_counts import count_doubled, read_missed
+from gapless.pipelines.evidence.row_counts import (
+    Torn,
+    count_doubled,
+    count_orphans,
+    read_missed,
+    says_below,
+    torn,
+)
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
-from gapless.pipelines.verify.found import Verified
+from gapless.pipelines.verify.found import MOST_NAMED, Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
 from gapless.pipelines.verify.listings import configured_ids, open_client
 from gapless.sources import Source
@@ -55,6 +63,10 @@ class Comparison:
         """Records found here, by parent."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
+        self._torn: dict[str, Torn] = {}
+        """Records with another number of rows below them than they were loaded with, by `_dlt_id`."""
+        self._met = list[tuple[str, str, datetime | None]]()
+        """Those of them that are served: parent, id and time."""
         self._gone = GoneRows(source)
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
@@ -112,6 +124,10 @@ class Comparison:
         # Where rows are only added, a changed record rightly has several with one id.
         if not self._target.appends:
             self._found.doubled = sum(count_doubled(reader, source, now).values())
+            self._found.orphans = count_orphans(reader, source, source.main)
+        if source.main in says_below(reader, source):
+            self._torn = {one.row: one for one in torn(reader, source, source.main)}
+            self._found.torn = len(self._torn)
 
     def _compare(self, client: Client) -> None:
         chosen = self._chosen(client)
@@ -138,6 +154,8 @@ class Comparison:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
         self._found.unproven = self._found.unproven or self._why_not_newer()
+        self._add_torn()
+        self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
         if self._check:
             self._check.parents(chosen, self._news)
         if not counted:
@@ -156,6 +174,29 @@ class Comparison:
         if more and not self._target.appends:
             with reading(self._target) as reader:
                 self._found.gone = [*self._gone.lacking(reader, {one: self._proofs[one] for one in more})]
+        for parent, record, at in self._gone.twins.values():
+            self._found.differing.setdefault(parent, {})[record] = at
+            self._name(Difference(self._main, record, extra=1))
+        if len(ended) == self._found.parents == self._found.of:
+            served = {digest(record) for _, record, _ in self._met}
+            self._found.lost_below = [*self._torn.keys() - self._gone.twins.keys() - served]
+
+    def _add_torn(self) -> None:
+        """Adds records that are served and lack rows below them, or have too many, to those that are read again."""
+        names = [shape.name for shape in self._source.main.schema.tree() if shape.parent]
+        table = names[0] if len(names) == 1 else f"{self._main}__*"
+        for parent, record, at in self._met:
+            _, said, here = self._torn[digest(record)]
+            differing = self._found.differing.setdefault(parent, {})
+            # A comparison of cells has named it, and said in which table.
+            if record not in differing:
+                lacks, more = max(0, said - here), max(0, here - said)
+                self._name(Difference(table, record, missing=lacks, extra=more))
+            differing[record] = at
+
+    def _name(self, difference: Difference) -> None:
+        if len(self._found.differences) < MOST_NAMED:
+            self._found.differences.append(difference)
 
     def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
         if not chosen and self._found.not_asked:
@@ -246,9 +287,11 @@ class Comparison:
         while self._waiting:
             some, self._waiting = self._waiting[:IN_LIST_MAX], self._waiting[IN_LIST_MAX:]
             ids = ", ".join(f"'{digest(i)}'" for _, i, _ in some)
-            select = f"select _dlt_id, {column} from {{0}} where _dlt_id in ({ids})"
+            select = f"select _dlt_id, {column}, {self._source.main.id_column} from {{0}} where _dlt_id in ({ids})"
             with reading(self._target) as reader:
-                here = {(row[0], str(row[1])) for row in reader.rows(self._source.name, select, self._main) or []}
+                rows = reader.rows(self._source.name, select, self._main) or []
+            here = {(row, str(parent)) for row, parent, _ in rows}
+            stored = {row: str(record) for row, _, record in rows}
             # Where each is stored: a listing may name another parent than the record itself does.
             elsewhere = dict(here)
             for parent, i, at in some:
@@ -256,6 +299,11 @@ class Comparison:
                 is_here = (key, parent) in here
                 if not is_here and key in elsewhere:
                     is_here = self._names_parent(client, i, elsewhere[key])
+                # Cells are compared by the row, and name the column of the id with the others.
+                if is_here and self._ids_are_plain and not self._check and stored[key] != i:
+                    self._found.foreign[i], is_here = stored[key], False
+                    self._count_missing(parent, i, at)
+                    continue
                 self._count_record(parent, i, at, is_here)
 
     def _names_parent(self, client: Client, record: str, parent: str) -> bool:
@@ -276,12 +324,23 @@ class Comparison:
         if here:
             self._found.here += 1
             self._present[parent] = self._present.get(parent, 0) + 1
+            if self._torn and digest(record) in self._torn:
+                self._met.append((parent, record, at))
         elif at and (proven is None or at > proven):
             self._found.newer += 1
             self._news.add(parent)
         else:
-            self._found.missing += 1
-            self._found.absent.setdefault(parent, {})[record] = at
+            self._count_missing(parent, record, at)
+
+    def _count_missing(self, parent: str, record: str, at: datetime | None) -> None:
+        self._found.missing += 1
+        self._found.absent.setdefault(parent, {})[record] = at
+
+    @cached_property
+    def _ids_are_plain(self) -> bool:
+        """Returns whether ids are here as the vendor serves them; False where a policy hashes them."""
+        hidden = configured_policy(self._source).columns(self._source.main.schema)
+        return self._source.main.id_column not in {column.name for column in hidden}
 
     def _compare_total(self, total: int | None) -> None:
         """Compares the total of a listing without parents with the row count."""

@@ -73,6 +73,16 @@ class Verified:
     """Creation times of missing records, by parent and id; empty for a count."""
     doubled: int = 0
     """Rows here that stand there twice."""
+    torn: int = 0
+    """Records here with another number of rows below them than they were loaded with, in all parents."""
+    orphans: int = 0
+    """Rows here below a record that is not here, in all parents."""
+    lost_below: list[str] = field(default_factory=list)
+    """`_dlt_id` of torn records that whole listings lack: nobody can bring back what is lost below them."""
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Ids that rows here have by somebody's hand, by the id with which they were loaded."""
+    foreign_served: list[str] = field(default_factory=list)
+    """Those of these ids that the vendor serves: they are another record's."""
     cells: int | None = None
     """Records whose cells were compared; None: ids alone were."""
     differing: Absent = field(default_factory=dict)
@@ -102,7 +112,8 @@ class Verified:
         """Returns whether everything was compared and nothing is missing."""
         differ = self.differing or self.differing_parents
         # Not `kept`, as what a vendor deletes stays here on purpose; what that may hide is said in `undecided`.
-        return not (self.missing or self.failed or self.error or self.unproven or self.doubled or differ)
+        here = self.doubled or self.torn or self.orphans
+        return not (self.missing or self.failed or self.error or self.unproven or here or differ)
 
     @property
     def to_read(self) -> Absent:
@@ -119,6 +130,7 @@ class Verified:
         """Returns the fields as JSON values."""
         found = asdict(self)
         del found["corrections"], found["lacking"], found["refused"], found["gone"], found["back"]
+        del found["lost_below"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 

@@ -27,6 +27,8 @@ class GoneRows:
         self._served = dict[str, set[int]]()
         self._oldest = dict[str, datetime]()
         self._nameless = set[str]()
+        self.twins: dict[str, tuple[str, str, datetime | None]] = {}
+        """Rows by `_dlt_id` that are not that of their record, which is served: its parent, id and time."""
         self.marked: frozenset[str] = frozenset()
         """`_dlt_id` of the rows that are marked already."""
 
@@ -47,6 +49,10 @@ class GoneRows:
         if page.nameless:
             self._nameless.add(parent)
 
+    def is_served(self, record: str) -> bool:
+        """Returns whether a listing had this id."""
+        return any(hash(digest(record)) in served for served in self._served.values())
+
     def back(self) -> list[str]:
         """Returns the marked rows that are served."""
         return [row for row in self.marked if any(hash(row) in served for served in self._served.values())]
@@ -59,7 +65,11 @@ class GoneRows:
             if parent in self._nameless or since is None:
                 continue
             served = self._served.get(parent, set())
-            for row, at, load in self._rows(reader, parent):
+            for row, at, load, record in self._rows(reader, parent):
+                own = digest(record)
+                if own != row and hash(own) in served:
+                    self.twins[row] = parent, record, at
+                    continue
                 # What a sync has loaded since may be newer than the listing.
                 was_here = _began(load) < self._began.timestamp()
                 if hash(row) not in served and row not in self.marked and was_here and (at is None or at >= since):
@@ -75,16 +85,17 @@ class GoneRows:
             bounds.append(self._oldest[parent])
         return max(bounds)
 
-    def _rows(self, reader: Reader, parent: str) -> Iterator[tuple[str, datetime | None, str]]:
+    def _rows(self, reader: Reader, parent: str) -> Iterator[tuple[str, datetime | None, str, str]]:
+        """Yields the rows of a parent: `_dlt_id`, creation time, load and id."""
         main, column = self._source.main, self._source.stream.column
         time = f'"{main.time_column}"' if main.time_column else "null"
         of_parent = f' and "{column}" = {text_literal(parent, "{chr}")}' if column else ""
         last = ""
         while True:
             where = f"{ROW_ID} > '{last}'{of_parent} order by {ROW_ID} limit {AT_ONCE}"
-            select = f"select {ROW_ID}, {time}, {LOAD_ID} from {{0}} where {where}"
+            select = f'select {ROW_ID}, {time}, {LOAD_ID}, "{main.id_column}" from {{0}} where {where}'
             rows = reader.rows(self._source.name, select, main.name)
-            yield from ((row, as_utc(at), load) for row, at, load in rows or ())
+            yield from ((row, as_utc(at), load, str(record)) for row, at, load, record in rows or ())
             if not rows or len(rows) < AT_ONCE:
                 return
             last = rows[-1][0]

@@ -18,7 +18,7 @@ from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.verify.comparison import IN_LIST_MAX, Comparison
-from gapless.pipelines.verify.found import Absent, Verified
+from gapless.pipelines.verify.found import Absent, Corrections, Verified
 from gapless.pipelines.verify.notes import MOST_NOTED, note
 from gapless.sources import SOURCES
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
@@ -53,8 +53,8 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
     if found.doubled:
         state.remove_doubled_rows(target, name)
     # Before the load: by a key that somebody changed it would not find the row to replace.
-    if found.differ:
-        state.prepare_replacing(target, name, found.corrections)
+    if found.differ or found.orphans or found.foreign:
+        state.prepare_replacing(target, name, _corrections(found))
     ids = _ids_to_repair(target, name, found.to_read)
     (outcome,) = sync([name], target, SyncRequest(ids=ids), watch)
     if ids and found.differing_parents:  # single records are read without the listing of parents
@@ -68,9 +68,19 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
     brought = {table: rows - after.lacking.get(table, 0) for table, rows in found.lacking.items()}
     state.bring_back(target, name, {table: rows for table, rows in brought.items() if rows > 0})
     note(target, after, whole=True, repaired=True)
+    if after.lost_below:
+        state.accept_below(target, name, after.lost_below)
     after.repaired = _present(target, name, found.absent, main.name)
     after.replaced = max(0, found.differ - after.differ) if cells else None
     return outcome, after
+
+
+def _corrections(found: Verified) -> Corrections:
+    """Returns the cells to correct: of rows whose id somebody changed, the id with which they were loaded."""
+    main = SOURCES[found.source].main
+    (kind,) = (column.data_type for column in main.schema.columns if column.name == main.id_column)
+    ids = {digest(i): {main.id_column: int(i) if kind == "bigint" else i} for i in found.foreign}
+    return {**found.corrections, main.name: {**found.corrections.get(main.name, {}), **ids}}
 
 
 def _ids_to_repair(target: Target, name: str, absent: Absent) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from gapless.sources._ledger.stored.cells import Bounds
 from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Table, with_ids
 from gapless.sources._schema.columns import TableSchema
+from gapless.sources._schema.record import ROWS_BELOW
 
 IN_LIST_MAX = 2_000
 """Ids in one query, because some databases limit its length."""
@@ -89,7 +90,9 @@ def changed_roots(
     times = trees[0][1].column(time).to_pylist() if known and time in trees[0][1].column_names else []
     bounds = Bounds.of(time, times)
     before, now = Counter[Any](), Counter[Any]()
-    for shape, arrow in trees if ids else ():
+    for shape, rows in trees if ids else ():
+        # A count that an older version did not write is no change; what it counts is compared itself.
+        arrow = rows.drop_columns([name for name in rows.schema.names if name == ROWS_BELOW])
         names, root = arrow.schema.names, _root(shape)
         at = names.index(root)
         comparable = _Comparable(shape, names if ledger.decodes_json else [])

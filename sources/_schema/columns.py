@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic.fields import FieldInfo
 
 from gapless.sources._schema.docstrings import field_docstrings
-from gapless.sources._schema.record import GONE_AT, JsonColumn, Record
+from gapless.sources._schema.record import GONE_AT, ROWS_BELOW, JsonColumn, Record
 
 type_name = Literal["text", "bigint", "double", "bool", "timestamp", "json"]
 
@@ -38,6 +38,7 @@ SCALARS: dict[type, type_name] = {
 GONE_DESCRIPTION = (
     "When a whole listing first lacked it, as the vendor does not serve it any more; null: it may be served."
 )
+BELOW_DESCRIPTION = "How many rows it was loaded with in the tables below this one; null: an older version wrote it."
 NULLS = ("null", b"null")
 ROOT_KEYS = {"_dlt_id": pa.string()}
 CHILD_KEYS = {
@@ -97,6 +98,27 @@ class TableSchema:
         yield self
         for child in self.children:
             yield from child.tree()
+
+
+@dataclass(frozen=True)
+class CountColumn(Column):
+    """The number of rows that a record has in all tables below it; it is loaded together with them."""
+
+    children: tuple[TableSchema, ...] = ()
+
+    def cells(self, rows: list[object]) -> list[object]:
+        """Returns one number for each row."""
+        return [_count_below(self.children, row) for row in rows]
+
+
+def _count_below(children: tuple[TableSchema, ...], row: object) -> int:
+    found = 0
+    for child in children:
+        items = child.items(row) or ()
+        found += len(items)
+        if child.children:
+            found += sum(_count_below(child.children, item) for item in items)
+    return found
 
 
 @dataclass(frozen=True)
@@ -169,6 +191,9 @@ def table_schema(
     # Of a record or a parent, which the vendor serves by its id; what is below it goes and comes with it.
     if parent is None and model.id_field in model.model_fields:
         columns = (*columns, Column(GONE_AT, "timestamp", True, (GONE_AT,), GONE_DESCRIPTION))
+        if children:
+            below = CountColumn(ROWS_BELOW, "bigint", True, (ROWS_BELOW,), BELOW_DESCRIPTION, children)
+            columns = (*columns, below)
     keys = frozenset({model.id_field}) | model.parent_columns
     return TableSchema(name, parent, columns, children, _items(path), keys, description or first_line(model), model)
 

@@ -56,6 +56,8 @@ def _empty_if_null(value: object) -> object:
 
 GONE_AT = "gone_at"
 """The column that says since when a record, or a parent, is known not to be served any more; null: it may be."""
+ROWS_BELOW = "rows_below"
+"""The column that says how many rows a record was loaded with in the tables below its own; null: nobody counted."""
 
 
 class JsonColumn:

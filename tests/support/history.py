@@ -27,6 +27,7 @@ def grow(here: World, main: str, time: str, key: str, begin: int, rows: int, lik
         time: "timestamp with time zone '2020-01-01 00:00:00+00' + n * interval '1 minute'",
         key: _numbered(_kinds(here, main)[key]),
         "_dlt_id": ROW,
+        "rows_below": "0",
     }
     _repeat(here, main, f"generate_series({begin}, {begin + rows - 1}) as g(n)", new, like)
 

@@ -190,7 +190,7 @@ def _random_seed() -> int:
 
 
 def _repairable(found: Verified) -> bool:
-    return bool(found.absent or found.doubled or found.differ)
+    return bool(found.absent or found.doubled or found.differ or found.orphans or found.lost_below)
 
 
 def _repair(target: Target, found: Verified) -> Verified:
@@ -200,10 +200,12 @@ def _repair(target: Target, found: Verified) -> Verified:
 
     if found.doubled:
         output.print_message(f"{found.source}: {found.doubled:,} rows stand there twice and are removed")
-    if found.missing or not found.differ:
+    if found.missing or not (found.differ or found.orphans or found.lost_below):
         output.print_message(f"{found.source}: {found.missing:,} records are missing and are read again")
     if found.differ:
         output.print_message(f"{found.source}: {found.differ:,} records differ and are read again")
+    for line in proofs.changed_ids(found):
+        output.print_message(line)
     with progress.displayed(output.err()) as display:
         outcome, after = repaired(target, found, display.start)
         display.end(outcome)

@@ -70,6 +70,8 @@ def remarks(one: Verified) -> Iterator[str]:
         yield f"{one.source}: {one.undecided}"
     if one.doubled:
         yield f"{one.source}: {one.doubled:,} rows are there twice: gapless verify {one.source} --repair removes them"
+    yield from changed_ids(one)
+    yield from _below(one)
     yield from _differences(one)
     if one.not_asked:
         yield f"{one.source}: {counted(one.not_asked, 'parents')} not synced yet"
@@ -87,11 +89,35 @@ def remarks(one: Verified) -> Iterator[str]:
         yield f"{one.source}: {of if parents[0] else ''}{reason}"
 
 
+def changed_ids(one: Verified) -> Iterator[str]:
+    """Yields the rows that were loaded with another id than they have."""
+    for record, stored in list(one.foreign.items())[:REASONS]:
+        what = "is another record's" if stored in one.foreign_served else "is not served by the vendor"
+        yield f"{one.source}: the row of record {record} has the id {stored} here by somebody's hand, which {what}"
+    if len(one.foreign) > REASONS:
+        yield f"{one.source}: and {len(one.foreign) - REASONS:,} more rows with a changed id; --json lists them"
+
+
+def _below(one: Verified) -> Iterator[str]:
+    """Yields what is wrong with the rows below records, as the records themselves say it."""
+    repair = f"gapless verify {one.source} --repair"
+    if one.lost_below:
+        yield (
+            f"{one.source}: {counted(len(one.lost_below), 'records')} lost or got rows below them, and the vendor"
+            f" does not serve them any more: nobody can bring that back; {repair} ends the alarm"
+        )
+    elif one.torn and not one.differ:
+        yield f"{one.source}: {one.torn:,} records lost or got rows below them: {repair} reads them again"
+    if one.orphans:
+        yield f"{one.source}: {one.orphans:,} rows are below a record that is not here: {repair} removes them"
+
+
 def _differences(one: Verified) -> Iterator[str]:
     """Yields what a comparison of cells found, with names of columns and none of their cells."""
-    if one.cells is None:
+    if one.cells is None and not one.differ:
         return
-    yield f"{one.source}: the cells of {counted(one.cells, 'records')} were compared"
+    if one.cells is not None:
+        yield f"{one.source}: the cells of {counted(one.cells, 'records')} were compared"
     if one.changed:
         yield f"{one.source}: {one.changed:,} were changed at the vendor since the last sync; the next one reads them"
     for difference in one.differences[:REASONS]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from gapless.sources._dlt.tables import LIST_INDEX, LOAD_ID, PARENT_ID, PREFIX, ROOT_ID, ROW_ID
 from gapless.sources._schema.arrow import ArrowRows, Table, digest
 from gapless.sources._schema.columns import Column, TableSchema
+from gapless.sources._schema.record import ROWS_BELOW
 
 Row = dict[str, Any]
 """A record: objects are dictionaries, lists are lists, times are datetimes in UTC."""
@@ -30,7 +31,7 @@ def _with_children(schema: TableSchema, batches: dict[str, pa.RecordBatch]) -> l
     made = [_split(flat, schema) for flat in batches[schema.name].to_pylist()]
     by_id = {own[ROW_ID]: row for own, row in made}
     for child in schema.children:
-        path = child.name.removeprefix(f"{schema.name}__").split("__")
+        path = _way(child, schema)
         for row in by_id.values():
             _put(row, path, [])
         for own, row in _with_children(child, batches):
@@ -126,7 +127,24 @@ def with_keys(rows: Iterable[Row], table: Table, load_id: str, written: set[str]
     last = {digest(*(row[name] for name in table.key)): row for row in rows}
     new = {key: row for key, row in last.items() if key not in written}
     written.update(new)
-    return [_keyed(row, table.schema, {ROW_ID: key}, key, load_id) for key, row in new.items()]
+    return [
+        _counted(_keyed(row, table.schema, {ROW_ID: key}, key, load_id), table.schema) for key, row in new.items()
+    ]
+
+
+def _counted(keyed: Row, schema: TableSchema) -> Row:
+    """Returns a row with the number of those below it, of which a user's step may have removed some."""
+    return {**keyed, ROWS_BELOW: _rows_below(keyed, schema)} if schema.children else keyed
+
+
+def _rows_below(keyed: Row, schema: TableSchema) -> int:
+    lists = ((child, _get(keyed, _way(child, schema))) for child in schema.children)
+    return sum(1 + _rows_below(item, child) for child, items in lists for item in items)
+
+
+def _way(child: TableSchema, schema: TableSchema) -> list[str]:
+    """Returns the names that lead from a row to the list that a child table holds."""
+    return child.name.removeprefix(f"{schema.name}__").split("__")
 
 
 def _keyed(row: Row, schema: TableSchema, own: Row, root: str, load_id: str) -> Row:
@@ -143,7 +161,7 @@ def _keyed(row: Row, schema: TableSchema, own: Row, root: str, load_id: str) -> 
             if name in holder:
                 holder[name] = _json_cell(holder[name])
     for child in schema.children:
-        *path, name = child.name.removeprefix(f"{schema.name}__").split("__")
+        *path, name = _way(child, schema)
         holder = _inside(keyed, path)
         items = [item if isinstance(item, dict) else {"value": item} for item in holder.get(name) or []]
         common = {PARENT_ID: key, ROOT_ID: root, LOAD_ID: load_id}

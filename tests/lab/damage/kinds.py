@@ -94,6 +94,38 @@ class Place:
         """Gives one row another cell."""
         return [f"update {table} set {column} = {value} where _dlt_id = (select min(_dlt_id) from {table})"]
 
+    def lose_child(self) -> list[str]:
+        return [f"delete from {self.child} where _dlt_id = (select max(_dlt_id) from {self.child})"]
+
+    def move(self, column: str) -> str:
+        """Gives the children of one record to another one."""
+        first, last = (f"(select {one}(_dlt_id) from {self.main})" for one in ("min", "max"))
+        of = f"_dlt_id in (select _dlt_id from {self.child} where _dlt_id like {first} || '%')"
+        return f"update {self.child} set {column} = {last} where {of}"
+
+    def invented(self, root: str) -> list[str]:
+        """Adds a child row like one that is there, below another root row."""
+        (shape,) = (one for one in self.below if f"{self.schema}.{one.name}" == self.child)
+        names = ", ".join(f'"{column.name}"' for column in shape.columns)
+        keys = "_dlt_id, _dlt_parent_id, _dlt_root_id, _dlt_list_idx, _dlt_load_id"
+        cells = f"'y', {root.replace('_root', '_parent')}, {root}, 7, _dlt_load_id"
+        where = f"_dlt_id = (select min(_dlt_id) from {self.child})"
+        return [f"insert into {self.child} ({names}, {keys}) select {names}, {cells} from {self.child} where {where}"]
+
+    def change(self, column: str, value: str, order: str) -> list[str]:
+        """Gives the oldest or the newest record another cell."""
+        where = self.some(f"{self.time}{order}")
+        return [f"update {self.main} set {column} = {value} where {where}"]
+
+    def again(self, row_id: str, order: str) -> list[str]:
+        """Adds a record once more under another id of dlt's."""
+        names = [*(f'"{column.name}"' for column in self.subject.source.main.schema.columns), "_dlt_load_id"]
+        some = self.some(f"{self.time}{order}")
+        listed = ", ".join(names)
+        return [
+            f"insert into {self.main} ({listed}, _dlt_id) select {listed}, {row_id} from {self.main} where {some}"
+        ]
+
     @property
     def first_parent(self) -> str:
         return f"{self.parent} = (select min({self.parent}) from {self.main})"
@@ -112,6 +144,19 @@ class Kind:
 
     def applies(self, place: Place) -> bool:
         return self.needs(place) is not None
+
+
+FORGOTTEN: dict[str, Statements] = {
+    "runs emptied": lambda p: [f"delete from {p.schema}.runs"],
+    "runs dropped": lambda p: [f"drop table {p.schema}.runs{p.cascade}"],
+    "counts forgotten": lambda p: [f"update {p.schema}.runs set held = null"],
+    # What a sync that is killed leaves: it takes away the counts of children before it reads.
+    "a sync killed": lambda p: [
+        f"update {p.schema}.runs set held = cast('{{\"{p.subject.main}\": ' || (select count(*) from {p.main})"
+        " || '}' as json) where held is not null"
+    ],
+}
+"""What takes away the counts of child rows that a sync noted, by name."""
 
 
 def _child(place: Place) -> object:
@@ -325,4 +370,48 @@ def cells() -> Iterator[Kind]:
     )
 
 
-KINDS: tuple[Kind, ...] = (*rows(), *ledgers(), *dropped(), *doubled(), *cells())
+def below() -> Iterator[Kind]:
+    """Rows below records that are gone, moved or invented, also where no sync's counts can tell it."""
+    for name, forgotten in FORGOTTEN.items():
+        yield Kind(f"a child row deleted, {name}", lambda p, f=forgotten: [*f(p), *p.lose_child()], _child)
+        yield Kind(
+            f"every child row deleted, {name}", lambda p, f=forgotten: [*f(p), f"delete from {p.child}"], _child
+        )
+    yield Kind(
+        "every row of the deepest table deleted", lambda p: [f"delete from {p.schema}.{p.below[0].name}"], _child
+    )
+    yield Kind(
+        "a record's children moved to another record",
+        lambda p: [p.move("_dlt_root_id"), p.move("_dlt_parent_id")],
+        _child,
+    )
+    yield Kind("a child of another parent row", lambda p: p.altered(str(p.child), "_dlt_parent_id", "'x'"), _child)
+    yield Kind("a child's own id altered", lambda p: p.altered(str(p.child), "_dlt_id", "'x'"), _child)
+    yield Kind("children of a record that never was", lambda p: p.invented("'x'"), _child)
+    yield Kind("a child more than a record has", lambda p: p.invented("_dlt_root_id"), _child)
+    yield Kind("a child deleted and another invented", lambda p: [*p.lose_child(), *p.invented("'x'")], _child)
+    yield Kind("a record says another number of rows", lambda p: p.altered(p.main, "rows_below", "77"), _child)
+    yield Kind(
+        "no record says a number, a child row deleted",
+        lambda p: [f"update {p.main} set rows_below = null", *p.lose_child()],
+        _child,
+    )
+    yield Kind("no record can say a number", lambda p: p.drop_column(p.main, "rows_below"), _child)
+
+
+def ids() -> Iterator[Kind]:
+    """Records with another id, or another key of dlt's, than they were loaded with."""
+    for order in ("", " desc"):
+        which = "newest" if order else "oldest"
+        yield Kind(
+            f"the {which} record's id altered",
+            lambda p, o=order: p.change(p.key, "-7" if p.subject.numbered else "'x'", o),
+        )
+        yield Kind(f"the {which} record's row id altered", lambda p, o=order: p.change("_dlt_id", "'x'", o))
+        yield Kind(f"the {which} record under another row id once more", lambda p, o=order: p.again("'x'", o))
+    yield Kind(
+        "a record with the id of another one", lambda p: p.change(p.key, f"(select max({p.key}) from {p.main})", "")
+    )
+
+
+KINDS: tuple[Kind, ...] = (*rows(), *ledgers(), *dropped(), *doubled(), *cells(), *below(), *ids())

@@ -62,6 +62,7 @@ def test_a_list_in_a_flattened_object_is_a_child_table() -> None:
         assert [list(hop.values()) for hop in hops] == [["1", None, parent, 0], ["2", '{"new": 1}', parent, 1]]
         assert found["events__request__words"]["value"].to_pylist() == ["x"]
         assert found["events"]["request__method"].to_pylist() == ["GET", None, None]
+        assert found["events"]["rows_below"].to_pylist() == [3, 0, 0]
 
 
 def test_docstrings_become_descriptions() -> None:
@@ -72,7 +73,7 @@ def test_docstrings_become_descriptions() -> None:
         "events__request__hops": "A server on the way.",
         "events__request__words": "A word of the query.",
     }
-    own = [column for column in tables["events"].columns if column.name not in ("_extra", "gone_at")]
+    own = [column for column in tables["events"].columns if column.name not in ("_extra", "gone_at", "rows_below")]
     assert {column.name: column.description for column in own} == {
         "id": "",
         "request__method": "What was asked. GET or POST.",

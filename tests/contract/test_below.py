@@ -1,0 +1,119 @@
+"""Rows below records: what is lost of them is seen whatever became of `runs`, and what an alarm names mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gapless.pipelines.sync import run as runs
+from tests.contract.commands import document, fill, gapless, gaps
+from tests.contract.conftest import NAMES, elsewhere, of
+from tests.contract.subject import Subject
+from tests.support.world import World
+
+Forgotten = Callable[[World, pytest.MonkeyPatch], Any]
+
+
+def _killed(here: World, patch: pytest.MonkeyPatch) -> None:
+    """A sync is killed before it writes how it ended."""
+    with patch.context() as killed:
+        killed.setattr(runs, "write_run", lambda *_, **__: None)
+        here.sync()
+
+
+FORGOTTEN: dict[str, Forgotten] = {
+    "kept": lambda here, _: None,
+    "a killed sync": _killed,
+    "no counts": lambda here, _: here.database.change(here.name, "update runs set held = null"),
+    "no runs": lambda here, _: here.database.change(here.name, "delete from runs"),
+}
+"""What takes away the counts that a sync noted at its end."""
+
+
+def below(subject: Subject) -> list[str]:
+    """The tables below the records, the deepest last."""
+    found = [shape.name for shape in subject.source.main.schema.tree() if shape.parent]
+    if not found:
+        pytest.skip("it has no tables below its records")
+    return found
+
+
+@pytest.mark.slow
+@elsewhere(0)
+@of(NAMES[1])
+@pytest.mark.parametrize("forgotten", FORGOTTEN.values(), ids=FORGOTTEN)
+def test_lost_rows_are_seen(
+    forgotten: Forgotten, subject: Subject, synced: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `gaps`, `status`, a sync and `verify`, until the one command that is named has brought them back."""
+    table = below(subject)[-1]
+    forgotten(synced, monkeypatch)
+    synced.database.change(subject.name, f"delete from {table}")
+    told = [gap for gap in gaps(synced) if "__" in gap["stream"]]
+    command = " ".join(["gapless verify", subject.name, "--repair", *synced.database.option])
+    assert [(gap["kind"], gap["fill"]) for gap in told] == [("lost", command)]
+    assert synced.sync().outcome == "partial"
+    if not synced.mismatches():  # all of it was within the look-back
+        assert [gap for gap in gaps(synced) if "__" in gap["stream"]] == []
+        return
+    told = gaps(synced)
+    assert command in {gap["fill"] for gap in told}
+    found = document(synced, "verify", subject.name, "--whole")
+    assert (found["exit_code"], found["sources"][0]["torn"] > 0) == (3, True)
+    fill(synced, told)
+    synced.assert_exact()
+    assert synced.sync().outcome == "complete"
+
+
+@pytest.mark.slow
+@elsewhere(2)
+@of(NAMES[2])
+def test_rows_that_moved_or_were_invented(subject: Subject, synced: World) -> None:
+    """Their number is right, and `verify` sees them without asking for a cell; a repair makes it exact."""
+    table = below(subject)[0]
+    roots = f"select min(_dlt_root_id) from {table}", f"select max(_dlt_root_id) from {table}"
+    move = f"update {table} set _dlt_root_id = ({roots[1]}) where _dlt_root_id = ({roots[0]})"
+    synced.database.change(subject.name, move)
+    assert gaps(synced) == []
+    code = document(synced, "verify", subject.name, "--whole")["exit_code"]
+    assert (code, gapless(synced, "verify", subject.name, "--repair").exit_code, gaps(synced)) == (3, 0, [])
+    synced.assert_exact()
+
+
+@pytest.mark.slow
+@elsewhere(3)
+@of(NAMES[1])
+def test_what_nobody_can_bring_back(subject: Subject, synced: World) -> None:
+    """What is lost below a record that the vendor deleted is said once more by the command that ends the alarm."""
+    table = below(subject)[-1]
+    ((row,),) = synced.sql(f"select max(_dlt_root_id) from {table}")
+    (gone,) = synced.sql(f"select {subject.id_column} from {subject.main} where _dlt_id = '{row}'")
+    synced.fake.delete(*gone)
+    synced.sync()
+    synced.database.change(subject.name, f"delete from {table} where _dlt_root_id = '{row}'")
+    assert [gap["kind"] for gap in gaps(synced)] == ["lost"]
+    result = gapless(synced, "verify", subject.name, "--repair")
+    assert (result.exit_code, "nobody can bring that back" in result.output) == (3, True), result.output
+    assert gaps(synced) == []
+    assert gapless(synced, "verify", subject.name, "--whole").exit_code == 0
+
+
+@pytest.mark.slow
+@elsewhere(1)
+@of(NAMES[3])
+def test_an_id_that_somebody_changed(subject: Subject, synced: World) -> None:
+    """`verify --whole` names the record that is missing and the row that nobody serves; a repair makes it exact."""
+    column, main, other = subject.id_column, subject.main, "-7" if subject.numbered else "foreign"
+    ((row, own),) = synced.sql(f"select _dlt_id, {column} from {main} order by _dlt_id limit 1")
+    synced.database.change(subject.name, f"update {main} set {column} = '{other}' where _dlt_id = '{row}'")
+    found = document(synced, "verify", subject.name, "--whole")
+    (one,) = found["sources"]
+    absent = [record for ids in one["absent"].values() for record in ids]
+    assert (found["exit_code"], absent, one["foreign"]) == (3, [str(own)], {str(own): other})
+    result = gapless(synced, "verify", subject.name, "--repair")
+    assert (result.exit_code, f"{other} here" in result.output) == (0, True), result.output
+    assert "not served by the vendor" in " ".join(result.output.split())
+    synced.assert_exact()
+    assert gaps(synced) == []
