@@ -63,6 +63,7 @@ OWN = {
     "copy": {"sources"},
     "forget": {
         "source",
+        "warning",
         "destination",
         "dry_run",
         "kind",

@@ -18,7 +18,7 @@ from tests.support.world import World, some
 Begin = Callable[[Any], World]
 NEWER = LAYOUT + 5
 SENTENCE = (
-    f"tines: this database has layout {NEWER} (of gapless 9.0.0), and this gapless knows layouts up to {LAYOUT}:"
+    f"this database has layout {NEWER} (of gapless 9.0.0), and this gapless knows layouts up to {LAYOUT}:"
     " upgrade gapless"
 )
 WINDOW = ["--since", "2026-01-01", "--until", "2026-02-01"]
