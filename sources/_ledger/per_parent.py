@@ -272,9 +272,8 @@ class ParentSync:
             return {}
         covered, checked = before.covered_to, before.last_checked_at
         # Nobody misses what is older than is kept, or than was ever to be read.
-        if covered is None or checked is None or is_reset(covered) or oldest <= (self.to_load.since or oldest):
-            return {}
-        if oldest <= covered:
+        begins = max(filter(None, (covered, self.to_load.since)), default=None)
+        if begins is None or covered is None or checked is None or is_reset(covered) or oldest <= begins:
             return {}
         # A time to come was written while our clock was wrong, so it proves nothing.
         if max(covered, checked) > self.now:

@@ -283,7 +283,7 @@ def test_a_bad_record_older_than_the_look_back_heals(world: Callable[[Any], Worl
     assert here.letters() == []
 
 
-@pytest.mark.sweep
+@pytest.mark.slow
 @pytest.mark.parametrize("retention", [DAY * 7, HOUR], ids=["7 days", "an hour"])
 def test_an_outage_longer_than_logs_are_kept(world: Begin, retention: timedelta) -> None:
     """What nobody can read any more stays told: from what was covered to the oldest that is served."""
