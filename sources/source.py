@@ -125,6 +125,11 @@ class Source:
         return {one.noun: one for one in listings if one and one.label}
 
     @property
+    def side_nouns(self) -> dict[str, str]:
+        """Returns, by table, what the listings beside its records list."""
+        return {one.table.name: one.noun for one in getattr(self.stream, "side_listings", ())}
+
+    @property
     def split_by(self) -> str | None:
         """Returns what people call its parents, by which a sync can be split into shards; None: it cannot."""
         parents = self.stream.parents

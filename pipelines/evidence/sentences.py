@@ -40,7 +40,7 @@ def what(problem: Problem, *, ids: bool = True) -> str:
     if problem.of is not None:
         said = f"{count:,} of {max(problem.of, count):,} {_parents(problem.source)}"
     elif problem.kind == "failing":
-        said = f"the list of {_parents(problem.source)}"
+        said = f"the list of {_listed(problem)}"
     elif problem.kind == "not asked":
         said = "the whole source"
     elif problem.kind == "dead letter":
@@ -78,7 +78,7 @@ def missing(problem: Problem, now: datetime) -> str:
     if problem.kind != "failing":
         return ""
     if problem.of is None:
-        return f"new {_parents(problem.source)} are not read"
+        return f"new {_listed(problem)} are not read"
     starts = [gap.since for gap in problem.gaps if gap.since]
     none = sum(gap.since is None and not gap.failed.was_empty for gap in problem.gaps)
     if not starts:
@@ -141,6 +141,11 @@ def _is_about_more_than_reading(reason: str) -> bool:
 
 def _singular(noun: str) -> str:
     return f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
+
+
+def _listed(problem: Problem) -> str:
+    """Returns what the listing lists that is not complete: the parents, or what is listed beside the records."""
+    return SOURCES[problem.source].side_nouns.get(problem.stream) or _parents(problem.source)
 
 
 def _parents(source: str) -> str:

@@ -416,6 +416,7 @@ def test_stories_that_fail_or_are_cut_short(world: Begin) -> None:
         assert here.sync().outcome == "partial"
         assert len(here.sql("select id from action_logs")) == 12
         assert [gap["stream"] for gap in gaps(here, "tines")] == ["stories"]
+        assert "the list of stories" in " ".join(gapless(here, "gaps", "tines").output.split())
     here.mend()
     here.complete()
     assert len(stories(here)) == len(fake._stories)
@@ -427,3 +428,18 @@ def test_stories_are_left_out_by_a_setting(world: Begin) -> None:
     here = world(filled(actions=3, logs=6)).set(TINES_STORIES="false")
     here.complete()
     assert (here.asked("/stories"), stories(here)) == (0, [])
+
+
+def test_lost_stories_come_back_by_themselves(world: Begin) -> None:
+    """The sync that lists them again says that they were lost, and nothing is told afterwards; without a list it is."""
+    here = world(TinesFake.demo())
+    here.complete()
+    here.database.change("tines", "delete from tines.stories where id = (select min(id) from tines.stories)")
+    here.fake.failing = {"/stories": 403}
+    for _ in range(2):
+        assert here.sync().outcome == "partial"
+        assert [gap["stream"] for gap in gaps(here, "tines")] == ["stories"]
+    here.fake.failing = {}
+    assert here.sync().outcome == "partial"
+    assert (len(stories(here)), gaps(here, "tines")) == (len(here.fake._stories), [])
+    here.complete()
