@@ -431,7 +431,7 @@ def test_stories_are_left_out_by_a_setting(world: Begin) -> None:
 
 
 def test_lost_stories_come_back_by_themselves(world: Begin) -> None:
-    """The sync that lists them again says that they were lost, and nothing is told afterwards; without a list it is."""
+    """The sync that lists them again says they were lost, and then nothing is told; without a list they are told."""
     here = world(TinesFake.demo())
     here.complete()
     here.database.change("tines", "delete from tines.stories where id = (select min(id) from tines.stories)")
