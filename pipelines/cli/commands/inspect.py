@@ -173,7 +173,7 @@ def verify(
         content = {"seed": seed, "sources": [one.to_json() for one in found]}
         output.print_json("verify", content, code, _messages(found))
     else:
-        output.print_results(*proofs.verified(found, seed))
+        output.print_results(*proofs.verified(found, None if whole or repair else seed))
     raise typer.Exit(code)
 
 

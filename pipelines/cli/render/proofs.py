@@ -45,8 +45,11 @@ def _problem_row(problem: Problem) -> list[object]:
     return [problem.source, problem.kind, sentences.what(problem), said, problem.fill]
 
 
-def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
-    """Yields a table with a row for each source, and a line for each thing that is missing or undecided."""
+def verified(found: list[Verified], seed: int | None) -> Iterator[RenderableType]:
+    """Yields a table with a row for each source, and a line for each thing that is missing or undecided.
+
+    `seed` repeats the sample; None: there was none.
+    """
     columns = ["source", "parents", "by", "served", "here", "newer", "missing", "kept", "requests"]
     rows = [
         [v.source, f"{v.parents:,} of {v.of:,}", v.by, v.served, v.here, v.newer, v.missing, v.kept, v.requests]
@@ -56,7 +59,7 @@ def verified(found: list[Verified], seed: int) -> Iterator[RenderableType]:
     for one in found:
         yield from remarks(one)
     # Parents that were never synced are no part of a sample.
-    if any(one.parents < one.of - one.not_asked for one in found):
+    if seed is not None and any(one.parents < one.of - one.not_asked for one in found):
         yield f"this was a sample: --seed {seed} repeats it, --whole compares all records"
 
 
