@@ -29,6 +29,14 @@ DUCKDB_COLUMNS = (
     "select table_name, column_name from duckdb_columns()"
     " where schema_name = '{}' and database_name = current_database()"
 )
+POSTGRES_COLUMNS = (
+    "select c.relname, a.attname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+    " join pg_catalog.pg_attribute a on a.attrelid = c.oid where n.nspname = '{}' and c.relkind in ('r', 'p', 'v',"
+    " 'm', 'f') and a.attnum > 0 and not a.attisdropped"
+)
+"""Also of a table that this login may not read: `information_schema` hides it, and it would pass for missing."""
+CATALOGS = {"duckdb": DUCKDB_COLUMNS, "postgres": POSTGRES_COLUMNS}
+"""Queries for tables and their columns of a dataset, at a fraction of what dlt's way costs."""
 
 
 def by_table(columns: Rows, tables: Sequence[str]) -> dict[str, set[str]]:
@@ -174,8 +182,9 @@ class PipelineReader:
         """Returns what `Reader.columns` says."""
         from gapless.sources._dlt.internals import DestinationUndefinedEntity
 
-        if self._pipeline.destination.destination_type.endswith(".duckdb"):  # at a fraction of what dlt's way costs
-            found = self._columns or self.rows(dataset, DUCKDB_COLUMNS.format(self._pipeline.dataset_name)) or []
+        engine = self._pipeline.destination.destination_type.rpartition(".")[2]
+        if engine in CATALOGS:
+            found = self._columns or self.rows(dataset, CATALOGS[engine].format(self._pipeline.dataset_name)) or []
             self._columns = found if self._client else None
             return by_table(found, tables)
         try:

@@ -18,7 +18,7 @@ from tests.support.world import World
 pytest.importorskip("dagster_dlt", reason="needs dagster-dlt, which .ci/run installs")
 PAGE = (Path(__file__).resolve().parents[2] / "pipelines" / "docs" / "DLT.md").read_text()
 (SCRIPT,) = re.findall(r"^```python\n(# assets\.py\n.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-RECORDS, PARENTS = "dlt_tines_action_logs", "dlt_tines_actions"
+RECORDS, PARENTS, STORIES = "dlt_tines_action_logs", "dlt_tines_actions", "dlt_tines_stories"
 pytestmark = pytest.mark.filterwarnings("default")
 """dagster-dlt warns of what Dagster calls a preview."""
 
@@ -54,7 +54,7 @@ def missing(world: World, *tables: str) -> list[str]:
 def test_an_asset_of_each_resource(here: World) -> None:
     """All at once, and once more; each knows its columns and how many rows came."""
     made = materialized()
-    assert set(made) == {RECORDS, PARENTS}
+    assert set(made) == {RECORDS, PARENTS, STORIES}
     assert missing(here) == []
     assert made[RECORDS]["rows_loaded"].value == 24
     assert "created_at" in {column.name for column in made[RECORDS]["dagster/column_schema"].value.columns}
@@ -67,5 +67,5 @@ def test_some_assets(here: World) -> None:
     """The records without their parents' rows, then the parents; together they are all."""
     assert set(materialized(RECORDS)) == {RECORDS}
     assert missing(here, "action_logs") == []
-    assert set(materialized(PARENTS)) == {PARENTS}
+    assert set(materialized(PARENTS, STORIES)) == {PARENTS, STORIES}
     assert missing(here) == []
