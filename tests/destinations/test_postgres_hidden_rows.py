@@ -69,3 +69,25 @@ def test_rows_hidden_from_a_role(table: str, server: Server, world: Callable[[An
             said,
         )
     assert f"alter table {name} disable row level security;" in gapless("doctor")[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["activity_logs", "runs", "dead_letters"])
+def test_a_table_closed_to_a_role(table: str, server: Server, world: Callable[[Any], World]) -> None:
+    """It is no missing table: no command ends well or says that a sync makes it again."""
+    url = server.database()
+    database, role = url.rpartition("/")[2], f"closed_{url.rpartition('/')[2]}"
+    server.execute(database, f"create role {role} login; grant create, temporary on database {database} to {role}")
+    here = world(subject("sequence").filled(2, 8))
+    here.set(DESTINATION__POSTGRES__CREDENTIALS=url.replace("gapless:canary-password", f"{role}:x"))
+    assert CliRunner().invoke(app, ["sync", "sequence", "--destination", "postgres"]).exit_code == 0
+    server.execute(
+        database, f"alter table sequence.{table} owner to gapless; revoke all on sequence.{table} from {role}"
+    )
+    for command in (("gaps", "sequence"), ("status",), ("sync", "sequence")):
+        done = CliRunner().invoke(app, [*command, "--destination", "postgres"])
+        said = " ".join(done.output.split())
+        assert (done.exit_code != 0, "is missing" in said, "not expected" in said) == (True, False, False), (
+            command,
+            said,
+        )
