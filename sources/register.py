@@ -30,6 +30,18 @@ RESERVED = (
     "pipeline", "runtime", "schema", "sources", "system",
 )  # fmt: skip
 """Names that no account may have."""
+SQL_WORDS = """
+all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate
+collation column concurrently constraint create cross current_date current_role current_time current_timestamp
+current_user default deferrable desc describe distinct do else end except exists false fetch for foreign
+freeze from full glob grant group having ilike in initially inner intersect interval into is isnull join
+lambda lateral leading left like limit localtime localtimestamp map natural not notnull null offset on only or
+order outer overlaps partition pivot pivot_longer pivot_wider placing positional primary qualify references
+returning right row select semi session_user set show similar some struct summarize symmetric table
+tablesample then to trailing true union unique unpivot update user using values variadic verbose when where
+window with
+"""
+"""Words of SQL that no view can name as a dataset without quoting them."""
 STAGING = "_staging"
 """Ends the name of the dataset that dlt loads into before it merges."""
 LONGEST = 63 - len(STAGING)
@@ -94,7 +106,7 @@ def _account_problem(name: str, vendor: object, vendors: Mapping[str, Source]) -
         return f"{found} is no vendor; there are {', '.join(vendors)}"
     if name in vendors:
         return f"this is a vendor's name, and its own account has it; choose another, such as {name}_eu"
-    if name in (*TAKEN, *RESERVED) or name.startswith("pg_"):
+    if name in (*TAKEN, *RESERVED, *SQL_WORDS.split()) or name.startswith("pg_"):
         return f"this name has another meaning already; choose another, such as {vendor}_{name}"
     if not NAME.fullmatch(name):
         return "this name cannot be a dataset's; expected small letters, digits and single underscores, as acme_eu"

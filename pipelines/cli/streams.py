@@ -15,6 +15,8 @@ import re
 import signal
 import sys
 from contextlib import suppress
+from threading import Timer, main_thread
+from time import monotonic
 from types import FrameType
 from typing import Any, TextIO
 
@@ -22,6 +24,9 @@ from gapless.pipelines.printable import escaped
 
 ESCAPED = "gapless.escaped"
 """How a stream writes what its encoding does not have: in ASCII, as in JSON, which it may be a part of."""
+
+AT_ONCE = 5.0
+"""Seconds within which a second signal is part of the first."""
 
 LAYOUT = re.compile(r"([\n\t]|\x1b\[[0-9;?]*[A-Za-z]|\r)")
 """What rich writes on a terminal beside text, and line ends and tabs, which completions need: colours, cursors."""
@@ -57,12 +62,30 @@ def end_on_sigterm() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+    sys.unraisablehook = _interrupt_again
+
+
+_stopped: list[float] = []
+"""When the last signal came that ends the process."""
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    """Raises KeyboardInterrupt, once: `timeout` sends two signals, and the row in `runs` is still to be written."""
-    signal.signal(number, signal.SIG_IGN)
+    """Raises KeyboardInterrupt; `timeout` sends two signals at once, and the row in `runs` is still to be written."""
+    now = monotonic()
+    if _stopped and now - _stopped[-1] < AT_ONCE:
+        return
+    _stopped[:] = [now]
     raise KeyboardInterrupt
+
+
+def _interrupt_again(told: sys.UnraisableHookArgs) -> None:
+    """Raises a KeyboardInterrupt again that came where Python ignores it, as in a `__del__`: soon after that."""
+    if issubclass(told.exc_type, KeyboardInterrupt):
+        again = Timer(0.05, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(told)
 
 
 def _safe(stream: TextIO | None, number: int) -> TextIO:

@@ -46,8 +46,8 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
         real = reader.columns(source.name, [*table_names(source), LAYOUT_TABLE])
         require_own(real.get(LAYOUT_TABLE, ()), source.name)
         stored = stored_columns(reader, source) if LOADS in real else {}
-        # A first sync that was broken off left tables without a mark, and nothing of an older version.
-        is_older = LOADS in real and bool(reader.rows(source.name, "select 1 from {0} limit 1", LOADS))
+        # First syncs that failed, or were broken off, left tables without a mark, and nothing of an older version.
+        is_older = any(reader.rows(source.name, "select 1 from {0} limit 1", table.name) for table in source.tables)
     # A first sync writes the mark at its end.
     if LOADS not in real:
         return []

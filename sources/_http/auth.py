@@ -13,6 +13,7 @@ from gapless.sources._http.environment.plain_http import plain_http_problem
 from gapless.sources._http.errors import SettingError
 from gapless.sources._http.transport import httpx
 
+MOST_PORTS, LONGEST_LABEL = 65_535, 63
 BARE_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?(?:/[\w./-]*)?", re.ASCII)
 """A host, and maybe a port and a path: what people paste without the scheme before it."""
 
@@ -52,6 +53,12 @@ def checked_base_url(url: str) -> str:
             "must be scheme and host, such as https://api.example.com, without user, query and"
             f" fragment; found scheme {found.scheme or 'none'!r} and host {found.host or 'none'!r}",
         )
+    # Python's sockets take a port modulo 65,536, so that the key would go to another one.
+    if found.port is not None and not 1 <= found.port <= MOST_PORTS:
+        raise SettingError("base_url", f"must have a port from 1 to {MOST_PORTS:,}, or none; found {found.port:,}")
+    labels = found.raw_host.decode().removesuffix(".").split(".")
+    if ":" not in found.host and not all(1 <= len(label) <= LONGEST_LABEL for label in labels):
+        raise SettingError("base_url", f"must have a host whose parts have 1 to {LONGEST_LABEL} characters each")
     if problem := plain_http_problem(found.scheme, found.host):
         raise SettingError("base_url", problem)
     return str(found).rstrip("/")

@@ -48,6 +48,11 @@ class Privacy:
                 raise ValueError(f"{setting}: {rule!r} is not table.column=drop, hash or keep of a known column")
             if problem := _problem(action, found, path, is_key=place in keys) or _key_problem(action, key):
                 raise ValueError(problem.format(setting=setting, where=".".join(place)))
+            before = paths.get(place, {}).get(path) if path else actions.get(place)
+            if before not in (None, action):
+                raise ValueError(
+                    f"{setting}: two rules for one place, {before} and {action}: leave one out ({rule!r})"
+                )
             if path:
                 paths.setdefault(place, {})[path] = action
             else:
@@ -152,7 +157,7 @@ def _key_problem(action: str, key: str | None) -> str | None:
     """Returns why a rule cannot be followed with this hash key, as `_problem` does."""
     if action == "hash" and not key:
         return "{setting} hashes {where}, so GAPLESS_HASH_KEY must be set"
-    if action == "hash" and len(key or "") < SHORTEST_KEY:
+    if action == "hash" and len((key or "").strip()) < SHORTEST_KEY:
         # Not how long it is: that is more than anybody should learn of it.
         few = f"GAPLESS_HASH_KEY has fewer than {SHORTEST_KEY} characters"
         return f"{few}, so that hashes can be guessed; {{setting}} hashes {{where}} with it"

@@ -121,3 +121,25 @@ def test_sigterm_between_two_rounds(world: Begin) -> None:
             assert running.poll() is None
         os.kill(running.pid, signal.SIGTERM)
         assert (running.wait(timeout=30), here.sql("select outcome from runs")) == (130, [("complete",)])
+
+
+LOST = """
+import sys, time
+from gapless.pipelines.cli import streams
+streams.end_on_sigterm()
+class Ends:
+    def __del__(self):
+        import os, signal
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+try:
+    Ends()
+    time.sleep(20)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_a_signal_that_python_ignores() -> None:
+    """It comes while an object is finalized, where no exception leaves; it ends the process all the same."""
+    assert subprocess.run([sys.executable, "-c", LOST], timeout=15, check=False).returncode == 130

@@ -41,6 +41,8 @@ def test_an_account_is_a_source() -> None:
         ("information_schema", "acme", "another meaning"),
         ("pg_toast", "acme", "another meaning"),
         ("sync", "acme", "another meaning"),
+        ("select", "acme", "another meaning"),
+        ("default", "acme", "another meaning"),
         ("gapless", "acme", "another meaning"),
         ("acme_staging", "acme", "_staging"),
     ],

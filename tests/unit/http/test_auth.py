@@ -7,9 +7,9 @@ import base64
 import msgspec
 import pytest
 
-from gapless.sources._http.auth import HeaderAuth, basic
+from gapless.sources._http.auth import HeaderAuth, basic, checked_base_url
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import Unauthorized, VendorError
+from gapless.sources._http.errors import SettingError, Unauthorized, VendorError
 from gapless.sources._http.testing import FakeClock
 from gapless.sources._http.transport import httpx
 
@@ -127,3 +127,10 @@ def test_a_refused_key_is_said() -> None:
     with pytest.raises(Unauthorized, match="the key was refused; check the source's key settings"):
         client.get("x", list[msgspec.Raw])
     assert client.stats.requests == 1
+
+
+@pytest.mark.parametrize("address", [":99999", ":65536", ":0", ":-1", "..b", f".{'a' * 64}.com"])
+def test_a_host_or_port_that_is_none(address: str) -> None:
+    """Refused: a socket takes a port modulo 65,536, and the key would go to another one."""
+    with pytest.raises(SettingError):
+        checked_base_url(f"https://a{address}")

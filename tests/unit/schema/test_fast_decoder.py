@@ -192,3 +192,11 @@ def test_ids_cannot_be_hashed(column: str, allowed: bool) -> None:
     else:
         with pytest.raises(ValueError, match=f"X_PRIVACY: events.{column} cannot be hashed"):
             Privacy.parse(rule, "key", [EVENTS.schema], "X_PRIVACY")
+
+
+def test_two_rules_for_one_place() -> None:
+    """The second one would win without a word, and the value could be stored in clear."""
+    with pytest.raises(ValueError, match="two rules for one place"):
+        Privacy.parse("events.title=hash, events.title=keep", "a" * 16, [EVENTS.schema], "X_PRIVACY")
+    with pytest.raises(ValueError, match="fewer than 16"):
+        Privacy.parse("events.title=hash", " " * 16, [EVENTS.schema], "X_PRIVACY")
