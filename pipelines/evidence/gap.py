@@ -137,6 +137,8 @@ def _steps(fill: str) -> Iterator[list[str]]:
     yield step
 
 
+IN_DOUBT = "its proof is in doubt since a load broke off at "
+"""How `why` begins where a load that was not completed replaced the proof; rows may be here all the same."""
 MISSING = "missing: "
 """How the reason begins of a dead letter that `gapless verify` wrote: the record is served and it is not here."""
 DIFFERS = "differs: "

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from itertools import takewhile
 
 from gapless.pipelines.destinations.reader import Reader, Rows
-from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
+from gapless.pipelines.evidence.gap import IN_DOUBT, Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.row_counts import RowCounts
@@ -94,7 +94,8 @@ class LedgerGaps:
 
     @cached_property
     def _open(self) -> list[Proof]:
-        return read_proofs(self._reader, self._source.name, self._main.name, OPEN) or []
+        proofs = read_proofs(self._reader, self._source.name, self._main.name, OPEN) or []
+        return [*proofs, *(proof for proof in self._proofs.values() if proof.broke_off)]
 
     @cached_property
     def _proofs(self) -> dict[str, Proof]:
@@ -118,10 +119,15 @@ class LedgerGaps:
             return  # it failed after it had asked for everything: what it did not read is told of each
         since = min(filter(None, asked), default=None)
         times = f"{len(failed):,} rounds failed" if len(failed) > 1 else "1 round failed"
-        when = f"not asked since {since.isoformat(timespec='seconds')}" if since else "never read"
+        when = f"not asked since {since.isoformat(timespec='seconds')}" if since else self._in_doubt() or "never read"
         how = Failed(failed[0][4] or "", times=len(failed), first_at=_text(failed[-1][2]))
         why, fill = f"{when}, {times}: {failed[0][4]}", self._commands.sync()
         yield self._gap("not asked", why, fill, since=_text(since), failed=how)
+
+    def _in_doubt(self) -> str:
+        """Returns that proofs are in doubt, since the last load that broke off; empty where none is."""
+        newest = max(filter(None, (proof.broke_off for proof in self._proofs.values())), default=None)
+        return f"{IN_DOUBT}{newest:%Y-%m-%d %H:%M} UTC" if newest else ""
 
     def intervals(self) -> Iterator[Gap]:
         """Yields the intervals that were not read yet, and those that nobody can read any more."""
@@ -142,7 +148,9 @@ class LedgerGaps:
         if not proof.missing or not self._stream.walks:
             return proof.missing
         lost: list[Interval] = (resource_state(self._reader, self._source) or {}).get("lost", [])
-        return lost
+        # The state of a load that broke off went with it, and its proof noted what was lost.
+        noted = proof.missing if proof.broke_off and (proof.error or "").startswith(LOST) else []
+        return [*lost, *(one for one in noted if None not in one)]
 
     def never_asked(self) -> Iterator[Gap]:
         """Yields parents that are listed and have no proof; the whole stream when nothing shows that it was read."""
@@ -189,7 +197,7 @@ class LedgerGaps:
         return [str(parent) for (parent,) in rows]
 
     def parents(self) -> Iterator[Gap]:
-        """Yields parents that fail, and those whose proof was set back."""
+        """Yields parents that fail, and those whose proof was set back, or replaced by a load that broke off."""
         for proof in self._open:
             since, fill = _text(proof.proven_to), self._commands.sync(proof.parent)
             if proof.failures:
@@ -198,6 +206,9 @@ class LedgerGaps:
                 empty = since is None and proof.records == 0
                 how = Failed(proof.error or "", "", proof.failures, _text(first), empty)
                 yield self._gap("failing", why, fill, proof.parent, since=since, failed=how)
+            elif proof.broke_off:
+                why = f"{IN_DOUBT}{proof.broke_off:%Y-%m-%d %H:%M} UTC; the next sync reads it again"
+                yield self._gap("set back", why, fill, proof.parent)
             elif proof.last_checked_at is None:
                 why = "its proof was set back, and it was not asked since"
                 yield self._gap("set back", why, fill, proof.parent, since=since)

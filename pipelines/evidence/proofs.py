@@ -1,4 +1,4 @@
-"""Reads the coverage ledger of a dataset: one proof per stream and parent, of completed loads only."""
+"""Reads the coverage ledger of a dataset: one proof per stream and parent. Only those of completed loads prove."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from gapless.pipelines.destinations.reader import Reader
-from gapless.sources._dlt.tables import LOADS, is_completed
+from gapless.pipelines.destinations.reader import Reader, Rows
+from gapless.sources._dlt.tables import LOAD_ID, LOADS, is_completed
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, is_reset
-from gapless.sources._ledger.markers import is_closed
+from gapless.sources._ledger.markers import LOST, is_closed
 
 Interval = list[str | None]
 """[from, to] as ISO 8601 texts; a from of None is the beginning of history."""
@@ -35,11 +35,13 @@ class Proof(NamedTuple):
     """Records according to the vendor, when it was last checked."""
     digest: str | None = None
     """Digest of the vendor's answer, or its count, at the last check."""
+    broke_off: datetime | None = None
+    """When the load began that wrote it and was not completed: it proves nothing; None: it was completed."""
 
     @property
     def reset(self) -> bool:
         """Returns whether the next sync reads all of it again."""
-        return is_reset(self.covered_to)
+        return is_reset(self.covered_to) or (self.covered_to is None and self.last_checked_at is None)
 
     @property
     def proven_to(self) -> datetime | None:
@@ -61,6 +63,8 @@ class Proof(NamedTuple):
     @property
     def complete_to(self) -> datetime | None:
         """Returns up to when nothing is missing of it, whatever came later; None: nothing shows that."""
+        if self.broke_off:
+            return None
         if self.missing:
             starts = [start for start, _ in self.missing]
             return None if None in starts else min(datetime.fromisoformat(start) for start in starts if start)
@@ -91,14 +95,24 @@ PROOF_COLUMNS = (
 def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: str = "") -> list[Proof] | None:
     """Returns the proofs of a dataset, or of one of its streams; None if there is no ledger yet.
 
-    `only` is an SQL condition on the rows.
+    Rows of loads that broke off are in it with what counts of them. `only` is an SQL condition on the others, and
+    leaves those out.
     """
+    completed = is_completed("{1}")
     of_stream = f" and stream = '{stream}'" if stream else ""
-    of_stream += f" and {only}" if only else ""
-    select = f"select {', '.join(PROOF_COLUMNS)} from {{0}} where {is_completed('{1}')}{of_stream}"
+    of_proven = f"{of_stream} and {only}" if only else of_stream
+    select = f"select {', '.join(PROOF_COLUMNS)} from {{0}} where {completed}{of_proven}"
     rows = reader.rows(dataset, select, COVERAGE.name, LOADS)
-    if rows is None:
-        return None
+    if rows is None or only:
+        return None if rows is None else _proofs(rows)
+    doubted = (
+        f"select stream, parent, missing, error, failures, {LOAD_ID} from {{0}} where not {completed}{of_stream}"
+    )
+    others = reader.rows(dataset, doubted, COVERAGE.name, LOADS) or []
+    return [*_proofs(rows), *(_in_doubt(*cells) for cells in others)]
+
+
+def _proofs(rows: Rows) -> list[Proof]:
     return [
         Proof(
             of,
@@ -114,6 +128,18 @@ def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: s
         )
         for of, parent, start, end, checked, missing, error, failures, records, digest in rows
     ]
+
+
+def _in_doubt(
+    stream: str, parent: str, missing: str | list[Interval] | None, error: str | None, failures: int, load: str
+) -> Proof:
+    """Returns what counts of the row of a load that broke off: what it notes as missing, or as gone."""
+    try:
+        began = datetime.fromtimestamp(float(load), UTC)
+    except (ValueError, OverflowError):  # not an id of dlt's
+        began = datetime.fromtimestamp(0, UTC)
+    told = error if (error or "").startswith(LOST) or is_closed(error, int(failures)) else None
+    return Proof(stream, parent, None, None, None, _intervals(missing), told, 0, broke_off=began)
 
 
 def _number(cell: int | None) -> int | None:

@@ -5,6 +5,7 @@ Every place says it in these words. The facts are the ledger's; no text of a rec
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from gapless.pipelines.evidence.grouping import Problem, examples, is_plain_sync
@@ -72,7 +73,9 @@ def missing(problem: Problem, now: datetime) -> str:
     """Returns which records are not here because of it, since which creation time; empty if the reason says it."""
     records = words(SOURCES[problem.source].main.name)
     if problem.kind == "not asked":
-        return f"not read since {moment(problem.since, now)}" if problem.since else "nothing is here yet"
+        in_doubt = _in_doubt(problem)
+        nothing = f"{in_doubt}; the next sync reads it again" if in_doubt else "nothing is here yet"
+        return f"not read since {moment(problem.since, now)}" if problem.since else nothing
     if problem.kind == "dead letter":
         return f"kept in {problem.source}.dead_letters"
     if problem.kind != "failing":
@@ -103,7 +106,7 @@ def next_step(problem: Problem) -> str:
     typed = words_of(problem.fill)
     where = typed[typed.index("--destination") + 1] if "--destination" in typed else ""
     listed = f"`gapless gaps {problem.source}{f' --destination {where}' if where else ''}`"
-    again = "" if problem.kind in ("failing", "dead letter") else "the next sync reads it; "
+    again = "" if problem.kind in ("failing", "dead letter") or _in_doubt(problem) else "the next sync reads it; "
     return f"{again}{listed} lists {'them' if len(problem.gaps) > 1 else 'it'}"
 
 
@@ -128,6 +131,15 @@ def moment(time: str, now: datetime) -> str:
 def words(table: str) -> str:
     """Returns a table's name as words."""
     return table.replace("__", " ").replace("_", " ")
+
+
+def _in_doubt(problem: Problem) -> str:
+    """Returns since when the proof is in doubt; empty: it is not."""
+    # Here, because it takes long to import and `--help` must not.
+    from gapless.pipelines.evidence.gap import IN_DOUBT
+
+    said = re.match(rf"{IN_DOUBT}[\d :-]+UTC", problem.gaps[0].why)
+    return said[0] if said else ""
 
 
 def _is_about_more_than_reading(reason: str) -> bool:

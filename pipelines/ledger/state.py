@@ -262,8 +262,10 @@ def _change(
             for key in (STATE, ACCOUNTS, KEYS, POLICIES):
                 dlt.current.source_state().pop(key, None)
         for stream in {table.name for table in source.tables}:
-            proofs = ledger.coverage(stream).values()
-            # Only proofs of completed loads are changed; the others do not count anyway.
+            stored = ledger.coverage(stream)
+            proofs = stored.values()
+            if state and source.stream.walks and (of_all := stored.get("")):
+                state = {**state, "lost": WalkState.from_json(state).lost_by(of_all)}
             rows = [
                 _set_back(row, to, lost=not source.stream.walks)
                 for row in proofs

@@ -95,7 +95,8 @@ class FirstLook:
         found: dict[tuple[str, tuple[tuple[str, datetime], ...]], list[str]] = {}
         for (stream, parent), row in proofs.items():
             before = stored[stream].get(parent)
-            if before is None:
+            # Without a check it is of a load that broke off, or was set back: an update would leave it so.
+            if before is None or before.last_checked_at is None:
                 return False
             now = {name: value for name, value in row if value != getattr(before, name)}
             times = tuple((name, value) for name, value in now.items() if isinstance(value, datetime))

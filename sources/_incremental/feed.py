@@ -113,9 +113,9 @@ class Feed:
         session, initial = sync.session, sync.initial
         proof = sync.ledger.coverage(self.table.name).get("")
         # Without a proof, or with one that was set back, nothing shows that what the state says was read is here.
-        proven = proof is not None and not is_reset(proof.covered_to)
+        proven = proof is not None and not is_reset(proof.covered_to) and not proof.in_doubt
         progress = WalkState.from_json(sync.state)
-        progress = (progress if proven else WalkState(lost=progress.lost)).back_to(initial)
+        progress = (progress if proven else WalkState(lost=progress.lost_by(proof))).back_to(initial)
         resumed = sync.pass_began is not None and progress.can_resume(session.now())
         places = [letters.place(self.table.model, key) for key in absent]
         # A record whose JSON tells no time may be anywhere: then the walk goes to the end.

@@ -51,6 +51,11 @@ class Coverage(Record):
     filtered: Integer | None = None
     """Records that the user's own steps in a dlt pipeline removed when they were read last; null: none."""
 
+    @property
+    def in_doubt(self) -> bool:
+        """Returns whether nothing of it is proven: the load that wrote it broke off, or it was never read."""
+        return self.covered_to is None and self.last_checked_at is None
+
 
 class DeadLetter(Record):
     """A record that could not be read, or a parent whose requests failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,8 @@ from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from gapless.sources._dlt.types import State
+from gapless.sources._ledger.ledger import Coverage
+from gapless.sources._ledger.markers import LOST
 from gapless.sources._ledger.window import OLDEST, earlier
 from gapless.sources._schema.parse import Unreadable
 
@@ -193,6 +196,14 @@ class WalkState:
     def missing(self) -> list[list[str | None]]:
         """Returns the intervals not read yet, newest first, as [from, to]; a from of None is the beginning."""
         return [[_text(walk.floor), _text(walk.reached or walk.top)] for walk in self.walks]
+
+    def lost_by(self, proof: Coverage | None) -> list[list[str | None]]:
+        """Returns the lost intervals, with those that the proof of a load that broke off notes: its state is gone."""
+        if proof is None or not proof.in_doubt or not (proof.error or "").startswith(LOST):
+            return self.lost
+        noted: list[list[str | None]] = json.loads(proof.missing or "[]")
+        # One without a beginning or an end is a walk's, which begins anew.
+        return [*self.lost, *(one for one in noted if None not in one and one not in self.lost)]
 
     def can_resume(self, now: datetime) -> bool:
         """Returns whether there is an unfinished walk that goes on at a cursor."""

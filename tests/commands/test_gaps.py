@@ -207,7 +207,7 @@ def test_lost_rows(world: Begin) -> None:
 @pytest.mark.slow
 def test_what_the_ledger_says_counts(world: Begin) -> None:
     """Tines keeps logs for 7 days: who asks more rarely loses some, and is told. A proof of a load that was never
-    completed is none."""
+    completed is in doubt."""
     here = world(fakes("tines"))
     here.synced()
     place, now = Target.find("duckdb"), datetime.now(UTC)
@@ -215,7 +215,7 @@ def test_what_the_ledger_says_counts(world: Begin) -> None:
     (gap,) = seeking.gaps(place, [], now + timedelta(days=7.1))
     assert (gap.kind, gap.fill) == ("stale", "gapless sync tines")
     change(here, "update coverage set _dlt_load_id = 'broken' where parent = (select min(parent) from coverage)")
-    assert kinds(found()) == {"never asked": 1}
+    assert kinds(found()) == {"set back": 1}
 
 
 @pytest.mark.slow

@@ -63,7 +63,12 @@ proven as (
         count(*) as parents,
         count(case when failures > 0 then 1 end) as failing,
         count(missing) as missing,
-        count(case when extract(year from covered_to) <= 1970 then 1 end) as reset
+        count(
+            case
+                when extract(year from covered_to) <= 1970 then 1
+                when covered_to is null and last_checked_at is null then 1
+            end
+        ) as reset
     from ends
     group by account, stream
 ),

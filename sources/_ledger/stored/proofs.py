@@ -8,10 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from gapless.sources._ledger.ledger import Coverage
+from gapless.sources._ledger.markers import LOST
 from gapless.sources._ledger.stored.cells import json_text
 
 FETCH_SIZE = 10_000
 """Rows fetched per batch, so that a ledger of a million parents is not held in memory."""
+IN_DOUBT = -1
+"""Stands for the number of a row whose load broke off."""
 
 
 class StoredProofs(Mapping[str, Coverage]):
@@ -22,7 +25,9 @@ class StoredProofs(Mapping[str, Coverage]):
         self._stream, self._names = stream, names
         self._batches: list[pa.RecordBatch] = []
         self._places: dict[str, int] = {}
-        """Number of a row, counted over batches of FETCH_SIZE."""
+        """Number of a row, counted over batches of FETCH_SIZE; IN_DOUBT: it is in `_doubted`."""
+        self._doubted: dict[str, tuple[str | None, str | None]] = {}
+        """What such rows note as missing, and as lost."""
         self._waiting: list[Sequence[Any]] = []
 
     def add(self, parent: str, cells: Sequence[Any]) -> None:
@@ -35,8 +40,19 @@ class StoredProofs(Mapping[str, Coverage]):
             self._batches.append(pa.RecordBatch.from_arrays(columns, [*self._names]))
             self._waiting = []
 
+    def add_in_doubt(self, parent: str, cells: Sequence[Any]) -> None:
+        """Adds a row of a load that broke off: it proves nothing, and only its note of missing intervals counts."""
+        row = dict(zip(self._names, map(json_text, cells), strict=True))
+        error = str(row.get("error") or "")
+        self._doubted[parent] = row.get("missing"), error if error.startswith(LOST) else None
+        self._places[parent] = IN_DOUBT
+
     def __getitem__(self, parent: str) -> Coverage:
         """Returns the coverage of a parent. Raises KeyError."""
+        if self._places[parent] == IN_DOUBT:
+            missing, error = self._doubted[parent]
+            # As a parent that was never read to its end.
+            return Coverage(stream=self._stream, parent=parent, missing=missing, error=error)
         batch, row = divmod(self._places[parent], FETCH_SIZE)
         facts = {"stream": self._stream, "parent": parent}
         if batch < len(self._batches):

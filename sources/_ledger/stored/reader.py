@@ -61,7 +61,8 @@ class Ledger:
     def coverage(self, stream: str, parents: Sequence[str] | None = None) -> Mapping[str, Coverage]:
         """Returns coverage by parent, of all or of `parents`.
 
-        A parent whose row is of an incomplete load is left out and read again.
+        A row of an incomplete load proves nothing, so its parent is read as one that was never read to its end. What
+        it notes as missing stays: a loss that was told once ends by an acknowledgement alone.
         """
         # A table that an earlier version wrote may lack some of ours.
         there = self.columns(COVERAGE.name)
@@ -73,8 +74,8 @@ class Ledger:
             within = ("stream", [stream]) if parents is None else ("parent", parents[at : at + IDS_MAX])
             for of, parent, *cells, completed in self.select(self._prefix + COVERAGE.name, names, within):
                 # In Python, because no SQL engine has the hash that assigns parents to shards.
-                if completed and of == stream and self._shard.contains(parent):
-                    found.add(parent, cells)
+                if of == stream and self._shard.contains(parent):
+                    (found.add if completed else found.add_in_doubt)(parent, cells)
         return found
 
     def dead_letters(self, stream: str, kept: str | None = None) -> list[DeadLetter]:

@@ -273,8 +273,8 @@ MUTANTS = (
     ),
     mutant(
         "proofs of loads that broke off are believed", "sources/_ledger/stored/reader.py",
-        "if completed and of == stream and self._shard",
-        "if of == stream and self._shard",
+        "(found.add if completed else found.add_in_doubt)",
+        "found.add",
         "tests/stateful/test_state_machine.py -k broke",
     ),
     mutant(
