@@ -23,10 +23,13 @@ from gapless.pipelines.evidence.row_counts import (
     RowCounts,
     count_rows,
     counted_tables,
+    fill_below,
     find_below,
     of_roots,
     read_held,
+    says_below,
     sum_rows,
+    torn,
 )
 from gapless.pipelines.sync.mending import remove_doubled
 from gapless.sources import Source
@@ -347,13 +350,20 @@ def note_row_counts(pipeline: dlt.Pipeline, source: Source, before: Before) -> N
     update_held(pipeline, source, change)
 
 
-def forget_row_counts(pipeline: dlt.Pipeline) -> None:
-    """Deletes the stored row counts: after a reset the next sync reads all again, so no row counts as lost."""
+def forget_row_counts(pipeline: dlt.Pipeline, source: Source) -> None:
+    """Deletes the stored row counts: after a reset the next sync reads all again, so no row counts as lost.
+
+    What records say of the rows below them is made what is there; those that are served say it anew.
+    """
     if backend_of(pipeline).appends:
         return
+    with PipelineReader(pipeline).connected() as reader:
+        differs = any(torn(reader, source, table) for table in says_below(reader, source))
     with pipeline.sql_client() as client:
         runs = client.make_qualified_table_name("runs")
         client.execute_sql(f"update {runs} set held = null where held is not null")
+        if differs:
+            fill_below(client, source, again=True)
 
 
 def backend_of(pipeline: dlt.Pipeline) -> type[Backend]:
