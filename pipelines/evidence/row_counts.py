@@ -204,21 +204,24 @@ class Torn(NamedTuple):
 class Below:
     """How the rows below records differ from what the records say."""
 
-    known: set[str] = field(default_factory=set)
-    """Child tables of which that is known: every record says how many rows are below it."""
     lost: RowCounts = field(default_factory=dict)
     """Rows that are missing, by table."""
     more: RowCounts = field(default_factory=dict)
     """Rows that no record was loaded with, by table."""
+    explained: RowCounts = field(default_factory=dict)
+    """Rows by child table that went since the last sync, and of which records say that they lack them."""
 
     @property
     def clean(self) -> bool:
         """Returns whether nothing differs."""
         return not (self.lost or self.more)
 
-    def without_known(self, lost: RowCounts, gone: RowCounts) -> RowCounts:
-        """Returns `lost` without what is `gone` of tables of which the records themselves say what is missing."""
-        left = {table: rows - (gone.get(table, 0) if table in self.known else 0) for table, rows in lost.items()}
+    def without_known(self, lost: RowCounts) -> RowCounts:
+        """Returns `lost` without the rows that went and that records themselves say they lack.
+
+        Where rows went and no record says so, somebody changed both: only a sync makes the rows below records fewer.
+        """
+        left = {table: rows - self.explained.get(table, 0) for table, rows in lost.items()}
         return {table: rows for table, rows in left.items() if rows > 0}
 
 
@@ -234,11 +237,14 @@ def find_below(reader: Reader, source: Source, held: Held | None, now: RowCounts
         ((silent, said),) = reader.rows(source.name, select, table.name) or [(1, 0)]
         if silent or not now.keys() >= {table.name, *names}:
             continue
-        found.known.update(names)
         if int(said or 0) != sum(now[name] for name in names):
             records = torn(reader, source, table)
             lost = sum(max(0, one.said - one.here) for one in records)
             more = sum(max(0, one.here - one.said) for one in records) + count_orphans(reader, source, table)
+            left = lost
+            for name in names:
+                found.explained[name] = min(left, gone.get(name, 0))
+                left -= found.explained[name]
             found.lost |= _by_table(table, names, {name: gone[name] for name in names if name in gone}, lost)
             found.more |= _by_table(table, names, {}, more)
     return found

@@ -135,7 +135,7 @@ def find_lost_rows(
             below = find_below(reader, source, held, now)
     gone, exchanged = held.gone(now), held.exchanged(now, sums, signs)
     counted_at, same = held.counted_at if same else at, same and below.clean
-    found = Held(now, below.without_known(held.missed(now, exchanged), gone))
+    found = Held(now, below.without_known(held.missed(now, exchanged)))
     before = Before(found, now, doubled, signs, counted_at, sums, below, unchanged=same)
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
@@ -203,7 +203,7 @@ def count_at_end(
     at, (now, sums) = datetime.now(UTC), _counted(reader, source, signs)
     ended.signs = wanted
     before.below_at_end = below = find_below(reader, source, ended, now)
-    lost = below.without_known(ended.missed(now, ended.exchanged(now, sums, signs)), ended.gone(now))
+    lost = below.without_known(ended.missed(now, ended.exchanged(now, sums, signs)))
     # Without signs the next sync counts, and says what is lost still.
     return Held(now, lost, signs if below.clean else {}, at, checksums=sums)
 
