@@ -125,7 +125,9 @@ def find_lost_rows(
         # A table that is made again is empty, and what was below its rows is not.
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
-        return Before(uncounted, now, [], signs, at, sums, below)
+        before = Before(uncounted, now, [], signs, at, sums, below)
+        _fill_silent(pipeline, source, shard, before)
+        return before
     # Only a table that grew can hold doubled rows, and to find them it is read whole.
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
@@ -148,7 +150,16 @@ def find_lost_rows(
             if not shard.whole and shard.number == 1:
                 _keep_newest(client, client.make_qualified_table_name("runs"))
             _note_roots(client, source, left)
+    _fill_silent(pipeline, source, shard, before)
     return before
+
+
+def _fill_silent(pipeline: dlt.Pipeline, source: Source, shard: Shard, before: Before) -> None:
+    """Lets records that say nothing of the rows below them say it, where no loss is known that this would hide."""
+    known = before.lost or before.below.more or not shard.whole
+    if before.below.silent and not known and backend_of(pipeline).updates_rows:
+        with pipeline.sql_client() as client:
+            fill_below(client, source, only=before.below.silent)
 
 
 def _is_unchanged(reader: PipelineReader, source: Source, held: Held, now: datetime) -> bool:

@@ -181,6 +181,32 @@ def test_counts_tell_what_records_hide(subject: Subject, synced: World) -> None:
 
 
 @pytest.mark.slow
+@elsewhere(2)
+@of(NAMES[1])
+@pytest.mark.parametrize("forgotten", [FORGOTTEN["kept"], FORGOTTEN["a killed sync"]], ids=["kept", "a killed sync"])
+def test_one_that_says_nothing(
+    forgotten: Forgotten, subject: Subject, synced: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hides nothing of the others, and says it again as soon as no loss is known."""
+    table = below(subject)[-1]
+    ((silent, row),) = synced.sql(f"select min(_dlt_root_id), max(_dlt_root_id) from {table}")
+    forgotten(synced, monkeypatch)
+    synced.database.change(
+        subject.name,
+        f"update {subject.main} set rows_below = null where _dlt_id = '{silent}'",
+        f"delete from {table} where _dlt_root_id = '{row}'",
+    )
+    told = gaps(synced)
+    assert [gap["kind"] for gap in told if "__" in gap["stream"]] == ["lost"]
+    fill(synced, told)
+    subject.add_one(synced.fake)
+    synced.complete()
+    if synced.database.name != "postgres":  # it says that no row came or went, and counts them once a day
+        assert synced.sql(f"select count(*) from {subject.main} where rows_below is null") == [(0,)]
+    synced.assert_exact()
+
+
+@pytest.mark.slow
 @elsewhere(1)
 @of(NAMES[1])
 def test_a_reset_ends_what_was_not_asked(subject: Subject, synced: World) -> None:
