@@ -10,7 +10,7 @@ With them stands the sum of each table's ids: rows that were exchanged for as ma
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -204,21 +204,26 @@ class Torn(NamedTuple):
 class Below:
     """How the rows below records differ from what the records say."""
 
-    known: set[str] = field(default_factory=set)
-    """Child tables of which that is known: every record says how many rows are below it."""
     lost: RowCounts = field(default_factory=dict)
     """Rows that are missing, by table."""
     more: RowCounts = field(default_factory=dict)
     """Rows that no record was loaded with, by table."""
+    silent: RowCounts = field(default_factory=dict)
+    """Records that do not say how many rows are below them, by table."""
+    explained: RowCounts = field(default_factory=dict)
+    """Rows by child table that went since the last sync, and of which records say that they lack them."""
 
     @property
     def clean(self) -> bool:
         """Returns whether nothing differs."""
         return not (self.lost or self.more)
 
-    def without_known(self, lost: RowCounts, gone: RowCounts) -> RowCounts:
-        """Returns `lost` without what is `gone` of tables of which the records themselves say what is missing."""
-        left = {table: rows - (gone.get(table, 0) if table in self.known else 0) for table, rows in lost.items()}
+    def without_known(self, lost: RowCounts) -> RowCounts:
+        """Returns `lost` without the rows that went and that records themselves say they lack.
+
+        Where rows went and no record says so, somebody changed both: only a sync makes the rows below records fewer.
+        """
+        left = {table: rows - self.explained.get(table, 0) for table, rows in lost.items()}
         return {table: rows for table, rows in left.items() if rows > 0}
 
 
@@ -232,13 +237,19 @@ def find_below(reader: Reader, source: Source, held: Held | None, now: RowCounts
         names = [shape.name for shape in table.schema.tree() if shape.parent]
         select = f"select count(*) - count({ROWS_BELOW}), sum({ROWS_BELOW}) from {{0}}"
         ((silent, said),) = reader.rows(source.name, select, table.name) or [(1, 0)]
-        if silent or not now.keys() >= {table.name, *names}:
+        if not now.keys() >= {table.name, *names}:
             continue
-        found.known.update(names)
-        if int(said or 0) != sum(now[name] for name in names):
+        if silent:
+            found.silent[table.name] = int(silent)
+        # Of some that are silent the sum tells nothing; of all, as in a dataset of an older version, no record does.
+        if silent < now[table.name] and (silent or int(said or 0) != sum(now[name] for name in names)):
             records = torn(reader, source, table)
             lost = sum(max(0, one.said - one.here) for one in records)
             more = sum(max(0, one.here - one.said) for one in records) + count_orphans(reader, source, table)
+            left = lost
+            for name in names:
+                found.explained[name] = min(left, gone.get(name, 0))
+                left -= found.explained[name]
             found.lost |= _by_table(table, names, {name: gone[name] for name in names if name in gone}, lost)
             found.more |= _by_table(table, names, {}, more)
     return found
@@ -284,9 +295,14 @@ def count_orphans(reader: Reader, source: Source, table: Table) -> int:
     return found
 
 
-def fill_below(client: SqlClient, source: Source, *, again: bool = False) -> None:
-    """Counts what is below each record that does not say it, as of an older version; `again` all of them."""
-    for table in source.tables:
+def fill_below(
+    client: SqlClient, source: Source, *, again: bool = False, only: Collection[str] | None = None
+) -> None:
+    """Counts what is below each record that does not say it, as of an older version; `again` all of them.
+
+    `only` names the root tables; None: every one.
+    """
+    for table in source.tables if only is None else [one for one in source.tables if one.name in only]:
         names = [client.make_qualified_table_name(s.name) for s in table.schema.tree() if s.parent]
         if not names:
             continue

@@ -42,12 +42,12 @@ class TableGaps:
     def lost(self) -> Iterator[Gap]:
         """Yields tables with fewer rows than when the last sync ended, or than the records above them say."""
         gone = {damage.table for damage in self.damages}
-        held, now, missed = self._missed
+        held, _, missed = self._missed
         if held is None and self._uncounted():
             why = "nothing says how many rows there were: what was deleted cannot be known without the vendor"
             fill = f"{self._commands.sync()} && {self._commands.repair}"
             yield self._gap("lost", why, fill, self._source.main.name)
-        lost = {**self._below.without_known(missed, held.gone(now) if held else {}), **self._below.lost}
+        lost = {**self._below.without_known(missed), **self._below.lost}
         roots = lost.get(self._source.main.name, 0) > 0
         for table, rows in lost.items():
             # `damaged` reports a table that is gone itself.

@@ -59,7 +59,7 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
         # Where rows below are lost, a count of those that are left would hide it.
         held, now = read_held(reader, source) or Held(), count_rows(reader, source)
         below = find_below(reader, source, held, now)
-        whole = below.clean and not {*held.missed(now)} - {*of_roots(source, now), *below.known}
+        whole = below.clean and not {*held.missed(now)} - {*of_roots(source, now)}
     with pipeline.sql_client() as client, client.begin_transaction():
         if kind.endswith("postgres"):  # shards may begin at once
             client.execute_sql("select pg_advisory_xact_lock(hashtext(%s))", f"gapless layout {source.name}")

@@ -300,7 +300,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
         mend_tables(pipeline, source)
         pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
         if forget:
-            forget_row_counts(pipeline)
+            forget_row_counts(pipeline, source)
     return True
 
 

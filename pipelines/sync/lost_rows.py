@@ -23,10 +23,13 @@ from gapless.pipelines.evidence.row_counts import (
     RowCounts,
     count_rows,
     counted_tables,
+    fill_below,
     find_below,
     of_roots,
     read_held,
+    says_below,
     sum_rows,
+    torn,
 )
 from gapless.pipelines.sync.mending import remove_doubled
 from gapless.sources import Source
@@ -122,7 +125,9 @@ def find_lost_rows(
         # A table that is made again is empty, and what was below its rows is not.
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
-        return Before(uncounted, now, [], signs, at, sums, below)
+        before = Before(uncounted, now, [], signs, at, sums, below)
+        _fill_silent(pipeline, source, shard, before)
+        return before
     # Only a table that grew can hold doubled rows, and to find them it is read whole.
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
@@ -132,7 +137,7 @@ def find_lost_rows(
             below = find_below(reader, source, held, now)
     gone, exchanged = held.gone(now), held.exchanged(now, sums, signs)
     counted_at, same = held.counted_at if same else at, same and below.clean
-    found = Held(now, below.without_known(held.missed(now, exchanged), gone))
+    found = Held(now, below.without_known(held.missed(now, exchanged)))
     before = Before(found, now, doubled, signs, counted_at, sums, below, unchanged=same)
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
@@ -145,7 +150,16 @@ def find_lost_rows(
             if not shard.whole and shard.number == 1:
                 _keep_newest(client, client.make_qualified_table_name("runs"))
             _note_roots(client, source, left)
+    _fill_silent(pipeline, source, shard, before)
     return before
+
+
+def _fill_silent(pipeline: dlt.Pipeline, source: Source, shard: Shard, before: Before) -> None:
+    """Lets records that say nothing of the rows below them say it, where no loss is known that this would hide."""
+    known = before.lost or before.below.more or not shard.whole
+    if before.below.silent and not known and backend_of(pipeline).updates_rows:
+        with pipeline.sql_client() as client:
+            fill_below(client, source, only=before.below.silent)
 
 
 def _is_unchanged(reader: PipelineReader, source: Source, held: Held, now: datetime) -> bool:
@@ -200,7 +214,7 @@ def count_at_end(
     at, (now, sums) = datetime.now(UTC), _counted(reader, source, signs)
     ended.signs = wanted
     before.below_at_end = below = find_below(reader, source, ended, now)
-    lost = below.without_known(ended.missed(now, ended.exchanged(now, sums, signs)), ended.gone(now))
+    lost = below.without_known(ended.missed(now, ended.exchanged(now, sums, signs)))
     # Without signs the next sync counts, and says what is lost still.
     return Held(now, lost, signs if below.clean else {}, at, checksums=sums)
 
@@ -347,13 +361,20 @@ def note_row_counts(pipeline: dlt.Pipeline, source: Source, before: Before) -> N
     update_held(pipeline, source, change)
 
 
-def forget_row_counts(pipeline: dlt.Pipeline) -> None:
-    """Deletes the stored row counts: after a reset the next sync reads all again, so no row counts as lost."""
+def forget_row_counts(pipeline: dlt.Pipeline, source: Source) -> None:
+    """Deletes the stored row counts: after a reset the next sync reads all again, so no row counts as lost.
+
+    What records say of the rows below them is made what is there; those that are served say it anew.
+    """
     if backend_of(pipeline).appends:
         return
+    with PipelineReader(pipeline).connected() as reader:
+        differs = any(torn(reader, source, table) for table in says_below(reader, source))
     with pipeline.sql_client() as client:
         runs = client.make_qualified_table_name("runs")
         client.execute_sql(f"update {runs} set held = null where held is not null")
+        if differs:
+            fill_below(client, source, again=True)
 
 
 def backend_of(pipeline: dlt.Pipeline) -> type[Backend]:

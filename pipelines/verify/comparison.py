@@ -28,6 +28,7 @@ from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import MOST_NAMED, Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
 from gapless.pipelines.verify.listings import configured_ids, open_client
+from gapless.pipelines.verify.unmet import Unmet, ask, unmet_records
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, VendorError
@@ -67,6 +68,8 @@ class Comparison:
         """Records with another number of rows below them than they were loaded with, by `_dlt_id`."""
         self._met = list[tuple[str, str, datetime | None]]()
         """Those of them that are served: parent, id and time."""
+        self._unmet = list[Unmet]()
+        """Those of them that no listing had and no request brought."""
         self._gone = GoneRows(source)
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
@@ -154,6 +157,7 @@ class Comparison:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
         self._found.unproven = self._found.unproven or self._why_not_newer()
+        self._ask_unmet(client)
         self._add_torn()
         self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
         if self._check:
@@ -177,9 +181,33 @@ class Comparison:
         for parent, record, at in self._gone.twins.values():
             self._found.differing.setdefault(parent, {})[record] = at
             self._name(Difference(self._main, record, extra=1))
-        if len(ended) == self._found.parents == self._found.of:
-            served = {digest(record) for _, record, _ in self._met}
-            self._found.lost_below = [*self._torn.keys() - self._gone.twins.keys() - served]
+        unmet = [one for one in self._unmet if one.row not in self._gone.twins]
+        denied = {one.row for one in unmet if one.parent in ended and self._is_denied(one)}
+        self._found.lost_below = [*denied]
+        self._found.not_denied = [one.row for one in unmet if one.row not in denied]
+
+    def _ask_unmet(self, client: Client) -> None:
+        """Asks for each torn record that no listing had; what is served is read again with the others."""
+        met = {digest(record) for _, record, _ in self._met}
+        rows = [] if self._sample is not None else [*self._torn.keys() - met]
+        # The file is closed before the first request.
+        with reading(self._target) as reader:
+            records = unmet_records(reader, self._source, rows)
+        records = [*ask(self._source, client, records, by_id=self._ids_are_plain)]
+        self._met += [
+            (one.parent, one.record, one.at) for one in records if one.served and digest(one.record) == one.row
+        ]
+        self._unmet = [one for one in records if not one.served]
+
+    def _is_denied(self, one: Unmet) -> bool:
+        """Returns whether the vendor says that it has no such record: the listing of its parent, and a request.
+
+        A setting that names what is read says nothing of others, and an empty answer alone nothing at all.
+        """
+        asks = getattr(self._stream, "record", None) is not None
+        if configured_ids(self._source) or (asks and one.served is None):
+            return False
+        return self._gone.denies(one.record, one.parent, one.at, self._proofs[one.parent], empty=asks)
 
     def _add_torn(self) -> None:
         """Adds records that are served and lack rows below them, or have too many, to those that are read again."""

@@ -78,7 +78,9 @@ class Verified:
     orphans: int = 0
     """Rows here below a record that is not here, in all parents."""
     lost_below: list[str] = field(default_factory=list)
-    """`_dlt_id` of torn records that whole listings lack: nobody can bring back what is lost below them."""
+    """`_dlt_id` of torn records that the vendor denies: nobody can bring back what is lost below them."""
+    not_denied: list[str] = field(default_factory=list)
+    """`_dlt_id` of torn records that were not met, and that the vendor may serve still."""
     foreign: dict[str, str] = field(default_factory=dict)
     """Ids that rows here have by somebody's hand, by the id with which they were loaded."""
     foreign_served: list[str] = field(default_factory=list)
@@ -130,7 +132,7 @@ class Verified:
         """Returns the fields as JSON values."""
         found = asdict(self)
         del found["corrections"], found["lacking"], found["refused"], found["gone"], found["back"]
-        del found["lost_below"]
+        del found["lost_below"], found["not_denied"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 

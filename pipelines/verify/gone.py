@@ -14,6 +14,7 @@ from gapless.sources._incremental.listing import ListedPage
 from gapless.sources._schema.arrow import digest
 from gapless.sources._schema.record import GONE_AT
 
+BEGIN = datetime.min.replace(tzinfo=UTC)
 AT_ONCE = 20_000
 """Rows in one query."""
 
@@ -53,6 +54,17 @@ class GoneRows:
         """Returns whether a listing had this id."""
         return any(hash(digest(record)) in served for served in self._served.values())
 
+    def denies(self, record: str, parent: str, at: datetime | None, proof: Proof, *, empty: bool) -> bool:
+        """Returns whether the listing of a parent, read to its end, shows that a record is not served.
+
+        `empty` says that an empty listing counts, too; a record from before what it reaches back to may be served.
+        """
+        since = self._since(parent, proof)
+        if parent in self._nameless or since is None or not (empty or self._served.get(parent)):
+            return False
+        reaches = at >= since if at else since == BEGIN
+        return reaches and not self.is_served(record)
+
     def back(self) -> list[str]:
         """Returns the marked rows that are served."""
         return [row for row in self.marked if any(hash(row) in served for served in self._served.values())]
@@ -77,7 +89,7 @@ class GoneRows:
 
     def _since(self, parent: str, proof: Proof) -> datetime | None:
         """Returns from when on a row must be listed; None: nobody knows."""
-        bounds = [proof.covered_from or datetime.min.replace(tzinfo=UTC)]
+        bounds = [proof.covered_from or BEGIN]
         if self._source.facts.keeps_days is not None:
             # What is older than the oldest one may be deleted for its age alone.
             if parent not in self._oldest:

@@ -68,8 +68,10 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
     brought = {table: rows - after.lacking.get(table, 0) for table, rows in found.lacking.items()}
     state.bring_back(target, name, {table: rows for table, rows in brought.items() if rows > 0})
     note(target, after, whole=True, repaired=True)
-    if after.lost_below:
-        state.accept_below(target, name, after.lost_below)
+    # What one reading alone denies may be an answer that was cut short.
+    denied = {*found.lost_below} & {*after.lost_below}
+    if denied:
+        state.accept_below(target, name, denied)
     after.repaired = _present(target, name, found.absent, main.name)
     after.replaced = max(0, found.differ - after.differ) if cells else None
     return outcome, after

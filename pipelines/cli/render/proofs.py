@@ -109,7 +109,13 @@ def _below(one: Verified) -> Iterator[str]:
             f"{one.source}: {counted(len(one.lost_below), 'records')} lost or got rows below them, and the vendor"
             f" does not serve them any more: nobody can bring that back; {repair} ends the alarm"
         )
-    elif one.torn and not one.differ:
+    if one.not_denied:
+        yield (
+            f"{one.source}: {counted(len(one.not_denied), 'records')} lost or got rows below them and were not asked"
+            f" for, so the vendor may serve them still: {repair} once they are listed again, or gapless state reset"
+            f" {one.source} && gapless sync {one.source}, which reads all again and takes what is left for all"
+        )
+    elif one.torn and not (one.differ or one.lost_below):
         yield f"{one.source}: {one.torn:,} records lost or got rows below them: {repair} reads them again"
     if one.orphans:
         yield f"{one.source}: {one.orphans:,} rows are below a record that is not here: {repair} removes them"
