@@ -17,7 +17,7 @@ from gapless.pipelines.evidence.structure import stored_columns, table_names
 from gapless.pipelines.layout.columns import adapt, unnamed
 from gapless.pipelines.layout.fields import move_fields
 from gapless.sources import Source
-from gapless.sources._dlt.tables import LOADS
+from gapless.sources._dlt.tables import LOADS, is_completed
 from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE, shape_mark
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
         require_own(real.get(LAYOUT_TABLE, ()), source.name)
         stored = stored_columns(reader, source) if LOADS in real else {}
         # First syncs that failed, or were broken off, left tables without a mark, and nothing of an older version.
-        is_older = any(reader.rows(source.name, "select 1 from {0} limit 1", table.name) for table in source.tables)
+        loaded = f"select 1 from {{0}} where {is_completed('{1}')} limit 1"
+        is_older = any(reader.rows(source.name, loaded, table.name, LOADS) for table in source.tables)
     # A first sync writes the mark at its end.
     if LOADS not in real:
         return []
