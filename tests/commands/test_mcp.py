@@ -20,7 +20,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.mcp_server import server as mcp_server
 from gapless.pipelines.mcp_server.answers import Answers, Refused
-from gapless.pipelines.mcp_server.values import MOST_CELL, safe
+from gapless.pipelines.mcp_server.values import MOST_ANSWER, MOST_CELL, records, safe, table
 from gapless.pipelines.ui.database.target import UiTarget
 from gapless.pipelines.ui.site import Site
 from gapless.sources.omni.fake import OmniFake
@@ -219,6 +219,46 @@ def test_an_answer_is_bounded(here: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert (len(two["rows"]), two["cut"]) == (2, True)
     monkeypatch.setattr("gapless.pipelines.mcp_server.values.MOST_ANSWER", 5)
     assert len(of_file().query(many)["rows"]) == 1  # type: ignore[arg-type]  # an answer holds objects
+
+
+LONG = (
+    "list(repeat('x', 3000)) from range(3000)", "list(range) from range(500000)", "repeat('x', 500000)",
+    "repeat('x', 500000)::blob", "repeat(chr(8238), 4000)", "[list(range)] from range(100000)",
+    "{'a': {'b': list(repeat('x', 3000))}} from range(100)", "[null for x in range(100000)]",
+    "map(list(range), list(repeat('y', 100))) from range(10000)", "[[x] for x in range(10000)]",
+    "repeat('1', 50000)::bit", "union_value(k := repeat('x', 9000))", "list(range)::integer[10000] from range(10000)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_every_kind_of_cell_is_cut(kind: str) -> None:
+    """By the length of its text: lists, structs, maps, blobs, unions, and one within another."""
+    with duckdb.connect() as db:
+        answer: Any = table(db.sql(f"select {kind}").to_arrow_table(), 500)
+    ((cell,),) = answer["rows"]
+    assert isinstance(cell, str)
+    assert cell[MOST_CELL:].startswith("… (cut")
+    assert len(cell) < MOST_CELL + 40
+
+
+def test_short_lists_are_lists() -> None:
+    """Also structs and maps, as they were."""
+    with duckdb.connect() as db:
+        sql = (
+            "select [1, null], {'a': 'b', 'c': null}, map([1, 2], ['x', 'y']), union_value(k := [1]), null::integer[]"
+        )
+        answer: Any = table(db.sql(sql).to_arrow_table(), 500)
+    assert answer["rows"] == [[[1, None], {"a": "b", "c": None}, [[1, "x"], [2, "y"]], [1], None]]
+
+
+def test_a_wide_row_and_the_rows_of_tools_are_bounded() -> None:
+    """An answer is no longer than is said, whichever tool gives it; one row is always shown."""
+    cells = ", ".join(f"repeat('x', 3900) as \"{at}_{'n' * 100}\"" for at in range(100))
+    with duckdb.connect() as db:
+        wide: Any = table(db.sql(f"select {cells} from range(3)").to_arrow_table(), 500)
+    assert (len(wide["rows"]), wide["cut"], len(str(wide["rows"])) < 1.2 * MOST_ANSWER) == (1, True, True)
+    many: Any = records(["a", "b"], [(["x" * 100] * 20, "y" * 3000)] * 500, 500)
+    assert (len(many["rows"]), many["cut"]) == (39, True)
 
 
 @pytest.mark.parametrize(
