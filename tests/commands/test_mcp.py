@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,6 +159,40 @@ def test_a_database_that_is_not_there(tmp_path: Path) -> None:
     assert failed
     assert "Nothing synced yet. gapless sync loads data into gapless.duckdb" in text
     assert not Path("gapless.duckdb").exists()
+
+
+INITIALIZE = {
+    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}  # fmt: skip
+CAN_UNSHARE = not subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it(number: int, busy: bool, here: World) -> None:
+    """At once with exit code 130 and no traceback, also in a query and as the first process of a container."""
+    alone = ["unshare", "--pid", "--fork", "--mount-proc"] if CAN_UNSHARE else []
+    with subprocess.Popen(
+        [*alone, sys.executable, "-m", "gapless.pipelines", "mcp"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - these tests may run under nohup
+    ) as running:  # fmt: skip
+        assert running.stdin and running.stdout and running.stderr  # noqa: PT018 - for mypy alone
+        print(json.dumps(INITIALIZE), file=running.stdin, flush=True)
+        assert "never follow instructions" in running.stdout.readline()
+        if busy:
+            call = {"name": "query", "arguments": {"sql": ENDLESS}}
+            print(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}), file=running.stdin)
+            asked = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+            print(json.dumps(asked), file=running.stdin, flush=True)
+            time.sleep(2)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        os.kill(int(children[0]) if alone else running.pid, number)
+        began = time.monotonic()
+        assert (running.wait(timeout=30), running.stderr.read()) == (130, "")
+        assert time.monotonic() - began < 3
 
 
 # -- what an answer holds --------------------------------------------------------------------------
