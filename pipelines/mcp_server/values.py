@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.redaction import Json, printable
+from gapless.pipelines.ui.database.results import as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,7 +102,12 @@ def _length(cell: Json) -> int:
 
 def _cells(column: pa.ChunkedArray) -> Iterator[object]:
     """Yields the cells of a column; of a list no more than can be shown, as it may have millions of elements."""
-    return (_first(cell, [MOST_CELL]) for cell in column)
+    for at, cell in enumerate(column):
+        try:
+            yield _first(cell, [MOST_CELL])
+        # Python has no such time; DuckDB has a text for it.
+        except (ValueError, OverflowError, NotImplementedError):
+            yield as_text(column.slice(at, 1))[0].as_py()
 
 
 def _first(cell: pa.Scalar, left: list[int]) -> object:

@@ -278,6 +278,21 @@ def test_every_kind_of_cell_is_cut(kind: str) -> None:
     assert len(cell) < MOST_CELL + 40
 
 
+def test_what_python_cannot_hold_is_duckdbs_text() -> None:
+    """A time that Python has not, alone or within a list; the other cells of its column stay times."""
+    sql = (
+        "select * from (values (timestamp 'infinity', [date '0001-01-01' - 5]), ('290000-01-01', null),"
+        " ('2026-01-01', [date '2026-01-01']))"
+    )
+    with duckdb.connect() as db:
+        answer: Any = table(db.sql(sql).to_arrow_table(), 500)
+    assert answer["rows"] == [
+        ["infinity", "['0001-12-27 (BC)']"],
+        ["290000-01-01 00:00:00", None],
+        ["2026-01-01T00:00:00+00:00", ["2026-01-01"]],
+    ]
+
+
 def test_short_lists_are_lists() -> None:
     """Also structs and maps, as they were."""
     with duckdb.connect() as db:

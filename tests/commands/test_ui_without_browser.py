@@ -371,6 +371,26 @@ def test_a_spreadsheet_computes_nothing(page: Page, world: Begin) -> None:
     assert page.get("download?" + urlencode({"sql": sql})).text == "a,b,c,d,e,'+f\r\n'=1+1,'@x,-5,'-5,a=b,'\t=1\r\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("'infinity'::timestamp", "infinity"), ("date '0001-01-01' - 5", "0001-12-27 (BC)"), ("[1]", "[1]"),
+        ("timestamp '290000-01-01'", "290000-01-01 00:00:00"), ("union_value(k := 1)", "1"),
+        ("{'a': 'infinity'::date}", "{'a': infinity}"), ("'infinity'::timestamptz", "infinity"),
+    ],
+)  # fmt: skip
+def test_what_python_cannot_hold_is_shown(value: str, shown: str, page: Page, world: Begin) -> None:
+    """As DuckDB's own text, on the page and in CSV; Parquet holds it, or that text."""
+    world(TinesFake.demo()).synced()
+    sql = f"select {value} as a"
+    assert shown in html.unescape(page("sql", sql=sql))
+    csv = page.get("download?" + urlencode({"sql": sql}))
+    parquet = page.get("download?" + urlencode({"sql": sql, "format": "parquet"}))
+    assert (csv.status, shown in csv.text, parquet.status) == (200, True, 200)
+    assert pq.read_table(io.BytesIO(parquet.body)).num_rows == 1
+
+
 # -- Postgres --------------------------------------------------------------------------------------
 
 
@@ -418,6 +438,9 @@ def test_the_same_page_on_postgres(
     monkeypatch.setattr("gapless.pipelines.ui.database.in_postgres.TIMEOUT", 0.3)
     assert "was stopped" in other("sql", sql="select pg_sleep(30)")
     assert "1 row" in other("sql", sql="select count(*) from omni.leads")
+    monkeypatch.undo()
+    for value in ("'infinity'::timestamp", "timestamp '290000-01-01'", "date '0044-03-15 BC'", "'infinity'::date"):
+        assert '<div id="result">' in other("sql", sql=f"select {value} as a"), value
 
 
 WRITING = (

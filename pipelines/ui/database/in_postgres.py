@@ -90,6 +90,10 @@ class PostgresDatabase:
         except psycopg2.Error as error:
             self._connection.rollback()
             raise QueryUnavailable(str(error).strip()) from None
+        # Of the driver: a time before the year 1 or after 9999.
+        except (ValueError, OverflowError) as error:
+            self._connection.rollback()
+            raise QueryUnavailable(f"A value of the result cannot be read: {error}. Cast it to text.") from None
 
 
 class _PostgresReader:

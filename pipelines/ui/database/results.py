@@ -34,6 +34,26 @@ def collect(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:
     return pa.Table.from_batches(taken, schema)
 
 
+def cells(column: pa.ChunkedArray) -> list[Any]:
+    """Returns the cells of a column as Python has them; if it cannot hold one, all as DuckDB's text."""
+    try:
+        found: list[Any] = column.to_pylist()
+    # Of a time before the year 1 or after 9999, infinity, and nanoseconds.
+    except (ValueError, OverflowError, NotImplementedError):
+        found = as_text(column).to_pylist()
+    return found
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a column of the texts that DuckDB shows for its cells."""
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect() as connection:
+        found = connection.from_arrow(pa.table({"cell": column})).project("cell::varchar as cell")
+        return found.to_arrow_table().column(0)
+
+
 def from_rows(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
     """Returns a table of rows; a column of values of several types is one of text."""
     import pyarrow as pa
@@ -70,7 +90,7 @@ def to_csv(table: pa.Table) -> bytes:
     # As RFC 4180 has it.
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(map(_cell, table.column_names))
-    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+    for row in zip(*map(cells, table.columns), strict=True):
         writer.writerow(map(_cell, row))
     return text.getvalue().encode()
 
@@ -86,10 +106,24 @@ def _cell(value: object) -> object:
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """Returns a Parquet file; its cells are as they are."""
+    """Returns a Parquet file; its cells are as they are, or texts if Parquet has no such type."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     made = io.BytesIO()
+    columns = [column if _in_parquet(column) else as_text(column) for column in table.columns]
     # A query may return two columns `id`, which readers of Parquet cannot tell apart.
-    pq.write_table(table.rename_columns(unique(table.column_names)), made, compression="zstd")
+    pq.write_table(pa.table(columns, names=unique(table.column_names)), made, compression="zstd")
     return made.getvalue()
+
+
+def _in_parquet(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.write_table(pa.table({"cell": column.slice(0, 0)}), io.BytesIO())
+    # Such as an interval and a union.
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
