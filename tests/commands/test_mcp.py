@@ -246,6 +246,14 @@ def test_text_of_strangers_is_data(here: World, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+def test_the_time_is_over_while_rows_are_fetched(here: World) -> None:
+    """It is said in the same sentence as before the first row."""
+    slow = "select range from range(100000000000) where range < 20000 or sin(range) > 2"
+    with pytest.raises(Refused, match=r"This took longer than 1 seconds and was stopped"):
+        of_file(rows=30_000, seconds=1).query(slow)
+
+
+@pytest.mark.slow
 def test_an_answer_is_bounded(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By rows, whatever is asked for, and by characters; at least one row is shown."""
     many = "select i, repeat('y', 100) as y from range(50) as r(i)"

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -362,6 +363,21 @@ def test_a_query_is_stopped(world: Begin, page: Page, monkeypatch: pytest.Monkey
     assert session.RUNNING.connections == []
     monkeypatch.undo()
     assert "Streams" in page("health")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_download_is_stopped(kind: str, world: Begin, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its time is over while rows are fetched, in one sentence with status 400."""
+    world(TinesFake.demo()).synced()
+    monkeypatch.setattr("gapless.pipelines.ui.database.in_duckdb.TIMEOUT", 0.3)
+    # Rows come at once, and then none: the first ones are no answer.
+    slow = "select range from range(100000000000) where range < 20000 or sin(range) > 2"
+    for sql in (slow, "select repeat('x', 100000) from range(1000000)"):
+        began = time.monotonic()
+        found = page.get("download?" + urlencode({"sql": sql, "format": kind}))
+        assert (found.status, found.text.startswith("This took longer than 0.3 seconds")) == (400, True), found.text
+        assert time.monotonic() - began < 5
 
 
 def test_a_spreadsheet_computes_nothing(page: Page, world: Begin) -> None:

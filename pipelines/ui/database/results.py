@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a cell of text begins with that a spreadsheet would compute instead of showing it."""
 
 
-def collect(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:
-    """Returns the first `most` rows of batches, and no more than MOST_BYTES of them."""
+def collect(batches: Iterable[pa.RecordBatch], most: int, require_time: Callable[[], None]) -> pa.Table:
+    """Returns the first `most` rows of batches, and no more than MOST_BYTES of them.
+
+    Raises what `require_time` does, which is asked after each batch.
+    """
     import pyarrow as pa
 
     taken, rows, size = list[pa.RecordBatch](), 0, 0
     for batch in batches:
+        require_time()
         taken.append(batch.slice(0, most - rows))
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows >= most or size >= MOST_BYTES:
@@ -82,8 +86,11 @@ def unique(names: Sequence[str]) -> list[str]:
     return made
 
 
-def to_csv(table: pa.Table) -> bytes:
-    """Returns a CSV file in UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+def to_csv(table: pa.Table, require_time: Callable[[], None]) -> bytes:
+    """Returns a CSV file in UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe.
+
+    Raises what `require_time` does, which is asked for each row.
+    """
     import csv
 
     text = io.StringIO()
@@ -91,6 +98,7 @@ def to_csv(table: pa.Table) -> bytes:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(map(_cell, table.column_names))
     for row in zip(*map(cells, table.columns), strict=True):
+        require_time()
         writer.writerow(map(_cell, row))
     return text.getvalue().encode()
 
@@ -105,8 +113,11 @@ def _cell(value: object) -> object:
     return f"'{shown}" if shown.startswith(FORMULA) else shown
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """Returns a Parquet file; its cells are as they are, or texts if Parquet has no such type."""
+def to_parquet(table: pa.Table, require_time: Callable[[], None]) -> bytes:
+    """Returns a Parquet file; its cells are as they are, or texts if Parquet has no such type.
+
+    Raises what `require_time` does, which is asked at the end.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -114,6 +125,7 @@ def to_parquet(table: pa.Table) -> bytes:
     columns = [column if _in_parquet(column) else as_text(column) for column in table.columns]
     # A query may return two columns `id`, which readers of Parquet cannot tell apart.
     pq.write_table(pa.table(columns, names=unique(table.column_names)), made, compression="zstd")
+    require_time()
     return made.getvalue()
 
 
