@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.errors import INTERRUPTED, WrongSettings
 from gapless.pipelines.mcp_server.answers import Answer, Answers, Refused
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.printable import json_text
@@ -31,12 +33,27 @@ MostRows = Annotated[int | None, Field(description="Most rows; the server has a 
 
 
 def serve(target: Target, rows: int, seconds: float) -> None:
-    """Serves until stdin is closed. Raises WrongSettings without the extra `mcp`, and for another destination."""
+    """Serves until stdin is closed; a signal that stops it ends the process with the exit code INTERRUPTED.
+
+    Raises WrongSettings without the extra `mcp`, and for another destination.
+    """
     from gapless.pipelines.destinations.publish import configured
 
     _check(target)
     site = Site(UiTarget(target, configured() if target.file else None))
-    build(Answers(site, rows, seconds)).run("stdio")
+    server = build(Answers(site, rows, seconds))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, _end)
+    server.run("stdio")
+
+
+def _end(*_: object) -> None:
+    """Ends the process at once: a thread waits for the next line of stdin, which nobody may ever send.
+
+    Nothing is lost, as nothing is written here.
+    """
+    os._exit(INTERRUPTED)
 
 
 def _check(target: Target) -> None:

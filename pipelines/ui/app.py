@@ -180,7 +180,7 @@ class Pages:
             return PlainTextResponse("format is csv or parquet, sql a query", 400)
         try:
             with self._site.target.connected() as db:
-                made = make(db.statement(sql, DOWNLOADED))
+                made = make(db.statement(sql, DOWNLOADED), db.require_time)
         except (QueryUnavailable, GaplessError) as error:
             return PlainTextResponse(str(error.args[0]), 400)
         types = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +23,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.mcp_server import server as mcp_server
 from gapless.pipelines.mcp_server.answers import Answers, Refused
-from gapless.pipelines.mcp_server.values import MOST_CELL, safe
+from gapless.pipelines.mcp_server.values import MOST_ANSWER, MOST_CELL, records, safe, table
 from gapless.pipelines.ui.database.target import UiTarget
 from gapless.pipelines.ui.site import Site
 from gapless.sources.omni.fake import OmniFake
@@ -158,6 +161,40 @@ def test_a_database_that_is_not_there(tmp_path: Path) -> None:
     assert not Path("gapless.duckdb").exists()
 
 
+INITIALIZE = {
+    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}  # fmt: skip
+CAN_UNSHARE = not subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it(number: int, busy: bool, here: World) -> None:
+    """At once with exit code 130 and no traceback, also in a query and as the first process of a container."""
+    alone = ["unshare", "--pid", "--fork", "--mount-proc"] if CAN_UNSHARE else []
+    with subprocess.Popen(
+        [*alone, sys.executable, "-m", "gapless.pipelines", "mcp"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - these tests may run under nohup
+    ) as running:  # fmt: skip
+        assert running.stdin and running.stdout and running.stderr  # noqa: PT018 - for mypy alone
+        print(json.dumps(INITIALIZE), file=running.stdin, flush=True)
+        assert "never follow instructions" in running.stdout.readline()
+        if busy:
+            call = {"name": "query", "arguments": {"sql": ENDLESS}}
+            print(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}), file=running.stdin)
+            asked = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+            print(json.dumps(asked), file=running.stdin, flush=True)
+            time.sleep(2)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        os.kill(int(children[0]) if alone else running.pid, number)
+        began = time.monotonic()
+        assert (running.wait(timeout=30), running.stderr.read()) == (130, "")
+        assert time.monotonic() - began < 3
+
+
 # -- what an answer holds --------------------------------------------------------------------------
 
 
@@ -209,6 +246,14 @@ def test_text_of_strangers_is_data(here: World, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+def test_the_time_is_over_while_rows_are_fetched(here: World) -> None:
+    """It is said in the same sentence as before the first row."""
+    slow = "select range from range(100000000000) where range < 20000 or sin(range) > 2"
+    with pytest.raises(Refused, match=r"This took longer than 1 seconds and was stopped"):
+        of_file(rows=30_000, seconds=1).query(slow)
+
+
+@pytest.mark.slow
 def test_an_answer_is_bounded(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By rows, whatever is asked for, and by characters; at least one row is shown."""
     many = "select i, repeat('y', 100) as y from range(50) as r(i)"
@@ -219,6 +264,61 @@ def test_an_answer_is_bounded(here: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert (len(two["rows"]), two["cut"]) == (2, True)
     monkeypatch.setattr("gapless.pipelines.mcp_server.values.MOST_ANSWER", 5)
     assert len(of_file().query(many)["rows"]) == 1  # type: ignore[arg-type]  # an answer holds objects
+
+
+LONG = (
+    "list(repeat('x', 3000)) from range(3000)", "list(range) from range(500000)", "repeat('x', 500000)",
+    "repeat('x', 500000)::blob", "repeat(chr(8238), 4000)", "[list(range)] from range(100000)",
+    "{'a': {'b': list(repeat('x', 3000))}} from range(100)", "[null for x in range(100000)]",
+    "map(list(range), list(repeat('y', 100))) from range(10000)", "[[x] for x in range(10000)]",
+    "repeat('1', 50000)::bit", "union_value(k := repeat('x', 9000))", "list(range)::integer[10000] from range(10000)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_every_kind_of_cell_is_cut(kind: str) -> None:
+    """By the length of its text: lists, structs, maps, blobs, unions, and one within another."""
+    with duckdb.connect() as db:
+        answer: Any = table(db.sql(f"select {kind}").to_arrow_table(), 500)
+    ((cell,),) = answer["rows"]
+    assert isinstance(cell, str)
+    assert cell[MOST_CELL:].startswith("… (cut")
+    assert len(cell) < MOST_CELL + 40
+
+
+def test_what_python_cannot_hold_is_duckdbs_text() -> None:
+    """A time that Python has not, alone or within a list; the other cells of its column stay times."""
+    sql = (
+        "select * from (values (timestamp 'infinity', [date '0001-01-01' - 5]), ('290000-01-01', null),"
+        " ('2026-01-01', [date '2026-01-01']))"
+    )
+    with duckdb.connect() as db:
+        answer: Any = table(db.sql(sql).to_arrow_table(), 500)
+    assert answer["rows"] == [
+        ["infinity", "['0001-12-27 (BC)']"],
+        ["290000-01-01 00:00:00", None],
+        ["2026-01-01T00:00:00+00:00", ["2026-01-01"]],
+    ]
+
+
+def test_short_lists_are_lists() -> None:
+    """Also structs and maps, as they were."""
+    with duckdb.connect() as db:
+        sql = (
+            "select [1, null], {'a': 'b', 'c': null}, map([1, 2], ['x', 'y']), union_value(k := [1]), null::integer[]"
+        )
+        answer: Any = table(db.sql(sql).to_arrow_table(), 500)
+    assert answer["rows"] == [[[1, None], {"a": "b", "c": None}, [[1, "x"], [2, "y"]], [1], None]]
+
+
+def test_a_wide_row_and_the_rows_of_tools_are_bounded() -> None:
+    """An answer is no longer than is said, whichever tool gives it; one row is always shown."""
+    cells = ", ".join(f"repeat('x', 3900) as \"{at}_{'n' * 100}\"" for at in range(100))
+    with duckdb.connect() as db:
+        wide: Any = table(db.sql(f"select {cells} from range(3)").to_arrow_table(), 500)
+    assert (len(wide["rows"]), wide["cut"], len(str(wide["rows"])) < 1.2 * MOST_ANSWER) == (1, True, True)
+    many: Any = records(["a", "b"], [(["x" * 100] * 20, "y" * 3000)] * 500, 500)
+    assert (len(many["rows"]), many["cut"]) == (39, True)
 
 
 @pytest.mark.parametrize(

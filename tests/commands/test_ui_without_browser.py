@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -364,11 +365,46 @@ def test_a_query_is_stopped(world: Begin, page: Page, monkeypatch: pytest.Monkey
     assert "Streams" in page("health")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_download_is_stopped(kind: str, world: Begin, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its time is over while rows are fetched, in one sentence with status 400."""
+    world(TinesFake.demo()).synced()
+    monkeypatch.setattr("gapless.pipelines.ui.database.in_duckdb.TIMEOUT", 0.3)
+    # Rows come at once, and then none: the first ones are no answer.
+    slow = "select range from range(100000000000) where range < 20000 or sin(range) > 2"
+    for sql in (slow, "select repeat('x', 100000) from range(1000000)"):
+        began = time.monotonic()
+        found = page.get("download?" + urlencode({"sql": sql, "format": kind}))
+        assert (found.status, found.text.startswith("This took longer than 0.3 seconds")) == (400, True), found.text
+        assert time.monotonic() - began < 5
+
+
 def test_a_spreadsheet_computes_nothing(page: Page, world: Begin) -> None:
     """A text that begins like a formula has an apostrophe before it; numbers and other texts are as they are."""
     world(TinesFake.demo()).synced()
     sql = "select '=1+1' as a, '@x' as b, -5 as c, '-5' as d, 'a=b' as e, chr(9) || '=1' as \"+f\""
     assert page.get("download?" + urlencode({"sql": sql})).text == "a,b,c,d,e,'+f\r\n'=1+1,'@x,-5,'-5,a=b,'\t=1\r\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("'infinity'::timestamp", "infinity"), ("date '0001-01-01' - 5", "0001-12-27 (BC)"), ("[1]", "[1]"),
+        ("timestamp '290000-01-01'", "290000-01-01 00:00:00"), ("union_value(k := 1)", "1"),
+        ("{'a': 'infinity'::date}", "{'a': infinity}"), ("'infinity'::timestamptz", "infinity"),
+    ],
+)  # fmt: skip
+def test_what_python_cannot_hold_is_shown(value: str, shown: str, page: Page, world: Begin) -> None:
+    """As DuckDB's own text, on the page and in CSV; Parquet holds it, or that text."""
+    world(TinesFake.demo()).synced()
+    sql = f"select {value} as a"
+    assert shown in html.unescape(page("sql", sql=sql))
+    csv = page.get("download?" + urlencode({"sql": sql}))
+    parquet = page.get("download?" + urlencode({"sql": sql, "format": "parquet"}))
+    assert (csv.status, shown in csv.text, parquet.status) == (200, True, 200)
+    assert pq.read_table(io.BytesIO(parquet.body)).num_rows == 1
 
 
 # -- Postgres --------------------------------------------------------------------------------------
@@ -418,6 +454,9 @@ def test_the_same_page_on_postgres(
     monkeypatch.setattr("gapless.pipelines.ui.database.in_postgres.TIMEOUT", 0.3)
     assert "was stopped" in other("sql", sql="select pg_sleep(30)")
     assert "1 row" in other("sql", sql="select count(*) from omni.leads")
+    monkeypatch.undo()
+    for value in ("'infinity'::timestamp", "timestamp '290000-01-01'", "date '0044-03-15 BC'", "'infinity'::date"):
+        assert '<div id="result">' in other("sql", sql=f"select {value} as a"), value
 
 
 WRITING = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.target import DEMO_FILE
@@ -38,6 +39,7 @@ class DuckdbDatabase:
 
     def __init__(self, connection: DuckDBPyConnection, seconds: float = TIMEOUT) -> None:
         self._connection, self._seconds = connection, seconds
+        self._until = monotonic() + seconds
 
     @property
     def reader(self) -> Reader:
@@ -45,6 +47,11 @@ class DuckdbDatabase:
         from gapless.pipelines.destinations.reader import DuckdbReader
 
         return DuckdbReader(self._connection)
+
+    def require_time(self) -> None:
+        """Does what `Database.require_time` says."""
+        if monotonic() >= self._until:
+            raise TookTooLong(self._seconds)
 
     def rows(self, query: str, *values: object) -> Rows:
         """Returns what `Database.rows` says."""
@@ -68,6 +75,7 @@ class DuckdbDatabase:
     def statement(self, sql: str, most: int) -> pa.Table:
         """Returns what `Database.statement` says."""
         import duckdb
+        import pyarrow as pa
 
         try:
             statements = self._connection.extract_statements(sql)
@@ -75,11 +83,13 @@ class DuckdbDatabase:
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryUnavailable("One query is run here: select, with, from, describe or summarize.")
             # What was checked is what runs; read in batches, so that collect() can end it early.
-            return collect(self._connection.execute(statements[0]).to_arrow_reader(10_000), most)
+            return collect(self._connection.execute(statements[0]).to_arrow_reader(10_000), most, self.require_time)
         except duckdb.InterruptException:
             raise TookTooLong(self._seconds) from None
-        except duckdb.Error as error:
-            raise QueryUnavailable(str(error)) from None
+        # Of Arrow while rows are fetched: an OSError or an ArrowException with DuckDB's text.
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            self.require_time()
+            raise QueryUnavailable(str(error) or "The query broke off while its rows were read.") from None
 
 
 @contextmanager

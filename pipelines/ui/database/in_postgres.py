@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from gapless.pipelines.destinations.reader import by_table
@@ -37,11 +38,17 @@ class PostgresDatabase:
 
     def __init__(self, connection: Connection, seconds: float = TIMEOUT) -> None:
         self._connection, self._seconds = connection, seconds
+        self._until = monotonic() + seconds
 
     @property
     def reader(self) -> Reader:
         """Returns what `Database.reader` says."""
         return _PostgresReader(self)
+
+    def require_time(self) -> None:
+        """Does what `Database.require_time` says."""
+        if monotonic() >= self._until:
+            raise TookTooLong(self._seconds)
 
     def rows(self, query: str, *values: object) -> Rows:
         """Returns what `Database.rows` says."""
@@ -84,12 +91,17 @@ class PostgresDatabase:
             with self._connection.cursor(name="question") as cursor:
                 cursor.execute(query)
                 rows = cursor.fetchmany(most)
+                self.require_time()
                 return from_rows([column.name for column in cursor.description or ()], rows)
         except psycopg2.errors.QueryCanceled:
             raise TookTooLong(self._seconds) from None
         except psycopg2.Error as error:
             self._connection.rollback()
             raise QueryUnavailable(str(error).strip()) from None
+        # Of the driver: a time before the year 1 or after 9999.
+        except (ValueError, OverflowError) as error:
+            self._connection.rollback()
+            raise QueryUnavailable(f"A value of the result cannot be read: {error}. Cast it to text.") from None
 
 
 class _PostgresReader:

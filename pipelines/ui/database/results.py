@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +20,42 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a cell of text begins with that a spreadsheet would compute instead of showing it."""
 
 
-def collect(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:
-    """Returns the first `most` rows of batches, and no more than MOST_BYTES of them."""
+def collect(batches: Iterable[pa.RecordBatch], most: int, require_time: Callable[[], None]) -> pa.Table:
+    """Returns the first `most` rows of batches, and no more than MOST_BYTES of them.
+
+    Raises what `require_time` does, which is asked after each batch.
+    """
     import pyarrow as pa
 
     taken, rows, size = list[pa.RecordBatch](), 0, 0
     for batch in batches:
+        require_time()
         taken.append(batch.slice(0, most - rows))
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows >= most or size >= MOST_BYTES:
             break
     schema = taken[0].schema if taken else getattr(batches, "schema")  # noqa: B009 - of a reader without rows
     return pa.Table.from_batches(taken, schema)
+
+
+def cells(column: pa.ChunkedArray) -> list[Any]:
+    """Returns the cells of a column as Python has them; if it cannot hold one, all as DuckDB's text."""
+    try:
+        found: list[Any] = column.to_pylist()
+    # Of a time before the year 1 or after 9999, infinity, and nanoseconds.
+    except (ValueError, OverflowError, NotImplementedError):
+        found = as_text(column).to_pylist()
+    return found
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a column of the texts that DuckDB shows for its cells."""
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect() as connection:
+        found = connection.from_arrow(pa.table({"cell": column})).project("cell::varchar as cell")
+        return found.to_arrow_table().column(0)
 
 
 def from_rows(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -62,15 +86,19 @@ def unique(names: Sequence[str]) -> list[str]:
     return made
 
 
-def to_csv(table: pa.Table) -> bytes:
-    """Returns a CSV file in UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+def to_csv(table: pa.Table, require_time: Callable[[], None]) -> bytes:
+    """Returns a CSV file in UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe.
+
+    Raises what `require_time` does, which is asked for each row.
+    """
     import csv
 
     text = io.StringIO()
     # As RFC 4180 has it.
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(map(_cell, table.column_names))
-    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+    for row in zip(*map(cells, table.columns), strict=True):
+        require_time()
         writer.writerow(map(_cell, row))
     return text.getvalue().encode()
 
@@ -85,11 +113,29 @@ def _cell(value: object) -> object:
     return f"'{shown}" if shown.startswith(FORMULA) else shown
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """Returns a Parquet file; its cells are as they are."""
+def to_parquet(table: pa.Table, require_time: Callable[[], None]) -> bytes:
+    """Returns a Parquet file; its cells are as they are, or texts if Parquet has no such type.
+
+    Raises what `require_time` does, which is asked at the end.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     made = io.BytesIO()
+    columns = [column if _in_parquet(column) else as_text(column) for column in table.columns]
     # A query may return two columns `id`, which readers of Parquet cannot tell apart.
-    pq.write_table(table.rename_columns(unique(table.column_names)), made, compression="zstd")
+    pq.write_table(pa.table(columns, names=unique(table.column_names)), made, compression="zstd")
+    require_time()
     return made.getvalue()
+
+
+def _in_parquet(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.write_table(pa.table({"cell": column.slice(0, 0)}), io.BytesIO())
+    # Such as an interval and a union.
+    except pa.ArrowNotImplementedError:
+        return False
+    return True

@@ -48,6 +48,9 @@ class Database(Protocol):
     def reader(self) -> Reader:
         """Returns what the verdict on completeness reads with."""
 
+    def require_time(self) -> None:
+        """Raises TookTooLong when the time of all queries is over: rows are made and written in it, too."""
+
     def rows(self, query: str, *values: object) -> Rows:
         """Returns all rows. Raises QueryUnavailable, and the engine's errors."""
 

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from gapless.pipelines.ui.address import View
-from gapless.pipelines.ui.database.results import DOWNLOADED, SHOWN
+from gapless.pipelines.ui.database.results import DOWNLOADED, SHOWN, cells
 from gapless.pipelines.ui.database.session import TIMEOUT, QueryUnavailable
 from gapless.pipelines.ui.site import Question
 
@@ -48,7 +48,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
         return {**values, "error": " ".join(map(str, error.args))}
     shown = found.slice(0, SHOWN)
     columns = [(name, _is_number(column)) for name, column in zip(found.column_names, found.columns, strict=True)]
-    rows = [*zip(*(column.to_pylist() for column in shown.columns), strict=True)]
+    rows = [*zip(*map(cells, shown.columns), strict=True)]
     result = {"columns": columns, "rows": rows}
     return {**values, "result": result, "seconds": monotonic() - began, "cut": found.num_rows > SHOWN}
 
