@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,7 +17,9 @@ from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.erasure.unfinished import unfinished
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
+from gapless.pipelines.evidence.grouping import Problem
 from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.observability import telemetry, webhook
@@ -182,6 +184,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
                 whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
                 layouts = probe.layouts(target, whole)
                 changed = list(probe.changed_policies(target, whole))
+                left = unfinished(target, whole)
                 problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
                 probe.write_and_roll_back(target, str(folder), whole)
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
@@ -211,11 +214,22 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     for name, command in changed:
         remedy = f"{command}: then all rows are as this policy says."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
-    for problem in problems:  # no failure of a check: a sync works, and this is what it has left open
-        yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
+    yield from _left_open(target, problems, left)
     yield Check("lock", "ok", "free")
     yield from _access(target)
     yield from _published(target)
+
+
+def _left_open(target: Target, problems: Iterable[Problem], erasures: Iterable[str]) -> Iterator[Check]:
+    """Says what syncs and erasures have left open, which is no failure of a check: a sync works."""
+    for problem in problems:
+        yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
+    where = "" if target.destination == "duckdb" else f" --destination {quoted(target.destination)}"
+    for name in erasures:
+        found = (
+            f"bytes of what was erased may still be in the database, or in its copy: gapless compact {name}{where}"
+        )
+        yield Check(f"{name} erasure", "-", found)
 
 
 def _access(target: Target) -> Iterator[Check]:

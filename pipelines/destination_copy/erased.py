@@ -12,7 +12,13 @@ from gapless.pipelines.destination_copy.storable import Tree
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.erasure.erase import delete_everywhere, transaction
 from gapless.pipelines.erasure.keep import erase_older
-from gapless.pipelines.erasure.note import ERASURES_COLUMNS, make_tables, write_erasures, write_tombstones
+from gapless.pipelines.erasure.note import (
+    ERASURES_COLUMNS,
+    make_tables,
+    mark_uncompacted,
+    write_erasures,
+    write_tombstones,
+)
 from gapless.pipelines.erasure.selection import Selection, completed
 from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.evidence.stored_state import tombstones
@@ -64,7 +70,9 @@ def carry_over(
             write_tombstones(tables, news)
             write_erasures(tables, erasures)
             if every.names and source.main.name in tables.columns:
-                delete_everywhere(tables, source, _chosen(tables, source, every), every)
+                deleted = delete_everywhere(tables, source, _chosen(tables, source, every), every)
+                if deleted:
+                    mark_uncompacted(tables)
             tables.empty_staging()
     return every
 

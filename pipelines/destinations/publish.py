@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.config.beside import flush
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
+from gapless.sources import SOURCES
 from gapless.sources._files.writers import foreign_link
+from gapless.sources._ledger.erasure.tombstones import ERASED, UNCOMPACTED
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
 
 SETTING, MODE = "GAPLESS_PUBLISH", "GAPLESS_PUBLISH_MODE"
+NOTED_IN = "select schema_name from duckdb_columns() where (table_name, column_name) = (?, 'kind')"
 READERS = {"400": 0o400, "440": 0o440, "404": 0o404, "444": 0o444}
 """Who may read a copy: its owner, its group, all others; nobody may write to it."""
 SCHEMA, MARK = "activity", "_published"
@@ -240,6 +243,10 @@ def _mark(new: Path) -> None:
     with duckdb.connect(str(new)) as connection:
         connection.execute(f"create schema if not exists {SCHEMA}")
         connection.execute(f"create or replace table {SCHEMA}.{MARK} as select now() as published_at")
+        # Of the file, not of the copy: that an erasure of it is not compacted yet.
+        noted = {str(schema) for (schema,) in connection.execute(NOTED_IN, [ERASED]).fetchall()}
+        for dataset in noted & {*SOURCES}:
+            connection.execute(f'delete from "{dataset}".{ERASED} where kind = ?', [UNCOMPACTED])
         # The rename takes the file alone, so nothing may be left in its write-ahead log.
         connection.execute("checkpoint")
 

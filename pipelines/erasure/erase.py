@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.erasure.note import Erasure, make_tables, write_erasure, write_tombstones
+from gapless.pipelines.erasure.note import Erasure, make_tables, mark_uncompacted, write_erasure, write_tombstones
 from gapless.pipelines.erasure.traces import remove_from_runs, remove_from_states
 from gapless.pipelines.evidence.row_counts import HELD, Held
 from gapless.sources import Source
@@ -35,6 +35,7 @@ def erase(tables: Tables, source: Source, chosen: Selection, key: str, reason: s
         tables.empty_staging()
         named = tombstone(key, chosen.kind, source.name, chosen.named)
         write_erasure(tables, Erasure(chosen.kind, deleted, reason, named))
+        mark_uncompacted(tables)
     return deleted
 
 

@@ -13,6 +13,7 @@ from gapless.pipelines.erasure.erase import Deleted, as_erased, delete_rows, era
 from gapless.pipelines.erasure.new_key import new_key, write_key
 from gapless.pipelines.erasure.selection import Selection, by_id, by_value
 from gapless.pipelines.erasure.tables import Tables
+from gapless.pipelines.erasure.unfinished import is_unfinished
 from gapless.pipelines.errors import LostErasureKey, WrongSettings
 from gapless.sources import SOURCES, Source
 from gapless.sources._ledger.erasure.key import SETTING, SHORTEST, LostKey, configured_key, require_key
@@ -42,15 +43,23 @@ class Forgotten:
     """Rows by table."""
     key_file: Path | None = None
     """The file into which the key of the tombstones was written, if it was made now."""
+    unfinished: bool = False
+    """Whether nothing matches, and a compaction after an earlier erasure has not ended."""
     warning: str | None = None
     """What may have been overlooked."""
 
 
-def preview(target: Target, named: Named) -> Forgotten:
-    """Returns what would be forgotten; changes nothing. Raises WrongSettings where nothing matches, Locked."""
+def preview(target: Target, named: Named, *, finish: bool = False) -> Forgotten:
+    """Returns what would be forgotten; changes nothing. Raises WrongSettings where nothing matches, Locked.
+
+    With `finish`, nothing need match where an earlier erasure is not finished.
+    """
     source = SOURCES[named.source]
     with opened(target, source) as tables:
-        chosen = _chosen(tables, source, named)
+        chosen = _found(tables, source, named)
+        if chosen.is_empty and finish and is_unfinished(tables):
+            return Forgotten(chosen.kind, unfinished=True, warning=chosen.warning)
+        _require_some(source, chosen)
         key = new_key()  # for a look, any will do
         erased = as_erased(source, tombstones_of(source, chosen, key), key)
         rows = delete_rows(tables, source, chosen, erased, dry=True)
@@ -61,23 +70,25 @@ def forget(target: Target, named: Named, reason: str | None) -> Forgotten:
     """Forgets what is named. Raises WrongSettings where nothing matches, LostErasureKey, Locked, GaplessError."""
     source = SOURCES[named.source]
     with opened(target, source) as tables:
-        chosen = _chosen(tables, source, named)
+        chosen = _found(tables, source, named)
+        _require_some(source, chosen)
         key, file = _key(tables, source)
         rows = erase(tables, source, chosen, key, reason)
-    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, file, chosen.warning)
+    return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, file, warning=chosen.warning)
 
 
-def _chosen(tables: Tables, source: Source, named: Named) -> Selection:
+def _found(tables: Tables, source: Source, named: Named) -> Selection:
     if named.where is not None:
-        found = by_value(tables, source, named.where)
-    else:
-        found = by_id(tables, source, named.id or "", named.table)
+        return by_value(tables, source, named.where)
+    return by_id(tables, source, named.id or "", named.table)
+
+
+def _require_some(source: Source, found: Selection) -> None:
     if found.is_empty:
         raise WrongSettings(
             f"nothing of {source.name} matches, so nothing was forgotten; gapless status lists what is here.",
             *([f"{found.warning}."] if found.warning else []),
         )
-    return found
 
 
 def _key(tables: Tables, source: Source) -> tuple[str, Path | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.erase import Deleted, reduce_held, transaction
 from gapless.pipelines.erasure.forget import opened
-from gapless.pipelines.erasure.note import Erasure, make_tables, write_erasure, write_tombstones
+from gapless.pipelines.erasure.note import Erasure, make_tables, mark_uncompacted, write_erasure, write_tombstones
 from gapless.pipelines.erasure.tables import Found, Tables
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES, Source
@@ -82,6 +82,8 @@ def erase_older(tables: Tables, source: Source, before: datetime, reason: str | 
         reduce_held(tables, deleted)
         tables.empty_staging()
         write_erasure(tables, Erasure("keep", deleted, reason, kept_from=before))
+        if deleted and reason is not None:  # a sync with a retention compacts nothing
+            mark_uncompacted(tables)
     return deleted
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from gapless.sources._ledger.erasure.tombstones import ERASED, ERASURES, Row
+from gapless.sources._ledger.erasure.tombstones import ERASED, ERASURES, UNCOMPACTED, Row
 
 if TYPE_CHECKING:
     from gapless.pipelines.erasure.tables import Tables
@@ -83,6 +83,13 @@ def write_erasure(tables: Tables, erasure: Erasure) -> None:
         "digest": erasure.digest, "kept_from": erasure.kept_from, "rows_erased": json.dumps(rows),
     }  # fmt: skip
     _insert(tables, cells)
+
+
+def mark_uncompacted(tables: Tables) -> None:
+    """Notes that deleted rows may still be in the database's bytes, until a compaction has ended."""
+    names = ", ".join(map(tables.column, ("digest", "kind", "erased_at")))
+    values = (uuid4().hex, UNCOMPACTED, datetime.now(UTC))
+    tables.run(f"insert into {tables.name(ERASED)} ({names}) values (%s, %s, %s)", *values)
 
 
 def write_erasures(tables: Tables, rows: Iterable[Row]) -> None:

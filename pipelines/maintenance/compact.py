@@ -8,6 +8,7 @@ from time import monotonic
 
 from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.erasure.unfinished import note_finished, unfinished
 from gapless.sources import SOURCES
 
 
@@ -31,8 +32,11 @@ def compact(target: Target, names: Sequence[str] = ()) -> Compacted | None:
     """
     began = monotonic()
     with target.closed(*names):
+        notes = unfinished(target, names or SOURCES)
         sizes = target.backend.compact([*(names or SOURCES)])
     if sizes is None:
         return None
     took, copy = monotonic() - began, publish.configured() if target.file else None
-    return Compacted(*sizes, took, publish.publish(target, copy) if copy else None)
+    published = publish.publish(target, copy) if copy else None
+    note_finished(target, notes)  # last: a kill before it leaves the note, and the next command does all of it again
+    return Compacted(*sizes, took, published)

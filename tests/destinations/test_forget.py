@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from gapless.pipelines.erasure.tables import Tables
 from tests.contract.commands import document, gapless, gaps
 from tests.contract.subject import subject
 from tests.destinations.test_compact import CANARY, destination, holding
+from tests.support import warm
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -49,6 +53,57 @@ def test_no_byte_is_left(world: Begin) -> None:
     assert gapless(here, "compact").exit_code == 0
     assert holding(here) + holding(here, lead) == []
     assert here.sql("select kind, reason from erasures") == [("parent", "asked by mail")]
+
+
+OLD = timedelta(days=2000)
+KILLED = """
+import os, sys
+from gapless.pipelines.destinations import publish
+from gapless.pipelines.erasure import unfinished
+from gapless.pipelines.maintenance import compact
+where, command = sys.argv[1], sys.argv[2:]
+owner = {"compact": compact, "publish": publish}[where]
+setattr(owner, where, lambda *_: os.kill(os.getpid(), 9))
+from gapless.pipelines.cli.app import app
+app(command)
+"""
+
+
+def killed(where: str, *command: str) -> None:
+    """Runs a command that is killed when it would begin to compact, or to publish."""
+    done = warm.run([sys.executable, "-c", KILLED, where, *command], env=dict(os.environ))
+    assert done.returncode == -9, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["compact", "publish"])
+@pytest.mark.parametrize("verb", ["forget", "keep"])
+def test_a_kill_before_the_end(verb: str, where: str, world: Begin) -> None:
+    """Bytes are left, or the copy has the rows: doctor says so, and the same command again finishes it."""
+    here = world(OMNI.filled())
+    copy = here.folder / "readers.duckdb"
+    if here.database.name == "duckdb":
+        here.set(GAPLESS_PUBLISH=str(copy))
+    elif where == "publish":
+        return  # only a DuckDB file has a copy
+    if verb == "keep":
+        lead = OMNI.add(here.fake, OMNI.parents(here.fake)[0], at=here.fake.now - OLD, **{OMNI.text: CANARY})[OMNI.id]
+        command = ("keep", "omni", "1000d", "--yes")
+    else:
+        lead, _ = with_a_person(here)
+        command = ("forget", "omni", "--id", lead, "--yes")
+    here.sync()
+    killed(where, *command, *here.database.option)
+    assert holding(here) != []
+    assert "gapless compact omni" in gapless(here, "doctor").stdout
+    done = document(here, *command)
+    assert (done["error"], done["compacted"], sum(done["rows"].values())) == (None, True, 0)
+    assert holding(here) + holding(here, str(lead)) == []
+    assert "gapless compact omni" not in gapless(here, "doctor").stdout
+    assert here.sql("select 1 from erased where kind = 'uncompacted'") == []
+    again = gapless(here, *command)
+    assert again.exit_code == (2 if verb == "forget" else 0)
+    assert here.sync().outcome == "complete"
 
 
 class Killed(BaseException):

@@ -33,6 +33,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be era
 NoCompact = Annotated[
     bool, typer.Option("--no-compact", help="Leave bytes of deleted rows in the database, until gapless compact.")
 ]
+UNFINISHED = "an earlier erasure was not finished: the database is compacted now, and its copy published again"
 Time = Annotated[str, typer.Argument(metavar="TIME", help="How long records are kept: 400d, 60w or 36h.")]
 
 
@@ -69,8 +70,10 @@ def forget(
     if (id_ is None) == (where is None):
         raise WrongSettings("say what to forget: --id ID or --where COLUMN=VALUE, one of them.")
     target, named = open_target(destination, again=True), erasure.Named(name, id_, table, where)
-    found = erasure.preview(target, named)
-    if not dry_run:
+    found = erasure.preview(target, named, finish=not (dry_run or no_compact))
+    if found.unfinished:
+        output.print_message(f"nothing of {name} matches; {UNFINISHED}")
+    elif not dry_run:
         output.print_message(f"{name}: {_described(found.rows)}")
         confirm(yes, f"Forget {counted(found.records, 'records')} of {name} for good?")
         found = erasure.forget(target, named, reason)
@@ -150,6 +153,7 @@ def keep(
     coverage.covered_from says from when on records are kept. Sends no request to a vendor.
     """
     from gapless.pipelines.erasure import keep as retention
+    from gapless.pipelines.erasure.unfinished import unfinished
     from gapless.pipelines.sync import build
 
     (name,) = build.known([source])
@@ -160,7 +164,12 @@ def keep(
         output.print_message(f"{name}: older than {before:%Y-%m-%d %H:%M} UTC: {_described(rows)}")
         confirm(yes, f"Erase the records of {name} that are older than {quoted(time)}?")
         before, rows = retention.keep(target, name, kept, reason, dry=False)
-    compacted = bool(rows) and not (dry_run or no_compact) and _compacted(target, name)
+    compacted = False
+    if not (dry_run or no_compact):
+        left = not rows and bool(unfinished(target, [name]))
+        if left:
+            output.print_message(f"nothing of {name} is older; {UNFINISHED}")
+        compacted = bool(rows or left) and _compacted(target, name)
     if as_json:
         content = {"source": name, "destination": target.destination, "dry_run": dry_run, "kept_from": before}
         output.print_json("keep", {**content, "rows": rows, "compacted": compacted, "next": _next_steps(target)})

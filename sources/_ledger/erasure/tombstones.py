@@ -28,12 +28,15 @@ ERASED = "erased"
 ERASURES = "erasures"
 """The table with one row for each time that something was erased."""
 COLUMNS = ("digest", "kind", "parent", "field", "kept_from")
-SELECT = f"select {', '.join(COLUMNS)} from {{0}}"
+UNCOMPACTED = "uncompacted"
+"""The kind of a row that is no tombstone: a command erased, and bytes of deleted rows may still be here."""
+SELECT = f"select {', '.join(COLUMNS)} from {{0}} where kind <> '{UNCOMPACTED}'"
 DESCRIPTIONS = {
     ERASED: {
         "": "One row per tombstone: what was erased on purpose, and must not come back. It names nobody.",
         "digest": "Keyed digest of what was erased: of a record's id, a parent's id, or a value.",
-        "kind": "record, parent, value, kept_from (the horizon of a retention), or key (a check of the erasure key).",
+        "kind": "record, parent, value, kept_from (the horizon of a retention), key (a check of the erasure key), or"
+        " uncompacted (no tombstone: bytes of what was erased may be here until `gapless compact`).",
         "parent": "Keyed digest of the parent of a record; null: it has none.",
         "field": "Table and column of a value; of a record a keyed digest of its id and its time; null: neither.",
         "kept_from": "Records that were created earlier are not kept; null: it is no horizon.",
