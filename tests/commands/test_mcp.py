@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from mcp import Client, StdioServerParameters
 from typer.testing import CliRunner
@@ -24,6 +25,8 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.mcp_server import server as mcp_server
 from gapless.pipelines.mcp_server.answers import Answers, Refused
 from gapless.pipelines.mcp_server.values import MOST_ANSWER, MOST_CELL, records, safe, table
+from gapless.pipelines.ui.database.in_duckdb import DuckdbDatabase
+from gapless.pipelines.ui.database.session import TookTooLong
 from gapless.pipelines.ui.database.target import UiTarget
 from gapless.pipelines.ui.site import Site
 from gapless.sources.omni.fake import OmniFake
@@ -245,12 +248,23 @@ def test_text_of_strangers_is_data(here: World, monkeypatch: pytest.MonkeyPatch)
     assert name == [["x" * MOST_CELL + f"… (cut: {MOST_CELL + 1:,} characters)"]]
 
 
-@pytest.mark.slow
-def test_the_time_is_over_while_rows_are_fetched(here: World) -> None:
-    """It is said in the same sentence as before the first row."""
-    slow = "select range from range(100000000000) where range < 20000 or sin(range) > 2"
-    with pytest.raises(Refused, match=r"This took longer than 1 seconds and was stopped"):
-        of_file(rows=30_000, seconds=1).query(slow)
+def test_an_interruption_while_rows_are_fetched_is_the_time_limit() -> None:
+    """Arrow says it by an error of its own then; it is said in the same sentence as before the first row."""
+    with duckdb.connect() as connection:
+        database = DuckdbDatabase(connection, 0.1)
+        for error in (OSError("INTERRUPT Error: Interrupted!"), pa.ArrowInvalid("")):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("gapless.pipelines.ui.database.in_duckdb.collect", _slowly_raising(error))
+                with pytest.raises(TookTooLong, match="This took longer"):
+                    database.statement("select 1", 10)
+
+
+def _slowly_raising(error: Exception) -> Callable[..., None]:
+    def collect(*_: object) -> None:
+        time.sleep(0.11)
+        raise error
+
+    return collect
 
 
 @pytest.mark.slow
