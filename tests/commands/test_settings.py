@@ -156,6 +156,7 @@ def test_numbers_under_dlts_own_names(section: str, world: Begin) -> None:
     assert said.startswith(f"the variable {prefix}REQUESTS_PER_MINUTE is no setting, and nobody reads it; ")
 
 
+@pytest.mark.slow
 def test_look_back_under_dlts_own_names(world: Begin) -> None:
     """The short name that dlt's users know is none of the environment: it is named, and never taken."""
     name = next(name for name in NAMES if subject(name).has("lag"))
@@ -250,6 +251,7 @@ def test_dlts_own_settings(variable: str, value: str, world: Begin) -> None:
     assert variable in told or variable == "SCHEMA__NAMING"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["md:logs", "s3://bucket/logs.duckdb", "postgresql://u:p@h/logs", "sqlite:///x"])
 def test_the_address_of_another_kind_of_database(address: str, world: Begin) -> None:
     """It is refused, and no file is made of its end."""
@@ -261,6 +263,7 @@ def test_the_address_of_another_kind_of_database(address: str, world: Begin) -> 
     assert "u:p" not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--id", ""], ["--id", ".."], ["--since", "2090-01-01"]])
 def test_what_cannot_be_read(options: list[str], world: Begin) -> None:
     """An id that is none, and a span of the future, are wrong usage before any request."""

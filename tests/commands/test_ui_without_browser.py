@@ -272,6 +272,7 @@ def test_nothing_yet(page: Page) -> None:
     assert ["Nothing synced yet" in text for text in every_view(page).values()] == [True] * len(MENU)
 
 
+@pytest.mark.slow
 def test_the_demo_is_found(page: Page, tmp_path: Path) -> None:
     """Where nothing is synced yet beside the demo's file, the page says how to see that."""
     (tmp_path / "gapless-demo.duckdb").touch()

@@ -118,6 +118,7 @@ def test_somebody_keeps_it_locked(world: Begin, monkeypatch: pytest.MonkeyPatch)
     assert everything(here, omni.tables) == before
 
 
+@pytest.mark.slow
 def test_sqlite_writes_the_file_anew(tmp_path: Path) -> None:
     """No byte of a deleted row and no free page is left, whether or not SQLite overwrites what it deletes."""
     file = tmp_path / "a.sqlite"

@@ -430,6 +430,7 @@ def test_stories_are_left_out_by_a_setting(world: Begin) -> None:
     assert (here.asked("/stories"), stories(here)) == (0, [])
 
 
+@pytest.mark.slow
 def test_lost_stories_come_back_by_themselves(world: Begin) -> None:
     """The sync that lists them again says they were lost, and then nothing is told; without a list they are told."""
     here = world(TinesFake.demo())

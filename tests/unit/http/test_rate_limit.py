@@ -208,6 +208,7 @@ def test_one_budget_of_each_name() -> None:
     assert shared_budget("address", 7) is not shared_budget("other", 7)
 
 
+@pytest.mark.slow
 def test_processes_share_a_budget(tmp_path: Path) -> None:
     """By a file: together they send no more than one would, and a pause stops all of them."""
     time = FakeClock()
