@@ -46,6 +46,7 @@ def state(subject: Subject, here: World) -> dict[str, list[tuple[Any, ...]]]:
     return everything(here, [*subject.tables, "runs", "coverage", "dead_letters", "_dlt_loads"])
 
 
+@pytest.mark.slow
 @everywhere
 def test_another_account_with_the_same_ids(subject: Subject, synced: World) -> None:
     """No job writes a row or compares one; and no word of a key is printed."""

@@ -51,6 +51,7 @@ def rows(subject: Subject, here: World) -> dict[str, list[tuple[Any, ...]]]:
     return {**everything(here, subject.tables), "dead_letters": sorted(letters, key=repr)}
 
 
+@pytest.mark.slow
 @elsewhere(0)
 @of(NAMES[0])
 def test_rows_are_as_a_sync_makes_them_today(subject: Subject, world: Begin) -> None:
