@@ -6,13 +6,13 @@ import threading
 
 import httpx2 as httpx
 import pytest
-from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.sources import SOURCES
 from gapless.sources._ledger.markers import NOT_KEPT
 from tests.contract.commands import document, fill, gapless, gaps
 from tests.contract.conftest import elsewhere
 from tests.contract.subject import Subject
+from tests.support.merges import killed_after
 from tests.support.world import LET_THROUGH, World
 
 INTERVAL = ["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"]
@@ -28,8 +28,10 @@ create trigger full_disk before insert or update on {} for each row execute func
 """Of Postgres, whose loads have jobs of their own: the proofs are merged meanwhile."""
 
 
-def breaks_off(here: World, patch: pytest.MonkeyPatch) -> None:
+def breaks_off(here: World) -> None:
     """One sync whose load replaces the proofs, and not the records."""
+    if here.database.name == "ducklake":
+        pytest.skip("its merges take turns, and no test can choose which comes first")
     if here.database.name == "postgres":
         main, begun = SOURCES[here.name].main.name, threading.Event()
 
@@ -45,26 +47,10 @@ def breaks_off(here: World, patch: pytest.MonkeyPatch) -> None:
         here.mend()
         here.database.change(here.name, f"drop trigger full_disk on {main}; drop function full_disk()")
     else:
-        with patch.context() as inner:
-            proven = _killed_after_the_proofs(inner)
+        with killed_after("coverage"):
             assert here.sync().outcome == "failed"
-        assert proven.is_set()
     none = "select count(*) from coverage where _dlt_load_id not in (select load_id from _dlt_loads)"
     assert here.sql(none) != [(0,)]
-
-
-def _killed_after_the_proofs(patch: pytest.MonkeyPatch) -> threading.Event:
-    real, proven = SqlLoadJob.run, threading.Event()
-
-    def merge(job: SqlLoadJob) -> None:
-        if job._parsed_file_name.table_name != "coverage":
-            proven.wait(30)
-            raise KeyError("killed before the merge of any other table")
-        real(job)
-        proven.set()
-
-    patch.setattr(SqlLoadJob, "run", merge)
-    return proven
 
 
 def noted(subject: Subject, here: World) -> None:
@@ -81,14 +67,14 @@ def told(here: World) -> list[tuple[str, str | None, str | None]]:
 
 @pytest.mark.slow
 @elsewhere(2)
-def test_a_loss_stays_told(subject: Subject, synced: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_stays_told(subject: Subject, synced: World) -> None:
     """Until it is acknowledged, also while nobody has read again what the broken load replaced."""
     if not subject.source.stream.walks:  # a walk notes it in its state, too
         noted(subject, synced)
         assert told(synced) == [("lost", *INTERVAL)]
     for number in range(2):
         subject.add_one(synced.fake)
-        breaks_off(synced, monkeypatch)
+        breaks_off(synced)
         if not number and subject.source.stream.walks:
             noted(subject, synced)
         assert told(synced) == [("lost", *INTERVAL)]
@@ -101,11 +87,11 @@ def test_a_loss_stays_told(subject: Subject, synced: World, monkeypatch: pytest.
 
 @pytest.mark.slow
 @elsewhere(3)
-def test_what_is_here_is_not_denied(subject: Subject, synced: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_here_is_not_denied(subject: Subject, synced: World) -> None:
     """The proof is in doubt, and says so everywhere; the command that is named ends that."""
     name = subject.name
     added = subject.add_one(synced.fake)
-    breaks_off(synced, monkeypatch)
+    breaks_off(synced)
     found = gaps(synced)
     command = " ".join(["gapless sync", name, *synced.database.option])
     assert {gap["kind"] for gap in found} == {"not asked", "set back"}

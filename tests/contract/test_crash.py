@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import random
 import sys
-import threading
 import time
 
 import httpx2 as httpx
 import pytest
-from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.sources import SOURCES
 from tests.contract.commands import everything, gapless
 from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import Subject
 from tests.support import warm
+from tests.support.merges import killed_after
 from tests.support.world import LET_THROUGH, World
 
 PACKAGE = 6
@@ -87,51 +86,26 @@ def test_heals(subject: Subject, synced: World) -> None:
 
 
 @pytest.mark.sweep
-def test_a_crash_while_a_record_heals(subject: Subject, synced: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_a_record_heals(subject: Subject, synced: World) -> None:
     """A letter is not deleted before its record is there, in whatever order a load that dies merges its tables."""
     bad = subject.add_one(synced.fake, **{subject.text: []})
     assert synced.sync().outcome == "partial"
     synced.fake.change(bad, **{subject.text: "mended"})
-    real, letters_merged = SqlLoadJob.run, threading.Event()
-
-    def run(job: SqlLoadJob) -> None:
-        if job._parsed_file_name.table_name != "dead_letters":
-            letters_merged.wait(30)
-            raise KeyError("killed before the merge of any other table")
-        real(job)
-        letters_merged.set()
-
-    monkeypatch.setattr(SqlLoadJob, "run", run)
-    assert synced.sync().outcome == "failed"
-    assert letters_merged.is_set()
-    monkeypatch.setattr(SqlLoadJob, "run", real)
+    with killed_after("dead_letters"):
+        assert synced.sync().outcome == "failed"
     synced.complete()
     synced.assert_exact()
     assert synced.letters() == []
 
 
 @pytest.mark.slow
-def test_a_first_load_that_dies_after_one_table(
-    subject: Subject, world: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_first_load_that_dies_after_one_table(subject: Subject, world: Begin) -> None:
     """Whatever table was merged alone, the next sync knows its account, calls it no older database, and is exact."""
     here = world(subject.filled(2, 4))
-    real = SqlLoadJob.run
     for table in (table.name for table in subject.source.tables):
         here.database.remove()
-        is_merged = threading.Event()
-
-        def run(job: SqlLoadJob, table: str = table, is_merged: threading.Event = is_merged) -> None:
-            if job._parsed_file_name.table_name != table:
-                is_merged.wait(2)
-                raise KeyError("killed before the merge of any other table")
-            real(job)
-            is_merged.set()
-
-        with monkeypatch.context() as patch:
-            patch.setattr(SqlLoadJob, "run", run)
+        with killed_after(table):
             assert here.sync().outcome == "failed"
-        assert is_merged.is_set()
         assert here.sql(f"select count(*) > 0 from {table}") == [(True,)]
         result = gapless(here, "sync", here.name)
         assert result.exit_code == 0, (table, result.output)

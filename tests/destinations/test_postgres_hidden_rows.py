@@ -30,6 +30,22 @@ class _Hidden(InsufficientPrivilege):
     pgcode = "42501"
 
 
+def synced_by_a_role(server: Server, world: Callable[[Any], World]) -> tuple[str, str]:
+    """A new database after one sync by a new role that owns nothing else; returns the names of both."""
+    url = server.database()
+    database, role = url.rpartition("/")[2], f"reader_{url.rpartition('/')[2]}"
+    server.execute(database, f"create role {role} login; grant create, temporary on database {database} to {role}")
+    here = world(subject("sequence").filled(2, 8))
+    here.set(DESTINATION__POSTGRES__CREDENTIALS=url.replace("gapless:canary-password", f"{role}:x"))
+    assert gapless("sync", "sequence")[0] == 0
+    return database, role
+
+
+def gapless(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [*arguments, "--destination", "postgres"])
+    return done.exit_code, " ".join(done.output.split())
+
+
 def test_hidden_rows_are_an_error_that_is_expected() -> None:
     """It is one sentence with its next step, and no defect of ours."""
     error = _Hidden('query would be affected by row-level security policy for table "activity_logs"')
@@ -49,17 +65,7 @@ def test_hidden_rows_are_an_error_that_is_expected() -> None:
 @pytest.mark.parametrize("table", ["activity_logs", "coverage", "runs"])
 def test_rows_hidden_from_a_role(table: str, server: Server, world: Callable[[Any], World]) -> None:
     """No command ends well, none calls it unexpected, and the doctor has the statement."""
-    url = server.database()
-    database, role = url.rpartition("/")[2], f"reader_{url.rpartition('/')[2]}"
-    server.execute(database, f"create role {role} login; grant create, temporary on database {database} to {role}")
-    here = world(subject("sequence").filled(2, 8))
-    here.set(DESTINATION__POSTGRES__CREDENTIALS=url.replace("gapless:canary-password", f"{role}:x"))
-
-    def gapless(*arguments: str) -> tuple[int, str]:
-        done = CliRunner().invoke(app, [*arguments, "--destination", "postgres"])
-        return done.exit_code, " ".join(done.output.split())
-
-    assert gapless("sync", "sequence")[0] == 0
+    database, _ = synced_by_a_role(server, world)
     name = f"sequence.{table}"
     server.execute(database, f"alter table {name} enable row level security, force row level security")
     for command in COMMANDS:
@@ -75,19 +81,13 @@ def test_rows_hidden_from_a_role(table: str, server: Server, world: Callable[[An
 @pytest.mark.parametrize("table", ["activity_logs", "runs", "dead_letters"])
 def test_a_table_closed_to_a_role(table: str, server: Server, world: Callable[[Any], World]) -> None:
     """It is no missing table: no command ends well or says that a sync makes it again."""
-    url = server.database()
-    database, role = url.rpartition("/")[2], f"closed_{url.rpartition('/')[2]}"
-    server.execute(database, f"create role {role} login; grant create, temporary on database {database} to {role}")
-    here = world(subject("sequence").filled(2, 8))
-    here.set(DESTINATION__POSTGRES__CREDENTIALS=url.replace("gapless:canary-password", f"{role}:x"))
-    assert CliRunner().invoke(app, ["sync", "sequence", "--destination", "postgres"]).exit_code == 0
+    database, role = synced_by_a_role(server, world)
     server.execute(
         database, f"alter table sequence.{table} owner to gapless; revoke all on sequence.{table} from {role}"
     )
     for command in (("gaps", "sequence"), ("status",), ("sync", "sequence")):
-        done = CliRunner().invoke(app, [*command, "--destination", "postgres"])
-        said = " ".join(done.output.split())
-        assert (done.exit_code != 0, "is missing" in said, "not expected" in said) == (True, False, False), (
+        code, said = gapless(*command)
+        assert (code != 0, "is missing" in said, "not expected" in said) == (True, False, False), (
             command,
             said,
         )

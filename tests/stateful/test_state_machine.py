@@ -11,7 +11,6 @@ injected, nothing sleeps. The default run is a sample that is the same every tim
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from dlt.destinations.job_client_impl import SqlLoadJob
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -33,6 +31,7 @@ from gapless.sources._schema.arrow import Batch, Table
 from tests.contract.subject import filled, subject
 from tests.stateful.stateful_model import COUNTED
 from tests.stateful.stateful_rules import Machine
+from tests.support.merges import killed_after
 from tests.support.world import CREDENTIALS, IN_A_HURRY, World, some
 
 STEPS = int(os.environ.get("STATE_MACHINE_STEPS", "0"))
@@ -45,24 +44,11 @@ STORIES = max(1, STEPS // (4 * LENGTH)) if STEPS else 1
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", some(SOURCES, "tines"))
-def test_the_proof_of_a_load_that_broke_off(
-    name: str, world: Callable[[Any], World], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_proof_of_a_load_that_broke_off(name: str, world: Callable[[Any], World]) -> None:
     """Coverage was merged, the rows it speaks of were not: nobody believes it."""
     here = world(filled(name))
-    real, proven = SqlLoadJob.run, threading.Event()
-
-    def merge(job: SqlLoadJob) -> None:
-        if job._parsed_file_name.table_name != "coverage":
-            proven.wait(30)
-            raise KeyError("killed before the merge of any other table")
-        real(job)
-        proven.set()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SqlLoadJob, "run", merge)
+    with killed_after("coverage"):
         assert here.sync().outcome == "failed"
-    assert proven.is_set()
     here.complete()
     here.assert_exact()
 
