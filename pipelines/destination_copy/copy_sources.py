@@ -22,8 +22,9 @@ from gapless.pipelines.errors import GaplessError, WrongSettings, explain, inter
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
 from gapless.pipelines.outcome import Outcome, own_version
-from gapless.pipelines.sync.lost_rows import describe_lost_rows, find_lost_rows, note_row_counts
+from gapless.pipelines.sync.lost_rows import describe_lost_rows, find_lost_rows
 from gapless.pipelines.sync.mending import require_writable
+from gapless.pipelines.sync.noted_counts import note_row_counts
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
@@ -108,7 +109,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         if erased_rows(DuckdbReader(db), source) and not there.backend.updates_rows:
             dataset.failures.append(Failure(CANNOT_ERASE))
         outcome.failures = [*dataset.failures, *map(Failure, describe_lost_rows(source, before.lost))]
-        note_row_counts(pipeline, source, before)
+        note_row_counts(pipeline, source, before.held.lost if before.held else {})
         outcome.outcome = "partial" if outcome.failures else "complete"
     except Exception as error:
         if interrupted(error):

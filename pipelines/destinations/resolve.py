@@ -18,6 +18,8 @@ from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.printable import can_be_typed, quoted
 
 if TYPE_CHECKING:
+    import dlt
+
     from gapless.pipelines.destinations._dlt.config import ConfigFieldMissingException
     from gapless.pipelines.destinations._dlt.types import Configuration, JobClient
     from gapless.sources._dlt.types import Capabilities
@@ -49,6 +51,11 @@ def backend_class(kind: str) -> type[Backend]:
     # Imported when it is used, so that no command waits for the libraries of other destinations.
     found: type[Backend] = getattr(import_module(f"gapless.pipelines.destinations.{file}"), name)
     return found
+
+
+def backend_of(pipeline: dlt.Pipeline) -> type[Backend]:
+    """Returns what is known of the kind of destination that a pipeline has."""
+    return backend_class(pipeline.destination.destination_type)
 
 
 def find(name: str, default: Path, accept_append: bool = False) -> Backend:

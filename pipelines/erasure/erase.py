@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.erasure.note import Erasure, make_tables, mark_uncompacted, write_erasure, write_tombstones
 from gapless.pipelines.erasure.traces import remove_from_runs, remove_from_states
-from gapless.pipelines.evidence.row_counts import HELD, Held
+from gapless.pipelines.evidence.rows.counts import HELD, Held
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._extract.subjects import subjects_of

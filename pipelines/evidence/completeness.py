@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.ledgers import LedgerGaps
-from gapless.pipelines.evidence.row_counts import RowCounts
+from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.tables import TableGaps
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOADS

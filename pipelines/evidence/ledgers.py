@@ -11,7 +11,7 @@ from gapless.pipelines.destinations.reader import Reader, Rows
 from gapless.pipelines.evidence.gap import IN_DOUBT, Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.row_counts import RowCounts
+from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import backfills, erased_here, resource_state
 from gapless.pipelines.printable import counted, quoted
 from gapless.sources import Source

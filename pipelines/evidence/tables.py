@@ -8,7 +8,8 @@ from functools import cached_property
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap, Kind
 from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
-from gapless.pipelines.evidence.row_counts import Below, Held, RowCounts, count_doubled, find_below, read_missed
+from gapless.pipelines.evidence.rows.below import Below, find_below
+from gapless.pipelines.evidence.rows.counts import Held, RowCounts, count_doubled, read_missed
 from gapless.pipelines.evidence.structure import Damage, damages
 from gapless.sources import Source
 

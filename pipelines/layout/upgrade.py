@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._layouts.layout import FIRST, Layout, read_layout, require_own
 from gapless.pipelines.destinations.reader import PipelineReader
-from gapless.pipelines.destinations.resolve import backend_class
+from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.evidence.policy import configured_policy
-from gapless.pipelines.evidence.row_counts import Held, count_rows, fill_below, find_below, of_roots, read_held
+from gapless.pipelines.evidence.rows.below import fill_below, find_below
+from gapless.pipelines.evidence.rows.counts import Held, count_rows, of_roots, read_held
 from gapless.pipelines.evidence.structure import stored_columns, table_names
 from gapless.pipelines.layout.columns import adapt, unnamed
 from gapless.pipelines.layout.fields import move_fields
@@ -88,7 +89,7 @@ def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:
 
 def _can(pipeline: dlt.Pipeline) -> bool:
     """Returns whether a destination takes our own statements, by which a layout is noted and upgraded."""
-    return backend_class(pipeline.destination.destination_type).updates_rows
+    return backend_of(pipeline).updates_rows
 
 
 def _load_nothing(pipeline: dlt.Pipeline, source: Source) -> None:
@@ -100,7 +101,7 @@ def _load_nothing(pipeline: dlt.Pipeline, source: Source) -> None:
     def resource() -> DltResource:
         return tree_resource(source.tables, lambda ledger, state: iter([LoadItem([])]), source.name)
 
-    file_format = backend_class(pipeline.destination.destination_type).file_format
+    file_format = backend_of(pipeline).file_format
     pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=file_format)
 
 

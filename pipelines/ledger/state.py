@@ -10,31 +10,20 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._layouts.changing import changing
-from gapless.pipelines.destinations.reader import PipelineReader, reading
+from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
-from gapless.pipelines.evidence.gap import DIFFERS, MISSING
-from gapless.pipelines.evidence.row_counts import (
-    Held,
-    RowCounts,
-    count_rows,
-    fill_below,
-    of_roots,
-    read_held,
-    read_missed,
-)
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
-from gapless.pipelines.sync.lost_rows import delete_orphans, forget_row_counts, update_held
-from gapless.pipelines.sync.mending import mend_tables, remove_doubled, require_writable
+from gapless.pipelines.sync.mending import mend_tables, require_writable
+from gapless.pipelines.sync.noted_counts import forget_row_counts
 from gapless.sources import SOURCES, Source
-from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State
-from gapless.sources._extract.resource import shapes, tree_resource
+from gapless.sources._extract.resource import tree_resource
 from gapless.sources._ledger.account.identity import ACCOUNTS, KEYS
 from gapless.sources._ledger.backfill_state import STATE
 from gapless.sources._ledger.ledger import COVERAGE, RESET, is_reset
@@ -45,7 +34,6 @@ from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import WalkState
 from gapless.sources._schema.arrow import Batch
 from gapless.sources._schema.policy_history import POLICIES
-from gapless.sources._schema.record import ROWS_BELOW
 
 if TYPE_CHECKING:
     import dlt
@@ -129,120 +117,6 @@ def set_back(target: Target, name: str, absent: Mapping[str, Mapping[str, dateti
         reset(target, name)
 
 
-def has_findings(target: Target, name: str) -> bool:
-    """Returns whether a dead letter is open that `gapless verify` wrote."""
-    begins = " or ".join(f"substr(reason, 1, {len(one)}) = '{one}'" for one in (MISSING, DIFFERS))
-    with reading(target) as reader:
-        found = reader.rows(name, f"select 1 from {{0}} where healed_at is null and ({begins})", "dead_letters")
-    return bool(found)
-
-
-def remove_doubled_rows(target: Target, name: str) -> None:
-    """Removes all but one of the rows with the same `_dlt_id`. Raises Locked, GaplessError."""
-    with _changing(target, SOURCES[name]) as pipeline:
-        tables = [shape.name for shape in shapes((*SOURCES[name].tables, COVERAGE))]
-        remove_doubled(pipeline, SOURCES[name], tables)
-
-
-def mark_gone(target: Target, name: str, gone: Collection[str], back: Collection[str]) -> None:
-    """Marks records, by `_dlt_id`, as gone at the vendor, and takes back the mark of others.
-
-    Raises Locked, GaplessError.
-    """
-    source = SOURCES[name]
-
-    with _changing(target, source):
-        ledger = Ledger()
-        ledger.mark_gone(source.main.name, gone, datetime.now(UTC))
-        ledger.mark_gone(source.main.name, back, None)
-
-
-def prepare_replacing(target: Target, name: str, cells: Corrections) -> None:
-    """Corrects cells by which a load finds the rows that it replaces, and deletes child rows that belong to none.
-
-    A row without `cells` is deleted. Raises Locked, GaplessError.
-    """
-    with _changing(target, SOURCES[name]) as pipeline:
-        now = count_rows(PipelineReader(pipeline), SOURCES[name])
-        with pipeline.sql_client() as client:
-            for table, rows in cells.items():
-                for row, values in rows.items():
-                    qualified, where = client.make_qualified_table_name(table), f"where {ROW_ID} = '{row}'"
-                    sets = ", ".join(f"{client.escape_column_name(column)} = %s" for column in values)
-                    change = f"update {qualified} set {sets}" if values else f"delete from {qualified}"
-                    client.execute_sql(f"{change} {where}", *values.values())
-            delete_orphans(client, SOURCES[name], now)
-
-
-def accept_below(target: Target, name: str, rows: Collection[str]) -> None:
-    """Takes what is below these records, by `_dlt_id`, for all: nobody serves them. Raises Locked, GaplessError."""
-    source = SOURCES[name]
-    with _changing(target, source) as pipeline, pipeline.sql_client() as client:
-        table, column = client.make_qualified_table_name(source.main.name), client.escape_column_name(ROWS_BELOW)
-        for row in rows:
-            client.execute_sql(f"update {table} set {column} = null where {ROW_ID} = %s", row)
-        fill_below(client, source)
-
-
-def note_lost_rows(target: Target, name: str, rows: int) -> None:
-    """Notes that so many records are lost, for `gaps` and later syncs. Raises Locked, GaplessError."""
-    source = SOURCES[name]
-
-    def change(held: Held, now: RowCounts) -> None:
-        # `Held.missed` adds what went since the last sync, so that is not noted as well.
-        gone = held.gone(now).get(source.main.name, 0)
-        held.lost[source.main.name] = max(0, rows - gone)
-
-    with _changing(target, source) as pipeline:
-        update_held(pipeline, source, change)
-
-
-def bring_back(target: Target, name: str, rows: Mapping[str, int]) -> None:
-    """Takes so many rows by table from what is noted as lost. Raises Locked, GaplessError."""
-    source = SOURCES[name]
-    # Mostly nothing is noted, and then no lock is taken.
-    with reading(target) as reader:
-        held = read_held(reader, source)
-    if held is None or not any(rows.get(table) for table in held.lost):
-        return
-
-    def change(held: Held, now: RowCounts) -> None:
-        held.lost = {table: max(0, lost - rows.get(table, 0)) for table, lost in held.lost.items()}
-
-    with _changing(target, source) as pipeline:
-        update_held(pipeline, source, change)
-
-
-def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = False) -> None:
-    """Takes the records that are here now for all: a comparison with the vendor found none missing.
-
-    `below` says that what was lost below them was read again with them; `exact` that all rows of all tables were
-    compared. Changes nothing where the counts say so already. Raises Locked, GaplessError.
-    """
-    source = SOURCES[name]
-    main = source.main.name
-    with reading(target) as reader:
-        held, _, missed = read_missed(reader, source)
-    if held is not None and (not missed if exact else main not in missed):
-        return
-
-    def confirm(held: Held, now: RowCounts) -> None:
-        if exact:
-            held.lost.clear()
-            held.rows = {**of_roots(source, now), **{table: now.get(table, 0) for table in held.rows}}
-            return
-        if held.lost.pop(main, 0) and below:
-            for shape in source.main.schema.tree():
-                held.lost.pop(shape.name, None)
-        # The counts of other tables stay, as nobody compared these.
-        held.rows = {**of_roots(source, now), **held.rows, main: now.get(main, 0)}
-
-    with _changing(target, source) as pipeline:
-        update_held(pipeline, source, confirm)
-
-
-Corrections = Mapping[str, Mapping[str, Mapping[str, object]]]
-"""Cells by table, `_dlt_id` and column."""
 Walk = Callable[[State], State]
 """Returns the changed state of a walk."""
 Steps = Callable[[Ledger, State], Iterator[LoadItem]]
@@ -290,7 +164,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
     def resource() -> DltResource:
         return tree_resource(source.tables, steps, source.name)
 
-    with _changing(target, source) as pipeline:
+    with changing_state(target, source) as pipeline:
         with reading(target) as reader:
             # Without a first load there is no schema to load into.
             if not exists(reader, source):
@@ -304,7 +178,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
     return True
 
 
-def _changing(target: Target, source: Source) -> AbstractContextManager[dlt.Pipeline]:
+def changing_state(target: Target, source: Source) -> AbstractContextManager[dlt.Pipeline]:
     """Yields a pipeline into the locked target. Raises Locked, NewerLayout, GaplessError for what fails within."""
     return changing(target, source.name, f"the state of {source.name} could not be changed")
 

@@ -9,10 +9,11 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
+from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.evidence.proofs import as_utc
-from gapless.pipelines.evidence.row_counts import Held, RowCounts, counted_tables, of_roots, read_held
+from gapless.pipelines.evidence.rows.counts import Held, RowCounts, counted_tables, of_roots, read_held
 from gapless.pipelines.outcome import LEDGER_TABLES, own_version
-from gapless.pipelines.sync.lost_rows import Before, backend_of, count_at_end
+from gapless.pipelines.sync.lost_rows import Before, count_at_end
 from gapless.pipelines.sync.mending import require_writable
 from gapless.sources import Source
 from gapless.sources._dlt.tables import (

@@ -5,7 +5,6 @@ Where the database has signs of a table that change with its rows, and they did 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,36 +12,29 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations._postgres.checksums import MODULUS
 from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import PipelineReader
-from gapless.pipelines.destinations.resolve import backend_class
+from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.evidence.proofs import PROOF_COLUMNS, lacks_newest, proofs_mark, read_proofs
-from gapless.pipelines.evidence.row_counts import (
+from gapless.pipelines.evidence.rows.below import Below, fill_below, find_below
+from gapless.pipelines.evidence.rows.counts import (
     UNCOUNTED,
-    Below,
     Checksums,
     Held,
     RowCounts,
     count_rows,
     counted_tables,
-    fill_below,
-    find_below,
     of_roots,
     read_held,
-    says_below,
-    sum_rows,
-    torn,
 )
-from gapless.pipelines.sync.mending import remove_doubled
+from gapless.pipelines.sync.mending import delete_orphans, remove_doubled
+from gapless.pipelines.sync.noted_counts import counted, keep_newest, note_roots, signs_of
 from gapless.sources import Source
-from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
 from gapless.sources._ledger.ledger import COVERAGE
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
     import dlt
 
-    from gapless.pipelines.destinations.backend import Backend
     from gapless.sources._dlt.row_changes import WrittenRows
-    from gapless.sources._dlt.types import SqlClient
 
 WAITS = 20
 """How often statistics are looked at again, each time after a twentieth of a second."""
@@ -98,21 +90,21 @@ def find_lost_rows(
     become fewer, also if that sync is killed before it writes its counts: so their counts are removed here first.
     Returns nothing for append-only destinations.
     """
-    if backend_of(pipeline).appends:
+    shard, at, backend = shard or Shard(), datetime.now(UTC), backend_of(pipeline)
+    if backend.appends:
         return Before()
-    shard, at = shard or Shard(), datetime.now(UTC)
     with PipelineReader(pipeline).connected() as reader:
-        held, signs = read_held(reader, source), _signs(pipeline, reader, source, shard)
+        held, signs = read_held(reader, source), signs_of(pipeline, reader, source, shard)
         if held and held.still_holds(signs, at):
             with pipeline.sql_client() as client:
                 # A sync that is killed leaves neither child rows nor signs as they were.
-                _note_roots(client, source, held)
+                note_roots(client, source, held)
             same = _is_unchanged(reader, source, held, at)
             known = Held(held.rows, held.lost)
             return Before(known, held.rows, [], signs, held.counted_at, held.checksums, unchanged=same)
-        now, sums = _counted(reader, source, signs or (held.checksums if held else {}))
+        now, sums = counted(reader, source, signs or (held.checksums if held else {}))
         # Others that are at work, or were meanwhile, make the rows below changed records fewer.
-        alone = shard.whole or (read_held(reader, source) == held and _is_alone(pipeline, reader, source))
+        alone = shard.whole or (read_held(reader, source) == held and backend.is_alone(reader, source.name))
         if held and not alone:
             held.rows, held.checksums = of_roots(source, held.rows), of_roots(source, held.checksums)
         # Where a database has signs, they say that somebody else was here; where it has none, the counts must do.
@@ -132,7 +124,7 @@ def find_lost_rows(
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
     doubled = remove_doubled(pipeline, source, more)
     if doubled:
-        now, sums = _counted(PipelineReader(pipeline), source, signs)
+        now, sums = counted(PipelineReader(pipeline), source, signs)
         with PipelineReader(pipeline).connected() as reader:
             below = find_below(reader, source, held, now)
     gone, exchanged = held.gone(now), held.exchanged(now, sums, signs)
@@ -143,13 +135,13 @@ def find_lost_rows(
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
         if gone or exchanged or below.more or not held.rows:
             delete_orphans(client, source, now)
-        if backend_of(pipeline).updates_rows:
+        if backend.updates_rows:
             # A shard that began before it may have brought back already what was lost, and noted that it was.
             left = before.held if before.lost or shard.number == 1 else held
             assert left
             if not shard.whole and shard.number == 1:
-                _keep_newest(client, client.make_qualified_table_name("runs"))
-            _note_roots(client, source, left)
+                keep_newest(client, client.make_qualified_table_name("runs"))
+            note_roots(client, source, left)
     _fill_silent(pipeline, source, shard, before)
     return before
 
@@ -211,7 +203,7 @@ def count_at_end(
         # Where the ids that it wrote could not be summed up, they are summed up now, for the next sync.
         if signs == wanted and expected.keys() == wanted.keys() == sums.keys():
             return ended
-    at, (now, sums) = datetime.now(UTC), _counted(reader, source, signs)
+    at, (now, sums) = datetime.now(UTC), counted(reader, source, signs)
     ended.signs = wanted
     before.below_at_end = below = find_below(reader, source, ended, now)
     lost = below.without_known(ended.missed(now, ended.exchanged(now, sums, signs)))
@@ -227,22 +219,13 @@ def _count_beside_shards(
     Others only add records, so at least as many are lost as there are fewer than this one leaves itself.
     """
     now = count_rows(reader, source)
-    before.alone = _is_alone(pipeline, reader, source)
+    before.alone = backend_of(pipeline).is_alone(reader, source.name)
     least: RowCounts = {}
     if not (written and written.doubtful):
         for table, rows in of_roots(source, before.now or {}).items():
             inserted, deleted = written.of(table) if written else (0, 0)
             least[table] = rows + inserted - deleted
     return Held(now if before.alone else of_roots(source, now), Held(least).gone(now))
-
-
-def _is_alone(pipeline: dlt.Pipeline, reader: PipelineReader, source: Source) -> bool:
-    return backend_of(pipeline).is_alone(reader, source.name)
-
-
-def _counted(reader: PipelineReader, source: Source, known: Mapping[str, object]) -> tuple[RowCounts, Checksums]:
-    """Returns the rows by table, and the sums of their ids where signs or such sums are `known`."""
-    return sum_rows(reader, source) if known else (count_rows(reader, source), {})
 
 
 def _signs_at_end(
@@ -252,7 +235,7 @@ def _signs_at_end(
     none = Sign("", 0, 0)
     least = {table: before.signs.get(table, none).after(*written.of(table)) for table in counted_tables(source)}
     for _ in range(WAITS):
-        signs = _signs(pipeline, reader, source, Shard())
+        signs = signs_of(pipeline, reader, source, Shard())
         if not any(
             sign.inserted < least[table].inserted or sign.deleted < least[table].deleted
             for table, sign in signs.items()
@@ -260,24 +243,6 @@ def _signs_at_end(
             break
         reader.rows(source.name, "select pg_sleep(0.05)")
     return signs
-
-
-def _signs(pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, shard: Shard) -> dict[str, Sign]:
-    """Returns the signs of a source's tables; none for a shard, as others write beside it."""
-    return backend_of(pipeline).signs(reader, source.name, counted_tables(source)) if shard.whole else {}
-
-
-def _note_roots(client: SqlClient, source: Source, held: Held) -> None:
-    """Notes the counts of root tables alone, and what is lost."""
-    counts = Held(of_roots(source, held.rows), held.lost).to_json()
-    runs = client.make_qualified_table_name("runs")
-    client.execute_sql(f"update {runs} set held = %s where held is not null", counts)
-
-
-def _keep_newest(client: SqlClient, runs: str) -> None:
-    """Removes all counts but the newest: each shard adds one, and they would pile up without a whole sync."""
-    newest = f'select run_id from {runs} where held is not null order by "finished_at" desc limit 1'
-    client.execute_sql(f"update {runs} set held = null where held is not null and run_id not in ({newest})")
 
 
 def _uncounted(reader: PipelineReader, source: Source, now: RowCounts) -> Held | None:
@@ -311,72 +276,3 @@ def describe_foreign_rows(source: Source, more: RowCounts) -> list[str]:
         f" `gapless verify {source.name} --repair` reads those records again"
         for table, rows in more.items()
     ]
-
-
-def delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
-    """Deletes child rows whose root row is missing, otherwise a merge would insert duplicates of them."""
-    for table in source.tables:
-        root = client.make_qualified_table_name(table.name)
-        for schema in table.schema.tree():
-            if schema.parent and schema.name in counts:
-                # Below a table that is made again every row is an orphan.
-                orphaned = f"{ROOT_ID} not in (select {ROW_ID} from {root})" if table.name in counts else "1 = 1"
-                client.execute_sql(f"delete from {client.make_qualified_table_name(schema.name)} where {orphaned}")
-
-
-def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, RowCounts], None]) -> None:
-    """Changes what the newest run says was counted; `change` gets that and the rows that are here now.
-
-    Does nothing where no run is noted, or where a row of it cannot be updated.
-    """
-    if not backend_of(pipeline).updates_rows:
-        return
-    reader = PipelineReader(pipeline)
-    newest = reader.rows(source.name, 'select run_id from {0} order by "finished_at" desc limit 1', "runs")
-    if not newest:
-        return
-    signs, at = _signs(pipeline, reader, source, Shard()), datetime.now(UTC)
-    now, sums = _counted(reader, source, signs)
-    held = read_held(reader, source) or Held(of_roots(source, now))
-    # Before the sums are forgotten, by which it is known.
-    for table, rows in held.exchanged(now, sums).items():
-        held.lost[table] = held.lost.get(table, 0) + rows
-    change(held, now)
-    # Where not all is as it was counted here, the next sync counts.
-    known = bool(signs) and held.rows == now
-    held.signs, held.counted_at, held.checksums = (signs, at, sums) if known else ({}, None, {})
-    held.proofs = None
-    with pipeline.sql_client() as client:
-        runs = client.make_qualified_table_name("runs")
-        client.execute_sql(f"update {runs} set held = null where held is not null")
-        client.execute_sql(f"update {runs} set held = %s where run_id = %s", held.to_json(), newest[0][0])
-
-
-def note_row_counts(pipeline: dlt.Pipeline, source: Source, before: Before) -> None:
-    """Notes how many rows a copy has now, so that it is seen when some are lost there."""
-
-    def change(held: Held, now: RowCounts) -> None:
-        held.rows, held.lost = now, dict(before.held.lost) if before.held else {}
-
-    update_held(pipeline, source, change)
-
-
-def forget_row_counts(pipeline: dlt.Pipeline, source: Source) -> None:
-    """Deletes the stored row counts: after a reset the next sync reads all again, so no row counts as lost.
-
-    What records say of the rows below them is made what is there; those that are served say it anew.
-    """
-    if backend_of(pipeline).appends:
-        return
-    with PipelineReader(pipeline).connected() as reader:
-        differs = any(torn(reader, source, table) for table in says_below(reader, source))
-    with pipeline.sql_client() as client:
-        runs = client.make_qualified_table_name("runs")
-        client.execute_sql(f"update {runs} set held = null where held is not null")
-        if differs:
-            fill_below(client, source, again=True)
-
-
-def backend_of(pipeline: dlt.Pipeline) -> type[Backend]:
-    """Returns what is known of the kind of destination that a pipeline has."""
-    return backend_class(pipeline.destination.destination_type)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.reader import PipelineReader
-from gapless.pipelines.destinations.resolve import backend_class
+from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.errors import GaplessError
-from gapless.pipelines.evidence.row_counts import count_doubled
+from gapless.pipelines.evidence.rows.counts import RowCounts, count_doubled
 from gapless.pipelines.evidence.structure import OWN, Damage, damages, obstacles, refusal, table_names
 from gapless.sources import Source
-from gapless.sources._dlt.tables import ROW_ID, SCHEMAS, forget_schemas
+from gapless.sources._dlt.tables import ROOT_ID, ROW_ID, SCHEMAS, forget_schemas
 from gapless.sources._ledger.ledger import RESET
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
 
     Call `require_writable` before.
     """
-    if _backend(pipeline).appends:
+    if backend_of(pipeline).appends:
         return []
     with PipelineReader(pipeline).connected() as reader:
         found = damages(reader, source)
@@ -56,14 +55,14 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
 
 def require_writable(pipeline: dlt.Pipeline, source: Source) -> None:
     """Raises GaplessError, with what ends it, when a table was changed so that it cannot be written."""
-    if _backend(pipeline).appends:
+    if backend_of(pipeline).appends:
         return
     with PipelineReader(pipeline).connected() as reader:
         _require_writable(reader, pipeline, source)
 
 
 def _require_writable(reader: PipelineReader, pipeline: dlt.Pipeline, source: Source) -> None:
-    if blocked := obstacles(reader, source, _backend(pipeline)):
+    if blocked := obstacles(reader, source, backend_of(pipeline)):
         raise GaplessError(refusal(blocked))
 
 
@@ -110,7 +109,7 @@ def _set_aside(client: SqlClient, damage: Damage, kind: str) -> None:
 
 def remove_doubled(pipeline: dlt.Pipeline, source: Source, tables: Iterable[str]) -> list[str]:
     """Removes all but one of the rows with the same `_dlt_id`; returns a message for each table that had some."""
-    if not _backend(pipeline).updates_rows:
+    if not backend_of(pipeline).updates_rows:
         return []
     messages = []
     for table, rows in count_doubled(PipelineReader(pipeline), source, tables).items():
@@ -126,5 +125,12 @@ def remove_doubled(pipeline: dlt.Pipeline, source: Source, tables: Iterable[str]
     return messages
 
 
-def _backend(pipeline: dlt.Pipeline) -> type[Backend]:
-    return backend_class(pipeline.destination.destination_type)
+def delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
+    """Deletes child rows whose root row is missing, otherwise a merge would insert duplicates of them."""
+    for table in source.tables:
+        root = client.make_qualified_table_name(table.name)
+        for schema in table.schema.tree():
+            if schema.parent and schema.name in counts:
+                # Below a table that is made again every row is an orphan.
+                orphaned = f"{ROOT_ID} not in (select {ROW_ID} from {root})" if table.name in counts else "1 = 1"
+                client.execute_sql(f"delete from {client.make_qualified_table_name(schema.name)} where {orphaned}")

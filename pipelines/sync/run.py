@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
+from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
 from gapless.pipelines.evidence.gap import Gap
-from gapless.pipelines.evidence.row_counts import RowCounts
+from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
 from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root, own_version
@@ -24,7 +25,6 @@ from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
 from gapless.pipelines.sync.lost_rows import (
     Before,
-    backend_of,
     count_at_end,
     describe_foreign_rows,
     describe_lost_rows,

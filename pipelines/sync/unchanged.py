@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader
-from gapless.pipelines.evidence.row_counts import count_doubled
+from gapless.pipelines.destinations.resolve import backend_of
+from gapless.pipelines.evidence.rows.counts import count_doubled
 from gapless.pipelines.evidence.stored_state import source_state
-from gapless.pipelines.sync.lost_rows import backend_of
 from gapless.sources import Source
 from gapless.sources._ledger.session import Session, Unchanged
 

@@ -14,7 +14,7 @@ from typing import Any
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.proofs import Proof
 from gapless.pipelines.verify.cells import CHUNK, Cells
-from gapless.pipelines.verify.found import MOST_NAMED, Difference, Verified
+from gapless.pipelines.verify.found import Difference, Verified
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.concurrency import map_concurrently
@@ -111,5 +111,4 @@ class CellCheck:
     def _name(self, difference: Difference) -> None:
         lacking, table = self._found.lacking, difference.table
         lacking[table] = lacking.get(table, 0) + difference.missing
-        if len(self._found.differences) < MOST_NAMED:
-            self._found.differences.append(difference)
+        self._found.name(difference)

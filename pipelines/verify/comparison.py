@@ -14,21 +14,15 @@ from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.ledgers import LedgerGaps
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
-from gapless.pipelines.evidence.row_counts import (
-    Torn,
-    count_doubled,
-    count_orphans,
-    read_missed,
-    says_below,
-    torn,
-)
+from gapless.pipelines.evidence.rows.below import count_orphans
+from gapless.pipelines.evidence.rows.counts import count_doubled, read_missed
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
-from gapless.pipelines.verify.found import MOST_NAMED, Difference, Verified
+from gapless.pipelines.verify.found import Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
 from gapless.pipelines.verify.listings import configured_ids, open_client
-from gapless.pipelines.verify.unmet import Unmet, ask, unmet_records
+from gapless.pipelines.verify.torn_records import TornRecords
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, VendorError
@@ -64,12 +58,7 @@ class Comparison:
         """Records found here, by parent."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
-        self._torn: dict[str, Torn] = {}
-        """Records with another number of rows below them than they were loaded with, by `_dlt_id`."""
-        self._met = list[tuple[str, str, datetime | None]]()
-        """Those of them that are served: parent, id and time."""
-        self._unmet = list[Unmet]()
-        """Those of them that no listing had and no request brought."""
+        self._torn = TornRecords(source, self._found)
         self._gone = GoneRows(source)
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
@@ -128,9 +117,7 @@ class Comparison:
         if not self._target.appends:
             self._found.doubled = sum(count_doubled(reader, source, now).values())
             self._found.orphans = count_orphans(reader, source, source.main)
-        if source.main in says_below(reader, source):
-            self._torn = {one.row: one for one in torn(reader, source, source.main)}
-            self._found.torn = len(self._torn)
+        self._torn.read(reader)
 
     def _compare(self, client: Client) -> None:
         chosen = self._chosen(client)
@@ -157,8 +144,8 @@ class Comparison:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
         self._found.unproven = self._found.unproven or self._why_not_newer()
-        self._ask_unmet(client)
-        self._add_torn()
+        self._torn.ask_unmet(client, self._target, whole=self._sample is None, by_id=self._ids_are_plain)
+        self._torn.add_met()
         self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
         if self._check:
             self._check.parents(chosen, self._news)
@@ -180,51 +167,8 @@ class Comparison:
                 self._found.gone = [*self._gone.lacking(reader, {one: self._proofs[one] for one in more})]
         for parent, record, at in self._gone.twins.values():
             self._found.differing.setdefault(parent, {})[record] = at
-            self._name(Difference(self._main, record, extra=1))
-        unmet = [one for one in self._unmet if one.row not in self._gone.twins]
-        denied = {one.row for one in unmet if one.parent in ended and self._is_denied(one)}
-        self._found.lost_below = [*denied]
-        self._found.not_denied = [one.row for one in unmet if one.row not in denied]
-
-    def _ask_unmet(self, client: Client) -> None:
-        """Asks for each torn record that no listing had; what is served is read again with the others."""
-        met = {digest(record) for _, record, _ in self._met}
-        rows = [] if self._sample is not None else [*self._torn.keys() - met]
-        # The file is closed before the first request.
-        with reading(self._target) as reader:
-            records = unmet_records(reader, self._source, rows)
-        records = [*ask(self._source, client, records, by_id=self._ids_are_plain)]
-        self._met += [
-            (one.parent, one.record, one.at) for one in records if one.served and digest(one.record) == one.row
-        ]
-        self._unmet = [one for one in records if not one.served]
-
-    def _is_denied(self, one: Unmet) -> bool:
-        """Returns whether the vendor says that it has no such record: the listing of its parent, and a request.
-
-        A setting that names what is read says nothing of others, and an empty answer alone nothing at all.
-        """
-        asks = getattr(self._stream, "record", None) is not None
-        if configured_ids(self._source) or (asks and one.served is None):
-            return False
-        return self._gone.denies(one.record, one.parent, one.at, self._proofs[one.parent], empty=asks)
-
-    def _add_torn(self) -> None:
-        """Adds records that are served and lack rows below them, or have too many, to those that are read again."""
-        names = [shape.name for shape in self._source.main.schema.tree() if shape.parent]
-        table = names[0] if len(names) == 1 else f"{self._main}__*"
-        for parent, record, at in self._met:
-            _, said, here = self._torn[digest(record)]
-            differing = self._found.differing.setdefault(parent, {})
-            # A comparison of cells has named it, and said in which table.
-            if record not in differing:
-                lacks, more = max(0, said - here), max(0, here - said)
-                self._name(Difference(table, record, missing=lacks, extra=more))
-            differing[record] = at
-
-    def _name(self, difference: Difference) -> None:
-        if len(self._found.differences) < MOST_NAMED:
-            self._found.differences.append(difference)
+            self._found.name(Difference(self._main, record, extra=1))
+        self._torn.give_up(self._gone, self._proofs, ended)
 
     def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
         if not chosen and self._found.not_asked:
@@ -352,8 +296,7 @@ class Comparison:
         if here:
             self._found.here += 1
             self._present[parent] = self._present.get(parent, 0) + 1
-            if self._torn and digest(record) in self._torn:
-                self._met.append((parent, record, at))
+            self._torn.meet(parent, record, at)
         elif at and (proven is None or at > proven):
             self._found.newer += 1
             self._news.add(parent)

@@ -109,6 +109,11 @@ class Verified:
     refused: bool = False
     """Whether the settings name another account than the one whose rows are here, or the erasure key is lost."""
 
+    def name(self, difference: Difference) -> None:
+        """Takes what differs, so long as not too many are named."""
+        if len(self.differences) < MOST_NAMED:
+            self.differences.append(difference)
+
     @property
     def complete(self) -> bool:
         """Returns whether everything was compared and nothing is missing."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked
 from gapless.pipelines.evidence.gap import DIFFERS, MISSING
-from gapless.pipelines.ledger import state
+from gapless.pipelines.ledger import corrections, state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
 from gapless.sources._ledger.dead_letters import DERIVED, of_two
@@ -42,16 +42,16 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
     noted = sum(map(len, found.to_read.values()))
     if noted > MOST_NOTED:
         state.set_back(target, found.source, found.to_read)
-    elif noted or found.differing_parents or (whole and state.has_findings(target, found.source)):
+    elif noted or found.differing_parents or (whole and corrections.has_findings(target, found.source)):
         state.write(target, found.source, lambda ledger, _: _letters(ledger, found, whole))
     if found.gone or found.back:
-        state.mark_gone(target, found.source, found.gone, found.back)
+        corrections.mark_gone(target, found.source, found.gone, found.back)
     # A count, or what is known to be lost, tells of more than can be named.
     if found.missing > records and not whole:
-        state.note_lost_rows(target, found.source, found.missing)
+        corrections.note_lost_rows(target, found.source, found.missing)
     elif whole and not (found.missing or found.failed or found.unproven):
         exact = found.cells is not None and found.complete and not found.kept
-        state.confirm_row_counts(target, found.source, below=not repaired, exact=exact)
+        corrections.confirm_row_counts(target, found.source, below=not repaired, exact=exact)
 
 
 def _letters(ledger: Ledger, found: Verified, whole: bool) -> Iterator[LoadItem]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
-from gapless.pipelines.ledger import state
+from gapless.pipelines.ledger import corrections, state
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.run import sync
@@ -51,27 +51,27 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
     """Reads what is missing or differs again, then compares again. `found` must be of all parents, by id."""
     name, cells = found.source, found.cells is not None
     if found.doubled:
-        state.remove_doubled_rows(target, name)
+        corrections.remove_doubled_rows(target, name)
     # Before the load: by a key that somebody changed it would not find the row to replace.
     if found.differ or found.orphans or found.foreign:
-        state.prepare_replacing(target, name, _corrections(found))
+        corrections.prepare_replacing(target, name, _corrections(found))
     ids = _ids_to_repair(target, name, found.to_read)
     (outcome,) = sync([name], target, SyncRequest(ids=ids), watch)
     if ids and found.differing_parents:  # single records are read without the listing of parents
         (outcome,) = sync([name], target, SyncRequest(), watch)
     if found.differ:  # a row whose key somebody changed stands there beside the one that was loaded
-        state.remove_doubled_rows(target, name)
+        corrections.remove_doubled_rows(target, name)
     main = SOURCES[name].main
     below = {t.name: _present(target, name, found.absent, t.name) for t in main.schema.tree() if t.parent}
-    state.bring_back(target, name, below)
+    corrections.bring_back(target, name, below)
     after = Comparison(target, SOURCES[name], None, random.Random(0), cells=cells).verified()
     brought = {table: rows - after.lacking.get(table, 0) for table, rows in found.lacking.items()}
-    state.bring_back(target, name, {table: rows for table, rows in brought.items() if rows > 0})
+    corrections.bring_back(target, name, {table: rows for table, rows in brought.items() if rows > 0})
     note(target, after, whole=True, repaired=True)
     # What one reading alone denies may be an answer that was cut short.
     denied = {*found.lost_below} & {*after.lost_below}
     if denied:
-        state.accept_below(target, name, denied)
+        corrections.accept_below(target, name, denied)
     after.repaired = _present(target, name, found.absent, main.name)
     after.replaced = max(0, found.differ - after.differ) if cells else None
     return outcome, after

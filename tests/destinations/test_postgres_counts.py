@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.evidence.row_counts import SIGNS, read_held, sum_rows
+from gapless.pipelines.evidence.rows.counts import SIGNS, read_held, sum_rows
 from gapless.pipelines.ledger.gaps import gaps
 from gapless.sources import SOURCES
 from tests.contract.subject import subject

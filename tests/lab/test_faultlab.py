@@ -15,11 +15,11 @@ import httpx2 as httpx
 import pytest
 
 from gapless.sources import SOURCES
-from tests.lab.faultlab import crowd, http_faults, kills, report, together
+from tests.lab.faultlab import crowd, http_faults, kept, kills, report, together
 from tests.lab.faultlab.destinations import Duckdb
 from tests.lab.faultlab.http_faults import FOUND
 from tests.lab.faultlab.runs import Run, Zygote
-from tests.lab.faultlab.verdict import Expect, forms, judge
+from tests.lab.faultlab.verdict import Expect, Verdict, forms, judge
 from tests.lab.faultlab.wire import plain
 from tests.lab.faultlab.world import PHASES, Lab, Trial
 
@@ -45,6 +45,25 @@ def test_killed_at_counted_side_effects(lab: Lab) -> None:
     killed = list(kills.run(lab, kills.chosen(effects, KILLS, SEED)))
     assert sum(bool(one.last) for one in killed) >= KILLS - 1
     assert [one for one in killed if not one.verdict.good] == []
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """What one run has tried, the next with the same file has, too, and need not try again."""
+    case = http_faults.cases(("tines",), ("first",))[0]
+    trials: list[kept.Trial] = [
+        kills.Killed(kills.Kill("omni", "first", 7), Verdict("exact"), "x"),
+        http_faults.Tried(case, Verdict("OTHER"), 1.0),
+    ]
+    first, second = report.Sweep("", 1, "duckdb"), report.Sweep("", 1, "duckdb")
+    keeping = kept.Kept(tmp_path / "kept")
+    keeping.begin(first)
+    for trial in trials:
+        keeping.add(trial)
+    kept.Kept(tmp_path / "kept").begin(second)
+    assert [*second.kills, *second.tried] == trials
+    assert second.tried[0].case == case
+    assert len(second.runs) == 2
+    assert "2 runs" in report.markdown(second)
 
 
 @pytest.mark.sweep

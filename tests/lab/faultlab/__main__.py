@@ -1,5 +1,5 @@
 """`python -m tests.lab.faultlab [--destination duckdb|postgres] [--kills all|N] [--http all|N] [--wire N]
-[--together N] [--plain all|N] [--seed S] [--source NAME] [--lanes L] [--minutes M]`: the sweep.
+[--together N] [--plain all|N] [--seed S] [--source NAME] [--lanes L] [--minutes M] [--keep FILE]`: the sweep.
 
 Kills go on beside HTTP faults, beside several commands at once and, with Postgres, beside faults on the wire to it;
 of the minutes the last fifth is for plain dlt, which always loads to DuckDB.
@@ -25,19 +25,21 @@ from typing import TypeVar
 from gapless.sources import SOURCES
 from tests.lab.faultlab import crowd, http_faults, kills, plain_dlt, report, together, wire_faults
 from tests.lab.faultlab.destinations import Destination, Duckdb
+from tests.lab.faultlab.kept import Kept, Trial
 from tests.lab.faultlab.postgres import Postgres
 from tests.lab.faultlab.runs import Zygote
 from tests.lab.faultlab.world import PHASES, Lab
 from tests.support.postgres import running
 
 REPORTS = {"duckdb": "REPORT.md", "postgres": "REPORT.postgres.md"}
-T = TypeVar("T")
+T = TypeVar("T", bound=Trial)
 
 
 def main() -> int:
     asked, began = _asked(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="faultlab-"))
     sweep = report.Sweep(" ".join(sys.argv[1:]), asked.seed, asked.destination)
+    asked.kept.begin(sweep)
     try:
         with _destination(asked.destination) as destination, ThreadPoolExecutor() as lanes:
             for done in [lanes.submit(lane, folder, destination, sweep, asked) for lane in LANES]:
@@ -75,25 +77,27 @@ def _kill(folder: Path, destination: Destination, sweep: report.Sweep, asked: ar
     with _lab(folder / "kills", destination, asked.seed) as lab:
         effects = {(source, phase): kills.count(lab, source, phase) for source in asked.sources for phase in PHASES}
     sweep.points = {place: len(found) for place, found in effects.items()}
-    todo = kills.chosen(effects, asked.kills, sweep.seed)
+    done = {one.kill for one in sweep.kills}
+    todo = [kill for kill in kills.chosen(effects, asked.kills, sweep.seed) if kill not in done]
 
     def lane(number: int) -> None:
         part = todo[number :: asked.lanes]
         with _lab(folder / f"kills-{number}", destination, asked.seed + number) as lab:
-            _told(kills.run(lab, part), sweep.kills, len(part), ends)
+            _told(kills.run(lab, part), sweep.kills, asked.kept, len(part), ends)
 
     _beside(lane, asked.lanes)
 
 
 def _http(folder: Path, destination: Destination, sweep: report.Sweep, asked: argparse.Namespace) -> None:
     began, cases = time.monotonic(), http_faults.cases(asked.sources)
-    todo, sweep.cases = http_faults.chosen(cases, asked.http, asked.seed), len(cases)
+    done, sweep.cases = {one.case for one in sweep.tried}, len(cases)
+    todo = [case for case in http_faults.chosen(cases, asked.http, asked.seed) if case not in done]
     share = 0.8 if asked.plain != 0 else 1
 
     def lane(number: int) -> None:
         part = todo[number :: asked.lanes]
         with _lab(folder / f"http-{number}", destination, asked.seed + number) as lab:
-            _told(http_faults.run(lab, part), sweep.tried, len(part), began + asked.minutes * 60 * share)
+            _told(http_faults.run(lab, part), sweep.tried, asked.kept, len(part), began + asked.minutes * 60 * share)
 
     _beside(lane, asked.lanes)
     with _lab(folder / "plain", destination, asked.seed) as lab:
@@ -108,8 +112,9 @@ def _wire(folder: Path, destination: Destination, sweep: report.Sweep, asked: ar
     with _destination(destination.name) as own, _lab(folder / "wire", own, asked.seed) as lab:
         places = product(asked.sources, PHASES)
         statements = {place: wire_faults.count(lab, *place) for place in places}
-        todo = wire_faults.chosen(statements, asked.wire, sweep.seed)
-        _told(wire_faults.run(lab, todo), sweep.broken, len(todo), ends)
+        done = {one.fault for one in sweep.broken}
+        todo = [fault for fault in wire_faults.chosen(statements, asked.wire, sweep.seed) if fault not in done]
+        _told(wire_faults.run(lab, todo), sweep.broken, asked.kept, len(todo), ends)
 
 
 def _together(folder: Path, destination: Destination, sweep: report.Sweep, asked: argparse.Namespace) -> None:
@@ -117,8 +122,11 @@ def _together(folder: Path, destination: Destination, sweep: report.Sweep, asked
     ends, more = time.monotonic() + asked.minutes * 60, [Zygote() for _ in range(2)] if asked.together else []
     try:
         with _lab(folder / "together", destination, asked.seed) as lab:
-            todo = together.chosen(asked.sources, asked.together, asked.seed)
-            _told(crowd.run(lab, todo, [lab.zygote, *more]), sweep.together, len(todo), ends)
+            done = {one.crowd for one in sweep.together}
+            todo = [
+                crowd for crowd in together.chosen(asked.sources, asked.together, asked.seed) if crowd not in done
+            ]
+            _told(crowd.run(lab, todo, [lab.zygote, *more]), sweep.together, asked.kept, len(todo), ends)
     finally:
         for zygote in more:
             zygote.end()
@@ -134,10 +142,11 @@ def _beside(lane: Callable[[int], None], many: int) -> None:
             done.result()
 
 
-def _told(trials: Iterable[T], kept: list[T], many: int, ends: float) -> None:
+def _told(trials: Iterable[T], told: list[T], kept: Kept, many: int, ends: float) -> None:
     """Keeps what comes until the time is over; says how far it is, and at once what went wrong."""
     for number, trial in enumerate(_until(trials, ends), 1):
-        kept.append(trial)
+        told.append(trial)
+        kept.add(trial)
         verdict = trial.verdict
         if not verdict.good:
             print(f"{verdict.kind}: {trial}", flush=True)
@@ -164,7 +173,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--source", dest="sources", action="append", choices=list(SOURCES))
     parser.add_argument("--lanes", type=int, default=1, help="trials of one kind at once")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no new trial after so long")
+    parser.add_argument("--keep", type=Path, dest="kept", metavar="FILE", help="goes on with the trials kept there")
     asked = parser.parse_args()
+    asked.kept = Kept(asked.kept)
     asked.sources = tuple(asked.sources or SOURCES)
     return asked
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx2 as httpx
@@ -84,6 +84,10 @@ class Case:
     bend: Bend
     site: str
 
+    def __reduce__(self) -> tuple[Callable[..., Case], tuple[str, str, str, str]]:
+        """Pickles by names: what a fault does is code."""
+        return case, self.place
+
     @property
     def fault(self) -> str:
         return self.bend.name
@@ -103,6 +107,11 @@ class Tried:
     case: Case
     verdict: Verdict
     seconds: float
+
+
+def case(source: str, phase: str, fault: str, site: str) -> Case:
+    """Returns the case of these names."""
+    return Case(source, phase, next(bend for bend in BENDS if bend.name == fault), site)
 
 
 def cases(sources: tuple[str, ...], phases: tuple[str, ...] = PHASES) -> list[Case]:

@@ -67,6 +67,8 @@ class Sweep:
     plain: dict[str, str] = field(default_factory=dict)
     """What came of plain dlt, by fault."""
     seconds: float = 0.0
+    runs: list[str] = field(default_factory=list)
+    """Times and commits of the runs whose trials were kept; none: they are of one run."""
 
 
 def plain_dlt(sweep: Sweep, fault: str) -> str:
@@ -84,6 +86,8 @@ def facts(sweep: Sweep) -> Iterator[str]:
     yield f"- {at:%Y-%m-%d %H:%M} UTC, seed {sweep.seed}, destination {sweep.destination}, {sweep.seconds:,.0f} s"
     versions = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pyarrow", "httpx2"))
     yield f"- Python {platform.python_version()}, {versions}; {platform.system()} {platform.machine()}, {cores} cores"
+    if sweep.runs:
+        yield f"- {len(sweep.runs)} runs, which went on where the one before had stopped: {', '.join(sweep.runs)}"
     yield from _outcomes(sweep)
 
 
