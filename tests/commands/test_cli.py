@@ -385,6 +385,7 @@ def test_every(only: Callable[[Any], Any], tmp_path: Path) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
 def test_every_reads_a_changed_key(only: Callable[[Any], Any], tmp_path: Path) -> None:
     """In the round after it was changed in secrets.toml, which may be broken for a moment."""
     here = only(small())
