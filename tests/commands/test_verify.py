@@ -105,6 +105,16 @@ def test_a_sample(world: Begin) -> None:
 
 
 @pytest.mark.slow
+def test_all_are_no_sample(world: Begin) -> None:
+    """Where a parent has nothing to compare, a comparison of all is not called a sample."""
+    here = world(vendor("tines"))
+    here.synced()
+    here.fake.add_action()
+    shown = {flag: CliRunner().invoke(app, ["verify", *flag.split()]).stdout for flag in ("--whole", "--sample 1")}
+    assert [flag for flag, text in shown.items() if "this was a sample" in text] == ["--sample 1"]
+
+
+@pytest.mark.slow
 def test_parents_that_are_new_or_fail(world: Begin) -> None:
     """A new one is the next sync's; one that is not answered for is told (3); a refused key fails."""
     here = world(vendor("omni"))
