@@ -29,8 +29,6 @@ class View:
     """Takes a Question and returns what its template shows. Any, as each template has values of its own."""
     choices: Mapping[str, Choices] = field(default_factory=dict)
     """Parameters of which only some values make sense."""
-    chart: Callable[..., Mapping[str, Any]] | None = None
-    """Takes a Question and returns its chart, as Vega-Lite's JSON."""
     in_menu: bool = True
 
 

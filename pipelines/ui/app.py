@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
-    JSONResponse,
     PlainTextResponse,
     RedirectResponse,
     Response,
@@ -49,7 +48,6 @@ def build(site: Site, door: Door) -> Application:
         Route("/login", pages.login, methods=["POST"]),
         Route("/static/{digest}/{path:path}", pages.static),
         Route(f"/{door.keys.folder}/", pages.view),
-        Route(f"/{door.keys.folder}/chart", pages.chart),
         Route(f"/{door.keys.folder}/download", pages.download),
     ]
     mounted: list[Any] = [Mount(door.base, routes=routes)] if door.base else routes
@@ -156,19 +154,6 @@ class Pages:
 
     def _question(self, address: Address, db: Database) -> Question:
         return Question(self._site, address, db, self._site.clock())
-
-    def chart(self, request: Request) -> Response:
-        """Returns a chart of a view as Vega-Lite's JSON."""
-        if not request.scope["gapless.session"]:
-            return PlainTextResponse("no session", 401)
-        address = parse(request.url.query, VIEWS)
-        if address.view.chart is None:
-            return PlainTextResponse("no such chart", 404)
-        try:
-            with self._site.target.connected() as db:
-                return JSONResponse(address.view.chart(self._question(address, db)))
-        except (QueryUnavailable, GaplessError) as error:
-            return PlainTextResponse(str(error.args[0]), 503)
 
     def download(self, request: Request) -> Response:
         """Returns the result of a person's query as a file."""

@@ -1,70 +1,99 @@
-"""Charts as Vega-Lite's JSON. Texts and colours of the page itself are added in the browser, which knows its mode."""
+"""Charts as the places of their parts: across in percent, down in pixels. The template draws them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from itertools import pairwise
 
 FORMATS = {"day": "%d %b %Y", "week": "week of %d %b %Y", "month": "%b %Y"}
+HEIGHT = 200
+"""Of the columns, in pixels."""
+MOST_DAYS, MOST_COUNTS = 6, 5
+"""Marks of the axes."""
 
 
-def columns(
-    cells: Sequence[tuple[date, str, int]], colours: Mapping[str, str], size: str, what: str
-) -> Mapping[str, Any]:
-    """Returns stacked columns: one for each bucket of `size` that begins at a day, in the colours of the sources."""
-    names = [name for name in colours if any(cell[1] == name for cell in cells)]
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "description": f"{what} per {size}, by source",
-        "width": "container",
-        "height": 220,
-        "data": {"values": [*_stacked(cells, names, size)]},
-        "mark": "rect",
-        "encoding": {
-            # Days are in UTC; the browser's own zone would move each to the day before or after.
-            "x": {"field": "day", "type": "temporal", "axis": {"title": None}, "scale": {"type": "utc"}},
-            "x2": {"field": "end"},
-            # Records are counted whole, so no mark of the axis stands at a half.
-            "y": {"field": "low", "type": "quantitative", "title": f"{what} per {size}", "axis": {"tickMinStep": 1}},
-            "y2": {"field": "high"},
-            "color": {
-                "field": "source",
-                "type": "nominal",
-                "scale": {"domain": names, "range": [colours[name] for name in names]},
-                # The page itself has one.
-                "legend": None,
-            },
-            "tooltip": [
-                {"field": "bucket", "type": "nominal", "title": size},
-                {"field": "source", "type": "nominal"},
-                {"field": "count", "type": "quantitative", "title": what, "format": ",d"},
-            ],
-        },
-    }
+@dataclass(frozen=True)
+class Part:
+    """What one source has of a column; `x` and `width` in percent, `y` from the top and `height` in pixels."""
+
+    x: float
+    width: float
+    y: float
+    height: float
+    colour: str
+    title: str
 
 
-def _stacked(cells: Sequence[tuple[date, str, int]], names: Sequence[str], size: str) -> list[dict[str, Any]]:
-    """Returns the columns' parts, each upon the one below it."""
+@dataclass(frozen=True)
+class Chart:
+    """Stacked columns, and the marks of their axes."""
+
+    parts: list[Part]
+    days: list[tuple[float, str]]
+    """Places across, and labels."""
+    counts: list[tuple[float, int]]
+    """Places from the top, and numbers."""
+    height: int = HEIGHT
+
+
+def columns(cells: Sequence[tuple[date, str, int]], colours: Mapping[str, str], size: str, what: str) -> Chart | None:
+    """Returns a column for each bucket of `size` that begins at a day, in the colours of the sources.
+
+    Returns None where nothing was counted.
+    """
+    counted = [cell for cell in cells if cell[2]]
+    if not counted:
+        return None
+    starts = [*_starts(min(day for day, _, _ in counted), max(day for day, _, _ in counted), size)]
+    first, whole = starts[0], (starts[-1] - starts[0]).days
+    step, top = _scale(counted)
+
+    def across(day: date) -> float:
+        return round(100 * (day - first).days / whole, 3)
+
+    def down(count: int) -> float:
+        return round(HEIGHT * (1 - count / top), 2)
+
+    ends, reached, parts = dict(pairwise(starts)), defaultdict[date, int](int), []
     # In one order of the sources, so that a colour has the same place in each column.
-    reached, made = defaultdict[date, int](int), []
-    for day, name, count in sorted(
-        cells, key=lambda cell: (cell[0], names.index(cell[1]) if cell[1] in names else 0)
-    ):
-        if count:
-            low = reached[day]
-            reached[day] = low + count
-            ends = {"day": day.isoformat(), "end": _end(day, size).isoformat(), "bucket": f"{day:{FORMATS[size]}}"}
-            made.append({**ends, "source": name, "count": count, "low": low, "high": low + count})
-    return made
+    order = [*colours]
+    for day, name, count in sorted(counted, key=lambda cell: (cell[0], order.index(cell[1]))):
+        low, high = reached[day], reached[day] + count
+        reached[day], x = high, across(day)
+        title = f"{day:{FORMATS[size]}}, {name}: {count:,} {what}"
+        height = round(down(low) - down(high), 2)
+        parts.append(Part(x, round(across(ends[day]) - x, 3), down(high), height, colours[name], title))
+    every = -(-(len(starts) - 1) // MOST_DAYS)
+    days = [(across(day), _label(day, size, whole)) for day in starts[:-1:every]]
+    return Chart(parts, days, [(down(count), count) for count in range(0, top + 1, step)])
 
 
-def _end(day: date, size: str) -> date:
-    """Returns the first day after a bucket."""
-    # 32 days on is always in the next month, whose first day is taken.
-    return (
-        (day + timedelta(days=32)).replace(day=1)
-        if size == "month"
-        else day + timedelta(days=7 if size == "week" else 1)
-    )
+def _starts(first: date, last: date, size: str) -> Iterator[date]:
+    """Yields the first day of each bucket from `first` to `last`, and the day after the last one."""
+    while first <= last:
+        yield first
+        # 32 days on is always in the next month, whose first day is taken.
+        after = timedelta(days={"day": 1, "week": 7, "month": 32}[size])
+        first = (first + after).replace(day=1) if size == "month" else first + after
+    yield first
+
+
+def _scale(cells: Sequence[tuple[date, str, int]]) -> tuple[int, int]:
+    """Returns the step of the marks of the counts, which is 1, 2 or 5 of some power of ten, and the highest mark."""
+    sums = defaultdict[date, int](int)
+    for day, _, count in cells:
+        sums[day] += count
+    highest, ten = max(sums.values()), 1
+    while highest > 5 * ten * MOST_COUNTS:
+        ten *= 10
+    step = next(one * ten for one in (1, 2, 5) if highest <= one * ten * MOST_COUNTS)
+    return step, -(-highest // step) * step
+
+
+def _label(day: date, size: str, whole: int) -> str:
+    if size == "month":
+        return f"{day:%b %Y}"
+    return f"{day.day} {day:%b}" if whole < 300 else f"{day.day} {day:%b %Y}"

@@ -25,7 +25,7 @@ COOKIE = "gapless"
 SESSION_AGE = 7 * 86_400
 """Seconds for which a session is let in."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-# Neither inline scripts nor eval: Vega runs with its interpreter, and htmx with eval off.
+# Neither inline scripts nor eval: htmx runs with eval off.
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"

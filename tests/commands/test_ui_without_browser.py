@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import io
-import json
 import os
 import re
 import stat
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,6 +26,7 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ui import opening, server
 from gapless.pipelines.ui.address import parse
+from gapless.pipelines.ui.charts import Part, columns
 from gapless.pipelines.ui.database import session
 from gapless.pipelines.ui.views import VIEWS, failures, volume
 from gapless.sources.kizen.fake import KizenFake
@@ -83,8 +84,8 @@ def test_counts_are_the_views(world: Begin, page: Page) -> None:
     here = world(TinesFake.demo())
     here.synced()
     ((records,),) = here.sql("select sum(records) from activity.daily_volume")
-    chart = json.loads(page.get("chart?view=volume").body)
-    assert sum(one["count"] for one in chart["data"]["values"]) == records
+    counts = re.findall(r"<title>[^<]*: ([\d,]+) records</title>", page("volume"))
+    assert sum(int(count.replace(",", "")) for count in counts) == records
     ((errors,),) = here.sql("select count(*) from activity.timeline where status = 'error'")
     assert f"{errors} events" in page("timeline", status="error")
 
@@ -117,9 +118,35 @@ def test_no_record_falls_between_two_buckets(size: int) -> None:
     days = [first + timedelta(days=n) for n in range(0, size + 1, max(1, size // 50))]
     unit = volume.size_of(days[0], days[-1])
     cells = [(volume.start_of(day, unit), name, 3) for day in days for name in ("a", "b")]
-    values = volume.columns(cells, {"b": "#111111", "a": "#222222"}, unit, "records")["data"]["values"]
-    assert sum(one["high"] - one["low"] for one in values) == 6 * len(days)
-    assert all(one["day"] < one["end"] for one in values)
+    chart = columns(cells, {"b": "#111111", "a": "#222222"}, unit, "records")
+    assert chart
+    assert sum(int(part.title.split()[-2]) for part in chart.parts) == 6 * len(days)
+    highest, marked = chart.counts[-1]
+    places: dict[float, list[Part]] = {}
+    for part in chart.parts:
+        places.setdefault(part.x, []).append(part)
+    for parts in places.values():
+        lower, upper = parts
+        assert (lower.colour, upper.colour) == ("#111111", "#222222")
+        assert upper.y + upper.height == pytest.approx(lower.y, abs=0.02)
+        assert lower.y + lower.height == pytest.approx(chart.height, abs=0.02)
+        counted = sum(int(part.title.split()[-2]) for part in parts)
+        assert upper.y == pytest.approx(chart.height * (1 - counted / marked), abs=0.02)
+    assert highest == 0
+    ends = [x + width for x, width in sorted({(part.x, part.width) for part in chart.parts})]
+    assert max(ends) == pytest.approx(100, abs=0.01)
+    assert all(end <= x + 0.01 for end, x in zip(ends, sorted(places)[1:], strict=False))
+
+
+@pytest.mark.parametrize("highest", [1, 4, 5, 6, 24, 25, 26, 60, 99, 100, 101, 999_999])
+def test_marks_of_counts_are_whole_and_reach_above(highest: int) -> None:
+    """At most six of them, evenly apart, the last one no lower than the highest column."""
+    chart = columns([(date(2026, 3, 1), "a", highest)], {"a": "#111111"}, "day", "records")
+    assert chart
+    marks = [count for _, count in chart.counts]
+    steps = {after - before for before, after in pairwise(marks)}
+    assert (marks[0], len(steps), len(marks) <= 6, marks[-1] >= highest) == (0, 1, True, True)
+    assert columns([(date(2026, 3, 1), "a", 0)], {"a": "#111111"}, "day", "records") is None
 
 
 @pytest.mark.slow
@@ -431,7 +458,6 @@ def test_the_same_page_on_postgres(
     }.items():
         ours, theirs = _facts(page(view, **parameters)), _facts(other(view, **parameters))
         assert (theirs, len(theirs) > 3) == (ours, True), view
-    assert page.get("chart?view=volume").body == other.get("chart?view=volume").body
     row = next(link for link in links(other("timeline")) if "view=row" in link)
     assert "As JSON" in other.get(row).text
     assert "omni.leads" in other("tables", q="lead")

@@ -213,7 +213,7 @@ def test_every_view_without_the_internet(opened: Open, demo: Path) -> None:
         for tab in VIEWS:
             shown.open(tab)
             if tab in ("Volume", "Failures"):
-                expect(shown.page.locator(".chart svg.marks")).to_be_visible(timeout=20_000)
+                expect(shown.page.locator(".chart rect").first).to_be_visible(timeout=20_000)
             assert shown.page.locator("#result").inner_text().strip() or tab == "SQL"
             assert shown.page.evaluate("document.documentElement.scrollWidth") <= size["width"], (tab, size)
     shown.open("Health")
@@ -618,7 +618,7 @@ def test_screenshots(opened: Open, accidents: Path, tmp_path: Path) -> None:
             shown.choose("Type", "lead")
             shown.page.wait_for_timeout(1000)
         if tab == "Volume":
-            expect(shown.page.locator(".chart svg.marks")).to_be_visible(timeout=20_000)
+            expect(shown.page.locator(".chart rect").first).to_be_visible(timeout=20_000)
         picture = folder / f"{tab.lower()}.png"
         shown.page.screenshot(path=picture, animations="disabled")
         assert 5_000 < picture.stat().st_size < 150_000

@@ -1,10 +1,8 @@
-// What the page does beside htmx: at once a new view for an old one, local times, charts, copying, looking closer.
+// What the page does beside htmx: at once a new view for an old one, local times, copying, looking closer.
 "use strict";
 (() => {
-  const script = document.getElementById("script");
   const said = document.getElementById("said");
   const say = (text) => { said.textContent = text; };
-  const main = () => document.getElementById("view");
 
   // -- times ---------------------------------------------------------------------------------------
   const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -28,51 +26,6 @@
       time.append(here);
     }
   }
-
-  // -- charts --------------------------------------------------------------------------------------
-  const libraries = ["vega.min.js", "vega-lite.min.js", "vega-embed.min.js"];
-  let loading;
-  const load = (name) => new Promise((resolve, reject) => {
-    const made = document.createElement("script");
-    made.src = script.dataset.vendor + name;
-    made.async = false;
-    made.onload = resolve;
-    made.onerror = () => reject(new Error(`${name} did not come`));
-    document.head.append(made);
-  });
-  const drawn = new Map();
-
-  function config() {
-    const style = getComputedStyle(document.documentElement);
-    const get = (name) => style.getPropertyValue(name).trim();
-    const font = "system-ui, sans-serif";
-    const axis = { labelColor: get("--quiet"), titleColor: get("--quiet"), gridColor: get("--line"), domainColor: get("--line"), tickColor: get("--line"), labelFont: font, titleFont: font, labelFontSize: 12, titleFontWeight: "normal" };
-    return { background: null, view: { stroke: null }, axis, axisX: { grid: false }, font };
-  }
-
-  async function chart(place) {
-    try {
-      loading = loading || Promise.all(libraries.map(load));
-      const [answer] = await Promise.all([fetch(place.dataset.chart, { headers: { accept: "application/json" } }), loading]);
-      if (!answer.ok) throw new Error(await answer.text());
-      const spec = await answer.json();
-      if (!place.isConnected) return;
-      if (!spec.data.values.length) { place.textContent = "Nothing in this period."; place.classList.add("empty"); return; }
-      const made = await vegaEmbed(place, { ...spec, autosize: { type: "fit-x", contains: "padding" } }, {
-        ast: true, actions: false, renderer: "svg", defaultStyle: false, config: config(), tooltip: { disableDefaultStyle: true },
-      });
-      drawn.set(place, made);
-      place.dataset.drawn = "1";
-    } catch (error) {
-      place.textContent = `The chart cannot be drawn: ${error.message}`;
-    }
-  }
-
-  function charts(root) {
-    for (const [place, made] of drawn) if (!place.isConnected) { made.finalize(); drawn.delete(place); }
-    for (const place of root.querySelectorAll("[data-chart]")) chart(place);
-  }
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts(document));
 
   // -- looking closer at the coverage --------------------------------------------------------------
   function axis(root) {
@@ -126,7 +79,6 @@
 
   function ready(root) {
     times(root);
-    charts(root);
     axis(root);
     document.getElementById("refresh").href = location.search || "?view=health";
   }

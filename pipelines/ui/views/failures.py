@@ -49,11 +49,16 @@ def fetch(question: Question) -> Mapping[str, Any]:
         f" order by occurred_at desc nulls last, account, record_id, part limit {NEWEST}",
         *values,
     )
+    size, days = buckets(question)
+    cells = [(day, source, failed) for day, source, _, _, failed in days]
+    colours = {name: SOURCES[name].facts.colour for name in SOURCES if any(c[1] == name and c[2] for c in cells)}
     return {
+        "size": size,
+        "chart": columns(cells, colours, size, "failures"),
         "mix": _mix(mix),
         "kinds": kinds(reasons)[:KINDS],
         "newest": named(question, newest),
-        "colours": {name: SOURCES[name].facts.colour for name in SOURCES if any(row[0] == name for row in reasons)},
+        "colours": colours,
     }
 
 
@@ -88,12 +93,4 @@ def masked(reason: str) -> str:
     return VARIES.sub("…", reason.strip().split("\n", 1)[0])[:300]
 
 
-def chart(question: Question) -> Mapping[str, Any]:
-    """Returns the chart of failures by day, week or month."""
-    size, rows = buckets(question)
-    cells = [(day, source, failed) for day, source, _, _, failed in rows]
-    colours = {source: SOURCES[source].facts.colour for source in SOURCES}
-    return columns(cells, colours, size, "failures")
-
-
-VIEW = View("failures", "Failures", ("source", "period"), fetch, choices=FILTERS, chart=chart)
+VIEW = View("failures", "Failures", ("source", "period"), fetch, choices=FILTERS)

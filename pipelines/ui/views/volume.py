@@ -27,7 +27,8 @@ def fetch(question: Question) -> Mapping[str, Any]:
     days = list(dict.fromkeys(row[0] for row in rows))
     table = [(day, [_of(rows, day, name) for name in names]) for day in reversed(days)]
     colours = {name: SOURCES[name].facts.colour for name in names}
-    return {"size": size, "names": names, "totals": totals, "table": table, "colours": colours}
+    chart = columns([(day, source, records) for day, source, records, _, _ in rows], colours, size, "records")
+    return {"names": names, "totals": totals, "table": table, "colours": colours, "size": size, "chart": chart}
 
 
 def _of(rows: list[Row], day: date, name: str) -> int:
@@ -71,11 +72,4 @@ def start_of(day: date, size: str) -> date:
     return day - timedelta(days=day.weekday()) if size == "week" else day
 
 
-def chart(question: Question) -> Mapping[str, Any]:
-    """Returns the chart of records."""
-    size, rows = buckets(question)
-    colours = {source: SOURCES[source].facts.colour for source in SOURCES}
-    return columns([(day, source, records) for day, source, records, _, _ in rows], colours, size, "records")
-
-
-VIEW = View("volume", "Volume", ("source", "period"), fetch, choices=FILTERS, chart=chart)
+VIEW = View("volume", "Volume", ("source", "period"), fetch, choices=FILTERS)
