@@ -7,6 +7,8 @@ import io
 import os
 import re
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -147,6 +149,28 @@ def test_marks_of_counts_are_whole_and_reach_above(highest: int) -> None:
     steps = {after - before for before, after in pairwise(marks)}
     assert (marks[0], len(steps), len(marks) <= 6, marks[-1] >= highest) == (0, 1, True, True)
     assert columns([(date(2026, 3, 1), "a", 0)], {"a": "#111111"}, "day", "records") is None
+
+
+STREAMED = """
+import sys, duckdb
+from gapless.pipelines.ui.database.in_duckdb import DuckdbDatabase
+
+db = duckdb.connect()
+db.execute("set threads = 2")
+for name in "ab":
+    db.execute(f"create table {name} as select i, 'some text ' || i as t from range(1000000) as r (i)")
+joined = "select a.i, a.t, b.t as u from a left join b using (i)"
+page = DuckdbDatabase(db)
+print(page.statement(f"{joined} union all {joined}", 20).num_rows, page.statement(joined, 30).num_rows)
+print(len(page.rows(f"{joined} union all {joined} limit 5000")))
+"""
+
+
+@pytest.mark.slow
+def test_parts_of_a_large_result_do_not_wait_for_each_other() -> None:
+    """DuckDB streams a result for ever, uninterrupted, whose parts are large joins: it is not streamed."""
+    ended = subprocess.run([sys.executable, "-c", STREAMED], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split() == ["20", "30", "5000"]
 
 
 @pytest.mark.slow

@@ -22,12 +22,17 @@ from gapless.pipelines.ui.database.session import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection, Statement
 
     from gapless.pipelines.destinations.reader import Reader
 
 LOCK_TIMEOUT = 2.0
 """Seconds to wait for a sync to end; a sync that finds nothing new mostly takes less."""
+BATCH = 10_000
+"""Rows."""
+UNION = "UNION"
+"""In DuckDB's plan: two parts of a result that is streamed can wait for each other for ever, and nothing interrupts
+them (https://github.com/duckdb/duckdb/issues/22215)."""
 BUSY = (
     "A sync is writing, and DuckDB allows no readers meanwhile.",
     "gapless publish makes a copy that can always be read; this page uses it if GAPLESS_PUBLISH names it.",
@@ -58,7 +63,8 @@ class DuckdbDatabase:
         import duckdb
 
         try:
-            return self._connection.execute(query, list(values)).fetchall()
+            # Not by `execute`, which would stream the rows: see UNION.
+            return self._connection.sql(query, params=list(values)).fetchall()
         except duckdb.InterruptException:
             raise TookTooLong(self._seconds) from None
 
@@ -82,14 +88,21 @@ class DuckdbDatabase:
             # DuckDB counts `from`, `describe` and `summarize` as SELECT.
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryUnavailable("One query is run here: select, with, from, describe or summarize.")
-            # What was checked is what runs; read in batches, so that collect() can end it early.
-            return collect(self._connection.execute(statements[0]).to_arrow_reader(10_000), most, self.require_time)
+            # What was checked is what runs.
+            return collect(self._batches(statements[0], most), most, self.require_time)
         except duckdb.InterruptException:
             raise TookTooLong(self._seconds) from None
         # Of Arrow while rows are fetched: an OSError or an ArrowException with DuckDB's text.
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             self.require_time()
             raise QueryUnavailable(str(error) or "The query broke off while its rows were read.") from None
+
+    def _batches(self, statement: Statement, most: int) -> pa.RecordBatchReader:
+        """Returns the rows in batches, so that collect() can end it early, where they may be streamed."""
+        relation = self._connection.sql(statement)
+        if UNION in relation.explain():
+            return relation.limit(most).to_arrow_table().to_reader(BATCH)
+        return self._connection.execute(statement).to_arrow_reader(BATCH)
 
 
 @contextmanager

@@ -55,5 +55,6 @@ def test_two_questions_find_what_one_does(question: Question, where: str, values
 def test_views_of_an_older_version_have_no_names(question: Question) -> None:
     """Then the column is null, and with today's views it is read."""
     assert event_columns(question).endswith(", null")
-    question.db.rows("alter table activity.timeline add column object_name varchar")
+    assert isinstance(question.db, DuckdbDatabase)
+    question.db._connection.execute("alter table activity.timeline add column object_name varchar")
     assert event_columns(question).endswith(", object_name")
