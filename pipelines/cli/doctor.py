@@ -249,12 +249,19 @@ def _access(target: Target) -> Iterator[Check]:
 
 def _published(target: Target) -> Iterator[Check]:
     """Checks where each sync publishes a copy, if it does."""
-    path = publish.configured() if target.file else None
-    if target.file and path:
-        try:
-            yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")
-        except WrongSettings as error:
-            yield Check("copy", "fail", str(error), f"Correct {publish.SETTING}.")
+    path = publish.configured()
+    try:
+        publish.require_usable(target)
+    except WrongSettings as error:
+        yield Check("copy", "fail", str(error), f"Correct {publish.SETTING} or {publish.MODE}.")
+        return
+    if path and target.file:
+        yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")
+    elif path:
+        found = (
+            f"{publish.SETTING} has no effect with --destination {target.destination}: only a DuckDB file is copied"
+        )
+        yield Check("copy", "-", found)
 
 
 def _layout(layouts: dict[str, int]) -> Iterator[Check]:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from gapless.pipelines.config.beside import folder_beside, remove_left
+from gapless.pipelines.config.database_file import require_database
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
+from gapless.pipelines.printable import quoted
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
@@ -47,6 +49,8 @@ _opening = Lock()
 COMPACTION = "compact"
 """The purpose of the folder beside the file in which it is written anew."""
 CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
+MARK, MARK_AT = b"DUCK", 8
+"""What every DuckDB file has, and at which byte: https://duckdb.org/docs/stable/internals/storage"""
 
 
 class FileInUse(InUse):
@@ -165,6 +169,10 @@ class DuckdbFile(Backend):
             )
         if problem := path_problem(self.identity):
             raise WrongSettings(f"the file {problem}. {CHOOSE}")
+        if self.file.is_file() and not self.file.stat().st_size:
+            remove = f"rm {quoted(self.identity)}"
+            raise WrongSettings(f"{self.file} is empty, and so no database. Nothing is lost by removing it: {remove}")
+        require_database(self.file, MARK, MARK_AT, f"DESTINATION__{self.name.upper()}__CREDENTIALS")
 
     def exists(self) -> bool:
         """Returns whether the file is there."""

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
+from gapless.pipelines.config.database_file import require_database
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.backend import Backend, Check, Part
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
 from gapless.pipelines.destinations.postgres import database_lock
-from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
+from gapless.pipelines.destinations.sqlite import MARK, is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
@@ -64,7 +65,8 @@ class DuckLake(Backend):
         # Looked for now, so that a missing one is said before any request.
         self._extensions()
         if is_sqlite(self._catalog):
-            sqlite_path(self._catalog)
+            setting = f"DESTINATION__{self.name.upper()}__CREDENTIALS__CATALOG"
+            require_database(sqlite_path(self._catalog), *MARK, setting)
 
     @property
     def lock_beside(self) -> Path | None:

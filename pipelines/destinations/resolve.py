@@ -130,8 +130,10 @@ def _configured_client(name: str) -> JobClient:
     from gapless.pipelines.destinations._dlt.config import (
         ConfigFieldMissingException,
         ConfigurationException,
+        ConfigValueCannotBeCoercedException,
         MissingDependencyException,
         UnknownDestinationModule,
+        expected_by,
     )
 
     setting = f"DESTINATION__{name.upper()}__…"
@@ -153,6 +155,11 @@ def _configured_client(name: str) -> JobClient:
     except ConfigFieldMissingException as error:
         what = " and ".join(_missing(error))
         raise WrongSettings(f"destination {name!r} lacks {what}. Set {setting} as {PAGE} shows.") from None
+    except ConfigValueCannotBeCoercedException as error:
+        setting = f"DESTINATION__{name.upper()}__…__{error.field_name.upper()}"
+        raise WrongSettings(
+            f"destination {name!r}: {setting} must be {expected_by(error)}. {PAGE} explains it."
+        ) from None
     except (ConfigurationException, ValueError, ImportError) as error:
         if isinstance(error.__context__, AddressError):
             raise _wrong_address(name, error.__context__) from None

@@ -28,16 +28,13 @@ HOW_TO_START = (
 )
 
 
-NAMED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-"""What people call the types of settings."""
-
-
 def build(source: Source, session: Session, **settings: object) -> DltSource:
     """Returns the dlt source. Raises WrongSettings, naming what is missing or wrong."""
     from gapless.pipelines.destinations._dlt.config import (
         ConfigFieldMissingException,
         ConfigurationException,
         ConfigValueCannotBeCoercedException,
+        expected_by,
     )
 
     blank = _blank(source)
@@ -47,8 +44,7 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         missing = {*blank, *(field.upper() for field in error.fields)}
         raise MissingSettings(source.name, sorted(missing)) from None
     except ConfigValueCannotBeCoercedException as error:
-        expected = NAMED.get(error.hint, "a value of another kind")
-        raise _wrong_setting(source, f"{error.field_name.upper()} must be {expected}") from None
+        raise _wrong_setting(source, f"{error.field_name.upper()} must be {expected_by(error)}") from None
     except SettingError as error:
         if blank:
             raise MissingSettings(source.name, blank) from None

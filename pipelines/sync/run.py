@@ -59,7 +59,10 @@ def sync(
     `watch` is called with the name and the session of each source when its sync begins. If a source cannot be split,
     the first shard reads all of it and the other shards skip it.
     """
+    from gapless.pipelines.destinations import publish
+
     names = [name for name in names if SOURCES[name].split_by or target.shard.number == 1]
+    publish.require_usable(target)
     for name in names:
         check_settings(SOURCES[name], _shard_of(SOURCES[name], target))
     if not names:
@@ -75,7 +78,6 @@ def sync(
             yield outcome
         # Where nothing was written, views would be in the way of whoever mends the tables below them.
         if written and target.shard.number == 1:
-            from gapless.pipelines.destinations import publish
             from gapless.pipelines.views import refresh
 
             # Views and the published copy show the whole sync, so they are made once, at its end.

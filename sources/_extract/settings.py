@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from inspect import Parameter
 from typing import Any
 
@@ -48,6 +48,9 @@ class Setting:
 
 
 DAY = 86_400.0
+MINUTE = "%Y-%m-%dT%H:%MZ"
+AHEAD = timedelta(days=1)
+"""By how much this machine's clock may be behind."""
 REQUESTS_PER_MINUTE = Setting("requests_per_minute", int, 300, least=1, most=1_000_000)
 BUDGET = Setting("budget", str | None)
 WORKERS = Setting("workers", int, 8, least=1, most=256)
@@ -103,6 +106,7 @@ class Shared:
         initial, end = (
             optional_instant(found[one.name], self.full_name(one).upper()) for one in (INITIAL_VALUE, END_VALUE)
         )
+        self._check_span(initial, end)
         lag, setting = timedelta(seconds=found.get("lag", 0.0)), self.full_name(KEEP).upper()
         # In its section people leave out the source's name.
         keep = found["keep"] or dlt.config.get(f"sources.{self.source}.keep", str)
@@ -120,6 +124,18 @@ class Shared:
             found["gapless_retry_budget"],
             found["gapless_max_record_mb"],
         )
+
+    def _check_span(self, initial: datetime | None, end: datetime | None) -> None:
+        """Raises ValueError, naming the settings, where no record can be at or after `initial` and before `end`."""
+        first, last = (self.full_name(one).upper() for one in (INITIAL_VALUE, END_VALUE))
+        if initial and end and initial >= end:
+            raise ValueError(
+                f"{first} ({initial:{MINUTE}}) is not before {last} ({end:{MINUTE}}): no record is between"
+            )
+        if initial and initial > datetime.now(UTC) + AHEAD:
+            raise ValueError(
+                f"{first} ({initial:{MINUTE}}) is in the future: every record is older, and none is read"
+            )
 
     def _budget(self, name: str | None) -> tuple[str, int] | None:
         """Returns the budget of this name and its requests a minute. Raises ValueError where there is none."""

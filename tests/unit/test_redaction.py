@@ -92,6 +92,14 @@ def test_the_same_in_files(toml: str, file: str, tmp_path: Path, monkeypatch: py
     assert redaction.redact(f"Access denied for {AWS}.") == "Access denied for ***."
 
 
+def test_what_is_no_secret_among_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's are a path, whatever the file is called; of libpq's words the password alone is one."""
+    address = "host=db.example.com dbname=birds target_session_attrs=any password=canary-pear"
+    learn(monkeypatch, DESTINATION__DUCKDB__CREDENTIALS="birdlogs", DESTINATION__POSTGRES__CREDENTIALS=address)
+    said = "birdlogs db.example.com target_session_attrs"
+    assert redaction.redact(f"{said} canary-pear") == f"{said} ***"
+
+
 def test_paths_of_files_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that cannot name the file helps nobody; the same for the file of a foreign key."""
     key = tmp_path / "private.pem"

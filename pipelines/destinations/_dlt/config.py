@@ -40,6 +40,7 @@ __all__ = [
     "UnknownDestinationModule",
     "configuration",
     "documents",
+    "expected_by",
     "read_again",
     "refuse_foreign",
     "resolved_settings",
@@ -47,6 +48,15 @@ __all__ = [
 ]
 """The exceptions are dlt's, raised by documented calls, but documented nowhere. They become messages of ours that
 name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pipeline.exceptions`."""
+
+
+NAMED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+"""What people call the types of settings."""
+
+
+def expected_by(error: ConfigValueCannotBeCoercedException) -> str:
+    """Returns what dlt takes for the setting of which it could not use the value."""
+    return NAMED.get(error.hint, "a value of another kind")
 
 
 # Before anybody asks for a setting, because dlt reads its files then.
