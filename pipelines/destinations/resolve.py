@@ -133,7 +133,7 @@ def _configured_client(name: str) -> JobClient:
         ConfigValueCannotBeCoercedException,
         MissingDependencyException,
         UnknownDestinationModule,
-        expected_by,
+        wrong_value,
     )
 
     setting = f"DESTINATION__{name.upper()}__…"
@@ -156,10 +156,8 @@ def _configured_client(name: str) -> JobClient:
         what = " and ".join(_missing(error))
         raise WrongSettings(f"destination {name!r} lacks {what}. Set {setting} as {PAGE} shows.") from None
     except ConfigValueCannotBeCoercedException as error:
-        setting = f"DESTINATION__{name.upper()}__…__{error.field_name.upper()}"
-        raise WrongSettings(
-            f"destination {name!r}: {setting} must be {expected_by(error)}. {PAGE} explains it."
-        ) from None
+        setting = f"DESTINATION__{name.upper()}__…__"
+        raise WrongSettings(f"destination {name!r}: {setting}{wrong_value(error)}. {PAGE} explains it.") from None
     except (ConfigurationException, ValueError, ImportError) as error:
         if isinstance(error.__context__, AddressError):
             raise _wrong_address(name, error.__context__) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
 from gapless.pipelines.sync.stages import check_stages
 from gapless.sources import SOURCES, Source, account_problems, register_problems, vendors
+from gapless.sources._extract.settings import Setting, expected_number
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.session import Session
@@ -34,7 +35,7 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         ConfigFieldMissingException,
         ConfigurationException,
         ConfigValueCannotBeCoercedException,
-        expected_by,
+        wrong_value,
     )
 
     blank = _blank(source)
@@ -44,7 +45,9 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         missing = {*blank, *(field.upper() for field in error.fields)}
         raise MissingSettings(source.name, sorted(missing)) from None
     except ConfigValueCannotBeCoercedException as error:
-        raise _wrong_setting(source, f"{error.field_name.upper()} must be {expected_by(error)}") from None
+        own = [one for one in vars(source.module).values() if isinstance(one, Setting)]
+        expected = expected_number(error.field_name, source.vendor, own)
+        raise _wrong_setting(source, wrong_value(error, expected)) from None
     except SettingError as error:
         if blank:
             raise MissingSettings(source.name, blank) from None

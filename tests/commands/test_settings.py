@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from inspect import signature
@@ -251,7 +252,7 @@ def test_numbers_under_dlts_own_names(section: str, world: Begin) -> None:
     """dlt reads a setting in a section, too: with the same bounds; and one that it does not read is named."""
     name = NAMES[0]
     here, prefix = world(subject(name).filled()), section.format(name.upper())
-    for wrong, problem in (("-4", "is -4; it must be between"), ("x", "must be a whole number")):
+    for wrong, problem in (("-4", "is -4; it must be between"), ("x", "is 'x'; it must be a whole number between")):
         here.set(**{f"{prefix}{name.upper()}_REQUESTS_PER_MINUTE": wrong})
         code, told = gapless("sync", name)
         assert (code, here.asked(), f"{name.upper()}_REQUESTS_PER_MINUTE {problem}" in told) == (2, 0, True), told
@@ -465,3 +466,46 @@ def test_a_variable_of_libpq_is_named(world: Begin) -> None:
     here.set(DESTINATION__POSTGRES__CREDENTIALS="postgresql://u:p@127.0.0.1:9/logs", PGSSLMODE="foo")
     code, told = gapless("sync", "--destination", "postgres")
     assert (code, 'the sslmode "foo" of PGSSLMODE' in told) == (2, True), told
+
+
+def test_a_number_says_its_unit_and_its_bounds(world: Begin) -> None:
+    """Of every source's every number, for a value that is none; a long one, which may be a key, is not repeated."""
+    for name, setting in NUMBERS:
+        here = world(subject(name).filled()).set(**{setting.upper(): "1h"})
+        code, told = gapless("sync", name)
+        assert (code, here.asked(), f"{setting.upper()} is '1h'; it must be a" in told) == (2, 0, True), told
+        assert re.search(r"number( of (seconds|MB))? between [\d,]+ and [\d,]+\.", told), told
+        assert ("of seconds" in told) == setting.endswith(("lag", "after", "wait", "retry_budget")), told
+        here.set(**{setting.upper(): "canary-key-0123456789"})
+        assert "canary" not in gapless("sync", name)[1]
+        here.monkeypatch.delenv(setting.upper())
+
+
+SWITCHES: dict[str, tuple[dict[str, str], list[str], str]] = {
+    "debug": ({"GAPLESS_DEBUG": "maybe"}, [], "GAPLESS_DEBUG is 'maybe'; expected 1 (on) or 0 (off)"),
+    "format": ({"GAPLESS_LOG_FORMAT": "xml"}, [], "GAPLESS_LOG_FORMAT is 'xml'; expected text or json"),
+    "option": ({"GAPLESS_LOG_FORMAT": "json"}, ["--log-format", "xml"], "--log-format 'xml'; expected text or json"),
+}
+
+
+@pytest.mark.parametrize(("variables", "options", "said"), SWITCHES.values(), ids=SWITCHES)
+def test_switches_say_what_they_take(
+    variables: dict[str, str], options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable or the option that is wrong, its value, and what is expected."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    code, told = gapless("status", *options)
+    assert (code, said in told) == (2, True), told
+    for value in ("1", "true", "0", "No", ""):
+        monkeypatch.setenv("GAPLESS_DEBUG", value)
+        monkeypatch.delenv("GAPLESS_LOG_FORMAT", raising=False)
+        assert gapless("status")[0] == 0
+
+
+def test_an_id_with_a_colon_is_named(world: Begin) -> None:
+    """HTTP Basic would cut it there; people copy the id with its secret."""
+    here = world(subject("sequence").filled()).set(SEQUENCE_CLIENT_ID="id:secret-canary")
+    code, told = gapless("sync", "sequence")
+    assert (code, here.asked(), "canary" in told) == (2, 0, False)
+    assert "SEQUENCE_CLIENT_ID holds a colon" in told
