@@ -51,9 +51,9 @@ def is_of_a_database(error: BaseException) -> bool:
     )
 
 
-def described(error: BaseException) -> str:
-    """Returns the class of a database's error and the first line of its text, without values."""
-    first, *more = str(error).strip().splitlines() or [""]
+def described(error: BaseException, text: str = "") -> str:
+    """Returns the class of a database's error and the first line of its text, or of `text`, without values."""
+    first, *more = (text or str(error)).strip().splitlines() or [""]
     quoted = GOES_ON if more else QUOTED
     return f"{type(error).__name__}: {_without_values(error, first, quoted)[:LONGEST]}"
 

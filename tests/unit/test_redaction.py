@@ -231,3 +231,16 @@ def test_logs(formatter: logging.Formatter | None) -> None:
     assert others[0] == "Traceback (most recent call last):"
     assert "EXAMPLE" not in shown
     assert [line for line in others if line.startswith("acme")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("gapless.x.y", "the copy ***"), ("other.lib", "other.lib: the copy ***")]
+)
+def test_a_log_line_says_when(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every other line of stderr that goes into a file, and of us without a module's name."""
+    learn(monkeypatch, GAPLESS_HASH_KEY=AWS)
+    record = logging.LogRecord(name, logging.WARNING, "", 0, "the copy %s", (AWS,), None)
+    record.created = 1772438400.5
+    assert redaction.Redacting(None).format(record) == f"2026-03-02T08:00:00Z WARNING {said}"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert redaction.Redacting(None).format(record) == f"WARNING {said}"
