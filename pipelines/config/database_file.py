@@ -1,4 +1,4 @@
-"""Refuses a path that cannot be the file of a database, before anything is made beside it.
+"""Reads the path of a database's file, and refuses one that cannot be it before anything is made beside it.
 
 No name of a destination may enter.
 """
@@ -22,6 +22,20 @@ def require_database(path: Path, mark: bytes, at: int, setting: str) -> None:
         raise WrongSettings(
             f"{path} {problem}. It is left alone: choose another file with {setting}, for the demo with --file PATH."
         )
+
+
+def at_home(path: Path) -> Path:
+    """Returns a path from its `~` on in that home folder, unless there is a folder of that name; else the same.
+
+    A shell replaces it; a scheduler, a container or a TOML file does not.
+    """
+    at = next((number for number, part in enumerate(path.parts) if part.startswith("~")), None)
+    if at is None or path.parent.is_dir():
+        return path
+    try:
+        return Path(*path.parts[at:]).expanduser()
+    except RuntimeError:  # there is no user of that name
+        return path
 
 
 def _no_file(path: Path) -> str | None:

@@ -114,7 +114,7 @@ def publish(target: Target, path: Path) -> Published:
             " cannot help. Leave out --destination."
         )
     to = checked(target.file, path)
-    if not target.file.exists():
+    if not target.backend.exists():
         raise GaplessError(f"nothing synced yet into {target.file}: gapless sync, or try gapless demo")
     from gapless.pipelines.destinations.reader import require_known_layouts
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
+from gapless.pipelines.config.database_file import at_home
 from gapless.pipelines.config.folders import real_path, temporary_folder
 from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
 from gapless.pipelines.destinations.backend import Backend
@@ -85,8 +86,6 @@ def _checked(backend: Backend) -> Backend:
 
     Raises WrongSettings when it cannot work, is to be in a folder that is not there, or may be planted.
     """
-    from gapless.pipelines.destinations.duckdb_file import at_home
-
     backend.check()
     for path in map(real_path, backend.paths):
         # Never made in silence: on a disk that is not mounted a sync would read everything again.

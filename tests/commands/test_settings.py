@@ -406,7 +406,6 @@ NO_DATABASE: dict[str, tuple[Callable[[Path], object], str]] = {
     "another's": (lambda path: path.write_bytes(b"SQLite format 3\0" + b"\0" * 84), "is no database, but"),
     "a pipe": (os.mkfifo, "is a device or a pipe, not a file"),
     "a device": (lambda path: path.symlink_to("/dev/null"), "is a device or a pipe, not a file"),
-    "empty": (lambda path: path.write_text(""), "is empty, and so no database. Nothing is lost by removing it: rm "),
 }
 """What may stand where the database is to be, and what is said of it."""
 
