@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from gapless.pipelines.database_errors import described, hidden_rows, is_of_a_database, without_details
+from gapless.pipelines.database_errors import TOO_SHORT, described, hidden_rows, is_of_a_database, without_details
 from gapless.pipelines.printable import escaped
 
 _log = logging.getLogger(__name__)
@@ -126,12 +126,8 @@ def without_values(error: BaseException, text: str) -> str:
         if str(cause) and is_of_a_database(cause):
             said = described(cause, _replaced(str(cause), known)).partition(": ")[2]
             first = str(cause).strip().split("\n", 1)[0]  # some of them hold its first line alone
-            known |= {str(cause): said} | ({first: said} if len(first) >= SHORTEST else {})
+            known |= {str(cause): said} | ({first: said} if len(first) > TOO_SHORT else {})
     return without_details(_replaced(text, known))
-
-
-SHORTEST = 4
-"""Characters of an error's line that is looked for in another one's: a shorter one would be met anywhere."""
 
 
 def _replaced(text: str, known: dict[str, str]) -> str:
