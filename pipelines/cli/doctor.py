@@ -262,7 +262,8 @@ def _published(target: Target) -> Iterator[Check]:
     try:
         publish.require_usable(target)
     except WrongSettings as error:
-        yield Check("copy", "fail", str(error), f"Correct {publish.SETTING} or {publish.MODE}.")
+        setting = publish.MODE if str(error).startswith(publish.MODE) else publish.SETTING
+        yield Check("copy", "fail", str(error), f"Correct {setting}.")
         return
     if path and target.file:
         yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")

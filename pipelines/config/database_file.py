@@ -24,6 +24,12 @@ def require_database(path: Path, mark: bytes, at: int, setting: str) -> None:
         )
 
 
+def require_folder(path: Path, setting: str) -> None:
+    """Raises WrongSettings, naming the `setting`, where something else than a folder stands at a path."""
+    if path.exists() and not path.is_dir():
+        raise WrongSettings(f"{path} is no folder. It is left alone: choose another path with {setting}.")
+
+
 def at_home(path: Path) -> Path:
     """Returns a path from its `~` on in that home folder, unless there is a folder of that name; else the same.
 

@@ -13,7 +13,7 @@ from gapless.pipelines.sync.stages import check_stages
 from gapless.sources import SOURCES, Source, account_problems, register_problems, vendors
 from gapless.sources._extract.settings import Setting, expected_number
 from gapless.sources._http.environment.errors import NetworkSettingError
-from gapless.sources._http.errors import SettingError
+from gapless.sources._http.errors import KeyValueError, SettingError
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.shard import Shard
 
@@ -57,7 +57,9 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
     except (ConfigurationException, ValueError, ImportError) as error:  # a setting may choose how dlt makes names
         if blank:
             raise MissingSettings(source.name, blank) from None
-        raise _wrong_setting(source, str(error)) from None
+        keys = " or ".join(need.upper() for need in source.needs if not need.endswith("_url"))
+        where = f"; copy {keys} anew" if isinstance(error, KeyValueError) else ""
+        raise _wrong_setting(source, f"{error}{where}") from None
     if blank:
         if session.client:
             session.client.close()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Generator, Iterable, Mapping
 
 from gapless.sources._http.environment.plain_http import plain_http_problem
-from gapless.sources._http.errors import SettingError
+from gapless.sources._http.errors import KeyValueError, SettingError
 from gapless.sources._http.transport import httpx
 
 MOST_PORTS, LONGEST_LABEL = 65_535, 63
@@ -116,5 +116,5 @@ def _checked_header(name: str, value: str) -> str:
     value = value.strip()
     if not value or not value.isascii() or not value.isprintable():
         found = "empty" if not value else "not plain printable ASCII"
-        raise ValueError(f"a key or an id of the account is {found}; it is sent as the header {name}")
+        raise KeyValueError(f"a key or an id of the account is {found}; it is sent as the header {name}")
     return value

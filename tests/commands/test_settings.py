@@ -508,3 +508,40 @@ def test_an_id_with_a_colon_is_named(world: Begin) -> None:
     code, told = gapless("sync", "sequence")
     assert (code, here.asked(), "canary" in told) == (2, 0, False)
     assert "SEQUENCE_CLIENT_ID holds a colon" in told
+
+
+def test_a_key_that_no_header_holds(world: Begin) -> None:
+    """Of every source that sends its keys as they are: the settings among which it is, and no piece of it."""
+    for name, source in SOURCES.items():
+        here = world(subject(name).filled())
+        for need in (need.upper() for need in source.needs if not need.endswith("_url")):
+            before = os.environ[need]
+            here.set(**{need: "canary\u2013key"})  # a dash that a web page made of a hyphen
+            code, told = gapless("sync", name)
+            assert "canary" not in told
+            if code == 2:
+                assert (here.asked(), need in told) == (0, True), told
+            here.set(**{need: before})
+
+
+@pytest.mark.parametrize("wrong", [",", " ", "[]"])
+def test_ids_that_name_none(wrong: str, world: Begin) -> None:
+    """Else all would be read, and whoever set it wanted few."""
+    for name, source in SOURCES.items():
+        if only := source.stream.only:
+            here = world(subject(name).filled()).set(**{only.upper(): wrong})
+            code, told = gapless("sync", name)
+            assert (code, here.asked(), f"{only.upper()} must be ids" in told) == (2, 0, True), told
+            here.monkeypatch.delenv(only.upper())
+
+
+def test_folders_that_are_none(world: Begin, tmp_path: Path) -> None:
+    """Of the data, where a file stands, and of the settings, where nothing is."""
+    here, file = world(subject(NAMES[0]).filled()), tmp_path / "file"
+    file.write_text("mine")
+    here.set(DESTINATION__FILESYSTEM__BUCKET_URL=str(file))
+    code, told = gapless("sync", NAMES[0], "--destination", "filesystem", "--accept-append")
+    assert (code, here.asked(), "DESTINATION__FILESYSTEM__BUCKET_URL" in told) == (2, 0, True), told
+    here.set(DLT_PROJECT_DIR=str(tmp_path / "away"))
+    code, told = gapless("status")
+    assert (code, f"DLT_PROJECT_DIR: there is no folder {tmp_path}/away" in told) == (2, True), told
