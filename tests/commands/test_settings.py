@@ -380,6 +380,7 @@ def test_what_cannot_be_read(options: list[str], world: Begin) -> None:
     assert options[0] in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("initial", "end", "said"),
     [
@@ -410,6 +411,7 @@ NO_DATABASE: dict[str, tuple[Callable[[Path], object], str]] = {
 """What may stand where the database is to be, and what is said of it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "said"), NO_DATABASE.values(), ids=NO_DATABASE)
 def test_what_is_no_database(make: Callable[[Path], object], said: str, world: Begin, tmp_path: Path) -> None:
     """Wrong usage for every command, and nothing is made beside it."""
@@ -447,6 +449,7 @@ LIBPQ = {
 """What libpq refuses whatever the server says, by the word that names it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parameter", "address"), LIBPQ.items(), ids=LIBPQ)
 def test_parameters_that_libpq_does_not_take(parameter: str, address: str, world: Begin) -> None:
     """Wrong usage with the setting and the parameter, for what writes and what reads."""
@@ -467,6 +470,7 @@ def test_a_variable_of_libpq_is_named(world: Begin) -> None:
     assert (code, 'the sslmode "foo" of PGSSLMODE' in told) == (2, True), told
 
 
+@pytest.mark.slow
 def test_a_number_says_its_unit_and_its_bounds(world: Begin) -> None:
     """Of every source's every number, for a value that is none; a long one, which may be a key, is not repeated."""
     for name, setting in NUMBERS:
@@ -510,6 +514,7 @@ def test_an_id_with_a_colon_is_named(world: Begin) -> None:
     assert "SEQUENCE_CLIENT_ID holds a colon" in told
 
 
+@pytest.mark.slow
 def test_a_key_that_no_header_holds(world: Begin) -> None:
     """Of every source that sends its keys as they are: the settings among which it is, and no piece of it."""
     for name, source in SOURCES.items():
@@ -524,6 +529,7 @@ def test_a_key_that_no_header_holds(world: Begin) -> None:
             here.set(**{need: before})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [",", " ", "[]"])
 def test_ids_that_name_none(wrong: str, world: Begin) -> None:
     """Else all would be read, and whoever set it wanted few."""
