@@ -14,6 +14,8 @@ LIBRARIES = (
 """The modules of classes of errors whose texts may hold values."""
 LONGEST = 300
 """Characters of an error's text that are shown."""
+TOO_SHORT = 3
+"""Characters of an error's line that is not looked for in the text of another one: it would be met anywhere."""
 NAMES_ONLY = ("23", "25", "28", "2B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58")
 """Classes of Postgres' SQLSTATE whose first line quotes names of tables, columns and constraints, and no value."""
 SYNTAX, RAISED = "42601", "P0001"
@@ -51,9 +53,9 @@ def is_of_a_database(error: BaseException) -> bool:
     )
 
 
-def described(error: BaseException) -> str:
-    """Returns the class of a database's error and the first line of its text, without values."""
-    first, *more = str(error).strip().splitlines() or [""]
+def described(error: BaseException, text: str = "") -> str:
+    """Returns the class of a database's error and the first line of its text, or of `text`, without values."""
+    first, *more = (text or str(error)).strip().splitlines() or [""]
     quoted = GOES_ON if more else QUOTED
     return f"{type(error).__name__}: {_without_values(error, first, quoted)[:LONGEST]}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from gapless.pipelines.database_errors import described, hidden_rows, is_of_a_database, without_details
+from gapless.pipelines.database_errors import TOO_SHORT, described, hidden_rows, is_of_a_database, without_details
 from gapless.pipelines.printable import escaped
 
 _log = logging.getLogger(__name__)
@@ -120,11 +120,20 @@ def frames(error: BaseException) -> str:
 
 def without_values(error: BaseException, text: str) -> str:
     """Returns a text that quotes the error, without the values that a database's error has in its own."""
-    # Longest first: dlt's errors hold the text of what they wrap.
-    for cause in sorted(_chain(error), key=lambda one: len(str(one)), reverse=True):
+    known: dict[str, str] = {}
+    # Shortest first: dlt's errors hold the text of what they wrap, which is no value to them.
+    for cause in sorted(_chain(error), key=lambda one: len(str(one))):
         if str(cause) and is_of_a_database(cause):
-            text = text.replace(str(cause), described(cause).partition(": ")[2])
-    return without_details(text)
+            said = described(cause, _replaced(str(cause), known)).partition(": ")[2]
+            first = str(cause).strip().split("\n", 1)[0]  # some of them hold its first line alone
+            known |= {str(cause): said} | ({first: said} if len(first) > TOO_SHORT else {})
+    return without_details(_replaced(text, known))
+
+
+def _replaced(text: str, known: dict[str, str]) -> str:
+    for said in sorted(known, key=len, reverse=True):
+        text = text.replace(said, known[said])
+    return text
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -148,6 +157,7 @@ def interrupted(error: BaseException | None) -> bool:
 LOCK_NOT_AVAILABLE = "55P03"
 """SQLSTATE of a statement that waited for a lock for as long as `lock_timeout` says."""
 NEXT_STEPS = {
+    "P0001": "a trigger of this database calls it, so ask its owner what it does not allow",
     "42501": "gapless doctor names the statement that opens it",  # no right, or rows that are hidden
     LOCK_NOT_AVAILABLE: "gapless doctor names who holds a table",
 }

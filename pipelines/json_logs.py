@@ -23,6 +23,7 @@ from gapless.pipelines.database_errors import described, is_of_a_database
 from gapless.pipelines.errors import frames, without_values
 from gapless.pipelines.redaction import cleaned, errors_of
 
+FORMATS = ("text", "json")
 SETTING, OPTION = "GAPLESS_LOG_FORMAT", "--log-format"
 
 _lock = threading.RLock()
@@ -32,6 +33,13 @@ def wanted(args: list[str]) -> bool:
     """Returns whether JSON lines are wanted. Reads `args` before they are parsed, as wrong usage is a line, too."""
     given = [value for name, _, value in (arg.partition("=") for arg in args) if name == OPTION]
     return (given[-1] if given else os.environ.get(SETTING)) == "json"
+
+
+def unknown(args: list[str]) -> str | None:
+    """Returns which format is wanted and is none, with the option or the variable that names it; None: it is one."""
+    given = [value for name, _, value in (arg.partition("=") for arg in args) if name == OPTION]
+    where, found = (f"{OPTION} ", given[-1]) if given else (f"{SETTING} is ", os.environ.get(SETTING) or FORMATS[0])
+    return None if found in FORMATS else f"{where}{found[:40]!a}"
 
 
 def on() -> bool:

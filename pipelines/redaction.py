@@ -10,7 +10,7 @@ import copy
 import logging
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -53,12 +53,24 @@ def cleaned(value: object) -> Json:
     return redact(value.isoformat() if isinstance(value, datetime) else str(value))
 
 
+class _Line(logging.Formatter):
+    """Formats a log record as the other lines of stderr: with the time in UTC unless that is a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line; of a library's record with its logger's name."""
+        own = record.name.partition(".")[0] == "gapless"
+        text = f"{record.levelname} {'' if own else f'{record.name}: '}{record.getMessage()}"
+        if sys.stderr.isatty():
+            return text
+        return f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%SZ} {text}"
+
+
 class Redacting(logging.Formatter):
     """Makes one printable line of a record with another formatter, and further lines of its traceback alone."""
 
     def __init__(self, inner: logging.Formatter | None) -> None:
         super().__init__()
-        self._inner = inner or logging.Formatter("%(levelname)s %(name)s: %(message)s")
+        self._inner = inner or _Line()
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the redacted text of a log record, and of no error of a database what it quotes."""

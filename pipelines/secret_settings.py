@@ -26,6 +26,8 @@ OWN_WORDS = frozenset({
 })  # fmt: skip
 """Words that our own messages consist of: hidden, they would be told by the gap, and nobody could read a message."""
 DATABASE_FILES = (".duckdb", ".db")
+LIBPQ_WORDS = re.compile(r"(host|hostaddr|port|dbname|user|service)\s*=")
+"""How an address of libpq's in words begins, of which the password alone is a secret."""
 SECRET_NAME = re.compile(r"key|secret|password|token|credential|webhook_url|_headers$", re.IGNORECASE)
 FOREIGN_NAME = re.compile(r"(?:.*_)?(?:KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN)", re.IGNORECASE)
 """Variables of other programs that name a secret, as AWS_SECRET_ACCESS_KEY; a library may quote them."""
@@ -59,7 +61,7 @@ def _configured() -> Iterator[str]:
     for name, value in os.environ.items():
         last = name.rsplit("__", 1)[-1]
         # The address of a proxy may hold its password.
-        if OPEN.fullmatch(last) or name.lower().endswith("_proxy"):
+        if OPEN.fullmatch(last) or name.lower().endswith(("_proxy", "__duckdb__credentials")):
             yield from _in_address(value)
         elif last in keys or (("__" in name or name.startswith(PREFIXES)) and SECRET_NAME.search(name)):
             yield from _secret_of(name, value)
@@ -74,7 +76,8 @@ def _leaves(node: object, name: str = "", key: str = "") -> Iterator[str]:
     """Yields the secrets under a key with a secret's name, and everything below it; `key` is the node's own."""
     if isinstance(node, Mapping):
         for below, value in node.items():
-            if isinstance(value, str) and OPEN.fullmatch(below):
+            # DuckDB's credentials are the path of a file.
+            if isinstance(value, str) and (OPEN.fullmatch(below) or (key, below) == ("duckdb", "credentials")):
                 yield from _in_address(value)
             else:
                 yield from _leaves(value, below if SECRET_NAME.search(below) or not name else name, below)
@@ -98,7 +101,7 @@ def _secret_of(name: str, value: str) -> Iterator[str]:
     elif found := [*_in_address(value)]:
         yield from found
     # Only credentials as a whole may be a file's path; a part of them may have a slash, as most keys of AWS do.
-    elif last != "credentials" or not ("/" in value or value.endswith(DATABASE_FILES)):
+    elif last != "credentials" or not ("/" in value or value.endswith(DATABASE_FILES) or LIBPQ_WORDS.match(value)):
         yield value
 
 

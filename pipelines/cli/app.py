@@ -57,7 +57,7 @@ def gapless(
         bool,
         typer.Option(
             "--debug",
-            envvar="GAPLESS_DEBUG",
+            envvar=output.DEBUG,
             help="Show the traceback of each error that ends a source or is unexpected.",
         ),
     ] = False,

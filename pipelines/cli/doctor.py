@@ -18,7 +18,7 @@ from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.unfinished import unfinished
-from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
+from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain, next_step
 from gapless.pipelines.evidence.grouping import Problem
 from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.evidence.structure import Damage
@@ -176,7 +176,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     where = str(target.file or target.destination)
     try:
         with target.lock() as folder:
-            fresh = target.file is not None and not target.file.exists()
+            fresh = target.file is not None and not target.backend.exists()
             with target.opened(), target.backend.guarded(Part()):
                 blocked = [] if target.appends else list(probe.blocked(target, configured))
                 free = [name for name in SOURCES if name not in dict(blocked)]
@@ -186,6 +186,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
                 changed = list(probe.changed_policies(target, whole))
                 left = unfinished(target, whole)
                 problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
+                probe.require_room(target, str(folder))
                 probe.write_and_roll_back(target, str(folder), whole)
             if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
                 target.file.unlink(missing_ok=True)
@@ -200,13 +201,16 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         return
     except GaplessError as error:
         remedy = "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
-        if target.file is None:
+        if isinstance(error, probe.NoRoom):
+            remedy = "Make room there. What is committed stays, and the next sync goes on by itself."
+        elif target.file is None:
             remedy = f"Correct that, or choose another with DESTINATION__{destination.upper()}__CREDENTIALS."
         yield Check("destination", "fail", str(error), remedy)
         return
     # Drivers and dlt raise errors of many classes, and a check reports all of them.
     except Exception as error:
-        yield Check("destination", "fail", f"{where}: {explain(error)}", REFUSED)
+        told = explain(error)
+        yield Check("destination", "fail", f"{where}: {told}", _remedy_there(error, told))
         return
     yield Check("destination", "ok", f"{where} is writable")
     yield from _tables(target, blocked, missing)
@@ -218,6 +222,11 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     yield Check("lock", "ok", "free")
     yield from _access(target)
     yield from _published(target)
+
+
+def _remedy_there(error: Exception, told: str) -> str:
+    """Returns what to do about a destination that refused the doctor's rows."""
+    return "Its owner ends that." if next_step(error) and "doctor" not in told else REFUSED
 
 
 def _left_open(target: Target, problems: Iterable[Problem], erasures: Iterable[str]) -> Iterator[Check]:
@@ -249,12 +258,20 @@ def _access(target: Target) -> Iterator[Check]:
 
 def _published(target: Target) -> Iterator[Check]:
     """Checks where each sync publishes a copy, if it does."""
-    path = publish.configured() if target.file else None
-    if target.file and path:
-        try:
-            yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")
-        except WrongSettings as error:
-            yield Check("copy", "fail", str(error), f"Correct {publish.SETTING}.")
+    path = publish.configured()
+    try:
+        publish.require_usable(target)
+    except WrongSettings as error:
+        setting = publish.MODE if str(error).startswith(publish.MODE) else publish.SETTING
+        yield Check("copy", "fail", str(error), f"Correct {setting}.")
+        return
+    if path and target.file:
+        yield Check("copy", "ok", f"each sync publishes {publish.checked(target.file, path)}")
+    elif path:
+        found = (
+            f"{publish.SETTING} has no effect with --destination {target.destination}: only a DuckDB file is copied"
+        )
+        yield Check("copy", "-", found)
 
 
 def _layout(layouts: dict[str, int]) -> Iterator[Check]:

@@ -36,6 +36,8 @@ from gapless.pipelines.redaction import cleaned, printable
 
 # Newer typers carry their own copy of click: the class is looked up, and a context is typed as Any where click's is.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+DEBUG, ON, OFF = "GAPLESS_DEBUG", ("1", "true", "t", "yes", "y", "on"), ("", "0", "false", "f", "no", "n", "off")
+"""A switch of the environment, and what typer takes for on and off."""
 JSON_SCHEMA = 1
 """Version of the envelope; it grows when a key goes or changes its meaning, not when one is added."""
 LOG_WIDTH = 160
@@ -140,6 +142,7 @@ class Commands(TyperGroup):
         json_logs.switch(json_logs.wanted(args))
         try:
             _require_text(args)
+            _require_known(args)
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
             _end_wrong_usage(ctx, error)
@@ -165,6 +168,15 @@ def _require_text(args: list[str]) -> None:
     for arg in args:
         if arg != arg.encode(errors="replace").decode():
             raise typer.BadParameter(f"{arg[:80]!a} is not valid UTF-8")
+
+
+def _require_known(args: list[str]) -> None:
+    """Raises BadParameter, with what is expected, for an unknown format of stderr or value of GAPLESS_DEBUG."""
+    if (unknown := json_logs.unknown(args)) is not None:
+        raise typer.BadParameter(f"{unknown}; expected text or json")
+    debug = os.environ.get(DEBUG, "").strip()
+    if debug.lower() not in (*ON, *OFF):
+        raise typer.BadParameter(f"{DEBUG} is {debug[:40]!a}; expected 1 (on) or 0 (off)")
 
 
 def _report(ctx: Context, error: BaseException) -> int:

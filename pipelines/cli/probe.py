@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.completeness import exists, open_in_ledger
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.grouping import Problem, problems
@@ -23,8 +26,14 @@ PROBE = "gapless_doctor"
 """The dataset, and the table, that are made and rolled back."""
 ROWS, LETTERS = 100, 1_500
 """Enough bytes that a full disk refuses them; too few letters for Postgres to compress."""
+ROOM = 8 * 2**20
+"""Bytes that must be free on each disk: a small load package takes as much, with its working files."""
 TEXT = "é中😀"
 """What an encoding that is not UTF-8 cannot hold."""
+
+
+class NoRoom(GaplessError):
+    """A disk or a quota is full, or a limit of this process keeps its files small."""
 
 
 def synced_datasets(target: Target, names: list[str]) -> list[str]:
@@ -92,6 +101,22 @@ def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> Non
                     transaction.rollback_transaction()
     finally:
         pipeline.deactivate()
+
+
+def require_room(target: Target, working_folder: str) -> None:
+    """Writes some megabytes where the data and the working files are, and removes them.
+
+    Raises NoRoom where there is none: a database may still have some within its own file.
+    """
+    for folder in dict.fromkeys([working_folder, *(str(path.parent) for path in target.backend.paths)]):
+        try:
+            # A file without a name, so that nothing is left even if this process is killed.
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(ROOM))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise NoRoom(f"{folder} has no room for {ROOM >> 20} MB: {error.strerror}.") from None
 
 
 def _write(client: Any, datasets: list[str]) -> None:

@@ -27,6 +27,8 @@ def apply_dlt_defaults() -> None:
         os.getcwd()
     except FileNotFoundError:
         raise WrongSettings("the working directory was removed; change to one that is there.") from None
+    if (project := os.environ.get("DLT_PROJECT_DIR")) and not Path(project).is_dir():
+        raise WrongSettings(f"DLT_PROJECT_DIR: there is no folder {project}; no settings would be read.")
     for name, value in DLT_SETTINGS.items():
         os.environ.setdefault(name, value)
     if "DLT_DATA_DIR" not in os.environ:  # else dlt would use a system-wide folder, or one that others can make

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from gapless.pipelines.config.database_file import require_folder
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
@@ -199,6 +200,11 @@ class Folder(Backend):
     """Plain files in a folder or a bucket."""
 
     one_writer, appends = True, True
+
+    def check(self) -> None:
+        """Raises WrongSettings when what is there is no folder."""
+        for path in self.paths:
+            require_folder(path, f"DESTINATION__{self.name.upper()}__BUCKET_URL")
 
     @property
     def paths(self) -> list[Path]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from gapless.pipelines.config.beside import folder_beside, remove_left
+from gapless.pipelines.config.database_file import at_home, require_database
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
 from gapless.pipelines.destinations.backend import Backend
@@ -47,6 +48,8 @@ _opening = Lock()
 COMPACTION = "compact"
 """The purpose of the folder beside the file in which it is written anew."""
 CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
+MARK, MARK_AT = b"DUCK", 8
+"""What every DuckDB file has, and at which byte: https://duckdb.org/docs/stable/internals/storage"""
 
 
 class FileInUse(InUse):
@@ -117,20 +120,6 @@ def path_problem(path: str) -> str | None:
     return None
 
 
-def at_home(path: Path) -> Path:
-    """Returns a path from its `~` on in that home folder, unless there is a folder of that name; else the same.
-
-    A shell replaces it; a scheduler, a container or a TOML file does not.
-    """
-    at = next((number for number, part in enumerate(path.parts) if part.startswith("~")), None)
-    if at is None or path.parent.is_dir():
-        return path
-    try:
-        return Path(*path.parts[at:]).expanduser()
-    except RuntimeError:  # there is no user of that name
-        return path
-
-
 class DuckdbFile(Backend):
     """A DuckDB file. Its identity is its path."""
 
@@ -165,10 +154,16 @@ class DuckdbFile(Backend):
             )
         if problem := path_problem(self.identity):
             raise WrongSettings(f"the file {problem}. {CHOOSE}")
+        require_database(self.file, MARK, MARK_AT, f"DESTINATION__{self.name.upper()}__CREDENTIALS")
 
     def exists(self) -> bool:
-        """Returns whether the file is there."""
-        return self.file.exists()
+        """Returns whether the file is there and has anything in it."""
+        return self.file.exists() and not self._is_empty
+
+    @property
+    def _is_empty(self) -> bool:
+        """Returns whether it is a file of no bytes, as is left where the disk was full when it was made."""
+        return self.file.is_file() and not self.file.stat().st_size
 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -186,8 +181,10 @@ class DuckdbFile(Backend):
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            connection = connect(self.file, patience=READERS_TIME)
+            connection = self._connect_new() if self._is_empty else connect(self.file, patience=READERS_TIME)
         except duckdb.Error as error:
+            if self._is_empty:
+                self.file.unlink()  # made just now; DuckDB opens none that is empty
             raise GaplessError(
                 f"cannot open {self.file} for writing: {first_line(error)}. Another file:"
                 " DESTINATION__DUCKDB__CREDENTIALS=PATH."
@@ -195,6 +192,14 @@ class DuckdbFile(Backend):
         with connection:
             set_limit(connection)
             yield connection
+
+    def _connect_new(self) -> duckdb.DuckDBPyConnection:
+        """Returns a connection to a new file in place of an empty one, which DuckDB does not open."""
+        try:
+            return connect(self.file)  # it says whether another process is making it just now
+        except duckdb.IOException:
+            self.file.unlink()
+            return connect(self.file)
 
     def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
         """Writes the whole file anew, whatever the datasets are, as it holds the deleted rows of all of them."""

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
+from gapless.pipelines.config.database_file import require_database, require_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.backend import Backend, Check, Part
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
 from gapless.pipelines.destinations.postgres import database_lock
-from gapless.pipelines.destinations.sqlite import is_sqlite, sqlite_path
+from gapless.pipelines.destinations.sqlite import MARK, is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
@@ -61,10 +62,13 @@ class DuckLake(Backend):
                 f"the DuckLake {name} is called like a source, and DuckDB cannot tell it from"
                 " the dataset. Choose another name in DESTINATION__DUCKLAKE__CREDENTIALS__DUCKLAKE_NAME."
             )
+        for folder in self._storage:
+            require_folder(folder, f"DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE")
         # Looked for now, so that a missing one is said before any request.
         self._extensions()
         if is_sqlite(self._catalog):
-            sqlite_path(self._catalog)
+            setting = f"DESTINATION__{self.name.upper()}__CREDENTIALS__CATALOG"
+            require_database(sqlite_path(self._catalog), *MARK, setting)
 
     @property
     def lock_beside(self) -> Path | None:
@@ -74,9 +78,13 @@ class DuckLake(Backend):
     @property
     def paths(self) -> list[Path]:
         """Returns the catalog's file and the folder of the data, as far as they are on this machine."""
+        return super().paths + self._storage
+
+    @property
+    def _storage(self) -> list[Path]:
+        """Returns the folder of the data; none for a bucket."""
         credentials = self.config.credentials
-        local = [Path(credentials.storage_url)] if credentials.storage.is_local_filesystem else []
-        return super().paths + local
+        return [Path(credentials.storage_url)] if credentials.storage.is_local_filesystem else []
 
     def exists(self) -> bool:
         """Returns whether the catalog's file is there; True for a catalog in Postgres."""

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -73,6 +73,18 @@ def _setting(name: str) -> str:
     return str(found or "").strip()
 
 
+def require_usable(target: Target) -> None:
+    """Raises WrongSettings, naming the setting, where a sync could not publish what is configured. Copies nothing."""
+    readers()
+    path = configured() if target.file else None
+    if target.file and path:
+        try:
+            with suppress(Locked):  # another program has the copy open: it may have ended when the sync has
+                _require_ours(checked(target.file, path))
+        except WrongSettings as error:
+            raise WrongSettings(f"{SETTING}: {error}") from None
+
+
 def refresh(target: Target) -> None:
     """Publishes after a sync, with the lock held, when configured. Raises nothing: what fails is a line on stderr."""
     path = configured() if target.file else None
@@ -102,7 +114,7 @@ def publish(target: Target, path: Path) -> Published:
             " cannot help. Leave out --destination."
         )
     to = checked(target.file, path)
-    if not target.file.exists():
+    if not target.backend.exists():
         raise GaplessError(f"nothing synced yet into {target.file}: gapless sync, or try gapless demo")
     from gapless.pipelines.destinations.reader import require_known_layouts
 
@@ -131,8 +143,7 @@ def checked(file: Path, path: Path) -> Path:
     # Hard links and file systems without case: two paths may be one file.
     if to == file.resolve() or (to.exists() and file.exists() and to.samefile(file)):
         raise WrongSettings(f"{path} is the file that is to be published. Choose another path for the copy.")
-    if to.is_dir() or not to.parent.is_dir():
-        why = "it is a folder" if to.is_dir() else "it has no folder"
+    if why := _not_a_place(to):
         raise WrongSettings(f"{path} cannot be a file: {why}. Choose another path.")
     if problem := path_problem(str(to)):
         raise WrongSettings(f"the copy {problem}. Choose another path.")
@@ -142,6 +153,17 @@ def checked(file: Path, path: Path) -> Path:
             " another name for the copy."
         )
     return to
+
+
+def _not_a_place(to: Path) -> str | None:
+    """Returns why no file can be made at a path, None if one can."""
+    if to.is_dir():
+        return "it is a folder"
+    if to.exists() and not to.is_file():  # to read a pipe waits for ever
+        return "it is a device or a pipe"
+    if not to.parent.is_dir():
+        return "it has no folder"
+    return None if os.access(to.parent, os.W_OK | os.X_OK) else f"{to.parent} cannot be written to"
 
 
 def _publish(file: Path, to: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
+from gapless.pipelines.config.database_file import at_home
 from gapless.pipelines.config.folders import real_path, temporary_folder
 from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
 from gapless.pipelines.destinations.backend import Backend
@@ -85,8 +86,6 @@ def _checked(backend: Backend) -> Backend:
 
     Raises WrongSettings when it cannot work, is to be in a folder that is not there, or may be planted.
     """
-    from gapless.pipelines.destinations.duckdb_file import at_home
-
     backend.check()
     for path in map(real_path, backend.paths):
         # Never made in silence: on a disk that is not mounted a sync would read everything again.
@@ -130,8 +129,10 @@ def _configured_client(name: str) -> JobClient:
     from gapless.pipelines.destinations._dlt.config import (
         ConfigFieldMissingException,
         ConfigurationException,
+        ConfigValueCannotBeCoercedException,
         MissingDependencyException,
         UnknownDestinationModule,
+        wrong_value,
     )
 
     setting = f"DESTINATION__{name.upper()}__…"
@@ -153,6 +154,9 @@ def _configured_client(name: str) -> JobClient:
     except ConfigFieldMissingException as error:
         what = " and ".join(_missing(error))
         raise WrongSettings(f"destination {name!r} lacks {what}. Set {setting} as {PAGE} shows.") from None
+    except ConfigValueCannotBeCoercedException as error:
+        setting = f"DESTINATION__{name.upper()}__…__"
+        raise WrongSettings(f"destination {name!r}: {setting}{wrong_value(error)}. {PAGE} explains it.") from None
     except (ConfigurationException, ValueError, ImportError) as error:
         if isinstance(error.__context__, AddressError):
             raise _wrong_address(name, error.__context__) from None

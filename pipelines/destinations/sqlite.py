@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.config.database_file import require_database
 from gapless.pipelines.config.folders import real_path
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Credentials, DestinationArgument
+
+MARK = (b"SQLite format 3\0", 0)
+"""What every SQLite file begins with, and at which byte: https://sqlite.org/fileformat.html"""
 
 
 class SqliteDatabase(Backend):
@@ -37,7 +41,9 @@ class SqliteDatabase(Backend):
             raise WrongSettings(
                 "of SQLAlchemy's databases SQLite alone is known to get every value right: sqlite:///…"
             )
-        sqlite_path(self.config.credentials)
+        require_database(
+            sqlite_path(self.config.credentials), *MARK, f"DESTINATION__{self.name.upper()}__CREDENTIALS"
+        )
 
     @property
     def lock_beside(self) -> Path:

@@ -144,6 +144,10 @@ class Target:
             return file.with_name(file.name + ".lock")
         return self._file(".lock")
 
+    def note_file(self, source: str) -> Path:
+        """Returns the file in which it is noted that a sync of a source could not write to the destination."""
+        return self._file(f"-{source}.unwritten")
+
     def _file(self, end: str) -> Path:
         # Locks that are elsewhere, beside the database or in its server, need no folder that all processes share.
         root = working_root(self.backend.lock_beside, needed_by_all=not self._locked_elsewhere)

@@ -85,9 +85,11 @@ def missing(problem: Problem, now: datetime) -> str:
     starts = [gap.since for gap in problem.gaps if gap.since]
     none = sum(gap.since is None and not gap.failed.was_empty for gap in problem.gaps)
     if not starts:
-        return f"none of their {records} are here yet" if none else f"their new {records} are not here yet"
+        return (
+            f"none of their {records} are proven to be here yet" if none else f"their new {records} are not here yet"
+        )
     since = f"their {records} since {moment(min(starts), now)}"
-    return f"{since}{f', and all those of {none:,} of them,' if none else ''} are not here yet"
+    return f"{since}{f', and of {none:,} of them since the beginning,' if none else ''} are not here yet"
 
 
 def _and_then(problem: Problem, now: datetime) -> str:

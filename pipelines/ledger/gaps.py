@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from gapless.pipelines.destinations.reader import reading
+from gapless.pipelines.config import unwritten
+from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.completeness import assess, exists
-from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.gap import Commands, Failed, Gap
+from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.seen import once_synced
 from gapless.sources import SOURCES
 
@@ -24,6 +27,7 @@ def gaps(
         before = once_synced(reader)
         for source in (SOURCES[name] for name in names or SOURCES):
             commands = Commands(source, target.destination, target.appends)
+            yield from not_written(target, reader, commands)
             if exists(reader, source):
                 yield from assess(reader, source, commands, now, max_age).gaps
             # Nobody may ever have wanted the other sources.
@@ -31,3 +35,22 @@ def gaps(
                 why = "all its tables are gone" if source.name in before else "not synced yet"
                 fill = commands.typed(commands.sync())
                 yield Gap(source.name, "never synced", "", "", None, None, why, fill)
+
+
+def not_written(target: Target, reader: Reader, commands: Commands) -> Iterator[Gap]:
+    """Yields a gap when the last sync of a source could not be written, so that the database knows nothing of it."""
+    name = commands.source.name
+    try:
+        last = unwritten.noted(target.note_file(name))
+    except GaplessError:  # there is no folder for working files, and so no note
+        return
+    if last:
+        at = last.at.isoformat(timespec="seconds")
+        why = (
+            f"the sync that ended at {at} could not write to the database: {last.reason or 'no room for the reason'}"
+        )
+        how = Failed(f"it could not write to the database: {last.reason}", "", last.times, last.first_at or at)
+        checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
+        since = as_utc(checked[0][0]) if checked else None
+        fill = commands.typed(commands.sync())
+        yield Gap(name, "not asked", "", "", since.isoformat() if since else None, None, why, fill, failed=how)

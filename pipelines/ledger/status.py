@@ -17,6 +17,7 @@ from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
 from gapless.pipelines.evidence.sentences import described
+from gapless.pipelines.ledger.gaps import not_written
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._schema.columns import TableSchema
@@ -118,13 +119,14 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
     with reading(target) as reader:
         for source in SOURCES.values():
             if exists(reader, source):
-                yield _status(reader, source, Commands(source, target.destination, target.appends), max_age)
+                commands = Commands(source, target.destination, target.appends)
+                yield _status(reader, source, commands, max_age, [*not_written(target, reader, commands)])
 
 
-def _status(reader: Reader, source: Source, commands: Commands, max_age: timedelta | None) -> Status:
+def _status(reader: Reader, source: Source, commands: Commands, max_age: timedelta | None, more: list[Gap]) -> Status:
     layout = None if reader.appends else read_layout(reader, source.name)
     status = Status(source.name, layout=layout.version if layout else 1)
-    status.open = gaps = assess(reader, source, commands, max_age=max_age).gaps
+    status.open = gaps = more + assess(reader, source, commands, max_age=max_age).gaps
     status.gaps = dict(Counter(gap.kind for gap in gaps))
     # A query of a damaged table would fail the whole status.
     damaged = {gap.stream for gap in gaps if gap.kind == "damaged"}

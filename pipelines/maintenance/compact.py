@@ -30,6 +30,7 @@ def compact(target: Target, names: Sequence[str] = ()) -> Compacted | None:
     Returns None where nothing was synced yet. Raises WrongSettings where this destination cannot be compacted, Locked
     while somebody else uses it, GaplessError when it fails: nothing is changed then.
     """
+    publish.require_usable(target)
     began = monotonic()
     with target.closed(*names):
         notes = unfinished(target, names or SOURCES)

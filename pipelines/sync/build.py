@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
 from gapless.pipelines.sync.stages import check_stages
 from gapless.sources import SOURCES, Source, account_problems, register_problems, vendors
+from gapless.sources._extract.settings import Setting, expected_number
 from gapless.sources._http.environment.errors import NetworkSettingError
-from gapless.sources._http.errors import SettingError
+from gapless.sources._http.errors import KeyValueError, SettingError
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.shard import Shard
 
@@ -28,16 +29,13 @@ HOW_TO_START = (
 )
 
 
-NAMED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-"""What people call the types of settings."""
-
-
 def build(source: Source, session: Session, **settings: object) -> DltSource:
     """Returns the dlt source. Raises WrongSettings, naming what is missing or wrong."""
     from gapless.pipelines.destinations._dlt.config import (
         ConfigFieldMissingException,
         ConfigurationException,
         ConfigValueCannotBeCoercedException,
+        wrong_value,
     )
 
     blank = _blank(source)
@@ -47,8 +45,9 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         missing = {*blank, *(field.upper() for field in error.fields)}
         raise MissingSettings(source.name, sorted(missing)) from None
     except ConfigValueCannotBeCoercedException as error:
-        expected = NAMED.get(error.hint, "a value of another kind")
-        raise _wrong_setting(source, f"{error.field_name.upper()} must be {expected}") from None
+        own = [one for one in vars(source.module).values() if isinstance(one, Setting)]
+        expected = expected_number(error.field_name, source.vendor, own)
+        raise _wrong_setting(source, wrong_value(error, expected)) from None
     except SettingError as error:
         if blank:
             raise MissingSettings(source.name, blank) from None
@@ -58,7 +57,9 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
     except (ConfigurationException, ValueError, ImportError) as error:  # a setting may choose how dlt makes names
         if blank:
             raise MissingSettings(source.name, blank) from None
-        raise _wrong_setting(source, str(error)) from None
+        keys = " or ".join(need.upper() for need in source.needs if not need.endswith("_url"))
+        where = f"; copy {keys} anew" if isinstance(error, KeyValueError) else ""
+        raise _wrong_setting(source, f"{error}{where}") from None
     if blank:
         if session.client:
             session.client.close()

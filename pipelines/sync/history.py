@@ -43,8 +43,10 @@ def write_run(
     shard: Shard,
     *,
     listed: bool = False,
-) -> None:
+) -> bool:
     """Writes the row of `runs` after the last load package, and deletes resolved dead letters.
+
+    Returns False where that failed for a sync that has failed itself.
 
     A dead letter is deleted only after the load that resolved it was completed, so that no crash loses its record.
     Lost rows stay noted; but a sync that `listed` the parents has all of them. Shards count root tables alone, as
@@ -52,7 +54,8 @@ def write_run(
     the database's error, except when the sync itself failed: before a first load there is no table yet.
     """
     if backend_of(pipeline).appends:
-        return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
+        _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
+        return True
     try:
         with PipelineReader(pipeline).connected() as reader:
             there = reader.columns(source.name, ["runs", *counted_tables(source)])
@@ -62,7 +65,8 @@ def write_run(
             others = Held() if shard.whole or "held" not in columns else read_held(reader, source) or Held()
         if not there:  # a first sync that failed must leave a trace, or nobody knows that it was tried
             require_writable(pipeline, source)  # but none among the tables of somebody else
-            return _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
+            _load_row(pipeline, source, {**_run_row(outcome, shard), "held": None})
+            return True
         alone, held = bool(before and before.alone) and backend_of(pipeline).updates_rows, None
         if before:
             outcome.new = outcome.counted_new
@@ -91,6 +95,8 @@ def write_run(
     except Exception:
         if outcome.error is None:
             raise
+        return False
+    return True
 
 
 def _grown(source: Source, outcome: Outcome, before: Before, now: RowCounts) -> dict[str, int] | None:

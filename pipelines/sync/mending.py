@@ -48,7 +48,8 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
         if SCHEMAS in real:
             client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
     return [
-        f"{source.name}: {damage}: it is made again and all is read again, as by `gapless state reset {source.name}`"
+        f"{source.name}: {damage}: it is made again and all is read again, as by `gapless state reset {source.name}`;"
+        f" this is said once, and `gapless gaps {source.name}` says what is still missing"
         for damage in found
     ]
 

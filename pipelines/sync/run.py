@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.config import unwritten
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.met import note_met
-from gapless.pipelines.errors import explain, interrupted, root_cause
+from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
 from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.evidence.rows.counts import RowCounts
@@ -59,11 +60,28 @@ def sync(
     `watch` is called with the name and the session of each source when its sync begins. If a source cannot be split,
     the first shard reads all of it and the other shards skip it.
     """
+    from gapless.pipelines.destinations import publish
+
     names = [name for name in names if SOURCES[name].split_by or target.shard.number == 1]
+    publish.require_usable(target)
     for name in names:
         check_settings(SOURCES[name], _shard_of(SOURCES[name], target))
     if not names:
         return
+    ended = set[str]()
+    try:
+        for outcome in _sync_each(names, target, request, watch):
+            ended.add(outcome.source)
+            yield outcome
+    except (Locked, WrongSettings):
+        raise
+    except Exception as error:  # it cannot be opened, or not be written
+        for name in names if not ended else ():
+            unwritten.note(target.note_file(name), explain(error))
+        raise
+
+
+def _sync_each(names: list[str], target: Target, request: SyncRequest, watch: Watch) -> Iterator[Outcome]:
     with target.locked(*names) as folder:
         written = False
         for number, name in enumerate(names):
@@ -139,10 +157,33 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         listed = outcome.error is None and session.shard.whole and not session.ids
         # Also after an error: a run that failed must be in the table, unless that is another account's.
         if not outcome.refused:
-            write_run(pipeline, source, outcome, before, session.shard, listed=listed)
+            _write_run(pipeline, source, outcome, before, session.shard, target, listed=listed)
             note_streak(pipeline, source, outcome, session.shard)
         pipeline.deactivate()
     return outcome
+
+
+def _write_run(
+    pipeline: dlt.Pipeline,
+    source: Source,
+    outcome: Outcome,
+    before: Before | None,
+    shard: Shard,
+    target: Target,
+    *,
+    listed: bool,
+) -> None:
+    """Writes the row of `runs`; where the database takes none, it is noted elsewhere, for `gaps` and `status`."""
+    file = target.note_file(source.name)
+    try:
+        written = write_run(pipeline, source, outcome, before, shard, listed=listed)
+    except Exception as error:
+        unwritten.note(file, explain(error))
+        raise
+    if written:
+        unwritten.clear(file)
+    else:
+        unwritten.note(file, outcome.error or "")
 
 
 def _note_differences(session: Session, source: Source, lost: RowCounts, more: RowCounts | None = None) -> None:

@@ -6,24 +6,49 @@ It reads the names of variables and of keys in dlt's files, and never shows a va
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
 
 from gapless.pipelines.destinations._dlt.config import documents
+from gapless.pipelines.destinations.resolve import KNOWN
 from gapless.sources import SOURCES
+from gapless.sources._extract.settings import (
+    BUDGET,
+    END_VALUE,
+    HASH_KEY,
+    INITIAL_VALUE,
+    KEEP,
+    LAG,
+    MAX_RECORD_MB,
+    PRIVACY,
+    REQUESTS_PER_MINUTE,
+    RETRY_BUDGET,
+    RETRY_MAX_WAIT,
+    WORKERS,
+)
 
-OURS = (
-    "GAPLESS_ALLOW_HTTP", "GAPLESS_DEBUG", "GAPLESS_ERASURE_KEY", "GAPLESS_HASH_KEY", "GAPLESS_LOG_FORMAT",
-    "GAPLESS_MAX_RECORD_MB",
-    "GAPLESS_PUBLISH", "GAPLESS_PUBLISH_MODE", "GAPLESS_RETRY_BUDGET", "GAPLESS_RETRY_MAX_WAIT", "GAPLESS_SOURCES",
-    "GAPLESS_WEBHOOK_ON", "GAPLESS_WEBHOOK_URL",
+OF_GAPLESS = (
+    "gapless_erasure_key", "gapless_publish", "gapless_publish_mode", "gapless_webhook_on", "gapless_webhook_url",
 )  # fmt: skip
-"""Settings of gapless that hold for all sources."""
+"""Settings that stand in the environment, in the section `gapless`, or before all sections."""
+OF_ALL_SOURCES = tuple(one.name for one in (HASH_KEY, MAX_RECORD_MB, RETRY_BUDGET, RETRY_MAX_WAIT))
+"""Settings that stand in the environment, in the sections of sources, or before all sections."""
+OF_ENVIRONMENT = (
+    "gapless_allow_http", "gapless_debug", "gapless_log_format", "gapless_sources", "gapless_ui_token",
+)  # fmt: skip
+"""Settings that the environment alone has under this name."""
+OURS = tuple(name.upper() for name in (*OF_ENVIRONMENT, *OF_GAPLESS, *OF_ALL_SOURCES))
 SECTIONS = ("sources", "destination", "gapless", "runtime", "load", "extract", "normalize", "accounts", "budgets")
 """Sections of dlt's files that people write; dlt has more, so one is named only if it is nearly one of these."""
-IN_GAPLESS = ("sources", "erasure_key")
-"""Settings whose names are shorter within the section `gapless`."""
+IN_GAPLESS = (*OF_GAPLESS, "sources", "erasure_key")
+"""What the section `gapless` has: some names are shorter there."""
+SHARED = tuple(
+    one.name for one in (REQUESTS_PER_MINUTE, BUDGET, WORKERS, LAG, INITIAL_VALUE, END_VALUE, KEEP, PRIVACY)
+)
+"""Settings that sources share, without the source's name; not every source has each."""
+IN_DESTINATIONS = ("credentials", "destination_type")
 NOT_SETTINGS = frozenset({"rows", "session", "initial_value", "end_value", "lag"})
 """Parameters of a source's function that no configuration holds."""
 OF_DLT = ("max_table_nesting", "schema_contract", "parallelized", "name", "section", "root_key", "log_level")
@@ -43,17 +68,30 @@ def _settings(source: str) -> list[str]:
 
 
 def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) -> Iterator[str]:
+    every = {*OURS, *(name.upper() for settings in known.values() for name in settings)}
     for variable in sorted(environment):
-        if variable.startswith("GAPLESS_") and variable not in OURS:
-            yield _sentence(f"the variable {variable}", _near(variable, OURS))
+        yield from _of_ours(variable, every)
+        if meant := _of_a_destination(variable, environment):
+            yield _sentence(f"the variable {variable}", meant)
         for source, names in known.items():
             # Another program may have variables that begin alike, so only one that is nearly ours is named.
             ours = [name.upper() for name in names]
             named = variable.startswith(f"{source.upper()}_") and "__" not in variable  # dlt reads what has two, too
-            if named and _owner(variable) == source and variable not in ours and (near := _near(variable, ours)):
-                yield _sentence(f"the variable {variable}", near)
+            if named and _owner(variable) == source and variable not in ours:
+                near, shared = _near(variable, ours), variable.removeprefix(f"{source.upper()}_").lower() in SHARED
+                if near or shared:
+                    yield _sentence(f"the variable {variable}", near)
         if meant := _in_section(variable, known) or _of_a_source(variable, known, environment):
             yield _sentence(f"the variable {variable}", meant)
+
+
+def _of_ours(variable: str, every: Collection[str]) -> Iterator[str]:
+    """Yields what is wrong with a variable that begins like gapless' own, or is a setting in small letters."""
+    begin = variable.partition("_")[0]
+    if variable not in OURS and (variable.startswith("GAPLESS_") or _near(begin, ["GAPLESS"])):
+        yield _sentence(f"the variable {variable}", _near(variable, OURS))
+    elif variable not in every and variable.upper() in every:
+        yield _sentence(f"the variable {variable}", variable.upper())
 
 
 def _in_section(variable: str, known: Mapping[str, list[str]]) -> str | None:
@@ -64,6 +102,22 @@ def _in_section(variable: str, known: Mapping[str, list[str]]) -> str | None:
         return None
     near = _near(key, names) or _longer(key, names)
     return near and near.upper()
+
+
+def _of_a_destination(variable: str, environment: Iterable[str]) -> str | None:
+    """Returns the setting of a destination's credentials that a variable is but for a slip in its name."""
+    meant = [f"DESTINATION__{name.upper()}__CREDENTIALS" for name in KNOWN]
+    if found := re.fullmatch(r"DESTINATION__(\w+?)__CREDENTIALS(?:__\w+)?", variable):
+        name, typed = found[1].lower(), f"DESTINATION__{found[1]}__DESTINATION_TYPE"
+        near = None if name in KNOWN or typed in environment or _is_set(name) else _near(name, KNOWN)
+        return near and f"DESTINATION__{near.upper()}__CREDENTIALS"
+    return _near(variable, meant, 0.93)
+
+
+def _is_set(destination: str) -> bool:
+    """Returns whether a file of settings says which kind of destination this name is."""
+    named = (document.get("destination") for document in documents())
+    return any(isinstance(names, Mapping) and destination in names for names in named)
 
 
 def _of_a_source(variable: str, known: Mapping[str, list[str]], environment: Iterable[str]) -> str | None:
@@ -84,23 +138,37 @@ def _owner(variable: str) -> str | None:
 
 
 def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object]) -> Iterator[str]:
-    ours = [name.lower() for name in OURS]
-    whole = [*ours, *(name for names in known.values() for name in names)]
+    whole = [*OF_GAPLESS, *OF_ALL_SOURCES, *(name for names in known.values() for name in names)]
     for section, content in document.items():
         if section in known and isinstance(content, Mapping):
             # dlt reads what stands there as its own, for the pipeline of that name.
             yield from _stray(section, content, known[section])
+        elif section in SECTIONS and not isinstance(content, Mapping):
+            yield _sentence(f"{section} = … in .dlt", f"the section [{section}]")
         elif section not in SECTIONS and isinstance(content, Mapping) and (near := _near(section, SECTIONS)):
             yield _sentence(f"the section [{section}] in .dlt", f"[{near}]")
-        elif section not in whole and not isinstance(content, Mapping) and (near := _near(section, whole)):
+        elif section not in whole and not isinstance(content, Mapping) and (near := _placed(section, whole)):
             yield _sentence(f"{section} in .dlt", near)
-    yield from _keys("gapless", document.get("gapless"), [*ours, *IN_GAPLESS])
+    yield from _keys("gapless", document.get("gapless"), IN_GAPLESS)
+    yield from _in_destinations(document.get("destination"))
     sections = document.get("sources")
+    yield from _keys("sources", sections, whole)
     for name, content in sections.items() if isinstance(sections, Mapping) else ():
         if name in known:
             yield from _keys(f"sources.{name}", content, [*known[name], *OF_DLT, "keep"])
         elif isinstance(content, Mapping) and name not in SOURCES and (near := _near(name, [*SOURCES])):
             yield _sentence(f"the section [sources.{name}] in .dlt", f"[sources.{near}]")
+
+
+def _in_destinations(destinations: object) -> Iterator[str]:
+    """Yields what is nearly the name of a destination, and what is nearly its credentials."""
+    for name, content in destinations.items() if isinstance(destinations, Mapping) else ():
+        if not isinstance(content, Mapping):
+            continue
+        if name not in KNOWN and "destination_type" not in content and (near := _near(name, KNOWN)):
+            yield _sentence(f"the section [destination.{name}] in .dlt", f"[destination.{near}]")
+        for key in (key for key in content if key not in IN_DESTINATIONS and _near(key, IN_DESTINATIONS)):
+            yield _sentence(f"{key} in the section [destination.{name}] in .dlt", _near(key, IN_DESTINATIONS))
 
 
 def _stray(source: str, content: Mapping[str, object], known: list[str]) -> Iterator[str]:
@@ -110,14 +178,21 @@ def _stray(source: str, content: Mapping[str, object], known: list[str]) -> Iter
             yield _sentence(f"{key} in the section [{source}] in .dlt", f"{near} in [sources.{source}]")
 
 
-def _keys(section: str, content: object, known: list[str]) -> Iterator[str]:
+def _keys(section: str, content: object, known: Sequence[str]) -> Iterator[str]:
     for key, value in content.items() if isinstance(content, Mapping) else ():
         if key not in known and not isinstance(value, Mapping):
-            yield _sentence(f"{key} in the section [{section}] in .dlt", _near(key, known) or _longer(key, known))
+            yield _sentence(f"{key} in the section [{section}] in .dlt", _placed(key, known) or _longer(key, known))
 
 
-def _near(name: str, known: Iterable[str]) -> str | None:
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.8)), None)
+def _placed(key: str, known: Sequence[str]) -> str | None:
+    """Returns the known name that a key nearly is, or where a setting of ours of exactly this name is read."""
+    places = {**dict.fromkeys(OF_ENVIRONMENT, "the variable {0}"), **dict.fromkeys(OF_GAPLESS, "{1} in [gapless]")}
+    place = {**places, **dict.fromkeys(OF_ALL_SOURCES, "{1} in [sources]")}.get(key)
+    return place.format(key.upper(), key) if place else _near(key, known)
+
+
+def _near(name: str, known: Iterable[str], alike: float = 0.8) -> str | None:
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=alike)), None)
 
 
 def _longer(name: str, known: Iterable[str]) -> str | None:

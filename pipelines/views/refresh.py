@@ -95,7 +95,7 @@ def refresh(target: Target, folder: Path) -> None:
 
 def listed(target: Target) -> list[ViewCount] | None:
     """Creates all views and counts their rows; None if nothing was synced yet. Raises Locked, GaplessError."""
-    if target.file and not target.file.exists():
+    if target.file and not target.backend.exists():
         return None
     # Under the lock: DuckDB has one writer, and two that replace a view at once fail in Postgres.
     with target.locked() as folder:

@@ -6,9 +6,9 @@ hold for all sources alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from inspect import Parameter
 from typing import Any
 
@@ -29,6 +29,12 @@ class Setting:
     most: float = 0
     unit: str = ""
 
+    @property
+    def expected(self) -> str:
+        """Returns what a number must be, for a person: of which kind, between which bounds, in which unit."""
+        kind = "a whole number" if self.kind is int else "a number"
+        return f"{kind}{f' of {self.unit}' if self.unit else ''} between {self.least:,g} and {self.most:,.0f}"
+
     def checked(self, full_name: str, value: Any) -> Any:
         """Returns `value`. Raises ValueError, naming the setting, when it is out of bounds."""
         # The short names, such as `lag`, have no type, so dlt hands over a text as it is.
@@ -36,7 +42,7 @@ class Setting:
             try:
                 value = self.kind(value)
             except ValueError:
-                raise ValueError(f"{full_name.upper()} is not a number; it must be {self._bounds}") from None
+                raise ValueError(f"{full_name.upper()} is no number; it must be {self.expected}") from None
         # Written so that it refuses what is no number, too: every comparison with NaN is false.
         if isinstance(value, int | float) and not self.least <= value <= self.most:
             raise ValueError(f"{full_name.upper()} is {value:g}; it must be {self._bounds}")
@@ -48,6 +54,9 @@ class Setting:
 
 
 DAY = 86_400.0
+MINUTE = "%Y-%m-%dT%H:%MZ"
+AHEAD = timedelta(days=1)
+"""By how much this machine's clock may be behind."""
 REQUESTS_PER_MINUTE = Setting("requests_per_minute", int, 300, least=1, most=1_000_000)
 BUDGET = Setting("budget", str | None)
 WORKERS = Setting("workers", int, 8, least=1, most=256)
@@ -60,6 +69,17 @@ HASH_KEY = Setting("gapless_hash_key", dlt.TSecretStrValue | None)
 RETRY_MAX_WAIT = Setting("gapless_retry_max_wait", float, 60.0, least=0, most=DAY, unit="seconds")
 RETRY_BUDGET = Setting("gapless_retry_budget", float, 300.0, least=0, most=7 * DAY, unit="seconds")
 MAX_RECORD_MB = Setting("gapless_max_record_mb", float, RECORD_MB, least=1, most=256, unit="MB")
+
+NUMBERS = (REQUESTS_PER_MINUTE, WORKERS, LAG, RETRY_MAX_WAIT, RETRY_BUDGET, MAX_RECORD_MB)
+
+
+def expected_number(full_name: str, vendor: str, own: Iterable[Setting]) -> str | None:
+    """Returns what a number of this full name must be, in words; None for any other setting.
+
+    `own` are settings of the vendor's own, of any kind.
+    """
+    named = {one.name.removeprefix(f"{vendor}_"): one for one in (*NUMBERS, *own) if one.kind in (int, float)}
+    return next((one.expected for name, one in named.items() if f"_{full_name}".endswith(f"_{name}")), None)
 
 
 @dataclass(frozen=True)
@@ -103,6 +123,7 @@ class Shared:
         initial, end = (
             optional_instant(found[one.name], self.full_name(one).upper()) for one in (INITIAL_VALUE, END_VALUE)
         )
+        self._check_span(initial, end)
         lag, setting = timedelta(seconds=found.get("lag", 0.0)), self.full_name(KEEP).upper()
         # In its section people leave out the source's name.
         keep = found["keep"] or dlt.config.get(f"sources.{self.source}.keep", str)
@@ -120,6 +141,18 @@ class Shared:
             found["gapless_retry_budget"],
             found["gapless_max_record_mb"],
         )
+
+    def _check_span(self, initial: datetime | None, end: datetime | None) -> None:
+        """Raises ValueError, naming the settings, where no record can be at or after `initial` and before `end`."""
+        first, last = (self.full_name(one).upper() for one in (INITIAL_VALUE, END_VALUE))
+        if initial and end and initial >= end:
+            raise ValueError(
+                f"{first} ({initial:{MINUTE}}) is not before {last} ({end:{MINUTE}}): no record is between"
+            )
+        if initial and initial > datetime.now(UTC) + AHEAD:
+            raise ValueError(
+                f"{first} ({initial:{MINUTE}}) is in the future: every record is older, and none is read"
+            )
 
     def _budget(self, name: str | None) -> tuple[str, int] | None:
         """Returns the budget of this name and its requests a minute. Raises ValueError where there is none."""

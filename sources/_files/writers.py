@@ -46,13 +46,24 @@ def weaknesses(path: Path | str) -> list[Weakness]:
 
 def refusal(path: Path | str) -> str | None:
     """Returns why a settings file does not count, in one line with the commands that end it; None: it counts."""
+    file = os.path.abspath(path)
+    if _never_ends(path):
+        return f"{file} is a pipe or a device, and reading it may never end; put a file in its place"
     found = weaknesses(path)
     if not found:
         return None
-    file = os.path.abspath(path)
     who = dict.fromkeys(f"{one.who} can change {_named(one, file)}" for one in found)
     commands = " && ".join(dict.fromkeys(one.command for one in found))
     return f"{file} is not read: {' and '.join(who)}, and so could have keys sent to another host. End it: {commands}"
+
+
+def _never_ends(path: Path | str) -> bool:
+    """Returns whether to read a path may wait for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # the code that opens it reports the reason
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def foreign_link(path: Path | str) -> Weakness | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Generator, Iterable, Mapping
 
 from gapless.sources._http.environment.plain_http import plain_http_problem
-from gapless.sources._http.errors import SettingError
+from gapless.sources._http.errors import KeyValueError, SettingError
 from gapless.sources._http.transport import httpx
 
 MOST_PORTS, LONGEST_LABEL = 65_535, 63
@@ -94,11 +94,19 @@ class HeaderAuth(httpx.Auth):
 
 
 def basic(client_id: str, client_secret: str, base_url: str) -> HeaderAuth:
-    """Returns HTTP Basic authentication (RFC 7617) for the origin of `base_url`; ValueError for an empty part."""
+    """Returns HTTP Basic authentication (RFC 7617) for the origin of `base_url`.
+
+    Raises SettingError, of `client_id` or `client_secret`, for an empty part, and for an id with a colon.
+    """
     client_id, client_secret = client_id.strip(), client_secret.strip()
+    for name, value in (("client_id", client_id), ("client_secret", client_secret)):
+        if not value:
+            raise SettingError(name, "is empty; copy it from the vendor's page of API keys")
     # A colon ends the user name (RFC 7617, section 2), so the vendor would read another id.
-    if not client_id or not client_secret or ":" in client_id:
-        raise ValueError("client id and client secret must both be set, and the id has no colon")
+    if ":" in client_id:
+        raise SettingError(
+            "client_id", "holds a colon, which no client id has; it may have been copied with its secret"
+        )
     token = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
     return HeaderAuth({"Authorization": f"Basic {token}"}, base_url, hidden=[client_secret])
 
@@ -108,5 +116,5 @@ def _checked_header(name: str, value: str) -> str:
     value = value.strip()
     if not value or not value.isascii() or not value.isprintable():
         found = "empty" if not value else "not plain printable ASCII"
-        raise ValueError(f"a key or an id of the account is {found}; it is sent as the header {name}")
+        raise KeyValueError(f"a key or an id of the account is {found}; it is sent as the header {name}")
     return value

@@ -36,6 +36,14 @@ PROXY_ADVICE = {
 }
 """What to do about a proxy's own answer."""
 
+REDIRECTS = (301, 302, 303, 307, 308)
+"""Statuses that lead to another address (RFC 9110, 15.4)."""
+NOT_MODIFIED = (
+    "it says that nothing has changed (304 Not Modified), which gapless never asks, so no records came; a cache or a"
+    " proxy on the way may answer in the vendor's place"
+)
+UNEXPECTED = "a status that no record comes with; check the source's base_url setting"
+
 
 class Where(TypedDict):
     """Which request failed: arguments of every class in errors.py."""
@@ -70,8 +78,10 @@ class ErrorAnswers:
         own = status in (403, 407) or status >= 500
         if own and (proxy := response.extensions.get(PROXY)) and (status == 407 or "json" not in media(response)):
             return proxy_error(f"the proxy {proxy} answered {status} in place of the vendor", status, where)
-        if status < 400:
+        if status in REDIRECTS:
             return self._redirect(response, where, secrets)
+        if status < 400:
+            return BadRequest(status=status, detail=NOT_MODIFIED if status == 304 else UNEXPECTED, **where)
         error = error_class(status)
         message = vendor_message(error_body(response, self.deadline), media(response), secrets)
         says = f"{VENDOR_SAYS}{message}" if message and quotes_vendor else ""

@@ -53,6 +53,10 @@ class SettingError(Refused):
         self.setting, self.problem = setting, problem
 
 
+class KeyValueError(Refused):
+    """A key or an id of the account cannot be sent in a header; the text does not quote it."""
+
+
 class VendorError(Exception):
     """A request that failed; `str()` is one line for a person. `detail` says what happened and what to do."""
 

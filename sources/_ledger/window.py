@@ -113,4 +113,8 @@ def parse_ids(value: object, setting: str) -> list[str]:
     parts = ids.replace(",", " ").split() if isinstance(ids, str) else ids if isinstance(ids, list) else [ids]
     if any(isinstance(part, bool | float | list | dict) for part in parts):
         raise SettingError(setting, IDS)
-    return list(dict.fromkeys(str(part) for part in parts if part is not None))
+    found = list(dict.fromkeys(str(part) for part in parts if part is not None))
+    # Without any all would be read, and whoever wrote it wanted few.
+    if not found and value is not None and value != "":
+        raise SettingError(setting, f"{IDS}, and names none")
+    return found

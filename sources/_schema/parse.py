@@ -7,6 +7,7 @@ One invalid record never stops its page. No vendor and no table may enter.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,8 +29,8 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _value = msgspec.json.Decoder()
 
-NOT_STRICT = "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8, a key that stands twice, or nested too deeply"
-"""Why a record came as a JSON string that holds its text (_http/body/lenient_json.py)."""
+NOT_UTF8 = re.compile(r"\\x[89a-f][0-9a-f]")
+"""What stands for a byte that is not UTF-8 in the text of a record."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,47 @@ def _validate(model: type[R], raw: bytes, given: Mapping[str, object], key: str,
     except ValidationError as error:
         parsed.unreadable.append(_unreadable(raw, key, "; ".join(map(_reason, error.errors()))))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        parsed.unreadable.append(_unreadable(raw, key, f"invalid JSON: {type(error).__name__}"))
+        parsed.unreadable.append(_unreadable(raw, key, _broken(error)))
+
+
+def _broken(error: Exception) -> str:
+    """Returns what is wrong with a record that cannot be taken apart; no value of it is quoted."""
+    if isinstance(error, msgspec.ValidationError):
+        return str(error).replace("Expected `object`, got", "a JSON object was expected, found")
+    if isinstance(error, msgspec.DecodeError):
+        return f"invalid JSON: {error}"
+    if isinstance(error, UnicodeDecodeError):
+        return "invalid JSON: bytes that are not UTF-8"
+    deep = isinstance(error, RecursionError)
+    return f"invalid JSON: {'nested too deeply' if deep else 'a number of more digits than can be read'}"
+
+
+def _not_strict(text: str) -> str:
+    """Returns why strict JSON refuses the text of a record, which came as a JSON string (_http/body/lenient_json.py).
+
+    No value of it is quoted.
+    """
+    found: list[str] = []
+
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            found.append("a key stands twice in one object")
+        return dict(pairs)
+
+    def constant(name: str) -> None:
+        found.append(f"{name} stands where a number was expected")
+
+    try:
+        whole = json.loads(text, object_pairs_hook=members, parse_constant=constant, parse_int=len, parse_float=len)
+        json.dumps(whole, ensure_ascii=False).encode()
+    except RecursionError:
+        found.append("nested too deeply")
+    except UnicodeEncodeError:
+        found.append("half of a surrogate pair (\\ud800 to \\udfff) without its other half")
+    except json.JSONDecodeError as error:
+        broken = f"{error.msg.removesuffix(' at').rstrip(': ')} at character {error.pos + 1:,}"
+        found.append("bytes that are not UTF-8" if NOT_UTF8.search(text) else broken)
+    return f"invalid JSON: {' and '.join(dict.fromkeys(found)) or 'nested too deeply'}"
 
 
 @cache
@@ -162,14 +203,14 @@ def object_text(members: Mapping[str, str]) -> str:
 
 
 def _reason(error: ErrorDetails) -> str:
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _unreadable(raw: bytes, key: str, reason: str) -> Unreadable:
     text = bytes(raw).decode("utf-8", errors="backslashreplace")
     # N and I are NaN and Infinity, which Python's JSON writes and strict JSON refuses.
     if text.startswith('"') and (inner := json.loads(text)).startswith(("{", "[", '"', "-", "N", "I")):
-        text, reason = inner, NOT_STRICT
+        text, reason = inner, _not_strict(inner)
     text = text.replace("\0", "\\x00")  # written like invalid UTF-8, because Postgres has no such character
     try:
         found = json.loads(text)[key]

@@ -269,7 +269,8 @@ def test_reasons_of_a_partial_sync(only: Callable[[Any], Any]) -> None:
     assert "Z omni: 13 of 13 leads answered 403: this key may not read it" in line
     assert "(for the first time, at " in line
     assert (
-        "none of their action logs are here yet and are tried first next time; `gapless gaps omni` lists them" in line
+        "none of their action logs are proven to be here yet and are tried first next time;"
+        " `gapless gaps omni` lists them" in line
     )
     table = gapless("gaps", "omni").stdout
     assert table.count("answered 403") == 1

@@ -152,6 +152,9 @@ def test_a_copy_that_no_sync_can_publish(omni: Any, tmp_path: Path) -> None:
     omni.set(GAPLESS_PUBLISH=str(tmp_path / "away" / "readers.duckdb"))
     check = found()["copy"]
     assert (check["result"], check["mends"]) == ("fail", "Correct GAPLESS_PUBLISH.")
+    omni.set(GAPLESS_PUBLISH=str(tmp_path / "readers.duckdb"), GAPLESS_PUBLISH_MODE="777")
+    check = found()["copy"]
+    assert (check["result"], check["mends"]) == ("fail", "Correct GAPLESS_PUBLISH_MODE.")
 
 
 def test_a_destination_that_is_unknown(omni: Any) -> None:

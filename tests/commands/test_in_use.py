@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.config import database_file
 from gapless.pipelines.destinations import duckdb_file, ducklake
 from gapless.pipelines.observability import webhook
 from tests.contract.conftest import NAMES
@@ -159,9 +160,9 @@ def test_a_path_from_home(synced: World, tmp_path: Path) -> None:
     synced.set(HOME=str(home), DESTINATION__DUCKDB__CREDENTIALS="~/gapless.duckdb")
     code, told = gapless("status")
     assert (code, str(home / "gapless.duckdb") in told) == (0, True), told
-    assert duckdb_file.at_home(Path("/srv/~/a.duckdb")) == home / "a.duckdb"
+    assert database_file.at_home(Path("/srv/~/a.duckdb")) == home / "a.duckdb"
     (tmp_path / "~").mkdir()  # as a version before made it, and its file is in use
-    assert duckdb_file.at_home(tmp_path / "~" / "a.duckdb") == tmp_path / "~" / "a.duckdb"
+    assert database_file.at_home(tmp_path / "~" / "a.duckdb") == tmp_path / "~" / "a.duckdb"
     (tmp_path / "~").rmdir()
     synced.set(DESTINATION__FILESYSTEM__BUCKET_URL="~/files")
     code, told = gapless("status", "--destination", "filesystem", "--json")

@@ -195,10 +195,11 @@ def test_the_lock_on_the_file_outlives_a_publish(world: Begin) -> None:
 
 
 def test_no_sync_is_lost_by_a_publish_that_fails(
-    world: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: Begin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line that says what mends it; the exit code is the sync's."""
+    """One line that says what mends it; the exit code is the sync's. That is for what only shows at its end."""
     world(filled("tines")).set(GAPLESS_PUBLISH="away/copy.duckdb")
+    monkeypatch.setattr(publish, "require_usable", lambda target: None)
     assert gapless("sync", "tines").exit_code == 0
     (line,) = [
         record.getMessage() for record in caplog.records if record.name == "gapless.pipelines.destinations.publish"
@@ -208,6 +209,33 @@ def test_no_sync_is_lost_by_a_publish_that_fails(
     )
     assert line.endswith("gapless publish away/copy.duckdb brings it up to date")
     assert gapless("publish", "away/copy.duckdb").exit_code == 2
+
+
+WRONG = {
+    "away/copy.duckdb": "it has no folder",
+    ".": "it is a folder",
+    "/dev/null": "it is a device or a pipe",
+    "gapless.duckdb": "is the file that is to be published",
+    "tines.duckdb": "called like the schema tines",
+    "text": "was not made by gapless publish",
+}
+"""Paths where no copy can be, and why."""
+
+
+def test_a_setting_that_cannot_work_is_refused(world: Begin, tmp_path: Path) -> None:
+    """Before any request, with its name: readers would else see an old copy, and every sync end well."""
+    here = world(filled("tines"))
+    (tmp_path / "text").write_text("mine")
+    for path, why in WRONG.items():
+        here.set(GAPLESS_PUBLISH=path)
+        done = gapless("sync", "tines")
+        assert (done.exit_code, here.asked(), "GAPLESS_PUBLISH: " in done.stderr) == (2, 0, True), path
+        assert why in done.stderr, path
+    here.monkeypatch.delenv("GAPLESS_PUBLISH")
+    here.set(GAPLESS_PUBLISH_MODE="777")
+    done = gapless("sync", "tines")
+    assert (done.exit_code, here.asked()) == (2, 0)
+    assert "GAPLESS_PUBLISH_MODE is 777; expected 400" in done.stderr
 
 
 def test_a_disk_that_is_full(world: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

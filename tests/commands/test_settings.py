@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.sync.unknown import unknown_settings
+from gapless.pipelines.config.database_file import require_database
+from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.sync import unknown
+from gapless.pipelines.sync.unknown import SHARED, unknown_settings
 from gapless.sources import SOURCES
 from gapless.sources._extract.settings import Setting
 from tests.contract.subject import subject
@@ -134,6 +140,106 @@ def test_settings_that_nobody_reads(world: Begin, tmp_path: Path, monkeypatch: p
     assert f"{name.upper()}_HOME" not in told
 
 
+VARIABLES = {
+    "GAPLES_DEBUG": "GAPLESS_DEBUG",
+    "GAPLESSS_PUBLISH": "GAPLESS_PUBLISH",
+    "gapless_publish": "GAPLESS_PUBLISH",
+    "{1}_base_url": "{0}_BASE_URL",
+    "DESTINATION__DUCKDB__CREDENTIAL": "DESTINATION__DUCKDB__CREDENTIALS",
+    "DESTINATION_POSTGRES_CREDENTIALS": "DESTINATION__POSTGRES__CREDENTIALS",
+    "DESTINATION__POSTGRE__CREDENTIALS__HOST": "DESTINATION__POSTGRES__CREDENTIALS",
+}
+"""Variables that nobody reads, and which was meant; {0} is a source in capitals, {1} as it is called."""
+SOUND = (
+    "GAPLESS_UI_TOKEN", "DESTINATION__DUCKDB__CREDENTIALS", "DESTINATION__POSTGRES__CREDENTIALS__HOST",
+    "DESTINATION__WAREHOUSE__CREDENTIALS", "DESTINATION__POSTGRES__CREATE_INDEXES", "SEAMLESS_DEBUG", "DESTINATION",
+)  # fmt: skip
+
+
+def test_variables_that_nobody_reads(world: Begin) -> None:
+    """A slip in gapless' own name, small letters, a destination: named, as all of it would do nothing."""
+    name = NAMES[0]
+    here = world(subject(name).filled())
+    for variable in SOUND:
+        here.set(**{variable: "x"})
+    assert [*unknown_settings([name])] == []
+    for slip, meant in VARIABLES.items():
+        variable, right = (text.format(name.upper(), name) for text in (slip, meant))
+        here.set(**{variable: "x"})
+        assert [*unknown_settings([name])] == [
+            f"the variable {variable} is no setting, and nobody reads it; {right} is one"
+        ]
+        here.monkeypatch.delenv(variable)
+
+
+def test_settings_that_a_source_does_not_have(world: Begin) -> None:
+    """Others have it, so a person expects that it does something."""
+    for name, source in SOURCES.items():
+        here = world(subject(name).filled())
+        for shared in SHARED:
+            if f"{name}_{shared}" not in signature(source.build).parameters:
+                here.set(**{f"{name.upper()}_{shared.upper()}": "3"})
+                (said,) = unknown_settings([name])
+                assert said == f"the variable {name.upper()}_{shared.upper()} is no setting, and nobody reads it"
+                here.monkeypatch.delenv(f"{name.upper()}_{shared.upper()}")
+
+
+DOCUMENTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"budgets": 5}, "budgets = … in .dlt", "the section [budgets]"),
+    ({"sources": [1]}, "sources = … in .dlt", "the section [sources]"),
+    ({"gapless": {"gapless_debug": True}}, "gapless_debug in the section [gapless]", "the variable GAPLESS_DEBUG"),
+    (
+        {"gapless": {"gapless_retry_budget": 5}},
+        "gapless_retry_budget in the section [gapless]",
+        "gapless_retry_budget in [sources]",
+    ),
+    ({"gapless_log_format": "json"}, "gapless_log_format in .dlt", "the variable GAPLESS_LOG_FORMAT"),
+    (
+        {"sources": {"gapless_retry_bugdet": 5}},
+        "gapless_retry_bugdet in the section [sources]",
+        "gapless_retry_budget",
+    ),
+    (
+        {"destination": {"duckdb": {"credential": "x"}}},
+        "credential in the section [destination.duckdb]",
+        "credentials",
+    ),
+    (
+        {"destination": {"postgre": {"credentials": "x"}}},
+        "the section [destination.postgre]",
+        "[destination.postgres]",
+    ),
+]
+"""What stands in a file of settings and counts for nothing, how it is named, and what was meant."""
+
+
+@pytest.mark.parametrize(("document", "named", "meant"), DOCUMENTS, ids=[named for _, named, _ in DOCUMENTS])
+def test_what_stands_in_a_file_and_nobody_reads(
+    document: dict[str, Any], named: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value in place of a section, a name in the section of another, a slip in a destination's."""
+    monkeypatch.setattr(unknown, "documents", lambda: [document])
+    (said,) = unknown_settings(NAMES)
+    assert said.removesuffix(" in .dlt").startswith(named), said
+    assert said.endswith(f" is no setting, and nobody reads it; {meant} is one"), said
+
+
+def test_what_stands_in_a_file_and_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every setting where the pages and the examples have it, and a destination of the user's own."""
+    sections = {
+        "sources": dict.fromkeys(unknown.OF_ALL_SOURCES, 1),
+        "gapless": dict.fromkeys(unknown.IN_GAPLESS, 1),
+        "destination": {
+            "duckdb2": {"destination_type": "duckdb", "credentials": "x"},
+            "postgres": {"credentials": 1},
+        },
+        "budgets": {"x": 5},
+    }
+    before = dict.fromkeys((*unknown.OF_GAPLESS, *unknown.OF_ALL_SOURCES), 1)
+    monkeypatch.setattr(unknown, "documents", lambda: [sections, before])
+    assert [*unknown_settings(NAMES)] == []
+
+
 def test_our_own_settings_are_known(world: Begin) -> None:
     """Those of the tests' environment and every documented one."""
     for name in SOURCES:
@@ -146,7 +252,7 @@ def test_numbers_under_dlts_own_names(section: str, world: Begin) -> None:
     """dlt reads a setting in a section, too: with the same bounds; and one that it does not read is named."""
     name = NAMES[0]
     here, prefix = world(subject(name).filled()), section.format(name.upper())
-    for wrong, problem in (("-4", "is -4; it must be between"), ("x", "must be a whole number")):
+    for wrong, problem in (("-4", "is -4; it must be between"), ("x", "is 'x'; it must be a whole number between")):
         here.set(**{f"{prefix}{name.upper()}_REQUESTS_PER_MINUTE": wrong})
         code, told = gapless("sync", name)
         assert (code, here.asked(), f"{name.upper()}_REQUESTS_PER_MINUTE {problem}" in told) == (2, 0, True), told
@@ -272,3 +378,176 @@ def test_what_cannot_be_read(options: list[str], world: Begin) -> None:
     code, told = gapless("sync", name, *options)
     assert (code, here.asked()) == (2, 0), told
     assert options[0] in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("initial", "end", "said"),
+    [
+        ("2026-03-01", "2026-02-01", "(2026-03-01T00:00Z) is not before {0}_END_VALUE (2026-02-01T00:00Z)"),
+        ("2026-03-01", "2026-03-01T00:00Z", "is not before {0}_END_VALUE"),
+        ("2120-01-01", "", "(2120-01-01T00:00Z) is in the future"),
+    ],
+)
+def test_a_span_without_a_record(initial: str, end: str, said: str, world: Begin) -> None:
+    """Of every source: no sync would ever read anything, and each of them would be complete."""
+    for name in SOURCES:
+        here, prefix = world(subject(name).filled()), name.upper()
+        here.set(**{f"{prefix}_INITIAL_VALUE": initial, f"{prefix}_END_VALUE": end})
+        code, told = gapless("sync", name)
+        assert (code, here.asked(), f"{prefix}_INITIAL_VALUE (" in told) == (2, 0, True), told
+        assert said.format(prefix) in told
+        for setting in ("INITIAL_VALUE", "END_VALUE"):
+            here.monkeypatch.delenv(f"{prefix}_{setting}")
+
+
+NO_DATABASE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a folder": (Path.mkdir, "is a folder, not the file of a database"),
+    "a text": (lambda path: path.write_text("milk, bread"), "is no database, but a file of another program"),
+    "another's": (lambda path: path.write_bytes(b"SQLite format 3\0" + b"\0" * 84), "is no database, but"),
+    "a pipe": (os.mkfifo, "is a device or a pipe, not a file"),
+    "a device": (lambda path: path.symlink_to("/dev/null"), "is a device or a pipe, not a file"),
+}
+"""What may stand where the database is to be, and what is said of it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "said"), NO_DATABASE.values(), ids=NO_DATABASE)
+def test_what_is_no_database(make: Callable[[Path], object], said: str, world: Begin, tmp_path: Path) -> None:
+    """Wrong usage for every command, and nothing is made beside it."""
+    here, file = world(subject(NAMES[0]).filled()), tmp_path / "data" / "logs"
+    file.parent.mkdir()
+    make(file)
+    here.set(DESTINATION__DUCKDB__CREDENTIALS=str(file))
+    for command in ("sync", "status", "gaps", "doctor"):
+        code, told = gapless(command)
+        assert (code, said in told) == (1 if command == "doctor" else 2, True), (command, told)
+        assert str(file.resolve()) in told, "the path of a file is no secret"
+    assert not [*here.fake.requests][1:], "the doctor alone has asked"
+    assert [*file.parent.iterdir()] == [file]
+
+
+def test_a_file_that_is_open_is_not_looked_into(tmp_path: Path) -> None:
+    """To close it would end DuckDB's lock on it, and another process could write meanwhile."""
+    file = tmp_path / "logs.duckdb"
+    look = (file, b"no such mark", 0, "SETTING")
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("create table t as select 1; checkpoint")
+        require_database(*look)
+    with pytest.raises(WrongSettings, match="SETTING"):
+        require_database(*look)
+
+
+LIBPQ = {
+    "port": "postgresql://u:canary@127.0.0.1:99999/logs",
+    "sslmode": "postgresql://u:canary@127.0.0.1:9/logs?sslmode=foo",
+    "target_session_attrs": "host=127.0.0.1 port=9 dbname=logs target_session_attrs=foo",
+    "keepalives_idle": "postgresql://u:canary@127.0.0.1:9/logs?keepalives_idle=foo",
+    "connect_timeout": "postgresql://u:canary@127.0.0.1:9/logs?connect_timeout=abc",
+    "libpq has no parameter sslmod; sslmode is one": "postgresql://u:canary@127.0.0.1:9/logs?sslmod=require",
+}
+"""What libpq refuses whatever the server says, by the word that names it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("parameter", "address"), LIBPQ.items(), ids=LIBPQ)
+def test_parameters_that_libpq_does_not_take(parameter: str, address: str, world: Begin) -> None:
+    """Wrong usage with the setting and the parameter, for what writes and what reads."""
+    here = world(subject(NAMES[0]).filled())
+    here.set(DESTINATION__POSTGRES__CREDENTIALS=address)
+    for command in ("sync", "status"):
+        code, told = gapless(command, "--destination", "postgres")
+        assert (code, here.asked(), "canary" in told) == (2, 0, False), told
+        assert parameter in told
+        assert "DESTINATION__POSTGRES__CREDENTIALS" in told
+
+
+def test_a_variable_of_libpq_is_named(world: Begin) -> None:
+    """Where the address does not have the parameter."""
+    here = world(subject(NAMES[0]).filled())
+    here.set(DESTINATION__POSTGRES__CREDENTIALS="postgresql://u:p@127.0.0.1:9/logs", PGSSLMODE="foo")
+    code, told = gapless("sync", "--destination", "postgres")
+    assert (code, 'the sslmode "foo" of PGSSLMODE' in told) == (2, True), told
+
+
+@pytest.mark.slow
+def test_a_number_says_its_unit_and_its_bounds(world: Begin) -> None:
+    """Of every source's every number, for a value that is none; a long one, which may be a key, is not repeated."""
+    for name, setting in NUMBERS:
+        here = world(subject(name).filled()).set(**{setting.upper(): "1h"})
+        code, told = gapless("sync", name)
+        assert (code, here.asked(), f"{setting.upper()} is '1h'; it must be a" in told) == (2, 0, True), told
+        assert re.search(r"number( of (seconds|MB))? between [\d,]+ and [\d,]+\.", told), told
+        assert ("of seconds" in told) == setting.endswith(("lag", "after", "wait", "retry_budget")), told
+        here.set(**{setting.upper(): "canary-key-0123456789"})
+        assert "canary" not in gapless("sync", name)[1]
+        here.monkeypatch.delenv(setting.upper())
+
+
+SWITCHES: dict[str, tuple[dict[str, str], list[str], str]] = {
+    "debug": ({"GAPLESS_DEBUG": "maybe"}, [], "GAPLESS_DEBUG is 'maybe'; expected 1 (on) or 0 (off)"),
+    "format": ({"GAPLESS_LOG_FORMAT": "xml"}, [], "GAPLESS_LOG_FORMAT is 'xml'; expected text or json"),
+    "option": ({"GAPLESS_LOG_FORMAT": "json"}, ["--log-format", "xml"], "--log-format 'xml'; expected text or json"),
+}
+
+
+@pytest.mark.parametrize(("variables", "options", "said"), SWITCHES.values(), ids=SWITCHES)
+def test_switches_say_what_they_take(
+    variables: dict[str, str], options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable or the option that is wrong, its value, and what is expected."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    code, told = gapless("status", *options)
+    assert (code, said in told) == (2, True), told
+    for value in ("1", "true", "0", "No", ""):
+        monkeypatch.setenv("GAPLESS_DEBUG", value)
+        monkeypatch.delenv("GAPLESS_LOG_FORMAT", raising=False)
+        assert gapless("status")[0] == 0
+
+
+def test_an_id_with_a_colon_is_named(world: Begin) -> None:
+    """HTTP Basic would cut it there; people copy the id with its secret."""
+    here = world(subject("sequence").filled()).set(SEQUENCE_CLIENT_ID="id:secret-canary")
+    code, told = gapless("sync", "sequence")
+    assert (code, here.asked(), "canary" in told) == (2, 0, False)
+    assert "SEQUENCE_CLIENT_ID holds a colon" in told
+
+
+@pytest.mark.slow
+def test_a_key_that_no_header_holds(world: Begin) -> None:
+    """Of every source that sends its keys as they are: the settings among which it is, and no piece of it."""
+    for name, source in SOURCES.items():
+        here = world(subject(name).filled())
+        for need in (need.upper() for need in source.needs if not need.endswith("_url")):
+            before = os.environ[need]
+            here.set(**{need: "canary\u2013key"})  # a dash that a web page made of a hyphen
+            code, told = gapless("sync", name)
+            assert "canary" not in told
+            if code == 2:
+                assert (here.asked(), need in told) == (0, True), told
+            here.set(**{need: before})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [",", " ", "[]"])
+def test_ids_that_name_none(wrong: str, world: Begin) -> None:
+    """Else all would be read, and whoever set it wanted few."""
+    for name, source in SOURCES.items():
+        if only := source.stream.only:
+            here = world(subject(name).filled()).set(**{only.upper(): wrong})
+            code, told = gapless("sync", name)
+            assert (code, here.asked(), f"{only.upper()} must be ids" in told) == (2, 0, True), told
+            here.monkeypatch.delenv(only.upper())
+
+
+def test_folders_that_are_none(world: Begin, tmp_path: Path) -> None:
+    """Of the data, where a file stands, and of the settings, where nothing is."""
+    here, file = world(subject(NAMES[0]).filled()), tmp_path / "file"
+    file.write_text("mine")
+    here.set(DESTINATION__FILESYSTEM__BUCKET_URL=str(file))
+    code, told = gapless("sync", NAMES[0], "--destination", "filesystem", "--accept-append")
+    assert (code, here.asked(), "DESTINATION__FILESYSTEM__BUCKET_URL" in told) == (2, 0, True), told
+    here.set(DLT_PROJECT_DIR=str(tmp_path / "away"))
+    code, told = gapless("status")
+    assert (code, f"DLT_PROJECT_DIR: there is no folder {tmp_path}/away" in told) == (2, True), told

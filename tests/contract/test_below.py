@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -112,7 +113,7 @@ def _another_only(here: World, subject: Subject, record: str, parent: str) -> No
 
 def _begun_later(here: World, subject: Subject, record: str, parent: str) -> None:
     """The initial value is set to after the record."""
-    here.set(**{f"{subject.prefix}_INITIAL_VALUE": "2100-01-01"})
+    here.set(**{f"{subject.prefix}_INITIAL_VALUE": (here.fake.now + timedelta(hours=1)).isoformat()})
 
 
 def _empty(here: World, subject: Subject, record: str, parent: str) -> None:

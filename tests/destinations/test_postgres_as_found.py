@@ -204,7 +204,7 @@ ODD = {
     "timezone": "'America/St_Johns'", "bytea_output": "'escape'", "extra_float_digits": "-10",
     "search_path": "'pg_catalog'", "statement_timeout": "1", "lock_timeout": "1", "intervalstyle": "'sql_standard'",
     "default_transaction_isolation": "'serializable'", "transform_null_equals": "on",
-    "idle_in_transaction_session_timeout": "1",
+    "idle_in_transaction_session_timeout": "1", "quote_all_identifiers": "on", "array_nulls": "off",
 }  # fmt: skip
 
 

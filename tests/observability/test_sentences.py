@@ -51,7 +51,7 @@ def test_one_parent() -> None:
     (one,) = said([replace(failing("lead-7", times=1, first_at="2025-11-25T23:59:00+00:00"), since=None)])
     assert one == (
         "omni: 1 of 403 leads (lead-7) answered 500: the vendor could not answer"
-        " (for the first time, at 25 November 2025 23:59 UTC); none of their action logs are here yet"
+        " (for the first time, at 25 November 2025 23:59 UTC); none of their action logs are proven to be here yet"
         " and are tried first next time; `gapless gaps omni` lists it"
     )
 
@@ -64,7 +64,7 @@ def test_some_were_never_read() -> None:
         replace(failing("lead-3", was_empty=True), since=None),
     ]
     (one,) = said(gaps)
-    assert "their action logs since 1 March 07:20 UTC, and all those of 1 of them, are not here yet" in one
+    assert "their action logs since 1 March 07:20 UTC, and of 1 of them since the beginning, are not here yet" in one
     (empty,) = said([replace(failing("lead-3", was_empty=True), since=None)])
     assert "their new action logs are not here yet" in empty
 

@@ -10,7 +10,7 @@ from typing import Any
 from tests.contract.subject import Row, Subject
 
 LOADED = "loaded"
-NOT_JSON = "invalid JSON: NaN, an unpaired surrogate, invalid UTF-8, a key that stands twice, or nested too deeply"
+NOT_JSON = "invalid JSON: "
 STRANGE = "\ue000\uf026\uf8ff\U0010ffff\ufffe\u202e\x7f\x1b"
 DEEP = 300
 

@@ -12,6 +12,7 @@ import duckdb
 import psycopg2
 import pyarrow as pa
 import pytest
+from dlt.destinations.exceptions import DatabaseTransientException
 
 from gapless.pipelines.database_errors import described
 from gapless.pipelines.errors import explain, frames
@@ -61,6 +62,20 @@ def said(error: BaseException) -> Iterator[str]:
         record.exc_info = (type(outer), outer, outer.__traceback__)
         yield Redacting(None).format(record)
         assert "Traceback" in traceback.format_exc()
+    # dlt's errors are of many classes; some hold the first line of what they wrap.
+    for kind, text in ((ValueError, str(error)), (DatabaseTransientException, error), (RuntimeError, _first(error))):
+        try:
+            raise kind(text) from error
+        except Exception as outer:
+            yield redact(frames(outer))
+            try:
+                raise RuntimeError(f"cannot load. Cause: {outer}. Try again") from outer
+            except RuntimeError as outermost:
+                yield redact(frames(outermost))
+
+
+def _first(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
 
 
 def assert_silent(error: BaseException, kind: str) -> None:

@@ -46,9 +46,10 @@ MAY_IMPORT = {
     "pipelines.erasure": "sources _dlt _schema _ledger _extract | config errors destinations evidence",
     "pipelines.layout": "sources _dlt _schema _ledger _extract | errors destinations evidence views",
     "pipelines.sync": (
-        "sources _http _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views layout"
+        "sources _http _dlt _schema _ledger _extract"
+        " | config errors outcome destinations evidence erasure views layout"
     ),
-    "pipelines.ledger": "sources _dlt _schema _ledger _extract | errors destinations evidence layout sync",
+    "pipelines.ledger": "sources _dlt _schema _ledger _extract | config errors destinations evidence layout sync",
     "pipelines.verify": (
         "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),

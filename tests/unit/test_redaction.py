@@ -92,6 +92,14 @@ def test_the_same_in_files(toml: str, file: str, tmp_path: Path, monkeypatch: py
     assert redaction.redact(f"Access denied for {AWS}.") == "Access denied for ***."
 
 
+def test_what_is_no_secret_among_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's are a path, whatever the file is called; of libpq's words the password alone is one."""
+    address = "host=db.example.com dbname=birds target_session_attrs=any password=canary-pear"
+    learn(monkeypatch, DESTINATION__DUCKDB__CREDENTIALS="birdlogs", DESTINATION__POSTGRES__CREDENTIALS=address)
+    said = "birdlogs db.example.com target_session_attrs"
+    assert redaction.redact(f"{said} canary-pear") == f"{said} ***"
+
+
 def test_paths_of_files_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that cannot name the file helps nobody; the same for the file of a foreign key."""
     key = tmp_path / "private.pem"
@@ -223,3 +231,16 @@ def test_logs(formatter: logging.Formatter | None) -> None:
     assert others[0] == "Traceback (most recent call last):"
     assert "EXAMPLE" not in shown
     assert [line for line in others if line.startswith("acme")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("gapless.x.y", "the copy ***"), ("other.lib", "other.lib: the copy ***")]
+)
+def test_a_log_line_says_when(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every other line of stderr that goes into a file, and of us without a module's name."""
+    learn(monkeypatch, GAPLESS_HASH_KEY=AWS)
+    record = logging.LogRecord(name, logging.WARNING, "", 0, "the copy %s", (AWS,), None)
+    record.created = 1772438400.5
+    assert redaction.Redacting(None).format(record) == f"2026-03-02T08:00:00Z WARNING {said}"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert redaction.Redacting(None).format(record) == f"WARNING {said}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,16 @@ def test_a_file_that_is_a_folder(folders: tuple[Path, Path]) -> None:
     (folders[0] / "secrets.toml").mkdir()
     with pytest.raises(TomlProviderReadException, match=r"secrets\.toml cannot be read: Is a directory"):
         SecretsTomlProvider(*map(str, folders))
+
+
+def test_a_file_that_never_ends(folders: tuple[Path, Path]) -> None:
+    """A pipe that nobody writes to, and a device: to read one would wait for ever."""
+    file = folders[0] / "secrets.toml"
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        make(file)
+        with pytest.raises(TomlProviderReadException, match=r"secrets\.toml is a pipe or a device"):
+            SecretsTomlProvider(*map(str, folders))
+        file.unlink()
 
 
 @pytest.fixture

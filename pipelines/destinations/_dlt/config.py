@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,9 +45,25 @@ __all__ = [
     "refuse_foreign",
     "resolved_settings",
     "without_interval",
+    "wrong_value",
 ]
 """The exceptions are dlt's, raised by documented calls, but documented nowhere. They become messages of ours that
 name the setting to correct. Replaced by: the same names below `dlt` or `dlt.pipeline.exceptions`."""
+
+
+NAMED: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+"""What people call the types of settings."""
+
+
+QUOTED = re.compile(r"[\w.,:/%+ -]{1,12}")
+"""Values that a message may repeat: a key that was put into the wrong setting is longer."""
+
+
+def wrong_value(error: ConfigValueCannotBeCoercedException, expected: str | None = None) -> str:
+    """Returns the setting of which dlt could not use the value, the value, and what it must be."""
+    value, name = str(error.field_value), error.field_name.upper().replace(".", "__")
+    found = f" is {value!r}; it" if QUOTED.fullmatch(value) else ""
+    return f"{name}{found} must be {expected or NAMED.get(error.hint, 'a value of another kind')}"
 
 
 # Before anybody asks for a setting, because dlt reads its files then.

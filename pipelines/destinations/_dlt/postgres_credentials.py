@@ -7,6 +7,7 @@ variables and files, or needs none. Replaced by: optional fields in dlt's Postgr
 # Not `from __future__ import annotations`: dlt reads the fields' types, not their texts.
 import dataclasses
 import os
+import re
 from typing import Any, Final
 
 from dlt.common.configuration import configspec
@@ -40,7 +41,10 @@ class LibpqCredentials(PostgresCredentials):
         for name, field in FIELDS.items():
             if name in found:
                 setattr(self, field, found.pop(name))
-        self.connect_timeout = int(found.pop(TIMEOUT, self.connect_timeout))
+        timeout = str(found.pop(TIMEOUT, self.connect_timeout))
+        if not re.fullmatch(r"\s*-?\d{1,9}\s*", timeout, re.ASCII):
+            raise AddressError(f"{TIMEOUT} must be a whole number of seconds, such as {TIMEOUT}=10")
+        self.connect_timeout = int(timeout)
         self.client_encoding = found.pop("client_encoding", self.client_encoding)
         self.query = found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 URL = re.compile(r"(?:postgres|postgresql)(?:\+\w+)?://(.*)", re.DOTALL)
@@ -19,6 +20,12 @@ ENCODE = (
     " (python3 -c 'import urllib.parse; print(urllib.parse.quote(input(), \"\"))' does it)"
 )
 UNCLEAR = f"where the password ends in its URL cannot be told. {ENCODE}"
+PARAMETERS = (
+    "host", "port", "dbname", "user", "password", "passfile", "service", "options", "application_name", "sslmode",
+    "sslrootcert", "sslcert", "sslkey", "sslcrl", "connect_timeout", "client_encoding", "target_session_attrs",
+    "channel_binding", "gssencmode", "require_auth", "keepalives", "keepalives_idle", "tcp_user_timeout",
+)  # fmt: skip
+"""What people write of https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
 FORMS = "postgresql://user:password@host:5432/database, or words: host=… dbname=… user=…"
 
 
@@ -40,9 +47,9 @@ def parameters(text: str) -> dict[str, str]:
     if plain:
         try:
             return _parsed(f"postgresql://{_encoded(user)}{hosts}{tail}", "")
-        except AddressError:
+        except AddressError as error:
             if "@" not in tail:
-                raise AddressError(f"its URL is not as libpq takes it: {FORMS}. {ENCODE}") from None
+                raise AddressError(str(error) or f"its URL is not as libpq takes it: {FORMS}. {ENCODE}") from None
     # The password has a character that ends the host elsewhere, and there is one @ alone: so it is before that.
     user, at, place = rest.rpartition("@")
     return _parsed(f"postgresql://{_encoded(user)}{place}", UNCLEAR if at else f"its URL is not like {FORMS}")
@@ -88,6 +95,13 @@ def _encoded(login: str) -> str:
     return f"{quote(unquote_to_bytes(user), '')}{colon}{quote(unquote_to_bytes(password), '')}@"
 
 
+def _misspelt(said: str) -> str | None:
+    """Returns what is wrong where libpq does not know a parameter that is nearly one of its own; None otherwise."""
+    found = re.search(r'invalid (?:URI query parameter:|connection option) "(\w+)"', said)
+    near = get_close_matches(found[1], PARAMETERS, n=1, cutoff=0.8) if found else []
+    return f"libpq has no parameter {found[1]}; {near[0]} is one" if found and near else None
+
+
 def _parsed(text: str, problem: str) -> dict[str, str]:
     import psycopg2
     from psycopg2.extensions import parse_dsn
@@ -95,6 +109,6 @@ def _parsed(text: str, problem: str) -> dict[str, str]:
     try:
         found: Mapping[str, str] = parse_dsn(text)
     # Its text quotes what it did not understand, which may be a piece of the password.
-    except (psycopg2.Error, UnicodeError):
-        raise AddressError(problem) from None
+    except (psycopg2.Error, UnicodeError) as error:
+        raise AddressError(_misspelt(str(error)) or problem) from None
     return dict(found)

@@ -41,6 +41,8 @@ EXACT = (
     # What a policy hides from this role would count as lost: with this the server says that it hides something.
     " -crow_security=off"
     " -cdefault_transaction_isolation=read\\ committed"
+    # With it the server's own names of types have quotes, and every column looks as if somebody had changed it.
+    " -cquote_all_identifiers=off"
 )
 """Settings after the user's own, without which rows would be other ones."""
 

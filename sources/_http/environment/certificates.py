@@ -27,8 +27,9 @@ def tls_context(make: Callable[[], ssl.SSLContext], environment: Mapping[str, st
 
 @cache
 def _made(make: Callable[[], ssl.SSLContext], file: str, folder: str, key_log: str) -> ssl.SSLContext:
-    # httpx takes only the file, if there is one. With a folder without a certificate it silently trusts no server.
-    if folder and not file and (problem := _folder_problem(folder)):
+    # httpx takes only the file, if there is one: then the folder need not be as OpenSSL wants it, but be there. With
+    # a folder without a certificate it silently trusts no server.
+    if folder and (problem := _folder_problem(folder, _unreadable if file else _one_folder_problem)):
         raise NetworkSettingError(FOLDER, f"{problem}; expected a folder that `openssl rehash` was run on. {WITHOUT}")
     try:
         return make()
@@ -54,18 +55,25 @@ def _file_problem(file: str) -> str | None:
     return None
 
 
-def _folder_problem(folder: str) -> str | None:
+def _folder_problem(folder: str, look: Callable[[str], str | None]) -> str | None:
     # More than one may be named; those that are not there do no harm beside one that is.
-    problems = [problem for problem in map(_one_folder_problem, folder.split(os.pathsep)) if problem]
-    return problems[0] if len(problems) == len(folder.split(os.pathsep)) else None
+    problems = [*map(look, folder.split(os.pathsep))]
+    return problems[0] if all(problems) else None
+
+
+def _unreadable(folder: str) -> str | None:
+    try:
+        os.listdir(folder)
+    except (OSError, ValueError) as error:
+        return _cannot("read", folder, error)
+    return None
 
 
 def _one_folder_problem(folder: str) -> str | None:
-    try:
-        names = os.listdir(folder)
-    except (OSError, ValueError) as error:
-        return _cannot("read", folder, error)
-    return None if any(map(HASHED.fullmatch, names)) else f"{folder} holds no certificate under the name of its hash"
+    if problem := _unreadable(folder):
+        return problem
+    hashed = any(map(HASHED.fullmatch, os.listdir(folder)))
+    return None if hashed else f"{folder} holds no certificate under the name of its hash"
 
 
 def _key_log_problem(file: str) -> str | None:

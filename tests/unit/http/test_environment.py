@@ -259,3 +259,17 @@ def test_one_folder_of_several(wrong: dict[str, str], tmp_path: Path, monkeypatc
     (tmp_path / "good" / "9d66eef0.0").write_text(CERTIFICATE)
     monkeypatch.setenv(FOLDER, os.pathsep.join([wrong["absent"], str(tmp_path / "good")]))
     assert check_environment() == []
+
+
+def test_a_folder_beside_a_file_of_certificates(
+    wrong: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file counts alone. A folder that is not there is still a mistake; what it holds does not matter."""
+    (tmp_path / "ca.pem").write_text(CERTIFICATE)
+    monkeypatch.setenv(FILE, str(tmp_path / "ca.pem"))
+    monkeypatch.setenv(FOLDER, wrong["folder"])
+    assert check_environment() == []
+    for kind, said in {"text": "Not a directory", "absent": "No such file"}.items():
+        monkeypatch.setenv(FOLDER, wrong[kind])
+        with pytest.raises(NetworkSettingError, match=f"^{FOLDER}: .*{said}"):
+            check_environment()

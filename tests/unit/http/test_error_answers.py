@@ -163,3 +163,11 @@ def test_an_endless_error_body_ends() -> None:
             yield b"x" * 10_000
 
     assert type(one(httpx.Response(404, stream=Stream(chunks())))) is NotFound
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 399])
+def test_what_is_no_redirect(status: int) -> None:
+    """Below 400 and no other address: what it means is said, and nothing of a redirect."""
+    error = one(httpx.Response(status))
+    assert (type(error), "redirect" in str(error)) == (BadRequest, False)
+    assert ("304 Not Modified" in str(error)) == (status == 304)

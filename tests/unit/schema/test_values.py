@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gapless.sources._http.body.lenient_json import quote_if_invalid
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Instant, Integer, Record
 
@@ -25,7 +26,7 @@ def test_digits_are_no_time(wrong: object) -> None:
     """A date without dashes would be a day in 1970, and one with a time the year 2612."""
     found = parse(Entry, [json.dumps({"id": 1, "created_at": wrong}).encode()])
     assert (found.records, len(found.unreadable)) == ([], 1)
-    assert found.unreadable[0].reason.startswith("created_at: Value error, a datetime")
+    assert found.unreadable[0].reason.startswith("created_at: a datetime")
 
 
 @pytest.mark.parametrize("value", [1772438400, 1772438400.0, 1772438400000, "2026-03-02T08:00:00Z"])
@@ -47,3 +48,32 @@ def test_an_empty_id_is_none() -> None:
     """Two such records would be one row."""
     found = parse(Named, [b'{"id": ""}', b'{"id": "", "more": 1}', b'{"id": " "}'])
     assert ([record.id for record in found.records], [bad.key for bad in found.unreadable]) == ([" "], [None, None])
+
+
+BROKEN = {
+    "NaN stands where a number was expected": b'{"id": "1", "x": NaN}',
+    "-Infinity stands where a number was expected": b'{"id": "1", "x": [-Infinity]}',
+    "half of a surrogate pair": b'{"id": "1", "x": "\\ud83d"}',
+    "bytes that are not UTF-8": b'{"id": "1", "x": "\xff\xc3("}',
+    "a key stands twice in one object": b'{"id": "1", "x": {"a": 1, "\\u0061": 2}}',
+    "nested too deeply": b'{"id": "1", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "Invalid control character at character 19": b'{"id": "1", "x": "\x00"}',
+}
+"""Why strict JSON refuses a record."""
+
+
+@pytest.mark.parametrize(("said", "raw"), BROKEN.items(), ids=BROKEN)
+def test_why_a_record_is_no_json(said: str, raw: bytes) -> None:
+    """The one thing that is wrong with it is said, and no list of what may be."""
+    quoted = quote_if_invalid(raw.decode(errors="surrogateescape")).encode()
+    (bad,) = parse(Named, [quoted]).unreadable
+    assert bad.reason.startswith(f"invalid JSON: {said}"), bad.reason
+    assert " and " not in bad.reason
+
+
+@pytest.mark.parametrize("raw", [b"7", b'"gone"', b"[]", b"null", b"true"])
+def test_what_is_no_object(raw: bytes) -> None:
+    """The kind of value is said in the words of JSON, and no class of Python's."""
+    (bad,) = parse(Named, [raw]).unreadable
+    assert bad.reason.startswith("a JSON object was expected, found `")
+    assert "Error" not in bad.reason

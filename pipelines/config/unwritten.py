@@ -1,0 +1,59 @@
+"""Notes beside the working files that a sync could not write into the database how it ended, as on a full disk.
+
+Only commands of the same user on the same machine see such a note. No name of a destination may enter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """A sync of which the database knows nothing."""
+
+    at: datetime
+    """When it ended."""
+    reason: str = ""
+    """Empty where the note itself could not be written."""
+    times: int = 1
+    """How many of them there were in a row."""
+    first_at: str = ""
+    """When the first of them ended, in ISO 8601; empty where that is not known."""
+
+
+def note(path: Path, reason: str) -> None:
+    """Notes a sync that ended now, after those that are noted already. Raises nothing."""
+    before = noted(path)
+    times = before.times + 1 if before else 1
+    first = (before and before.first_at) or datetime.now(UTC).isoformat(timespec="seconds")
+    with suppress(OSError):
+        # The file alone says that there was one: its name takes no room on a disk that is full.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.utime(handle)
+            file.write(json.dumps({"reason": reason, "times": times, "first_at": first}))
+            file.truncate()
+
+
+def noted(path: Path) -> Unwritten | None:
+    """Returns what is noted; None: nothing is."""
+    try:
+        at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Unwritten(at, str(found["reason"]), int(found["times"]), str(found["first_at"]))
+    except (OSError, OverflowError):
+        return None
+    except (ValueError, KeyError, TypeError):  # a note that was cut short
+        return Unwritten(at)
+
+
+def clear(path: Path) -> None:
+    """Removes the note, as the database knows how the last sync ended. Raises nothing."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,105 @@
+"""A disk that is full: the doctor sees it, and the syncs that could not write are told until one can."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gapless.pipelines.cli.app import app
+from gapless.pipelines.config import unwritten
+from tests.contract.conftest import NAMES
+from tests.contract.subject import subject
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+
+
+def document(*arguments: str) -> dict[str, Any]:
+    """What a command says with --json; it ends with the exit code that it names."""
+    ended = CliRunner().invoke(app, [*arguments, "--json"])
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert ended.exit_code == found["exit_code"]
+    return found
+
+
+@contextmanager
+def full(size: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes: the system refuses it as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.slow
+def test_the_doctor_sees_it(world: Begin) -> None:
+    """Also where the rows of its check find a place within the database's own file."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    here.synced()
+    left = {path.name for path in here.folder.iterdir()}
+    with full((here.folder / "gapless.duckdb").stat().st_size):
+        found = {check["name"]: check for check in document("doctor")["checks"]}["destination"]
+    assert (found["result"], "File too large" in found["found"]) == ("fail", True), found
+    assert found["mends"].startswith("Make room there")
+    assert {path.name for path in here.folder.iterdir()} == left
+    found = {check["name"]: check for check in document("doctor")["checks"]}["destination"]
+    assert found["result"] == "ok", found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [True, False])
+def test_syncs_that_could_not_write_are_told(first: bool, world: Begin) -> None:
+    """By `gaps` and `status`, although the database knows nothing of them; the sync that can write ends it."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    if not first:
+        here.synced()
+    for _ in range(2):
+        with full(0):
+            assert document("sync", here.name)["exit_code"] == 1
+        found = document("gaps")
+        ((kind, source, times),) = [(one["kind"], one["source"], one["times"]) for one in found["gaps"]]
+        assert (found["exit_code"], kind, source) == (3, "not asked", here.name)
+    assert "could not write to the database" in found["gaps"][0]["why"]
+    assert times >= 1
+    assert (found["gaps"][0]["since"] is None) == first
+    if not first:
+        assert document("status")["sources"][here.name]["gaps"] == {"not asked": 1}
+    here.complete()
+    assert document("gaps")["gaps"] == []
+    here.assert_exact()
+
+
+@pytest.mark.slow
+def test_an_empty_file_is_no_obstacle(world: Begin) -> None:
+    """It is left where the disk was full when the database was made, and DuckDB does not open it."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    (here.folder / "gapless.duckdb").touch()
+    for command in ("status", "gaps"):
+        assert document(command)["exit_code"] == 0
+    here.complete()
+    here.assert_exact()
+
+
+def test_a_note_that_finds_no_room(tmp_path: Path) -> None:
+    """The file alone says that there was such a sync, and when; the next ones are counted on."""
+    path = tmp_path / "note"
+    with full(0):
+        unwritten.note(path, "no space")
+    found = unwritten.noted(path)
+    assert found is not None
+    assert (found.reason, found.times) == ("", 1)
+    unwritten.note(path, "no space")
+    found = unwritten.noted(path)
+    assert found is not None
+    assert (found.reason, found.times) == ("no space", 2)
+    unwritten.clear(path)
+    assert unwritten.noted(path) is None
