@@ -184,6 +184,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
                 whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
                 layouts = probe.layouts(target, whole)
                 changed = list(probe.changed_policies(target, whole))
+                others = list(probe.other_accounts(target, [name for name in whole if name in configured]))
                 left = unfinished(target, whole)
                 problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
                 probe.write_and_roll_back(target, str(folder), whole)
@@ -211,6 +212,8 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     yield Check("destination", "ok", f"{where} is writable")
     yield from _tables(target, blocked, missing)
     yield from _layout(layouts)
+    for name, found, remedy in others:
+        yield Check(f"{name} account", "fail", found, remedy)
     for name, command in changed:
         remedy = f"{command}: then all rows are as this policy says."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)

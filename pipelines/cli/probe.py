@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.evidence.completeness import exists, open_in_ledger
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.structure import Damage, damages, obstacles, table_names
+from gapless.pipelines.sync.account import other_account
+from gapless.pipelines.sync.build import build
 from gapless.sources import SOURCES
+from gapless.sources._ledger.session import Session
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
@@ -72,6 +76,21 @@ def changed_policies(target: Target, datasets: list[str]) -> Iterator[tuple[str,
         for source in (SOURCES[name] for name in datasets if policy_changed(reader, SOURCES[name])):
             commands = Commands(source, target.destination, target.appends)
             yield source.name, commands.typed(commands.apply_policy(here=is_applicable(reader, source)))
+
+
+def other_accounts(target: Target, names: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yields the datasets with the rows of another account than the settings name: whose they are, and what to do."""
+    with reading(target) as reader:
+        for name in names:
+            session = Session()
+            try:
+                build(SOURCES[name], session)
+            except WrongSettings:  # another check says so
+                continue
+            if found := other_account(reader, SOURCES[name], session):
+                yield name, *found
+            if session.client:
+                session.client.close()
 
 
 def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> None:

@@ -214,21 +214,27 @@ def _repair(target: Target, found: Verified) -> Verified:
     return after
 
 
-def plan(sources: Sources = None, since: Since = None, until: Until = None, as_json: Json = False) -> None:
+def plan(
+    sources: Sources = None,
+    since: Since = None,
+    until: Until = None,
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
     """Estimate the cost of a first sync or a backfill: requests, minutes, rows, megabytes. Writes nothing.
 
     Examples: [bold]gapless plan[/bold] · [bold]gapless plan SOURCE --since 2025-01-01 --until 2026-01-01[/bold]
 
-    It sends a few requests to each vendor to take a sample.
+    It sends a few requests to each vendor to take a sample. A database of another account is refused.
     """
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.sync import build
     from gapless.pipelines.verify.plan import exit_code
     from gapless.pipelines.verify.plan import plan as estimate
 
-    initialise()
+    target = open_target(destination, accept_append=True)
     window = arguments.sync_request([], since, until, []).window
-    found = list(estimate(build.known(sources or []) or configured_sources(), window))
+    found = list(estimate(build.known(sources or []) or configured_sources(), window, target))
     code = exit_code(found)
     if as_json:
         content = {"sources": [one.to_json() for one in found]}
