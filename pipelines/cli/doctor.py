@@ -17,10 +17,10 @@ from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.erasure.unfinished import unfinished
+from gapless.pipelines.erasure.unfinished import sentence, unfinished
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain
+from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem
-from gapless.pipelines.evidence.sentences import sentence
 from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.observability import telemetry, webhook
 from gapless.pipelines.observability.post import site
@@ -226,13 +226,9 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
 def _left_open(target: Target, problems: Iterable[Problem], erasures: Iterable[str]) -> Iterator[Check]:
     """Says what syncs and erasures have left open, which is no failure of a check: a sync works."""
     for problem in problems:
-        yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
-    where = "" if target.destination == "duckdb" else f" --destination {quoted(target.destination)}"
+        yield Check(f"{problem.source} data", "-", sentences.sentence(problem).removeprefix(f"{problem.source}: "))
     for name in erasures:
-        found = (
-            f"bytes of what was erased may still be in the database, or in its copy: gapless compact {name}{where}"
-        )
-        yield Check(f"{name} erasure", "-", found)
+        yield Check(f"{name} erasure", "-", sentence(name, target.destination).removeprefix(f"{name}: "))
 
 
 def _access(target: Target) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,13 +91,15 @@ def status(
     elif as_json:
         sources = {one.source: one.to_json() for one in found}
         fresh = None if age is None else code == COMPLETE
-        content = {"destination": target.destination, "file": target.file, "fresh": fresh, "sources": sources}
+        content: dict[str, object] = {"destination": target.destination, "file": target.file, "fresh": fresh}
+        content |= {"sources": sources, "notes": _noted(target)}
         output.print_json(
             "status", content, code, problems=[one for status in found for one in status.described_problems()]
         )
     elif found:
         lines = [line for one in found for line in syncs.problem_lines(one.problems)]
         output.print_results(stored.status(found), "", stored.tables(found), *(["", *lines] if lines else []))
+        _noted(target)
     else:
         print_nothing_synced(target)
     raise typer.Exit(code)
@@ -121,14 +124,25 @@ def gaps(
     age = timedelta(seconds=arguments.seconds(max_age, "--max-age")) if max_age else None
     found = list(find_gaps(target, names, max_age=age))
     code = PARTIAL if found else COMPLETE
+    noted = _noted(target, names)
     if as_json:
-        content = {"gaps": [gap.to_json() for gap in found], "remedies": remedies(problems(found))}
+        content = {"gaps": [gap.to_json() for gap in found], "remedies": remedies(problems(found)), "notes": noted}
         output.print_json("gaps", content, code, [described(problem) for problem in problems(found)])
     elif found or synced(target, list(SOURCES)):
         output.print_results(*proofs.gaps(found, str(target.file or target.destination)))
     else:
         print_nothing_synced(target)
     raise typer.Exit(code)
+
+
+def _noted(target: Target, names: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Prints what a person should do besides filling gaps; returns it as JSON values."""
+    from gapless.pipelines.ledger.notes import notes
+
+    found = notes(target, names)
+    for note in found:
+        output.print_message(note.message, level="warning", source=note.source, kind=note.kind, fill=note.fill)
+    return [note.to_json() for note in found]
 
 
 def verify(
