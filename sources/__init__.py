@@ -41,9 +41,23 @@ def account_problems() -> list[str]:
     return list(_ACCOUNT_PROBLEMS)
 
 
+def reread() -> None:
+    """Reads the register again, for a process that runs on: accounts come and go, and packages come.
+
+    A source that is as it was stays the same object.
+    """
+    found, problems = register([*OUR_PACKAGES, *configured_packages()])
+    now = {**{name: source for name, source in SOURCES.items() if not source.is_named}, **found}
+    account_problems = add_accounts(now, configured_accounts())
+    kept = {name: SOURCES[name] if SOURCES.get(name) == source else source for name, source in now.items()}
+    SOURCES.clear()
+    SOURCES.update(kept)
+    _PROBLEMS[:], _ACCOUNT_PROBLEMS[:] = problems, account_problems
+
+
 def vendors() -> dict[str, Source]:
     """Returns the sources without the accounts that have names of their own."""
     return {name: source for name, source in SOURCES.items() if not source.is_named}
 
 
-__all__ = ["OURS", "SOURCES", "Source", "account_problems", "register_problems", "vendors"]
+__all__ = ["OURS", "SOURCES", "Source", "account_problems", "register_problems", "reread", "vendors"]

@@ -87,10 +87,11 @@ def configured_sources() -> list[str]:
     return ready
 
 
-def sources_to_sync(target: Target) -> tuple[list[str], list[Outcome]]:
+def sources_to_sync(target: Target, said: set[str] | None = None) -> tuple[list[str], list[Outcome]]:
     """Does as `configured_sources`; says of a source without credentials also that `target` holds its tables.
 
     Returns besides the outcomes of those whose last sync failed: without a key they stay so, and that is no success.
+    What is in `said` is not printed once more; what is printed is added to it.
     """
     from gapless.pipelines.destinations.reader import reading
     from gapless.pipelines.errors import Locked
@@ -106,7 +107,7 @@ def sources_to_sync(target: Target) -> tuple[list[str], list[Outcome]]:
                 held = {name for name in lacking if exists(reader, SOURCES[name])}
                 failed = [failed_without_settings(reader, SOURCES[name], lacking[name]) for name in sorted(held)]
     for name, missing in lacking.items():
-        _print_skipped(name, missing, is_held=name in held)
+        _print_skipped(name, missing, said, is_held=name in held)
     return ready, [one for one in failed if one]
 
 
@@ -126,12 +127,15 @@ def _configured() -> tuple[list[str], dict[str, list[str]]]:
     return ready, lacking
 
 
-def _print_skipped(name: str, missing: list[str], *, is_held: bool = False) -> None:
+def _print_skipped(name: str, missing: list[str], said: set[str] | None = None, *, is_held: bool = False) -> None:
     # On stderr, so that a key that got lost is noticed although the sync ends well.
     here = ", although its tables are here: they will not get anything new" if is_held else ""
     level = "warning" if here else "info"
     text = f"{name}: skipped, {', '.join(missing)} not set{here}"
-    output.print_message(text, event="left_out", level=level, source=name)
+    if text not in (said or ()):
+        output.print_message(text, event="left_out", level=level, source=name)
+    if said is not None:
+        said.add(text)
 
 
 def print_nothing_synced(target: Target) -> None:
