@@ -12,8 +12,9 @@ from gapless.pipelines import json_logs, redaction
 from gapless.pipelines.cli import completion, output
 from gapless.pipelines.config import apply_dlt_defaults
 from gapless.pipelines.config.folders import OWNER_ONLY
+from gapless.pipelines.config.project import PROJECT
 from gapless.pipelines.errors import GaplessError, WrongSettings
-from gapless.sources import SOURCES
+from gapless.sources import SOURCES, reread
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
@@ -69,7 +70,10 @@ def initialise(again: bool = False) -> None:
 
     os.umask(OWNER_ONLY)  # for all that this process writes: it is a command's own
     # Before anything reads dlt's configuration, which these variables are a part of.
+    project = os.environ.get(PROJECT)
     apply_dlt_defaults()
+    if os.environ.get(PROJECT) != project:  # the register was read before the settings were found
+        reread()
     check_register()
     redaction.register_secrets(again)
     redaction.guard_logs()

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gapless.pipelines import redaction
 from gapless.pipelines.cli import output
-from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, open_target
+from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, initialise, open_target
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.printable import counted, quoted
 
@@ -77,7 +76,7 @@ def forget(
         output.print_message(f"{name}: {_described(found.rows)}")
         confirm(yes, f"Forget {counted(found.records, 'records')} of {name} for good?")
         found = erasure.forget(target, named, reason)
-        redaction.register_secrets(again=True)  # the key may be a new one
+        initialise(again=True)  # the key may be a new one, and is a secret
     compacted = not (dry_run or no_compact) and _compacted(target, name)
     _print_forgotten(target, name, found, compacted, dry_run, as_json)
 
