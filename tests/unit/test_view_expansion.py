@@ -18,3 +18,4 @@ def test_a_part_without_the_later_columns() -> None:
     assert ("cast(object_name as varchar)" in of_first, "cast(actor_type as varchar)" in of_first) == (True, True)
     assert "cast(null as varchar) as object_name" in of_second
     assert "cast(actor_type as varchar) as actor_type" in of_second
+    assert "cast(null as timestamp with time zone) as gone_at" in of_second
