@@ -25,6 +25,7 @@ OUR_PACKAGES = [f"{__name__}.{name}" for name in OURS]
 # At import, because options, help texts and views are made from the register. It imports none of the packages.
 SOURCES, _PROBLEMS = register([*OUR_PACKAGES, *configured_packages()])
 _ACCOUNT_PROBLEMS = add_accounts(SOURCES, configured_accounts())
+_LEFT = set[str]()
 
 
 def register_problems() -> Iterator[str]:
@@ -53,6 +54,19 @@ def reread() -> None:
     SOURCES.clear()
     SOURCES.update(kept)
     _PROBLEMS[:], _ACCOUNT_PROBLEMS[:] = problems, account_problems
+    _LEFT.clear()
+
+
+def add_left(name: str, vendor: Source) -> None:
+    """Registers an account that a database holds and no setting names any more: it is read, and never synced."""
+    if name not in SOURCES:
+        SOURCES[name] = Source(name, vendor.package)
+        _LEFT.add(name)
+
+
+def left_accounts() -> list[str]:
+    """Returns the accounts that are registered because a database holds them, and not by the settings."""
+    return sorted(_LEFT & SOURCES.keys())
 
 
 def vendors() -> dict[str, Source]:
@@ -60,4 +74,7 @@ def vendors() -> dict[str, Source]:
     return {name: source for name, source in SOURCES.items() if not source.is_named}
 
 
-__all__ = ["OURS", "SOURCES", "Source", "account_problems", "register_problems", "reread", "vendors"]
+__all__ = [
+    "OURS", "SOURCES", "Source", "account_problems", "add_left", "left_accounts", "register_problems", "reread",
+    "vendors",
+]  # fmt: skip

@@ -80,6 +80,16 @@ def initialise(again: bool = False) -> None:
     json_logs.guard()  # last: it replaces the formatter that guard_logs has set
 
 
+def known_here(target: Target, names: list[str]) -> list[str]:
+    """Returns `names`, each once, also of accounts that the destination holds alone. Raises WrongSettings."""
+    from gapless.pipelines.evidence.seen import take_in_stored
+    from gapless.pipelines.sync import build
+
+    if any(name not in SOURCES for name in names):
+        take_in_stored(target)
+    return build.known(names)
+
+
 def configured_sources() -> list[str]:
     """Returns the sources that have credentials, and prints which ones do not.
 
@@ -100,18 +110,21 @@ def sources_to_sync(target: Target, said: set[str] | None = None) -> tuple[list[
     from gapless.pipelines.destinations.reader import reading
     from gapless.pipelines.errors import Locked
     from gapless.pipelines.evidence.completeness import exists
+    from gapless.pipelines.evidence.seen import left_sentence, take_in_left
     from gapless.pipelines.sync.history import failed_without_settings
 
     ready, lacking = _configured()
     held: set[str] = set()
     failed: list[Outcome | None] = []
-    with suppress(Locked):  # the command itself will say it
-        if lacking:
-            with reading(target) as reader:
-                held = {name for name in lacking if exists(reader, SOURCES[name])}
-                failed = [failed_without_settings(reader, SOURCES[name], lacking[name]) for name in sorted(held)]
+    left: list[str] = []
+    with suppress(Locked), reading(target) as reader:  # the command itself will say it
+        held = {name for name in lacking if exists(reader, SOURCES[name])}
+        failed = [failed_without_settings(reader, SOURCES[name], lacking[name]) for name in sorted(held)]
+        left = [name for names in take_in_left(reader, target) for name in names]
     for name, missing in lacking.items():
         _print_skipped(name, missing, said, is_held=name in held)
+    for name in left:
+        _print_left_out(left_sentence(name), name, said, level="warning")
     return ready, [one for one in failed if one]
 
 
@@ -135,7 +148,10 @@ def _print_skipped(name: str, missing: list[str], said: set[str] | None = None, 
     # On stderr, so that a key that got lost is noticed although the sync ends well.
     here = ", although its tables are here: they will not get anything new" if is_held else ""
     level = "warning" if here else "info"
-    text = f"{name}: skipped, {', '.join(missing)} not set{here}"
+    _print_left_out(f"{name}: skipped, {', '.join(missing)} not set{here}", name, said, level=level)
+
+
+def _print_left_out(text: str, name: str, said: set[str] | None, *, level: str) -> None:
     if text not in (said or ()):
         output.print_message(text, event="left_out", level=level, source=name)
     if said is not None:

@@ -13,6 +13,7 @@ from gapless.pipelines.evidence.completeness import exists, open_in_ledger
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
+from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.structure import Damage, damages, obstacles, table_names
 from gapless.pipelines.sync.account import other_account
 from gapless.pipelines.sync.build import build
@@ -37,10 +38,16 @@ def synced_datasets(target: Target, names: list[str]) -> list[str]:
         return [name for name in names if exists(reader, SOURCES[name])]
 
 
+def left_out(target: Target) -> list[str]:
+    """Returns the datasets that no setting names; registers those of a known vendor, so that they are checked."""
+    with reading(target) as reader:
+        return [name for names in take_in_left(reader, target) for name in names]
+
+
 def blocked(target: Target, configured: list[str]) -> Iterator[tuple[str, Obstacle]]:
     """Yields what was changed so that a sync cannot write: of sources that are configured, or have tables there."""
     with reading(target) as reader:
-        for source in SOURCES.values():
+        for source in [*SOURCES.values()]:
             if source.name in configured or reader.columns(source.name, table_names(source)):
                 yield from ((source.name, found) for found in obstacles(reader, source, target.backend))
 

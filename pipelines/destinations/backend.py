@@ -100,6 +100,10 @@ class Backend:
         """Returns the signs of tables, where counting their rows costs more; none where that is cheap, or unknown."""
         return {}
 
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that are there and have the tables of a ledger; none where that is not known."""
+        return []
+
     @classmethod
     def is_alone(cls, reader: Asked, source: str) -> bool:
         """Returns whether no other shard of a source is at work beside this one; False where that is not known."""

@@ -41,6 +41,12 @@ class DuckLake(Backend):
 
     one_writer = updates_rows = True
 
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that are there and have the tables of a ledger."""
+        from gapless.pipelines.destinations._catalogs.left import datasets
+
+        return datasets(reader)
+
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         """Yields what somebody changed of a dataset's tables so that a sync cannot write."""

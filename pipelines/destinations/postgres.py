@@ -29,6 +29,12 @@ class PostgresDatabase(Backend):
 
     updates_rows = server_locks = True
 
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that are there and have the tables of a ledger."""
+        from gapless.pipelines.destinations._catalogs.left import datasets
+
+        return datasets(reader)
+
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         """Yields what somebody changed of a dataset's tables so that a sync cannot write."""

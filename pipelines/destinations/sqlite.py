@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ class SqliteDatabase(Backend):
     """A database of SQLite's, which is a file."""
 
     one_writer = updates_rows = True
+
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that have a file beside the one that the configuration names."""
+        main = self.lock_beside
+        files = main.parent.glob(f"{escape(main.stem)}__*{escape(main.suffix)}")
+        return [file.stem.removeprefix(f"{main.stem}__") for file in files]
 
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:

@@ -9,7 +9,7 @@ from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Gap
-from gapless.pipelines.evidence.seen import once_synced
+from gapless.pipelines.evidence.seen import once_synced, take_in_left
 from gapless.sources import SOURCES
 
 
@@ -22,7 +22,8 @@ def gaps(
     """
     with reading(target) as reader:
         before = once_synced(reader)
-        for source in (SOURCES[name] for name in names or SOURCES):
+        take_in_left(reader, target)
+        for source in [SOURCES[name] for name in names or SOURCES]:
             commands = Commands(source, target.destination, target.appends)
             if exists(reader, source):
                 yield from assess(reader, source, commands, now, max_age).gaps

@@ -1,4 +1,7 @@
-"""Says what a person should do about a destination besides filling its gaps: end an erasure that was broken off."""
+"""Says what a person should do about a destination besides filling its gaps.
+
+That is to end an erasure that was broken off, and to put back an account that left the settings.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import asdict, dataclass
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.unfinished import finishing, notes_of, sentence
+from gapless.pipelines.evidence.seen import left_sentence, take_in_left
 from gapless.sources import SOURCES
 
 
@@ -17,10 +21,10 @@ class Note:
 
     source: str
     kind: str
-    """erasure"""
+    """erasure, or not in the settings"""
     message: str
-    fill: str
-    """The command that ends it."""
+    fill: str = ""
+    """The command that ends it; empty: none does."""
 
     def to_json(self) -> dict[str, str]:
         """Returns the fields as JSON values."""
@@ -30,9 +34,14 @@ class Note:
 def notes(target: Target, names: Sequence[str] = ()) -> list[Note]:
     """Returns what to do about these sources, without names about all. Raises Locked, GaplessError."""
     with reading(target) as reader:
-        return [*_erasures(reader, names or [*SOURCES], target.destination)]
+        found = [*notes_by(reader, target)]
+    return [note for note in found if not names or note.source in names]
 
 
-def _erasures(reader: Reader, names: Sequence[str], destination: str) -> Iterator[Note]:
-    for name in notes_of(reader, names):
-        yield Note(name, "erasure", sentence(name, destination), finishing(name, destination))
+def notes_by(reader: Reader, target: Target) -> Iterator[Note]:
+    """Yields what to do about all sources, by a reader that is open."""
+    left, unknown = take_in_left(reader, target)
+    for name in (*left, *unknown):
+        yield Note(name, "not in the settings", left_sentence(name))
+    for name in notes_of(reader, [*SOURCES]):
+        yield Note(name, "erasure", sentence(name, target.destination), finishing(name, target.destination))

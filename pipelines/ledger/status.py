@@ -16,6 +16,7 @@ from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
+from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.sentences import described
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import LOADS
@@ -116,7 +117,8 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
     A source whose last check is older than `max_age` has a gap, too.
     """
     with reading(target) as reader:
-        for source in SOURCES.values():
+        take_in_left(reader, target)
+        for source in [*SOURCES.values()]:
             if exists(reader, source):
                 yield _status(reader, source, Commands(source, target.destination, target.appends), max_age)
 

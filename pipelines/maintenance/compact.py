@@ -9,6 +9,7 @@ from time import monotonic
 from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.unfinished import note_finished, unfinished
+from gapless.pipelines.evidence.seen import take_in_stored
 from gapless.sources import SOURCES
 
 
@@ -32,6 +33,7 @@ def compact(target: Target, names: Sequence[str] = ()) -> Compacted | None:
     """
     began = monotonic()
     with target.closed(*names):
+        take_in_stored(target)
         notes = unfinished(target, names or SOURCES)
         sizes = target.backend.compact([*(names or SOURCES)])
     if sizes is None:

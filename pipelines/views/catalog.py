@@ -54,6 +54,25 @@ class Catalog(Protocol):
         """Runs statements; all or none if the engine has transactions for that."""
 
 
+class StoredIn:
+    """Answers queries about one dataset, by a catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def rows(self, dataset: str, select: str, *tables: str) -> Rows:
+        """Returns the rows of a select, in which `{0}`, `{1}`, … stand for tables that are there."""
+        names = [f'"{self._catalog.schema(dataset)}"."{table}"' for table in tables]
+        return self._catalog.rows(select.format(*names))
+
+    def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
+        """Returns the columns of those of `tables` that exist."""
+        found: dict[str, set[str]] = {}
+        for name in self._catalog.columns({f"{dataset}.{table}" for table in tables}):
+            found.setdefault(name.split(".")[1], set()).add(name.split(".")[2])
+        return found
+
+
 @contextmanager
 def opened(target: Target, folder: Path) -> Iterator[Catalog]:
     """Opens the catalog of a locked target. Raises WrongSettings if views cannot read every dataset there."""

@@ -16,10 +16,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 import gapless.sources as home
+from gapless.pipelines.destinations._catalogs import left
 from gapless.pipelines.destinations.reader import require_known_layouts
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
-from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened, table_of
+from gapless.pipelines.views.catalog import SCHEMA, Catalog, StoredIn, opened, table_of
 from gapless.pipelines.views.comments import describe, is_described
 from gapless.pipelines.views.expand import expand, of_account, of_accounts, part_of
 from gapless.pipelines.views.indexes import make_indexes
@@ -117,11 +118,19 @@ def make(catalog: Catalog, anew: bool = False) -> None:
 
     Then it sets the comments that tables, columns and views lack.
     """
+    _take_in_left(catalog)
     if anew or not _are_current(catalog):
         _create(catalog, views(catalog))
     elif is_described(catalog):
         return
     describe(catalog, views(catalog))
+
+
+def _take_in_left(catalog: Catalog) -> None:
+    """Registers the accounts that are here and that no setting names: else their rows would leave the views."""
+    if catalog.dialect in ("duckdb", "postgres"):
+        stored = StoredIn(catalog)
+        left.take_in(left.datasets(stored), stored)
 
 
 def _create(catalog: Catalog, every: tuple[View, ...]) -> None:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gapless.pipelines.cli import output
-from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, initialise, open_target
+from gapless.pipelines.cli.options import (
+    Destination,
+    Json,
+    OneSource,
+    Yes,
+    confirm,
+    initialise,
+    known_here,
+    open_target,
+)
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.printable import counted, quoted
 
@@ -63,12 +72,12 @@ def forget(
     its key is GAPLESS_ERASURE_KEY. Sends no request to a vendor: what the vendor has, stays there.
     """
     from gapless.pipelines.erasure import forget as erasure
-    from gapless.pipelines.sync import build
 
-    (name,) = build.known([source])
     if (id_ is None) == (where is None):
         raise WrongSettings("say what to forget: --id ID or --where COLUMN=VALUE, one of them.")
-    target, named = open_target(destination, again=True), erasure.Named(name, id_, table, where)
+    target = open_target(destination, again=True)
+    (name,) = known_here(target, [source])
+    named = erasure.Named(name, id_, table, where)
     found = erasure.preview(target, named, finish=not (dry_run or no_compact))
     if found.unfinished:
         output.print_message(f"nothing of {name} matches; {UNFINISHED}")
@@ -153,10 +162,9 @@ def keep(
     """
     from gapless.pipelines.erasure import keep as retention
     from gapless.pipelines.erasure.unfinished import unfinished
-    from gapless.pipelines.sync import build
 
-    (name,) = build.known([source])
     target = open_target(destination)
+    (name,) = known_here(target, [source])
     kept = retention.parsed(name, time)
     before, rows = retention.keep(target, name, kept, reason, dry=True)
     if not dry_run:

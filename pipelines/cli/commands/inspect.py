@@ -15,6 +15,7 @@ from gapless.pipelines.cli.options import (
     Sources,
     configured_sources,
     initialise,
+    known_here,
     open_target,
     print_nothing_synced,
 )
@@ -116,11 +117,10 @@ def gaps(
     """
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.ledger.gaps import gaps as find_gaps
-    from gapless.pipelines.sync import build
     from gapless.pipelines.verify.verify import synced
 
-    names = build.known(sources or [])
     target = open_target(destination, accept_append=True)
+    names = known_here(target, sources or [])
     age = timedelta(seconds=arguments.seconds(max_age, "--max-age")) if max_age else None
     found = list(find_gaps(target, names, max_age=age))
     code = PARTIAL if found else COMPLETE

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gapless.pipelines.cli import output
-from gapless.pipelines.cli.options import Destination, Json, Sources, Yes, confirm, open_target, print_nothing_synced
+from gapless.pipelines.cli.options import (
+    Destination,
+    Json,
+    Sources,
+    Yes,
+    confirm,
+    known_here,
+    open_target,
+    print_nothing_synced,
+)
 from gapless.pipelines.errors import COMPLETE, PARTIAL
 
 if TYPE_CHECKING:
@@ -35,10 +44,9 @@ def compact(sources: Sources = None, destination: Destination = "duckdb", as_jso
     free disk as its rows take. Sends no request to a vendor.
     """
     from gapless.pipelines.maintenance.compact import compact as write_anew
-    from gapless.pipelines.sync import build
 
     target = open_target(destination, accept_append=True)
-    done = write_anew(target, build.known(sources or []))
+    done = write_anew(target, known_here(target, sources or []))
     if as_json:
         content = {"destination": target.destination, "file": target.file, **_sizes(done)}
         output.print_json("compact", content)
