@@ -16,7 +16,7 @@ import duckdb
 from gapless.pipelines.config.beside import folder_beside, remove_left
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
-from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.backend import Backend, Compaction
 from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
@@ -202,7 +202,7 @@ class DuckdbFile(Backend):
             set_limit(connection)
             yield connection
 
-    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+    def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the whole file anew, whatever the datasets are, as it holds the deleted rows of all of them."""
         from gapless.pipelines.destinations._compaction.duckdb_database import compact
 
@@ -211,7 +211,7 @@ class DuckdbFile(Backend):
         with folder_beside(self.file, COMPACTION) as folder, self._connected() as connection:
             before = self.file.stat().st_size
             compact(connection, self.file, folder)
-            return before, self.file.stat().st_size
+            return Compaction(before, self.file.stat().st_size)
 
     def make_room(self, connection: duckdb.DuckDBPyConnection, size: int, largest: int) -> None:
         """Raises DuckDB's limit if a load package needs it."""

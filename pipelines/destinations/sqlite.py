@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.config.folders import real_path
-from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.backend import Backend, Compaction
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
@@ -51,11 +51,12 @@ class SqliteDatabase(Backend):
         """Returns the file that the configuration names."""
         return sqlite_path(self.config.credentials)
 
-    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+    def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the file of each dataset anew."""
         from gapless.pipelines.destinations._compaction.sqlite_database import compact
 
-        return compact(self.lock_beside, datasets)
+        sizes = compact(self.lock_beside, datasets)
+        return Compaction(*sizes) if sizes else None
 
     def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination with JSON as text."""

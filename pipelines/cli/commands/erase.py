@@ -95,7 +95,10 @@ def _compacted(target: Target, name: str) -> bool:
     from gapless.pipelines.maintenance.compact import compact
 
     try:
-        return compact(target, [name]) is not None
+        done = compact(target, [name])
+        if done and done.left:
+            output.print_message(done.left, level="warning")
+        return done is not None and not done.again
     except GaplessError as error:
         output.print_message(
             f"the rows are deleted; bytes of them are still in the database ({error}): gapless compact removes them",
