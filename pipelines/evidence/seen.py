@@ -10,7 +10,7 @@ from contextlib import suppress
 from gapless.pipelines.destinations._catalogs.left import take_in
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import Locked
+from gapless.pipelines.errors import GaplessError
 from gapless.sources import SOURCES, left_accounts
 
 VIEWS, MARK = "activity", "_made"
@@ -37,8 +37,8 @@ def take_in_left(reader: Reader, target: Target) -> tuple[list[str], list[str]]:
 
 
 def take_in_stored(target: Target) -> None:
-    """Does as `take_in_left` for a command that has not opened its destination; nothing while a sync writes."""
-    with suppress(Locked), reading(target) as reader:
+    """Does as `take_in_left` for a command that has not opened its destination; nothing where it cannot be read."""
+    with suppress(GaplessError), reading(target) as reader:
         take_in_left(reader, target)
 
 
