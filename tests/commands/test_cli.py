@@ -422,6 +422,8 @@ accounts = {{omni_eu = "omni"}}
 omni_eu_base_url = "{os.environ["OMNI_BASE_URL"]}"
 """
 
+    half = 'tines_base_url = "https://example.tines.com"\n'  # and no key yet
+
     def synced() -> list[str]:
         document = json.loads(running.stdout.readline())  # type: ignore[union-attr]  # it has a pipe
         assert (document["exit_code"], document["error"]) == (0, None), document["error"]
@@ -429,15 +431,16 @@ omni_eu_base_url = "{os.environ["OMNI_BASE_URL"]}"
 
     with process("sync", "--every", "1s", "--json") as running:
         rounds = [synced()]
-        for text in (added, ""):
+        for text in (added, half + added, half):
             config.write_text(text)
             before, waited = rounds[-1], 0
-            while rounds[-1] == before and (waited := waited + 1) < 20:
+            while rounds[-1] == before and (waited := waited + 1) < (3 if added in text and half in text else 20):
                 rounds.append(synced())
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=30)
     assert [names for names, _ in groupby(rounds)] == [["omni"], ["omni", "omni_eu"], ["omni"]]
     assert err.count("sequence: skipped") == 1
+    assert "tines: TINES_API_KEY not set, although TINES_BASE_URL is" in err
     assert here.sql("select count(*) > 0 from omni_eu.action_logs") == [(True,)]
 
 

@@ -186,10 +186,17 @@ def sync(
         warn = partial(output.print_message, event="error", level="error")
 
         def again(rounds: _Rounds) -> _Rounds:
+            nonlocal names, failed
             # A key, a password or an account may have been changed in a file since the last round.
             reread()
             target = open_target(destination, part, accept_append, again=True)
-            names, failed = (_left_of(sources), []) if sources else sources_to_sync(target, said)
+            try:
+                names, failed = (_left_of(sources), []) if sources else sources_to_sync(target, said)
+            except WrongSettings as error:  # of a source that somebody is about to set up
+                names = [name for name in names if name in SOURCES]
+                if not names:
+                    raise
+                warn(" ".join(error.lines))
             for line in unknown_settings(names):
                 output.print_message("" if line in said else line)
                 said.add(line)
