@@ -25,6 +25,7 @@ OUR_PACKAGES = [f"{__name__}.{name}" for name in OURS]
 # At import, because options, help texts and views are made from the register. It imports none of the packages.
 SOURCES, _PROBLEMS = register([*OUR_PACKAGES, *configured_packages()])
 _ACCOUNT_PROBLEMS = add_accounts(SOURCES, configured_accounts())
+_LEFT = set[str]()
 
 
 def register_problems() -> Iterator[str]:
@@ -41,9 +42,39 @@ def account_problems() -> list[str]:
     return list(_ACCOUNT_PROBLEMS)
 
 
+def reread() -> None:
+    """Reads the register again, for a process that runs on: accounts come and go, and packages come.
+
+    A source that is as it was stays the same object.
+    """
+    found, problems = register([*OUR_PACKAGES, *configured_packages()])
+    now = {**{name: source for name, source in SOURCES.items() if not source.is_named}, **found}
+    account_problems = add_accounts(now, configured_accounts())
+    kept = {name: SOURCES[name] if SOURCES.get(name) == source else source for name, source in now.items()}
+    SOURCES.clear()
+    SOURCES.update(kept)
+    _PROBLEMS[:], _ACCOUNT_PROBLEMS[:] = problems, account_problems
+    _LEFT.clear()
+
+
+def add_left(name: str, vendor: Source) -> None:
+    """Registers an account that a database holds and no setting names any more: it is read, and never synced."""
+    if name not in SOURCES:
+        SOURCES[name] = Source(name, vendor.package)
+        _LEFT.add(name)
+
+
+def left_accounts() -> list[str]:
+    """Returns the accounts that are registered because a database holds them, and not by the settings."""
+    return sorted(_LEFT & SOURCES.keys())
+
+
 def vendors() -> dict[str, Source]:
     """Returns the sources without the accounts that have names of their own."""
     return {name: source for name, source in SOURCES.items() if not source.is_named}
 
 
-__all__ = ["OURS", "SOURCES", "Source", "account_problems", "register_problems", "vendors"]
+__all__ = [
+    "OURS", "SOURCES", "Source", "account_problems", "add_left", "left_accounts", "register_problems", "reread",
+    "vendors",
+]  # fmt: skip

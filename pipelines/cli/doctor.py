@@ -17,17 +17,18 @@ from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.erasure.unfinished import unfinished
+from gapless.pipelines.erasure.unfinished import sentence, unfinished
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain, next_step
+from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem
-from gapless.pipelines.evidence.sentences import sentence
+from gapless.pipelines.evidence.seen import left_sentence
 from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.observability import telemetry, webhook
 from gapless.pipelines.observability.post import site
 from gapless.pipelines.printable import quoted
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
-from gapless.sources import SOURCES, Source
+from gapless.sources import SOURCES, Source, left_accounts
 from gapless.sources._files.writers import weaknesses
 from gapless.sources._http.client import Client, check_environment
 from gapless.sources._http.environment.errors import NetworkSettingError
@@ -87,7 +88,8 @@ def _network() -> Check:
 
 def _sources(configured: list[str]) -> Iterator[Check]:
     """Checks each source and notes which are configured; if none is, that is a failure, too."""
-    for source in SOURCES.values():
+    left = left_accounts()  # the destination's checks say it of them
+    for source in (source for name, source in SOURCES.items() if name not in left):
         for check in _source(source):
             if check.result != "-":
                 configured.append(source.name)
@@ -178,12 +180,14 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         with target.lock() as folder:
             fresh = target.file is not None and not target.backend.exists()
             with target.opened(), target.backend.guarded(Part()):
+                left_out = probe.left_out(target)
                 blocked = [] if target.appends else list(probe.blocked(target, configured))
                 free = [name for name in SOURCES if name not in dict(blocked)]
                 missing = [] if target.appends else list(probe.damaged(target, free))
                 whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
                 layouts = probe.layouts(target, whole)
                 changed = list(probe.changed_policies(target, whole))
+                others = list(probe.other_accounts(target, [name for name in whole if name in configured]))
                 left = unfinished(target, whole)
                 problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
                 probe.require_room(target, str(folder))
@@ -215,10 +219,11 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     yield Check("destination", "ok", f"{where} is writable")
     yield from _tables(target, blocked, missing)
     yield from _layout(layouts)
+    yield from (Check(f"{name} account", "fail", found, remedy) for name, found, remedy in others)
     for name, command in changed:
         remedy = f"{command}: then all rows are as this policy says."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
-    yield from _left_open(target, problems, left)
+    yield from _left_open(target, problems, left, left_out)
     yield Check("lock", "ok", "free")
     yield from _access(target)
     yield from _published(target)
@@ -229,16 +234,16 @@ def _remedy_there(error: Exception, told: str) -> str:
     return "Its owner ends that." if next_step(error) and "doctor" not in told else REFUSED
 
 
-def _left_open(target: Target, problems: Iterable[Problem], erasures: Iterable[str]) -> Iterator[Check]:
-    """Says what syncs and erasures have left open, which is no failure of a check: a sync works."""
+def _left_open(
+    target: Target, problems: Iterable[Problem], erasures: Iterable[str], left_out: Iterable[str]
+) -> Iterator[Check]:
+    """Says what syncs, erasures and changed settings have left open, which is no failed check: a sync works."""
+    for name in left_out:
+        yield Check(f"{name} settings", "-", left_sentence(name).removeprefix(f"{name}: "))
     for problem in problems:
-        yield Check(f"{problem.source} data", "-", sentence(problem).removeprefix(f"{problem.source}: "))
-    where = "" if target.destination == "duckdb" else f" --destination {quoted(target.destination)}"
+        yield Check(f"{problem.source} data", "-", sentences.sentence(problem).removeprefix(f"{problem.source}: "))
     for name in erasures:
-        found = (
-            f"bytes of what was erased may still be in the database, or in its copy: gapless compact {name}{where}"
-        )
-        yield Check(f"{name} erasure", "-", found)
+        yield Check(f"{name} erasure", "-", sentence(name, target.destination).removeprefix(f"{name}: "))
 
 
 def _access(target: Target) -> Iterator[Check]:

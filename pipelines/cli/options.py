@@ -12,8 +12,9 @@ from gapless.pipelines import json_logs, redaction
 from gapless.pipelines.cli import completion, output
 from gapless.pipelines.config import apply_dlt_defaults
 from gapless.pipelines.config.folders import OWNER_ONLY
+from gapless.pipelines.config.project import PROJECT
 from gapless.pipelines.errors import GaplessError, WrongSettings
-from gapless.sources import SOURCES
+from gapless.sources import SOURCES, reread
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
@@ -69,11 +70,24 @@ def initialise(again: bool = False) -> None:
 
     os.umask(OWNER_ONLY)  # for all that this process writes: it is a command's own
     # Before anything reads dlt's configuration, which these variables are a part of.
+    project = os.environ.get(PROJECT)
     apply_dlt_defaults()
+    if os.environ.get(PROJECT) != project:  # the register was read before the settings were found
+        reread()
     check_register()
     redaction.register_secrets(again)
     redaction.guard_logs()
     json_logs.guard()  # last: it replaces the formatter that guard_logs has set
+
+
+def known_here(target: Target, names: list[str]) -> list[str]:
+    """Returns `names`, each once, also of accounts that the destination holds alone. Raises WrongSettings."""
+    from gapless.pipelines.evidence.seen import take_in_stored
+    from gapless.pipelines.sync import build
+
+    if any(name not in SOURCES for name in names):
+        take_in_stored(target)
+    return build.known(names)
 
 
 def configured_sources() -> list[str]:
@@ -87,26 +101,30 @@ def configured_sources() -> list[str]:
     return ready
 
 
-def sources_to_sync(target: Target) -> tuple[list[str], list[Outcome]]:
+def sources_to_sync(target: Target, said: set[str] | None = None) -> tuple[list[str], list[Outcome]]:
     """Does as `configured_sources`; says of a source without credentials also that `target` holds its tables.
 
     Returns besides the outcomes of those whose last sync failed: without a key they stay so, and that is no success.
+    What is in `said` is not printed once more; what is printed is added to it.
     """
     from gapless.pipelines.destinations.reader import reading
     from gapless.pipelines.errors import Locked
     from gapless.pipelines.evidence.completeness import exists
+    from gapless.pipelines.evidence.seen import left_sentence, take_in_left
     from gapless.pipelines.sync.history import failed_without_settings
 
     ready, lacking = _configured()
     held: set[str] = set()
     failed: list[Outcome | None] = []
-    with suppress(Locked):  # the command itself will say it
-        if lacking:
-            with reading(target) as reader:
-                held = {name for name in lacking if exists(reader, SOURCES[name])}
-                failed = [failed_without_settings(reader, SOURCES[name], lacking[name]) for name in sorted(held)]
+    left: list[str] = []
+    with suppress(Locked), reading(target) as reader:  # the command itself will say it
+        held = {name for name in lacking if exists(reader, SOURCES[name])}
+        failed = [failed_without_settings(reader, SOURCES[name], lacking[name]) for name in sorted(held)]
+        left = [name for names in take_in_left(reader, target) for name in names]
     for name, missing in lacking.items():
-        _print_skipped(name, missing, is_held=name in held)
+        _print_skipped(name, missing, said, is_held=name in held)
+    for name in left:
+        _print_left_out(left_sentence(name), name, said, level="warning")
     return ready, [one for one in failed if one]
 
 
@@ -126,12 +144,18 @@ def _configured() -> tuple[list[str], dict[str, list[str]]]:
     return ready, lacking
 
 
-def _print_skipped(name: str, missing: list[str], *, is_held: bool = False) -> None:
+def _print_skipped(name: str, missing: list[str], said: set[str] | None = None, *, is_held: bool = False) -> None:
     # On stderr, so that a key that got lost is noticed although the sync ends well.
     here = ", although its tables are here: they will not get anything new" if is_held else ""
     level = "warning" if here else "info"
-    text = f"{name}: skipped, {', '.join(missing)} not set{here}"
-    output.print_message(text, event="left_out", level=level, source=name)
+    _print_left_out(f"{name}: skipped, {', '.join(missing)} not set{here}", name, said, level=level)
+
+
+def _print_left_out(text: str, name: str, said: set[str] | None, *, level: str) -> None:
+    if text not in (said or ()):
+        output.print_message(text, event="left_out", level=level, source=name)
+    if said is not None:
+        said.add(text)
 
 
 def print_nothing_synced(target: Target) -> None:

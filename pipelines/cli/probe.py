@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError
+from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.evidence.completeness import exists, open_in_ledger
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
+from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.structure import Damage, damages, obstacles, table_names
+from gapless.pipelines.sync.account import other_account
+from gapless.pipelines.sync.build import build
 from gapless.sources import SOURCES
+from gapless.sources._ledger.session import Session
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
@@ -42,10 +46,16 @@ def synced_datasets(target: Target, names: list[str]) -> list[str]:
         return [name for name in names if exists(reader, SOURCES[name])]
 
 
+def left_out(target: Target) -> list[str]:
+    """Returns the datasets that no setting names; registers those of a known vendor, so that they are checked."""
+    with reading(target) as reader:
+        return [name for names in take_in_left(reader, target) for name in names]
+
+
 def blocked(target: Target, configured: list[str]) -> Iterator[tuple[str, Obstacle]]:
     """Yields what was changed so that a sync cannot write: of sources that are configured, or have tables there."""
     with reading(target) as reader:
-        for source in SOURCES.values():
+        for source in [*SOURCES.values()]:
             if source.name in configured or reader.columns(source.name, table_names(source)):
                 yield from ((source.name, found) for found in obstacles(reader, source, target.backend))
 
@@ -81,6 +91,21 @@ def changed_policies(target: Target, datasets: list[str]) -> Iterator[tuple[str,
         for source in (SOURCES[name] for name in datasets if policy_changed(reader, SOURCES[name])):
             commands = Commands(source, target.destination, target.appends)
             yield source.name, commands.typed(commands.apply_policy(here=is_applicable(reader, source)))
+
+
+def other_accounts(target: Target, names: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yields the datasets with the rows of another account than the settings name: whose they are, and what to do."""
+    with reading(target) as reader:
+        for name in names:
+            session = Session()
+            try:
+                build(SOURCES[name], session)
+            except WrongSettings:  # another check says so
+                continue
+            if found := other_account(reader, SOURCES[name], session):
+                yield name, *found
+            if session.client:
+                session.client.close()
 
 
 def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> None:

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from gapless.pipelines.config.folders import state_folder, temporary_folder
+from gapless.pipelines.config.project import use_checkout
 from gapless.pipelines.errors import WrongSettings
 
 DLT_SETTINGS = {
@@ -34,6 +35,4 @@ def apply_dlt_defaults() -> None:
     if "DLT_DATA_DIR" not in os.environ:  # else dlt would use a system-wide folder, or one that others can make
         os.environ["DLT_DATA_DIR"] = str((state_folder() or temporary_folder()) / "dlt")
     # Started from a folder without settings of its own, a checkout still finds those that stand in it.
-    checkout = Path(__file__).resolve().parents[2]
-    if not Path(".dlt").is_dir() and (checkout / ".dlt").is_dir():
-        os.environ.setdefault("DLT_PROJECT_DIR", str(checkout))
+    use_checkout()

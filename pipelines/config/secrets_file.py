@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from gapless.pipelines.config.folders import real_path
+from gapless.pipelines.config.project import PROJECT, has_fallen_back
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._files.writers import refusal
 
@@ -21,8 +22,9 @@ Sections = Mapping[str, Mapping[str, str]]
 
 
 def secrets_file() -> Path:
-    """Returns the file of this folder, or of the one that DLT_PROJECT_DIR names."""
-    return Path(os.environ.get("DLT_PROJECT_DIR", ".")) / ".dlt" / "secrets.toml"
+    """Returns the file of this folder, or of the one that DLT_PROJECT_DIR names; a checkout is neither."""
+    folder = "." if has_fallen_back() else os.environ.get(PROJECT, ".")
+    return Path(folder) / ".dlt" / "secrets.toml"
 
 
 def add(file: Path, sections: Sections) -> None:

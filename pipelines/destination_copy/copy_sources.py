@@ -15,6 +15,7 @@ from gapless.pipelines.destination_copy.account import require_same_account
 from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destination_copy.erased import CANNOT_ERASE, carry_over, erased_rows, erasures_of
 from gapless.pipelines.destination_copy.marks import copy_marks
+from gapless.pipelines.destinations._catalogs import left
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
@@ -50,6 +51,7 @@ def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], N
     # The file first: a sync that has begun would else change it while it is read.
     with here.lock(), here.queried() as db, there.locked() as folder:
         assert db is not None  # a DuckDB file is read by DuckDB itself
+        left.take_in(left.datasets(DuckdbReader(db)), DuckdbReader(db))
         for name in names or [name for name in SOURCES if _holds(db, name)]:
             begin(name)
             yield _copied(SOURCES[name], db, there, str(folder))

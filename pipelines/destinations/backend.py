@@ -41,6 +41,18 @@ class Sign(NamedTuple):
         return Sign(self.identity, self.inserted + inserted, self.deleted + deleted)
 
 
+class Compaction(NamedTuple):
+    """What writing a destination anew has changed."""
+
+    before: int
+    """Bytes."""
+    after: int
+    left: str | None = None
+    """What a person should know of bytes that stay; None: none does."""
+    again: bool = False
+    """Whether a later compaction removes them."""
+
+
 @dataclass(frozen=True)
 class Part:
     """What one command writes to and locks for itself: some sources, or what one shard reads of them.
@@ -100,6 +112,10 @@ class Backend:
     def signs(cls, reader: Asked, dataset: str, tables: Collection[str]) -> dict[str, Sign]:
         """Returns the signs of tables, where counting their rows costs more; none where that is cheap, or unknown."""
         return {}
+
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that are there and have the tables of a ledger; none where that is not known."""
+        return []
 
     @classmethod
     def is_alone(cls, reader: Asked, source: str) -> bool:
@@ -162,10 +178,10 @@ class Backend:
         """
         return nullcontext()
 
-    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+    def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the tables of these datasets anew, so that no byte of a deleted row is left. The locks are held.
 
-        Returns the bytes before and after; None: nothing is there. Raises WrongSettings where this kind of
+        Returns None where nothing is there. Raises WrongSettings where this kind of
         destination cannot do it, InUse when another program has it open, GaplessError when it fails: no row is
         changed then.
         """

@@ -17,7 +17,7 @@ from gapless.pipelines.config.beside import folder_beside, remove_left
 from gapless.pipelines.config.database_file import at_home, require_database
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
-from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.backend import Backend, Compaction
 from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
@@ -125,6 +125,12 @@ class DuckdbFile(Backend):
 
     one_writer = updates_rows = True
 
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that are there and have the tables of a ledger."""
+        from gapless.pipelines.destinations._catalogs.left import datasets
+
+        return datasets(reader)
+
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
@@ -201,7 +207,7 @@ class DuckdbFile(Backend):
             self.file.unlink()
             return connect(self.file)
 
-    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+    def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the whole file anew, whatever the datasets are, as it holds the deleted rows of all of them."""
         from gapless.pipelines.destinations._compaction.duckdb_database import compact
 
@@ -210,7 +216,7 @@ class DuckdbFile(Backend):
         with folder_beside(self.file, COMPACTION) as folder, self._connected() as connection:
             before = self.file.stat().st_size
             compact(connection, self.file, folder)
-            return before, self.file.stat().st_size
+            return Compaction(before, self.file.stat().st_size)
 
     def make_room(self, connection: duckdb.DuckDBPyConnection, size: int, largest: int) -> None:
         """Raises DuckDB's limit if a load package needs it."""

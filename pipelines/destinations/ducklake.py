@@ -18,7 +18,7 @@ import duckdb
 from gapless.pipelines.config.database_file import require_database, require_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
 from gapless.pipelines.destinations._postgres.session import with_session
-from gapless.pipelines.destinations.backend import Backend, Check, Part
+from gapless.pipelines.destinations.backend import Backend, Check, Compaction, Part
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
 from gapless.pipelines.destinations.postgres import database_lock
 from gapless.pipelines.destinations.sqlite import MARK, is_sqlite, sqlite_path
@@ -42,6 +42,12 @@ class DuckLake(Backend):
 
     one_writer = updates_rows = True
 
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that are there and have the tables of a ledger."""
+        from gapless.pipelines.destinations._catalogs.left import datasets
+
+        return datasets(reader)
+
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
@@ -62,8 +68,8 @@ class DuckLake(Backend):
                 f"the DuckLake {name} is called like a source, and DuckDB cannot tell it from"
                 " the dataset. Choose another name in DESTINATION__DUCKLAKE__CREDENTIALS__DUCKLAKE_NAME."
             )
-        for folder in self._storage:
-            require_folder(folder, f"DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE")
+        if self._folder:
+            require_folder(self._folder, f"DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE")
         # Looked for now, so that a missing one is said before any request.
         self._extensions()
         if is_sqlite(self._catalog):
@@ -78,13 +84,7 @@ class DuckLake(Backend):
     @property
     def paths(self) -> list[Path]:
         """Returns the catalog's file and the folder of the data, as far as they are on this machine."""
-        return super().paths + self._storage
-
-    @property
-    def _storage(self) -> list[Path]:
-        """Returns the folder of the data; none for a bucket."""
-        credentials = self.config.credentials
-        return [Path(credentials.storage_url)] if credentials.storage.is_local_filesystem else []
+        return super().paths + ([self._folder] if self._folder else [])
 
     def exists(self) -> bool:
         """Returns whether the catalog's file is there; True for a catalog in Postgres."""
@@ -92,7 +92,22 @@ class DuckLake(Backend):
 
     @contextmanager
     def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yields a DuckDB in memory with the lake attached. Raises GaplessError when it cannot be."""
+        """Yields a DuckDB in memory with the lake attached, to be written to. Raises GaplessError if it cannot be."""
+        from gapless.pipelines.destinations._compaction import lake_orphans
+
+        with self._attached() as connection:
+            if self._folder:
+                lake_orphans.mark(connection, self.config.credentials.ducklake_name, self._folder)
+            yield connection
+
+    @property
+    def _folder(self) -> Path | None:
+        """Returns the folder of the data, if it is on this machine."""
+        credentials = self.config.credentials
+        return Path(credentials.storage_url) if credentials.storage.is_local_filesystem else None
+
+    @contextmanager
+    def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
         from gapless.pipelines.destinations._dlt.ducklake_client import attach
 
         with in_memory() as connection:
@@ -120,25 +135,26 @@ class DuckLake(Backend):
         if connection:
             yield self.session(connection)
             return
-        with self.opened() as opened:
+        with self._attached() as opened:
             yield self.session(opened)
 
-    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+    def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the whole lake anew, whatever the datasets are, then its catalog, which holds values as well."""
-        from gapless.pipelines.destinations._compaction import lake, postgres_database, sqlite_database
+        from gapless.pipelines.destinations._compaction import lake, lake_orphans, postgres_database, sqlite_database
 
         if not self.exists():
             return None
         credentials = self.config.credentials
         with self.opened() as connection:
             before, after = lake.compact(connection, credentials.ducklake_name)
+            left, again = lake_orphans.remove(connection, credentials.ducklake_name, self._folder)
         if self.lock_beside:
             catalog = sqlite_database.compact_file(self.lock_beside)
         else:
             schema = credentials.metadata_schema or credentials.ducklake_name
             address = self._catalog_credentials.to_native_representation()
             catalog = postgres_database.compact(address, self.name, [schema]) or (0, 0)
-        return before + catalog[0], after + catalog[1]
+        return Compaction(before + catalog[0], after + catalog[1], left, again)
 
     @contextmanager
     def guarded(self, part: Part) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations._postgres.statistics import SIGNS, UNIQUE
 from gapless.pipelines.destinations.advisory_lock import locked, shards_at_work
-from gapless.pipelines.destinations.backend import Backend, Check, Part, Sign
+from gapless.pipelines.destinations.backend import Backend, Check, Compaction, Part, Sign
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
@@ -28,6 +28,12 @@ class PostgresDatabase(Backend):
     """A database of a Postgres server."""
 
     updates_rows = server_locks = True
+
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that are there and have the tables of a ledger."""
+        from gapless.pipelines.destinations._catalogs.left import datasets
+
+        return datasets(reader)
 
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
@@ -83,11 +89,12 @@ class PostgresDatabase(Backend):
                 raise
             raise unreachable(error, self.name) from None
 
-    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+    def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the tables of the datasets anew, and empties those in which the last load was staged."""
         from gapless.pipelines.destinations._compaction.postgres_database import compact
 
-        return compact(self._credentials.to_native_representation(), self.name, datasets)
+        sizes = compact(self._credentials.to_native_representation(), self.name, datasets)
+        return Compaction(*sizes) if sizes else None
 
     def guarded(self, part: Part) -> AbstractContextManager[Check]:
         """Holds advisory locks: the server frees them when this process is gone."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.config.database_file import require_database
 from gapless.pipelines.config.folders import real_path
-from gapless.pipelines.destinations.backend import Backend
+from gapless.pipelines.destinations.backend import Backend, Compaction
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources._ledger.shard import Shard
 
@@ -26,6 +27,12 @@ class SqliteDatabase(Backend):
     """A database of SQLite's, which is a file."""
 
     one_writer = updates_rows = True
+
+    def datasets(self, reader: Asked) -> list[str]:
+        """Returns the datasets that have a file beside the one that the configuration names."""
+        main = self.lock_beside
+        files = main.parent.glob(f"{escape(main.stem)}__*{escape(main.suffix)}")
+        return [file.stem.removeprefix(f"{main.stem}__") for file in files]
 
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
@@ -50,11 +57,12 @@ class SqliteDatabase(Backend):
         """Returns the file that the configuration names."""
         return sqlite_path(self.config.credentials)
 
-    def compact(self, datasets: Sequence[str]) -> tuple[int, int] | None:
+    def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the file of each dataset anew."""
         from gapless.pipelines.destinations._compaction.sqlite_database import compact
 
-        return compact(self.lock_beside, datasets)
+        sizes = compact(self.lock_beside, datasets)
+        return Compaction(*sizes) if sizes else None
 
     def dlt_destination(self, shard: Shard, connection: DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination with JSON as text."""

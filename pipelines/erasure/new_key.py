@@ -25,4 +25,4 @@ def write_key(key: str) -> Path:
             f"{file} cannot be written ({error.strerror}), and without a key nothing can be forgotten for good. Set"
             f" {SETTING} to a secret text of your own, of 16 characters or more."
         ) from None
-    return file
+    return file.absolute()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.evidence.stored_state import source_state
-from gapless.sources import Source
+from gapless.sources import Source, left_accounts
 from gapless.sources._extract.resource import private_to_arrow, shapes
 from gapless.sources._ledger.package import ToArrow
 from gapless.sources._schema.policy_history import HISTORY, POLICIES, weakened
@@ -44,7 +44,8 @@ def is_applicable(reader: Reader, source: Source) -> bool:
 def policy_changed(reader: Reader, source: Source) -> bool:
     """Returns whether older rows were written under another policy than today's."""
     marks = (source_state(reader, source) or {}).get(POLICIES)
-    if not marks:  # written by a version that did not note it, or set back and not read since
+    # Written by a version that did not note it, or set back and not read since; or no setting is there any more.
+    if not marks or source.name in left_accounts():
         return False
     try:
         return bool(marks != [configured_policy(source).mark])

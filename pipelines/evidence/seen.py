@@ -1,8 +1,17 @@
-"""Reads which sources a destination once held: the views remember it, also when somebody dropped a whole dataset."""
+"""Reads which sources a destination once held, and which it holds that no setting names.
+
+The views remember the first ones, also when somebody dropped a whole dataset.
+"""
 
 from __future__ import annotations
 
-from gapless.pipelines.destinations.reader import Reader
+from contextlib import suppress
+
+from gapless.pipelines.destinations._catalogs.left import take_in
+from gapless.pipelines.destinations.reader import Reader, reading
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import GaplessError
+from gapless.sources import SOURCES, left_accounts
 
 VIEWS, MARK = "activity", "_made"
 """The dataset of the views, and the view that holds what the others were made from."""
@@ -15,3 +24,28 @@ def once_synced(reader: Reader) -> set[str]:
         return set()
     found = reader.rows(VIEWS, "select sources from {0}", MARK)
     return set(found[0][0].split()) if found and found[0][0] else set()
+
+
+def take_in_left(reader: Reader, target: Target) -> tuple[list[str], list[str]]:
+    """Registers the accounts that a destination holds and no setting names, so that they are read.
+
+    Returns these accounts, and datasets of ours whose vendor is not known.
+    """
+    here = target.backend.datasets(reader)
+    unknown = take_in(here, reader)
+    return [name for name in left_accounts() if name in here], unknown
+
+
+def take_in_stored(target: Target) -> None:
+    """Does as `take_in_left` for a command that has not opened its destination; nothing where it cannot be read."""
+    with suppress(GaplessError), reading(target) as reader:
+        take_in_left(reader, target)
+
+
+def left_sentence(name: str) -> str:
+    """Returns what it means that no setting names a dataset, and what ends it."""
+    known = SOURCES.get(name)
+    back = f'[accounts] {name} = "{known.vendor}"' if known else "in [accounts] or [gapless] sources"
+    stay = "its rows stay, and nothing new comes" if known else "no view has its rows, and nothing new comes"
+    what = f"its tables are here and the settings do not name it: {stay}"
+    return f"{name}: {what}. Put it back ({back}), or drop the schema {name}"

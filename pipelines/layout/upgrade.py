@@ -63,8 +63,7 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
         below = find_below(reader, source, held, now)
         whole = below.clean and not {*held.missed(now)} - {*of_roots(source, now)}
     with pipeline.sql_client() as client, client.begin_transaction():
-        if kind.endswith("postgres"):  # shards may begin at once
-            client.execute_sql("select pg_advisory_xact_lock(hashtext(%s))", f"gapless layout {source.name}")
+        _wait_for_shards(client, source, kind)
         if whole:
             fill_below(client, source)
         moved = [*move_fields(client, source, configured_policy(source), kind)]
@@ -84,7 +83,14 @@ def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:
         made = LOADS in real and read_layout(reader, source.name) is None
     if made:
         with pipeline.sql_client() as client, client.begin_transaction():
+            _wait_for_shards(client, source, pipeline.destination.destination_type)
             _write(client, source, version)
+
+
+def _wait_for_shards(client: SqlClient, source: Source, kind: str) -> None:
+    """Waits until no other shard writes the mark, as shards begin, and end, at once."""
+    if kind.endswith("postgres"):
+        client.execute_sql("select pg_advisory_xact_lock(hashtext(%s))", f"gapless layout {source.name}")
 
 
 def _can(pipeline: dlt.Pipeline) -> bool:

@@ -12,7 +12,7 @@ from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap
 from gapless.pipelines.evidence.proofs import as_utc
-from gapless.pipelines.evidence.seen import once_synced
+from gapless.pipelines.evidence.seen import once_synced, take_in_left
 from gapless.sources import SOURCES
 
 
@@ -25,7 +25,8 @@ def gaps(
     """
     with reading(target) as reader:
         before = once_synced(reader)
-        for source in (SOURCES[name] for name in names or SOURCES):
+        take_in_left(reader, target)
+        for source in [SOURCES[name] for name in names or SOURCES]:
             commands = Commands(source, target.destination, target.appends)
             yield from not_written(target, reader, commands)
             if exists(reader, source):

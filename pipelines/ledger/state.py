@@ -17,6 +17,7 @@ from gapless.pipelines.destinations._layouts.changing import changing
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
 from gapless.pipelines.sync.mending import mend_tables, require_writable
@@ -56,7 +57,8 @@ class SourceState:
 def source_states(target: Target) -> Iterator[SourceState]:
     """Yields the state of every source that was synced to `target`. Raises Locked while a sync writes."""
     with reading(target) as reader:
-        for source in SOURCES.values():
+        take_in_left(reader, target)
+        for source in [*SOURCES.values()]:
             state = resource_state(reader, source)
             if state is not None:
                 yield SourceState(source.name, _with_short_cursors(state), coverage(reader, source.name))

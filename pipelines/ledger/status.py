@@ -16,6 +16,7 @@ from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
+from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.sentences import described
 from gapless.pipelines.ledger.gaps import not_written
 from gapless.sources import SOURCES, Source
@@ -117,7 +118,8 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
     A source whose last check is older than `max_age` has a gap, too.
     """
     with reading(target) as reader:
-        for source in SOURCES.values():
+        take_in_left(reader, target)
+        for source in [*SOURCES.values()]:
             if exists(reader, source):
                 commands = Commands(source, target.destination, target.appends)
                 yield _status(reader, source, commands, max_age, [*not_written(target, reader, commands)])

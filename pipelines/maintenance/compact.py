@@ -9,6 +9,7 @@ from time import monotonic
 from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.unfinished import note_finished, unfinished
+from gapless.pipelines.evidence.seen import take_in_stored
 from gapless.sources import SOURCES
 
 
@@ -20,6 +21,10 @@ class Compacted:
     after: int
     seconds: float
     """How long it took, without the copy."""
+    left: str | None
+    """What a person should know of bytes that stay."""
+    again: bool
+    """Whether a later compaction removes them."""
     published: publish.Published | None = None
     """The copy for readers, where GAPLESS_PUBLISH names one: the earlier one held the deleted rows, too."""
 
@@ -33,11 +38,14 @@ def compact(target: Target, names: Sequence[str] = ()) -> Compacted | None:
     publish.require_usable(target)
     began = monotonic()
     with target.closed(*names):
+        take_in_stored(target)
         notes = unfinished(target, names or SOURCES)
         sizes = target.backend.compact([*(names or SOURCES)])
     if sizes is None:
         return None
     took, copy = monotonic() - began, publish.configured() if target.file else None
     published = publish.publish(target, copy) if copy else None
-    note_finished(target, notes)  # last: a kill before it leaves the note, and the next command does all of it again
-    return Compacted(*sizes, took, published)
+    # Last: a kill before it leaves the note, and the next command does all of it again.
+    if not sizes.again:
+        note_finished(target, notes)
+    return Compacted(sizes.before, sizes.after, took, sizes.left, sizes.again, published)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.destinations._layouts.changing import changing
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.erasure.note import make_tables, mark_uncompacted
 from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.evidence.completeness import exists
@@ -76,9 +77,13 @@ def _apply(target: Target, source: Source, policy: Privacy, dry_run: bool) -> Ap
         json_type = "jsonb" if pipeline.destination.destination_type.endswith("postgres") else "varchar"
         try:
             with pipeline.sql_client() as client, client.begin_transaction():
-                made = _change(client, source, policy, Tables(pipeline, client).columns, json_type)
+                tables = Tables(pipeline, client)
+                made = _change(client, source, policy, tables.columns, json_type)
                 if dry_run:
                     raise _Undone
+                if made.cells:
+                    make_tables(tables)
+                    mark_uncompacted(tables)
         except _Undone:
             pass
     return made

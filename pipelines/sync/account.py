@@ -9,7 +9,7 @@ from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.stored_state import source_state
 from gapless.sources import Source
-from gapless.sources._ledger.account.identity import AccountCheck
+from gapless.sources._ledger.account.identity import AccountCheck, advice
 from gapless.sources._ledger.session import Session
 
 
@@ -61,6 +61,12 @@ def require_account_at(target: Target, source: Source, session: Session) -> None
     with reading(target) as reader:
         state = source_state(reader, source) or {}
     check_of(session).require(state, StoredDataset(target, source), _remedy(source))
+
+
+def other_account(reader: Reader, source: Source, session: Session) -> tuple[str, str] | None:
+    """Returns whose rows are here instead, and what to do; None where only requests could show it."""
+    other = check_of(session).other(source_state(reader, source) or {})
+    return (other, advice(_remedy(source))) if other else None
 
 
 def check_of(session: Session) -> AccountCheck:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
 from gapless.pipelines.sync.stages import check_stages
-from gapless.sources import SOURCES, Source, account_problems, register_problems, vendors
+from gapless.sources import SOURCES, Source, account_problems, left_accounts, register_problems, vendors
 from gapless.sources._extract.settings import Setting, expected_number
 from gapless.sources._http.environment.errors import NetworkSettingError
 from gapless.sources._http.errors import KeyValueError, SettingError
@@ -129,7 +129,8 @@ def known(names: list[str]) -> list[str]:
 def configured() -> tuple[list[str], dict[str, list[str]]]:
     """Returns the sources that have their credentials, and the others with the settings each lacks."""
     ready, lacking = [], {}
-    for name in SOURCES:
+    left = left_accounts()  # whose keys may still be set
+    for name in (one for one in SOURCES if one not in left):
         missing = missing_settings(name)
         if missing:
             lacking[name] = missing

@@ -13,6 +13,7 @@ from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.erasure import unfinished
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
@@ -123,9 +124,11 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             # Before any request: without the key of the tombstones, the forgotten would come back.
             session.erased = erased_here(reader, source, session.keep)
             outcome.note = require_account(reader, source, session)
+            erasures = unfinished.notes_of(reader, [source.name])
         # Before rows are counted, because it forgets the counts of what is made again and read again.
         session.failures += map(Failure, mend_tables(pipeline, source))
-        notes = upgrade(pipeline, source, layout, own_version())
+        notes = [unfinished.sentence(name, target.destination) for name in erasures]
+        notes += upgrade(pipeline, source, layout, own_version())
         outcome.note = "; ".join(filter(None, (outcome.note, *notes))) or None
         if session.keep and session.erased.kept_from and session.shard.number == 1 and target.backend.updates_rows:
             from gapless.pipelines.erasure.keep import apply_keep  # of those who have it alone

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from math import ceil
 from typing import Any
 
-from gapless.pipelines.errors import COMPLETE, FAILED, explain
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import COMPLETE, FAILED, USAGE, Locked, explain
 from gapless.pipelines.verify.listings import configured_ids, open_client, settings
 from gapless.sources import SOURCES, Source
 from gapless.sources._http.client import Client
@@ -22,6 +23,7 @@ from gapless.sources._http.errors import Rejected, VendorError
 from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._incremental.parent_listing import listed_parents
 from gapless.sources._incremental.stream import side_listings
+from gapless.sources._ledger.account.identity import AnotherAccount
 from gapless.sources._ledger.window import Window, optional_instant
 from gapless.sources._schema.arrow import to_arrow
 from gapless.sources._schema.parse import parse
@@ -52,31 +54,57 @@ class Plan:
     asked: int = 0
     """Requests sent for the estimate."""
     error: str | None = None
+    refused: bool = False
+    """Whether the settings name another account than the one whose rows are in the destination."""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
-        return asdict(self)
+        found = asdict(self)
+        del found["refused"]
+        return found
 
 
 def exit_code(found: list[Plan]) -> int:
-    """Returns 0 without errors, 1 if a source failed."""
-    return FAILED if any(one.error for one in found) else COMPLETE
+    """Returns 0 without errors, 1 if a source failed, else 2 if one is of another account."""
+    if any(one.error and not one.refused for one in found):
+        return FAILED
+    return USAGE if any(one.refused for one in found) else COMPLETE
 
 
-def plan(chosen: list[str], window: Window) -> Iterator[Plan]:
-    """Yields the estimate for each source; a vendor's error is in its `error`. Raises WrongSettings."""
+def plan(chosen: list[str], window: Window, target: Target) -> Iterator[Plan]:
+    """Yields the estimate for each source; a vendor's error, or another account, is in its `error`.
+
+    Raises WrongSettings, and GaplessError where `target` cannot be read.
+    """
     for name in chosen:
-        source = SOURCES[name]
         found = Plan(name)
-        with open_client(source) as client:
-            try:
-                (_walk if source.stream.parents is None else _Parents)(source, client, window, found)
-            except VendorError as error:
-                found.error = explain(error)
-            found.asked = client.stats.requests
-            known = found.requests is not None
-            found.minutes = round((found.requests or 0) / client.requests_per_minute, 1) if known else None
+        try:
+            with _opened(SOURCES[name], target) as client:
+                _estimate(SOURCES[name], client, window, found)
+        except (VendorError, AnotherAccount) as error:
+            found.error, found.refused = explain(error), isinstance(error, AnotherAccount)
         yield found
+
+
+@contextmanager
+def _opened(source: Source, target: Target) -> Iterator[Client]:
+    """Opens the client of the account whose rows are in `target`. Raises as `open_client`."""
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(open_client(source, target))
+        except Locked:  # a sync is writing, which has checked the account itself
+            client = stack.enter_context(open_client(source))
+        yield client
+
+
+def _estimate(source: Source, client: Client, window: Window, found: Plan) -> None:
+    try:
+        (_walk if source.stream.parents is None else _Parents)(source, client, window, found)
+    except VendorError as error:
+        found.error = explain(error)
+    found.asked = client.stats.requests
+    known = found.requests is not None
+    found.minutes = round((found.requests or 0) / client.requests_per_minute, 1) if known else None
 
 
 def _window(source: Source, asked: Window) -> Window:

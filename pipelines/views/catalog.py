@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gapless.pipelines.destinations.reader import Rows
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
-from gapless.sources import SOURCES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -33,11 +32,17 @@ class Catalog(Protocol):
     def existing(self, wanted: Collection[str]) -> set[str]:
         """Returns which of these tables and views (`dataset.name`) exist."""
 
+    def columns(self, tables: Collection[str]) -> set[str]:
+        """Returns the columns of those of these tables (`dataset.name`) that exist, as `dataset.name.column`."""
+
     def value(self, view: str, what: str) -> object:
         """Returns the one cell of `select what from view`."""
 
     def create(self, views: Mapping[str, str], missing: Collection[str]) -> None:
-        """Creates views (name -> query) in this order; all or none if the engine has transactions for that."""
+        """Creates views (name -> query) in this order; all or none if the engine has transactions for that.
+
+        `missing` are tables (`dataset.name`) and columns (`dataset.name.column`) that are not there.
+        """
 
     def schema(self, dataset: str) -> str:
         """Returns the dataset's name in the destination."""
@@ -47,6 +52,25 @@ class Catalog(Protocol):
 
     def run(self, statements: Sequence[str]) -> None:
         """Runs statements; all or none if the engine has transactions for that."""
+
+
+class StoredIn:
+    """Answers queries about one dataset, by a catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def rows(self, dataset: str, select: str, *tables: str) -> Rows:
+        """Returns the rows of a select, in which `{0}`, `{1}`, … stand for tables that are there."""
+        names = [f'"{self._catalog.schema(dataset)}"."{table}"' for table in tables]
+        return self._catalog.rows(select.format(*names))
+
+    def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
+        """Returns the columns of those of `tables` that exist."""
+        found: dict[str, set[str]] = {}
+        for name in self._catalog.columns({f"{dataset}.{table}" for table in tables}):
+            found.setdefault(name.split(".")[1], set()).add(name.split(".")[2])
+        return found
 
 
 @contextmanager
@@ -77,6 +101,15 @@ class _DuckdbCatalog:
             " union all select schema_name, view_name from duckdb_views() where not internal"
         )
         return {f"{schema}.{name}" for schema, name in self._connection.execute(names).fetchall()} & set(wanted)
+
+    def columns(self, tables: Collection[str]) -> set[str]:
+        """Returns the columns of those of these tables that exist."""
+        query = (
+            "select schema_name || '.' || table_name, column_name from duckdb_columns()"
+            " where database_name = current_database()"
+        )
+        found = self._connection.execute(query).fetchall()
+        return {f"{table}.{column}" for table, column in found if table in tables}
 
     def value(self, view: str, what: str) -> object:
         """Returns the one cell of `select what from view`."""
@@ -122,15 +155,27 @@ class _DuckdbCatalog:
         self._connection.execute("commit")
 
 
+def table_of(missing: str) -> str:
+    """Returns the table of a missing table or column, as `dataset.name`."""
+    return ".".join(missing.split(".")[:2])
+
+
+def _reads(query: str, missing: str) -> bool:
+    """Returns whether a query reads a missing table, or seems to read a missing column."""
+    column = missing.removeprefix(table_of(missing)).removeprefix(".")
+    return all(re.search(rf"\b{name}\b", query) for name in (table_of(missing), column))
+
+
 @cache  # sqlglot takes longer for a view than DuckDB
 def _duckdb_query(name: str, query: str, missing: frozenset[str]) -> str:
     """Returns the view's query; one for DuckDB stays as it is if all its tables exist."""
     # As it is written, so that sqlglot, which takes long to import, is not needed after most syncs.
-    if not any(re.search(rf"\b{table}\b", query) for table in missing):
+    lacking = frozenset(name for name in missing if _reads(query, name))
+    if not lacking:
         return query
     from gapless.pipelines.views.dialect import create_view
 
-    made = create_view(name, query, "duckdb", missing, lambda dataset, table: [dataset, table])
+    made = create_view(name, query, "duckdb", lacking, lambda dataset, table: [dataset, table])
     return made.partition(" AS ")[2]
 
 
@@ -163,25 +208,31 @@ class _DltCatalog:
 
     def __init__(self, client: Any) -> None:
         self._client, self._sql = client, client.sql_client
-        self._dataset_names = {dataset: _dataset_names(client, dataset) for dataset in (*SOURCES, SCHEMA)}
+        self._dataset_names: dict[str, str] = {}
         self.dialect: str = self._sql.capabilities.sqlglot_dialect
 
     def existing(self, wanted: Collection[str]) -> set[str]:
         """Returns which of these tables and views exist."""
-        found = set()
-        for dataset in self._dataset_names:
-            names = [name.partition(".")[2] for name in wanted if name.startswith(f"{dataset}.")]
-            found |= {f"{dataset}.{name}" for name in self._existing_in(dataset, names)}
-        return found
+        return {table for table, columns in self._stored(wanted) if columns}
 
-    def _existing_in(self, dataset: str, names: list[str]) -> list[str]:
+    def columns(self, tables: Collection[str]) -> set[str]:
+        """Returns the columns of those of these tables that exist."""
+        return {f"{table}.{column}" for table, columns in self._stored(tables) for column in columns}
+
+    def _stored(self, tables: Collection[str]) -> Iterator[tuple[str, Collection[str]]]:
+        """Yields tables with their columns; one that is not there may come without any."""
+        by_dataset: dict[str, list[str]] = {}
+        for dataset, _, name in (table.partition(".") for table in sorted(tables)):
+            by_dataset.setdefault(dataset, []).append(name)
+        for dataset, names in by_dataset.items():
+            yield from ((f"{dataset}.{name}", columns) for name, columns in self._stored_in(dataset, names))
+
+    def _stored_in(self, dataset: str, names: list[str]) -> list[tuple[str, Collection[str]]]:
         from gapless.pipelines.destinations._dlt.runtime import DatabaseUndefinedRelation
 
-        with self._sql.with_alternative_dataset_name(self._dataset_names[dataset]):
+        with self._sql.with_alternative_dataset_name(self.schema(dataset)):
             try:
-                tables = self._client.get_storage_tables(names)
-                # dlt returns a table that is not there without columns.
-                return [name for name, columns in tables if columns]
+                return [*self._client.get_storage_tables(names)]
             except DatabaseUndefinedRelation:  # some engines raise for a missing dataset
                 return []
 
@@ -210,12 +261,14 @@ class _DltCatalog:
 
     def _path(self, dataset: str, table: str) -> list[str]:
         path: list[str] = self._sql.make_qualified_table_name_path(
-            table, quote=False, dataset_name=self._dataset_names[dataset]
+            table, quote=False, dataset_name=self.schema(dataset)
         )
         return path
 
     def schema(self, dataset: str) -> str:
         """Returns the dataset's name in the destination."""
+        if dataset not in self._dataset_names:
+            self._dataset_names[dataset] = _dataset_name(self._client, dataset)
         return self._dataset_names[dataset]
 
     def rows(self, query: str) -> Rows:
@@ -249,7 +302,7 @@ def _client(target: Target, folder: Path) -> Any:
         pipeline.deactivate()
 
 
-def _dataset_names(client: Any, dataset: str) -> str:
+def _dataset_name(client: Any, dataset: str) -> str:
     """Returns the dataset's name in the destination, which dlt's configuration may change."""
     # A copy: the configuration belongs to the client, whose dataset is another one.
     config = copy(client.config)

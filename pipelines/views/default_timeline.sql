@@ -18,5 +18,6 @@ select
     '{source}.{stream}' as row_table,
     record._dlt_id as row_dlt_id,
     cast(null as varchar) as object_name,
-    cast(null as varchar) as actor_type
+    cast(null as varchar) as actor_type,
+    record.gone_at as gone_at
 from {source}.{stream} as record

@@ -13,7 +13,7 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
-from gapless.sources import SOURCES
+from gapless.pipelines.views.models import columns_of
 
 Node = Any
 """An expression of sqlglot, whose types differ between versions."""
@@ -49,11 +49,17 @@ TYPES = {
 
 
 def create_view(name: str, text: str, dialect: str, missing: Collection[str], path: Path, fold: Fold = str) -> str:
-    """Returns the statement that creates the view `activity.<name>` from `text`, without the `missing` tables."""
+    """Returns the statement that creates the view `activity.<name>` from `text`, without what is `missing`.
+
+    That are tables (`dataset.name`) and columns (`dataset.name.column`).
+    """
     # A copy, because the parsed query serves the next call, too.
     query = _parsed(text).copy()
-    if missing:
-        query = _without_missing(query, frozenset(missing))
+    columns = {name for name in missing if name.count(".") > 1}
+    if tables := frozenset(missing) - columns:
+        query = _without_missing(query, tables)
+    if columns:
+        query = _with_nulls(query, columns)
     query = _translate_functions(query, dialect)
     for table in list(query.find_all(exp.Table)):
         if table.db:
@@ -109,11 +115,28 @@ def _replace_missing(query: Node, missing: frozenset[str]) -> Node:
     used = {column.name for column in query.find_all(exp.Column)}
     for table in list(query.find_all(exp.Table)):
         if _name(table) in missing:
-            columns = _columns(table.db, table.name)
+            columns = columns_of(table.db, table.name)
             wanted = [column for column in columns if column in used] or list(columns)
             nulls = [_null(columns[column]).as_(column) for column in wanted]
             table.replace(exp.select(*nulls).where("1 = 0").subquery(table.alias or table.name))
     return query
+
+
+def _with_nulls(query: Node, missing: Collection[str]) -> Node:
+    """Gives each table the columns that it lacks and that the query reads, without a value."""
+    used = {column.name for column in query.find_all(exp.Column)}
+    for table in list(query.find_all(exp.Table)):
+        own = {name.rpartition(".")[2] for name in missing if name.startswith(f"{_name(table)}.")}
+        if lacking := sorted(own & used):
+            types = columns_of(table.db, table.name)
+            nulls = [_null(types[column]).as_(column) for column in lacking]
+            whole = exp.select("*", *nulls).from_(_table_of(table))
+            table.replace(whole.subquery(table.alias or table.name))
+    return query
+
+
+def _table_of(table: exp.Table) -> exp.Table:
+    return exp.table_(table.name, db=table.db)
 
 
 def _tables(query: Node) -> set[str]:
@@ -128,21 +151,6 @@ def _name(table: exp.Table) -> str:
 def _null(kind: str) -> Node:
     """Returns a null of one of dlt's types."""
     return exp.cast(exp.null(), exp.DataType.build(TYPES[kind]))
-
-
-@cache
-def _columns(source: str, table: str) -> dict[str, str]:
-    """Returns dlt's type by column, from the models."""
-    from gapless.sources._dlt.tables import LIST_INDEX, LOAD_ID, LOADS, LOADS_COLUMNS
-    from gapless.sources._extract.resource import shapes
-    from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
-
-    if table == LOADS:
-        return LOADS_COLUMNS
-    tables = (*SOURCES[source].tables, COVERAGE, DEAD_LETTERS, RUNS)
-    (shape,) = (shape for shape in shapes(tables) if shape.name == table)
-    keys = {name: "bigint" if name == LIST_INDEX else "text" for name in shape.arrow_schema.names}
-    return {**keys, LOAD_ID: "text", **{column.name: column.data_type for column in shape.columns}}
 
 
 def _translate_functions(query: Node, dialect: str) -> Node:

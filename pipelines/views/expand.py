@@ -10,7 +10,7 @@ from gapless.sources import Source
 PART = re.compile(r"^( *)-- for each (source|stream), union all\n(.*?)^ *-- end\n", re.MULTILINE | re.DOTALL)
 # Cast, because the branches of a union must agree on the type.
 NO_TIME = "cast(null as timestamp with time zone)"
-LATER = ("object_name", "actor_type")
+LATER = ("object_name", "actor_type", "gone_at")
 """Columns of the timeline that a source's own file may lack, as it may be older than they are."""
 
 

@@ -7,6 +7,7 @@ view is missing. A sync does not fail if its views fail, because no data depends
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,13 +16,15 @@ from hashlib import blake2b
 from pathlib import Path
 
 import gapless.sources as home
+from gapless.pipelines.destinations._catalogs import left
 from gapless.pipelines.destinations.reader import require_known_layouts
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
-from gapless.pipelines.views.catalog import SCHEMA, Catalog, opened
+from gapless.pipelines.views.catalog import SCHEMA, Catalog, StoredIn, opened, table_of
 from gapless.pipelines.views.comments import describe, is_described
 from gapless.pipelines.views.expand import expand, of_account, of_accounts, part_of
 from gapless.pipelines.views.indexes import make_indexes
+from gapless.pipelines.views.models import model_columns
 from gapless.pipelines.views.view import MARK, View
 from gapless.sources import SOURCES, Source, vendors
 
@@ -115,11 +118,19 @@ def make(catalog: Catalog, anew: bool = False) -> None:
 
     Then it sets the comments that tables, columns and views lack.
     """
+    _take_in_left(catalog)
     if anew or not _are_current(catalog):
         _create(catalog, views(catalog))
     elif is_described(catalog):
         return
     describe(catalog, views(catalog))
+
+
+def _take_in_left(catalog: Catalog) -> None:
+    """Registers the accounts that are here and that no setting names: else their rows would leave the views."""
+    if catalog.dialect in ("duckdb", "postgres"):
+        stored = StoredIn(catalog)
+        left.take_in(left.datasets(stored), stored)
 
 
 def _create(catalog: Catalog, every: tuple[View, ...]) -> None:
@@ -128,12 +139,16 @@ def _create(catalog: Catalog, every: tuple[View, ...]) -> None:
     own = {f"{SCHEMA}.{name}" for name in (*names, MARK)}
     existing = catalog.existing(reads | own)
     missing = reads - existing - own
+    there = reads & existing - own
+    words = set(re.findall(r"\w+", " ".join(view.query for view in every)))
+    lacking = model_columns(there) - catalog.columns(there)
+    missing |= {name for name in lacking if name.rpartition(".")[2] in words}
     # A dataset that somebody drops is missed by its name here.
     synced = {name for name in SOURCES if f"{name}.coverage" in existing} | _remembered(catalog, own <= existing)
     cells = {
         "mark": _mark(missing, _chosen(catalog)),
         "sources": " ".join(sorted(synced)),
-        "needs": " ".join(sorted(reads | own)),
+        "needs": " ".join(sorted(reads | own | missing)),
     }
     made_from = {MARK: "select " + ", ".join(f"'{text}' as {name}" for name, text in cells.items())}
     make_indexes(catalog, existing)
@@ -148,7 +163,15 @@ def _are_current(catalog: Catalog) -> bool:
         needs = set(str(catalog.value(MARK, "needs")).split())
     except Exception:  # an older version made them
         return False
-    return bool(catalog.value(MARK, "mark") == _mark(needs - catalog.existing(needs), _chosen(catalog)))
+    return bool(catalog.value(MARK, "mark") == _mark(_missing(catalog, needs), _chosen(catalog)))
+
+
+def _missing(catalog: Catalog, needs: set[str]) -> set[str]:
+    """Returns which tables and columns of these are not there; columns are among them only if they once were not."""
+    columns = {name for name in needs if name.count(".") > 1}
+    tables = needs - columns
+    found = catalog.columns({table_of(name) for name in columns}) if columns else set()
+    return (tables - catalog.existing(tables)) | (columns - found)
 
 
 def _remembered(catalog: Catalog, made: bool) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -405,6 +406,43 @@ def test_every_reads_a_changed_key(only: Callable[[Any], Any], tmp_path: Path) -
         while codes[-1] != 0:  # rounds in between have documents, too
             codes.append(json.loads(running.stdout.readline())["exit_code"])
     assert [code for code, _ in groupby(codes)] == [1, 2, 0]
+
+
+@pytest.mark.slow
+def test_every_reads_changed_accounts(only: Callable[[Any], Any], tmp_path: Path) -> None:
+    """An account that was added is synced in the next round, and one that was taken out in none after that; what was
+    said of sources without keys is not said again."""
+    here = only(small())
+    config = tmp_path / ".dlt" / "config.toml"
+    config.parent.mkdir()
+    config.write_text("")
+    config.with_name("secrets.toml").write_text('[sources.omni_eu]\nomni_eu_api_key = "demo-key"')
+    added = f"""
+accounts = {{omni_eu = "omni"}}
+[sources.omni_eu]
+omni_eu_base_url = "{os.environ["OMNI_BASE_URL"]}"
+"""
+
+    half = 'tines_base_url = "https://example.tines.com"\n'  # and no key yet
+
+    def synced() -> list[str]:
+        document = json.loads(running.stdout.readline())  # type: ignore[union-attr]  # it has a pipe
+        assert (document["exit_code"], document["error"]) == (0, None), document["error"]
+        return [source["source"] for source in document["sources"]]
+
+    with process("sync", "--every", "1s", "--json") as running:
+        rounds = [synced()]
+        for text in (added, half + added, half):
+            config.write_text(text)
+            before, waited = rounds[-1], 0
+            while rounds[-1] == before and (waited := waited + 1) < (3 if added in text and half in text else 20):
+                rounds.append(synced())
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=30)
+    assert [names for names, _ in groupby(rounds)] == [["omni"], ["omni", "omni_eu"], ["omni"]]
+    assert err.count("sequence: skipped") == 1
+    assert "tines: TINES_API_KEY not set, although TINES_BASE_URL is" in err
+    assert here.sql("select count(*) > 0 from omni_eu.action_logs") == [(True,)]
 
 
 def _written_to(file: Path) -> bool:

@@ -48,8 +48,8 @@ LINES = {
 OWN = {
     "sync": {"sources"},
     "backfill": {"sources"},
-    "status": {"destination", "file", "fresh", "sources"},
-    "gaps": {"gaps", "remedies"},
+    "status": {"destination", "file", "fresh", "sources", "notes"},
+    "gaps": {"gaps", "remedies", "notes"},
     "verify": {"seed", "sources"},
     "plan": {"sources"},
     "doctor": {"checks"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gapless.sources._ledger.window import instant
-from tests.contract.commands import everything, gapless
+from tests.contract.commands import document, everything, gapless
 from tests.contract.conftest import NAMES, everywhere, of
 from tests.contract.subject import Subject
 from tests.support.world import World
@@ -74,6 +74,21 @@ def test_every_job_asks(subject: Subject, synced: World) -> None:
         result = gapless(synced, command, subject.name, *options)
         assert result.exit_code == 2, result.output
     assert state(subject, synced) == before
+
+
+@pytest.mark.slow
+@of(NAMES[1], NAMES[3])
+def test_what_only_looks_says_so(subject: Subject, synced: World) -> None:
+    """A plan is refused as a sync is, before another source's; the doctor says it where the settings show it."""
+    become_another(subject, synced)
+    result = gapless(synced, "plan", subject.name)
+    assert (result.exit_code, "another account" in " ".join(result.output.split())) == (2, True), result.output
+    move(subject, synced)
+    assert document(synced, "plan", subject.name)["sources"][0]["requests"] == 0
+    assert synced.fake.requests == []
+    found = [one for one in document(synced, "doctor")["checks"] if one["name"] == f"{subject.name} account"]
+    assert [(one["result"], "holds the rows of" in one["found"]) for one in found] == [("fail", True)]
+    assert f"gapless state adopt {subject.name}" in found[0]["mends"]
 
 
 @pytest.mark.slow

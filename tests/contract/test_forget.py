@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +16,9 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from tests.contract.commands import document, gapless, gaps, lose, run
-from tests.contract.conftest import NAMES, elsewhere, of
+from tests.contract.conftest import NAMES, ROOT, elsewhere, of
 from tests.contract.subject import Row, Subject
+from tests.support import warm
 from tests.support.oracle import Truth
 from tests.support.world import World
 
@@ -104,6 +108,27 @@ def test_forget(subject: Subject, synced: World) -> None:
     assert gapless(synced, "state", "reset", name, "--yes").exit_code == 0
     assert synced.sync().outcome == "complete"
     stays_forgotten(synced, who)
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_the_key_is_written_into_the_working_folder(subject: Subject, synced: World) -> None:
+    """Where nobody names a folder of settings and the working folder has none, a checkout's stays as it is."""
+    environment = {name: value for name, value in os.environ.items() if name != "DLT_PROJECT_DIR"}
+    checkout = {file: file.read_bytes() for file in (ROOT / ".dlt").iterdir()}
+
+    def run(*words: str) -> str:
+        line = [sys.executable, "-m", "gapless.pipelines", *words, "--json"]
+        return warm.run(line, cwd=synced.folder, env=environment, check=True).stdout
+
+    who = person(subject, synced)
+    done = json.loads(run("forget", subject.name, "--id", who.record, "--yes"))
+    assert done["key_file"] == str(synced.folder / ".dlt" / "secrets.toml")
+    assert (synced.folder / ".dlt").stat().st_mode & 0o777 == 0o700
+    run("state", "reset", subject.name, "--yes")
+    run("sync", subject.name)
+    assert synced.sql(f"select 1 from {subject.main} where {subject.id_column} = '{who.record}'") == []
+    assert {file: file.read_bytes() for file in (ROOT / ".dlt").iterdir()} == checkout
 
 
 @pytest.mark.slow

@@ -21,6 +21,14 @@ def marked(subject: Subject, here: World, table: str = "") -> list[str]:
     return [str(one) for (one,) in found]
 
 
+def in_views(here: World) -> list[str]:
+    """Ids of the records that the timeline says are gone; the others are left without it."""
+    gone = "select distinct record_id from activity.timeline where gone_at is not null"
+    rest = f"select count(*) from activity.timeline where gone_at is null and record_id in ({gone})"
+    assert here.sql(rest) == [(0,)]
+    return [str(one) for (one,) in here.sql(f"{gone} order by 1")]
+
+
 def one_of_many(subject: Subject, here: World) -> Any:
     """The id of a record, of a parent that has several: neither the oldest one, nor one of the look-back."""
     rows: dict[str, list[Any]] = {}
@@ -53,6 +61,7 @@ def test_a_record_that_goes_and_comes_back(subject: Subject, synced: World) -> N
     assert marked(subject, synced) == ([gone] if proves else [])
     verified(synced)
     assert marked(subject, synced) == [gone]
+    assert in_views(synced) == [gone]
     marks = synced.sql(f"select gone_at from {subject.main} where gone_at is not null")
     synced.complete()
     if synced.database.name == "duckdb":  # Postgres spells JSON in its own way, so a look-back is loaded there

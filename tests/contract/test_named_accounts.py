@@ -10,6 +10,7 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
+from gapless import sources
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync import run as run_module
 from gapless.pipelines.sync.request import SyncRequest
@@ -17,8 +18,8 @@ from gapless.pipelines.ui.views import VIEWS
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
 from tests.contract import test_faces, test_proofs, test_sync
-from tests.contract.commands import gapless, run
-from tests.contract.conftest import NAMES, Begin, of
+from tests.contract.commands import document, gapless, run
+from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import Subject
 from tests.contract.test_accounts import become_another, test_another_account_with_the_same_ids
 from tests.support.page import Page
@@ -119,3 +120,60 @@ def test_hundreds_of_accounts_fit_into_memory(
     outcomes = run_module.sync([named.name, named.name], Target.find("duckdb"), SyncRequest())
     assert [outcome.outcome for outcome in outcomes] == ["complete", "complete"]
     assert settled == [True]
+
+
+def leave(here: World) -> None:
+    """Takes an account out of the settings, but for its keys."""
+    here.monkeypatch.delenv(f"ACCOUNTS__{here.name.upper()}")
+    here.monkeypatch.delitem(SOURCES, here.name)
+    here.monkeypatch.setattr(sources, "_LEFT", set())
+
+
+def notes(here: World) -> list[tuple[str, str]]:
+    return [(note["source"], note["kind"]) for note in document(here, "gaps")["notes"]]
+
+
+@pytest.mark.slow
+@elsewhere(0)
+@of(NAMES[0], NAMES[3])
+def test_an_account_that_leaves_the_settings(subject: Subject, named: World) -> None:
+    """Its rows stay in the views, every command that looks says so, and nobody syncs it, although it has its keys."""
+    account, address = named.name, os.environ[f"{named.name.upper()}_BASE_URL"]
+    keys = {**settings([account, subject.name]), f"{subject.prefix}_BASE_URL": address}
+    leave(named)
+    assert notes(named) == [(account, "not in the settings")]
+    assert document(named, "status")["sources"][account]["rows"][subject.main] == 24
+    named.name = subject.name
+    named.alone().set(**keys, **{f"{account.upper()}_BASE_URL": address})
+    done = gapless(named, "sync")
+    assert done.exit_code == 0, done.output
+    assert f'Put it back ([accounts] {account} = "{subject.name}")' in done.stderr
+    assert f"{account}: started" not in done.stderr
+    assert document(named, "compact", account)["bytes_after"] > 0
+    if named.database.name != "sqlalchemy":  # which has no views
+        found = {check["name"]: check["found"] for check in document(named, "doctor")["checks"]}
+        assert "settings do not name it" in found[f"{account} settings"]
+        every = "select distinct account from activity.timeline order by account"
+        assert named.sql(every) == [(subject.name,), (account,)]
+        assert named.sql("select distinct account from activity.freshness order by account") == named.sql(every)
+    named.set(**{f"ACCOUNTS__{account.upper()}": subject.name})
+    sources.reread()
+    named.monkeypatch.setitem(SOURCES, account, Source(account, subject.source.package))
+    assert notes(named) == []
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_datasets_that_no_setting_names(subject: Subject, named: World) -> None:
+    """One of a vendor that is not registered is named, and its rows are in no view; a copy of a schema is none."""
+    here = named
+    tables = ("coverage", "dead_letters", "runs", "_dlt_loads", "_dlt_version")
+    for schema in ("acme", "copied", "copied_staging"):
+        here.database.change(here.name, f"create schema {schema}")
+        for table in tables:
+            here.database.change(here.name, f"create table {schema}.{table} as from {here.name}.{table}")
+    here.database.change(here.name, "update acme._dlt_version set schema_name = 'acme'")
+    assert notes(here) == [("acme", "not in the settings")]
+    assert here.sql("select distinct account from activity.timeline") == [(here.name,)]
+    assert gapless(here, "views").exit_code == 0
+    assert "acme" not in document(here, "status")["sources"]

@@ -262,7 +262,8 @@ def _seconds(name: str, view: str) -> list[int | None]:
         db.execute(f"create schema {name}; set timezone = 'UTC'")
         db.execute(
             f"create table {name}.action_logs as select 'a' as id, 'l' as lead_id, 't' as type,"
-            " timestamptz '2026-01-01 10:00:00Z' as created_at, timestamptz '2026-01-01 09:00:00Z' as completed_at"
+            " timestamptz '2026-01-01 10:00:00Z' as created_at, timestamptz '2026-01-01 09:00:00Z' as completed_at,"
+            " null::timestamptz as gone_at"
         )
         db.execute(f"create table {name}.leads as select 'l' as lead_id, 'Ada' as first_name, null as last_name")
         db.execute(

@@ -96,6 +96,14 @@ def test_a_kill_before_the_end(verb: str, where: str, world: Begin) -> None:
     killed(where, *command, *here.database.option)
     assert holding(here) != []
     assert "gapless compact omni" in gapless(here, "doctor").stdout
+    ends = " ".join(("gapless compact omni", *here.database.option))
+    for command_that_looks in ("gaps", "status"):
+        assert [note["fill"] for note in document(here, command_that_looks)["notes"]] == [ends]
+        assert ends in gapless(here, command_that_looks).stderr
+    # By a process of its own, which finds the key that another one has made.
+    line = [sys.executable, "-m", "gapless.pipelines", "sync", "omni", *here.database.option]
+    synced = warm.run(line, env=dict(os.environ))
+    assert (synced.returncode, ends in synced.stderr) == (0, True), synced.stderr
     done = document(here, *command)
     assert (done["error"], done["compacted"], sum(done["rows"].values())) == (None, True, 0)
     assert holding(here) + holding(here, str(lead)) == []
@@ -104,6 +112,21 @@ def test_a_kill_before_the_end(verb: str, where: str, world: Begin) -> None:
     again = gapless(here, *command)
     assert again.exit_code == (2 if verb == "forget" else 0)
     assert here.sync().outcome == "complete"
+
+
+@pytest.mark.slow
+def test_a_policy_whose_compaction_was_killed(world: Begin) -> None:
+    """Values that it dropped are in the bytes: every command says so until the database is compacted."""
+    here = world(OMNI.filled())
+    OMNI.add_one(here.fake, **{OMNI.text: CANARY})
+    here.sync()
+    here.set(OMNI_PRIVACY=f"{OMNI.main}.{OMNI.column(OMNI.text)}=drop")
+    killed("compact", "privacy", "apply", "omni", "--yes", *here.database.option)
+    assert holding(here) != []
+    assert [note["kind"] for note in document(here, "gaps")["notes"]] == ["erasure"]
+    assert gapless(here, "compact", "omni").exit_code == 0
+    assert holding(here) == []
+    assert document(here, "gaps")["notes"] == []
 
 
 class Killed(BaseException):

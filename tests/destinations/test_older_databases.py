@@ -151,6 +151,29 @@ def synced_on(here: Old) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("layout", "destination"), [(FIRST, "duckdb"), ("layout-1", "postgres")])
+def test_the_views_of_tables_without_a_later_column(layout: str, destination: str, old: Callable[..., Old]) -> None:
+    """What the tables of one source lack yet is null in views; they have it as soon as its next sync made it."""
+    begun = old("omni", layout)
+    begun.mend()
+    here = begun.world
+    option = here.database.option
+    gone = "select account, count(*) > 0, count(gone_at) from activity.timeline group by account order by account"
+    assert here.sql("select 1 from information_schema.columns where column_name = 'gone_at'") == []
+    assert told("views", *option, code=0)["views"]["timeline"]["rows"] > 100
+    every = here.sql(gone)
+    assert [row[0] for row in every] == sorted(WRITTEN)
+    here.complete()
+    assert [row[0] for row in here.sql(gone)] == sorted(WRITTEN)
+    one = "(select min(id) from omni.action_logs)"
+    here.database.change("omni", f"update omni.action_logs set gone_at = current_timestamp where id = {one}")
+    assert here.sql(gone) == [(account, some, int(account == "omni")) for account, some, _ in every]
+    made = here.sql("select needs from activity._made")[0][0].split()
+    lacking = [name for name in made if name.endswith(".gone_at")]
+    assert ("kizen.logged_activities.gone_at" in lacking, "omni.action_logs.gone_at" in lacking) == (True, False)
+
+
+@pytest.mark.slow
 def test_a_run_that_fails_is_noted(old: Callable[..., Old]) -> None:
     """Also the first one after an update, before any load has added the columns of today."""
     here = old("sequence")

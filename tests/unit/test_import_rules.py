@@ -43,13 +43,15 @@ MAY_IMPORT = {
     "pipelines.views": "sources _dlt _schema _ledger _extract | errors destinations",
     "pipelines.dictionary": "sources _dlt _schema _ledger _extract | errors views",
     "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
-    "pipelines.erasure": "sources _dlt _schema _ledger _extract | config errors destinations evidence",
+    "pipelines.erasure": "sources _dlt _schema _ledger _extract | config errors printable destinations evidence",
     "pipelines.layout": "sources _dlt _schema _ledger _extract | errors destinations evidence views",
     "pipelines.sync": (
         "sources _http _dlt _schema _ledger _extract"
         " | config errors outcome destinations evidence erasure views layout"
     ),
-    "pipelines.ledger": "sources _dlt _schema _ledger _extract | config errors destinations evidence layout sync",
+    "pipelines.ledger": (
+        "sources _dlt _schema _ledger _extract | config errors destinations evidence erasure layout sync"
+    ),
     "pipelines.verify": (
         "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gapless.pipelines import redaction
 from gapless.pipelines.cli import output
-from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, open_target
+from gapless.pipelines.cli.options import (
+    Destination,
+    Json,
+    OneSource,
+    Yes,
+    confirm,
+    initialise,
+    known_here,
+    open_target,
+)
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.pipelines.printable import counted, quoted
 
@@ -64,12 +72,12 @@ def forget(
     its key is GAPLESS_ERASURE_KEY. Sends no request to a vendor: what the vendor has, stays there.
     """
     from gapless.pipelines.erasure import forget as erasure
-    from gapless.pipelines.sync import build
 
-    (name,) = build.known([source])
     if (id_ is None) == (where is None):
         raise WrongSettings("say what to forget: --id ID or --where COLUMN=VALUE, one of them.")
-    target, named = open_target(destination, again=True), erasure.Named(name, id_, table, where)
+    target = open_target(destination, again=True)
+    (name,) = known_here(target, [source])
+    named = erasure.Named(name, id_, table, where)
     found = erasure.preview(target, named, finish=not (dry_run or no_compact))
     if found.unfinished:
         output.print_message(f"nothing of {name} matches; {UNFINISHED}")
@@ -77,7 +85,7 @@ def forget(
         output.print_message(f"{name}: {_described(found.rows)}")
         confirm(yes, f"Forget {counted(found.records, 'records')} of {name} for good?")
         found = erasure.forget(target, named, reason)
-        redaction.register_secrets(again=True)  # the key may be a new one
+        initialise(again=True)  # the key may be a new one, and is a secret
     compacted = not (dry_run or no_compact) and _compacted(target, name)
     _print_forgotten(target, name, found, compacted, dry_run, as_json)
 
@@ -87,7 +95,10 @@ def _compacted(target: Target, name: str) -> bool:
     from gapless.pipelines.maintenance.compact import compact
 
     try:
-        return compact(target, [name]) is not None
+        done = compact(target, [name])
+        if done and done.left:
+            output.print_message(done.left, level="warning")
+        return done is not None and not done.again
     except GaplessError as error:
         output.print_message(
             f"the rows are deleted; bytes of them are still in the database ({error}): gapless compact removes them",
@@ -154,10 +165,9 @@ def keep(
     """
     from gapless.pipelines.erasure import keep as retention
     from gapless.pipelines.erasure.unfinished import unfinished
-    from gapless.pipelines.sync import build
 
-    (name,) = build.known([source])
     target = open_target(destination)
+    (name,) = known_here(target, [source])
     kept = retention.parsed(name, time)
     before, rows = retention.keep(target, name, kept, reason, dry=True)
     if not dry_run:

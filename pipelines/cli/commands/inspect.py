@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from gapless.pipelines.cli.options import (
     Sources,
     configured_sources,
     initialise,
+    known_here,
     open_target,
     print_nothing_synced,
 )
@@ -90,13 +92,15 @@ def status(
     elif as_json:
         sources = {one.source: one.to_json() for one in found}
         fresh = None if age is None else code == COMPLETE
-        content = {"destination": target.destination, "file": target.file, "fresh": fresh, "sources": sources}
+        content: dict[str, object] = {"destination": target.destination, "file": target.file, "fresh": fresh}
+        content |= {"sources": sources, "notes": _noted(target)}
         output.print_json(
             "status", content, code, problems=[one for status in found for one in status.described_problems()]
         )
     elif found:
         lines = [line for one in found for line in syncs.problem_lines(one.problems)]
         output.print_results(stored.status(found), "", stored.tables(found), *(["", *lines] if lines else []))
+        _noted(target)
     else:
         print_nothing_synced(target)
     raise typer.Exit(code)
@@ -113,22 +117,32 @@ def gaps(
     """
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.ledger.gaps import gaps as find_gaps
-    from gapless.pipelines.sync import build
     from gapless.pipelines.verify.verify import synced
 
-    names = build.known(sources or [])
     target = open_target(destination, accept_append=True)
+    names = known_here(target, sources or [])
     age = timedelta(seconds=arguments.seconds(max_age, "--max-age")) if max_age else None
     found = list(find_gaps(target, names, max_age=age))
     code = PARTIAL if found else COMPLETE
+    noted = _noted(target, names)
     if as_json:
-        content = {"gaps": [gap.to_json() for gap in found], "remedies": remedies(problems(found))}
+        content = {"gaps": [gap.to_json() for gap in found], "remedies": remedies(problems(found)), "notes": noted}
         output.print_json("gaps", content, code, [described(problem) for problem in problems(found)])
     elif found or synced(target, list(SOURCES)):
         output.print_results(*proofs.gaps(found, str(target.file or target.destination)))
     else:
         print_nothing_synced(target)
     raise typer.Exit(code)
+
+
+def _noted(target: Target, names: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Prints what a person should do besides filling gaps; returns it as JSON values."""
+    from gapless.pipelines.ledger.notes import notes
+
+    found = notes(target, names)
+    for note in found:
+        output.print_message(note.message, level="warning", source=note.source, kind=note.kind, fill=note.fill)
+    return [note.to_json() for note in found]
 
 
 def verify(
@@ -214,21 +228,27 @@ def _repair(target: Target, found: Verified) -> Verified:
     return after
 
 
-def plan(sources: Sources = None, since: Since = None, until: Until = None, as_json: Json = False) -> None:
+def plan(
+    sources: Sources = None,
+    since: Since = None,
+    until: Until = None,
+    destination: Destination = "duckdb",
+    as_json: Json = False,
+) -> None:
     """Estimate the cost of a first sync or a backfill: requests, minutes, rows, megabytes. Writes nothing.
 
     Examples: [bold]gapless plan[/bold] · [bold]gapless plan SOURCE --since 2025-01-01 --until 2026-01-01[/bold]
 
-    It sends a few requests to each vendor to take a sample.
+    It sends a few requests to each vendor to take a sample. A database of another account is refused.
     """
     from gapless.pipelines.cli import arguments
     from gapless.pipelines.sync import build
     from gapless.pipelines.verify.plan import exit_code
     from gapless.pipelines.verify.plan import plan as estimate
 
-    initialise()
+    target = open_target(destination, accept_append=True)
     window = arguments.sync_request([], since, until, []).window
-    found = list(estimate(build.known(sources or []) or configured_sources(), window))
+    found = list(estimate(build.known(sources or []) or configured_sources(), window, target))
     code = exit_code(found)
     if as_json:
         content = {"sources": [one.to_json() for one in found]}

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gapless.pipelines.cli import output
-from gapless.pipelines.cli.options import Destination, Json, Sources, Yes, confirm, open_target, print_nothing_synced
+from gapless.pipelines.cli.options import (
+    Destination,
+    Json,
+    Sources,
+    Yes,
+    confirm,
+    known_here,
+    open_target,
+    print_nothing_synced,
+)
 from gapless.pipelines.errors import COMPLETE, PARTIAL
 
 if TYPE_CHECKING:
@@ -35,10 +44,10 @@ def compact(sources: Sources = None, destination: Destination = "duckdb", as_jso
     free disk as its rows take. Sends no request to a vendor.
     """
     from gapless.pipelines.maintenance.compact import compact as write_anew
-    from gapless.pipelines.sync import build
 
     target = open_target(destination, accept_append=True)
-    done = write_anew(target, build.known(sources or []))
+    done = write_anew(target, known_here(target, sources or []))
+    _print_left(done)
     if as_json:
         content = {"destination": target.destination, "file": target.file, **_sizes(done)}
         output.print_json("compact", content)
@@ -73,6 +82,7 @@ def apply(
         confirm(yes, f"Change the rows of {', '.join(names) or 'all sources'} to today's policy, for good?")
     found = privacy.apply(target, names, dry_run=dry_run)
     done = write_anew(target, [one.source for one in found]) if found and not dry_run else None
+    _print_left(done)
     code = PARTIAL if any(one.not_here for one in found) else COMPLETE
     lines = [_not_here(one) for one in found if one.not_here]
     if as_json:
@@ -86,6 +96,11 @@ def apply(
     else:
         print_nothing_synced(target)
     raise typer.Exit(code)
+
+
+def _print_left(done: Compacted | None) -> None:
+    if done and done.left:
+        output.print_message(done.left, level="warning")
 
 
 def _changes(applied: Applied, dry_run: bool) -> list[str]:

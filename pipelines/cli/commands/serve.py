@@ -95,10 +95,12 @@ def dbt(path: DbtPath, force: Force = False, destination: Destination = "duckdb"
     Example: [bold]gapless dbt models/gapless[/bold] writes models/gapless/sources.yml
     """
     from gapless.pipelines.dictionary.dbt import write
+    from gapless.pipelines.evidence.seen import take_in_stored
     from gapless.pipelines.verify.verify import synced
     from gapless.sources import SOURCES
 
     target = open_target(destination)
+    take_in_stored(target)
     if names := synced(target, list(SOURCES)):
         file = write(path, names, force)
         if as_json:
@@ -160,10 +162,12 @@ def ui(
     It reads the copy that GAPLESS_PUBLISH names if there is one, else the DuckDB file; or Postgres. Sends no request
     to a vendor. GAPLESS_UI_TOKEN sets its key, which is else a new one for each start.
     """
+    from gapless.pipelines.evidence.seen import take_in_stored
     from gapless.pipelines.ui import server
 
-    place = server.Place(host, port, base_path, origin)
-    server.serve(open_target(destination), place, not headless, output.print_message)
+    place, target = server.Place(host, port, base_path, origin), open_target(destination)
+    take_in_stored(target)
+    server.serve(target, place, not headless, output.print_message)
 
 
 def mcp(rows: Rows = 500, timeout: Timeout = 20.0, destination: Destination = "duckdb") -> None:
@@ -174,9 +178,12 @@ def mcp(rows: Rows = 500, timeout: Timeout = 20.0, destination: Destination = "d
     It only reads: the copy that GAPLESS_PUBLISH names if there is one, else the DuckDB file; or Postgres. Each answer
     says up to when it is proven complete. Sends no request to a vendor.
     """
+    from gapless.pipelines.evidence.seen import take_in_stored
     from gapless.pipelines.mcp_server.server import serve
 
-    serve(open_target(destination), rows, timeout)
+    target = open_target(destination)
+    take_in_stored(target)
+    serve(target, rows, timeout)
 
 
 def demo(file: DemoFile = Path("gapless-demo.duckdb"), now: Now = None, as_json: Json = False) -> None:

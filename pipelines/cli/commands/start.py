@@ -42,9 +42,8 @@ def init(sources: Named = None) -> None:
     from gapless.pipelines.config.secrets_file import add, secrets_file
     from gapless.pipelines.sync import build
 
-    # Before dlt's defaults, which may name the folder of a checkout.
-    file = secrets_file()
     initialise(again=True)
+    file = secrets_file()
     names = build.known(sources or [])
     _require_answers(file)
     output.print_message(

@@ -13,6 +13,7 @@ from gapless.pipelines.cli import completion, output, report
 from gapless.pipelines.cli.options import NAMES, Destination, Json, OneSource, open_target, sources_to_sync
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.observability import telemetry
+from gapless.sources import SOURCES, reread
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
@@ -106,18 +107,16 @@ class _Rounds:
             outcomes.extend(self.failed)
             return report.print_outcomes(self.command, outcomes, as_json=self.as_json, strict=self.strict)
 
-    def repeat_once(self, reopen: Callable[[], Target] | None = None) -> int:
-        """Does as `run_once`, after the first round with settings that are read again.
+    def repeat_once(self, again: Callable[[_Rounds], _Rounds] | None = None) -> int:
+        """Does as `run_once`, after the first round with what `again` makes of it from the settings of that moment.
 
         With --json a round that breaks off has a document, too; wrong settings in the first round end the command,
         which writes its own.
         """
-        from gapless.pipelines.observability import webhook
-
         try:
-            return (replace(self, target=reopen(), hook=webhook.configured()) if reopen else self).run_once()
+            return (again(self) if again else self).run_once()
         except Exception as error:
-            if self.as_json and (reopen or not isinstance(error, WrongSettings)):
+            if self.as_json and (again or not isinstance(error, WrongSettings)):
                 output.print_round_error(self.command, error)
             raise
 
@@ -173,9 +172,11 @@ def sync(
     # Names are checked before credentials, so that a misspelt source is not reported as one without keys.
     names = build.known(sources or [])
     request = arguments.sync_request(names, since, until, ids or [])
-    names, failed = (names, []) if names else sources_to_sync(target)
+    said = set[str]()
+    names, failed = (names, []) if names else sources_to_sync(target, said)
     for line in (*arguments.idle(names, target.shard), *arguments.append_only(target), *unknown_settings(names)):
         output.print_message(line)
+        said.add(line)
     # Before the first request: a wrong webhook setting must not show only when a sync has failed.
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
@@ -183,10 +184,37 @@ def sync(
         if interval is None:
             raise typer.Exit(rounds.run_once())
         warn = partial(output.print_message, event="error", level="error")
-        # A key or a password may have been changed in a file since the last round.
-        reopen = partial(open_target, destination, part, accept_append, again=True)
-        later = partial(rounds.repeat_once, reopen)
+
+        def again(rounds: _Rounds) -> _Rounds:
+            nonlocal names, failed
+            # A key, a password or an account may have been changed in a file since the last round.
+            reread()
+            target = open_target(destination, part, accept_append, again=True)
+            try:
+                names, failed = (_left_of(sources), []) if sources else sources_to_sync(target, said)
+            except WrongSettings as error:  # of a source that somebody is about to set up
+                names = [name for name in names if name in SOURCES]
+                if not names:
+                    raise
+                warn(" ".join(error.lines))
+            for line in unknown_settings(names):
+                output.print_message("" if line in said else line)
+                said.add(line)
+            return replace(rounds, names=names, failed=failed, target=target, hook=webhook.configured())
+
+        later = partial(rounds.repeat_once, again)
         loop.repeat(rounds.repeat_once, later, interval, output.print_message, warn)
+
+
+def _left_of(names: list[str]) -> list[str]:
+    """Returns those of these sources that the settings still name, and says which not. Raises WrongSettings: none."""
+    from gapless.pipelines.sync import build
+
+    left = [name for name in names if name in SOURCES]
+    for name in (name for name in names if name not in SOURCES):
+        text = f"{name}: left out, the settings do not name it any more"
+        output.print_message(text, event="left_out", level="warning", source=name)
+    return build.known(left or names)
 
 
 def backfill(

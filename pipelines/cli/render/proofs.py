@@ -144,7 +144,7 @@ def _differences(one: Verified) -> Iterator[str]:
 
 def _failed(one: Plan | Verified) -> str:
     """Returns the sentence for a source that failed, with the next step unless the error's text names one."""
-    error = one.error or ""
+    error = (one.error or "").removeprefix(f"{one.source}: ")
     # Most messages of ours end with a command already.
     step = "" if "gapless " in error else "; gapless doctor checks for the cause"
     return f"{one.source} failed: {error.rstrip('.') if step else error}{step}"

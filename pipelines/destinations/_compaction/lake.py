@@ -1,7 +1,4 @@
-"""Writes the files of a DuckLake anew without deleted rows, by its own functions, and deletes the old ones.
-
-No orphaned file is deleted: another lake may have its files in the same folder.
-"""
+"""Writes the files of a DuckLake anew without deleted rows, by its own functions, and deletes the old ones."""
 
 from __future__ import annotations
 

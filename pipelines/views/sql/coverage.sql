@@ -5,19 +5,18 @@
 -- for each source, union all
 select
     '{vendor}' as source,
-    stream,
-    parent,
-    case when _dlt_load_id in (select load_id from {source}._dlt_loads where status = 0) then covered_from end as covered_from,
-    case when _dlt_load_id in (select load_id from {source}._dlt_loads where status = 0) then covered_to end as covered_to,
-    missing,
-    case when _dlt_load_id in (select load_id from {source}._dlt_loads where status = 0) then records end as records,
-    case
-        when _dlt_load_id in (select load_id from {source}._dlt_loads where status = 0) then last_checked_at
-    end as last_checked_at,
-    case
-        when failures = 0 or _dlt_load_id in (select load_id from {source}._dlt_loads where status = 0) then error
-    end as error,
-    case when _dlt_load_id in (select load_id from {source}._dlt_loads where status = 0) then failures else 0 end as failures,
+    proof.stream,
+    proof.parent,
+    case when completed.load_id is not null then proof.covered_from end as covered_from,
+    case when completed.load_id is not null then proof.covered_to end as covered_to,
+    proof.missing,
+    case when completed.load_id is not null then proof.records end as records,
+    case when completed.load_id is not null then proof.last_checked_at end as last_checked_at,
+    case when proof.failures = 0 or completed.load_id is not null then proof.error end as error,
+    case when completed.load_id is not null then proof.failures else 0 end as failures,
     '{source}' as account
-from {source}.coverage
+from {source}.coverage as proof
+left join (
+    select distinct load_id from {source}._dlt_loads where status = 0
+) as completed on completed.load_id = proof._dlt_load_id
 -- end

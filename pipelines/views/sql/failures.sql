@@ -15,6 +15,7 @@ select
     row_dlt_id,
     account,
     object_name,
-    actor_type
+    actor_type,
+    gone_at
 from activity.timeline
 where error is not null

@@ -20,6 +20,8 @@
 -- - row_dlt_id: `_dlt_id` of that row.
 -- - object_name: What people call the object; null: the vendor does not say.
 -- - actor_type: Kind of the actor: user, key, automation, or the vendor's own word; null: nobody is named.
+-- - gone_at: When a whole listing first lacked the record, as the vendor does not serve it any more; null: it may be
+--   served. `where gone_at is null` leaves out what is gone.
 -- for each source, union all
 select
     cast(source as varchar) as source,
@@ -38,6 +40,7 @@ select
     row_dlt_id,
     cast('{source}' as varchar) as account,
     cast({object_name} as varchar) as object_name,
-    cast({actor_type} as varchar) as actor_type
+    cast({actor_type} as varchar) as actor_type,
+    cast({gone_at} as timestamp with time zone) as gone_at
 from activity.stg_{source}
 -- end

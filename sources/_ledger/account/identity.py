@@ -69,8 +69,8 @@ class AccountCheck:
         and what the requests of the proof raise.
         """
         known, key = state.get(ACCOUNTS, {}).get(self.source), state.get(KEYS, {}).get(self.source)
-        if known not in (None, self.account.stored):
-            raise AnotherAccount(self._refusal(known, remedy))
+        if other := self.other(state):
+            raise AnotherAccount(f"{self.source}: {other}. {advice(remedy)}")
         if self.is_known(state):
             self.checked = True
             return None
@@ -82,7 +82,7 @@ class AccountCheck:
             which = f"this dataset holds the rows of another account at {self.account.host}: {found}"
             if found.open:
                 which = f"whether it is of the account that was read before, {found}"
-            raise AnotherAccount(f"{self.source}: {changed}{which}. {_advice(remedy)}")
+            raise AnotherAccount(f"{self.source}: {changed}{which}. {advice(remedy)}")
         self.checked = True
         if key is None or not (found.stored or found.emptied):
             return None
@@ -97,14 +97,17 @@ class AccountCheck:
             salt = secrets.token_hex(16)
             keys[self.source] = {"salt": salt, "digest": self.account.fingerprint(salt)}
 
-    def _refusal(self, known: dict[str, str], remedy: str) -> str:
-        host = self.account.host
+    def other(self, state: State) -> str | None:
+        """Returns whose rows are here instead, where the settings alone show it; None: they do not."""
+        known, host = state.get(ACCOUNTS, {}).get(self.source), self.account.host
+        if known in (None, self.account.stored):
+            return None
         held = f"{known['host']}, and the settings name {host}"
-        other = held if known["host"] != host else f"another account at {host}"
-        return f"{self.source}: this dataset holds the rows of {other}. {_advice(remedy)}"
+        return f"this dataset holds the rows of {held if known['host'] != host else f'another account at {host}'}"
 
 
-def _advice(remedy: str) -> str:
+def advice(remedy: str) -> str:
+    """Returns what to do about the rows of another account; `remedy` is what to do if it is the same one."""
     own = "Give each account a database of its own, or a name of its own ([accounts] in .dlt/config.toml)"
     return f"{own}; if it is the same account, {remedy}"
 

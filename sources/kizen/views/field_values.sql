@@ -23,7 +23,8 @@ with texts as (
         field.display_name as label,
         field.field_type,
         coalesce(field.value ->> '$.name', field.value ->> '$.value', field.value ->> '$') as text,
-        field._dlt_id as row_dlt_id
+        field._dlt_id as row_dlt_id,
+        logged.gone_at
     from kizen.logged_activities as logged
     join kizen.logged_activities__fields as field on field._dlt_parent_id = logged._dlt_id
 ),
@@ -39,6 +40,7 @@ days as (
         field_type,
         text,
         row_dlt_id,
+        gone_at,
         (
             regexp_matches(
                 text, '^[12][0-9]{3}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)'
@@ -69,5 +71,6 @@ select
     end as time,
     case text when 'true' then true when 'false' then false end as flag,
     row_dlt_id,
-    'kizen' as account
+    'kizen' as account,
+    gone_at
 from days

@@ -23,6 +23,7 @@ select
     coalesce(entity.display_name, entity.name) as object_name,
     case
         when coalesce(logged.logged_by__email, logged.logged_by__display_name, logged.logged_by__id) is not null then 'user'
-    end as actor_type
+    end as actor_type,
+    logged.gone_at as gone_at
 from kizen.logged_activities as logged
 left join kizen.logged_activities__associated_entities as entity on entity._dlt_parent_id = logged._dlt_id

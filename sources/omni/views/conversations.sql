@@ -29,7 +29,8 @@ select
     log.id as record_id,
     message._dlt_id as row_dlt_id,
     'omni' as account,
-    nullif(trim(coalesce(lead.first_name, '') || ' ' || coalesce(lead.last_name, '')), '') as lead_name
+    nullif(trim(coalesce(lead.first_name, '') || ' ' || coalesce(lead.last_name, '')), '') as lead_name,
+    log.gone_at
 from omni.action_logs as log
 join omni.action_logs__messages as message on message._dlt_parent_id = log._dlt_id
 left join documents on documents.message = message._dlt_id

@@ -29,6 +29,7 @@ seen as (
         change.seen_at,
         log.created_at,
         log.completed_at,
+        log.gone_at,
         row_number() over (partition by log.id order by change.seen_at, change.status) as position,
         count(*) over (partition by log.id) as positions
     from omni.action_logs as log
@@ -44,6 +45,7 @@ entered as (
         status,
         position,
         seen_at,
+        gone_at,
         case
             when position = positions and completed_at is not null then completed_at
             when position = 1 then coalesce(created_at, seen_at)
@@ -61,6 +63,7 @@ in_order as (
         status,
         position,
         seen_at,
+        gone_at,
         min(entered_at) over (
             partition by record_id order by position rows between current row and unbounded following
         ) as entered_at
@@ -75,6 +78,7 @@ stays as (
         status,
         position,
         seen_at,
+        gone_at,
         entered_at,
         lead(entered_at) over (partition by record_id order by position) as left_at,
         lead(status) over (partition by record_id order by position) as next_status
@@ -100,6 +104,7 @@ select
     date_diff('second', entered_at, left_at) as seconds,
     'omni' as account,
     next_status,
-    lead_name
+    lead_name,
+    gone_at
 from stays
 left join leads on leads.named = stays.lead_id

@@ -20,6 +20,7 @@ select
     'omni.action_logs' as row_table,
     log._dlt_id as row_dlt_id,
     nullif(trim(coalesce(lead.first_name, '') || ' ' || coalesce(lead.last_name, '')), '') as object_name,
-    case when log.tool__name is not null then 'automation' end as actor_type
+    case when log.tool__name is not null then 'automation' end as actor_type,
+    log.gone_at as gone_at
 from omni.action_logs as log
 left join omni.leads as lead on lead.lead_id = log.lead_id

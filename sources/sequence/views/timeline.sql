@@ -29,7 +29,8 @@ select
         when 'api_client' then 'key'
         when 'system' then 'automation'
         else lower(item.activity_log_actor__entity_type)
-    end as actor_type
+    end as actor_type,
+    log.gone_at as gone_at
 from sequence.activity_logs as log
 left join (
     -- Here, so that a database finds the items of one object before it joins them.

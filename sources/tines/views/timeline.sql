@@ -19,7 +19,8 @@ select
     'tines.action_logs' as row_table,
     log._dlt_id as row_dlt_id,
     story.name as object_name,
-    case when action.name is not null then 'automation' end as actor_type
+    case when action.name is not null then 'automation' end as actor_type,
+    log.gone_at as gone_at
 from tines.action_logs as log
 left join tines.actions as action on action.id = log.action_id
 left join tines.stories as story on story.id = log.story_id

@@ -1,0 +1,90 @@
+"""Deletes the files in a DuckLake's folder that no snapshot names, as those of writes that were killed.
+
+Another lake may have its files in the same folder, which no snapshot of this one names either. So each lake leaves a
+mark in its folder when it is opened to be written to. A file is taken for this lake's own only where no other lake
+has left a mark, and if it is newer than the own mark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MARK = ".gapless-lake-"
+"""Begins the name of a mark; what follows is what the lake calls its first schema, which no other lake does."""
+AGE = timedelta(hours=1)
+"""A younger file may be of somebody who writes at this moment, by another program: gapless itself holds a lock."""
+WRITTEN = re.compile(r"ducklake-[0-9a-f-]{36}(-delete)?\.parquet")
+"""Names that DuckLake gives to files of rows, and of the numbers of deleted rows."""
+ADVICE = "ducklake_delete_orphaned_files deletes them, if the folder is of this lake alone"
+
+
+def mark(connection: DuckDBPyConnection, lake: str, folder: Path) -> None:
+    """Leaves the mark of an open lake in its folder; none in one that cannot be written to."""
+    own = folder / f"{MARK}{_identity(connection, lake)}"
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        own.open("x").close()
+
+
+Left = tuple[str | None, bool]
+"""What a person should know of files that stay (None: there are none), and if a later compaction deletes them."""
+
+
+def remove(connection: DuckDBPyConnection, lake: str, folder: Path | None, now: datetime | None = None) -> Left:
+    """Deletes the files that no snapshot names, of an open lake whose folder is on this machine (None: it is not)."""
+    found = connection.execute(f"call ducklake_delete_orphaned_files('{lake}', dry_run => true, cleanup_all => true)")
+    files = [str(path) for (path,) in found.fetchall()]
+    if not files:
+        return None, False
+    # DuckLake compares paths as texts: one that is spelled in another way would pass for an orphan.
+    if folder is None or _named(connection, lake) & {Path(file).name for file in files} or not _alone(folder):
+        return f"{_files(len(files))} that no snapshot names stay in the DuckLake's folder: {ADVICE}", False
+    return _remove(map(Path, files), folder / f"{MARK}{_identity(connection, lake)}", now or datetime.now(UTC))
+
+
+def _remove(files: Iterable[Path], own: Path, now: datetime) -> Left:
+    young, strange, before = 0, 0, (now - AGE).timestamp()
+    for file in files:
+        written = file.stat().st_mtime
+        if not WRITTEN.fullmatch(file.name) or file.is_symlink() or written < own.stat().st_mtime:
+            strange += 1
+        elif written > before:
+            young += 1
+        else:
+            file.unlink(missing_ok=True)
+    if young:
+        what = "that no snapshot names are of the last hour and stay, as somebody may be writing them"
+        return f"{_files(young)} {what}: gapless compact deletes them after {now + AGE:%H:%M} UTC", True
+    strangers = f"{_files(strange)} that no snapshot names stay in the DuckLake's folder: {ADVICE}"
+    return strangers if strange else None, False
+
+
+def _identity(connection: DuckDBPyConnection, lake: str) -> str:
+    """Returns what tells a lake from all others: the id of its first schema, which it got when it was made."""
+    query = f'select schema_uuid from "__ducklake_metadata_{lake}".ducklake_schema order by schema_id limit 1'
+    ((identity,),) = connection.execute(query).fetchall()
+    return str(identity)
+
+
+def _named(connection: DuckDBPyConnection, lake: str) -> set[str]:
+    """Returns the names of all files that the catalog names, without their folders."""
+    tables = ("ducklake_data_file", "ducklake_delete_file", "ducklake_files_scheduled_for_deletion")
+    query = " union all ".join(f'select path from "__ducklake_metadata_{lake}".{table}' for table in tables)
+    return {Path(str(path)).name for (path,) in connection.execute(query).fetchall()}
+
+
+def _alone(folder: Path) -> bool:
+    """Returns whether one lake alone has left its mark in a folder."""
+    return sum(1 for _ in folder.glob(f"{MARK}*")) == 1
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file{'' if number == 1 else 's'}"
