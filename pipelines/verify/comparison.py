@@ -151,12 +151,19 @@ class Comparison:
             self._check.parents(chosen, self._news)
         if not counted:
             self._find_gone(ended)
+            self._found.told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
             # Only of parents that were read to their end: more of the others may be served.
             self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
             self._found.missing = max(self._found.missing, self._noted)
+
+    def _is_overcounted(self, parent: str) -> bool:
+        """Returns whether the ledger says that a parent has more records than are here, and its listing denies it."""
+        proof, here = self._proofs[parent], self._kept_or_erased(parent)
+        told = proof.records if proof.counts_all else None
+        return told is not None and here < told > self._gone.count(parent)
 
     def _find_gone(self, ended: list[str]) -> None:
         """Finds what the listings that were read to their end lack, where more is here than they have."""

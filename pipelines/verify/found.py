@@ -81,6 +81,8 @@ class Verified:
     """`_dlt_id` of torn records that the vendor denies: nobody can bring back what is lost below them."""
     not_denied: list[str] = field(default_factory=list)
     """`_dlt_id` of torn records that were not met, and that the vendor may serve still."""
+    told: dict[str, int] = field(default_factory=dict)
+    """Records of parents, by id, whose listing was read to its end and has fewer than the ledger says."""
     foreign: dict[str, str] = field(default_factory=dict)
     """Ids that rows here have by somebody's hand, by the id with which they were loaded."""
     foreign_served: list[str] = field(default_factory=list)
@@ -137,7 +139,7 @@ class Verified:
         """Returns the fields as JSON values."""
         found = asdict(self)
         del found["corrections"], found["lacking"], found["refused"], found["gone"], found["back"]
-        del found["lost_below"], found["not_denied"]
+        del found["lost_below"], found["not_denied"], found["told"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 

@@ -12,7 +12,7 @@ from gapless.pipelines.ledger import corrections, state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
 from gapless.sources._ledger.dead_letters import DERIVED, of_two
-from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, DeadLetter
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Batch
@@ -44,6 +44,8 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
         state.set_back(target, found.source, found.to_read)
     elif noted or found.differing_parents or (whole and corrections.has_findings(target, found.source)):
         state.write(target, found.source, lambda ledger, _: _letters(ledger, found, whole))
+    if found.told:
+        state.write(target, found.source, lambda ledger, _: _counted(ledger, found))
     if found.gone or found.back:
         corrections.mark_gone(target, found.source, found.gone, found.back)
     # A count, or what is known to be lost, tells of more than can be named.
@@ -52,6 +54,13 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
     elif whole and not (found.missing or found.failed or found.unproven):
         exact = found.cells is not None and found.complete and not found.kept
         corrections.confirm_row_counts(target, found.source, below=not repaired, exact=exact)
+
+
+def _counted(ledger: Ledger, found: Verified) -> Iterator[LoadItem]:
+    """Yields proofs with the number of records that the vendor serves now, where they said more."""
+    stream = SOURCES[found.source].main.name
+    proofs = ledger.coverage(stream, [*found.told])
+    yield LoadItem([Batch(COVERAGE, [proofs[one].model_copy(update={"records": found.told[one]}) for one in proofs])])
 
 
 def _letters(ledger: Ledger, found: Verified, whole: bool) -> Iterator[LoadItem]:
