@@ -21,15 +21,16 @@ from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
-from gapless.pipelines.verify.listings import configured_ids, open_client
+from gapless.pipelines.verify.listings import configured_ids, listed_beside, not_here, open_client
 from gapless.pipelines.verify.torn_records import TornRecords
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
-from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.account.identity import AnotherAccount
 from gapless.sources._ledger.ledger import is_reset
+from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
 from gapless.sources._schema.parse import parse
@@ -59,7 +60,7 @@ class Comparison:
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
         self._torn = TornRecords(source, self._found)
-        self._gone = GoneRows(source)
+        self._gone, self._session = GoneRows(source), Session()
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
     def verified(self) -> Verified:
@@ -73,7 +74,7 @@ class Comparison:
         if self._check:
             self._check.erased = self._erased
         try:
-            with open_client(self._source, self._target) as client:
+            with open_client(self._source, self._target, self._session) as client:
                 try:
                     self._compare(client)
                 finally:
@@ -147,8 +148,7 @@ class Comparison:
         self._torn.ask_unmet(client, self._target, whole=self._sample is None, by_id=self._ids_are_plain)
         self._torn.add_met()
         self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
-        if self._check:
-            self._check.parents(chosen, self._news)
+        self._compare_listed(client, chosen)
         if not counted:
             self._find_gone(ended)
             self._found.told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
@@ -158,6 +158,29 @@ class Comparison:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
             self._found.missing = max(self._found.missing, self._noted)
+
+    def _compare_listed(self, client: Client, chosen: list[ListedParent]) -> None:
+        """Compares the rows of parents, and of listings beside the records, with what is listed: ids, or cells."""
+        found, parents = self._found, self._stream.parents
+        if parents:
+            found.differing_parents = self._differing(parents, chosen, self._news)
+        checked = max(filter(None, (proof.last_checked_at for proof in self._proofs.values())), default=None)
+        beside = listed_beside(self._target, self._source, client, self._session, checked)
+        for listing, listed in beside:
+            if isinstance(listed, Exception):
+                found.failed[""] = str(listed)
+            elif differing := self._differing(listing, listed, set()):
+                found.differing_listed[listing.table.name] = differing
+
+    def _differing(self, listing: Parents, listed: list[ListedParent], news: set[str]) -> list[str]:
+        """Returns the ids of what a listing lists that is not here, or with `cells` differs; `news` may change."""
+        whole = [one for one in listed if one.whole and one.record is not None]
+        if self._check:
+            return self._check.listed(listing, whole, news)
+        lacking = not_here(self._target, self._source, listing.table, [one.id for one in whole])
+        for one in lacking:
+            self._found.lack(Difference(listing.table.name, one, missing=1))
+        return lacking
 
     def _is_overcounted(self, parent: str) -> bool:
         """Returns whether the ledger says that a parent has more records than are here, and its listing denies it."""

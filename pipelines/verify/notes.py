@@ -11,6 +11,7 @@ from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.ledger import corrections, state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
+from gapless.sources._incremental.stream import side_listings
 from gapless.sources._ledger.dead_letters import DERIVED, of_two
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, DeadLetter
 from gapless.sources._ledger.session import LoadItem
@@ -42,7 +43,12 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
     noted = sum(map(len, found.to_read.values()))
     if noted > MOST_NOTED:
         state.set_back(target, found.source, found.to_read)
-    elif noted or found.differing_parents or (whole and corrections.has_findings(target, found.source)):
+    elif (
+        noted
+        or found.differing_parents
+        or found.differing_listed
+        or (whole and corrections.has_findings(target, found.source))
+    ):
         state.write(target, found.source, lambda ledger, _: _letters(ledger, found, whole))
     if found.told:
         state.write(target, found.source, lambda ledger, _: _counted(ledger, found))
@@ -70,9 +76,12 @@ def _letters(ledger: Ledger, found: Verified, whole: bool) -> Iterator[LoadItem]
     reasons = {(record, parent): _differs(found, record) for parent, ids in found.differing.items() for record in ids}
     reasons |= {(record, parent): missing for parent, ids in found.absent.items() for record in ids}
     yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, source.main.name, reasons, whole)])])
-    if parents := source.stream.parents:
-        reasons = {(parent, ""): _differs(found, parent) for parent in found.differing_parents}
-        yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, parents.table.name, reasons, whole)])])
+    parents = source.stream.parents
+    listed = {parents.table.name: found.differing_parents} if parents else {}
+    listed |= {one.table.name: found.differing_listed.get(one.table.name, []) for one in side_listings(source.stream)}
+    for table, ids in listed.items():
+        reasons = {(one, ""): _differs(found, one) for one in ids}
+        yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, table, reasons, whole)])])
 
 
 def _differs(found: Verified, record: str) -> str:
