@@ -216,9 +216,10 @@ class ParentSync:
         since = f"not listed any more since {self.now:%Y-%m-%d %H:%M} UTC"
         gone = f"{GONE}{since}, and not found"
         why = gone if error else f"{NOT_FOLLOWED}{since}, but still served; what is new in it is not read"
-        # A deleted parent is an ordinary event. One that is still served gets new records, which nobody reads.
+        # A deleted parent is an ordinary event. One that is still served gets new records, which nobody reads: no
+        # failure either, because what is listed is complete, and `gaps` says so; but a person should know.
         if error is None:
-            self.session.failures.append(Failure(why, self._stream, "other", parent))
+            self.session.not_followed.append(parent)
         before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
         row = before.model_copy(update={"error": why, "failures": 0, "last_checked_at": self.now})
         letters = [self.dead_letters.resolve("parent", [parent]), self.dead_letters.resolve_rest(parent)]
