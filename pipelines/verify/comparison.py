@@ -273,11 +273,13 @@ class Comparison:
         start = self._proofs[parent.id].covered_from
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
         self._gone.add(parent.id, page)
+        nameless = [raw for raw in page.nameless if not self._erased.hides_nameless(self._main, raw, parent.id)]
+        self._found.erased += len(page.nameless) - len(nameless)
         if self._erased.names:
             every, wanted = wanted, [one for one in wanted if not self._erased.hides_record(one[1])]
             self._found.erased += len(every) - len(wanted)
-        self._found.served += len(wanted) + page.nameless
-        self._found.missing += page.nameless
+        self._found.served += len(wanted) + len(nameless)
+        self._found.missing += len(nameless)
         self._waiting += wanted
         if len(self._waiting) >= IN_LIST_MAX:
             self._query_waiting(client)

@@ -49,7 +49,7 @@ class GoneRows:
         if times:
             self._oldest[parent] = min(times)
         if page.nameless:
-            self._nameless[parent] += page.nameless
+            self._nameless[parent] += len(page.nameless)
 
     def count(self, parent: str) -> int:
         """Returns how many records the listing of a parent had so far."""
