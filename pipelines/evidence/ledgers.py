@@ -29,6 +29,8 @@ TOGETHER = 50
 """Parents counted by one statement."""
 IN_LIST_MAX = 2_000
 """Parents that are counted one by one; of more all rows are read at once."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart."""
 ANY_ROW = "select 1 from {0} limit 1"
 NO_PARENT = "''"
 """The parent of records of a listing without parents, in SQL."""
@@ -104,9 +106,13 @@ class LedgerGaps:
 
     @cached_property
     def _runs(self) -> list[tuple[str, str | None, datetime | None, datetime | None, str | None]]:
-        """Returns outcome, shard, start, end and error of every run, newest first."""
+        """Returns outcome, shard, start, end and error of every run, newest first.
+
+        One that ends in the future was written while a clock was wrong, and would hide all that came since.
+        """
         select = 'select outcome, shard, "started_at", "finished_at", error from {0} order by "finished_at" desc'
-        return [(o, shard, as_utc(s), as_utc(e), why) for o, shard, s, e, why in self._rows(select, "runs")]
+        runs = [(o, shard, as_utc(s), as_utc(e), why) for o, shard, s, e, why in self._rows(select, "runs")]
+        return [run for run in runs if run[3] is None or run[3] <= self._now + CLOCKS_DIFFER] or runs
 
     def rounds(self) -> Iterator[Gap]:
         """Yields one gap when the last syncs failed altogether and left parents, or the listing, unasked."""
@@ -157,7 +163,8 @@ class LedgerGaps:
         listed = self._read_parents()
         for parent in listed:
             if parent not in self._proofs:
-                yield self._gap("never asked", "listed, and never read", self._commands.sync(parent), parent)
+                # Not by its id: it may be gone by now, and only a sync reads the listing.
+                yield self._gap("never asked", "listed, and never read", self._commands.sync(), parent)
         if why := self._unread(listed):
             yield self._gap("never asked", why, self._commands.sync())
 
@@ -199,7 +206,7 @@ class LedgerGaps:
     def parents(self) -> Iterator[Gap]:
         """Yields parents that fail, and those whose proof was set back, or replaced by a load that broke off."""
         for proof in self._open:
-            since, fill = _text(proof.proven_to), self._commands.sync(proof.parent)
+            since, fill = _text(proof.proven_to), self._commands.sync(proof.parent, proof.error or "")
             if proof.failures:
                 why = f"failed {counted(proof.failures, 'times')}: {proof.error}"
                 first = self._first_failed.get(proof.parent)
@@ -290,7 +297,7 @@ class LedgerGaps:
                 yield self._gap("dead letter", why, fill, of, stream=stream, failed=how)
             # A failing parent has a proof that says so, and would be told twice.
             elif key not in failing:
-                yield self._gap("failing", why, self._commands.sync(key), key, stream=stream, failed=how)
+                yield self._gap("failing", why, self._commands.sync(key, reason), key, stream=stream, failed=how)
 
     def _named(self, stream: str, key: str) -> str:
         """Returns the parent that a dead letter of the listing of parents is about; empty for any other stream."""

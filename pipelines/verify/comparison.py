@@ -201,6 +201,9 @@ class Comparison:
         self._torn.give_up(self._gone, self._proofs, ended)
 
     def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
+        if vanished := self._found.vanished:
+            what = f"{len(vanished):,} parents have fewer records here than the vendor told, and are not listed"
+            return f"{what}: gapless sync {self._source.name} asks for them"
         if not chosen and self._found.not_asked:
             return f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
         if not self._unread:
@@ -222,6 +225,9 @@ class Comparison:
         reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
+        if self._stream.parents and not configured_ids(self._source):
+            unlisted = self._proofs.keys() - {parent.id for parent in listed}
+            self._found.vanished = sorted(filter(self._is_overcounted, unlisted))
         self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
             return known

@@ -65,6 +65,8 @@ class Verified:
     """`_dlt_id` of records that are marked as gone and served again."""
     not_asked: int = 0
     """Parents that no sync has read yet."""
+    vanished: list[str] = field(default_factory=list)
+    """Ids of parents with fewer records here than the vendor told, and that it does not list any more."""
     undecided: str | None = None
     """Why a count could not decide."""
     failed: dict[str, str] = field(default_factory=dict)

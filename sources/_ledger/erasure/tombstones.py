@@ -240,7 +240,7 @@ class Tombstones:
         )
 
     def hides_nameless(self, stream: str, raw: str, parent: str) -> bool:
-        """Returns whether a record whose id cannot be read was erased: its tombstone is of its text, or of a value."""
+        """Returns whether a record whose id cannot be read was erased: by its text, or by a value in it."""
         if not self:
             return False
         own = digest(raw)
