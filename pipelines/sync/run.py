@@ -16,7 +16,6 @@ from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
 from gapless.pipelines.evidence.gap import Gap
-from gapless.pipelines.evidence.grouping import examples
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
@@ -127,7 +126,6 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             if not session.done:
                 release_memory(outcome.packages)
         note_met(pipeline, session.erased)
-        outcome.note = "; ".join(filter(None, (outcome.note, _not_followed(source, session)))) or None
         if layout is None:
             mark_layout(pipeline, source, own_version())
         outcome.gaps = _assessed(pipeline, source, session, before)
@@ -145,17 +143,6 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             note_streak(pipeline, source, outcome, session.shard)
         pipeline.deactivate()
     return outcome
-
-
-def _not_followed(source: Source, session: Session) -> str:
-    """Returns what a person should know of parents that are not listed any more; empty where none is."""
-    ids, parents = session.not_followed, source.stream.parents
-    if not ids or not parents:
-        return ""
-    named = f"{len(ids):,} of its {parents.noun} ({examples(ids)})"
-    return (
-        f"{source.name}: {named} not followed any more: not listed, but still served; what is new there is not read"
-    )
 
 
 def _note_differences(session: Session, source: Source, lost: RowCounts, more: RowCounts | None = None) -> None:

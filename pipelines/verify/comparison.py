@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from functools import cached_property, partial
 
@@ -57,6 +57,8 @@ class Comparison:
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._present: dict[str, int] = {}
         """Records found here, by parent."""
+        self._unlisted = set[str]()
+        """Parents that were read before and that the vendor does not list."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
         self._torn = TornRecords(source, self._found)
@@ -136,15 +138,18 @@ class Comparison:
             if answer.page is not None:
                 total = answer.page.total if total is None else total
                 self._add_page(client, answer.parent, answer.page)
-                if self._check:
+                # What records of a parent that is not listed are given is not known.
+                if self._check and answer.parent.id not in self._unlisted:
                     self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
+            elif isinstance(answer.error, NotFound) and answer.parent.id in self._unlisted:
+                self._found.vanished += filter(self._is_overcounted, [answer.parent.id])
             # A parent that is noted as gone may answer so: that is what was found before.
             elif answer.error and not (isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
-        self._found.unproven = self._found.unproven or self._why_not_newer()
+        self._found.unproven = self._found.unproven or self._why_vanished() or self._why_not_newer()
         self._torn.ask_unmet(client, self._target, whole=self._sample is None, by_id=self._ids_are_plain)
         self._torn.add_met()
         self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
@@ -201,9 +206,6 @@ class Comparison:
         self._torn.give_up(self._gone, self._proofs, ended)
 
     def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
-        if vanished := self._found.vanished:
-            what = f"{len(vanished):,} parents have fewer records here than the vendor told, and are not listed"
-            return f"{what}: gapless sync {self._source.name} asks for them"
         if not chosen and self._found.not_asked:
             return f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
         if not self._unread:
@@ -211,6 +213,12 @@ class Comparison:
         what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
         never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
         return f"{what} {never}: gapless sync {self._source.name}"
+
+    def _why_vanished(self) -> str | None:
+        if not self._found.vanished:
+            return None
+        what = f"{len(self._found.vanished):,} parents with fewer records here than the vendor told are not found"
+        return f"{what}: gapless sync {self._source.name} closes them"
 
     def _why_not_newer(self) -> str | None:
         # What no sync could ask for is not merely newer: the ledger calls it a gap, and so does this.
@@ -225,9 +233,7 @@ class Comparison:
         reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
-        if self._stream.parents and not configured_ids(self._source):
-            unlisted = self._proofs.keys() - {parent.id for parent in listed}
-            self._found.vanished = sorted(filter(self._is_overcounted, unlisted))
+        known += self._not_listed({parent.id for parent in listed})
         self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
             return known
@@ -235,6 +241,15 @@ class Comparison:
         fewer = [p for p in known if p.count is not None and p.count > self._kept_or_erased(p.id)][: self._sample]
         others = [p for p in known if p not in fewer]
         return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
+
+    def _not_listed(self, listed: Collection[str]) -> list[ListedParent]:
+        """Returns the parents that a sync has read and that are not listed: they may be served all the same."""
+        if self._stream.parents is None or configured_ids(self._source):
+            return []
+        ids = sorted(one for one, proof in self._proofs.items() if one not in listed and not proof.gone)
+        parents = self._stream.named_parents(ids) or [ListedParent(one, whole=False) for one in ids]
+        self._unlisted = {one.id for one in parents}
+        return [one for one in parents if not self._is_erased(one)]
 
     def _is_erased(self, parent: ListedParent) -> bool:
         if not self._erased.names or self._stream.parents is None:

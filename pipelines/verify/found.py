@@ -66,7 +66,7 @@ class Verified:
     not_asked: int = 0
     """Parents that no sync has read yet."""
     vanished: list[str] = field(default_factory=list)
-    """Ids of parents with fewer records here than the vendor told, and that it does not list any more."""
+    """Ids of parents with fewer records here than the vendor told, and that it neither lists nor finds any more."""
     undecided: str | None = None
     """Why a count could not decide."""
     failed: dict[str, str] = field(default_factory=dict)

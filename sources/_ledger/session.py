@@ -155,8 +155,6 @@ class Session:
     counters: Counters = field(default_factory=Counters)
     failures: list[Failure] = field(default_factory=list)
     """What failed and was recorded."""
-    not_followed: list[str] = field(default_factory=list)
-    """Ids of parents that the vendor does not list any more and still serves: what is new in them is not read."""
     _open: dict[str, Iterator[LoadItem]] = field(default_factory=dict)
     """What each resource reads, by its name; it goes on in the next load package."""
     _ended: set[str] = field(default_factory=set)
