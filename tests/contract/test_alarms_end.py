@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
@@ -10,6 +11,7 @@ from tests.contract.commands import gapless, gaps, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_gone import _delete_parent, parents_of
+from tests.support.postgres import Server
 from tests.support.world import World
 
 ROUNDS = 2
@@ -75,3 +77,32 @@ def test_a_run_of_a_clock_that_was_wrong(subject: Subject, world: Begin) -> None
     here.mend()
     here.complete()
     assert gaps(here) == []
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_one_shard_that_fails_each_time(
+    subject: Subject, world: Begin, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another shard that comes to its end after it does not hide that its parents are not asked."""
+    if not subject.source.split_by:
+        pytest.skip("the source cannot be split")
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.database())
+    here, there = world(subject.filled(8, 24)), ("--destination", "postgres")
+
+    def shard(number: int) -> int:
+        return run("sync", subject.name, "--shard", f"{number}/2", *there).exit_code
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(run("gaps", "--json", *there).stdout)["gaps"]
+        return [(gap["kind"], gap["fill"]) for gap in found]
+
+    assert [shard(1), shard(2), told()] == [0, 0, []]
+    for _ in range(2):
+        here.fail_after(0, status=401)
+        assert shard(2) == 1
+        here.mend()
+        assert shard(1) == 0
+        assert told() == [("not asked", f"gapless sync {subject.name} --shard 2/2 --destination postgres")]
+    assert "shard 2/2 answered 401" in " ".join(run("status", *there).output.split())
+    assert [shard(2), told()] == [0, []]
