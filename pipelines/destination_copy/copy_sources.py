@@ -110,8 +110,8 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         dataset.delete_resolved(pipeline)
         if erased_rows(DuckdbReader(db), source) and not there.backend.updates_rows:
             dataset.failures.append(Failure(CANNOT_ERASE))
-        outcome.failures = [*dataset.failures, *map(Failure, describe_lost_rows(source, before.lost))]
-        note_row_counts(pipeline, source, before.held.lost if before.held else {})
+        lost = note_row_counts(pipeline, source, before.held.lost if before.held else {}, DuckdbReader(db))
+        outcome.failures = [*dataset.failures, *map(Failure, describe_lost_rows(source, lost))]
         outcome.outcome = "partial" if outcome.failures else "complete"
     except Exception as error:
         if interrupted(error):

@@ -68,8 +68,7 @@ def left_open(
     that may lack rows; None: any may.
     """
     ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC), rows)
-    # Not where one answer holds all records of a parent: what it counted came with it.
-    fewer = ledger.fewer(doubtful) if source.stream.walks or source.stream.per_page else ()
+    fewer = ledger.fewer(doubtful)
     for gap in (*ledger.intervals(), *ledger.parents(), *fewer, *ledger.letters(), *ledger.policy()):
         if not gap.parent or shard_has(gap.parent):
             yield gap

@@ -86,9 +86,13 @@ class Commands:
         extras = ["" if step[0] == "copy" else where + (append if step[0] == "sync" else "") for step in steps]
         return " && ".join(f"gapless {' '.join(step)}{extra}" for step, extra in zip(steps, extras, strict=True))
 
-    def sync(self, parent: str = "") -> str:
-        """Returns the command that reads a parent: by its id, or else a sync, which reads failed parents first."""
-        alone = self.source.stream.by_id == "parent" and parent and can_be_typed(parent)
+    def sync(self, parent: str = "", reason: str = "") -> str:
+        """Returns the command that reads a parent: by its id, or else a sync, which reads failed parents first.
+
+        One that was not found, by the `reason` of its failure, may be gone, and only a sync reads the listing.
+        """
+        not_found = " answered 404" in reason or " answered 410" in reason
+        alone = self.source.stream.by_id == "parent" and parent and can_be_typed(parent) and not not_found
         return f"sync {self.source.name}" + (f" --id {quoted(parent)}" if alone else "")
 
     @property

@@ -29,7 +29,11 @@ TOGETHER = 50
 """Parents counted by one statement."""
 IN_LIST_MAX = 2_000
 """Parents that are counted one by one; of more all rows are read at once."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart."""
 ANY_ROW = "select 1 from {0} limit 1"
+RunEnd = tuple[str, str | None, datetime | None, datetime | None, str | None]
+"""Outcome, shard, start, end and error of a run."""
 NO_PARENT = "''"
 """The parent of records of a listing without parents, in SQL."""
 
@@ -103,26 +107,49 @@ class LedgerGaps:
         return {proof.parent: proof for proof in proofs}
 
     @cached_property
-    def _runs(self) -> list[tuple[str, str | None, datetime | None, datetime | None, str | None]]:
-        """Returns outcome, shard, start, end and error of every run, newest first."""
+    def _runs(self) -> list[RunEnd]:
+        """Returns outcome, shard, start, end and error of every run, newest first.
+
+        One that ends in the future was written while a clock was wrong, and would hide all that came since.
+        """
         select = 'select outcome, shard, "started_at", "finished_at", error from {0} order by "finished_at" desc'
-        return [(o, shard, as_utc(s), as_utc(e), why) for o, shard, s, e, why in self._rows(select, "runs")]
+        runs = [(o, shard, as_utc(s), as_utc(e), why) for o, shard, s, e, why in self._rows(select, "runs")]
+        return [run for run in runs if run[3] is None or run[3] <= self._now + CLOCKS_DIFFER] or runs
 
     def rounds(self) -> Iterator[Gap]:
-        """Yields one gap when the last syncs failed altogether and left parents, or the listing, unasked."""
-        failed = list(takewhile(lambda run: run[0] == "failed", self._runs))
-        if not failed:
+        """Yields a gap when the last syncs, or those of one shard, failed altogether and left parents unasked."""
+        for shard, failed in self._failed_rounds():
+            proofs = [one for one in self._proofs.values() if not one.gone and shard.contains(one.parent)]
+            asked, began = [proof.last_checked_at for proof in proofs], failed[0][2]
+            if asked and began and all(at and at >= began for at in asked):
+                continue  # it failed after it had asked for everything: what it did not read is told of each
+            since = min(filter(None, asked), default=None)
+            times = f"{len(failed):,} rounds failed" if len(failed) > 1 else "1 round failed"
+            when = (
+                f"not asked since {since.isoformat(timespec='seconds')}"
+                if since
+                else self._in_doubt() or "never read"
+            )
+            how = Failed(failed[0][4] or "", times=len(failed), first_at=_text(failed[-1][2]))
+            fill = self._commands.sync() + ("" if shard.whole else f" --shard {shard}")
+            yield self._gap("not asked", f"{when}, {times}: {failed[0][4]}", fill, since=_text(since), failed=how)
+
+    def _failed_rounds(self) -> Iterator[tuple[Shard, list[RunEnd]]]:
+        """Yields what has failed since it last came to its end, with its runs: the whole source, or single shards.
+
+        One shard that comes to its end says nothing of another.
+        """
+        newest = self._runs[0][1] if self._runs else None
+        if newest is None:
+            if failed := list(takewhile(lambda run: run[0] == "failed", self._runs)):
+                yield Shard(), failed
             return
-        asked = [proof.last_checked_at for proof in self._proofs.values() if not proof.gone]
-        began = failed[0][2]
-        if asked and began and all(at and at >= began for at in asked):
-            return  # it failed after it had asked for everything: what it did not read is told of each
-        since = min(filter(None, asked), default=None)
-        times = f"{len(failed):,} rounds failed" if len(failed) > 1 else "1 round failed"
-        when = f"not asked since {since.isoformat(timespec='seconds')}" if since else self._in_doubt() or "never read"
-        how = Failed(failed[0][4] or "", times=len(failed), first_at=_text(failed[-1][2]))
-        why, fill = f"{when}, {times}: {failed[0][4]}", self._commands.sync()
-        yield self._gap("not asked", why, fill, since=_text(since), failed=how)
+        split = list(takewhile(lambda run: run[1] is not None or run[0] == "failed", self._runs))
+        for number in range(1, Shard.parse(newest).of + 1):
+            shard = Shard(number, Shard.parse(newest).of)
+            own = (run for run in split if run[1] == str(shard))
+            if failed := list(takewhile(lambda run: run[0] == "failed", own)):
+                yield shard, failed
 
     def _in_doubt(self) -> str:
         """Returns that proofs are in doubt, since the last load that broke off; empty where none is."""
@@ -157,7 +184,8 @@ class LedgerGaps:
         listed = self._read_parents()
         for parent in listed:
             if parent not in self._proofs:
-                yield self._gap("never asked", "listed, and never read", self._commands.sync(parent), parent)
+                # Not by its id: it may be gone by now, and only a sync reads the listing.
+                yield self._gap("never asked", "listed, and never read", self._commands.sync(), parent)
         if why := self._unread(listed):
             yield self._gap("never asked", why, self._commands.sync())
 
@@ -199,7 +227,7 @@ class LedgerGaps:
     def parents(self) -> Iterator[Gap]:
         """Yields parents that fail, and those whose proof was set back, or replaced by a load that broke off."""
         for proof in self._open:
-            since, fill = _text(proof.proven_to), self._commands.sync(proof.parent)
+            since, fill = _text(proof.proven_to), self._commands.sync(proof.parent, proof.error or "")
             if proof.failures:
                 why = f"failed {counted(proof.failures, 'times')}: {proof.error}"
                 first = self._first_failed.get(proof.parent)
@@ -290,7 +318,7 @@ class LedgerGaps:
                 yield self._gap("dead letter", why, fill, of, stream=stream, failed=how)
             # A failing parent has a proof that says so, and would be told twice.
             elif key not in failing:
-                yield self._gap("failing", why, self._commands.sync(key), key, stream=stream, failed=how)
+                yield self._gap("failing", why, self._commands.sync(key, reason), key, stream=stream, failed=how)
 
     def _named(self, stream: str, key: str) -> str:
         """Returns the parent that a dead letter of the listing of parents is about; empty for any other stream."""

@@ -43,7 +43,9 @@ def what(problem: Problem, *, ids: bool = True) -> str:
     elif problem.kind == "failing":
         said = f"the list of {_listed(problem)}"
     elif problem.kind == "not asked":
-        said = "the whole source"
+        typed = words_of(problem.fill)
+        shard = typed[typed.index("--shard") + 1] if "--shard" in typed else ""
+        said = f"shard {shard}" if shard else "the whole source"
     elif problem.kind == "dead letter":
         said = f"{count:,} {words(problem.stream) if count > 1 else _singular(words(problem.stream))}"
     else:

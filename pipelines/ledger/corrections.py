@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from gapless.pipelines.destinations.reader import PipelineReader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.gap import DIFFERS, MISSING
-from gapless.pipelines.evidence.rows.below import fill_below
+from gapless.pipelines.evidence.rows.below import fill_below, find_below
 from gapless.pipelines.evidence.rows.counts import Held, RowCounts, count_rows, of_roots, read_held, read_missed
 from gapless.pipelines.ledger.state import changing_state
 from gapless.pipelines.sync.mending import delete_orphans, remove_doubled
@@ -120,16 +120,18 @@ def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = 
     source = SOURCES[name]
     main = source.main.name
     with reading(target) as reader:
-        held, _, missed = read_missed(reader, source)
-    if held is not None and (not missed if exact else main not in missed):
-        return
+        held, now, missed = read_missed(reader, source)
+        if held is not None and (not missed if exact else main not in missed):
+            return
+        settled = find_below(reader, source, None, now).settled
 
     def confirm(held: Held, now: RowCounts) -> None:
         if exact:
             held.lost.clear()
             held.rows = {**of_roots(source, now), **{table: now.get(table, 0) for table in held.rows}}
             return
-        if held.lost.pop(main, 0) and below:
+        # Records that went took along what is below them; if each that is here has its rows, these came back, too.
+        if held.lost.pop(main, 0) and (below or settled):
             for shape in source.main.schema.tree():
                 held.lost.pop(shape.name, None)
         # The counts of other tables stay, as nobody compared these.

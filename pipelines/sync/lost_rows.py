@@ -93,6 +93,7 @@ def find_lost_rows(
     shard, at, backend = shard or Shard(), datetime.now(UTC), backend_of(pipeline)
     if backend.appends:
         return Before()
+    alone = shard.whole
     with PipelineReader(pipeline).connected() as reader:
         held, signs = read_held(reader, source), signs_of(pipeline, reader, source, shard)
         if held and held.still_holds(signs, at):
@@ -104,7 +105,7 @@ def find_lost_rows(
             return Before(known, held.rows, [], signs, held.counted_at, held.checksums, unchanged=same)
         now, sums = counted(reader, source, signs or (held.checksums if held else {}))
         # Others that are at work, or were meanwhile, make the rows below changed records fewer.
-        alone = shard.whole or (read_held(reader, source) == held and backend.is_alone(reader, source.name))
+        alone = alone or (read_held(reader, source) == held and backend.is_alone(reader, source.name))
         if held and not alone:
             held.rows, held.checksums = of_roots(source, held.rows), of_roots(source, held.checksums)
         # Where a database has signs, they say that somebody else was here; where it has none, the counts must do.
@@ -118,7 +119,7 @@ def find_lost_rows(
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
         before = Before(uncounted, now, [], signs, at, sums, below)
-        _fill_silent(pipeline, source, shard, before)
+        _fill_silent(pipeline, source, before, alone=alone)
         return before
     # Only a table that grew can hold doubled rows, and to find them it is read whole.
     more = [table for table, rows in held.rows.items() if rows < now.get(table, 0)] if shard.whole else []
@@ -142,16 +143,17 @@ def find_lost_rows(
             if not shard.whole and shard.number == 1:
                 keep_newest(client, client.make_qualified_table_name("runs"))
             note_roots(client, source, left)
-    _fill_silent(pipeline, source, shard, before)
+    _fill_silent(pipeline, source, before, alone=alone)
     return before
 
 
-def _fill_silent(pipeline: dlt.Pipeline, source: Source, shard: Shard, before: Before) -> None:
+def _fill_silent(pipeline: dlt.Pipeline, source: Source, before: Before, *, alone: bool) -> None:
     """Lets records that say nothing of the rows below them say it, where no loss is known that this would hide."""
-    known = before.lost or before.below.more or not shard.whole
+    known = before.lost or before.below.more or not alone
     if before.below.silent and not known and backend_of(pipeline).updates_rows:
         with pipeline.sql_client() as client:
             fill_below(client, source, only=before.below.silent)
+        before.below.silent.clear()
 
 
 def _is_unchanged(reader: PipelineReader, source: Source, held: Held, now: datetime) -> bool:
@@ -194,7 +196,7 @@ def count_at_end(
     signs, wanted = _signs_at_end(pipeline, reader, source, before, written), before.signs
     wanted = {table: sign.after(*written.of(table)) for table, sign in wanted.items()}
     ended = Held()
-    if before.now and before.signs and before.below.clean and not written.doubtful:
+    if before.now and before.signs and before.below.settled and not written.doubtful:
         changes = {table: written.of(table) for table in before.now}
         expected = {table: rows + changes[table][0] - changes[table][1] for table, rows in before.now.items()}
         known = {table: written.checksum_after(table, before.checksums.get(table)) for table in before.now}
@@ -207,8 +209,8 @@ def count_at_end(
     ended.signs = wanted
     before.below_at_end = below = find_below(reader, source, ended, now)
     lost = below.without_known(ended.missed(now, ended.exchanged(now, sums, signs)))
-    # Without signs the next sync counts, and says what is lost still.
-    return Held(now, lost, signs if below.clean else {}, at, checksums=sums)
+    # Without signs the next sync counts, and says what is lost still, and what is below the silent.
+    return Held(now, lost, signs if below.settled else {}, at, checksums=sums)
 
 
 def _count_beside_shards(

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.backend import Sign
-from gapless.pipelines.destinations.reader import PipelineReader
+from gapless.pipelines.destinations.reader import PipelineReader, Reader
 from gapless.pipelines.destinations.resolve import backend_of
-from gapless.pipelines.evidence.rows.below import fill_below, says_below, torn
+from gapless.pipelines.evidence.rows.below import fill_below, find_below, says_below, torn
 from gapless.pipelines.evidence.rows.counts import (
     Checksums,
     Held,
@@ -18,6 +18,7 @@ from gapless.pipelines.evidence.rows.counts import (
     counted_tables,
     of_roots,
     read_held,
+    read_missed,
     sum_rows,
 )
 from gapless.sources import Source
@@ -47,8 +48,8 @@ def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, 
     for table, rows in held.exchanged(now, sums).items():
         held.lost[table] = held.lost.get(table, 0) + rows
     change(held, now)
-    # Where not all is as it was counted here, the next sync counts.
-    known = bool(signs) and held.rows == now
+    # Where not all is as it was counted here, or as records say of the rows below them, the next sync counts.
+    known = bool(signs) and held.rows == now and find_below(reader, source, None, now).settled
     held.signs, held.counted_at, held.checksums = (signs, at, sums) if known else ({}, None, {})
     held.proofs = None
     with pipeline.sql_client() as client:
@@ -57,13 +58,29 @@ def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, 
         client.execute_sql(f"update {runs} set held = %s where run_id = %s", held.to_json(), newest[0][0])
 
 
-def note_row_counts(pipeline: dlt.Pipeline, source: Source, lost: RowCounts) -> None:
-    """Notes how many rows a copy has now, so that it is seen when some are lost there."""
+def note_row_counts(pipeline: dlt.Pipeline, source: Source, lost: RowCounts, file: Reader) -> RowCounts:
+    """Notes how many rows a copy has now, and returns how many it lacks of those that it, or the `file`, is to have.
+
+    A loss that is known in the file stays one in its copy, unless the rows were copied before they were lost there.
+    `lost` is what was known of the copy itself.
+    """
+    held, stands, missed = read_missed(file, source)
+    missed = find_below(file, source, held, stands).without_known(
+        missed
+    )  # what records say, they say in the copy, too
+    known = {table: lost.get(table, 0) + missed.get(table, 0) for table in {**lost, **missed}}
+    lacking: RowCounts = {}
 
     def change(held: Held, now: RowCounts) -> None:
-        held.rows, held.lost = now, dict(lost)
+        for table, rows in known.items():
+            there = stands.get(table, 0) + missed.get(table, 0) - now.get(table, 0)
+            lacking[table] = max(0, min(rows, there))
+        held.rows, held.lost = now, dict(lacking)
+        # Records say this themselves, so it is not noted.
+        lacking.update(find_below(PipelineReader(pipeline), source, None, now).lost)
 
     update_held(pipeline, source, change)
+    return {table: rows for table, rows in lacking.items() if rows}
 
 
 def forget_row_counts(pipeline: dlt.Pipeline, source: Source) -> None:

@@ -212,7 +212,7 @@ def _assessed(pipeline: dlt.Pipeline, source: Source, session: Session, before: 
     with PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
         ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
         gaps = _left_open(reader, source, session, ended.rows)
-        whole = session.shard.whole and before.below_at_end.clean
+        whole = session.shard.whole and before.below_at_end.settled and before.below.settled
         if whole and not (session.ids or session.window or any(map(lacks_rows, gaps))):
             note_all_here(pipeline, reader, source, ended)
     return gaps

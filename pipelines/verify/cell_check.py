@@ -14,11 +14,11 @@ from typing import Any
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.proofs import Proof
 from gapless.pipelines.verify.cells import CHUNK, Cells
-from gapless.pipelines.verify.found import Difference, Verified
+from gapless.pipelines.verify.found import Verified
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._incremental.concurrency import map_concurrently
-from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import record_id
@@ -91,24 +91,20 @@ class CellCheck:
                 changed.add(difference.id)
             else:
                 found.differing.setdefault(parent, {})[difference.id] = times.get(difference.id)
-                self._name(difference)
+                self._found.lack(difference)
         found.changed += len(changed)
 
-    def parents(self, chosen: Sequence[ListedParent], news: set[str]) -> None:
-        """Compares the parents' own rows; one with records that are new, in `news`, changes with them."""
-        parents = self._stream.parents
-        if parents is None:
-            return
-        listed = [parent.record for parent in chosen if parent.whole and parent.record is not None]
-        for start in range(0, len(listed), CHUNK):
-            for difference in self._cells.of_parents(listed[start : start + CHUNK]):
+    def listed(self, listing: Parents, listed: Sequence[ListedParent], news: set[str]) -> list[str]:
+        """Compares the rows of a listing's own table; returns the ids of those that differ.
+
+        A parent with records that are new, in `news`, changes with them.
+        """
+        records, differing = [one.record for one in listed], list[str]()
+        for start in range(0, len(records), CHUNK):
+            for difference in self._cells.of_listed(listing, records[start : start + CHUNK]):
                 if difference.id in news | self._changed:
                     self._found.changed += 1
                 else:
-                    self._found.differing_parents.append(difference.id)
-                    self._name(difference)
-
-    def _name(self, difference: Difference) -> None:
-        lacking, table = self._found.lacking, difference.table
-        lacking[table] = lacking.get(table, 0) + difference.missing
-        self._found.name(difference)
+                    differing.append(difference.id)
+                    self._found.lack(difference)
+        return differing

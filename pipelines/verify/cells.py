@@ -22,6 +22,7 @@ from gapless.pipelines.verify.found import Corrections, Difference
 from gapless.sources import Source
 from gapless.sources._dlt.literals import text_literal
 from gapless.sources._dlt.tables import ROOT_ID, ROW_ID
+from gapless.sources._incremental.listing import Parents
 from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.columns import TableSchema, type_name
 from gapless.sources._schema.record import GONE_AT
@@ -54,13 +55,12 @@ class Cells:
             own = [one for one in records if digest(*(getattr(one, name) for name in key)) in here]
             yield from self._derived(reader, own)
 
-    def of_parents(self, records: Sequence[Any]) -> Iterator[Difference]:
-        """Yields what differs in the rows of parents, or is not here."""
-        parents = self._source.stream.parents
-        assert parents
-        ids = {digest(*(getattr(one, key) for key in parents.table.key)): parents.id(one) for one in records}
+    def of_listed(self, listing: Parents, records: Sequence[Any]) -> Iterator[Difference]:
+        """Yields what differs in the rows of a listing, such as that of parents, or is not here."""
+        table = listing.table
+        ids = {digest(*(getattr(one, key) for key in table.key)): listing.id(one) for one in records}
         with self._reading() as reader:
-            yield from self._tree(reader, parents.table, records, ids, set(ids), must_be_here=True)
+            yield from self._tree(reader, table, records, ids, set(ids), must_be_here=True)
 
     @contextmanager
     def _reading(self) -> Iterator[Reader]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from functools import cached_property, partial
 
@@ -21,15 +21,16 @@ from gapless.pipelines.evidence.structure import damages
 from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
-from gapless.pipelines.verify.listings import configured_ids, open_client
+from gapless.pipelines.verify.listings import configured_ids, listed_beside, not_here, open_client
 from gapless.pipelines.verify.torn_records import TornRecords
 from gapless.sources import Source
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
-from gapless.sources._incremental.listing import ListedPage, ListedParent
+from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.account.identity import AnotherAccount
 from gapless.sources._ledger.ledger import is_reset
+from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
 from gapless.sources._schema.parse import parse
@@ -56,10 +57,12 @@ class Comparison:
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._present: dict[str, int] = {}
         """Records found here, by parent."""
+        self._unlisted = set[str]()
+        """Parents that were read before and that the vendor does not list."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
         self._torn = TornRecords(source, self._found)
-        self._gone = GoneRows(source)
+        self._gone, self._session = GoneRows(source), Session()
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
 
     def verified(self) -> Verified:
@@ -73,7 +76,7 @@ class Comparison:
         if self._check:
             self._check.erased = self._erased
         try:
-            with open_client(self._source, self._target) as client:
+            with open_client(self._source, self._target, self._session) as client:
                 try:
                     self._compare(client)
                 finally:
@@ -135,28 +138,60 @@ class Comparison:
             if answer.page is not None:
                 total = answer.page.total if total is None else total
                 self._add_page(client, answer.parent, answer.page)
-                if self._check:
+                # What records of a parent that is not listed are given is not known.
+                if self._check and answer.parent.id not in self._unlisted:
                     self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
+            elif isinstance(answer.error, NotFound) and answer.parent.id in self._unlisted:
+                self._found.vanished += filter(self._is_overcounted, [answer.parent.id])
             # A parent that is noted as gone may answer so: that is what was found before.
             elif answer.error and not (isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
-        self._found.unproven = self._found.unproven or self._why_not_newer()
+        self._found.unproven = self._found.unproven or self._why_vanished() or self._why_not_newer()
         self._torn.ask_unmet(client, self._target, whole=self._sample is None, by_id=self._ids_are_plain)
         self._torn.add_met()
         self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
-        if self._check:
-            self._check.parents(chosen, self._news)
+        self._compare_listed(client, chosen)
         if not counted:
             self._find_gone(ended)
+            self._found.told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
             # Only of parents that were read to their end: more of the others may be served.
             self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
             self._found.missing = max(self._found.missing, self._noted)
+
+    def _compare_listed(self, client: Client, chosen: list[ListedParent]) -> None:
+        """Compares the rows of parents, and of listings beside the records, with what is listed: ids, or cells."""
+        found, parents = self._found, self._stream.parents
+        if parents:
+            found.differing_parents = self._differing(parents, chosen, self._news)
+        checked = max(filter(None, (proof.last_checked_at for proof in self._proofs.values())), default=None)
+        beside = listed_beside(self._target, self._source, client, self._session, checked)
+        for listing, listed in beside:
+            if isinstance(listed, Exception):
+                found.failed[""] = str(listed)
+            elif differing := self._differing(listing, listed, set()):
+                found.differing_listed[listing.table.name] = differing
+
+    def _differing(self, listing: Parents, listed: list[ListedParent], news: set[str]) -> list[str]:
+        """Returns the ids of what a listing lists that is not here, or with `cells` differs; `news` may change."""
+        whole = [one for one in listed if one.whole and one.record is not None]
+        if self._check:
+            return self._check.listed(listing, whole, news)
+        lacking = not_here(self._target, self._source, listing.table, [one.id for one in whole])
+        for one in lacking:
+            self._found.lack(Difference(listing.table.name, one, missing=1))
+        return lacking
+
+    def _is_overcounted(self, parent: str) -> bool:
+        """Returns whether the ledger says that a parent has more records than are here, and its listing denies it."""
+        proof, here = self._proofs[parent], self._kept_or_erased(parent)
+        told = proof.records if proof.counts_all else None
+        return told is not None and here < told > self._gone.count(parent)
 
     def _find_gone(self, ended: list[str]) -> None:
         """Finds what the listings that were read to their end lack, where more is here than they have."""
@@ -179,6 +214,12 @@ class Comparison:
         never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
         return f"{what} {never}: gapless sync {self._source.name}"
 
+    def _why_vanished(self) -> str | None:
+        if not self._found.vanished:
+            return None
+        what = f"{len(self._found.vanished):,} parents with fewer records here than the vendor told are not found"
+        return f"{what}: gapless sync {self._source.name} closes them"
+
     def _why_not_newer(self) -> str | None:
         # What no sync could ask for is not merely newer: the ledger calls it a gap, and so does this.
         newer, failed = self._found.newer, self._failed_rounds
@@ -192,6 +233,7 @@ class Comparison:
         reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
+        known += self._not_listed({parent.id for parent in listed})
         self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
             return known
@@ -199,6 +241,15 @@ class Comparison:
         fewer = [p for p in known if p.count is not None and p.count > self._kept_or_erased(p.id)][: self._sample]
         others = [p for p in known if p not in fewer]
         return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
+
+    def _not_listed(self, listed: Collection[str]) -> list[ListedParent]:
+        """Returns the parents that a sync has read and that are not listed: they may be served all the same."""
+        if self._stream.parents is None or configured_ids(self._source):
+            return []
+        ids = sorted(one for one, proof in self._proofs.items() if one not in listed and not proof.gone)
+        parents = self._stream.named_parents(ids) or [ListedParent(one, whole=False) for one in ids]
+        self._unlisted = {one.id for one in parents}
+        return [one for one in parents if not self._is_erased(one)]
 
     def _is_erased(self, parent: ListedParent) -> bool:
         if not self._erased.names or self._stream.parents is None:
@@ -243,11 +294,13 @@ class Comparison:
         start = self._proofs[parent.id].covered_from
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
         self._gone.add(parent.id, page)
+        nameless = [raw for raw in page.nameless if not self._erased.hides_nameless(self._main, raw, parent.id)]
+        self._found.erased += len(page.nameless) - len(nameless)
         if self._erased.names:
             every, wanted = wanted, [one for one in wanted if not self._erased.hides_record(one[1])]
             self._found.erased += len(every) - len(wanted)
-        self._found.served += len(wanted) + page.nameless
-        self._found.missing += page.nameless
+        self._found.served += len(wanted) + len(nameless)
+        self._found.missing += len(nameless)
         self._waiting += wanted
         if len(self._waiting) >= IN_LIST_MAX:
             self._query_waiting(client)

@@ -65,6 +65,8 @@ class Verified:
     """`_dlt_id` of records that are marked as gone and served again."""
     not_asked: int = 0
     """Parents that no sync has read yet."""
+    vanished: list[str] = field(default_factory=list)
+    """Ids of parents with fewer records here than the vendor told, and that it neither lists nor finds any more."""
     undecided: str | None = None
     """Why a count could not decide."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -81,6 +83,8 @@ class Verified:
     """`_dlt_id` of torn records that the vendor denies: nobody can bring back what is lost below them."""
     not_denied: list[str] = field(default_factory=list)
     """`_dlt_id` of torn records that were not met, and that the vendor may serve still."""
+    told: dict[str, int] = field(default_factory=dict)
+    """Records of parents, by id, whose listing was read to its end and has fewer than the ledger says."""
     foreign: dict[str, str] = field(default_factory=dict)
     """Ids that rows here have by somebody's hand, by the id with which they were loaded."""
     foreign_served: list[str] = field(default_factory=list)
@@ -91,6 +95,8 @@ class Verified:
     """Creation times of records with other cells or child rows than the vendor's, by parent and id."""
     differing_parents: list[str] = field(default_factory=list)
     """Ids of parents whose own row differs."""
+    differing_listed: dict[str, list[str]] = field(default_factory=dict)
+    """Ids of rows of listings beside the records, such as stories, that differ or are not here, by table."""
     differences: list[Difference] = field(default_factory=list)
     """What differs, by table, record and column; at most MOST_NAMED."""
     changed: int = 0
@@ -114,10 +120,15 @@ class Verified:
         if len(self.differences) < MOST_NAMED:
             self.differences.append(difference)
 
+    def lack(self, difference: Difference) -> None:
+        """Takes what differs of a row by its cells or its absence, and counts the rows that are missing."""
+        self.lacking[difference.table] = self.lacking.get(difference.table, 0) + difference.missing
+        self.name(difference)
+
     @property
     def complete(self) -> bool:
         """Returns whether everything was compared and nothing is missing."""
-        differ = self.differing or self.differing_parents
+        differ = self.differing or self.differing_parents or self.differing_listed
         # Not `kept`, as what a vendor deletes stays here on purpose; what that may hide is said in `undecided`.
         here = self.doubled or self.torn or self.orphans
         return not (self.missing or self.failed or self.error or self.unproven or here or differ)
@@ -130,14 +141,15 @@ class Verified:
 
     @property
     def differ(self) -> int:
-        """Returns how many records and parents differ."""
-        return sum(map(len, self.differing.values())) + len(self.differing_parents)
+        """Returns how many records, parents and rows of listings beside the records differ."""
+        listed = sum(map(len, self.differing_listed.values()))
+        return sum(map(len, self.differing.values())) + len(self.differing_parents) + listed
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
         found = asdict(self)
         del found["corrections"], found["lacking"], found["refused"], found["gone"], found["back"]
-        del found["lost_below"], found["not_denied"]
+        del found["lost_below"], found["not_denied"], found["told"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 

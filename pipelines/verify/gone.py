@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -27,7 +28,7 @@ class GoneRows:
         # Hashes, as there may be millions: two equal ones would leave a mark out, and never set one.
         self._served = dict[str, set[int]]()
         self._oldest = dict[str, datetime]()
-        self._nameless = set[str]()
+        self._nameless = Counter[str]()
         self.twins: dict[str, tuple[str, str, datetime | None]] = {}
         """Rows by `_dlt_id` that are not that of their record, which is served: its parent, id and time."""
         self.marked: frozenset[str] = frozenset()
@@ -48,7 +49,11 @@ class GoneRows:
         if times:
             self._oldest[parent] = min(times)
         if page.nameless:
-            self._nameless.add(parent)
+            self._nameless[parent] += len(page.nameless)
+
+    def count(self, parent: str) -> int:
+        """Returns how many records the listing of a parent had so far."""
+        return len(self._served.get(parent, ())) + self._nameless[parent]
 
     def is_served(self, record: str) -> bool:
         """Returns whether a listing had this id."""

@@ -1,23 +1,37 @@
-"""Opens a source's client and reads its settings, for `plan` and `verify`. Loads nothing."""
+"""Opens a source's client, reads its settings, and finds what is listed and not here. Loads nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
+from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.account import require_account_at
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.sources import Source
 from gapless.sources._http.client import Client
+from gapless.sources._http.errors import Forbidden, NotFound, Rejected, Retryable
+from gapless.sources._incremental.listing import ListedParent, Parents
+from gapless.sources._incremental.parent_listing import listed_parents
+from gapless.sources._incremental.stream import side_listings
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.window import parse_ids
+from gapless.sources._schema.arrow import Table, digest
+from gapless.sources._schema.record import record_time
+
+AT_ONCE = 2_000
+"""Ids in one query, because some databases limit its length."""
 
 
 @contextmanager
-def open_client(source: Source, target: Target | None = None) -> Iterator[Client]:
-    """Opens the source's client. Raises WrongSettings as a sync would, AnotherAccount if `target` is of another."""
-    session = Session()
+def open_client(source: Source, target: Target | None = None, session: Session | None = None) -> Iterator[Client]:
+    """Opens the source's client. Raises WrongSettings as a sync would, AnotherAccount if `target` is of another.
+
+    The source says in `session` what its settings are.
+    """
+    session = session or Session()
     build(source, session)
     assert session.client is not None
     try:
@@ -26,6 +40,43 @@ def open_client(source: Source, target: Target | None = None) -> Iterator[Client
         yield session.client
     finally:
         session.client.close()
+
+
+def not_here(target: Target, source: Source, table: Table, ids: Sequence[str]) -> list[str]:
+    """Returns those of these ids of the vendor's of which a root table has no row."""
+    lacking: list[str] = []
+    for start in range(0, len(ids), AT_ONCE):
+        rows = {digest(one): one for one in ids[start : start + AT_ONCE]}
+        listed = ", ".join(f"'{row}'" for row in rows)
+        with reading(target) as reader:
+            found = reader.rows(source.name, f"select _dlt_id from {{0}} where _dlt_id in ({listed})", table.name)
+        lacking += [rows[row] for row in rows.keys() - {row for (row,) in found or ()}]
+    return lacking
+
+
+def listed_beside(
+    target: Target, source: Source, client: Client, session: Session, checked: datetime | None
+) -> Iterator[tuple[Parents, list[ListedParent] | Exception]]:
+    """Yields each listing beside the records with what it lists, without what came after `checked`, or its error.
+
+    One that settings leave out, or that was never read because the vendor refuses it, is not among them.
+    """
+    for listing in side_listings(source.stream):
+        if listing.noun in session.left_out:
+            continue
+        try:
+            found = [one for page in listed_parents(listing, client) for one in page if not _is_newer(one, checked)]
+            yield listing, found
+        except (Rejected, Retryable) as error:
+            with reading(target) as reader:
+                was_read = bool(reader.rows(source.name, "select 1 from {0} limit 1", listing.table.name))
+            if was_read or not isinstance(error, Forbidden | NotFound):
+                yield listing, error
+
+
+def _is_newer(listed: ListedParent, checked: datetime | None) -> bool:
+    at = record_time(listed.record) if listed.record is not None else None
+    return checked is None or (at is not None and at > checked)
 
 
 def settings(source: Source, *wanted: str) -> dict[str, str]:

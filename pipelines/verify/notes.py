@@ -11,8 +11,9 @@ from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.ledger import corrections, state
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import SOURCES
+from gapless.sources._incremental.stream import side_listings
 from gapless.sources._ledger.dead_letters import DERIVED, of_two
-from gapless.sources._ledger.ledger import DEAD_LETTERS, DeadLetter
+from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, DeadLetter
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Batch
@@ -42,8 +43,15 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
     noted = sum(map(len, found.to_read.values()))
     if noted > MOST_NOTED:
         state.set_back(target, found.source, found.to_read)
-    elif noted or found.differing_parents or (whole and corrections.has_findings(target, found.source)):
+    elif (
+        noted
+        or found.differing_parents
+        or found.differing_listed
+        or (whole and corrections.has_findings(target, found.source))
+    ):
         state.write(target, found.source, lambda ledger, _: _letters(ledger, found, whole))
+    if found.told:
+        state.write(target, found.source, lambda ledger, _: _counted(ledger, found))
     if found.gone or found.back:
         corrections.mark_gone(target, found.source, found.gone, found.back)
     # A count, or what is known to be lost, tells of more than can be named.
@@ -54,6 +62,13 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
         corrections.confirm_row_counts(target, found.source, below=not repaired, exact=exact)
 
 
+def _counted(ledger: Ledger, found: Verified) -> Iterator[LoadItem]:
+    """Yields proofs with the number of records that the vendor serves now, where they said more."""
+    stream = SOURCES[found.source].main.name
+    proofs = ledger.coverage(stream, [*found.told])
+    yield LoadItem([Batch(COVERAGE, [proofs[one].model_copy(update={"records": found.told[one]}) for one in proofs])])
+
+
 def _letters(ledger: Ledger, found: Verified, whole: bool) -> Iterator[LoadItem]:
     """Yields dead letters for what is missing or differs; closes those that a comparison of all disproved."""
     source = SOURCES[found.source]
@@ -61,9 +76,12 @@ def _letters(ledger: Ledger, found: Verified, whole: bool) -> Iterator[LoadItem]
     reasons = {(record, parent): _differs(found, record) for parent, ids in found.differing.items() for record in ids}
     reasons |= {(record, parent): missing for parent, ids in found.absent.items() for record in ids}
     yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, source.main.name, reasons, whole)])])
-    if parents := source.stream.parents:
-        reasons = {(parent, ""): _differs(found, parent) for parent in found.differing_parents}
-        yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, parents.table.name, reasons, whole)])])
+    parents = source.stream.parents
+    listed = {parents.table.name: found.differing_parents} if parents else {}
+    listed |= {one.table.name: found.differing_listed.get(one.table.name, []) for one in side_listings(source.stream)}
+    for table, ids in listed.items():
+        reasons = {(one, ""): _differs(found, one) for one in ids}
+        yield LoadItem([Batch(DEAD_LETTERS, [*_rows(ledger, found, table, reasons, whole)])])
 
 
 def _differs(found: Verified, record: str) -> str:

@@ -57,7 +57,7 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
         corrections.prepare_replacing(target, name, _corrections(found))
     ids = _ids_to_repair(target, name, found.to_read)
     (outcome,) = sync([name], target, SyncRequest(ids=ids), watch)
-    if ids and found.differing_parents:  # single records are read without the listing of parents
+    if ids and (found.differing_parents or found.differing_listed):  # single records are read without a listing
         (outcome,) = sync([name], target, SyncRequest(), watch)
     if found.differ:  # a row whose key somebody changed stands there beside the one that was loaded
         corrections.remove_doubled_rows(target, name)

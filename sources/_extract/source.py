@@ -158,7 +158,7 @@ class Resources:
         )
         if session:
             session.client, session.account, session.look = self._client, self._account, partial(self._look, session)
-            session.keep = self._values.keep
+            session.keep, session.left_out = self._values.keep, connection.left_out
         # A vendor's words about an error may name a person.
         self._client.quotes_vendor = not privacy.active
         self._source, self._policy, width = shared.source, privacy, self._values.max_record_mb

@@ -111,8 +111,8 @@ class ListedPage:
     times: dict[str, datetime | None]
     """Creation time by id, in UTC; None: unknown."""
     raws: Sequence[bytes]
-    nameless: int = 0
-    """Records whose id cannot be read."""
+    nameless: Sequence[str] = ()
+    """The JSON of records whose id cannot be read."""
     total: int | None = None
     """How many records all pages have; None: the vendor does not say."""
     last: bool = True
@@ -134,12 +134,12 @@ def each_once(
         before, earlier = set[str](), {*met}
         longest, last = 0, 0
         for page in read():
-            end.see([*page.times], page.total, nameless=[""] * page.nameless)
+            end.see([*page.times], page.total, nameless=page.nameless)
             # Hashes take 8 bytes an id, however long the listing is.
             new = {key: at for key, at in page.times.items() if key not in before and hash(key) not in earlier}
             met.extend(map(hash, new))
             # Nameless records cannot be told apart, so only the first reading counts them.
-            yield replace(page, times=new, nameless=0 if reading else page.nameless)
+            yield replace(page, times=new, nameless=() if reading else page.nameless)
             before, longest, last = set(page.times), max(longest, last), len(page.raws)
             if end.endless:
                 break
@@ -159,6 +159,6 @@ def listed_page(table: Table, page: RawPage, given: Mapping[str, Any] | None = N
     found = parse(table.model, page.records, given)
     times = {record_id(record): record_time(record) for record in found.records}
     times |= {bad.key: readable_time(table.model, bad.raw) for bad in found.unreadable if bad.key}
-    nameless = sum(bad.key is None for bad in found.unreadable)
+    nameless = [bad.raw for bad in found.unreadable if bad.key is None]
     last = getattr(page, "after", None) is None
     return ListedPage(times, [bytes(raw) for raw in page.records], nameless, page.total, last)

@@ -125,14 +125,30 @@ class ParentListing:
         return item, [*own.records, *invalid]
 
     def unlisted(self, per: ParentSync) -> list[Record]:
-        """Returns parents that are known here and lack in the listing, as far as it was read to its end."""
+        """Returns parents that are known here and lack in the listing, as far as it was read to its end.
+
+        Each is read like the others: only the answer tells whether it is gone, as a listing may leave out what is
+        still served.
+        """
         listed = [self._parents.id(parent) for parent in self.found()]
         if not self.proven or per.window:
             return []
         table = self._parents.table
         stored = [str(row[0]) for row in self._ledger.select(table.name, [table.id_column])]
         unlisted = per.unlisted(listed, filter(self._session.shard.contains, stored))
-        return [parent for key in unlisted if (parent := named_parent(self._parents, key))]
+        named = {key: parent for key in unlisted if (parent := named_parent(self._parents, key))}
+        return [*self._as_stored(named)] if named else []
+
+    def _as_stored(self, named: Mapping[str, Record]) -> Iterator[Record]:
+        """Yields parents with the fields that their rows here have, as their records may be given some of them."""
+        parents, table = self._parents, self._parents.table
+        # Not how many records it had when it was listed.
+        fields = table.model.model_fields.keys() - {parents.count, table.id_column}
+        there = [one.name for one in table.schema.columns if one.name in fields & self._ledger.columns(table.name)]
+        rows = self._ledger.select(table.name, [table.id_column, *there], (table.id_column, list(named)))
+        cells = {str(key): dict(zip(there, values, strict=False)) for key, *values in rows}
+        for key, parent in named.items():
+            yield parent.model_copy(update=cells.get(key, {}))
 
 
 def named_parent(parents: Parents, key: str) -> Record | None:

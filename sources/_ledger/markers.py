@@ -3,7 +3,7 @@
 GONE = "gone: "
 """The vendor does not list the parent any more, and does not find it."""
 NOT_FOLLOWED = "not followed any more: "
-"""The vendor does not list the parent any more, but still serves its records."""
+"""An earlier version noted that the vendor does not list the parent any more, but still serves it: it is read on."""
 LOST = "lost: "
 """`missing` holds intervals of which the vendor did not keep everything until it was read: nobody can fill them."""
 NOT_KEPT = f"{LOST}what was read before is not served any more, and what came next may be gone as well"

@@ -12,11 +12,11 @@ from json import dumps, loads
 from typing import Any, TypeVar
 
 from gapless.sources._dlt.tables import ROW_ID
-from gapless.sources._http.errors import NotFound, VendorError
+from gapless.sources._http.errors import VendorError
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
-from gapless.sources._ledger.markers import GONE, LOST, NOT_FOLLOWED, NOT_KEPT, is_closed
+from gapless.sources._ledger.markers import GONE, LOST, NOT_KEPT, is_closed
 from gapless.sources._ledger.session import Failure, Session
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.stored.cells import instant
@@ -191,7 +191,7 @@ class ParentSync:
         return parent in self._parents_with_dead_letters or bool(known and known.failures)
 
     def unlisted(self, listed: Iterable[str], stored: Iterable[str]) -> list[str]:
-        """Returns known parents that the vendor does not list any more and that are not closed yet.
+        """Returns known parents that the vendor does not list any more and that are not gone.
 
         `stored` are the parents in the destination, of which some may never have been read.
         """
@@ -199,26 +199,19 @@ class ParentSync:
             return []
         # The empty id stands for letters of records that name no parent.
         known = {*self.coverage, *self._parents_with_dead_letters, *stored} - {*listed, ""}
-        return sorted(parent for parent in known if not self._is_closed(parent))
+        return sorted(parent for parent in known if not self._is_gone(parent))
 
-    def _is_closed(self, parent: str) -> bool:
+    def _is_gone(self, parent: str) -> bool:
         row = self.coverage.get(parent)
-        closed = row is not None and row.last_checked_at is not None and is_closed(row.error, row.failures)
-        return closed and parent not in self._parents_with_dead_letters
+        gone = row is not None and row.last_checked_at is not None and (row.error or "").startswith(GONE)
+        return gone and parent not in self._parents_with_dead_letters
 
-    def close(self, parent: str, error: VendorError | None) -> list[Batch]:
-        """Returns the batches for a parent that is not listed any more; `error` is the answer to a request for it.
+    def close(self, parent: str) -> list[Batch]:
+        """Returns the batches for a parent that is not listed any more, and not found.
 
         Its proof stays: if it is listed again, it is read from there on.
         """
-        if error and not isinstance(error, NotFound):
-            return self.fail(parent, error)
-        since = f"not listed any more since {self.now:%Y-%m-%d %H:%M} UTC"
-        gone = f"{GONE}{since}, and not found"
-        why = gone if error else f"{NOT_FOLLOWED}{since}, but still served; what is new in it is not read"
-        # A deleted parent is an ordinary event. One that is still served gets new records, which nobody reads.
-        if error is None:
-            self.session.failures.append(Failure(why, self._stream, "other", parent))
+        why = f"{GONE}not listed any more since {self.now:%Y-%m-%d %H:%M} UTC, and not found"
         before = self.coverage.get(parent) or Coverage(stream=self._stream, parent=parent)
         row = before.model_copy(update={"error": why, "failures": 0, "last_checked_at": self.now})
         letters = [self.dead_letters.resolve("parent", [parent]), self.dead_letters.resolve_rest(parent)]

@@ -134,6 +134,8 @@ class Session:
     """Checks what the destination cannot store; set when extraction begins."""
     erased: Tombstones = NOTHING_ERASED
     """What was erased on purpose; set when extraction begins."""
+    left_out: frozenset[str] = frozenset()
+    """Nouns of listings beside the records that settings leave out. Set by the source when it is built."""
     keep: timedelta | None = None
     """How long records are kept, by the settings; None: for ever. Set by the source when it is built."""
     packed: Callable[[int, int], None] = lambda size, largest: None

@@ -204,7 +204,7 @@ def _random_seed() -> int:
 
 
 def _repairable(found: Verified) -> bool:
-    return bool(found.absent or found.doubled or found.differ or found.orphans or found.lost_below)
+    return bool(found.absent or found.doubled or found.differ or found.orphans or found.lost_below or found.vanished)
 
 
 def _repair(target: Target, found: Verified) -> Verified:
@@ -214,7 +214,7 @@ def _repair(target: Target, found: Verified) -> Verified:
 
     if found.doubled:
         output.print_message(f"{found.source}: {found.doubled:,} rows stand there twice and are removed")
-    if found.missing or not (found.differ or found.orphans or found.lost_below):
+    if found.missing or not (found.differ or found.orphans or found.lost_below or found.vanished):
         output.print_message(f"{found.source}: {found.missing:,} records are missing and are read again")
     if found.differ:
         output.print_message(f"{found.source}: {found.differ:,} records differ and are read again")

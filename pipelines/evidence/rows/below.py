@@ -43,6 +43,11 @@ class Below:
     """Rows by child table that went since the last sync, and of which records say that they lack them."""
 
     @property
+    def settled(self) -> bool:
+        """Returns whether nothing differs and every record says how many rows are below it."""
+        return self.clean and not self.silent
+
+    @property
     def clean(self) -> bool:
         """Returns whether nothing differs."""
         return not (self.lost or self.more)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from typing import Protocol
 
 from gapless.sources._http.client import Client
@@ -124,8 +123,8 @@ class DetailSync:
     def _listed(self, readable: list[DetailParent]) -> Iterator[LoadItem]:
         """Lists the ids of parents that may have new ones; puts all but those that failed into `readable`."""
         per, feed, listing = self._per, self._feed, self._sync.listing(self._feed.parents)
-        parents = self._parents(listing.found())
-        yield from self._unlisted([feed.parents.id(one) for one in listing.unlisted(per)])
+        unlisted = listing.unlisted(per)
+        parents, not_listed = self._parents([*listing.found(), *unlisted]), set(map(feed.parents.id, unlisted))
         self._session.counters.parents_total = len(parents)
         relist_after, everything = self._sync.connection.relist_after, self._must_list_everything()
         todo = [parent for parent in parents if everything or parent.must_be_listed(per, relist_after)]
@@ -134,6 +133,9 @@ class DetailSync:
         for read in map_concurrently(todo, self._pages, self._sync.workers, self._ping):
             if read.page is not None:
                 yield LoadItem([self._lines(read.parent, read.page)])
+            elif isinstance(read.error, NotFound) and read.parent.id in not_listed:
+                per.mark_parent(feed.parents.table, (feed.table, feed.column), read.parent.id)
+                yield LoadItem(per.close(read.parent.id))
             elif read.error:
                 yield LoadItem(per.fail(read.parent.id, read.error))
             else:
@@ -157,19 +159,6 @@ class DetailSync:
         """Returns whether a record that is not found has no known parent: any of them may list it."""
         letters = self._per.dead_letters.records() if self._absent else []
         return any(letter.key in self._absent and not letter.parent for letter in letters)
-
-    def _unlisted(self, parents: list[str]) -> Iterator[LoadItem]:
-        """Closes parents that are not listed any more: the first page of each shows whether it is gone."""
-
-        def first_page(parent: str) -> Iterator[RawPage]:
-            return islice(self._feed.pages(self._sync.client, parent), 1)
-
-        for answer in map_concurrently(parents, first_page, self._sync.workers, self._ping):
-            if answer.page is None:
-                if isinstance(answer.error, NotFound):
-                    listing = self._feed.table, self._feed.column
-                    self._per.mark_parent(self._feed.parents.table, listing, answer.parent)
-                yield LoadItem(self._per.close(answer.parent, answer.error))
 
     def _close_absent(self, parents: list[DetailParent]) -> Iterator[LoadItem]:
         """Closes the letters of records that are not found and not listed either; the others keep failing."""

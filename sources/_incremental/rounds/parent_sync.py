@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol
 
 from gapless.sources._http.client import Client
@@ -76,6 +75,8 @@ class ParentRound:
     def __init__(self, feed: ByParent, sync: SyncContext) -> None:
         self._feed, self._sync, self._session = feed, sync, sync.session
         self._per = sync.parent_sync(feed.table.name)
+        self._unlisted = set[str]()
+        """Parents that the vendor does not list any more, and may still serve."""
 
     def steps(self) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
@@ -83,9 +84,10 @@ class ParentRound:
         parents = [feed.parents.named(key) for key in sync.ids if not self._session.erased.hides_parent(key)]
         if not sync.reads_ids:
             listing = sync.listing(feed.parents)
-            listed = listing.found()
-            yield from self._unlisted(listing.unlisted(per))
-            parents = [one for one in listed if feed.parents.is_read(one) or per.is_open(feed.parents.id(one))]
+            listed, unlisted = listing.found(), listing.unlisted(per)
+            self._unlisted = set(map(feed.parents.id, unlisted))
+            read = [one for one in listed if feed.parents.is_read(one) or per.is_open(feed.parents.id(one))]
+            parents = [*read, *unlisted]
             yield from self._empty(listed)
         # Without those that an earlier limited run of this pass has read.
         parents = [one for one in parents if not per.is_checked(feed.parents.id(one), sync.pass_began)]
@@ -134,21 +136,6 @@ class ParentRound:
             return None
         return {record_id(record) for one in parsed for record in one.records}
 
-    def _unlisted(self, parents: list[Record]) -> Iterator[LoadItem]:
-        """Closes parents that are not listed any more: the first page of each shows whether it is gone."""
-
-        def first_page(parent: Record) -> Iterator[RawPage]:
-            return islice(self._feed.pages(self._sync.client, parent), 1)
-
-        for answer in map_concurrently(
-            parents, first_page, self._sync.workers, partial(self._feed.ping, self._sync.client)
-        ):
-            if answer.page is None:
-                key = self._feed.parents.id(answer.parent)
-                if isinstance(answer.error, NotFound):
-                    self._per.mark_parent(self._feed.parents.table, self._listing, key)
-                yield LoadItem(self._per.close(key, answer.error))
-
     @property
     def _listing(self) -> Listing:
         return self._feed.table, self._feed.column
@@ -158,7 +145,13 @@ class ParentRound:
         yield LoadItem([batch for key in ids if not self._per.is_open(key) for batch in self._per.empty(key)])
 
     def _failed(self, key: str, error: VendorError) -> list[Batch]:
-        """Returns the batches for a parent that failed; one that was named and never read may be mistyped."""
+        """Returns the batches for a parent that failed; one that was named and never read may be mistyped.
+
+        One that is neither listed nor found is gone.
+        """
+        if key in self._unlisted and isinstance(error, NotFound):
+            self._per.mark_parent(self._feed.parents.table, self._listing, key)
+            return self._per.close(key)
         if self._sync.reads_ids and isinstance(error, NotFound | BadRequest) and self._per.is_unknown(key):
             self._session.failures.append(Failure(self._sync.unknown_id_message(self._feed.only, key, error)))
             return []

@@ -18,26 +18,33 @@ LOG = logging.getLogger("gapless")
 def side_items(listing: Parents, sync: SyncContext) -> Iterator[LoadItem]:
     """Yields the rows of a listing, proven to be read to its end; nothing if only single ids are read.
 
-    A failure is a dead letter of the listing. A listing that this key may not read, or that settings leave out, is no
+    A failure is a dead letter of the listing. One that settings leave out, or that this key never could read, is no
     failure. Raises Stop.
     """
     if sync.reads_ids:
         return
     letters = DeadLetters(listing.table.name, sync.ledger, sync.session)
-    # Nobody reads it any more, so what failed before would stay open for ever.
-    left_out = LoadItem([letters.resolve("parent", [""]), letters.resolve_rest(None)])
     if listing.noun in sync.connection.left_out:
-        yield left_out
+        yield _closed(letters)
         return
     try:
         for item, _ in sync.listing(listing).pages:
             yield item
         _mark(listing, sync)
     except (Forbidden, NotFound) as error:
+        if any(completed for *_, completed in sync.ledger.select(listing.table.name, [listing.table.id_column])):
+            # It was read before, so its rows grow old: whoever means that leaves it out by a setting.
+            yield LoadItem([letters.failed("parent", "", error)])
+            return
         LOG.info("%s are left out, and all else is read: %s", listing.noun, error)
-        yield left_out
+        yield _closed(letters)
     except (Rejected, Retryable) as error:
         yield LoadItem([letters.failed("parent", "", error)])
+
+
+def _closed(letters: DeadLetters) -> LoadItem:
+    """Closes what is open: nobody reads the listing any more, so what failed before would stay open for ever."""
+    return LoadItem([letters.resolve("parent", [""]), letters.resolve_rest(None)])
 
 
 def _mark(listing: Parents, sync: SyncContext) -> None:

@@ -239,6 +239,13 @@ class Tombstones:
             self.hides_record(key) or (bool(parent) and self.hides_record(key.removeprefix(f"{parent}/")))
         )
 
+    def hides_nameless(self, stream: str, raw: str, parent: str) -> bool:
+        """Returns whether a record whose id cannot be read was erased: by its text, or by a value in it."""
+        if not self:
+            return False
+        own = digest(raw)
+        return self.hides_record(own) or self.hides_letter(stream, "nameless", own, parent or None, raw)
+
 
 NOTHING_ERASED = Tombstones(None)
 

@@ -274,6 +274,13 @@ def ledgers() -> Iterator[Kind]:
     yield Kind("never checked", lambda p: p.proof("last_checked_at = null, digest = null"))
     yield Kind("proofs of a load that never ended", lambda p: p.proof("_dlt_load_id = 'broken'"))
     yield Kind("records of a load that never ended", lambda p: [f"update {p.main} set _dlt_load_id = 'broken'"])
+    yield Kind(
+        "a number that was told raised",
+        lambda p: p.proof(
+            "records = records + 1",
+            f"parent = (select min(parent) from {p.schema}.coverage where records > 0)",
+        ),
+    )
     yield Kind("a failure noted", lambda p: p.proof("failures = 3, error = 'GET: 500'"))
     yield Kind(
         "counts forgotten, records deleted",

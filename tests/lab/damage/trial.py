@@ -130,6 +130,8 @@ class Lab:
         self._look(found)
         gaps = self._gaps()
         self._mend(found, gaps)
+        # Before the vendor has anything new, which would hide that the commands named end nothing.
+        found.wrong += [f"what is named does not end it: {gap['kind']}: {gap['why']}" for gap in self._gaps()[:2]]
         if not found.ran:  # nothing was named: whatever it is, the next sync must have made it exact
             found.seen += ["sync"] * (self.gapless("sync", name)[0] != 0)
             found.harmless = True

@@ -1,0 +1,108 @@
+"""An alarm ends with the commands that are named, whatever the vendor or a clock has done meanwhile."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from tests.contract.commands import gapless, gaps, run
+from tests.contract.conftest import NAMES, Begin, of
+from tests.contract.subject import Subject
+from tests.contract.test_gone import _delete_parent, parents_of
+from tests.support.postgres import Server
+from tests.support.world import World
+
+ROUNDS = 2
+
+
+def ended(here: World) -> bool:
+    """Whether the commands that are named end each alarm, and those that they lead to."""
+    for _ in range(ROUNDS):
+        for line in dict.fromkeys(gap["fill"] for gap in gaps(here)):
+            for command in line.split(" && "):
+                run(*shlex.split(command)[1:])
+    return gaps(here) == []
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_a_parent_that_failed_and_is_deleted(subject: Subject, synced: World) -> None:
+    """Its id alone says that it is not found, and the listing that it is gone."""
+    parent = parents_of(subject, synced)[-1]
+    subject.add(synced.fake, parent)
+    synced.fake.failing[subject.part_of_path(parent)] = 500
+    assert synced.sync().outcome == "partial"
+    synced.mend()
+    _delete_parent(subject, synced.fake, parent)
+    assert [gap["kind"] for gap in gaps(synced)] == ["failing"]
+    assert ended(synced)
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_a_parent_that_was_never_read_and_is_deleted(subject: Subject, synced: World) -> None:
+    parent = parents_of(subject, synced)[-1]
+    synced.database.change(subject.name, f"delete from coverage where parent = '{parent}'")
+    assert [gap["kind"] for gap in gaps(synced)] == ["never asked"]
+    _delete_parent(subject, synced.fake, parent)
+    assert ended(synced)
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_a_parent_that_lost_rows_and_is_deleted(subject: Subject, synced: World) -> None:
+    """Nobody can bring them back: `verify` says that it is not listed, and the repair that is named finds it gone."""
+    parent = parents_of(subject, synced)[-1]
+    synced.database.change(subject.name, f"update coverage set records = records + 1 where parent = '{parent}'")
+    _delete_parent(subject, synced.fake, parent)
+    assert [gap["kind"] for gap in gaps(synced)] == ["lost"]
+    assert gapless(synced, "verify", subject.name, "--whole").exit_code == 3
+    assert ended(synced)
+
+
+@pytest.mark.slow
+@of(NAMES[-1])
+def test_a_run_of_a_clock_that_was_wrong(subject: Subject, world: Begin) -> None:
+    """A run of next month hides neither that syncs fail today, nor that one came to its end."""
+    here = world(subject.filled())
+    here.synced()
+    later = ", ".join(f'"{name}" = "{name}" + interval \'30 days\'' for name in ("started_at", "finished_at"))
+    here.database.change(subject.name, f"update runs set {later}")
+    here.fail_after(0, status=401)
+    assert here.sync().outcome == "failed"
+    assert [gap["kind"] for gap in gaps(here)] == ["not asked"]
+    here.database.change(subject.name, f"update runs set {later} where outcome = 'failed'")
+    here.mend()
+    here.complete()
+    assert gaps(here) == []
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_one_shard_that_fails_each_time(
+    subject: Subject, world: Begin, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another shard that comes to its end after it does not hide that its parents are not asked."""
+    if not subject.source.split_by:
+        pytest.skip("the source cannot be split")
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.database())
+    here, there = world(subject.filled(8, 24)), ("--destination", "postgres")
+
+    def shard(number: int) -> int:
+        return run("sync", subject.name, "--shard", f"{number}/2", *there).exit_code
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(run("gaps", "--json", *there).stdout)["gaps"]
+        return [(gap["kind"], gap["fill"]) for gap in found]
+
+    assert [shard(1), shard(2), told()] == [0, 0, []]
+    for _ in range(2):
+        here.fail_after(0, status=401)
+        assert shard(2) == 1
+        here.mend()
+        assert shard(1) == 0
+        assert told() == [("not asked", f"gapless sync {subject.name} --shard 2/2 --destination postgres")]
+    assert "shard 2/2 answered 401" in " ".join(run("status", *there).output.split())
+    assert [shard(2), told()] == [0, []]
