@@ -15,10 +15,10 @@ from dlt.sources import DltResource, DltSource
 from gapless.pipelines.destination_copy.account import accounts_of
 from gapless.pipelines.destination_copy.erased import without_erased
 from gapless.pipelines.destination_copy.storable import Tree, unstorable
+from gapless.pipelines.destinations.backend import PACKAGE_BYTES
 from gapless.pipelines.destinations.reader import DuckdbReader
 from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.stored_state import resource_state, source_state
-from gapless.pipelines.sync.request import PACKAGE_BYTES
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROOT_ID, ROW_ID, completed_loads
 from gapless.sources._dlt.types import State

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.types import Configuration, DestinationArgument
 
+PACKAGE_BYTES = 12 * 2**20
+"""Bytes of JSON of a load package that every kind of destination takes at once."""
 FileFormat = Literal["parquet", "insert_values", "jsonl"]
 Check = Callable[[], None]
 """Raises GaplessError when the lock is lost."""
@@ -89,6 +91,8 @@ class Backend:
 
     file_format: ClassVar[FileFormat] = "parquet"
     """Format of the files of a load package."""
+    package_bytes: ClassVar[int] = PACKAGE_BYTES
+    """Bytes of JSON that end a load package: what it takes to load one, in memory, follows from them."""
     one_writer: ClassVar[bool] = False
     """Whether two syncs cannot write at once, whatever they write."""
     appends: ClassVar[bool] = False

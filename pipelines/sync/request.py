@@ -10,8 +10,6 @@ from gapless.sources._ledger.window import Window
 
 PACKAGE_RECORDS = 20_000
 """Records that end a load package: memory stays flat, and a crash costs one package."""
-PACKAGE_BYTES = 12 * 2**20
-"""Bytes of JSON that end a load package of wide records."""
 PACKAGE_SECONDS = 60.0
 """Seconds that end a load package of a slow vendor."""
 
@@ -26,7 +24,8 @@ class SyncRequest:
     """The window resumes where an earlier run stopped."""
     package_records: int = PACKAGE_RECORDS
     package_seconds: float = PACKAGE_SECONDS
-    package_bytes: int = PACKAGE_BYTES
+    package_bytes: int | None = None
+    """Bytes of JSON that end a load package; None: what the destination takes at once."""
 
 
 Watch = Callable[[str, Session], None]

@@ -103,7 +103,7 @@ def _sync_each(names: list[str], target: Target, request: SyncRequest, watch: Wa
 
 
 def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequest, watch: Watch) -> Outcome:
-    session, outcome = _session(request, _shard_of(source, target)), Outcome(source.name, started_at=_now())
+    session, outcome = _session(request, source, target), Outcome(source.name, started_at=_now())
     pipeline = target.pipeline(source.name, folder)
     before: Before | None
     built, before = build(source, session), None
@@ -235,16 +235,16 @@ def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
     return [Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not reported & {gap.parent, gap.failed.key}]
 
 
-def _session(request: SyncRequest, shard: Shard) -> Session:
+def _session(request: SyncRequest, source: Source, target: Target) -> Session:
     """Returns a session that reads what is requested."""
     return Session(
         max_records=request.package_records,
         max_seconds=request.package_seconds,
-        max_bytes=request.package_bytes,
+        max_bytes=request.package_bytes or target.backend.package_bytes,
         window=request.window,
         ids=request.ids,
         backfill=request.backfill,
-        shard=shard,
+        shard=_shard_of(source, target),
     )
 
 

@@ -6,7 +6,8 @@ value of another type becomes a dead letter instead of changing a column's type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property, partial
@@ -67,6 +68,10 @@ class Column:
             values = list(map(attrgetter(".".join(self.path)), rows))
         except AttributeError:
             values = [_cell(row, self.path) for row in rows]
+        return self.as_cells(values)
+
+    def as_cells(self, values: list[object]) -> list[object]:
+        """Returns the cells of attributes that were read from rows."""
         return _json_cells(values) if self.data_type == "json" else values
 
 
@@ -92,6 +97,21 @@ class TableSchema:
         fields = [pa.field(c.name, ARROW[c.data_type], nullable=c.nullable) for c in self.columns]
         keys = CHILD_KEYS if self.parent else ROOT_KEYS
         return pa.schema(fields + [pa.field(name, type_, nullable=False) for name, type_ in keys.items()])
+
+    def cells(self, rows: list[object]) -> list[list[object]]:
+        """Returns the cells of each column, in the columns' order."""
+        read: dict[Column, Iterable[object]] = {}
+        if len(self._attributes) > 1:
+            # All columns of a row at once take half the time, if no object is missing on the way to one.
+            with suppress(AttributeError):
+                all_at_once = attrgetter(*(".".join(column.path) for column in self._attributes))
+                read = dict(zip(self._attributes, zip(*map(all_at_once, rows), strict=True), strict=False))
+        return [c.as_cells(list(read[c])) if c in read else c.cells(rows) for c in self.columns]
+
+    @cached_property
+    def _attributes(self) -> list[Column]:
+        """Returns the columns whose cells are attributes of a row, or of an object in it."""
+        return [column for column in self.columns if type(column) is Column and column.path]
 
     def tree(self) -> Iterator[TableSchema]:
         """Yields this table, then all tables below it, parents first."""

@@ -17,6 +17,7 @@ import msgspec
 
 # Raw: the syntax of the whole text is checked, and nothing is built from it.
 _strict = msgspec.json.Decoder(msgspec.Raw)
+_values, _written = msgspec.json.Decoder(), msgspec.json.Encoder()
 # Possessive quantifiers: without them `re` keeps some 80 bytes for each character of a long text.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 _SPACE = " \t\n\r"
@@ -122,6 +123,8 @@ def quote_if_invalid(text: str) -> str:
 def repeats_key(body: bytes) -> bool:
     """Returns whether an object in this strict JSON, at any depth, has the same key twice, or that is unknown."""
     if len(body) <= _BUILT_AT_ONCE:
+        if _is_written_back(body):
+            return False
         try:
             jiter.from_json(body, catch_duplicate_keys=True, cache_mode="keys")
         except ValueError as error:
@@ -140,6 +143,20 @@ def repeats_key(body: bytes) -> bool:
     except RecursionError:
         return True  # unknown, so the record counts as unreadable
     return found
+
+
+def _is_written_back(body: bytes) -> bool:
+    """Returns whether this JSON is to the letter what msgspec makes of its values: then each key stands once.
+
+    Of two equal keys only one is written back. Most vendors' JSON is, and it takes 0.6 of jiter's time.
+    """
+    # Blanks and these escapes are written otherwise, so it would be in vain.
+    if b'": ' in body[:1_000] or (b"\\" in body and (b"\\u" in body or b"\\/" in body)):
+        return False
+    try:
+        return _written.encode(_values.decode(body)) == body
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
 
 
 def _skip_space(text: str, at: int) -> int:

@@ -6,9 +6,11 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gapless.sources._http.body.decoding import Malformed, OneRecord, decoded
-from gapless.sources._http.body.lenient_json import quote_invalid_records
+from gapless.sources._http.body.lenient_json import quote_invalid_records, repeats_key
 
 GOOD = '{"id": "g",  "n": 1.10000000000000000000001, "t": "a, ] } \\" b"}'
 BAD = {
@@ -95,3 +97,31 @@ def test_an_id_may_have_another_name() -> None:
             decoded(body.replace("uuid", "id").encode(), "", Event)
     with pytest.raises(Malformed, match="missing required field `uuid`"):
         decoded(b'{"error": "x"}', "", Event)
+
+
+KEYS = st.sampled_from(['"a"', '"b"', '"\\u0061"', '"a\\""', '"\\u0022:a"', '"\\/"'])
+SCALARS = st.sampled_from(["1", "1.50", "-0.0", "1e9", "null", '"x"', '"\\"a\\":1,"', '"\\u00e9"', '"é"', str(2**70)])
+
+
+def written(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """An array or an object, in which a key may stand twice, with and without blanks."""
+    commas, colons = st.sampled_from([",", ", "]), st.sampled_from([":", ": ", " :"])
+    members = st.lists(st.builds(lambda key, colon, value: key + colon + value, KEYS, colons, values), max_size=4)
+    return st.builds(
+        lambda ends, comma, items: ends[0] + comma.join(items) + ends[1],
+        *(st.just("[]"), commas, st.lists(values, max_size=3)),
+    ) | st.builds(lambda comma, items: "{" + comma.join(items) + "}", commas, members)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(st.recursive(SCALARS, written, max_leaves=8))
+def test_a_key_that_stands_twice_is_seen_in_any_spelling(text: str) -> None:
+    """However a key, a number or a blank is written, and at whatever depth."""
+    twice = []
+
+    def check(members: list[tuple[str, object]]) -> None:
+        twice.append(len({key for key, _ in members}) < len(members))
+
+    json.loads(text, object_pairs_hook=check)
+    assert repeats_key(text.encode()) == any(twice), text
