@@ -15,7 +15,14 @@ import duckdb
 
 from gapless.pipelines.config.beside import folder_beside, remove_left
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
-from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
+from gapless.pipelines.destinations._dlt.duckdb_memory import (
+    READERS_MEMORY,
+    checkpoint,
+    limit,
+    make_room,
+    set_limit,
+    tune_for_loads,
+)
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
 from gapless.sources import SOURCES
@@ -179,6 +186,7 @@ class DuckdbFile(Backend):
         with self._connected() as connection:
             remove_left(self.file, COMPACTION)
             _remove_spilled(self.file.with_name(f"{self.file.name}.tmp"))
+            tune_for_loads(connection)
             yield connection
             # Closing does it too, but not with more memory than there is, and says nothing when it fails.
             checkpoint(connection)

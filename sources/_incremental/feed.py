@@ -27,7 +27,7 @@ from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
 from gapless.sources._ledger.markers import NOT_KEPT
-from gapless.sources._ledger.session import Failure, LoadItem
+from gapless.sources._ledger.session import Failure, LoadItem, weight_of
 from gapless.sources._ledger.walk_state import EVERYWHERE, Page, WalkState
 from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table
@@ -161,7 +161,7 @@ class Feed:
     ) -> Iterator[Page[Record]]:
         """Yields the pages of a walk; an end that is not proven is a failure of the sync."""
         pages = partial(self._pages, sync, until)
-        yield from newest_first(
+        for page in newest_first(
             pages,
             progress,
             lag=lag,
@@ -170,7 +170,13 @@ class Feed:
             down_to=down_to,
             per_page=self.per_page,
             resume=resume,
-        )
+        ):
+            # Here, as pages are requested ahead: a load package ends by what is in it.
+            counters = sync.session.counters
+            counters.pages += 1
+            counters.records += page.count
+            counters.add_weight(page.weight)
+            yield page
         if progress.unproven:
             sync.session.failures.append(Failure(UNPROVEN.format(stream=self.table.name, why=progress.unproven)))
 
@@ -179,11 +185,8 @@ class Feed:
     ) -> Iterator[Page[Record]]:
         session, span = sync.session, (floor, until) if self.by_time else ()
         for page in self.pages(sync.client, after, *span):
-            session.counters.pages += 1
-            session.counters.records += len(page.records)
-            session.counters.weigh(page.records)
             found = parse(self.table.model, page.records, refuse=session.refuse)
-            shown = self._page(found, page.after, page.total)
+            shown = replace(self._page(found, page.after, page.total), weight=weight_of(page.records))
             if session.erased.names:
                 erased = session.erased.ids(found.records, [bad.key for bad in found.unreadable])
                 shown = replace(shown, erased=erased)

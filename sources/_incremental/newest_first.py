@@ -110,7 +110,7 @@ class _Reading(Generic[R]):
             try:
                 read = self._source(walk.after, walk.floor)
                 # Down to a floor the walk may end at any page, and a page that was requested ahead would be wasted.
-                yield from read if walk.floor else prefetch(read)
+                yield from read if walk.floor else prefetch(read, lambda page: page.weight[0])
                 return
             except (BadRequest, NotFound):
                 # A cursor that is refused again without progress would restart for ever.

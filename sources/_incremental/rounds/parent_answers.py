@@ -61,10 +61,15 @@ def served_ids(records: Sequence[object], unreadable: Sequence[Unreadable]) -> s
     return None if None in keys else {digest(key) for key in keys}
 
 
+def bytes_of(page: Any) -> int:
+    """Returns the bytes of a page's records as JSON; none of an answer that did not change."""
+    bytes_, _ = page.weight if isinstance(page, Page) else weight_of(page.raws)
+    return bytes_
+
+
 def size_of(page: Any) -> int:
     """Returns how many records a page has; a wide one counts for as many as its bytes are."""
-    bytes_, _ = page.weight if isinstance(page, Page) else weight_of(page.raws)
-    return max(len(page.records), bytes_ // WIDE)
+    return max(len(page.records), bytes_of(page) // WIDE)
 
 
 def text_of(table: Table, raws: Sequence[bytes], key: str) -> str | None:
