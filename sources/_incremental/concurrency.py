@@ -21,9 +21,8 @@ Q = TypeVar("Q")
 PING_AFTER = 5
 """Consecutive parents without an answer after which `ping` checks whether the vendor works at all."""
 
-AHEAD_BYTES, AHEAD_PAGES = 6 * 2**20, 100
-"""JSON of the pages that wait to be taken while a load package is written (decoded it takes about four times that),
-and their number."""
+AHEAD_BYTES, AHEAD_PAGES = 24 * 2**20, 200
+"""JSON of the pages that wait to be taken while a load package is written, as much as one has; and their number."""
 GROUP_SIZE = 2_000
 """Answers and records in one group, which is looked up by one query."""
 GROUP_SECONDS = 5.0
@@ -75,7 +74,7 @@ def map_concurrently(
 
 
 def prefetch(pages: Iterable[Q], weight: Callable[[Q], int]) -> Iterator[Q]:
-    """Yields the same pages, and requests the next AHEAD_BYTES while one is decoded or a package is loaded.
+    """Yields the same pages, and requests the next AHEAD_BYTES while one is parsed or a package is loaded.
 
     `weight` returns the bytes of a page. Use it for a listing that is read to its end: if reading may stop earlier,
     requests would be wasted.

@@ -11,6 +11,7 @@ from typing import Any
 
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable
+from gapless.sources._incremental.concurrency import prefetch
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import (
     CursorPage,
@@ -161,7 +162,7 @@ class Feed:
     ) -> Iterator[Page[Record]]:
         """Yields the pages of a walk; an end that is not proven is a failure of the sync."""
         pages = partial(self._pages, sync, until)
-        for page in newest_first(
+        yield from newest_first(
             pages,
             progress,
             lag=lag,
@@ -170,13 +171,7 @@ class Feed:
             down_to=down_to,
             per_page=self.per_page,
             resume=resume,
-        ):
-            # Here, as pages are requested ahead: a load package ends by what is in it.
-            counters = sync.session.counters
-            counters.pages += 1
-            counters.records += page.count
-            counters.add_weight(page.weight)
-            yield page
+        )
         if progress.unproven:
             sync.session.failures.append(Failure(UNPROVEN.format(stream=self.table.name, why=progress.unproven)))
 
@@ -184,9 +179,14 @@ class Feed:
         self, sync: SyncContext, until: datetime | None, after: str | None, floor: datetime | None
     ) -> Iterator[Page[Record]]:
         session, span = sync.session, (floor, until) if self.by_time else ()
-        for page in self.pages(sync.client, after, *span):
+        pages = self.pages(sync.client, after, *span)
+        # Down to a floor the walk may end at any page, and a page that was requested ahead would be wasted.
+        for page in pages if floor else prefetch(pages, lambda page: weight_of(page.records)[0]):
+            session.counters.pages += 1
+            session.counters.records += len(page.records)
+            session.counters.weigh(page.records)
             found = parse(self.table.model, page.records, refuse=session.refuse)
-            shown = replace(self._page(found, page.after, page.total), weight=weight_of(page.records))
+            shown = self._page(found, page.after, page.total)
             if session.erased.names:
                 erased = session.erased.ids(found.records, [bad.key for bad in found.unreadable])
                 shown = replace(shown, erased=erased)

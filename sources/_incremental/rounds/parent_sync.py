@@ -18,7 +18,7 @@ from gapless.sources._incremental.parent_listing import named_parent, proven_pag
 from gapless.sources._incremental.rounds.parent_answers import (
     History,
     Span,
-    bytes_of,
+    memory_of,
     served_ids,
     size_of,
     text_of,
@@ -106,7 +106,7 @@ class ParentRound:
         feed, sync, spans = self._feed, self._sync, dict[str, Span]()
         read: Callable[[Record], Iterator[Any]] = self._answer if feed.whole else partial(self._pages, self._newest())
         owners = RecordOwners(feed.table, feed.column, sync.ledger, sync.session, self._served)
-        answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client), bytes_of)
+        answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client), memory_of)
         for some in grouped(answers, size_of, sync.session.max_records):
             # One query for the group: one for each page would cost more than the page.
             owners.look_up(record for answer in some if answer.page for record in answer.page.records)
