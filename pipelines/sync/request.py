@@ -10,7 +10,7 @@ from gapless.sources._ledger.window import Window
 
 PACKAGE_RECORDS = 20_000
 """Records that end a load package: memory stays flat, and a crash costs one package."""
-PACKAGE_BYTES = 24 * 2**20
+PACKAGE_BYTES = 32 * 2**20
 """Bytes of JSON that end a load package of wide records."""
 PACKAGE_SECONDS = 60.0
 """Seconds that end a load package of a slow vendor."""

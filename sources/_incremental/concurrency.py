@@ -21,8 +21,8 @@ Q = TypeVar("Q")
 PING_AFTER = 5
 """Consecutive parents without an answer after which `ping` checks whether the vendor works at all."""
 
-AHEAD_BYTES, AHEAD_PAGES = 24 * 2**20, 200
-"""JSON of the pages that wait to be taken while a load package is written, as much as one has; and their number."""
+AHEAD_BYTES, AHEAD_PAGES = 12 * 2**20, 200
+"""JSON of the pages that wait to be taken while a load package is written, a third of one; and their number."""
 GROUP_SIZE = 2_000
 """Answers and records in one group, which is looked up by one query."""
 GROUP_SECONDS = 5.0
