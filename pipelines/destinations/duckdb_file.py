@@ -16,7 +16,14 @@ import duckdb
 from gapless.pipelines.config.beside import folder_beside, remove_left
 from gapless.pipelines.config.database_file import at_home, require_database
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
-from gapless.pipelines.destinations._dlt.duckdb_memory import READERS_MEMORY, checkpoint, limit, make_room, set_limit
+from gapless.pipelines.destinations._dlt.duckdb_memory import (
+    READERS_MEMORY,
+    checkpoint,
+    limit,
+    make_room,
+    set_limit,
+    tune_for_loads,
+)
 from gapless.pipelines.destinations.backend import Backend, Compaction
 from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
 from gapless.sources import SOURCES
@@ -124,6 +131,8 @@ class DuckdbFile(Backend):
     """A DuckDB file. Its identity is its path."""
 
     one_writer = updates_rows = True
+    # A merge costs less the more it merges; more than this, and memory would show it.
+    package_bytes = 32 * 2**20
 
     def datasets(self, reader: Asked) -> list[str]:
         """Returns the datasets that are there and have the tables of a ledger."""
@@ -180,6 +189,7 @@ class DuckdbFile(Backend):
         with self._connected() as connection:
             remove_left(self.file, COMPACTION)
             _remove_spilled(self.file.with_name(f"{self.file.name}.tmp"))
+            tune_for_loads(connection)
             yield connection
             # Closing does it too, but not with more memory than there is, and says nothing when it fails.
             checkpoint(connection)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "gapless.duckdb"
 DEMO_FILE = "gapless-demo.duckdb"
-SMALL = 14 * 2**20
+SMALL = 34 * 2**20
 """Bytes of a load package, of records of ordinary width, that every destination takes as it is."""
 
 

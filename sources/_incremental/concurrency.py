@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gapless.sources._http.errors import ForeignHost, QuotaSpent, Retryable, Stop, VendorError
 
@@ -21,6 +21,8 @@ Q = TypeVar("Q")
 PING_AFTER = 5
 """Consecutive parents without an answer after which `ping` checks whether the vendor works at all."""
 
+AHEAD_BYTES, AHEAD_PAGES = 12 * 2**20, 200
+"""JSON of the pages that wait to be taken while a load package is written, a third of one; and their number."""
 GROUP_SIZE = 2_000
 """Answers and records in one group, which is looked up by one query."""
 GROUP_SECONDS = 5.0
@@ -39,15 +41,20 @@ class ParentPage(Generic[P, Q]):
 
 
 def map_concurrently(
-    parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int, ping: Callable[[], None]
+    parents: Sequence[P],
+    read: Callable[[P], Iterable[Q]],
+    workers: int,
+    ping: Callable[[], None],
+    weight: Callable[[Q], int] | None = None,
 ) -> Iterator[ParentPage[P, Q]]:
     """Yields the pages of every parent as they arrive, `workers` parents at a time, and an end for each parent.
 
+    As many pages as `workers` wait to be taken; where `weight` returns the bytes of a page, AHEAD_BYTES of them.
     Raises what stops the source: a `Stop`, any bug in `read`, and what `ping` raises after `PING_AFTER` consecutive
     parents without an answer.
     """
     unanswered = 0
-    pool = _WorkerPool(parents, read, workers)
+    pool = _WorkerPool(parents, read, workers, _AheadByBytes(weight) if weight else None)
     try:
         for item in pool.results():
             if item.page is None:
@@ -66,12 +73,13 @@ def map_concurrently(
         pool.shutdown()
 
 
-def prefetch(pages: Iterable[Q]) -> Iterator[Q]:
-    """Yields the same pages, and requests the next two while one is decoded or a package is loaded.
+def prefetch(pages: Iterable[Q], weight: Callable[[Q], int]) -> Iterator[Q]:
+    """Yields the same pages, and requests the next AHEAD_BYTES while one is parsed or a package is loaded.
 
-    Use it for a listing that is read to its end: if reading may stop earlier, requests would be wasted.
+    `weight` returns the bytes of a page. Use it for a listing that is read to its end: if reading may stop earlier,
+    requests would be wasted.
     """
-    for item in map_concurrently(["all"], lambda _: pages, 1, ping=lambda: None):
+    for item in map_concurrently(["all"], lambda _: pages, 1, lambda: None, weight):
         if item.error:
             raise item.error
         if item.page is not None:
@@ -101,8 +109,45 @@ def grouped(
     yield group
 
 
+_Item = ParentPage[P, Q] | BaseException | None
+"""What a thread hands on; None: it has ended."""
+
+
+class _AheadByBytes(queue.Queue[Any]):
+    """A queue that is full when it holds AHEAD_BYTES, AHEAD_PAGES or an error."""
+
+    def __init__(self, weight: Callable[[Any], int]) -> None:
+        super().__init__(AHEAD_BYTES)
+        self._weight, self._bytes = weight, 0
+
+    def _weight_of(self, item: Any) -> int:
+        if isinstance(item, ParentPage) and item.error:
+            return AHEAD_BYTES  # it may end the sync, so nobody is asked before it is looked at
+        page = item.page if isinstance(item, ParentPage) else None
+        return max(AHEAD_BYTES // AHEAD_PAGES, 0 if page is None else self._weight(page))
+
+    # What Python's own kinds of queues override, too.
+    def _qsize(self) -> int:
+        return self._bytes
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+        self._bytes += self._weight_of(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._bytes -= self._weight_of(item)
+        return item
+
+
 class _WorkerPool(Generic[P, Q]):
-    def __init__(self, parents: Sequence[P], read: Callable[[P], Iterable[Q]], workers: int) -> None:
+    def __init__(
+        self,
+        parents: Sequence[P],
+        read: Callable[[P], Iterable[Q]],
+        workers: int,
+        pages: queue.Queue[_Item[P, Q]] | None = None,
+    ) -> None:
         self._stop = threading.Event()
         # More threads than parents would only wait.
         self._size = max(1, min(workers, len(parents)))
@@ -110,7 +155,7 @@ class _WorkerPool(Generic[P, Q]):
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._size)]
         self._read, self._todo, self._lock = read, iter(parents), threading.Lock()
         # Bounded, so that a slow load does not fill the memory with pages.
-        self._pages: queue.Queue[ParentPage[P, Q] | BaseException | None] = queue.Queue(self._size)
+        self._pages: queue.Queue[_Item[P, Q]] = pages or queue.Queue(self._size)
 
     def results(self) -> Iterator[ParentPage[P, Q]]:
         """Starts the threads and yields what they read. Raises what a thread raised."""
@@ -158,7 +203,7 @@ class _WorkerPool(Generic[P, Q]):
             error = failed
         self._put(ParentPage(parent, None, error))
 
-    def _put(self, item: ParentPage[P, Q] | BaseException | None) -> None:
+    def _put(self, item: _Item[P, Q]) -> None:
         while not self._stop.is_set():
             try:
                 return self._pages.put(item, timeout=0.1)

@@ -11,6 +11,7 @@ from typing import Any
 
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable
+from gapless.sources._incremental.concurrency import prefetch
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import (
     CursorPage,
@@ -27,7 +28,7 @@ from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
 from gapless.sources._ledger.markers import NOT_KEPT
-from gapless.sources._ledger.session import Failure, LoadItem
+from gapless.sources._ledger.session import Failure, LoadItem, weight_of
 from gapless.sources._ledger.walk_state import EVERYWHERE, Page, WalkState
 from gapless.sources._ledger.window import EVERYTHING, Window
 from gapless.sources._schema.arrow import Batch, Table
@@ -178,7 +179,9 @@ class Feed:
         self, sync: SyncContext, until: datetime | None, after: str | None, floor: datetime | None
     ) -> Iterator[Page[Record]]:
         session, span = sync.session, (floor, until) if self.by_time else ()
-        for page in self.pages(sync.client, after, *span):
+        pages = self.pages(sync.client, after, *span)
+        # Down to a floor the walk may end at any page, and a page that was requested ahead would be wasted.
+        for page in pages if floor else prefetch(pages, lambda page: weight_of(page.records)[0]):
             session.counters.pages += 1
             session.counters.records += len(page.records)
             session.counters.weigh(page.records)

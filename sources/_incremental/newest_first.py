@@ -17,7 +17,6 @@ from enum import Enum, auto
 from typing import Generic
 
 from gapless.sources._http.errors import BadRequest, NotFound
-from gapless.sources._incremental.concurrency import prefetch
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._ledger.walk_state import EVERYWHERE, Page, R, WalkState, whole_page_older
 
@@ -108,9 +107,7 @@ class _Reading(Generic[R]):
         while True:
             walk = self._walk
             try:
-                read = self._source(walk.after, walk.floor)
-                # Down to a floor the walk may end at any page, and a page that was requested ahead would be wasted.
-                yield from read if walk.floor else prefetch(read)
+                yield from self._source(walk.after, walk.floor)
                 return
             except (BadRequest, NotFound):
                 # A cursor that is refused again without progress would restart for ever.

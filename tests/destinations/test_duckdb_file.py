@@ -83,6 +83,18 @@ def test_nothing_is_staged(world: Begin) -> None:
     assert here.sql("select schema_name from duckdb_schemas() where schema_name like '%staging%'") == []
 
 
+def test_duckdb_is_tuned_for_packages_while_they_are_written() -> None:
+    """One thread and a checkpoint for several packages, for every session; what only reads is left as it is."""
+    place = Target.find("duckdb")
+    settings = "select current_setting('threads'), current_setting('checkpoint_threshold')"
+    with place.locked():
+        ((threads, threshold),) = place.connection.execute(settings).fetchall()
+        assert (threads, threshold) == (1, "64.0 MiB")
+    with place.queried() as reader:
+        assert reader is not None
+        assert reader.execute(settings).fetchall() != [(1, "64.0 MiB")]
+
+
 def test_working_files_are_deleted_under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deleted after it is released, they may be those of the sync that took it meanwhile."""
     place, held = Target.find("duckdb"), []

@@ -14,7 +14,7 @@ from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import dlt
 import duckdb
@@ -293,7 +293,6 @@ def test_who_reads_a_resource(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> 
     breaks="`rows`, `lag` and `initial_value` of a source would be read from the environment of whoever runs it.",
 )
 def test_an_argument_that_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    from typing import Annotated
 
     from gapless.sources._dlt.internals import NotResolved
 
@@ -643,6 +642,36 @@ def test_types_of_keys_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> No
             with pytest.raises(DictValidationException):
                 validation.validate_dict(kind, {key: "two"}, ".")
     assert looked_up == ["Bird", "Fish"]
+
+
+@canary(
+    "dlt.common.configuration.resolve", "dlt.common.configuration.resolve.is_secret_hint",
+    "dlt.common.configuration.providers.environ", "dlt.common.configuration.providers.environ.is_secret_hint",
+    breaks="a load package would resolve its configuration a third slower, or a key be taken for no secret"
+    " (_dlt/cached.py).",
+)  # fmt: skip
+def test_secret_types_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dlt still asks for them by this name in both places, and each type has its own answer, which is kept."""
+    from dlt.common.configuration import resolve
+    from dlt.common.configuration.providers import environ
+    from dlt.common.typing import TSecretStrValue
+
+    from gapless.pipelines.destinations._dlt.cached import remember_secrets
+
+    asked = list[Any]()
+
+    def is_secret(hint: Any) -> bool:
+        asked.append(hint)
+        return hint is not str
+
+    for module in (environ, resolve):
+        monkeypatch.setattr(module, "is_secret_hint", is_secret)
+    remember_secrets()
+    unhashable: Any = Annotated[TSecretStrValue, []]
+    hints: list[Any] = [TSecretStrValue, str, unhashable]
+    for module in (environ, resolve):
+        assert [vars(module)["is_secret_hint"](hint) for hint in hints] == [True, False, True]
+    assert asked == [*hints, unhashable]
 
 
 @canary(

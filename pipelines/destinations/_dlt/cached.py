@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
 
 import dlt
 from dlt.common import validation
+from dlt.common.configuration import resolve
+from dlt.common.configuration.providers import environ
 from dlt.common.destination import Destination, DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.client import DestinationClientConfiguration
 from dlt.common.destination.configuration import ParquetFormatConfiguration
@@ -111,6 +114,26 @@ def remember_types() -> None:
     module.get_type_hints = once
 
 
+def remember_secrets() -> None:
+    """Makes dlt find out once which types of settings are secret.
+
+    Why: it takes each type apart for each place where a setting may stand, which is a third of what it takes to
+    resolve the configuration of a load package. Replaced by: the same memory in dlt.
+    """
+    modules: tuple[Any, ...] = (environ, resolve)
+    is_secret: Callable[[Any], bool] = modules[0].is_secret_hint
+    known = cache(is_secret)
+
+    def once(hint: Any) -> bool:
+        try:
+            return known(hint)
+        except TypeError:  # a type that cannot be hashed, as one with a list among its annotations
+            return is_secret(hint)
+
+    for module in modules:
+        module.is_secret_hint = once
+
+
 class _Later(ModuleType):
     """A module with a function `init`, which is loaded when somebody takes anything else from it."""
 
@@ -141,3 +164,4 @@ def load_later(name: str = "dlt.sources.helpers.requests") -> None:
 
 
 remember_types()
+remember_secrets()

@@ -227,7 +227,7 @@ class DetailSync:
         """Reads records by id. A parent is covered when the last of its own is read."""
         read: list[tuple[str, bytes, DetailParent | None]] = []
         one = partial(self._feed.record, self._sync.client)
-        for answer in map_concurrently(todo, lambda item: [one(item[0])], self._sync.workers, self._ping):
+        for answer in map_concurrently(todo, lambda item: [one(item[0])], self._sync.workers, self._ping, len):
             key, parent = answer.parent
             if answer.page is not None:
                 read.append((key, answer.page, parent))

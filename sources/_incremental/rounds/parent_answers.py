@@ -15,6 +15,8 @@ from gapless.sources._schema.record import Record, record_id
 
 WIDE = 8_192
 """Bytes of JSON that count for one record where records bound how much is held."""
+PARSED = 4
+"""Bytes of memory that a byte of JSON takes as records."""
 
 
 @dataclass
@@ -61,10 +63,20 @@ def served_ids(records: Sequence[object], unreadable: Sequence[Unreadable]) -> s
     return None if None in keys else {digest(key) for key in keys}
 
 
+def memory_of(page: Any) -> int:
+    """Returns about how many bytes a page takes, decoded."""
+    return PARSED * _bytes_of(page)
+
+
 def size_of(page: Any) -> int:
     """Returns how many records a page has; a wide one counts for as many as its bytes are."""
+    return max(len(page.records), _bytes_of(page) // WIDE)
+
+
+def _bytes_of(page: Any) -> int:
+    """Returns the bytes of a page's records as JSON; none of an answer that did not change."""
     bytes_, _ = page.weight if isinstance(page, Page) else weight_of(page.raws)
-    return max(len(page.records), bytes_ // WIDE)
+    return bytes_
 
 
 def text_of(table: Table, raws: Sequence[bytes], key: str) -> str | None:

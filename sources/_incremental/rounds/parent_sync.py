@@ -14,7 +14,14 @@ from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import Parents, RawPage, Stored
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._incremental.parent_listing import named_parent, proven_pages
-from gapless.sources._incremental.rounds.parent_answers import History, Span, served_ids, size_of, text_of
+from gapless.sources._incremental.rounds.parent_answers import (
+    History,
+    Span,
+    memory_of,
+    served_ids,
+    size_of,
+    text_of,
+)
 from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.per_parent import Listing
 from gapless.sources._ledger.record_owners import RecordOwners
@@ -101,7 +108,7 @@ class ParentRound:
         feed, sync, spans = self._feed, self._sync, dict[str, Span]()
         read: Callable[[Record], Iterator[Any]] = self._answer if feed.whole else partial(self._pages, self._newest())
         owners = RecordOwners(feed.table, feed.column, sync.ledger, sync.session, self._served)
-        answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client))
+        answers = map_concurrently(todo, read, sync.workers, partial(feed.ping, sync.client), memory_of)
         for some in grouped(answers, size_of, sync.session.max_records):
             # One query for the group: one for each page would cost more than the page.
             owners.look_up(record for answer in some if answer.page for record in answer.page.records)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from time import monotonic, sleep
 
 import pytest
 
 from gapless.sources._http.errors import Forbidden, NotFound, QuotaSpent, Unauthorized, Unavailable, VendorError
-from gapless.sources._incremental.concurrency import PING_AFTER, ParentPage, map_concurrently
+from gapless.sources._incremental.concurrency import (
+    AHEAD_BYTES,
+    AHEAD_PAGES,
+    PING_AFTER,
+    ParentPage,
+    map_concurrently,
+)
 
 
 def here() -> None:
@@ -150,3 +157,43 @@ def test_a_slow_reader_holds_the_workers_back() -> None:
         next(reads)
     assert len(asked) < 20
     reads.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "most"), [(AHEAD_BYTES // 4, 4), (AHEAD_BYTES * 3, 1), (1, AHEAD_PAGES)], ids=["usual", "wide", "small"]
+)
+def test_a_slow_reader_is_read_ahead_of_by_bytes(size: int, most: int) -> None:
+    """While a load package is written, pages wait up to a number of bytes, however wide one is, and of pages."""
+    asked: list[int] = []
+
+    def read(parent: int) -> Iterable[int]:
+        asked.append(parent)
+        return [parent]
+
+    reads = map_concurrently(range(1000), read, 1, here, weight=lambda _: size)
+    next(reads)
+    until = monotonic() + 10
+    while len(asked) < most // 2 + 1 and monotonic() < until:
+        sleep(0.01)
+    sleep(0.1)
+    # The ends of parents count as pages; one page was taken, and one is in the worker's hand.
+    assert most // 2 <= len(asked) <= most + 2
+    reads.close()
+
+
+def test_no_one_is_asked_ahead_of_an_error() -> None:
+    """It may end the sync: while a load package is written, a key that is refused is not sent again and again."""
+    asked: list[int] = []
+
+    def read(parent: int) -> Iterable[int]:
+        asked.append(parent)
+        if parent:
+            raise failing(Unauthorized)
+        yield parent
+
+    reads = map_concurrently(range(1000), read, 2, here, weight=lambda _: 1)
+    next(reads)
+    sleep(0.3)
+    assert len(asked) <= 4
+    with pytest.raises(Unauthorized):
+        list(reads)
