@@ -450,10 +450,10 @@ def test_our_clock_was_ahead(name: str, world: Begin, monkeypatch: pytest.Monkey
 
 
 def test_a_file_of_something_else(world: Begin) -> None:
-    """No DuckDB file: said before any request, exit 1, and left as it is."""
+    """No DuckDB file: said before any request, exit 2, and left as it is."""
     here = world(SequenceFake())
     (here.folder / "gapless.duckdb").write_text("dear diary")
     result = gapless("sync", "sequence")
-    assert (result.exit_code, here.asked()) == (1, 0)
+    assert (result.exit_code, here.asked()) == (2, 0)
     assert "gapless.duckdb" in result.stderr
     assert (here.folder / "gapless.duckdb").read_text() == "dear diary"

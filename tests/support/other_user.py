@@ -22,7 +22,7 @@ ATTACKER, SERVICE = 64_301, 64_302
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a second user can be made by root alone")
 # First what comes to be imported of a Python that perhaps root alone can read.
 BECOME = """
-import html.entities, http.server, mmap, os, pydoc
+import encodings.utf_8_sig, html.entities, http.server, mmap, os, pydoc
 os.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})
 """
 GAPLESS = "import runpy; runpy.run_module('gapless.pipelines', run_name='__main__', alter_sys=True)"
