@@ -31,6 +31,8 @@ _value = msgspec.json.Decoder()
 
 NOT_UTF8 = re.compile(r"\\x[89a-f][0-9a-f]")
 """What stands for a byte that is not UTF-8 in the text of a record."""
+_ODD_BYTE = re.compile(r"((?<!\\)(?:\\\\)*)\\x[0-9a-f]{2}")
+"""The same, or what stands for U+0000, where JSON could not mean it: not behind the first half of `\\\\`."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,9 @@ def readable_time(model: type[Record], raw: str) -> datetime | None:
     """Returns the creation time in the JSON of a record that may be invalid, in UTC; None if it cannot be read."""
     field = model.model_fields.get(model.time_field)
     try:
-        found = _value.decode(raw)[(field and field.alias) or model.time_field]
-        at = datetime.fromisoformat(found)
+        at = datetime.fromisoformat(str(_members(raw)[(field and field.alias) or model.time_field]))
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, OverflowError):
         return None
 
 
@@ -212,9 +213,26 @@ def _unreadable(raw: bytes, key: str, reason: str) -> Unreadable:
     if text.startswith('"') and (inner := json.loads(text)).startswith(("{", "[", '"', "-", "N", "I")):
         text, reason = inner, _not_strict(inner)
     text = text.replace("\0", "\\x00")  # written like invalid UTF-8, because Postgres has no such character
-    try:
-        found = json.loads(text)[key]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        found = None
+    found = _members(text).get(key)
     readable = isinstance(found, int) or (isinstance(found, str) and found.isprintable() and found)
     return Unreadable(text, reason, str(found) if readable else None)
+
+
+def _members(text: str) -> dict[str, object]:
+    """Returns the members of a record whose JSON may be invalid elsewhere; none where nothing can be read.
+
+    A text with a byte that is not UTF-8 has an unprintable character in its place, so that it is taken for no id.
+    """
+    try:
+        found = json.loads(_ODD_BYTE.sub("\\1\0", text), strict=False, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _integer(digits: str) -> int | None:
+    """Returns None for more digits than Python reads."""
+    try:
+        return int(digits)
+    except ValueError:
+        return None

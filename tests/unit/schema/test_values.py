@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gapless.sources._http.body.lenient_json import quote_if_invalid
-from gapless.sources._schema.parse import parse
+from gapless.sources._schema.parse import parse, readable_time
 from gapless.sources._schema.record import Instant, Integer, Record
 
 
@@ -69,6 +69,28 @@ def test_why_a_record_is_no_json(said: str, raw: bytes) -> None:
     (bad,) = parse(Named, [quoted]).unreadable
     assert bad.reason.startswith(f"invalid JSON: {said}"), bad.reason
     assert " and " not in bad.reason
+
+
+@pytest.mark.parametrize(
+    "odd", [b"NaN", b'"\xff\xc3("', b'"\\\\xe9 \xe9"', b'"\x00"', b'"\\ud83d"', b'{"a": 1, "a": 2}', b"1" * 5000]
+)
+def test_an_invalid_record_is_found_again_by_its_id_and_time(odd: bytes) -> None:
+    """Whatever is wrong elsewhere in it, a walk reads back to it and what is served right closes its dead letter."""
+    raw = b'{"id": 1, "created_at": "2026-03-02T08:00:00Z", "x": ' + odd + b"}"
+    quoted = quote_if_invalid(raw.decode(errors="surrogateescape")).encode()
+    found = parse(Entry, [quoted])
+    for bad in found.unreadable:
+        at = readable_time(Entry, bad.raw)
+        assert (bad.key, at) == ("1", datetime(2026, 3, 2, 8, tzinfo=UTC))
+    assert len(found.unreadable) == 1 or odd[:1] == b"1"
+
+
+@pytest.mark.parametrize("written", [b'"caf\xe9"', b'"a\x00"'])
+def test_an_id_with_an_odd_byte_is_none(written: bytes) -> None:
+    """It could be taken for another record's."""
+    quoted = quote_if_invalid((b'{"id": ' + written + b"}").decode(errors="surrogateescape")).encode()
+    (bad,) = parse(Named, [quoted]).unreadable
+    assert bad.key is None
 
 
 @pytest.mark.parametrize("raw", [b"7", b'"gone"', b"[]", b"null", b"true"])
