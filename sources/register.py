@@ -121,7 +121,7 @@ def _config() -> dict[str, Any]:
     try:
         if refusal(file):
             return {}  # a sync says why; what such a file names is not imported
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(file.read_text(encoding="utf-8").removeprefix("\ufeff"))
     except (OSError, ValueError):
         return {}  # a sync reads the file again, with dlt, and says what is wrong with it
 

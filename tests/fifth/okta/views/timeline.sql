@@ -22,6 +22,7 @@ select
         when 'publicclientapp' then 'key'
         when 'systemprincipal' then 'automation'
         else lower(event.actor__type)
-    end as actor_type
+    end as actor_type,
+    event.gone_at as gone_at
 from okta.log_events as event
 left join okta.log_events__target as target on target._dlt_parent_id = event._dlt_id
