@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations._layouts.layout import read_layout
@@ -119,11 +120,14 @@ def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> Non
             client.execute_sql("select 1")
             if not client.capabilities.supports_ddl_transactions:
                 return
-            with client.begin_transaction() as transaction:
-                try:
-                    _write(client, datasets)
-                finally:
-                    transaction.rollback_transaction()
+            for dataset in datasets or [""]:  # the first sync makes a dataset
+                # Before the transaction, as SQLite opens a dataset's file outside of one alone.
+                other = client.with_alternative_dataset_name(dataset) if dataset else nullcontext()
+                with other, client.begin_transaction() as transaction:
+                    try:
+                        _write(client, ledger=bool(dataset))
+                    finally:
+                        transaction.rollback_transaction()
     finally:
         pipeline.deactivate()
 
@@ -144,17 +148,16 @@ def require_room(target: Target, working_folder: str) -> None:
             raise NoRoom(f"{folder} has no room for {ROOM >> 20} MB: {error.strerror}.") from None
 
 
-def _write(client: Any, datasets: list[str]) -> None:
-    if not datasets:  # the first sync makes a dataset
+def _write(client: Any, *, ledger: bool) -> None:
+    """Writes to the client's dataset, which is made if it has no `ledger`."""
+    if not ledger:
         client.create_dataset()
-        _fill(client)
-    for dataset in datasets:
-        with client.with_alternative_dataset_name(dataset):
-            _fill(client)
-            coverage = client.make_qualified_table_name("coverage")
-            client.execute_sql(f"insert into {coverage} select * from {coverage} where 1 = 0")
-            client.execute_sql(f"update {coverage} set stream = stream where 1 = 0")
-            client.execute_sql(f"delete from {coverage} where 1 = 0")
+    _fill(client)
+    if ledger:
+        coverage = client.make_qualified_table_name("coverage")
+        client.execute_sql(f"insert into {coverage} select * from {coverage} where 1 = 0")
+        client.execute_sql(f"update {coverage} set stream = stream where 1 = 0")
+        client.execute_sql(f"delete from {coverage} where 1 = 0")
 
 
 def _fill(client: SqlClient) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,18 @@ def test_not_a_digit_of_json_changes(land: Callable[[str], World]) -> None:
     held = dict(here.sql("select id, inbound_event from action_logs"))
     assert [json.loads(held[i]) for i in ids] == wanted
     assert here.sql(f"select level from action_logs where id = {big}") == [(2**63 - 1,)]
+
+
+def test_the_doctor_leaves_nothing_behind(land: Callable[[str], World]) -> None:
+    """In the files of two sources, which SQLite opens outside of a transaction alone."""
+    for name in ("tines", "omni"):
+        here = land(name)
+        here.complete()
+    shown = CliRunner().invoke(app, ["doctor", "--destination", "sqlalchemy"])
+    assert ("writable" in shown.output, "Safety level" in shown.output) == (True, False), shown.output
+    for file in here.folder.glob("*.db"):
+        with closing(sqlite3.connect(file)) as db:
+            assert db.execute("select name from sqlite_master where name like 'gapless_doctor%'").fetchall() == []
 
 
 def test_first_sight_of_a_status_stays(land: Callable[[str], World]) -> None:
