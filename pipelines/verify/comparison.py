@@ -234,6 +234,7 @@ class Comparison:
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
         known += self._not_listed({parent.id for parent in listed})
+        self._found.of += len(self._unlisted)
         self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
             return known

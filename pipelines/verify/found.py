@@ -49,7 +49,7 @@ class Verified:
     parents: int = 0
     """Parents compared."""
     of: int = 0
-    """Parents that the vendor lists."""
+    """Parents that the vendor lists, and those that it listed before and may still serve."""
     served: int = 0
     here: int = 0
     newer: int = 0

@@ -44,3 +44,24 @@ def test_a_copy_of_a_file_with_a_loss(
     assert codes == [0, 0]
     verified = gapless(synced, "verify", subject.name, "--whole", *there)
     assert verified.exit_code == 0, verified.output
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_a_copy_of_a_file_that_lacks_a_row_below(
+    subject: Subject, synced: World, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of the copy says so itself: a sync of it ends as `gaps` does, and the repair ends both."""
+    if not subject.source.main.schema.children:
+        pytest.skip("no rows are below its records")
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.database())
+    there = ("--destination", "postgres")
+    child = subject.source.main.schema.children[0].name
+    synced.database.change(
+        subject.name,
+        f"delete from {child} where _dlt_id = (select min(_dlt_id) from {child} where _dlt_list_idx = 0)",
+    )
+    commands = (("copy", "--to", "postgres"), ("sync", subject.name, *there), ("gaps", *there))
+    assert [gapless(synced, *command).exit_code for command in commands] == [3, 3, 3]
+    repair = ("verify", subject.name, "--repair", *there)
+    assert [gapless(synced, *command).exit_code for command in (repair, *commands[1:])] == [0, 0, 0]
