@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property, partial
 
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import LostErasureKey, explain
-from gapless.pipelines.evidence.gap import Commands
-from gapless.pipelines.evidence.ledgers import LedgerGaps
 from gapless.pipelines.evidence.policy import configured_policy
-from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.rows.below import count_orphans
-from gapless.pipelines.evidence.rows.counts import count_doubled, read_missed
-from gapless.pipelines.evidence.stored_state import erased_here
-from gapless.pipelines.evidence.structure import damages
+from gapless.pipelines.evidence.rows.counts import count_doubled
 from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
+from gapless.pipelines.verify.here import read_here
 from gapless.pipelines.verify.listings import configured_ids, listed_beside, not_here, open_client
 from gapless.pipelines.verify.torn_records import TornRecords
 from gapless.sources import Source
@@ -29,7 +25,6 @@ from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.account.identity import AnotherAccount
-from gapless.sources._ledger.ledger import is_reset
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.window import Window
 from gapless.sources._schema.arrow import digest
@@ -39,8 +34,6 @@ WORKERS = 8
 """Parents read in parallel."""
 IN_LIST_MAX = 2_000
 """Ids in one query, because some databases limit its length."""
-FOR_EVER = datetime.max.replace(tzinfo=UTC)
-"""The end of a proof that cannot be believed: no record that is missing may be left to the next sync."""
 HIDDEN = "a count may hide that others are missing: --whole compares ids"
 
 
@@ -68,13 +61,18 @@ class Comparison:
     def verified(self) -> Verified:
         """Returns the comparison; a vendor's error is in its `error`."""
         try:
-            self._found.error = self._read_here()
+            with reading(self._target) as reader:  # before any request, to close the file
+                here = read_here(reader, self._source)
+                if isinstance(here, str):
+                    self._found.error = here
+                    return self._found
+                self._here = here
+                self._read_evidence(reader)
         except LostErasureKey as error:
             self._found.error, self._found.refused = str(error), True
-        if self._found.error:
             return self._found
         if self._check:
-            self._check.erased = self._erased
+            self._check.erased = here.erased
         try:
             with open_client(self._source, self._target, self._session) as client:
                 try:
@@ -85,41 +83,13 @@ class Comparison:
             self._found.error, self._found.refused = explain(error), isinstance(error, AnotherAccount)
         return self._found
 
-    def _read_here(self) -> str | None:
-        """Reads what is here before any request, to close the file; returns why nothing can be compared."""
-        source, stream = self._source, self._stream
-        column, time = stream.column or "''", source.main.time_column
-        group = f" group by {column}" if stream.column else ""
-        counts = f"select {column}, count(*), {f'max({time})' if time else 'null'} from {{0}}{group}"
-        with reading(self._target) as reader:
-            # First of all, because records of a missing table would look like lost ones.
-            damaged = damages(reader, source)
-            if damaged:
-                return f"{damaged[0]}: gapless sync {source.name} makes it again"
-            proofs = read_proofs(reader, source.name, self._main)
-            if proofs is None:
-                return f"never synced into this destination: gapless sync {source.name}"
-            self._proofs: dict[str, Proof] = {proof.parent: proof for proof in proofs}
-            rows = reader.rows(source.name, counts, self._main) or []
-            self._row_counts = {str(parent): int(count) for parent, count, _ in rows}
-            self._newest = {str(parent): as_utc(newest) for parent, _, newest in rows}
-            self._erased = erased_here(reader, source)
-            self._read_evidence(reader)
-        return None
-
     def _read_evidence(self, reader: Reader) -> None:
-        """Reads what the ledger and the tables themselves show."""
-        source = self._source
-        _, now, lost = read_missed(reader, source)
-        self._noted = lost.get(self._main, 0)
-        ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
-        self._unread = [gap.parent for gap in ledger.never_asked()]
-        self._failed_rounds = next(ledger.rounds(), None)
+        """Reads what the tables themselves show."""
         self._gone.read_marks(reader)
         # Where rows are only added, a changed record rightly has several with one id.
         if not self._target.appends:
-            self._found.doubled = sum(count_doubled(reader, source, now).values())
-            self._found.orphans = count_orphans(reader, source, source.main)
+            self._found.doubled = sum(count_doubled(reader, self._source, self._here.tables).values())
+            self._found.orphans = count_orphans(reader, self._source, self._source.main)
         self._torn.read(reader)
 
     def _compare(self, client: Client) -> None:
@@ -129,7 +99,7 @@ class Comparison:
         counted = self._stream.column is None and self._sample is not None
 
         def pages(parent: ListedParent) -> Iterator[ListedPage]:
-            return self._stream.listed_pages(client, parent, Window(since=self._proofs[parent.id].covered_from))
+            return self._stream.listed_pages(client, parent, Window(since=self._here.proofs[parent.id].covered_from))
 
         read = partial(self._pages_to_proof, pages) if counted else pages
         total, ended = None, list[str]()
@@ -140,11 +110,13 @@ class Comparison:
                 self._add_page(client, answer.parent, answer.page)
                 # What records of a parent that is not listed are given is not known.
                 if self._check and answer.parent.id not in self._unlisted:
-                    self._check.page(client, answer.parent, answer.page, self._proofs[answer.parent.id])
+                    self._check.page(client, answer.parent, answer.page, self._here.proofs[answer.parent.id])
             elif isinstance(answer.error, NotFound) and answer.parent.id in self._unlisted:
                 self._found.vanished += filter(self._is_overcounted, [answer.parent.id])
             # A parent that is noted as gone may answer so: that is what was found before.
-            elif answer.error and not (isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone):
+            elif answer.error and not (
+                isinstance(answer.error, NotFound) and self._here.proofs[answer.parent.id].gone
+            ):
                 self._found.failed[answer.parent.id] = str(answer.error)
             else:
                 ended.append(answer.parent.id)
@@ -158,18 +130,18 @@ class Comparison:
             self._find_gone(ended)
             self._found.told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
             # Only of parents that were read to their end: more of the others may be served.
-            self._found.kept = sum(max(0, self._row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
+            self._found.kept = sum(max(0, self._here.row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
-            self._found.missing = max(self._found.missing, self._noted)
+            self._found.missing = max(self._found.missing, self._here.noted)
 
     def _compare_listed(self, client: Client, chosen: list[ListedParent]) -> None:
         """Compares the rows of parents, and of listings beside the records, with what is listed: ids, or cells."""
         found, parents = self._found, self._stream.parents
         if parents:
             found.differing_parents = self._differing(parents, chosen, self._news)
-        checked = max(filter(None, (proof.last_checked_at for proof in self._proofs.values())), default=None)
+        checked = max(filter(None, (proof.last_checked_at for proof in self._here.proofs.values())), default=None)
         beside = listed_beside(self._target, self._source, client, self._session, checked)
         for listing, listed in beside:
             if isinstance(listed, Exception):
@@ -189,29 +161,29 @@ class Comparison:
 
     def _is_overcounted(self, parent: str) -> bool:
         """Returns whether the ledger says that a parent has more records than are here, and its listing denies it."""
-        proof, here = self._proofs[parent], self._kept_or_erased(parent)
+        proof, here = self._here.proofs[parent], self._here.kept_or_erased(parent)
         told = proof.records if proof.counts_all else None
         return told is not None and here < told > self._gone.count(parent)
 
     def _find_gone(self, ended: list[str]) -> None:
         """Finds what the listings that were read to their end lack, where more is here than they have."""
-        more = [one for one in ended if self._row_counts.get(one, 0) > self._present.get(one, 0)]
+        more = [one for one in ended if self._here.row_counts.get(one, 0) > self._present.get(one, 0)]
         self._found.back = self._gone.back()
         if more and not self._target.appends:
             with reading(self._target) as reader:
-                self._found.gone = [*self._gone.lacking(reader, {one: self._proofs[one] for one in more})]
+                self._found.gone = [*self._gone.lacking(reader, {one: self._here.proofs[one] for one in more})]
         for parent, record, at in self._gone.twins.values():
             self._found.differing.setdefault(parent, {})[record] = at
             self._found.name(Difference(self._main, record, extra=1))
-        self._torn.give_up(self._gone, self._proofs, ended)
+        self._torn.give_up(self._gone, self._here.proofs, ended)
 
     def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
         if not chosen and self._found.not_asked:
             return f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
-        if not self._unread:
+        if not self._here.unread:
             return None
-        what = f"{len(self._unread):,} parents" if self._unread != [""] else "nothing"
-        never = "that are here were never read" if self._unread != [""] else "here was read by a whole sync"
+        what = f"{len(self._here.unread):,} parents" if self._here.unread != [""] else "nothing"
+        never = "that are here were never read" if self._here.unread != [""] else "here was read by a whole sync"
         return f"{what} {never}: gapless sync {self._source.name}"
 
     def _why_vanished(self) -> str | None:
@@ -222,24 +194,26 @@ class Comparison:
 
     def _why_not_newer(self) -> str | None:
         # What no sync could ask for is not merely newer: the ledger calls it a gap, and so does this.
-        newer, failed = self._found.newer, self._failed_rounds
+        newer, failed = self._found.newer, self._here.failed_rounds
         return f"{newer:,} newer ones are not here: {failed.why}" if newer and failed else None
 
     def _chosen(self, client: Client) -> list[ListedParent]:
         """Returns the parents to compare: first those that have fewer records here than the vendor lists."""
         listed = [parent for page in self._parents(client) for parent in page]
-        parents = [parent for parent in listed if not self._is_erased(parent)]
-        known = [parent for parent in parents if parent.id in self._proofs]
+        parents = [parent for parent in listed if not self._here.is_erased(parent)]
+        known = [parent for parent in parents if parent.id in self._here.proofs]
         reads_empty = self._stream.parents is None or self._stream.parents.reads_empty
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
         known += self._not_listed({parent.id for parent in listed})
         self._found.of += len(self._unlisted)
-        self._found.not_asked = sum(parent.id not in self._proofs for parent in asked)
+        self._found.not_asked = sum(parent.id not in self._here.proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
             return known
         # Such parents are most likely to miss records, so a sample must not leave them out.
-        fewer = [p for p in known if p.count is not None and p.count > self._kept_or_erased(p.id)][: self._sample]
+        fewer = [p for p in known if p.count is not None and p.count > self._here.kept_or_erased(p.id)][
+            : self._sample
+        ]
         others = [p for p in known if p not in fewer]
         return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
 
@@ -247,21 +221,10 @@ class Comparison:
         """Returns the parents that a sync has read and that are not listed: they may be served all the same."""
         if self._stream.parents is None or configured_ids(self._source):
             return []
-        ids = sorted(one for one, proof in self._proofs.items() if one not in listed and not proof.gone)
+        ids = sorted(one for one, proof in self._here.proofs.items() if one not in listed and not proof.gone)
         parents = self._stream.named_parents(ids) or [ListedParent(one, whole=False) for one in ids]
         self._unlisted = {one.id for one in parents}
-        return [one for one in parents if not self._is_erased(one)]
-
-    def _is_erased(self, parent: ListedParent) -> bool:
-        if not self._erased.names or self._stream.parents is None:
-            return False
-        # One of which only the id is known tells no value.
-        named = self._erased.hidden_parents([parent.record]) if parent.whole and parent.record else [False]
-        return named[0] or self._erased.hides_parent(parent.id)
-
-    def _kept_or_erased(self, parent: str) -> int:
-        """Returns how many records of a parent are here, or were erased on purpose."""
-        return self._row_counts.get(parent, 0) + self._erased.count(parent)
+        return [one for one in parents if not self._here.is_erased(one)]
 
     def _parents(self, client: Client) -> Iterator[list[ListedParent]]:
         named = self._stream.named_parents(configured_ids(self._source))
@@ -271,34 +234,20 @@ class Comparison:
         self, pages: Callable[[ListedParent], Iterator[ListedPage]], parent: ListedParent
     ) -> Iterator[ListedPage]:
         """Yields a parent's pages down to the first that is wholly proven; for cells as many as a sample has."""
-        proven, wanted = self._lost_before(parent.id), self._sample if self._check else 1
+        proven, wanted = self._here.lost_before(parent.id), self._sample if self._check else 1
         for number, page in enumerate(pages(parent), start=1):
             yield page
             if proven and all(at and at <= proven for at in page.times.values()) and number >= (wanted or 1):
                 return
 
-    def _lost_before(self, parent: str) -> datetime | None:
-        """Returns up to when an absent record is a loss; a newer one is left to the next sync.
-
-        A proof says nothing of what is new when it was set back, when the last check failed, or when less is here
-        than the vendor had at that check; a watermark below a record that is here was put there by somebody.
-        """
-        proof, here = self._proofs[parent], self._kept_or_erased(parent)
-        if is_reset(proof.covered_to) or proof.last_checked_at is None or proof.failures:
-            return FOR_EVER
-        fewer = not proof.covered_from and proof.records is not None and here < proof.records
-        if fewer or (here and proof.covered_to is None):
-            return FOR_EVER
-        return max(filter(None, (proof.covered_to, self._newest.get(parent))), default=None)
-
     def _add_page(self, client: Client, parent: ListedParent, page: ListedPage) -> None:
-        start = self._proofs[parent.id].covered_from
+        start = self._here.proofs[parent.id].covered_from
         wanted = [(parent.id, i, at) for i, at in page.times.items() if not (start and at and at < start)]
         self._gone.add(parent.id, page)
-        nameless = [raw for raw in page.nameless if not self._erased.hides_nameless(self._main, raw, parent.id)]
+        nameless = [raw for raw in page.nameless if not self._here.erased.hides_nameless(self._main, raw, parent.id)]
         self._found.erased += len(page.nameless) - len(nameless)
-        if self._erased.names:
-            every, wanted = wanted, [one for one in wanted if not self._erased.hides_record(one[1])]
+        if self._here.erased.names:
+            every, wanted = wanted, [one for one in wanted if not self._here.erased.hides_record(one[1])]
             self._found.erased += len(every) - len(wanted)
         self._found.served += len(wanted) + len(nameless)
         self._found.missing += len(nameless)
@@ -346,7 +295,7 @@ class Comparison:
         return [str(cell) for one in columns for cell in one.cells([*parsed])] == [parent]
 
     def _count_record(self, parent: str, record: str, at: datetime | None, here: bool) -> None:
-        proven = self._lost_before(parent)
+        proven = self._here.lost_before(parent)
         if here:
             self._found.here += 1
             self._present[parent] = self._present.get(parent, 0) + 1
@@ -369,21 +318,21 @@ class Comparison:
 
     def _compare_total(self, total: int | None) -> None:
         """Compares the total of a listing without parents with the row count."""
-        found, start = self._found, self._proofs[""].covered_from
+        found, start = self._found, self._here.proofs[""].covered_from
         if total is None:
             found.undecided = (
                 f"the vendor tells no total, so the ids of the newest {found.served:,} were compared, and"
-                f" {self._row_counts.get('', 0):,} are here: gapless verify {found.source} --whole compares all"
+                f" {self._here.row_counts.get('', 0):,} are here: gapless verify {found.source} --whole compares all"
             )
             return
-        found.by, found.here = "count", self._row_counts.get("", 0)
+        found.by, found.here = "count", self._here.row_counts.get("", 0)
         if start:
             found.undecided = "the vendor's total holds older ones than are kept: --whole compares ids"
             return
         found.served = total
         fewer = total - found.newer - found.here
         # The vendor may have deleted them meanwhile: then its total does not count them any more.
-        fewer = max(0, fewer - self._erased.count()) if fewer > 0 else fewer
+        fewer = max(0, fewer - self._here.erased.count()) if fewer > 0 else fewer
         found.missing = max(found.missing, fewer)
         found.kept = max(0, -fewer)
         # What is known to be gone hides nothing.

@@ -383,7 +383,7 @@ MUTANTS = (
     ),
     mutant(
         "verify takes a page that is not found for an end", "pipelines/verify/comparison.py",
-        "isinstance(answer.error, NotFound) and self._proofs[answer.parent.id].gone",
+        "isinstance(answer.error, NotFound) and self._here.proofs[answer.parent.id].gone",
         "isinstance(answer.error, NotFound)", "tests/contract/test_ends.py -k verify",
     ),
     mutant(
