@@ -5,6 +5,7 @@ Where the database has signs of a table that change with its rows, and they did 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -66,6 +67,8 @@ class Before:
     """Whether nobody else was at work when it ended: of a shard another one may have been."""
     below_at_end: Below = field(default_factory=Below)
     """How the rows below records differed when it ended."""
+    seen: dict[str, Sign] = field(default_factory=dict)
+    """What the database said of the tables just before a shard counted them; of a whole sync those are `signs`."""
 
     @property
     def lost(self) -> RowCounts:
@@ -103,6 +106,7 @@ def find_lost_rows(
             same = _is_unchanged(reader, source, held, at)
             known = Held(held.rows, held.lost)
             return Before(known, held.rows, [], signs, held.counted_at, held.checksums, unchanged=same)
+        seen = {} if shard.whole else signs_of(pipeline, reader, source, Shard())
         now, sums = counted(reader, source, signs or (held.checksums if held else {}))
         # Others that are at work, or were meanwhile, make the rows below changed records fewer.
         alone = alone or (read_held(reader, source) == held and backend.is_alone(reader, source.name))
@@ -118,7 +122,7 @@ def find_lost_rows(
         # A table that is made again is empty, and what was below its rows is not.
         with pipeline.sql_client() as client:
             delete_orphans(client, source, counts=now)
-        before = Before(uncounted, now, [], signs, at, sums, below)
+        before = Before(uncounted, now, [], signs, at, sums, below, seen=seen)
         _fill_silent(pipeline, source, before, alone=alone)
         return before
     # Only a table that grew can hold doubled rows, and to find them it is read whole.
@@ -131,7 +135,7 @@ def find_lost_rows(
     gone, exchanged = held.gone(now), held.exchanged(now, sums, signs)
     counted_at, same = held.counted_at if same else at, same and below.clean
     found = Held(now, below.without_known(held.missed(now, exchanged)))
-    before = Before(found, now, doubled, signs, counted_at, sums, below, unchanged=same)
+    before = Before(found, now, doubled, signs, counted_at, sums, below, unchanged=same, seen=seen)
     with pipeline.sql_client() as client:
         # Orphans are only possible where rows were deleted, and searching them costs a scan.
         if gone or exchanged or below.more or not held.rows:
@@ -193,7 +197,7 @@ def count_at_end(
         if not (before.unchanged and now == before.now):
             before.below_at_end = find_below(reader, source, None, now)
         return Held(now, counted_at=before.counted_at)
-    signs, wanted = _signs_at_end(pipeline, reader, source, before, written), before.signs
+    signs, wanted = _signs_at_end(pipeline, reader, source, before.signs, written), before.signs
     wanted = {table: sign.after(*written.of(table)) for table, sign in wanted.items()}
     ended = Held()
     if before.now and before.signs and before.below.settled and not written.doubtful:
@@ -220,7 +224,7 @@ def _count_beside_shards(
 
     Others only add records, so at least as many are lost as there are fewer than this one leaves itself.
     """
-    now = count_rows(reader, source)
+    now = _undisturbed(pipeline, reader, source, before, written) or count_rows(reader, source)
     before.alone = backend_of(pipeline).is_alone(reader, source.name)
     least: RowCounts = {}
     if not (written and written.doubtful):
@@ -230,12 +234,25 @@ def _count_beside_shards(
     return Held(now if before.alone else of_roots(source, now), Held(least).gone(now))
 
 
+def _undisturbed(
+    pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, before: Before, written: WrittenRows | None
+) -> RowCounts | None:
+    """Returns the rows when a shard ends, if the database says that only this one wrote since it counted them."""
+    if written is None or written.doubtful or before.now is None or before.seen.keys() != before.now.keys():
+        return None
+    wanted = {table: sign.after(*written.of(table)) for table, sign in before.seen.items()}
+    if _signs_at_end(pipeline, reader, source, before.seen, written) != wanted:
+        return None
+    changes = {table: written.of(table) for table in before.now}
+    return {table: rows + changes[table][0] - changes[table][1] for table, rows in before.now.items()}
+
+
 def _signs_at_end(
-    pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, before: Before, written: WrittenRows
+    pipeline: dlt.Pipeline, reader: PipelineReader, source: Source, since: Mapping[str, Sign], written: WrittenRows
 ) -> dict[str, Sign]:
     """Returns the signs once they count what this sync has written: a session tells that when it has ended."""
     none = Sign("", 0, 0)
-    least = {table: before.signs.get(table, none).after(*written.of(table)) for table in counted_tables(source)}
+    least = {table: since.get(table, none).after(*written.of(table)) for table in counted_tables(source)}
     for _ in range(WAITS):
         signs = signs_of(pipeline, reader, source, Shard())
         if not any(

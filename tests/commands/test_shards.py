@@ -26,6 +26,7 @@ from gapless.pipelines.destinations.backend import Backend, Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
 from gapless.pipelines.ledger.gaps import gaps
+from gapless.pipelines.sync import lost_rows
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
@@ -303,6 +304,36 @@ def test_a_shard_beside_another_counts_records_alone(fleet: Callable[..., Fleet]
         with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
             cursor.execute("update omni.action_logs set rows_below = 1")
         assert lost_in("omni") == {"action_logs__*"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_shard_counts_once_unless_somebody_else_writes(
+    beside: bool, fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its end it knows the rows by those at its beginning and its own, if the database says that nobody wrote."""
+    here, one, counts, done = fleet("omni"), subject("omni"), list[Any](), list[Any]()
+    shard_synced("omni", "1/2", "2/2")
+    real = lost_rows.count_rows
+    monkeypatch.setattr(lost_rows, "count_rows", lambda *args: counts.append(real(*args)) or counts[-1])
+
+    def write(request: Any) -> Any:
+        if beside and not done:
+            done.append(request)
+            with closing(psycopg2.connect(here.url)) as db, db:
+                db.cursor().execute(
+                    "update omni.action_logs set summary = summary where id = (select min(id) from omni.action_logs)"
+                )
+        return LET_THROUGH
+
+    here.world.intercept = write
+    for number in range(2):  # new records in one of the two shards, and none
+        one.add_one(here.fake)
+        assert shard_synced("omni", "1/2", "2/2") == ["complete"] * 2
+        assert here.mismatches() == []
+        ((noted,),) = here.sql("select held::text from runs where held is not null order by finished_at desc limit 1")
+        assert json.loads(noted)[one.main] == here.sql("select count(*) from action_logs")[0][0], number
+    assert (len(counts), len(done)) == ((1, 1) if beside else (0, 0))
 
 
 @pytest.mark.slow
