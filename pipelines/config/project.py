@@ -9,6 +9,7 @@ import os
 import tomllib
 from pathlib import Path
 
+from gapless.pipelines.errors import WrongSettings
 from gapless.sources._files.writers import refusal
 
 PROJECT = "DLT_PROJECT_DIR"
@@ -24,6 +25,7 @@ _fallen_back = list[str]()
 def use_checkout() -> None:
     """Sets dlt's folder to the checkout where the working folder has no settings; the key that it has stays known."""
     own = Path(".dlt")
+    require_readable(Path(os.environ.get(PROJECT, ".")) / ".dlt")
     if PROJECT in os.environ and not has_fallen_back():
         return
     key = _only_key(own)
@@ -33,6 +35,13 @@ def use_checkout() -> None:
     _fallen_back[:] = [str(CHECKOUT)]
     if key:
         os.environ.setdefault(KEY, key)
+
+
+def require_readable(folder: Path) -> None:
+    """Raises WrongSettings for a folder of settings that is there and cannot be read: no policy in it would count."""
+    if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        what = "this user may not read it" if folder.is_dir() else "it is no folder, or a link to none"
+        raise WrongSettings(f"{folder.absolute()}: {what}, so no setting in it would count.")
 
 
 def has_fallen_back() -> bool:

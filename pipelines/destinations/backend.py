@@ -50,9 +50,7 @@ class Compaction(NamedTuple):
     """Bytes."""
     after: int
     left: str | None = None
-    """What a person should know of bytes that stay; None: none does."""
-    again: bool = False
-    """Whether a later compaction removes them."""
+    """What a person should know of bytes that stay, and may be of erased rows; None: none does."""
 
 
 @dataclass(frozen=True)

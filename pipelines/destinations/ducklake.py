@@ -147,14 +147,14 @@ class DuckLake(Backend):
         credentials = self.config.credentials
         with self.opened() as connection:
             before, after = lake.compact(connection, credentials.ducklake_name)
-            left, again = lake_orphans.remove(connection, credentials.ducklake_name, self._folder)
+            left = lake_orphans.remove(connection, credentials.ducklake_name, self._folder)
         if self.lock_beside:
             catalog = sqlite_database.compact_file(self.lock_beside)
         else:
             schema = credentials.metadata_schema or credentials.ducklake_name
             address = self._catalog_credentials.to_native_representation()
             catalog = postgres_database.compact(address, self.name, [schema]) or (0, 0)
-        return Compaction(before + catalog[0], after + catalog[1], left, again)
+        return Compaction(before + catalog[0], after + catalog[1], left)
 
     @contextmanager
     def guarded(self, part: Part) -> Iterator[Check]:

@@ -180,6 +180,14 @@ MARK = (
 
 
 def proofs_mark(reader: Reader, dataset: str, stream: str) -> str:
-    """Returns a text that changes when somebody changes a stream's proofs, or closes a dead letter of it."""
+    """Returns a text that changes when somebody changes a stream's proofs, or closes a dead letter of it.
+
+    It is empty where a column is missing, as in a database of an older version: nothing is known to be unchanged.
+    """
+    columns = reader.columns(dataset, [COVERAGE.name, DEAD_LETTERS.name])
+    if not (
+        columns.get(COVERAGE.name, set()) >= {*PROOF_COLUMNS} and "healed_at" in columns.get(DEAD_LETTERS.name, ())
+    ):
+        return ""
     found = reader.rows(dataset, MARK.format(stream), COVERAGE.name, DEAD_LETTERS.name)
     return " ".join(map(str, found[0])) if found else ""

@@ -13,7 +13,7 @@ from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.seen import once_synced, take_in_left
-from gapless.sources import SOURCES
+from gapless.sources import SOURCES, left_accounts
 
 
 def gaps(
@@ -30,7 +30,9 @@ def gaps(
             commands = Commands(source, target.destination, target.appends)
             yield from not_written(target, reader, commands)
             if exists(reader, source):
-                yield from assess(reader, source, commands, now, max_age).gaps
+                # No sync reads an account that left, however old its last check is.
+                age = None if source.name in left_accounts() else max_age
+                yield from assess(reader, source, commands, now, age).gaps
             # Nobody may ever have wanted the other sources.
             elif names or source.name in before:
                 why = "all its tables are gone" if source.name in before else "not synced yet"

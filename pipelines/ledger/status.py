@@ -19,7 +19,7 @@ from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, r
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.sentences import described
 from gapless.pipelines.ledger.gaps import not_written
-from gapless.sources import SOURCES, Source
+from gapless.sources import SOURCES, Source, left_accounts
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._schema.columns import TableSchema
 
@@ -128,7 +128,9 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
 def _status(reader: Reader, source: Source, commands: Commands, max_age: timedelta | None, more: list[Gap]) -> Status:
     layout = None if reader.appends else read_layout(reader, source.name)
     status = Status(source.name, layout=layout.version if layout else 1)
-    status.open = gaps = more + assess(reader, source, commands, max_age=max_age).gaps
+    # No sync reads an account that left, however old its last check is.
+    age = None if source.name in left_accounts() else max_age
+    status.open = gaps = more + assess(reader, source, commands, max_age=age).gaps
     status.gaps = dict(Counter(gap.kind for gap in gaps))
     # A query of a damaged table would fail the whole status.
     damaged = {gap.stream for gap in gaps if gap.kind == "damaged"}

@@ -23,8 +23,6 @@ class Compacted:
     """How long it took, without the copy."""
     left: str | None
     """What a person should know of bytes that stay."""
-    again: bool
-    """Whether a later compaction removes them."""
     published: publish.Published | None = None
     """The copy for readers, where GAPLESS_PUBLISH names one: the earlier one held the deleted rows, too."""
 
@@ -46,6 +44,6 @@ def compact(target: Target, names: Sequence[str] = ()) -> Compacted | None:
     took, copy = monotonic() - began, publish.configured() if target.file else None
     published = publish.publish(target, copy) if copy else None
     # Last: a kill before it leaves the note, and the next command does all of it again.
-    if not sizes.again:
+    if sizes.left is None:
         note_finished(target, notes)
-    return Compacted(sizes.before, sizes.after, took, sizes.left, sizes.again, published)
+    return Compacted(sizes.before, sizes.after, took, sizes.left, published)

@@ -122,7 +122,8 @@ def known(names: list[str]) -> list[str]:
         if name not in SOURCES:
             near = get_close_matches(name.lower(), SOURCES, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise WrongSettings(f"there is no source {name!r}; there are {', '.join(SOURCES)}.{hint}")
+            back = " An account that the settings do not name any more is put back in [accounts]."
+            raise WrongSettings(f"there is no source {name!r}; there are {', '.join(SOURCES)}.{hint}{back}")
     return list(dict.fromkeys(names))
 
 

@@ -52,6 +52,8 @@ class Comparison:
         """Records found here, by parent."""
         self._unlisted = set[str]()
         """Parents that were read before and that the vendor does not list."""
+        self._newly_gone = set[str]()
+        """Parents of which rows are here that their listing lacks for the first time."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
         self._torn = TornRecords(source, self._found)
@@ -128,7 +130,10 @@ class Comparison:
         self._compare_listed(client, chosen)
         if not counted:
             self._find_gone(ended)
-            self._found.told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
+            told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
+            # What one reading alone denies may be an answer that was cut short.
+            self._found.told = {parent: count for parent, count in told.items() if parent not in self._newly_gone}
+            self._found.unproven = self._found.unproven or self._why_doubtful(told.keys() & self._newly_gone)
             # Only of parents that were read to their end: more of the others may be served.
             self._found.kept = sum(max(0, self._here.row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
@@ -171,7 +176,10 @@ class Comparison:
         self._found.back = self._gone.back()
         if more and not self._target.appends:
             with reading(self._target) as reader:
-                self._found.gone = [*self._gone.lacking(reader, {one: self._here.proofs[one] for one in more})]
+                for parent in more:
+                    gone = [*self._gone.lacking(reader, {parent: self._here.proofs[parent]})]
+                    self._found.gone += gone
+                    self._newly_gone |= {parent} if gone else set()
         for parent, record, at in self._gone.twins.values():
             self._found.differing.setdefault(parent, {})[record] = at
             self._found.name(Difference(self._main, record, extra=1))
@@ -185,6 +193,12 @@ class Comparison:
         what = f"{len(self._here.unread):,} parents" if self._here.unread != [""] else "nothing"
         never = "that are here were never read" if self._here.unread != [""] else "here was read by a whole sync"
         return f"{what} {never}: gapless sync {self._source.name}"
+
+    def _why_doubtful(self, parents: Collection[str]) -> str | None:
+        if not parents:
+            return None
+        what = f"{len(parents):,} parents have fewer records here than the vendor told, and now it lists fewer still"
+        return f"{what}: gapless verify {self._source.name} --whole asks once more before that is believed"
 
     def _why_vanished(self) -> str | None:
         if not self._found.vanished:

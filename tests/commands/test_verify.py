@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from tests.commands.test_state import lose
+from tests.contract.commands import gaps
 from tests.contract.subject import subject
 from tests.support.world import LET_THROUGH, World
 
@@ -112,6 +113,27 @@ def test_all_are_no_sample(world: Begin) -> None:
     here.fake.add_action()
     shown = {flag: CliRunner().invoke(app, ["verify", *flag.split()]).stdout for flag in ("--whole", "--sample 1")}
     assert [flag for flag, text in shown.items() if "this was a sample" in text] == ["--sample 1"]
+
+
+@pytest.mark.slow
+def test_one_listing_that_is_cut_short_ends_no_alarm(world: Begin) -> None:
+    """What is known to be lost stays told although a lead had no logs in one reading; the next one finds it."""
+    here = world(vendor("omni"))
+    here.synced()
+    ((lead,),) = here.sql("select min(lead_id) from action_logs")
+    lose("omni", here.folder, f"_dlt_id in (select min(_dlt_id) from omni.action_logs where lead_id = '{lead}')")
+
+    logs, here.fake._logs[lead] = here.fake._logs[lead], {}
+    code, found = verify("--whole")
+    here.fake._logs[lead] = logs
+    assert (code, "asks once more" in found["unproven"]) == (3, True)
+    assert {gap["kind"] for gap in gaps(here)} == {"lost"}
+    assert here.sync().outcome == "partial"
+    code, found = verify("--whole")
+    assert (code, found["missing"]) == (3, 1)
+    assert verify("--repair")[0] == 0
+    here.complete()
+    here.assert_exact()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from gapless.pipelines.config import project
 from gapless.pipelines.config.secrets_file import add, secrets_file
+from gapless.pipelines.errors import WrongSettings
 
 KEY = "a key of 16 characters"
 
@@ -60,3 +61,15 @@ def test_a_folder_that_is_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(project, "_fallen_back", [])
     assert found() == (str(checkout), None)
     assert secrets_file() == checkout / ".dlt" / "secrets.toml"
+
+
+@pytest.mark.parametrize("made", ["a link to nothing", "a file"])
+def test_a_folder_of_settings_that_cannot_be_read_is_refused(made: str, work: Path) -> None:
+    """No privacy rule in it would count, and data would be stored in clear."""
+    folder = work / ".dlt"
+    if made == "a file":
+        folder.write_text("")
+    else:
+        folder.symlink_to(work / "nowhere")
+    with pytest.raises(WrongSettings, match="no setting in it would count"):
+        project.use_checkout()

@@ -98,7 +98,7 @@ def _compacted(target: Target, name: str) -> bool:
         done = compact(target, [name])
         if done and done.left:
             output.print_message(done.left, level="warning")
-        return done is not None and not done.again
+        return done is not None and not done.left
     except GaplessError as error:
         output.print_message(
             f"the rows are deleted; bytes of them are still in the database ({error}): gapless compact removes them",

@@ -23,6 +23,7 @@ AGE = timedelta(hours=1)
 """A younger file may be of somebody who writes at this moment, by another program: gapless itself holds a lock."""
 WRITTEN = re.compile(r"ducklake-[0-9a-f-]{36}(-delete)?\.parquet")
 """Names that DuckLake gives to files of rows, and of the numbers of deleted rows."""
+STAY = "that no snapshot names stay in the DuckLake's folder, and may hold erased rows"
 ADVICE = "ducklake_delete_orphaned_files deletes them, if the folder is of this lake alone"
 
 
@@ -34,23 +35,22 @@ def mark(connection: DuckDBPyConnection, lake: str, folder: Path) -> None:
         own.open("x").close()
 
 
-Left = tuple[str | None, bool]
-"""What a person should know of files that stay (None: there are none), and if a later compaction deletes them."""
+def remove(connection: DuckDBPyConnection, lake: str, folder: Path | None, now: datetime | None = None) -> str | None:
+    """Deletes the files that no snapshot names, of an open lake whose folder is on this machine (None: it is not).
 
-
-def remove(connection: DuckDBPyConnection, lake: str, folder: Path | None, now: datetime | None = None) -> Left:
-    """Deletes the files that no snapshot names, of an open lake whose folder is on this machine (None: it is not)."""
+    Returns what a person should know of files that stay, and that may hold erased rows; None: there are none.
+    """
     found = connection.execute(f"call ducklake_delete_orphaned_files('{lake}', dry_run => true, cleanup_all => true)")
     files = [str(path) for (path,) in found.fetchall()]
     if not files:
-        return None, False
+        return None
     # DuckLake compares paths as texts: one that is spelled in another way would pass for an orphan.
     if folder is None or _named(connection, lake) & {Path(file).name for file in files} or not _alone(folder):
-        return f"{_files(len(files))} that no snapshot names stay in the DuckLake's folder: {ADVICE}", False
+        return f"{_files(len(files))} {STAY}: {ADVICE}"
     return _remove(map(Path, files), folder / f"{MARK}{_identity(connection, lake)}", now or datetime.now(UTC))
 
 
-def _remove(files: Iterable[Path], own: Path, now: datetime) -> Left:
+def _remove(files: Iterable[Path], own: Path, now: datetime) -> str | None:
     young, strange, before = 0, 0, (now - AGE).timestamp()
     for file in files:
         written = file.stat().st_mtime
@@ -62,9 +62,8 @@ def _remove(files: Iterable[Path], own: Path, now: datetime) -> Left:
             file.unlink(missing_ok=True)
     if young:
         what = "that no snapshot names are of the last hour and stay, as somebody may be writing them"
-        return f"{_files(young)} {what}: gapless compact deletes them after {now + AGE:%H:%M} UTC", True
-    strangers = f"{_files(strange)} that no snapshot names stay in the DuckLake's folder: {ADVICE}"
-    return strangers if strange else None, False
+        return f"{_files(young)} {what}: gapless compact deletes them after {now + AGE:%H:%M} UTC"
+    return f"{_files(strange)} {STAY}: {ADVICE}" if strange else None
 
 
 def _identity(connection: DuckDBPyConnection, lake: str) -> str:

@@ -7,6 +7,7 @@ needs depends on the rows that are there already, too: a checkpoint reads 2,048 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import duckdb
 
@@ -31,6 +32,7 @@ def set_limit(connection: duckdb.DuckDBPyConnection, size: int | None = None) ->
 
 def tune_for_loads(connection: duckdb.DuckDBPyConnection) -> None:
     """Sets what DuckDB does while load packages are merged: one thread, and a checkpoint for several of them."""
+    _default()
     with connection.cursor() as cursor:
         # Of a package a second thread costs more than it saves: measured, a fifth of all that DuckDB computes.
         cursor.execute("set global threads = 1")
@@ -91,7 +93,11 @@ def limit(connection: duckdb.DuckDBPyConnection) -> int:
     return int(float(number) * UNITS[unit])
 
 
+@cache
 def _default() -> int:
-    """Returns most of the memory of this machine, or of the container, as DuckDB finds it."""
+    """Returns most of the memory of this machine, or of the container, as DuckDB finds it.
+
+    It is asked once, before the first load: where memory is gone, another DuckDB may wait for ever.
+    """
     with duckdb.connect(":memory:") as connection:
         return limit(connection)
