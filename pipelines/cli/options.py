@@ -108,7 +108,7 @@ def sources_to_sync(target: Target, said: set[str] | None = None) -> tuple[list[
     What is in `said` is not printed once more; what is printed is added to it.
     """
     from gapless.pipelines.destinations.reader import reading
-    from gapless.pipelines.errors import Locked
+    from gapless.pipelines.errors import GaplessError
     from gapless.pipelines.evidence.completeness import exists
     from gapless.pipelines.evidence.seen import left_sentence, take_in_left
     from gapless.pipelines.sync.history import failed_without_settings
@@ -117,7 +117,7 @@ def sources_to_sync(target: Target, said: set[str] | None = None) -> tuple[list[
     held: set[str] = set()
     failed: list[Outcome | None] = []
     left: list[str] = []
-    with suppress(Locked), reading(target) as reader:  # the command itself will say it
+    with suppress(GaplessError), reading(target) as reader:  # the sync itself will say it, and note it
         held = {name for name in lacking if exists(reader, SOURCES[name])}
         failed = [failed_without_settings(reader, SOURCES[name], lacking[name]) for name in sorted(held)]
         left = [name for names in take_in_left(reader, target) for name in names]

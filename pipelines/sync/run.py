@@ -160,7 +160,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         listed = outcome.error is None and session.shard.whole and not session.ids
         # Also after an error: a run that failed must be in the table, unless that is another account's.
         if not outcome.refused:
-            _write_run(pipeline, source, outcome, before, session.shard, target, listed=listed)
+            _write_run(pipeline, source, outcome, before, session, target, listed=listed)
             note_streak(pipeline, source, outcome, session.shard)
         pipeline.deactivate()
     return outcome
@@ -171,7 +171,7 @@ def _write_run(
     source: Source,
     outcome: Outcome,
     before: Before | None,
-    shard: Shard,
+    session: Session,
     target: Target,
     *,
     listed: bool,
@@ -179,14 +179,14 @@ def _write_run(
     """Writes the row of `runs`; where the database takes none, it is noted elsewhere, for `gaps` and `status`."""
     file = target.note_file(source.name)
     try:
-        written = write_run(pipeline, source, outcome, before, shard, listed=listed)
+        written = write_run(pipeline, source, outcome, before, session.shard, listed=listed)
     except Exception as error:
         unwritten.note(file, explain(error))
         raise
-    if written:
-        unwritten.clear(file)
-    else:
+    if not written:
         unwritten.note(file, outcome.error or "")
+    elif outcome.error or not (session.ids or session.window):  # a part is not what it would have read
+        unwritten.clear(file)
 
 
 def _note_differences(session: Session, source: Source, lost: RowCounts, more: RowCounts | None = None) -> None:

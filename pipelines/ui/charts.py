@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 
+from gapless.pipelines.printable import counted
+
 FORMATS = {"day": "%d %b %Y", "week": "week of %d %b %Y", "month": "%b %Y"}
 HEIGHT = 200
 """Of the columns, in pixels."""
@@ -44,12 +46,12 @@ def columns(cells: Sequence[tuple[date, str, int]], colours: Mapping[str, str], 
 
     Returns None where nothing was counted.
     """
-    counted = [cell for cell in cells if cell[2]]
-    if not counted:
+    there = [cell for cell in cells if cell[2]]
+    if not there:
         return None
-    starts = [*_starts(min(day for day, _, _ in counted), max(day for day, _, _ in counted), size)]
+    starts = [*_starts(min(day for day, _, _ in there), max(day for day, _, _ in there), size)]
     first, whole = starts[0], (starts[-1] - starts[0]).days
-    step, top = _scale(counted)
+    step, top = _scale(there)
 
     def across(day: date) -> float:
         return round(100 * (day - first).days / whole, 3)
@@ -60,10 +62,10 @@ def columns(cells: Sequence[tuple[date, str, int]], colours: Mapping[str, str], 
     ends, reached, parts = dict(pairwise(starts)), defaultdict[date, int](int), []
     # In one order of the sources, so that a colour has the same place in each column.
     order = [*colours]
-    for day, name, count in sorted(counted, key=lambda cell: (cell[0], order.index(cell[1]))):
+    for day, name, count in sorted(there, key=lambda cell: (cell[0], order.index(cell[1]))):
         low, high = reached[day], reached[day] + count
         reached[day], x = high, across(day)
-        title = f"{day:{FORMATS[size]}}, {name}: {count:,} {what}"
+        title = f"{day:{FORMATS[size]}}, {name}: {counted(count, what)}"
         height = round(down(low) - down(high), 2)
         parts.append(Part(x, round(across(ends[day]) - x, 3), down(high), height, colours[name], title))
     every = -(-(len(starts) - 1) // MOST_DAYS)

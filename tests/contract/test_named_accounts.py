@@ -67,7 +67,7 @@ def test_what_is_promised(promise: Callable[..., None], subject: Subject, named:
 def charted(page: Page, source: str) -> dict[str, int]:
     """Records by account, as the page's chart of volume has them."""
     shown, records = page("volume", source=source), Counter[str]()
-    for name, count in re.findall(r"<title>[^<]*, (\w+): ([\d,]+) records</title>", shown):
+    for name, count in re.findall(r"<title>[^<]*, (\w+): ([\d,]+) records?</title>", shown):
         records[name] += int(count.replace(",", ""))
     return dict(records)
 

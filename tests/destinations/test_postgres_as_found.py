@@ -16,7 +16,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.redaction import redact, register_secrets
 from tests.contract.subject import filled
 from tests.support.databases import Postgres
-from tests.support.postgres import SOCKETS, Server
+from tests.support.postgres import SOCKETS, Server, running
 from tests.support.world import CREDENTIALS, World, some
 
 Begin = Callable[[Any], World]
@@ -236,3 +236,20 @@ def test_a_database_that_takes_no_writes(server: Server, world: Begin) -> None:
     ended = gapless("sync", "sequence")
     assert (ended.exit_code, here.asked()) == (1, 0)
     assert "default_transaction_read_only = off" in ended.output
+
+
+@pytest.mark.slow
+def test_a_server_that_was_away_is_remembered(world: Begin) -> None:
+    """By this machine alone; a sync of a part is no end of it, and the sync that is named is."""
+    with running() as server:
+        here = world(filled("tines")).alone().set(**{SETTING: server.database()})
+        assert gapless("sync").exit_code == 0
+        server.stop()
+        assert gapless("sync").exit_code == 1
+        server.start()
+        told = gapless("gaps")
+        assert (told.exit_code, "could not write to the database" in told.output) == (3, True), told.output
+        assert gapless("sync", here.name, "--since", "2026-02-28").exit_code == 0
+        assert gapless("gaps").exit_code == 3
+        assert gapless("sync").exit_code == 0
+        assert gapless("gaps").exit_code == 0
