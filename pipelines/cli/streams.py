@@ -80,12 +80,17 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 def _interrupt_again(told: sys.UnraisableHookArgs) -> None:
     """Raises a KeyboardInterrupt again that came where Python ignores it, as in a `__del__`: soon after that."""
-    if issubclass(told.exc_type, KeyboardInterrupt):
-        again = Timer(0.05, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
-        again.daemon = True
-        again.start()
-    else:
+    if not issubclass(told.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(told)
+        return
+    while True:
+        try:
+            again = Timer(0.05, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
+            again.daemon = True
+            again.start()
+            return
+        except KeyboardInterrupt:  # it has come again already: on a busy machine this takes longer than that
+            continue
 
 
 def _safe(stream: TextIO | None, number: int) -> TextIO:

@@ -35,8 +35,10 @@ class Kept:
                 sweep.runs.append(one)
             else:
                 lists[type(one)].append(one)
-        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
-        sweep.runs.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M} at {commit}")
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        sweep.runs.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M} at {found.stdout.strip() or 'an unknown commit'}")
         self._write(sweep.runs[-1])
 
     def add(self, trial: Trial) -> None:
