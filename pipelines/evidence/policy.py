@@ -8,7 +8,7 @@ from gapless.pipelines.evidence.stored_state import source_state
 from gapless.sources import Source, left_accounts
 from gapless.sources._extract.resource import private_to_arrow, shapes
 from gapless.sources._ledger.package import ToArrow
-from gapless.sources._schema.policy_history import HISTORY, POLICIES, weakened
+from gapless.sources._schema.policy_history import HISTORY, POLICIES, is_same, weakened
 from gapless.sources._schema.privacy import Privacy
 
 
@@ -43,12 +43,13 @@ def is_applicable(reader: Reader, source: Source) -> bool:
 
 def policy_changed(reader: Reader, source: Source) -> bool:
     """Returns whether older rows were written under another policy than today's."""
-    marks = (source_state(reader, source) or {}).get(POLICIES)
+    state = source_state(reader, source) or {}
+    marks = state.get(POLICIES)
     # Written by a version that did not note it, or set back and not read since; or no setting is there any more.
     if not marks or source.name in left_accounts():
         return False
     try:
-        return bool(marks != [configured_policy(source).mark])
+        return not is_same(configured_policy(source), state)
     except WrongSettings:
         # A sync says that the settings are wrong; rows written under two policies are a gap in any case.
         return len(marks) > 1

@@ -29,11 +29,26 @@ class Written:
 
 def note_policy(state: State, policy: Privacy, load_id: str) -> None:
     """Notes that rows are written under `policy` from this load on."""
-    marks = state.setdefault(POLICIES, [])
+    marks, history = state.setdefault(POLICIES, []), state.setdefault(HISTORY, [])
+    if is_same(policy, state) and policy.mark not in marks:
+        marks[:] = [policy.mark]
+        history[-1] = _entry(policy, history[-1]["since"])
     marks += [policy.mark] if policy.mark not in marks else []
-    history = state.setdefault(HISTORY, [])
     if not history or history[-1]["mark"] != policy.mark:
         history.append(_entry(policy, load_id))
+
+
+def is_same(policy: Privacy, state: State) -> bool:
+    """Returns whether all rows are written under this policy.
+
+    An earlier version took a key into the mark of a policy that hashes nothing; the rules tell that it is the same.
+    """
+    marks, history = state.get(POLICIES, []), state.get(HISTORY, [])
+    if len(marks) != 1:
+        return False
+    noted = history[-1] if history else {"mark": "", "rules": None}
+    unkeyed = not policy.key and noted["mark"] == marks[0] and noted["rules"] == policy.rules
+    return bool(marks == [policy.mark] or unkeyed)
 
 
 def note_applied(state: State, policy: Privacy) -> None:

@@ -60,7 +60,10 @@ class Privacy:
         if paths or any(action != "keep" for action in actions.values()):
             actions = {**{place: "drop" for place in columns if place[1] == UNKNOWN}, **actions}
             actions[DEAD_LETTER_TEXT] = "drop"
-        return cls(actions, (key or "").encode(), paths)
+        whole, inside = actions.values(), (do for some in paths.values() for do in some.values())
+        # A key that no rule hashes with is no part of the policy: another source may need it.
+        hashes = "hash" in (*whole, *inside)
+        return cls(actions, (key or "").encode() if hashes else b"", paths)
 
     @property
     def active(self) -> bool:

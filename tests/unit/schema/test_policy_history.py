@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gapless.sources._schema.columns import Column, TableSchema
 from gapless.sources._schema.policy_history import (
     HISTORY,
     POLICIES,
     Written,
+    is_same,
     note_applied,
     note_policy,
     weakened,
@@ -48,3 +50,19 @@ def test_what_cannot_be_taken_back() -> None:
         assert columns(other, state[HISTORY]) == [("t.c", "2.5", None)]
     note_policy(state, DROP, "4.5")
     assert columns(HASH, state[HISTORY]) == [("t.c", "4.5", None)]
+
+
+def test_a_key_that_no_rule_hashes_with_changes_no_policy() -> None:
+    """Another source may need it: the mark is the same with it and without, and that of an older version counts."""
+    schema = TableSchema("t", None, (Column("c", "text", nullable=True, path=("c",)),), (), lambda _: None)
+    marks = {Privacy.parse("t.c=drop", key, [schema], "S").mark for key in (None, KEY.decode(), OTHER.decode())}
+    hashed = {Privacy.parse("t.c=hash", key, [schema], "S").mark for key in (KEY.decode(), OTHER.decode())}
+    assert (len(marks), len(hashed)) == (1, 2)
+    keyed = Privacy({("t", "c"): "drop"}, KEY)  # as an older version noted it
+    state: dict[str, Any] = {}
+    note_policy(state, keyed, "2.5")
+    assert (is_same(DROP, state), is_same(HASH, state)) == (True, False)
+    note_policy(state, DROP, "3.5")
+    assert (state[POLICIES], len(state[HISTORY]), state[HISTORY][0]["since"]) == ([DROP.mark], 1, "2.5")
+    note_policy(state, HASH, "4.5")
+    assert not is_same(HASH, state)
