@@ -97,12 +97,20 @@ def table_names(source: Source) -> list[str]:
     return [*(shape.name for shape in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS))), *OWN]
 
 
+SCHEMA_NAMES = ("version", "engine_version", "inserted_at", "schema_name", "version_hash", "schema")
+SCHEMA_COLUMNS = {name: Made("", nullable=False, key=False) for name in SCHEMA_NAMES}
+"""What dlt notes of a schema: where one is missing, nothing says what was made."""
+
+
 def stored_columns(reader: Reader, source: Source) -> Stored:
     """Returns the tables and columns that were made; without a stored schema all tables, with unknown columns."""
     from gapless.pipelines.destinations._dlt.runtime import stored_tables
 
-    found = reader.rows(source.name, newest_schema("{0}", source.name), SCHEMAS)
     known = _unknown(source)
+    real = reader.columns(source.name, [SCHEMAS]).get(SCHEMAS)
+    if real is not None and not SCHEMA_COLUMNS.keys() <= {column.lower() for column in real}:
+        return {**known, SCHEMAS: SCHEMA_COLUMNS}
+    found = reader.rows(source.name, newest_schema("{0}", source.name), SCHEMAS)
     if not found:
         return known
     tables = stored_tables(found[0][0])

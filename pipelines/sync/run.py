@@ -126,7 +126,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             outcome.note = require_account(reader, source, session)
             erasures = unfinished.notes_of(reader, [source.name])
         # Before rows are counted, because it forgets the counts of what is made again and read again.
-        session.failures += map(Failure, mend_tables(pipeline, source))
+        _mend(pipeline, source, session)
         notes = [unfinished.sentence(name, target.destination) for name in erasures]
         notes += upgrade(pipeline, source, layout, own_version())
         outcome.note = "; ".join(filter(None, (outcome.note, *notes))) or None
@@ -187,6 +187,13 @@ def _write_run(
         unwritten.note(file, outcome.error or "")
     elif outcome.error or not (session.ids or session.window):  # a part is not what it would have read
         unwritten.clear(file)
+
+
+def _mend(pipeline: dlt.Pipeline, source: Source, session: Session) -> None:
+    """Makes again what somebody took away of the tables, by a load, also where there is nothing new."""
+    if mended := mend_tables(pipeline, source):
+        session.failures += map(Failure, mended)
+        session.look = None
 
 
 def _note_differences(session: Session, source: Source, lost: RowCounts, more: RowCounts | None = None) -> None:

@@ -106,3 +106,25 @@ def test_one_shard_that_fails_each_time(
         assert told() == [("not asked", f"gapless sync {subject.name} --shard 2/2 --destination postgres")]
     assert "shard 2/2 answered 401" in " ".join(run("status", *there).output.split())
     assert [shard(2), told()] == [0, []]
+
+
+@pytest.mark.slow
+@of(NAMES[0], NAMES[2])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "drop table _dlt_version",
+        "alter table _dlt_version drop column schema",
+        "alter table _dlt_loads drop column status",
+        "alter table _dlt_pipeline_state drop column state",
+    ],
+)
+def test_what_dlt_notes_is_made_again(damage: str, subject: Subject, synced: World) -> None:
+    """By syncs alone, also while the vendor has nothing new."""
+    synced.database.change(subject.name, damage)
+    assert {gap["kind"] for gap in gaps(synced)} >= {"damaged"}
+    for _ in range(3):
+        gapless(synced, "sync", subject.name)
+    assert gaps(synced) == []
+    synced.complete()
+    synced.assert_exact()
