@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 
 from gapless.pipelines.printable import counted
+from gapless.sources import SOURCES
 
 FORMATS = {"day": "%d %b %Y", "week": "week of %d %b %Y", "month": "%b %Y"}
 HEIGHT = 200
 """Of the columns, in pixels."""
 MOST_DAYS, MOST_COUNTS = 6, 5
 """Marks of the axes."""
+
+
+SHADES = (0.0, 0.45, -0.35, 0.65, -0.55)
+"""How far the colours of a vendor's accounts are from its own: towards white, or (below nought) black; then again."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def columns(cells: Sequence[tuple[date, str, int]], colours: Mapping[str, str], 
 
     Returns None where nothing was counted.
     """
-    there = [cell for cell in cells if cell[2]]
+    there = [cell for cell in cells if cell[2] and cell[1] in colours]
     if not there:
         return None
     starts = [*_starts(min(day for day, _, _ in there), max(day for day, _, _ in there), size)]
@@ -99,3 +104,22 @@ def _label(day: date, size: str, whole: int) -> str:
     if size == "month":
         return f"{day:%b %Y}"
     return f"{day.day} {day:%b}" if whole < 300 else f"{day.day} {day:%b %Y}"
+
+
+def colours(names: Collection[str]) -> dict[str, str]:
+    """Returns the colours of accounts, in the order of the sources: their vendor's, and shades of it for the others.
+
+    An account keeps its own, whichever others are shown.
+    """
+    found = {}
+    for name in (one for one in SOURCES if one in names):
+        own = [one for one in SOURCES if SOURCES[one].vendor == SOURCES[name].vendor]
+        found[name] = _shade(SOURCES[name].facts.colour, SHADES[own.index(name) % len(SHADES)])
+    return found
+
+
+def _shade(colour: str, part: float) -> str:
+    """Returns a colour as `#rrggbb` that is moved by a part of the way to white, or to black."""
+    cells = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    towards = 255 if part > 0 else 0
+    return "#" + "".join(f"{round(cell + abs(part) * (towards - cell)):02x}" for cell in cells)

@@ -28,9 +28,10 @@ from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.ui import opening, server
 from gapless.pipelines.ui.address import parse
-from gapless.pipelines.ui.charts import Part, columns
+from gapless.pipelines.ui.charts import Part, colours, columns
 from gapless.pipelines.ui.database import session
 from gapless.pipelines.ui.views import VIEWS, failures, volume
+from gapless.sources import SOURCES, Source
 from gapless.sources.kizen.fake import KizenFake
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
@@ -138,6 +139,17 @@ def test_no_record_falls_between_two_buckets(size: int) -> None:
     ends = [x + width for x, width in sorted({(part.x, part.width) for part in chart.parts})]
     assert max(ends) == pytest.approx(100, abs=0.01)
     assert all(end <= x + 0.01 for end, x in zip(ends, sorted(places)[1:], strict=False))
+
+
+def test_accounts_of_one_vendor_have_shades_of_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each its own, the same whichever others are shown."""
+    for number in range(4):
+        monkeypatch.setitem(SOURCES, f"tines_{number}", Source(f"tines_{number}", SOURCES["tines"].package))
+    every = colours([*SOURCES])
+    assert len({*every.values()}) == len(SOURCES)
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in every.values())
+    assert every["tines"] == SOURCES["tines"].facts.colour
+    assert colours({"tines_2"}) == {"tines_2": every["tines_2"]}
 
 
 @pytest.mark.parametrize("highest", [1, 4, 5, 6, 24, 25, 26, 60, 99, 100, 101, 999_999])

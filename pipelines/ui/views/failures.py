@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from gapless.pipelines.ui.address import View
-from gapless.pipelines.ui.charts import columns
+from gapless.pipelines.ui.charts import colours, columns
 from gapless.pipelines.ui.site import FILTERS, Question
 from gapless.pipelines.ui.views.timeline import event_columns, named
 from gapless.pipelines.ui.views.volume import buckets
-from gapless.sources import SOURCES
 
 KINDS, NEWEST, REASONS = 20, 50, 2_000
 """Kinds of failures that are shown, newest failures, and different reasons that are read to make kinds of them."""
@@ -51,14 +50,14 @@ def fetch(question: Question) -> Mapping[str, Any]:
     )
     size, days = buckets(question)
     cells = [(day, source, failed) for day, source, _, _, failed in days]
-    colours = {name: SOURCES[name].facts.colour for name in SOURCES if any(c[1] == name and c[2] for c in cells)}
+    of = colours({source for _, source, failed in cells if failed})
     return {
         "size": size,
-        "chart": columns(cells, colours, size, "failures"),
+        "chart": columns(cells, of, size, "failures"),
         "mix": _mix(mix),
         "kinds": kinds(reasons)[:KINDS],
         "newest": named(question, newest),
-        "colours": colours,
+        "colours": of,
     }
 
 

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from gapless.pipelines.ui.address import View
-from gapless.pipelines.ui.charts import columns
+from gapless.pipelines.ui.charts import colours, columns
 from gapless.pipelines.ui.site import FILTERS, Question
 from gapless.sources import SOURCES
 
@@ -26,9 +26,9 @@ def fetch(question: Question) -> Mapping[str, Any]:
     ]
     days = list(dict.fromkeys(row[0] for row in rows))
     table = [(day, [_of(rows, day, name) for name in names]) for day in reversed(days)]
-    colours = {name: SOURCES[name].facts.colour for name in names}
-    chart = columns([(day, source, records) for day, source, records, _, _ in rows], colours, size, "records")
-    return {"names": names, "totals": totals, "table": table, "colours": colours, "size": size, "chart": chart}
+    of = colours(names)
+    chart = columns([(day, source, records) for day, source, records, _, _ in rows], of, size, "records")
+    return {"names": names, "totals": totals, "table": table, "colours": of, "size": size, "chart": chart}
 
 
 def _of(rows: list[Row], day: date, name: str) -> int:
