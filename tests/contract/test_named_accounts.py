@@ -150,6 +150,10 @@ def test_an_account_that_leaves_the_settings(subject: Subject, named: World) -> 
     assert f'Put it back ([accounts] {account} = "{subject.name}")' in done.stderr
     assert f"{account}: started" not in done.stderr
     assert document(named, "compact", account)["bytes_after"] > 0
+    later = document(named, "gaps", "--max-age", "1s")["gaps"]
+    assert account not in {gap["source"] for gap in later}
+    done = gapless(named, "privacy", "apply", account, "--yes")
+    assert "no source" not in done.output, done.output
     if named.database.name != "sqlalchemy":  # which has no views
         found = {check["name"]: check["found"] for check in document(named, "doctor")["checks"]}
         assert "settings do not name it" in found[f"{account} settings"]

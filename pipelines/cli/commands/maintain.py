@@ -74,10 +74,9 @@ def apply(
     """
     from gapless.pipelines.maintenance import privacy
     from gapless.pipelines.maintenance.compact import compact as write_anew
-    from gapless.pipelines.sync import build
 
-    names = build.known(sources or [])
     target = open_target(destination, accept_append=True)
+    names = known_here(target, sources or [])
     if not dry_run:
         confirm(yes, f"Change the rows of {', '.join(names) or 'all sources'} to today's policy, for good?")
     found = privacy.apply(target, names, dry_run=dry_run)
