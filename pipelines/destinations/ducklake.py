@@ -97,8 +97,15 @@ class DuckLake(Backend):
 
         with self._attached() as connection:
             if self._folder:
-                lake_orphans.mark(connection, self.config.credentials.ducklake_name, self._folder)
+                lake_orphans.mark(connection, self._metadata, self._folder)
             yield connection
+
+    @property
+    def _metadata(self) -> str:
+        """Returns the schema of the open lake's catalog, as it stands in a query; in SQLite there is but one."""
+        credentials = self.config.credentials
+        schema = "main" if self.lock_beside else credentials.metadata_schema or credentials.ducklake_name
+        return f'"__ducklake_metadata_{credentials.ducklake_name}"."{schema}"'
 
     @property
     def _folder(self) -> Path | None:
@@ -147,7 +154,7 @@ class DuckLake(Backend):
         credentials = self.config.credentials
         with self.opened() as connection:
             before, after = lake.compact(connection, credentials.ducklake_name)
-            left = lake_orphans.remove(connection, credentials.ducklake_name, self._folder)
+            left = lake_orphans.remove(connection, credentials.ducklake_name, self._metadata, self._folder)
         if self.lock_beside:
             catalog = sqlite_database.compact_file(self.lock_beside)
         else:

@@ -61,7 +61,8 @@ def test_a_record_that_goes_and_comes_back(subject: Subject, synced: World) -> N
     assert marked(subject, synced) == ([gone] if proves else [])
     verified(synced)
     assert marked(subject, synced) == [gone]
-    assert in_views(synced) == [gone]
+    # SQLite has no views.
+    assert synced.database.name == "sqlalchemy" or in_views(synced) == [gone]
     marks = synced.sql(f"select gone_at from {subject.main} where gone_at is not null")
     synced.complete()
     if synced.database.name == "duckdb":  # Postgres spells JSON in its own way, so a look-back is loaded there

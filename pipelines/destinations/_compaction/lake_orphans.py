@@ -27,15 +27,20 @@ STAY = "that no snapshot names stay in the DuckLake's folder, and may hold erase
 ADVICE = "ducklake_delete_orphaned_files deletes them, if the folder is of this lake alone"
 
 
-def mark(connection: DuckDBPyConnection, lake: str, folder: Path) -> None:
-    """Leaves the mark of an open lake in its folder; none in one that cannot be written to."""
-    own = folder / f"{MARK}{_identity(connection, lake)}"
+def mark(connection: DuckDBPyConnection, catalog: str, folder: Path) -> None:
+    """Leaves the mark of an open lake in its folder; none in one that cannot be written to.
+
+    `catalog` is the schema of its catalog, as it stands in a query.
+    """
+    own = folder / f"{MARK}{_identity(connection, catalog)}"
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         own.open("x").close()
 
 
-def remove(connection: DuckDBPyConnection, lake: str, folder: Path | None, now: datetime | None = None) -> str | None:
+def remove(
+    connection: DuckDBPyConnection, lake: str, catalog: str, folder: Path | None, now: datetime | None = None
+) -> str | None:
     """Deletes the files that no snapshot names, of an open lake whose folder is on this machine (None: it is not).
 
     Returns what a person should know of files that stay, and that may hold erased rows; None: there are none.
@@ -45,9 +50,9 @@ def remove(connection: DuckDBPyConnection, lake: str, folder: Path | None, now: 
     if not files:
         return None
     # DuckLake compares paths as texts: one that is spelled in another way would pass for an orphan.
-    if folder is None or _named(connection, lake) & {Path(file).name for file in files} or not _alone(folder):
+    if folder is None or _named(connection, catalog) & {Path(file).name for file in files} or not _alone(folder):
         return f"{_files(len(files))} {STAY}: {ADVICE}"
-    return _remove(map(Path, files), folder / f"{MARK}{_identity(connection, lake)}", now or datetime.now(UTC))
+    return _remove(map(Path, files), folder / f"{MARK}{_identity(connection, catalog)}", now or datetime.now(UTC))
 
 
 def _remove(files: Iterable[Path], own: Path, now: datetime) -> str | None:
@@ -66,17 +71,17 @@ def _remove(files: Iterable[Path], own: Path, now: datetime) -> str | None:
     return f"{_files(strange)} {STAY}: {ADVICE}" if strange else None
 
 
-def _identity(connection: DuckDBPyConnection, lake: str) -> str:
+def _identity(connection: DuckDBPyConnection, catalog: str) -> str:
     """Returns what tells a lake from all others: the id of its first schema, which it got when it was made."""
-    query = f'select schema_uuid from "__ducklake_metadata_{lake}".ducklake_schema order by schema_id limit 1'
+    query = f"select schema_uuid from {catalog}.ducklake_schema order by schema_id limit 1"
     ((identity,),) = connection.execute(query).fetchall()
     return str(identity)
 
 
-def _named(connection: DuckDBPyConnection, lake: str) -> set[str]:
+def _named(connection: DuckDBPyConnection, catalog: str) -> set[str]:
     """Returns the names of all files that the catalog names, without their folders."""
     tables = ("ducklake_data_file", "ducklake_delete_file", "ducklake_files_scheduled_for_deletion")
-    query = " union all ".join(f'select path from "__ducklake_metadata_{lake}".{table}' for table in tables)
+    query = " union all ".join(f"select path from {catalog}.{table}" for table in tables)
     return {Path(str(path)).name for (path,) in connection.execute(query).fetchall()}
 
 
