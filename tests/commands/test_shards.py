@@ -124,7 +124,7 @@ def test_what_is_no_shard_is_said(wrong: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.parametrize("name", some(SPLIT, "kizen"))
 def test_shards_that_start_at_once_are_one_sync(name: str, fleet: Callable[..., Fleet]) -> None:
     """Four on an empty database, which all of them find without tables; a record nobody can read is one's alone; then
     what is new, by a whole sync and by three: exact each time."""
