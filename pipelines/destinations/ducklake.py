@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgresql": "postgres_scanner"}
 """Where a catalog may be, and DuckDB's extension for it."""
+PART_OF = "100GB"
+"""The largest file that DuckDB prepares to upload to a bucket. Of each file that it writes it holds a 10,000th of that
+in memory. Its own default is 800 GB, and 80 MB for each file are more than it may hold here."""
 SECRET = "gapless_catalog"
 """Name of the secret with the catalog's password; it is in a DuckDB in memory, and gone with that."""
 
@@ -110,8 +113,12 @@ class DuckLake(Backend):
     @property
     def _folder(self) -> Path | None:
         """Returns the folder of the data, if it is on this machine."""
-        credentials = self.config.credentials
-        return Path(credentials.storage_url) if credentials.storage.is_local_filesystem else None
+        return Path(self.config.credentials.storage_url) if self._is_local else None
+
+    @property
+    def _is_local(self) -> bool:
+        """Returns whether the data's files are on this machine, and not in a bucket."""
+        return bool(self.config.credentials.storage.is_local_filesystem)
 
     @contextmanager
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -120,6 +127,8 @@ class DuckLake(Backend):
         with in_memory() as connection:
             for file in self._extensions():
                 connection.load_extension(str(file))
+            if not self._is_local:
+                connection.execute(f"set global s3_uploader_max_filesize = '{PART_OF}'")
             try:
                 attach(connection, self.config, None if is_sqlite(self._catalog) else self._statement(connection))
             except duckdb.Error as error:
@@ -196,7 +205,7 @@ class DuckLake(Backend):
 
     def _extensions(self) -> list[Path]:
         names = ["ducklake", SCANNERS[self._catalog.drivername]]
-        bucket = [] if self.config.credentials.storage.is_local_filesystem else ["httpfs"]
+        bucket = [] if self._is_local else ["httpfs"]
         return [_extension(name) for name in (*names, *bucket)]
 
     def _statement(self, connection: duckdb.DuckDBPyConnection) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from gapless.pipelines.destinations._dlt.duckdb_memory import with_room
 from gapless.pipelines.errors import GaplessError, summarize
 
 if TYPE_CHECKING:
@@ -30,10 +32,14 @@ def compact(connection: DuckDBPyConnection, lake: str) -> tuple[int, int]:
     try:
         before = _size(connection, lake)
         for step in STEPS:
-            connection.execute("call " + step.format(f"'{lake}'"))
+            with_room(connection, partial(_call, connection, step.format(f"'{lake}'")))
         return before, _size(connection, lake)
     except duckdb.Error as error:
         raise GaplessError(f"the DuckLake is not compacted, its rows are as before: {summarize(error)}") from error
+
+
+def _call(connection: DuckDBPyConnection, step: str) -> None:
+    connection.execute(f"call {step}")
 
 
 def _size(connection: DuckDBPyConnection, lake: str) -> int:
