@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgresql": "postgres_scanner"}
 """Where a catalog may be, and DuckDB's extension for it."""
 PART_OF = "100GB"
-"""The largest file that DuckDB prepares to upload to a bucket. Of each file that it writes it holds a 10,000th of that
-in memory. Its own default is 800 GB, and 80 MB for each file are more than it may hold here."""
+"""The largest file that DuckDB prepares to upload to a bucket. It holds a 10,000th of that in memory for each file
+that is written. Its own default is 800 GB, and 80 MB for each file are more than it may hold here."""
 SECRET = "gapless_catalog"
 """Name of the secret with the catalog's password; it is in a DuckDB in memory, and gone with that."""
 
