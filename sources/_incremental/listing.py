@@ -15,7 +15,7 @@ from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Incomplete
 from gapless.sources._incremental.listing_end import ListingEnd
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.parse import id_name, parse, readable_time
+from gapless.sources._schema.parse import parse, readable_time
 from gapless.sources._schema.record import Record, record_id, record_time
 
 Stored = Callable[[Table, Sequence[str], Iterable[str]], Iterator[tuple[Any, ...]]]
@@ -72,8 +72,15 @@ class Parents:
         return record_id(parent)
 
     def named(self, key: str) -> Record:
-        """Returns a parent with only its id set. Raises ValueError for an invalid id."""
-        return self.table.model.model_validate({id_name(self.table.model): _number(self.table, key)})
+        """Returns a parent with only its id set; all else is null, also what the model requires.
+
+        Raises ValueError for an invalid id.
+        """
+        model = self.table.model
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        parent = model.model_construct(**dict.fromkeys(required))
+        model.__pydantic_validator__.validate_assignment(parent, model.id_field, _number(self.table, key))
+        return parent
 
     def is_read(self, parent: Record) -> bool:
         """Returns whether a parent's records are read: not if the vendor says that it has none."""

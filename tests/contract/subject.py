@@ -18,6 +18,7 @@ from typing import Any
 
 from gapless.sources import SOURCES, Source
 from gapless.sources._incremental.detail_feed import DetailFeed
+from tests.contract.subject_checks import problems_of
 
 Row = dict[str, Any]
 Columns = dict[str, str]
@@ -46,7 +47,8 @@ class Subject:
     """The contract: every table that is made of what the vendor sends, with its columns and their types in DuckDB.
     A list in a record is the table `parent__list`; an object's fields are the columns `object__field`."""
     text: str
-    """A text of a record, which may be null; a list in its place makes the record one that cannot be read."""
+    """A text of a record, which may be null; a list in its place makes the record one that cannot be read. One in an
+    object of the record stands with a dot, as `actor.name`; the object may be null, too."""
     time: str
     """The time of a record's creation."""
     fill: Callable[[Any, int, int], None]
@@ -55,6 +57,8 @@ class Subject:
     """Called with the fake, the id of a parent (a listing: None) and fields; `at` is the time of creation."""
     add_parent: Callable[..., Row] | None = None
     """Called with the fake and fields; a listing has none."""
+    delete_parent: Callable[[Any, Any], None] | None = None
+    """Called with the fake and the id of a parent, which goes with its records; a listing has none."""
     standing: Callable[[Any], list[Row]] | None = None
     """The records that are served at this moment, as in `truth`; None: `truth` holds no others."""
     derived: Mapping[str, Columns] = field(default_factory=dict)
@@ -141,6 +145,32 @@ class Subject:
         """Of its settings."""
         return self.name.upper()
 
+    @property
+    def text_column(self) -> str:
+        return "__".join(map(self.column, self.text.split(".")))
+
+    def text_of(self, row: Row) -> Any:
+        """Returns the text of a record; None where it, or the object that it is in, is not there."""
+        value: Any = row
+        for key in self.text.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def with_text(self, value: object, row: Row | None = None) -> Row:
+        """Returns the field with which a record has this text; what else `row` has in the same object stays."""
+        keys = self.text.split(".")
+        for depth in range(len(keys) - 1, 0, -1):
+            there: Any = row
+            for key in keys[:depth]:
+                there = there.get(key) if isinstance(there, dict) else None
+            value = {**(there or {}), keys[depth]: value}
+        return {keys[0]: value}
+
+    def edit(self, fake: Any, record_id: Any, value: object) -> None:
+        """Changes the text of a record at the vendor."""
+        row = next((one for one in self.records(fake) if str(one[self.id]) == str(record_id)), None)
+        fake.change(record_id, **self.with_text(value, row))
+
     def column(self, name: str) -> str:
         return "".join(f"_{each.lower()}" if each.isupper() and self.camel else each for each in name)
 
@@ -192,7 +222,10 @@ class Subject:
 
 
 def subject(name: str) -> Subject:
-    """Returns the Subject of a registered source. Raises ModuleNotFoundError where there is none."""
+    """Returns the Subject of a registered source.
+
+    Raises ModuleNotFoundError where there is none, ValueError where it does not fit the source.
+    """
     source = SOURCES[name]
     found = _subject(source.vendor, source.package)
     return replace(found, name=name) if source.is_named else found
@@ -202,7 +235,10 @@ def subject(name: str) -> Subject:
 def _subject(name: str, package: str) -> Subject:
     own, folder = f"tests.sources.{name}.subject", f"tests.sources.{name}"
     there = find_spec(folder) is not None and find_spec(own) is not None
-    found: Subject = import_module(own if there else f"{package}.subject").SUBJECT
+    module = own if there else f"{package}.subject"
+    found: Subject = import_module(module).SUBJECT
+    if problems := problems_of(found, Source.at(package)):
+        raise ValueError(f"{module}: {'; '.join(problems)}")
     return found
 
 

@@ -32,7 +32,8 @@ def become_another(subject: Subject, here: World) -> None:
     rotate(subject, here)
     for row in subject.records(here.fake):
         at = instant(row[subject.time], "time") - timedelta(minutes=7)
-        here.fake.change(row[subject.id], **{subject.time: here.fake._stamp(at), subject.text: "of another account"})
+        text = subject.with_text("of another account", row)
+        here.fake.change(row[subject.id], **{subject.time: here.fake._stamp(at), **text})
     here.fake.requests.clear()
 
 

@@ -63,11 +63,11 @@ Damage = Callable[[Place], Done | None]
 
 
 def altered(place: Place) -> Done:
-    return place.update(place.main, place.subject.column(place.subject.text), f"'{SECRET}'", place.record)
+    return place.update(place.main, place.subject.text_column, f"'{SECRET}'", place.record)
 
 
 def emptied(place: Place) -> Done:
-    return place.update(place.main, place.subject.column(place.subject.text), "null", place.record)
+    return place.update(place.main, place.subject.text_column, "null", place.record)
 
 
 def extra(place: Place) -> Done:
@@ -160,7 +160,7 @@ def vendor(subject: Subject) -> Any:
     for number, row in enumerate(subject.records(fake)):
         rows = [{**item, subject.child_text: f"{each} of {number}"} for each in range(3)]
         below = {subject.child: rows} if subject.child else {}
-        fake.change(row[subject.id], **{subject.text: f"text {number}", **below})
+        fake.change(row[subject.id], **subject.with_text(f"text {number}", row), **below)
     return fake
 
 
@@ -241,13 +241,13 @@ def test_what_the_vendor_changed(subject: Subject, world: Begin) -> None:
     here = world(vendor(subject))
     here.synced()
     oldest = min(subject.records(here.fake), key=lambda row: str(row[subject.time]))
-    here.fake.change(oldest[subject.id], **{subject.text: "edited"})
+    subject.edit(here.fake, oldest[subject.id], "edited")
     code, found = cells(here, "--whole")
     if subject.whole:
         assert (code, found["differing"], found["changed"] > 0) == (0, {}, True)
         here.complete()
     else:
-        edited = (subject.main, subject.column(subject.text))
+        edited = (subject.main, subject.text_column)
         assert (code, named(found)) == (3, {edited})
         assert gapless(here, "verify", subject.name, "--cells", "--repair").exit_code == 0
     here.assert_exact()
@@ -272,7 +272,7 @@ def test_a_sample(subject: Subject, synced: World) -> None:
     assert (code, 0 < found["cells"] < 24) == (0, True)
     synced.database.change(synced.name, altered(Place(subject)).statement.partition(" where ")[0])
     code, found = cells(synced, "--sample", "1", "--seed", SEED)
-    assert (code, named(found)) == (3, {(subject.main, subject.column(subject.text))})
+    assert (code, named(found)) == (3, {(subject.main, subject.text_column)})
     assert {gap["kind"] for gap in gaps(synced)} == {"dead letter"}
     fill(synced, gaps(synced))
     synced.assert_exact()

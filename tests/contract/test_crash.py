@@ -75,11 +75,11 @@ def test_broken_off_at_any_request(subject: Subject, world: Begin) -> None:
 @of(NAMES[-1])
 def test_heals(subject: Subject, synced: World) -> None:
     """A record that cannot be read is a letter that says why; mended at the vendor it is here, and no letter is."""
-    bad = subject.add_one(synced.fake, **{subject.text: []})
+    bad = subject.add_one(synced.fake, **subject.with_text([]))
     assert synced.sync().outcome == "partial"
     ((kind, key, _),) = synced.letters()
     assert (kind, key) == ("record", str(bad))
-    synced.fake.change(bad, **{subject.text: "mended"})
+    subject.edit(synced.fake, bad, "mended")
     synced.complete()
     synced.assert_exact()
     assert synced.letters() == []
@@ -88,9 +88,9 @@ def test_heals(subject: Subject, synced: World) -> None:
 @pytest.mark.sweep
 def test_a_crash_while_a_record_heals(subject: Subject, synced: World) -> None:
     """A letter is not deleted before its record is there, in whatever order a load that dies merges its tables."""
-    bad = subject.add_one(synced.fake, **{subject.text: []})
+    bad = subject.add_one(synced.fake, **subject.with_text([]))
     assert synced.sync().outcome == "partial"
-    synced.fake.change(bad, **{subject.text: "mended"})
+    subject.edit(synced.fake, bad, "mended")
     with killed_after("dead_letters"):
         assert synced.sync().outcome == "failed"
     synced.complete()

@@ -262,8 +262,8 @@ def in_file(path: Path, query: str) -> list[tuple[Any, ...]]:
 @of(NAMES[1])
 def test_where(subject: Subject, synced: World) -> None:
     """All records with a value in a column are forgotten, and those that come later with it as well."""
-    name, column = subject.name, subject.column(subject.text)
-    value = next(row[subject.text] for row in subject.records(synced.fake) if row[subject.text])
+    name, column = subject.name, subject.text_column
+    value = next(subject.text_of(row) for row in subject.records(synced.fake) if subject.text_of(row))
     ((before,),) = synced.sql(f"select count(*) from {subject.main} where {column} = '{value}'")
     found = document(synced, "forget", name, "--where", f"{subject.main}.{column}={value}", "--yes")
     assert (found["error"], found["records"]) == (None, before)
@@ -307,11 +307,11 @@ def test_a_pipeline_of_ones_own(subject: Subject, synced: World) -> None:
 def test_who_stands_in_a_dead_letter_alone(subject: Subject, bad: str, synced: World) -> None:
     """A record that cannot be read is forgotten by a value in it, and so is one that comes later; none is missed."""
     who, name = "canary.person", subject.name
-    fields: dict[str, Any] = {subject.text: [who]} | ({subject.id: []} if bad == "nameless" else {})
+    fields: dict[str, Any] = subject.with_text([who]) | ({subject.id: []} if bad == "nameless" else {})
     subject.add_one(synced.fake, **fields)
     assert synced.sync().outcome == "partial"
     assert synced.sql("select kind from dead_letters") == [(bad,)]
-    where = f"{subject.main}.{subject.column(subject.text)}={who}"
+    where = f"{subject.main}.{subject.text_column}={who}"
     found = document(synced, "forget", name, "--where", where, "--yes")
     assert (found["error"], found["rows"]) == (None, {"dead_letters": 1})
     for _ in range(2):
@@ -336,12 +336,12 @@ def test_where_folds_every_letter(subject: Subject, world: Any) -> None:
     parent = subject.parents(here.fake)[0]
     texts = [SPELT, SPELT.lower(), SPELT.replace("10%", "10 of")]
     for text in texts:
-        subject.add(here.fake, parent, **{subject.text: text})
+        subject.add(here.fake, parent, **subject.with_text(text))
     here.complete()
-    column = subject.column(subject.text)
+    column = subject.text_column
     found = document(here, "forget", name, "--where", f"{subject.main}.{column}={SPELT.swapcase()}", "--yes")
     assert (found["error"], found["records"]) == (None, 2)
-    subject.add(here.fake, parent, **{subject.text: SPELT.lower()})
+    subject.add(here.fake, parent, **subject.with_text(SPELT.lower()))
     here.complete()
     left = here.sql(f"select {column} from {subject.main} where {column} like 'Zo%' or {column} like 'zo%'")
     assert left == [(texts[2],)]
@@ -352,10 +352,10 @@ def test_where_folds_every_letter(subject: Subject, world: Any) -> None:
 @of(NAMES[0])
 def test_where_of_a_hashed_column(subject: Subject, world: Any) -> None:
     """Common spellings are found by their hashes; that others are not is said."""
-    here, column = world(subject.filled()), subject.column(subject.text)
+    here, column = world(subject.filled()), subject.text_column
     here.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=hash", "GAPLESS_HASH_KEY": "k" * 32})
     for text in ("Ann.Lee@Example.com", "ann.lee@example.com", "ANN.LEE@EXAMPLE.COM"):
-        subject.add(here.fake, subject.parents(here.fake)[0], **{subject.text: text})
+        subject.add(here.fake, subject.parents(here.fake)[0], **subject.with_text(text))
     here.complete()
     where = f"{subject.main}.{column}=Ann.Lee@Example.com"
     found = document(here, "forget", subject.name, "--where", where, "--yes")

@@ -77,7 +77,7 @@ def test_a_record_that_is_listed_and_not_found(subject: Subject, synced: World) 
 @of(NAMES[1])
 def test_a_bad_record_that_goes(subject: Subject, synced: World) -> None:
     """A record with a dead letter that the vendor deletes: its letter is closed, and its text stays."""
-    bad = subject.add_one(synced.fake, **{subject.text: []})
+    bad = subject.add_one(synced.fake, **subject.with_text([]))
     assert synced.sync().outcome == "partial"
     ((text,),) = synced.sql("select raw_json from dead_letters")
     synced.fake.delete(bad)
@@ -99,13 +99,13 @@ def test_a_bad_record_that_is_not_found_once(subject: Subject, synced: World) ->
     """A dead letter whose retry answers 404 is still open, as long as the vendor lists its record."""
     if subject.source.stream.by_id != "record":
         pytest.skip("a record cannot be asked for")
-    bad = str(subject.add_one(synced.fake, **{subject.text: []}))
+    bad = str(subject.add_one(synced.fake, **subject.with_text([])))
     assert synced.sync().outcome == "partial"
     synced.fake.failing[f"/{bad}"] = 404
     assert synced.sync().outcome == "partial"
     assert [(kind, key) for kind, key, _ in synced.letters()] == [("record", bad)]
     synced.mend()
-    synced.fake.change(bad, **{subject.text: "mended"})
+    subject.edit(synced.fake, bad, "mended")
     assert ends_exact(synced) == 1
 
 
@@ -114,7 +114,7 @@ def test_a_bad_record_that_is_not_found_once(subject: Subject, synced: World) ->
 def test_parents_that_are_not_listed_any_more(subject: Subject, synced: World) -> None:
     """They are closed and counted, once and without a failure, and are no gap, however long ago that was."""
     parent = parents_of(subject, synced)[-1]
-    _delete_parent(subject, synced.fake, parent)
+    delete_parent(subject, synced.fake, parent)
     synced.complete()
     asked = synced.asked()
     assert gaps(synced) == []
@@ -154,9 +154,10 @@ def closed(here: World) -> list[str]:
     return [parent for (parent,) in here.sql(f"select parent from coverage where failures = 0 and ({told})")]
 
 
-def _delete_parent(subject: Subject, fake: Any, parent: Any) -> None:
-    noun = str(subject.source.split_by).removesuffix("s")
-    getattr(fake, f"delete_{noun}")(parent)
+def delete_parent(subject: Subject, fake: Any, parent: Any) -> None:
+    """Deletes a parent at the vendor."""
+    assert subject.delete_parent, "a listing has no parents"
+    subject.delete_parent(fake, parent)
 
 
 def _without(subject: Subject, answer: httpx.Response, parent: Any, known: list[Any]) -> httpx.Response:

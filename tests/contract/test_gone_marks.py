@@ -10,7 +10,7 @@ from gapless.sources._incremental.detail_feed import DetailFeed
 from tests.contract.commands import gapless, gaps
 from tests.contract.conftest import NAMES, elsewhere, of
 from tests.contract.subject import Subject, copied
-from tests.contract.test_gone import parents_of
+from tests.contract.test_gone import delete_parent, parents_of
 from tests.support.world import World
 
 
@@ -102,7 +102,7 @@ def test_a_parent_that_goes_and_comes_back(subject: Subject, synced: World) -> N
     own = sorted(
         str(row[subject.id]) for row in subject.records(synced.fake) if subject.of_parent(row) == str(parent)
     )
-    getattr(synced.fake, f"delete_{str(subject.source.split_by).removesuffix('s')}")(parent)
+    delete_parent(subject, synced.fake, parent)
     synced.complete()
     assert sorted(marked(subject, synced)) == own
     assert marked(subject, synced, str(subject.parents_table)) == [str(parent)]
@@ -118,7 +118,7 @@ def test_a_parent_that_goes_and_comes_back(subject: Subject, synced: World) -> N
 def test_what_a_sync_left_to_read_is_not_gone(subject: Subject, synced: World) -> None:
     """Records that are not read yet, or could not be, are no reason for a mark; nor is a window or an id."""
     synced.fake.advance(30)
-    bad = subject.add_one(synced.fake, **{subject.text: []})
+    bad = subject.add_one(synced.fake, **subject.with_text([]))
     synced.sync()
     if subject.source.stream.by_id:
         known = subject.parents(synced.fake)[0] if subject.source.stream.by_id == "parent" else bad

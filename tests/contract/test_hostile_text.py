@@ -28,7 +28,7 @@ def hostile(subject: Subject, world: Begin) -> World:
     subject.add(here.fake, first, **dict.fromkeys(FIELDS, 1))
     if not subject.numbered:
         for one in IDS:  # a list in the place of a text makes it a dead letter
-            subject.add(here.fake, first, **{subject.id: one, subject.text: ["x"]})
+            subject.add(here.fake, first, **{subject.id: one, **subject.with_text(["x"])})
     if subject.add_parent and not isinstance(first, int):
         others += [subject.add_parent(here.fake, **{subject.parent_id: one})[subject.parent_id] for one in IDS]
     paths = [subject.part_of_path(other) for other in others]

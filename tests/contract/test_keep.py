@@ -105,7 +105,7 @@ def test_a_time_within_the_look_back(subject: Subject, synced: World) -> None:
 def test_what_is_too_old_and_cannot_be_read(subject: Subject, world: Any) -> None:
     """Its dead letter is erased with the rest, and no comparison misses it."""
     here = world(subject.filled())
-    subject.add_one(here.fake, at=here.fake.now - AGE - timedelta(days=30), **{subject.text: []})
+    subject.add_one(here.fake, at=here.fake.now - AGE - timedelta(days=30), **subject.with_text([]))
     if here.sync().outcome == "complete":
         pytest.skip("nothing that old is asked for")
     assert document(here, "keep", subject.name, "400d", "--yes")["error"] is None

@@ -21,7 +21,7 @@ def run(job: str, subject: Subject, here: World, since: datetime, until: datetim
     if job == "id":
         if subject.source.stream.by_id != "record":
             pytest.skip("the source reads no record by its id")
-        other = next(row for row in subject.records(here.fake) if row[subject.text] != [])
+        other = next(row for row in subject.records(here.fake) if subject.text_of(row) != [])
         here.sync(ids=(str(other[subject.id]),))
     elif job == "end value":
         here.set(**{f"{subject.prefix}_INITIAL_VALUE": since.isoformat()})
@@ -50,7 +50,7 @@ def _with_bad(subject: Subject, world: Begin) -> tuple[World, list[Any]]:
     """A first sync of a vendor of whom some records are bad, far older than the look-back, of now, and between."""
     fake = subject.filled()
     ages = [timedelta(days=4), timedelta(days=3, hours=5), timedelta(minutes=5), timedelta(0)]
-    ids = [subject.add_one(fake, at=fake.now - age, **{subject.text: []}) for age in ages]
+    ids = [subject.add_one(fake, at=fake.now - age, **subject.with_text([])) for age in ages]
     here = world(fake)
     assert here.sync().outcome == "partial"
     assert _open(here) == {("record", str(one)) for one in ids}
@@ -66,7 +66,7 @@ def test_a_job_closes_what_it_loads(subject: Subject, world: Begin, job: str, me
     here, ids = _with_bad(subject, world)
     if mended:
         for one in ids:
-            here.fake.change(one, **{subject.text: "mended"})
+            subject.edit(here.fake, one, "mended")
     before, held = _open(here), _held(subject, here)
     now = here.fake.now
     run(job, subject, here, now - timedelta(days=3, hours=12), now - timedelta(days=1))

@@ -65,7 +65,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_personal_data_reaches_no_file(subject: Subject, world: Begin, kept: Path, tmp_path: Path) -> None:
     """In every text, in unknown fields, in a record that cannot be read: no file has it in clear, no line says it."""
     fake = subject.filled(2, 5)
-    bad = subject.add_one(fake, **{subject.text: [PERSON]})
+    bad = subject.add_one(fake, **subject.with_text([PERSON]))
     rules = policy(subject)
     privacy = ", ".join(f"{where}={action}" for where, action in rules.items())
     here = world(fake).set(**{"GAPLESS_HASH_KEY": "pepper, and some salt", f"{subject.prefix}_PRIVACY": privacy})

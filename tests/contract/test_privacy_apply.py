@@ -32,7 +32,7 @@ def private(subject: Subject, here: World) -> None:
 def with_a_person(subject: Subject, world: Begin) -> World:
     """Returns a vendor whose every text names a person, with a record that cannot be read, synced in clear."""
     fake = subject.filled(2, 6)
-    subject.add_one(fake, **{subject.text: [PERSON]})
+    subject.add_one(fake, **subject.with_text([PERSON]))
     here = world(fake)
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -86,7 +86,7 @@ def hashed(text: str, key: str = KEY) -> str:
 @of(NAMES[0])
 def test_what_is_not_here_any_more(subject: Subject, synced: World) -> None:
     """A rule that was taken back, a key that was changed: said, exit 3, with the command that brings values back."""
-    column = subject.column(subject.text)
+    column = subject.text_column
     setting, where = f"{subject.prefix}_PRIVACY", f"{subject.main}.{column}"
     before = everything(synced, subject.tables)
     synced.set(**{setting: f"{where}=hash, {subject.main}._extra=keep", "GAPLESS_HASH_KEY": KEY})
@@ -111,14 +111,14 @@ def test_what_is_not_here_any_more(subject: Subject, synced: World) -> None:
 @of(NAMES[0])
 def test_a_policy_that_was_set_between_two_syncs(subject: Subject, world: Begin) -> None:
     """Of rows of before and after none is hashed twice; what a vendor sent as 64 hex digits is hashed, too."""
-    column, digest = subject.column(subject.text), "0123456789abcdef" * 4
+    column, digest = subject.text_column, "0123456789abcdef" * 4
     fake = subject.filled(2, 6)
-    first = subject.add_one(fake, **{subject.text: digest})
+    first = subject.add_one(fake, **subject.with_text(digest))
     here = world(fake)
     here.complete()
     here.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=hash", "GAPLESS_HASH_KEY": KEY})
     fake.advance(600)
-    second = subject.add_one(fake, **{subject.text: "later"})
+    second = subject.add_one(fake, **subject.with_text("later"))
     assert here.sync().outcome == "partial"
     fill(here, gaps(here))
     held = dict(here.sql(f"select {subject.id_column}, {column} from {subject.main}"))
@@ -199,7 +199,7 @@ def test_what_a_vendor_says_of_an_error(subject: Subject, world: Begin) -> None:
     here.intercept = lambda request: httpx.Response(400, json={"error": {"message": f"no {PERSON} here"}})
     plain = gapless(here, "sync", subject.name)
     assert PERSON in plain.output + plain.stderr
-    column = subject.column(subject.text)
+    column = subject.text_column
     here.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=drop"})
     assert gapless(here, "privacy", "apply", "--yes").exit_code == 0
     done = gapless(here, "sync", subject.name)
@@ -210,7 +210,7 @@ def test_what_a_vendor_says_of_an_error(subject: Subject, world: Begin) -> None:
 @of(NAMES[0])
 def test_a_key_that_can_be_guessed(subject: Subject, world: Begin) -> None:
     """Fewer than 16 characters: refused before the first request, by every command that would use it."""
-    column = subject.column(subject.text)
+    column = subject.text_column
     here = world(subject.filled(2, 6))
     here.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=hash", "GAPLESS_HASH_KEY": "15 characters.."})
     for command in (("sync", subject.name), ("privacy", "apply", subject.name, "--yes")):

@@ -60,7 +60,7 @@ def test_changed(subject: Subject, synced: World) -> None:
     fake = synced.fake
     fake.advance(60)
     newest = max(subject.records(fake), key=lambda row: row[subject.time])
-    fake.change(newest[subject.id], **{subject.text: "edited"})
+    subject.edit(fake, newest[subject.id], "edited")
     subject.add_one(fake, at=fake.now - timedelta(minutes=50))
     gone = subject.records(fake)[0]
     if not subject.one_by_one:  # a count that stays the same is believed for a while
@@ -90,7 +90,7 @@ def _records(subject: Subject, here: World) -> dict[str, list[str]]:
 
 
 def _column(subject: Subject) -> str:
-    return subject.column(subject.text)
+    return subject.text_column
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def _column(subject: Subject) -> str:
 def test_by_id(subject: Subject, synced: World) -> None:
     """What is named is read again, however old; a vendor that has no endpoint for it is not asked."""
     oldest = min(subject.records(synced.fake), key=lambda row: row[subject.time])
-    synced.fake.change(oldest[subject.id], **{subject.text: "edited"})
+    subject.edit(synced.fake, oldest[subject.id], "edited")
     by_id = subject.source.stream.by_id
     key = subject.of_parent(oldest) if by_id == "parent" else str(oldest[subject.id])
     synced.fake.requests.clear()

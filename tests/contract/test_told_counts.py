@@ -38,7 +38,7 @@ def test_a_number_that_somebody_raised(subject: Subject, synced: World) -> None:
 def test_a_letter_that_somebody_deleted(subject: Subject, world: Begin) -> None:
     """Its record is told and not here: a sync that finds nothing new says so, as `gaps` does."""
     here = world(subject.filled())
-    subject.add_one(here.fake, **{subject.text: []})
+    subject.add_one(here.fake, **subject.with_text([]))
     assert here.sync().outcome == "partial"
     told(subject, here)
     here.database.change(subject.name, "delete from dead_letters")

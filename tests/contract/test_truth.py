@@ -229,7 +229,7 @@ def test_how_old_a_check_may_be(subject: Subject, synced: World) -> None:
 @of(NAMES[0])
 def test_a_privacy_policy_that_was_changed(subject: Subject, synced: World) -> None:
     """Older rows stay as they are: `gaps`, `doctor` and the next sync say so, until it is applied to them."""
-    column = subject.column(subject.text)
+    column = subject.text_column
     synced.set(**{f"{subject.prefix}_PRIVACY": f"{subject.main}.{column}=drop"})
     told = gaps(synced)
     assert [gap["kind"] for gap in told] == ["privacy"]

@@ -64,7 +64,7 @@ def test_another_destination(user: User, other: str, form: bool) -> None:
     run()
     assert differences(user, database) == []
     newest = max(user.subject.records(user.fake), key=lambda row: row[user.subject.time])
-    user.fake.change(newest[user.subject.id], **{user.subject.text: "edited"})
+    user.subject.edit(user.fake, newest[user.subject.id], "edited")
     user.subject.add_one(user.fake, at=user.fake.now - timedelta(minutes=50))
     for word in FORMATS[other]:
         run(loader_file_format=word)

@@ -59,7 +59,7 @@ def test_a_run_and_one_more(user: User, rows: bool) -> None:
     assert user.differences() == []
     user.fake.advance(60)
     newest = max(user.subject.records(user.fake), key=lambda row: row[user.subject.time])
-    user.fake.change(newest[user.subject.id], **{user.subject.text: "edited"})
+    user.subject.edit(user.fake, newest[user.subject.id], "edited")
     user.subject.add_one(user.fake, at=user.fake.now - timedelta(minutes=50))
     user.pipeline().run(user.source(rows=rows))
     assert user.differences() == []
@@ -197,7 +197,7 @@ def test_both_forms_make_the_same(user: User) -> None:
 @of(NAMES[1])
 def test_maps_and_filters_on_rows(user: User) -> None:
     """A map changes a field; what a filter removes is counted as filtered and does not come back."""
-    main, text, key = user.subject.main, user.subject.column(user.subject.text), user.subject.id_column
+    main, text, key = user.subject.main, user.subject.text_column, user.subject.id_column
     kept = sorted(str(row[user.subject.id]) for row in user.subject.records(user.fake))[::2]
     for number in range(2):
         source = user.source(rows=True)

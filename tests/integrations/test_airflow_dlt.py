@@ -62,5 +62,5 @@ def test_a_task_for_each_resource(user: User, mode: str, dag_file: Path) -> None
         if number == 0:
             user.fake.advance(60)
             newest = max(user.subject.records(user.fake), key=lambda row: instant(row[user.subject.time]))
-            user.fake.change(newest[user.subject.id], **{user.subject.text: "edited"})
+            user.subject.edit(user.fake, newest[user.subject.id], "edited")
             user.subject.add_one(user.fake, at=user.fake.now - timedelta(minutes=50))

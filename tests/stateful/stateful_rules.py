@@ -102,7 +102,7 @@ class Machine(Model):
         if keys:
             key = sorted(keys, key=str)[of % len(keys)]
             self.before.setdefault(key, []).append(self._standing()[key])
-            self.fake.change(key, **{self.subject.text: text})
+            self.subject.edit(self.fake, key, text)
 
     @event(of=which)
     def delete(self, of: int) -> None:
@@ -150,7 +150,7 @@ class Machine(Model):
 
     @event(where=which)
     def a_bad_record(self, where: int) -> None:
-        row = self._add(where, max(self.fake.now, self._look_back()), **{self.subject.text: []})
+        row = self._add(where, max(self.fake.now, self._look_back()), **self.subject.with_text([]))
         if row:
             self.bad.add(row[self.subject.id])
 
@@ -159,7 +159,7 @@ class Machine(Model):
     def a_bad_record_is_mended(self, of: int) -> None:
         key = sorted(self.bad, key=str)[of % len(self.bad)]
         self.bad.discard(key)
-        self.fake.change(key, **{self.subject.text: "mended"})
+        self.subject.edit(self.fake, key, "mended")
 
     # -- what happens here -------------------------------------------------------------------------
 

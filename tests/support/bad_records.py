@@ -86,7 +86,9 @@ def _put(row: Row, vendor: Subject, role: str, value: Any) -> bool:
             item[vendor.json] = value
         return bool(child)
     name = _field(vendor, role)
-    if name:
+    if role == "text":
+        row |= vendor.with_text(value, row)
+    elif name:
         row[name] = value
     return bool(name)
 
@@ -120,7 +122,7 @@ def _without(role: str) -> Callable[[Row, Subject], bytes]:
 
 
 def _doubled(row: Row, vendor: Subject) -> bytes:
-    return dumped({**row, vendor.text: "first"})[:-1] + b"}, " + dumped(row)
+    return dumped({**row, **vendor.with_text("first", row)})[:-1] + b"}, " + dumped(row)
 
 
 def _nested(depth: int) -> bytes:

@@ -173,7 +173,7 @@ def _derived(place: Place) -> object:
 
 def _given(place: Place) -> str:
     """The column of the text that every record has."""
-    return place.subject.column(place.subject.text)
+    return place.subject.text_column
 
 
 def _text(place: Place) -> str:

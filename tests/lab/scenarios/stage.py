@@ -243,9 +243,9 @@ class Stage:
     def _truth(self) -> dict[str, list[dict[str, Any]]]:
         """What must be here: not a record that could not be read while the vendor had it."""
         truth: dict[str, list[dict[str, Any]]] = self.fake.truth()
-        main, text = self.subject.main, self.subject.text
+        main, text_of = self.subject.main, self.subject.text_of
         served = {str(row[self.subject.id]) for row in self.subject.records(self.fake)}
-        readable = [row for row in truth[main] if row.get(text) != [] or str(row[self.subject.id]) in served]
+        readable = [row for row in truth[main] if text_of(row) != [] or str(row[self.subject.id]) in served]
         return {**truth, main: readable}
 
     # -- claims ------------------------------------------------------------------------------------

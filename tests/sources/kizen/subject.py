@@ -28,6 +28,7 @@ SUBJECT = Subject(
     fill=lambda fake, parents, records: fake.seed(parents, logged=records, days=5),
     add=lambda fake, kind, **fields: fake.add_logged(kind, **fields),
     add_parent=lambda fake, **fields: fake.add_type(**fields),
+    delete_parent=lambda fake, kind: fake.delete_type(kind),
     standing=lambda fake: [row for rows in fake._logged.values() for row in rows.values()],
     with_children={"fields": [{"id": "f", "name": "n", "value": 1}]},
     child="fields",

@@ -33,6 +33,7 @@ SUBJECT = Subject(
     fill=lambda fake, parents, records: fake.seed(parents, logs=records, days=5),
     add=lambda fake, lead, **fields: fake.add_log(lead, **fields),
     add_parent=lambda fake, **fields: fake.add_lead(**fields),
+    delete_parent=lambda fake, lead: fake.delete_lead(lead),
     standing=_standing,
     parent_id="leadId",
     camel=True,

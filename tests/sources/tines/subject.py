@@ -48,6 +48,7 @@ SUBJECT = Subject(
     fill=_fill,
     add=lambda fake, action, **fields: fake.add_log(action, **fields),
     add_parent=lambda fake, **fields: fake.add_action(**fields),
+    delete_parent=lambda fake, action: fake.delete_action(action),
     standing=_standing,
     given=("action_id", "story_id"),
     never_kept={"actions": frozenset({"options"})},

@@ -19,7 +19,7 @@ from tests.lab.scenarios.stage import Stage
 
 
 def _bad(here: Stage, *ages: timedelta) -> list[Any]:
-    keys = add(here, *ages, **{here.subject.text: []})
+    keys = add(here, *ages, **here.subject.with_text([]))
     here.sync()
     return keys
 
@@ -32,7 +32,7 @@ def _letters(*, mended: bool, job: str) -> Play:
         keys = _bad(here, *AGES)
         if mended:
             for key in keys:
-                here.fake.change(key, **{here.subject.text: "mended"})
+                here.subject.edit(here.fake, key, "mended")
         if job == "repair":
             here.run("verify", here.name, "--repair")
         elif job == "recent":
@@ -44,7 +44,7 @@ def _letters(*, mended: bool, job: str) -> Play:
             window(here, job)
         here.claims(here.wrong()) if here.wrong() else None
         for key in keys:
-            here.fake.change(key, **{here.subject.text: "mended"})
+            here.subject.edit(here.fake, key, "mended")
 
     return play
 
@@ -64,7 +64,7 @@ def _bad_record_not_found(here: Stage) -> None:
     here.sync()
     here.whole()
     for key in keys:
-        here.fake.change(key, **{here.subject.text: "mended"})
+        here.subject.edit(here.fake, key, "mended")
 
 
 def _one_record(here: Stage) -> None:

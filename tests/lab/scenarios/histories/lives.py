@@ -65,7 +65,7 @@ def _changed(here: Stage) -> None:
     """A record of the last minutes gets another text."""
     (key,) = add(here, timedelta(minutes=1))
     here.sync()
-    here.fake.change(key, **{here.subject.text: "changed"})
+    here.subject.edit(here.fake, key, "changed")
     here.sync()
 
 
@@ -107,8 +107,8 @@ def _between_pages(*, delete: bool, first: bool) -> Play:
 
 def _parent_goes(*, back: bool) -> Play:
     def play(here: Stage) -> None:
-        noun = str(here.subject.source.split_by).removesuffix("s")
-        getattr(here.fake, f"delete_{noun}")(first_parent(here))
+        assert here.subject.delete_parent
+        here.subject.delete_parent(here.fake, first_parent(here))
         here.sync()
         here.fake.advance(60)
         here.sync()

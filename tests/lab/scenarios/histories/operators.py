@@ -124,7 +124,7 @@ def _killed(at: int, *then: str, command: str = "sync") -> Play:
 
 def _policy(here: Stage) -> None:
     """A privacy policy is set after the first sync, and taken back."""
-    column = here.subject.column(here.subject.text)
+    column = here.subject.text_column
     here.set(**{f"{here.subject.prefix}_PRIVACY": f"{here.subject.main}.{column}=drop"})
     here.fake.advance(60)
     if here.gapless("sync", here.name)[0] == 0:
