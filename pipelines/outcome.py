@@ -109,7 +109,7 @@ class Outcome:
 
     @property
     def counted_new(self) -> dict[str, int] | None:
-        """Returns the new records by root table, as far as comparisons tell; None: unknown."""
+        """Returns the new records by root table, as far as comparisons show; None: unknown."""
         if self.changed is None or self.unchanged is None:
             return None
         roots = ((table, rows) for table, rows in self.rows.items() if is_root(table))

@@ -231,14 +231,14 @@ def _message_and_code(error: BaseException) -> tuple[Sequence[str], int]:
         return ["Stopped. What is committed stays; run the same command again to continue."], INTERRUPTED
     if isinstance(error, GaplessError):
         return error.lines, error.code
-    told = summarize(error)
+    message = summarize(error)
     if next_step(error):  # the line holds it
-        return [told], FAILED
-    if any(words in told for words in NO_SPACE):
+        return [message], FAILED
+    if any(words in message for words in NO_SPACE):
         step = "The disk, a quota or a limit is full: make room. What was committed stays; run the same again."
     else:
         step = "This error was not expected; gapless doctor may find the cause, --debug shows where it happened."
-    return [told, step], FAILED
+    return [message, step], FAILED
 
 
 def _print_error_json(ctx: Context, lines: Sequence[str], code: int) -> None:

@@ -78,10 +78,10 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _interrupt_again(told: sys.UnraisableHookArgs) -> None:
+def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
     """Raises a KeyboardInterrupt again that came where Python ignores it, as in a `__del__`: soon after that."""
-    if not issubclass(told.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(told)
+    if not issubclass(ignored.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
         return
     while True:
         try:

@@ -19,7 +19,7 @@ COMPARED = 200
 
 
 def require_same_account(file: Reader, copy: Reader, source: Source) -> None:
-    """Raises AnotherAccount where file and copy are not of one account; where their states do not tell, ids do."""
+    """Raises AnotherAccount where file and copy are not of one account; where their states do not show it, ids do."""
     ours, theirs = (source_state(reader, source) or {} for reader in (file, copy))
     here, there = (state.get(ACCOUNTS, {}).get(source.name) for state in (ours, theirs))
     if here and there and here != there:

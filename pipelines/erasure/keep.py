@@ -51,7 +51,7 @@ def keep(target: Target, name: str, kept: timedelta, reason: str | None, *, dry:
     """
     source, before = SOURCES[name], datetime.now(UTC) - kept
     if source.main.time_column is None:
-        raise WrongSettings(f"{name} tells no time of its records, so none is too old.")
+        raise WrongSettings(f"{name} has no time for each of its records, so none is too old.")
     with opened(target, source) as tables:
         if source.main.name not in tables.columns:
             raise WrongSettings(f"nothing synced yet from {name}, so nothing is too old: gapless sync {name}")
@@ -140,8 +140,8 @@ def _move_proofs(tables: Tables, source: Source, before: datetime) -> None:
         intervals = json.loads(cell) if isinstance(cell, str) else cell
         left = [one for one in intervals if one[1] is None or datetime.fromisoformat(one[1]) > before]
         if len(left) < len(intervals):
-            told = error if left or not str(error or "").startswith(LOST) else None
-            changes = {"missing": json.dumps(left) if left else None, "error": told}
+            reason = error if left or not str(error or "").startswith(LOST) else None
+            changes = {"missing": json.dumps(left) if left else None, "error": reason}
             sets = ", ".join(f"{name} = {'null' if one is None else '%s'}" for name, one in changes.items())
             given = [one for one in changes.values() if one is not None]
             tables.run(

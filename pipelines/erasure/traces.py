@@ -48,7 +48,7 @@ def without_ids(value: Any, ids: Collection[str]) -> Any:
 
 
 def remove_from_runs(tables: Tables, ids: Collection[str]) -> None:
-    """Takes ids out of what ended a sync, and of what the webhook was told of it."""
+    """Takes ids out of what ended a sync, and of what was sent to the webhook about it."""
     columns = [name for name in ("error", "told") if tables.has("runs", "run_id", name)]
     long = sorted((one for one in ids if len(one) >= SHORTEST), key=len, reverse=True)
     # Not within a longer word or number, such as a time.

@@ -1,4 +1,4 @@
-"""Tells which erasures are not finished: rows are deleted, and bytes of them may be in the database or its copy.
+"""Lists the erasures that are not finished: rows are deleted, and bytes of them may be in the database or its copy.
 
 The transaction that deletes notes it; the note goes when a compaction, and the copy after it, have ended.
 """

@@ -138,8 +138,8 @@ def _in_doubt(
         began = datetime.fromtimestamp(float(load), UTC)
     except (ValueError, OverflowError):  # not an id of dlt's
         began = datetime.fromtimestamp(0, UTC)
-    told = error if (error or "").startswith(LOST) or is_closed(error, int(failures)) else None
-    return Proof(stream, parent, None, None, None, _intervals(missing), told, 0, broke_off=began)
+    lasting = error if (error or "").startswith(LOST) or is_closed(error, int(failures)) else None
+    return Proof(stream, parent, None, None, None, _intervals(missing), lasting, 0, broke_off=began)
 
 
 def _number(cell: int | None) -> int | None:

@@ -49,7 +49,7 @@ def move_fields(client: SqlClient, source: Source, privacy: Privacy, kind: str) 
         # Parents first: a row that is moved into a child table is looked at there.
         for shape in table.schema.tree():
             if shape.model and any(column.name == EXTRA for column in shape.columns):
-                yield from _Mover(client, shape, privacy, kind).told()
+                yield from _Mover(client, shape, privacy, kind).move_all()
 
 
 class _Mover:
@@ -60,7 +60,7 @@ class _Mover:
         self._casts = POSTGRES if kind.endswith("postgres") else {}
         self._moved = Counter[str]()
 
-    def told(self) -> Iterator[str]:
+    def move_all(self) -> Iterator[str]:
         """Moves everything; yields a message for each column that rows were moved to."""
         last = ""
         while rows := self._read(last):

@@ -70,7 +70,7 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
         if whole and moved:  # perhaps into tables below
             fill_below(client, source, again=True)
         _write(client, source, version)
-    return _told(source, before or FIRST, [*moved, *unnamed(source, stored)]) if is_older else []
+    return _messages(source, before or FIRST, [*moved, *unnamed(source, stored)]) if is_older else []
 
 
 def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:
@@ -129,7 +129,7 @@ def _write(client: SqlClient, source: Source, version: str) -> None:
     )
 
 
-def _told(source: Source, before: Layout, changes: list[str]) -> list[str]:
+def _messages(source: Source, before: Layout, changes: list[str]) -> list[str]:
     version = f"its database was of layout {before.version} and is of layout {LAYOUT} now"
-    told = [version] if before.version != LAYOUT else []
-    return [f"{source.name}: {one}" for one in (*told, *changes)]
+    upgraded = [version] if before.version != LAYOUT else []
+    return [f"{source.name}: {one}" for one in (*upgraded, *changes)]

@@ -30,7 +30,7 @@ GROWN = 1.1
 
 
 @dataclass(frozen=True)
-class Told:
+class LastMessage:
     """What a message said of one source, with all that was said since its last complete sync."""
 
     outcome: str
@@ -39,14 +39,14 @@ class Told:
     at: datetime
 
     @classmethod
-    def of(cls, outcome: Outcome, before: Told | None, now: datetime) -> Told:
+    def of(cls, outcome: Outcome, before: LastMessage | None, now: datetime) -> LastMessage:
         """Returns what a message about this outcome says, and what was said before."""
         reasons, known = reasons_of(outcome), before.reasons if before else {}
         most = {reason: max(reasons.get(reason, 0), known.get(reason, 0)) for reason in {**known, **reasons}}
         return cls(outcome.outcome, most, now)
 
     @classmethod
-    def parse(cls, cell: str | Mapping[str, Any]) -> Told:
+    def parse(cls, cell: str | Mapping[str, Any]) -> LastMessage:
         """Returns a cell of `runs.told`, which some engines return as text, others decoded."""
         found: Mapping[str, Any] = json.loads(cell) if isinstance(cell, str) else cell
         return cls(found["outcome"], found["reasons"], datetime.fromisoformat(found["at"]))
@@ -62,7 +62,7 @@ class Past:
 
     runs: Sequence[tuple[str, datetime | None]] = ()
     """Outcome and start, newest first."""
-    told: Told | None = None
+    last: LastMessage | None = None
     """What was said last."""
     notes: bool = True
     """Whether the destination can hold what is said; without that the runs alone decide."""
@@ -98,21 +98,21 @@ def is_changed(outcome: Outcome, past: Past) -> bool:
     """Returns whether a source's outcome or reasons differ from what was said last."""
     if outcome.outcome == "complete":
         # A sync that somebody interrupted was no alarm, and its end is no recovery.
-        return past.told is not None if past.notes else bool(past.runs)
+        return past.last is not None if past.notes else bool(past.runs)
     if not past.notes:
         return not past.runs or past.runs[0][0] != outcome.outcome
-    told = past.told
-    if told is None or told.outcome != outcome.outcome:
+    last = past.last
+    if last is None or last.outcome != outcome.outcome:
         return True
-    return any(count > GROWN * told.reasons.get(reason, 0) for reason, count in reasons_of(outcome).items())
+    return any(count > GROWN * last.reasons.get(reason, 0) for reason, count in reasons_of(outcome).items())
 
 
 def is_due(outcome: Outcome, past: Past, now: datetime) -> bool:
     """Returns whether what is unchanged should be said once more."""
     if outcome.outcome == "complete" or not past.runs:
         return False
-    if past.told:
-        return now - past.told.at >= REMIND_AFTER
+    if past.last:
+        return now - past.last.at >= REMIND_AFTER
     # Nothing is noted here: each full day since the first of these runs is a reason to say it.
     first, last = past.runs[-1][1], past.runs[0][1]
     return not past.notes and _days(first, now) > _days(first, last)
@@ -140,9 +140,9 @@ def _past(reader: Reader, outcome: Outcome, target: Target) -> Past:
     name = outcome.source
     shard = target.shard if SOURCES[name].split_by else Shard()
     notes = target.backend.updates_rows and "told" in reader.columns(name, ["runs"]).get("runs", ())
-    found = not_complete(reader, name, shard, outcome.run_id, told=notes)
+    found = not_complete(reader, name, shard, outcome.run_id, with_message=notes)
     said = next((cell for *_, cell in found if cell), None) if notes else None
-    return Past([(run[0], as_utc(run[1])) for run in found], Told.parse(said) if said else None, notes)
+    return Past([(run[0], as_utc(run[1])) for run in found], LastMessage.parse(said) if said else None, notes)
 
 
 def note(target: Target, outcomes: Sequence[Outcome], found: News, now: datetime) -> None:
@@ -153,7 +153,7 @@ def note(target: Target, outcomes: Sequence[Outcome], found: News, now: datetime
         return
     with suppress(Exception), target.locked(*bad) as folder:
         for name, one in bad.items():
-            said = Told.of(one, past[name].told, now).to_json()
+            said = LastMessage.of(one, past[name].last, now).to_json()
             pipeline = target.pipeline(name, folder)
             with pipeline.sql_client() as client:
                 runs = client.make_qualified_table_name("runs")

@@ -126,14 +126,14 @@ def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard:
             outcome.newest_covered_to = None if is_reset(newest) else newest
 
 
-def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, told: bool = False) -> Rows:
+def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, with_message: bool = False) -> Rows:
     """Returns the runs of a source, or of one shard of it, since its last complete one, newest first.
 
-    Of each its outcome, when it began, and with `told` what the webhook was told. The run `but` is left out.
+    Of each its outcome, when it began, and `with_message` what was sent to the webhook. The run `but` is left out.
     """
     same = ("shard is null" if shard.whole else f"shard = '{shard}'") + f" and run_id <> '{but}'"
     last = f"(select max(\"finished_at\") from {{0}} where outcome = 'complete' and {same})"
-    columns = f'outcome, "started_at", {"told" if told else "null"}'
+    columns = f'outcome, "started_at", {"told" if with_message else "null"}'
     select = f'select {columns} from {{0}} where {same} and ({last} is null or "finished_at" > {last})'
     return reader.rows(dataset, f'{select} order by "finished_at" desc', "runs") or []
 

@@ -60,7 +60,7 @@ def serve(target: Target, place: Place, browser: bool, message: Callable[[str], 
     from gapless.pipelines.destinations.reader import require_known_layouts
 
     _check(target)
-    with suppress(Locked):  # the page itself tells that a sync is writing
+    with suppress(Locked):  # the page itself says that a sync is writing
         require_known_layouts(target)
     door = _door(place)
     site = Site(UiTarget(target, configured() if target.file else None))

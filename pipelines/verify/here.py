@@ -47,7 +47,7 @@ class Here:
         """Returns whether a parent was erased on purpose."""
         if not self.erased.names or self.source.stream.parents is None:
             return False
-        # One of which only the id is known tells no value.
+        # One of which only the id is known shows no value.
         named = self.erased.hidden_parents([parent.record]) if parent.whole and parent.record else [False]
         return named[0] or self.erased.hides_parent(parent.id)
 

@@ -63,7 +63,7 @@ def prove(source: str, stream: Stream, client: Client, to_arrow: ToArrow, datase
 
 
 def _among_erased(source: str, stream: Stream, client: Client, dataset: Dataset, evidence: Evidence) -> Evidence:
-    """Adds what the vendor serves of that which was erased; asks for nothing where no tombstone can tell."""
+    """Adds what the vendor serves of that which was erased; asks for nothing where no tombstone can show it."""
     subjects = subjects_of(source, stream)
     erased = Tombstones(subjects, stored_rows(dataset.rows, source))
     failures: list[VendorError] = []

@@ -68,8 +68,8 @@ class FirstLook:
         return True
 
     def _is_stored(self, held: Sequence[LoadItem], state: State) -> bool:
-        told = [step.state for step in held if step.state is not None]
-        if told and not _same(told[-1], state):
+        states = [step.state for step in held if step.state is not None]
+        if states and not _same(states[-1], state):
             return False
         package, tables = Package(self._to_arrow), dict[str, Table]()
         proofs: dict[tuple[str, str], Coverage] = {}

@@ -52,7 +52,7 @@ class RateBudget:
         return self._clock() - started
 
     def pause(self, seconds: float) -> None:
-        """Stops all workers for so many seconds, because the vendor told one of them to wait."""
+        """Stops all workers for `seconds`, because the vendor asked one of them to wait."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
 

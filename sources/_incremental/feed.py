@@ -119,9 +119,9 @@ class Feed:
         progress = (progress if proven else WalkState(lost=progress.lost_by(proof))).back_to(initial)
         resumed = sync.pass_began is not None and progress.can_resume(session.now())
         places = [letters.place(self.table.model, key) for key in absent]
-        # A record whose JSON tells no time may be anywhere: then the walk goes to the end.
+        # A record whose JSON has no time may be anywhere: then the walk goes to the end.
         down_to = EVERYWHERE if not places else None if None in places else min(filter(None, places))
-        least: int | None = None  # of the totals told: what comes while pages are read is the next sync's
+        least: int | None = None  # of the pages' totals: what comes while pages are read is the next sync's
         for page in self._walk(sync, progress, sync.lag, None, down_to, resume=resumed):
             batches = self._loaded(page, Window(since=initial), letters)
             least = min((one for one in (least, page.total) if one is not None), default=None)
@@ -235,7 +235,7 @@ class Feed:
             except (Rejected, Retryable) as error:
                 if isinstance(error, NotFound) and absent is not None:
                     absent[key] = error
-                # An id without a letter was named by a user: it is mistyped rather than lost, so it is only told.
+                # An id without a letter was named by a user: it is mistyped rather than lost, so it is only reported.
                 elif isinstance(error, NotFound | BadRequest) and not letters.is_open("record", key):
                     sync.session.failures.append(Failure(sync.unknown_id_message(self.only, key, error)))
                 else:

@@ -133,8 +133,8 @@ def each_once(
 ) -> Iterator[ListedPage]:
     """Yields the pages that `read` requests, each id once, until they prove to be the whole listing.
 
-    Pages may overlap, so that nothing is missed. `expected` is how many records another listing tells. Raises
-    Incomplete, with `path`, if no reading proved to be complete: what such a listing lacks may be served.
+    Pages may overlap, so that nothing is missed. `expected` is the number of records according to another listing.
+    Raises Incomplete, with `path`, if no reading proved to be complete: what such a listing lacks may be served.
     """
     end, met, why = ListingEnd(), array("q"), None
     for reading in range(LISTED_READINGS):

@@ -39,7 +39,7 @@ class ListingEnd:
     def again(self) -> ListingEnd:
         """Returns what judges another reading of the same listing, from its first page.
 
-        What this one met counts there, too, if only pages were short and the vendor still tells the same total: its
+        What this one met counts there, too, if only pages were short and the vendor still reports the same total: its
         order may be another one at each request.
         """
         other = ListingEnd()

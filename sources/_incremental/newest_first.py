@@ -129,7 +129,7 @@ class _Reading(Generic[R]):
             if not count and not repeated:
                 return self._read_again("an empty page names a next one", cursor, met, page)
             if not count and end.total is not None:
-                walk.floor = None  # what it should have held may be newer than the floor: only the total can tell
+                walk.floor = None  # what it should have held may be newer than the floor: only the total can show it
             return _Next.PAGE
         # At the floor it is enough to have met what was read before; without that the end of the listing counts.
         surely = reached_floor and (page.after is not None or not walk.known)

@@ -127,7 +127,7 @@ class ParentListing:
     def unlisted(self, per: ParentSync) -> list[Record]:
         """Returns parents that are known here and lack in the listing, as far as it was read to its end.
 
-        Each is read like the others: only the answer tells whether it is gone, as a listing may leave out what is
+        Each is read like the others: only the answer shows whether it is gone, as a listing may leave out what is
         still served.
         """
         listed = [self._parents.id(parent) for parent in self.found()]
@@ -209,8 +209,8 @@ def proven_pages(
 ) -> Iterator[Page[Record]]:
     """Yields the pages that `read` requests, down to `floor` if they prove to be newest first, else all of them.
 
-    `typed` parses a page; `counted` returns how many records another listing tells. Raises Incomplete, with `path`,
-    if no reading proved to be complete.
+    `typed` parses a page; `counted` returns the number of records according to another listing. Raises Incomplete,
+    with `path`, if no reading proved to be complete.
     """
     end, why = ListingEnd(), None
     for reading in range(PAGES_READINGS):
@@ -222,7 +222,7 @@ def proven_pages(
                 return
             why = end.why_again(counted(end))
         except NotFound as error:
-            # The first request tells whether the parent is there; a later page that is not found tells of paging.
+            # The first request shows whether the parent is there; a later one that is not found is a fault of paging.
             if end.began:
                 why = str(error)
             else:

@@ -133,7 +133,7 @@ class Run(Record):
     version: Text
     """Version of gapless that made the sync."""
     told: Json | None = None
-    """What the webhook was told of this sync; null: nothing."""
+    """What was sent to the webhook about this sync; null: nothing."""
 
 
 COVERAGE = Table("coverage", Coverage, ("stream", "parent"), MERGE)

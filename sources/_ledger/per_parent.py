@@ -161,8 +161,8 @@ class ParentSync:
         self.session.doubtful.add(parent)
         self.session.new_rows.pop(parent, None)
 
-    def _note_doubt(self, parent: str, before: Coverage | None, told: int) -> None:
-        """Notes a parent of which the vendor tells more records than were here and came, as far as that is known."""
+    def _note_doubt(self, parent: str, before: Coverage | None, total: int) -> None:
+        """Notes a parent that has more records at the vendor than its rows, or whose rows are not proven."""
         proven = (
             before is not None
             and parent not in self._parents_with_dead_letters
@@ -170,7 +170,7 @@ class ParentSync:
             and not (before.last_checked_at is None or is_reset(before.covered_to) or is_closed(before.error, 0))
         )
         here = (before.records or 0) if before else 0
-        if not proven or told > here + len(self.session.new_rows.get(parent, ())):
+        if not proven or total > here + len(self.session.new_rows.get(parent, ())):
             self.note_doubtful(parent)
 
     def fail(self, parent: str, error: VendorError) -> list[Batch]:
@@ -249,7 +249,7 @@ class ParentSync:
         before = self.coverage.get(parent)
         if before is None or self.window:
             return []
-        # What is lost stays told until a user acknowledges it.
+        # A loss is reported until a user acknowledges it.
         kept = {} if before.missing else {"error": None}
         return [Batch(COVERAGE, [before.model_copy(update={"records": 0, "last_checked_at": self.now, **kept})])]
 

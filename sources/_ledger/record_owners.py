@@ -22,7 +22,7 @@ IN_LIST_MAX = 2_000
 class RecordOwners:
     """Knows under which parent each record stands: in the destination, or in the load package that is being made.
 
-    `serves` asks the vendor which records a parent has, by their ids; None: it cannot tell, so they count as served.
+    `serves` asks the vendor which records a parent has, by their ids; None: unknown, so they count as served.
     """
 
     def __init__(

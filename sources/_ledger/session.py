@@ -147,7 +147,7 @@ class Session:
     rows_known: bool = False
     """Whether nobody but syncs changed rows and proofs since all were read, less than a day ago, and none lacked."""
     doubtful: set[str] = field(default_factory=set)
-    """Parents that may have fewer rows here than the vendor tells, with `rows_known`."""
+    """Parents that may have fewer rows here than the vendor reports, with `rows_known`."""
     new_rows: dict[str, set[str]] = field(default_factory=dict)
     """Ids of the records that came to each parent, with `rows_known`."""
     look: Callable[[str, State], list[Unchanged] | None] | None = None

@@ -225,8 +225,8 @@ def first_line(model: type[Record]) -> str:
 
 def described(owner: type[Record], name: str, model: type[Record] | None) -> str:
     """Returns the first line of the docstring of a field of `owner`; without one, that of its objects' `model`."""
-    told = owner.model_fields[name].description or field_docstrings(owner).get(name, "")
-    return told.partition("\n")[0] or (first_line(model) if model else "")
+    text = owner.model_fields[name].description or field_docstrings(owner).get(name, "")
+    return text.partition("\n")[0] or (first_line(model) if model else "")
 
 
 def _items(path: tuple[str, ...]) -> Callable[[object], list[object] | None]:

@@ -41,7 +41,7 @@ def note_policy(state: State, policy: Privacy, load_id: str) -> None:
 def is_same(policy: Privacy, state: State) -> bool:
     """Returns whether all rows are written under this policy.
 
-    An earlier version took a key into the mark of a policy that hashes nothing; the rules tell that it is the same.
+    An earlier version took a key into the mark of a policy that hashes nothing; the rules show that it is the same.
     """
     marks, history = state.get(POLICIES, []), state.get(HISTORY, [])
     if len(marks) != 1:

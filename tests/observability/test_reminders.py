@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gapless.pipelines.evidence.gap import Gap
-from gapless.pipelines.observability.reminders import Past, Told, is_changed, is_due
+from gapless.pipelines.observability.reminders import LastMessage, Past, is_changed, is_due
 from gapless.pipelines.outcome import Outcome
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -32,9 +32,9 @@ COMPLETE = Outcome("omni", NOW, outcome="complete")
 
 def after(*outcomes: Outcome, ago: timedelta = QUARTER, notes: bool = True) -> Past:
     """The past in which a message told each of these outcomes, the last one so long ago."""
-    told: Told | None = None
+    told: LastMessage | None = None
     for outcome in outcomes:
-        told = Told.of(outcome, told, NOW - ago)
+        told = LastMessage.of(outcome, told, NOW - ago)
     return Past([(one.outcome, NOW - ago) for one in reversed(outcomes)], told if notes else None, notes)
 
 
@@ -91,6 +91,6 @@ def test_where_nothing_can_be_noted_the_runs_decide() -> None:
 
 def test_a_note_is_read_as_it_was_written() -> None:
     """As text, and as the decoded JSON that some engines return."""
-    told = Told.of(partial(3), None, NOW)
-    assert Told.parse(told.to_json()) == told
-    assert Told.parse({"outcome": "partial", "reasons": dict(told.reasons), "at": NOW.isoformat()}) == told
+    told = LastMessage.of(partial(3), None, NOW)
+    assert LastMessage.parse(told.to_json()) == told
+    assert LastMessage.parse({"outcome": "partial", "reasons": dict(told.reasons), "at": NOW.isoformat()}) == told

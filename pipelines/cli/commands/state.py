@@ -84,10 +84,10 @@ def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
     target = open_target(destination, accept_append=True)
     found = account.proposed(target, name)
     if found:
-        told = f"{found.evidence}: {found.host} is the account whose rows are here"
+        message = f"{found.evidence}: {found.host} is the account whose rows are here"
         if found.evidence.open:
-            told = f"{found.evidence}: only you can know that {found.host} is the account that was read before"
-        output.print_message(f"{name}: {told}")
+            message = f"{found.evidence}: only you can know that {found.host} is the account that was read before"
+        output.print_message(f"{name}: {message}")
         confirm(yes, f"Let {name} be read from {found.host}{f', not {found.before}' if found.before else ''}?")
         account.adopt(target, found)
     if as_json:

@@ -1,4 +1,4 @@
-"""Tells what is proven and what is not: gaps, a comparison with the vendors, costs, the doctor's checks."""
+"""Renders what is proven and what is not: gaps, a comparison with the vendors, costs, the doctor's checks."""
 
 from __future__ import annotations
 

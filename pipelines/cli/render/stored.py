@@ -1,4 +1,4 @@
-"""Tells what is stored: rows, coverage, state and views."""
+"""Renders what is stored: rows, coverage, state and views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells how a sync or a copy ended: a row for each source, why one is not complete, and the next step."""
+"""Renders how a sync or a copy ended: a row for each source, why one is not complete, and the next step."""
 
 from __future__ import annotations
 

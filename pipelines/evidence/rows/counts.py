@@ -29,7 +29,7 @@ LOST = "?"
 SIGNS = "#"
 """The key of the signs of the tables, and of the time at which their rows were counted."""
 UNCOUNTED = 1
-"""Rows noted as lost where nobody knows how many: one may be, and only a comparison with the vendor tells."""
+"""Rows noted as lost where nobody knows how many: one may be, and only a comparison with the vendor shows it."""
 COUNT_AGAIN = timedelta(days=1)
 """After so long rows are counted whatever the signs say: a superuser can delete rows and leave no sign."""
 HELD = 'select held from {0} where held is not null order by "finished_at" desc'
@@ -48,7 +48,7 @@ class Held:
     counted_at: datetime | None = None
     """When all rows were really counted; in UTC."""
     proofs: str | None = None
-    """What `proofs_mark` said when each parent had all rows that its proof tells of; None: some may lack rows."""
+    """What `proofs_mark` said when each parent had all rows that its proof counts; None: some may lack rows."""
     checksums: Checksums = field(default_factory=dict)
     """Of the tables that had these signs; without some where they are not known."""
 

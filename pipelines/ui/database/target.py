@@ -44,7 +44,7 @@ class UiTarget:
 
     @property
     def state(self) -> object:
-        """Returns what differs when the data does; None if that cannot be told."""
+        """Returns what differs when the data does; None if that is unknown."""
         if self.file is None:
             return None
         try:

@@ -192,8 +192,8 @@ def _about(question: Question, events: list[Event]) -> dict[str, str]:
     """Returns the object that was chosen, by its type, id and name; empty texts: everything."""
     kind, key = chosen(question.address["object"])
     names = question.object_names((source, kind, key) for source in question.sources)
-    told = next((event.name for event in events if key and event.name), "")
-    return {"kind": kind, "key": key, "name": next(iter(names.values()), told)}
+    in_events = next((event.name for event in events if key and event.name), "")
+    return {"kind": kind, "key": key, "name": next(iter(names.values()), in_events)}
 
 
 VIEW = View(

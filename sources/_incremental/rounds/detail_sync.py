@@ -256,7 +256,7 @@ class DetailSync:
         ):
             self._session.failures.append(Failure(self._sync.unknown_id_message(self._feed.only, key, error)))
             return per.dead_letters.resolve("record", [])
-        # Only the listings of this sync tell whether it is gone: `_close_absent` decides.
+        # Only the listings of this sync show whether it is gone: `_close_absent` decides.
         if parent is None and not self._sync.reads_ids and isinstance(error, NotFound):
             self._absent[key] = error
             return per.dead_letters.resolve("record", [])

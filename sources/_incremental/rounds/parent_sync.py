@@ -207,7 +207,7 @@ class ParentRound:
         floor = earlier(watermark, self._sync.lag) if watermark else self._per.to_load.since
 
         def counted(end: ListingEnd) -> int | None:
-            # The listing of parents is older than these pages, so their own total counts, if they tell one.
+            # The listing of parents is older than these pages, so their own total counts, if they have one.
             count = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
             return count if end.total is None or not end.met else None
 

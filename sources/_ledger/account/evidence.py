@@ -36,7 +36,7 @@ ONCE = (
     ("select 1 from {0} limit 1", (ERASED,)),
     ("select 1 from {0} limit 1", (ERASURES,)),
 )
-"""By which a dataset without a row tells that it once had some: selects and their tables."""
+"""Queries, with their tables, that show whether a dataset without rows once had some."""
 READ = f"select 1 from {{0}} where last_checked_at is not null and {LOADED} limit 1"
 ROUNDING = timedelta(milliseconds=1)
 """Destinations that store no microseconds round a time."""
@@ -69,7 +69,7 @@ class Evidence:
 
     @property
     def open(self) -> bool:
-        """Returns whether nothing is left that could tell, so that only a person can say whose rows were here."""
+        """Returns whether no evidence is left, so that only a person can say whose rows were here."""
         return self.emptied and self.same == self.other == 0
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ def _compared(table: Table, parent: str | None) -> list[str]:
 
 
 def _is_same(table: Table, row: Row, stored: Row, parent: str | None) -> bool | None:
-    """Returns whether two rows of one id are one record; None where nothing tells: no time, or another parent."""
+    """Returns whether two rows of one id are one record; None where that is unknown: no time, or another parent."""
     pairs = {
         name: (row[name], cell) for name, cell in stored.items() if row.get(name) is not None and cell is not None
     }
@@ -129,7 +129,7 @@ def _is_same(table: Table, row: Row, stored: Row, parent: str | None) -> bool | 
 
 
 def was_filled(dataset: Dataset) -> bool:
-    """Returns whether a dataset tells of rows that it once had."""
+    """Returns whether a dataset shows that it once had rows."""
     return any(dataset.rows(select, *tables) for select, tables in ONCE)
 
 

@@ -23,7 +23,7 @@ class AnotherAccount(Refused):
 
 @dataclass(frozen=True)
 class Account:
-    """Whose rows a dataset holds, as far as settings tell before a request."""
+    """Whose rows a dataset holds, as far as settings show before a request."""
 
     host: str
     id: str = ""

@@ -133,7 +133,7 @@ class Tombstones:
         return bool(self._records) and key is not None and self._of("record", key) in self._records
 
     def knows_record(self, record: Any) -> bool | None:
-        """Returns whether a record was erased; False: another of its id was. None: nothing tells."""
+        """Returns whether a record was erased; False: another of its id was. None: unknown."""
         made = self._made.get(self._of("record", record_id(record))) if self._records else None
         now = self.subjects and self.subjects.time_digest(self._key, record_id(record), record_time(record))
         return made == now if made and now else None

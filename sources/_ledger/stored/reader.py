@@ -62,7 +62,7 @@ class Ledger:
         """Returns coverage by parent, of all or of `parents`.
 
         A row of an incomplete load proves nothing, so its parent is read as one that was never read to its end. What
-        it notes as missing stays: a loss that was told once ends by an acknowledgement alone.
+        it notes as missing stays: a loss that was reported once ends by an acknowledgement alone.
         """
         # A table that an earlier version wrote may lack some of ours.
         there = self.columns(COVERAGE.name)
