@@ -20,8 +20,9 @@ from gapless.pipelines.destinations._catalogs import left
 from gapless.pipelines.destinations.reader import require_known_layouts
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
-from gapless.pipelines.views.catalog import SCHEMA, Catalog, StoredIn, opened, table_of
+from gapless.pipelines.views.catalog import SCHEMA, Catalog, StoredIn, table_of
 from gapless.pipelines.views.comments import describe, is_described
+from gapless.pipelines.views.dlt_catalog import opened
 from gapless.pipelines.views.expand import expand, of_account, of_accounts, part_of
 from gapless.pipelines.views.indexes import make_indexes
 from gapless.pipelines.views.models import model_columns

@@ -14,28 +14,22 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import psycopg2
 import pytest
-import sqlglot
-from sqlglot import exp
 from typer.testing import CliRunner, Result
 
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.config import DLT_SETTINGS
-from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.ledger import state
 from gapless.pipelines.ledger.status import statuses
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
-from gapless.pipelines.views import catalog, refresh
-from gapless.pipelines.views.dialect import create_view
+from gapless.pipelines.views import duckdb_catalog, refresh
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
 from tests.support import ocsf
@@ -63,9 +57,6 @@ select
 from (select 'broken' as load union all select max(load_id) from {0}._dlt_loads where status = 0)
 """
 """Of a load that broke off: a proof that is none, and a letter that is not healed; beside it one that is."""
-DIALECTS = ["snowflake", "bigquery", "redshift", "clickhouse", "databricks", "sqlite", "postgres", "duckdb"]
-KNOWN_THERE = {"TODATE", "UNIX_SECONDS", "UNIX_MILLIS", "JULIANDAY"}
-"""Functions of one engine that sqlglot has no class for."""
 TABLES = set[str]().union(*(view.reads for view in VIEWS.values())) - {f"activity.{name}" for name in VIEWS}
 
 
@@ -444,7 +435,7 @@ def everything(db: duckdb.DuckDBPyConnection) -> dict[str, tuple[list[Any], list
 
 def _made(file: Path) -> None:
     with duckdb.connect(str(file)) as db:
-        refresh.make(catalog._DuckdbCatalog(db))
+        refresh.make(duckdb_catalog.DuckdbCatalog(db))
 
 
 @pytest.mark.parametrize("alone", [*SOURCES, "nobody"])
@@ -457,7 +448,7 @@ def test_sources_that_are_not_there(alone: str, both: Both, tmp_path: Path) -> N
         for name in SOURCES:
             if name != alone:
                 db.execute(f"drop schema {name} cascade")
-        refresh.make(catalog._DuckdbCatalog(db))
+        refresh.make(duckdb_catalog.DuckdbCatalog(db))
         for name, (columns, rows) in everything(db).items():
             assert columns == all_there[name][0], name
             own = [row for row in all_there[name][1] if any(f"{cell}.".startswith(f"{alone}.") for cell in row)]
@@ -492,9 +483,9 @@ def test_a_source_that_comes_later(destination: str, here: Path, server: Server,
 def test_made_anew_only_when_they_must_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done when nothing changed; a view that was taken away, or is of another text, is made again."""
     made: list[set[str]] = []
-    make = catalog._DuckdbCatalog.create
+    make = duckdb_catalog.DuckdbCatalog.create
     monkeypatch.setattr(
-        catalog._DuckdbCatalog, "create", lambda self, *args: made.append({*args[0]}) or make(self, *args)
+        duckdb_catalog.DuckdbCatalog, "create", lambda self, *args: made.append({*args[0]}) or make(self, *args)
     )
     synced("tines")
     synced("tines")
@@ -552,73 +543,6 @@ def test_postgres_lets_dlt_change_tables_below_views(here: Path, server: Server,
     assert asked_postgres(url, "select count(_extra) from tines.coverage") == [(0,)]
     assert ("actions",) in asked_postgres(url, rest_on)
     assert asked_postgres(url, "select count(*) > 0, count(actor) > 0 from activity.who") == [(True, True)]
-
-
-# -- other engines ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("dialect", "missing"),
-    [
-        *((dialect, "none") for dialect in DIALECTS),
-        ("snowflake", "tines"),
-        ("clickhouse", "all"),
-        ("bigquery", "all"),
-    ],
-)
-def test_every_view_is_sql_in_every_dialect(dialect: str, missing: str) -> None:
-    """Parsed again it holds no function that only DuckDB knows, and its tables are called as dlt calls them."""
-    gone = {"none": set(), "tines": {t for t in TABLES if t.startswith("tines.")}, "all": TABLES}[missing]
-    fold = str.upper if dialect == "snowflake" else str
-    for name, view in VIEWS.items():
-        sql = create_view(name, view.query, dialect, gone, lambda d, t: ["warehouse", fold(f"{d}___{t}")], fold)
-        again = sqlglot.parse_one(sql, dialect=dialect, error_level=sqlglot.ErrorLevel.RAISE)
-        assert isinstance(again, exp.Create), sql
-        unknown = {node.name.upper() for node in again.find_all(exp.Anonymous)}
-        assert unknown <= KNOWN_THERE, (name, unknown)
-        tables = {table.name for table in again.find_all(exp.Table) if table.db}
-        assert tables == {fold(read.replace(".", "___")) for read in {*view.reads} - gone} | {
-            fold(f"activity___{name}")
-        }
-        if dialect == "snowflake":
-            assert all(node.name.isupper() or "warehouse" in node.name for node in again.find_all(exp.Identifier))
-
-
-@pytest.mark.parametrize(
-    ("dialect", "day", "seconds"),
-    [
-        ("postgres", "AT TIME ZONE 'UTC' AS DATE", 'FLOOR(EXTRACT(EPOCH FROM "left_at"))'),
-        ("snowflake", "CONVERT_TIMEZONE('UTC', ", "DATEDIFF(SECOND, "),
-        ("bigquery", "date(`occurred_at`, 'UTC')", "unix_seconds(`left_at`)"),
-        ("databricks", "TO_UTC_TIMESTAMP(", "UNIX_SECONDS(`left_at`)"),
-        ("clickhouse", "toDate(\"occurred_at\", 'UTC')", "DATE_DIFF(SECOND, "),
-    ],
-)
-def test_days_and_durations_in_each_dialect(dialect: str, day: str, seconds: str) -> None:
-    """Nothing that depends on the reader's time zone, where the engine would take that."""
-    for name, part in (("daily_volume", day), ("status_durations", seconds)):
-        assert part in create_view(name, VIEWS[name].query, dialect, (), lambda d, t: [d, t])
-
-
-def test_sql_that_reaches_every_engine() -> None:
-    """No view orders its rows, takes all columns unnamed, or reads a column's JSON."""
-    for view in VIEWS.values():
-        query = sqlglot.parse_one(view.query, dialect="duckdb")
-        assert not any(select.is_star for select in query.find_all(exp.Select)), view.name
-        assert not list(query.find_all(exp.JSONExtract, exp.Qualify, exp.Order)) or _only_in_windows(query), view.name
-
-
-def _only_in_windows(query: exp.Expression) -> bool:
-    return all(isinstance(order.parent, exp.Window) for order in query.find_all(exp.Order))
-
-
-def test_a_destination_without_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files, and SQLite, whose views see one file only: said by the command, left out by a sync."""
-    place, settings = Target(Backend("elsewhere", "x")), SimpleNamespace(sqlglot_dialect="sqlite")
-    with pytest.raises(WrongSettings, match="SQLite"):
-        catalog._check(place, SimpleNamespace(sql_client=None, capabilities=settings))
-    with pytest.raises(WrongSettings, match="no database"):
-        catalog._check(place, object())
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -688,8 +612,8 @@ def test_comments_are_set_when_they_are_missing_or_changed(both: Both, tmp_path:
     """Once, and not at each sync: what is as it was is left alone, also a comment of somebody else's."""
     file, ran = tmp_path / "copy.duckdb", list[str]()
     shutil.copy(both.file, file)
-    run = catalog._DuckdbCatalog.run
-    monkeypatch.setattr(catalog._DuckdbCatalog, "run", lambda self, made: ran.extend(made) or run(self, made))
+    run = duckdb_catalog.DuckdbCatalog.run
+    monkeypatch.setattr(duckdb_catalog.DuckdbCatalog, "run", lambda self, made: ran.extend(made) or run(self, made))
     _made(file)
     assert ran == []
     for damage in ("comment on column tines.actions.guid is null", "comment on table tines.actions is null"):
@@ -742,26 +666,3 @@ def test_events_of_the_schema_framework(engine: str, both: Both) -> None:
         found = ocsf.event(dict(zip(columns, cells, strict=True)))
         assert ocsf.problems(found) == [], found
         assert found["time"] == (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-
-
-@pytest.mark.parametrize(
-    ("query", "alone"),
-    [
-        ("from activity.a where x", "from (\nselect 1 as x\n) as a where x"),
-        ("select b.x from activity.a as b", "select b.x from (\nselect 1 as x\n) as b"),
-        ('SELECT * FROM "activity"."a" AS "a"', 'SELECT * FROM (\nselect 1 as x\n) AS "a"'),
-        ("select 'from activity.a' -- from activity.a", "select 'from activity.a' -- from activity.a"),
-        ("from activity.b", "from activity.b"),
-    ],
-)
-def test_a_view_reads_tables_alone(query: str, alone: str) -> None:
-    """Where it names a view of ours, and nowhere else."""
-    assert catalog.inlined(query, {"a": "-- One row per x.\nselect 1 as x\n"}) == alone
-
-
-def test_a_view_that_must_name_another_one() -> None:
-    """As one of a user may, by the schema before a column, or an alias without `as`: it reads the view then."""
-    for again in ("select activity.a.x from activity.a", "select b.x from activity.a b"):
-        with duckdb.connect() as db:
-            catalog._DuckdbCatalog(db).create({"a": "select 1 as x", "again": again}, set())
-            assert db.execute("select x from activity.again").fetchall() == [(1,)]

@@ -846,7 +846,7 @@ def test_json_in_sqlite() -> None:
 
 @canary(
     "dlt.pipeline.Pipeline.destination_client",
-    breaks="destinations are resolved (resolve.py) and views are made (views/catalog.py) by this client.",
+    breaks="destinations are resolved (resolve.py) and views are made (views/dlt_catalog.py) by this client.",
 )
 def test_the_client_of_a_destination(db: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """What gapless asks of it, without a name of dlt's being imported."""
