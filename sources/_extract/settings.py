@@ -53,6 +53,19 @@ class Setting:
         return f"between {self.least:,g} and {self.most:,.0f}{f' {self.unit}' if self.unit else ''}"
 
 
+OF_ALL_SOURCES = """
+Returns a dlt source and sends no request. Its resources yield Arrow tables page by page, or nested rows (dicts) with
+`rows=True`. dlt reads an argument that is not given from its configuration.
+
+`initial_value` and `end_value` (ISO 8601 texts or datetimes) bound the time of creation: from the first on, before
+the second. `lag`, `gapless_retry_max_wait` and `gapless_retry_budget` are seconds, `gapless_max_record_mb` megabytes.
+`session` is set by `gapless sync` alone.
+
+Raises ConfigFieldMissingException (dlt's) for a missing key, SettingError or ValueError for a setting that is wrong.
+A run raises dlt's PipelineStepFailed, caused by a VendorError, when the vendor refuses the whole; a parent or a record
+that fails alone is a row of `coverage` or `dead_letters`, and raises nothing.
+"""
+"""What `help()` says of each source below its own words."""
 DAY = 86_400.0
 MINUTE = "%Y-%m-%dT%H:%MZ"
 AHEAD = timedelta(days=1)

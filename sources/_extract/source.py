@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
-from inspect import Parameter, signature
+from inspect import Parameter, cleandoc, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from gapless.sources._extract.extraction import LEDGER, Extraction, Extractions
 from gapless.sources._extract.first_look import FirstLook, plain
 from gapless.sources._extract.hints import declare
 from gapless.sources._extract.resource import private_to_arrow, shapes, stream_resource
-from gapless.sources._extract.settings import Shared
+from gapless.sources._extract.settings import OF_ALL_SOURCES, Shared
 from gapless.sources._extract.subjects import subjects_of
 from gapless.sources._files.writers import refusal
 from gapless.sources._http.client import Client
@@ -129,6 +129,7 @@ def _made(
         return resources.parents() + resources.records() + resources.side_listings()
 
     build.__signature__ = whole  # type: ignore[attr-defined]  # inspect reads it, and so does dlt
+    build.__doc__ = f"{cleandoc(connect.__doc__ or '')}\n{OF_ALL_SOURCES}"
     build.__name__ = build.__qualname__ = name  # dlt keeps what it makes of a signature by this name
     # With the section, because dlt would take the name of this module for it.
     made: Callable[..., DltSource] = dlt.source(build, name=name, section=name)
