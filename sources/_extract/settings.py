@@ -62,8 +62,8 @@ the second. `lag`, `gapless_retry_max_wait` and `gapless_retry_budget` are secon
 `session` is set by `gapless sync` alone.
 
 Raises ConfigFieldMissingException (dlt's) for a missing key, SettingError or ValueError for a setting that is wrong.
-A run raises dlt's PipelineStepFailed, caused by a VendorError, when the vendor refuses the whole; a parent or a record
-that fails alone is a row of `coverage` or `dead_letters`, and raises nothing.
+A run raises dlt's PipelineStepFailed, caused by a VendorError, when the vendor refuses the whole; a parent or a
+record that fails alone is a row of `coverage` or `dead_letters`, and raises nothing.
 """
 """What `help()` says of each source below its own words."""
 DAY = 86_400.0
