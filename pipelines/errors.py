@@ -51,13 +51,14 @@ class WrongSettings(GaplessError):
 
 
 class MissingSettings(WrongSettings):
-    """A source cannot run, because the environment variables `missing` are not set."""
+    """A source cannot run, because the environment variables `missing` are not set; `notes` say why."""
 
-    def __init__(self, source: str, missing: list[str]) -> None:
+    def __init__(self, source: str, missing: list[str], *notes: str) -> None:
         self.missing = missing
         super().__init__(
             f"{source}: {', '.join(missing)} not set. Set it in the environment, or in lower case under"
-            f" [sources.{source}] in .dlt/secrets.toml."
+            f" [sources.{source}] in .dlt/secrets.toml.",
+            *notes,
         )
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gapless.pipelines.cli import probe
+from gapless.pipelines.config.misnamed import absent, misnamed
 from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
@@ -71,6 +72,10 @@ def checks(destination: str) -> Iterator[Check]:
     yield from _sources(configured) if network.result == "ok" else [Check("sources", "-", "not checked: see network")]
     for line in unknown_settings(SOURCES):
         yield Check("settings", "fail", line, "Correct its name, or take it out.")
+    for line in misnamed():
+        yield Check("settings", "fail", line, "Rename it, or take it away.")
+    for line in absent():
+        yield Check("settings", "-", line)
     yield from _destination(destination, configured)
     yield from _watchers()
     yield from _versions()

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.config.misnamed import absent
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
 from gapless.pipelines.sync.stages import check_stages
 from gapless.sources import SOURCES, Source, account_problems, left_accounts, register_problems, vendors
@@ -43,27 +44,27 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         made = source.build(session=session, **settings)
     except ConfigFieldMissingException as error:
         missing = {*blank, *(field.upper() for field in error.fields)}
-        raise MissingSettings(source.name, sorted(missing)) from None
+        raise MissingSettings(source.name, sorted(missing), *absent()) from None
     except ConfigValueCannotBeCoercedException as error:
         own = [one for one in vars(source.module).values() if isinstance(one, Setting)]
         expected = expected_number(error.field_name, source.vendor, own)
         raise _wrong_setting(source, wrong_value(error, expected)) from None
     except SettingError as error:
         if blank:
-            raise MissingSettings(source.name, blank) from None
+            raise MissingSettings(source.name, blank, *absent()) from None
         raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
     except NetworkSettingError as error:
         raise WrongNetwork(str(error)) from None
     except (ConfigurationException, ValueError, ImportError) as error:  # a setting may choose how dlt makes names
         if blank:
-            raise MissingSettings(source.name, blank) from None
+            raise MissingSettings(source.name, blank, *absent()) from None
         keys = " or ".join(need.upper() for need in source.needs if not need.endswith("_url"))
         where = f"; copy {keys} anew" if isinstance(error, KeyValueError) else ""
         raise _wrong_setting(source, f"{error}{where}") from None
     if blank:
         if session.client:
             session.client.close()
-        raise MissingSettings(source.name, blank)
+        raise MissingSettings(source.name, blank, *absent())
     return made
 
 
@@ -152,4 +153,4 @@ def missing_settings(name: str) -> list[str]:
 def nothing_configured() -> WrongSettings:
     """Returns the error for a sync without any credentials: how to start."""
     needs = [" ".join(need.upper() for need in source.needs) for source in vendors().values()]
-    return WrongSettings(*HOW_TO_START, *(f"    {need}" for need in needs))
+    return WrongSettings(*HOW_TO_START, *(f"    {need}" for need in needs), *absent())
