@@ -236,6 +236,8 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
 
 def _remedy_there(error: Exception, told: str) -> str:
     """Returns what to do about a destination that refused the doctor's rows."""
+    if "this process is at its limit" in told:
+        return "Give this process more of it."
     return "Its owner ends that." if next_step(error) and "doctor" not in told else REFUSED
 
 

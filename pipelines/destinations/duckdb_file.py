@@ -25,7 +25,7 @@ from gapless.pipelines.destinations._dlt.duckdb_memory import (
     tune_for_loads,
 )
 from gapless.pipelines.destinations.backend import Backend, Compaction
-from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
+from gapless.pipelines.errors import GaplessError, InUse, WrongSettings, next_step
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
@@ -201,6 +201,8 @@ class DuckdbFile(Backend):
         except duckdb.Error as error:
             if self._is_empty:
                 self.file.unlink()  # made just now; DuckDB opens none that is empty
+            if next_step(error):  # a want of memory, which another file does not end
+                raise
             raise GaplessError(
                 f"cannot open {self.file} for writing: {first_line(error)}. Another file:"
                 " DESTINATION__DUCKDB__CREDENTIALS=PATH."
