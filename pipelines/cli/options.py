@@ -178,7 +178,7 @@ def confirm(yes: bool, question: str) -> None:
     try:
         # A prompt is not a JSON line, and a log collector cannot answer it.
         agreed = typer.confirm(question, err=True) if not json_logs.on() else None
-    except typer.Abort:  # stdin is closed, as under cron
+    except (typer.Abort, OSError, ValueError):  # stdin is closed, as under cron, or nothing that can be read
         agreed = None
     if agreed is None:
         raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")

@@ -18,7 +18,8 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.cli.commands.panels import place
+from gapless.pipelines.cli import streams
+from gapless.pipelines.cli.commands.panels import ANSWERS, DRY, place
 from gapless.pipelines.errors import (
     COMPLETE,
     FAILED,
@@ -252,6 +253,21 @@ def _command(args: list[str]) -> str:
     """Returns the words of the command, such as "state show"; empty if there is none."""
     words = [arg for arg in args if not arg.startswith("-")]
     return " ".join(words[: 2 if words[:1] in (["state"], ["privacy"]) else 1])
+
+
+def delivered(code: object, args: list[str]) -> object:
+    """Returns the exit code of a command: 1 in place of 0 for one that only answers, and whose answer got lost.
+
+    `args` are its arguments. A command that has done something keeps its own code; of both it is said on stderr.
+    """
+    if (problem := streams.undelivered()) is None:
+        return code
+    only_answers = _command(_formats_first(args)) in ANSWERS or not {DRY, "--help", "-h"}.isdisjoint(args)
+    kept = "" if only_answers else "; what the command did stays done"
+    print_message(
+        f"the answer could not be written to stdout: {problem}{kept}", event="error", level="error", problem=problem
+    )
+    return (code or FAILED) if only_answers else code
 
 
 def print_round_error(command: str, error: Exception) -> None:
