@@ -68,14 +68,14 @@ def checks(destination: str) -> Iterator[Check]:
     """Yields each check as soon as it is done. Raises nothing: what goes wrong is a failed check."""
     network = _network()
     yield network
+    for line in absent():
+        yield Check("settings", "-", line)
     configured: list[str] = []
     yield from _sources(configured) if network.result == "ok" else [Check("sources", "-", "not checked: see network")]
     for line in unknown_settings(SOURCES):
         yield Check("settings", "fail", line, "Correct its name, or take it out.")
     for line in misnamed():
         yield Check("settings", "fail", line, "Rename it, or take it away.")
-    for line in absent():
-        yield Check("settings", "-", line)
     yield from _destination(destination, configured)
     yield from _watchers()
     yield from _versions()

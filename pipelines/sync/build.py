@@ -121,11 +121,19 @@ def known(names: list[str]) -> list[str]:
     """Returns `names`, each once. Raises WrongSettings for a name that is not a source."""
     for name in names:
         if name not in SOURCES:
-            near = get_close_matches(name.lower(), SOURCES, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            back = " An account that the settings do not name any more is put back in [accounts]."
-            raise WrongSettings(f"there is no source {name!r}; there are {', '.join(SOURCES)}.{hint}{back}")
+            raise WrongSettings(f"there is no source {name!r}; there are {', '.join(SOURCES)}. {_meant(name)}")
     return list(dict.fromkeys(names))
+
+
+def _meant(name: str) -> str:
+    """Returns what to do about a name that is no source: of an account it is no slip, but a line that is missing."""
+    if vendor := next((one for one in vendors() if name.lower().startswith(f"{one}_")), None):
+        return (
+            f'No account of this name is in [accounts]: add {name.lower()} = "{vendor}" there, in .dlt/config.toml.'
+        )
+    if near := get_close_matches(name.lower(), SOURCES, n=1):
+        return f"Did you mean {near[0]}?"
+    return "An account that the settings do not name any more is put back in [accounts]."
 
 
 def configured() -> tuple[list[str], dict[str, list[str]]]:

@@ -17,6 +17,9 @@ MOST_PORTS, LONGEST_LABEL = 65_535, 63
 BARE_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?(?:/[\w./-]*)?", re.ASCII)
 """A host, and maybe a port and a path: what people paste without the scheme before it."""
 
+FOREIGN = re.compile(r"[\s\"'`<>\\^{}|]|[^\x20-\x7e\w]")
+"""What no address has, and what is pasted with it: blanks, line ends, quotation marks, characters without width."""
+
 
 def origin(url: httpx.URL | str) -> tuple[str, bytes, int | None]:
     """Returns scheme, host and port of a URL; the scheme's default port is None."""
@@ -40,6 +43,8 @@ def checked_base_url(url: str) -> str:
 
     Raises SettingError when it is not scheme, host and maybe a path, or would send the key without encryption.
     """
+    if foreign := FOREIGN.search(url.strip()):
+        raise SettingError("base_url", f"holds {foreign[0]!a} at its character {foreign.start() + 1}; copy it anew")
     try:
         found = httpx.URL(url.strip())
     except httpx.InvalidURL:

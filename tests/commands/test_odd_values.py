@@ -1,0 +1,127 @@
+"""Values as tired people paste them: refused with what was found and what was expected, or meant as written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gapless.pipelines.config import unwritten
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.sync.build import known
+from gapless.sources import SOURCES
+from gapless.sources._http.auth import checked_base_url
+from gapless.sources._http.errors import SettingError
+from gapless.sources.register import add_accounts
+from tests.commands.test_full_disk import document
+from tests.commands.test_settings import gapless
+from tests.contract.conftest import NAMES
+from tests.contract.subject import subject
+from tests.support.world import World
+
+Begin = Callable[[Any], World]
+FOREIGN = {
+    "https://api.exa mple.com": "holds ' ' at its character 16",
+    "https://api.example.com\n/v1": "holds '\\n' at its character 24",
+    '"https://api.example.com"': "holds '\"' at its character 1",
+    "'https://api.example.com'": 'holds "\'" at its character 1',
+    "<https://api.example.com>": "holds '<' at its character 1",
+    "https://api.example.com\u200b": "holds '\\u200b' at its character 24",
+    "https://\ufeffapi.example.com": "holds '\\ufeff' at its character 9",
+}
+
+
+@pytest.mark.parametrize(("url", "said"), FOREIGN.items(), ids=[ascii(url) for url in FOREIGN])
+def test_what_no_address_has(url: str, said: str) -> None:
+    """Blanks within, quotation marks and characters without width, with where they are."""
+    with pytest.raises(SettingError, match="copy it anew") as refused:
+        checked_base_url(url)
+    assert said in str(refused.value.problem)
+
+
+def test_what_is_around_an_address_does_no_harm() -> None:
+    """Blanks and line ends, as a file or a variable brings them; hosts of other alphabets."""
+    assert checked_base_url("  https://api.example.com/\r\n") == "https://api.example.com"
+    assert checked_base_url("https://b\u00fccher.example") == "https://b\u00fccher.example"
+
+
+def test_numbers_are_said_as_they_are_written(world: Begin) -> None:
+    """1000000000, not 1e+09; what TOML takes for a number the environment takes, too."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    setting = f"{here.name.upper()}_REQUESTS_PER_MINUTE"
+    for wrong in ("9000000", "-1000000"):
+        code, told = gapless("sync", here.set(**{setting: wrong}).name)
+        assert (code, f"{setting} is {wrong}; it must be between 1 and 1,000,000" in told) == (2, True), told
+    here.set(**{setting: "1_000_000"})
+    assert gapless("sync", here.name)[0] == 0
+
+
+def test_a_copy_that_would_be_a_folder(world: Begin) -> None:
+    """The slash at its end says that somebody thinks of a folder."""
+    here = world(subject(NAMES[0]).filled()).alone().set(GAPLESS_PUBLISH="copies/")
+    code, told = gapless("sync", here.name)
+    assert (code, here.asked()) == (2, 0), told
+    assert "GAPLESS_PUBLISH is copies/, as a folder is written; expected the path of a file." in told
+    assert "GAPLESS_PUBLISH is copies/" in gapless("doctor")[1]
+
+
+def test_records_that_would_be_kept_for_no_time(world: Begin) -> None:
+    """Of every source, whether it has a look-back or not."""
+    for name in SOURCES:
+        here = world(subject(name).filled()).set(**{f"{name.upper()}_KEEP": "0d"})
+        code, told = gapless("sync", name)
+        assert (code, f"{name.upper()}_KEEP: '0d' would keep nothing; expected days, such as 400d" in told) == (
+            2,
+            True,
+        )
+        here.monkeypatch.delenv(f"{name.upper()}_KEEP")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (5, "5 is no vendor's name"),
+        (True, "True is no vendor's name"),
+        ({"key": "canary"}, "a section is no vendor's name"),
+        (["canary"], "a list is no vendor's name"),
+        ("Tines ", "'Tines ' is no vendor's name"),
+    ],
+)
+def test_an_account_of_something_else(value: object, said: str) -> None:
+    """What was found in place of a vendor's name, and not what it holds, which may be a key."""
+    (problem,) = add_accounts(dict(SOURCES), {"extra": value})
+    assert problem.startswith(f"[accounts] extra: {said}; expected one of {NAMES[0]}, "), problem
+    assert "canary" not in problem
+
+
+def test_an_account_that_is_not_in_the_settings() -> None:
+    """It is no slip in the vendor's name: the line that is missing is said."""
+    name = f"{NAMES[0]}_eu"
+    with pytest.raises(WrongSettings, match=rf"add {name} = .{NAMES[0]}. there, in .dlt/config.toml") as refused:
+        known([name])
+    assert "Did you mean" not in str(refused.value)
+    with pytest.raises(WrongSettings, match=rf"Did you mean {NAMES[0]}\?$"):
+        known([f"{NAMES[0]}s"])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_sync_that_could_not_even_be_noted(first: bool, world: Begin) -> None:
+    """The file of the note is there and empty, as where the state folder's disk is full, too."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    if not first:
+        here.synced()
+    note = Target.find("duckdb").note_file(here.name)
+    note.parent.mkdir(exist_ok=True, parents=True)
+    note.touch()
+    try:
+        found = document("gaps", here.name)
+        (gap, problem) = (
+            next(one for one in found[key] if one["kind"] == "not asked") for key in ("gaps", "problems")
+        )
+    finally:
+        unwritten.clear(note)
+    said = "could not write to the database: no reason could be noted"
+    assert said in gap["why"]
+    assert said in problem["message"], problem
