@@ -47,7 +47,7 @@ STAGING = "_staging"
 LONGEST = 63 - len(STAGING)
 """Characters: Postgres cuts longer names."""
 ACCOUNT = "ACCOUNTS__"
-KINDS = {dict: "a section", list: "a list"}
+KINDS = {"dict": "a section", "list": "a list"}
 """What may stand in place of a vendor's name, and is not repeated: it may hold a key."""
 
 
@@ -104,7 +104,7 @@ def add_accounts(sources: dict[str, Source], accounts: Mapping[str, object]) -> 
 
 def _account_problem(name: str, vendor: object, vendors: Mapping[str, Source]) -> str | None:
     if not isinstance(vendor, str) or vendor not in vendors:
-        found = repr(vendor) if isinstance(vendor, str | int | float) else KINDS.get(type(vendor), "this value")
+        found = repr(vendor) if isinstance(vendor, str | int | float) else KINDS.get(type(vendor).__name__, "this")
         return f"{found} is no vendor's name; expected one of {', '.join(vendors)}, in quotation marks"
     if name in vendors:
         return f"this is a vendor's name, and its own account has it; choose another, such as {name}_eu"

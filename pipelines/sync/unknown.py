@@ -73,6 +73,8 @@ def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) 
         yield from _of_ours(variable, every)
         if meant := _of_a_destination(variable, environment):
             yield _sentence(f"the variable {variable}", meant)
+        elif variable.startswith("DESTINATION__") and not os.environ.get(variable, "?").strip():
+            yield f"the variable {variable} is empty, and counts as not set"
         for source, names in known.items():
             # Another program may have variables that begin alike, so only one that is nearly ours is named.
             ours = [name.upper() for name in names]
@@ -107,6 +109,8 @@ def _in_section(variable: str, known: Mapping[str, list[str]]) -> str | None:
 def _of_a_destination(variable: str, environment: Iterable[str]) -> str | None:
     """Returns the setting of a destination's credentials that a variable is but for a slip in its name."""
     meant = [f"DESTINATION__{name.upper()}__CREDENTIALS" for name in KNOWN]
+    if found := re.fullmatch(r"DESTINATION__([A-Z0-9]+)(?:__(?:DATABASE|FILE|PATH))?", variable):
+        return f"DESTINATION__{found[1]}__CREDENTIALS" if found[1].lower() in KNOWN else None
     if found := re.fullmatch(r"DESTINATION__(\w+?)__CREDENTIALS(?:__\w+)?", variable):
         name, typed = found[1].lower(), f"DESTINATION__{found[1]}__DESTINATION_TYPE"
         near = None if name in KNOWN or typed in environment or _is_set(name) else _near(name, KNOWN)
@@ -143,6 +147,8 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
         if section in known and isinstance(content, Mapping):
             # dlt reads what stands there as its own, for the pipeline of that name.
             yield from _stray(section, content, known[section])
+        elif section in KNOWN and isinstance(content, Mapping) and "credentials" in content:
+            yield _sentence(f"the section [{section}] in .dlt", f"[destination.{section}]")
         elif section in SECTIONS and not isinstance(content, Mapping):
             yield _sentence(f"{section} = … in .dlt", f"the section [{section}]")
         elif section not in SECTIONS and isinstance(content, Mapping) and (near := _near(section, SECTIONS)):
@@ -164,7 +170,11 @@ def _in_destinations(destinations: object) -> Iterator[str]:
     """Yields what is nearly the name of a destination, and what is nearly its credentials."""
     for name, content in destinations.items() if isinstance(destinations, Mapping) else ():
         if not isinstance(content, Mapping):
+            if name in KNOWN:
+                yield _sentence(f"{name} = … in the section [destination]", f"credentials in [destination.{name}]")
             continue
+        for key in (key for key in ("database", "file", "path") if key in content and name in KNOWN):
+            yield _sentence(f"{key} in the section [destination.{name}]", f"credentials in [destination.{name}]")
         if name not in KNOWN and "destination_type" not in content and (near := _near(name, KNOWN)):
             yield _sentence(f"the section [destination.{name}] in .dlt", f"[destination.{near}]")
         for key in (key for key in content if key not in IN_DESTINATIONS and _near(key, IN_DESTINATIONS)):

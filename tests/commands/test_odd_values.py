@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,9 @@ import pytest
 from gapless.pipelines.config import unwritten
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.sync import unknown
 from gapless.pipelines.sync.build import known
+from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES
 from gapless.sources._http.auth import checked_base_url
 from gapless.sources._http.errors import SettingError
@@ -19,6 +24,7 @@ from tests.commands.test_full_disk import document
 from tests.commands.test_settings import gapless
 from tests.contract.conftest import NAMES
 from tests.contract.subject import subject
+from tests.support import warm
 from tests.support.world import World
 
 Begin = Callable[[Any], World]
@@ -44,7 +50,7 @@ def test_what_no_address_has(url: str, said: str) -> None:
 def test_what_is_around_an_address_does_no_harm() -> None:
     """Blanks and line ends, as a file or a variable brings them; hosts of other alphabets."""
     assert checked_base_url("  https://api.example.com/\r\n") == "https://api.example.com"
-    assert checked_base_url("https://b\u00fccher.example") == "https://b\u00fccher.example"
+    assert checked_base_url("https://b\u00fccher.example") == "https://xn--bcher-kva.example"
 
 
 def test_numbers_are_said_as_they_are_written(world: Begin) -> None:
@@ -125,3 +131,115 @@ def test_a_sync_that_could_not_even_be_noted(first: bool, world: Begin) -> None:
     said = "could not write to the database: no reason could be noted"
     assert said in gap["why"]
     assert said in problem["message"], problem
+
+
+PLACES: list[tuple[dict[str, str], str, str]] = [
+    ({"DESTINATION__DUCKDB__CREDENTIALS": "a.duckdb"}, "", "a.duckdb"),
+    ({"DESTINATION__DUCKDB__CREDENTIALS__DATABASE": "a.duckdb"}, "", "a.duckdb"),
+    ({}, '[destination.duckdb]\ncredentials = "a.duckdb"', "a.duckdb"),
+    ({}, '[destination.duckdb]\ncredentials = "duckdb:///a.duckdb"', "a.duckdb"),
+    ({}, '[destination.duckdb.credentials]\ndatabase = "a.duckdb"', "a.duckdb"),
+    ({"DESTINATION__DUCKDB__CREDENTIALS": ""}, "", "gapless.duckdb"),
+    ({"DESTINATION__DUCKDB__CREDENTIALS__DATABASE": ""}, "", "gapless.duckdb"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variables", "secrets", "file"), PLACES, ids=[f"{one[0] or one[1]}" for one in PLACES])
+def test_where_the_file_may_be_named(
+    variables: dict[str, str], secrets: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every form that dlt takes, each in a process of its own, as dlt reads its files once."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "secrets.toml").write_text(secrets)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ended = warm.run([sys.executable, "-m", "gapless.pipelines", "status", "--json"])
+    assert json.loads(ended.stdout)["file"] == str(tmp_path / file), ended.stderr
+
+
+@pytest.mark.slow
+def test_credentials_in_the_file_that_is_no_secret(tmp_path: Path) -> None:
+    """dlt refuses them there; it is said where they belong."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text('[destination.duckdb]\ncredentials = "a.duckdb"')
+    ended = warm.run([sys.executable, "-m", "gapless.pipelines", "status"])
+    said = (
+        "destination.duckdb.credentials stands in config.toml, where dlt takes no credentials. Move it to"
+        " secrets.toml beside it, or set DESTINATION__DUCKDB__CREDENTIALS."
+    )
+    assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
+
+
+UNREAD = {
+    "DESTINATION__DUCKDB": "is no setting, and nobody reads it; DESTINATION__DUCKDB__CREDENTIALS is one",
+    "DESTINATION__DUCKDB__DATABASE": "is no setting, and nobody reads it; DESTINATION__DUCKDB__CREDENTIALS is one",
+    "DESTINATION__POSTGRES__PATH": "is no setting, and nobody reads it; DESTINATION__POSTGRES__CREDENTIALS is one",
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_variable_that_names_no_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the database is made in the working folder, without a word."""
+    monkeypatch.setenv(name, "x.duckdb")
+    assert [*unknown_settings([])] == [f"the variable {name} {UNREAD[name]}"]
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+@pytest.mark.parametrize("name", ["DESTINATION__DUCKDB__CREDENTIALS", "DESTINATION__DUCKDB__CREDENTIALS__DATABASE"])
+def test_an_empty_variable_is_said(name: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a template leaves one where its own variable is not set."""
+    monkeypatch.setenv(name, blank)
+    assert [*unknown_settings([])] == [f"the variable {name} is empty, and counts as not set"]
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (
+            {"destination": {"duckdb": "x"}},
+            "duckdb = … in the section [destination] is no setting, and nobody reads it",
+        ),
+        (
+            {"destination": {"duckdb": {"database": "x"}}},
+            "database in the section [destination.duckdb] is no setting",
+        ),
+        ({"duckdb": {"credentials": "x"}}, "the section [duckdb] in .dlt is no setting, and nobody reads it"),
+    ],
+)
+def test_a_line_that_names_no_file(document: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in a file of settings."""
+    monkeypatch.setattr(unknown, "documents", lambda: [document])
+    (found,) = unknown_settings([])
+    assert found.startswith(said), found
+    assert "[destination.duckdb]" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("'a.duckdb'", "has a quotation mark at its beginning or end"),
+        ('"/data/a.duckdb"', "there is no folder"),
+        (" a.duckdb", "has a blank at its beginning or end"),
+        ("a.duckdb\n", "has a blank at its beginning or end"),
+        ('{"database": "a.duckdb"}', "looks like JSON, and a path is expected"),
+        ("$HOME/a.duckdb", "nothing replaces what begins with $ in a setting"),
+        ("${DATA}/a.duckdb", "nothing replaces what begins with $ in a setting"),
+    ],
+)
+def test_paths_as_they_are_pasted(path: str, said: str, world: Begin) -> None:
+    """Nothing is made under such a name."""
+    here = world(subject(NAMES[0]).filled()).alone().set(DESTINATION__DUCKDB__CREDENTIALS=path)
+    code, told = gapless("sync", here.name)
+    assert (code, here.asked()) == (2, 0), told
+    assert said in told or "has a quotation mark" in told, told
+    assert [*here.folder.iterdir()] == []
+
+
+def test_a_database_with_such_a_name(world: Begin) -> None:
+    """One that is there already goes on."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    here.synced()
+    (here.folder / "gapless.duckdb").rename(here.folder / "'mine'")
+    here.set(DESTINATION__DUCKDB__CREDENTIALS="'mine'")
+    assert gapless("sync", here.name)[0] == 0
