@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -206,11 +208,12 @@ class DuckdbFile(Backend):
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        was_there = os.path.lexists(self.file)
         try:
             connection = self._connect_new() if self._is_empty else connect(self.file, patience=READERS_TIME)
-        except duckdb.Error as error:
-            if self._is_empty:
-                self.file.unlink()  # made just now; DuckDB opens none that is empty
+        except (duckdb.Error, OSError) as error:
+            if self._is_empty and not was_there:
+                self.file.unlink()  # DuckDB made it, and opens none that is empty
             if next_step(error):  # a want of memory, which another file does not end
                 raise
             raise GaplessError(
@@ -222,11 +225,14 @@ class DuckdbFile(Backend):
             yield connection
 
     def _connect_new(self) -> duckdb.DuckDBPyConnection:
-        """Returns a connection to a new file in place of an empty one, which DuckDB does not open."""
+        """Returns a connection to an empty file, which DuckDB does not open before a database is written into it.
+
+        The file stays the same: its owner chose its mode, or the link to it, or mounted it.
+        """
         try:
             return connect(self.file)  # it says whether another process is making it just now
         except duckdb.IOException:
-            self.file.unlink()
+            _fill(self.file)
             return connect(self.file)
 
     def compact(self, datasets: Sequence[str]) -> Compaction | None:
@@ -286,6 +292,22 @@ def duckdb_file(path: Path) -> DuckdbFile:
     """Returns dlt's default destination with this file. Raises WrongSettings for one that may be planted."""
     real_path(path)
     return DuckdbFile("duckdb", str(path))
+
+
+def _fill(file: Path) -> None:
+    """Writes a database without tables into a file of no bytes; it has none again when that fails."""
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
+        made = Path(folder) / "new.duckdb"
+        duckdb.connect(str(made)).close()
+        content = made.read_bytes()
+    with file.open("r+b", buffering=0) as there:
+        try:
+            if there.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(there.fileno())
+        except OSError:
+            there.truncate(0)
+            raise
 
 
 def _remove_spilled(folder: Path) -> None:
