@@ -187,20 +187,24 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         return
     where = str(target.file or target.destination)
     try:
-        with target.lock() as folder:
-            with probe.left_as_found(target), target.opened(), target.backend.guarded(Part()):
-                left_out = probe.left_out(target)
-                blocked = [] if target.appends else list(probe.blocked(target, configured))
-                free = [name for name in SOURCES if name not in dict(blocked)]
-                missing = [] if target.appends else list(probe.damaged(target, free))
-                whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
-                layouts = probe.layouts(target, whole)
-                changed = list(probe.changed_policies(target, whole))
-                others = list(probe.other_accounts(target, [name for name in whole if name in configured]))
-                left = unfinished(target, whole)
-                problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
-                probe.require_room(target, str(folder))
-                probe.write_and_roll_back(target, str(folder), whole)
+        with (
+            target.lock() as folder,
+            probe.left_as_found(target),
+            target.opened(),
+            target.backend.guarded(Part()),
+        ):
+            left_out = probe.left_out(target)
+            blocked = [] if target.appends else list(probe.blocked(target, configured))
+            free = [name for name in SOURCES if name not in dict(blocked)]
+            missing = [] if target.appends else list(probe.damaged(target, free))
+            whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
+            layouts = probe.layouts(target, whole)
+            changed = list(probe.changed_policies(target, whole))
+            others = list(probe.other_accounts(target, [name for name in whole if name in configured]))
+            left = unfinished(target, whole)
+            problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
+            probe.require_room(target, str(folder))
+            probe.write_and_roll_back(target, str(folder), whole)
     except InUse as error:
         remedy = (
             "Close the file in that program, or let people read a copy." if target.file else "It ends with its owner."
