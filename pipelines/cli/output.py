@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
 from gapless.pipelines.cli import streams
-from gapless.pipelines.cli.commands.panels import ANSWERS, DRY, place
+from gapless.pipelines.cli.commands.panels import ANSWERS, DRY, PARTS, place
 from gapless.pipelines.errors import (
     COMPLETE,
     FAILED,
@@ -34,6 +34,7 @@ from gapless.pipelines.errors import (
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.printable import escaped, json_text
 from gapless.pipelines.redaction import cleaned, printable
+from gapless.sources import SOURCES
 
 # Newer typers carry their own copy of click: the class is looked up, and a context is typed as Any where click's is.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
@@ -144,6 +145,7 @@ class Commands(TyperGroup):
         try:
             _require_text(args)
             _require_known(args)
+            _require_order(args)
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
             _end_wrong_usage(ctx, error)
@@ -178,6 +180,18 @@ def _require_known(args: list[str]) -> None:
     debug = os.environ.get(DEBUG, "").strip()
     if debug.lower() not in (*ON, *OFF):
         raise typer.BadParameter(f"{DEBUG} is {debug[:40]!a}; expected 1 (on) or 0 (off)")
+
+
+def _require_order(args: list[str]) -> None:
+    """Raises UsageError, with what to type, where a source or a part of a command stands in a command's place."""
+    first = next((arg for arg in args if arg == "--json" or not arg.startswith("-")), "")
+    within = next((command for command, parts in PARTS.items() if first in parts.split()), None)
+    if first == "--json":
+        raise USAGE_ERROR("--json stands behind a command, as in gapless status --json")
+    if first in SOURCES:
+        raise USAGE_ERROR(f"{first} is a source, and a command comes first, as in gapless sync {first}")
+    if within:
+        raise USAGE_ERROR(f"{first} is a part of a command: gapless {within} {first}")
 
 
 def _report(ctx: Context, error: BaseException) -> int:

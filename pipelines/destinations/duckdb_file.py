@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -135,7 +136,9 @@ def path_problem(path: str) -> str | None:
     if "?" in path:
         return f"{path} has a question mark in its path, and DuckDB would write its log elsewhere"
     if not path.isprintable() and path != path.encode(errors="replace").decode():
-        return f"{path!a} has a path that is not valid UTF-8"
+        named = sys.getfilesystemencoding()
+        why = "" if named == "utf-8" else f" to this process, which reads names as {named}: set LC_ALL=C.UTF-8"
+        return f"{path!a} has a path that is not valid UTF-8{why}"
     return None
 
 

@@ -60,12 +60,21 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
             raise MissingSettings(source.name, blank, *absent()) from None
         keys = " or ".join(need.upper() for need in source.needs if not need.endswith("_url"))
         where = f"; copy {keys} anew" if isinstance(error, KeyValueError) else ""
-        raise _wrong_setting(source, f"{error}{where}") from None
+        raise _wrong_setting(source, f"{_said(error)}{where}") from None
     if blank:
         if session.client:
             session.client.close()
         raise MissingSettings(source.name, blank, *absent())
     return made
+
+
+def _said(error: Exception) -> str:
+    """Returns an error's text, in our words where dlt's do not say where a key belongs."""
+    from gapless.pipelines.destinations._dlt.config import ValueNotSecretException
+
+    if isinstance(error, ValueNotSecretException):
+        return f"{error.key} stands in config.toml, where dlt takes no key; move it to secrets.toml beside it"
+    return str(error)
 
 
 def _blank(source: Source) -> list[str]:
@@ -127,10 +136,11 @@ def known(names: list[str]) -> list[str]:
 
 def _meant(name: str) -> str:
     """Returns what to do about a name that is no source: of an account it is no slip, but a line that is missing."""
-    if vendor := next((one for one in vendors() if name.lower().startswith(f"{one}_")), None):
-        return (
-            f'No account of this name is in [accounts]: add {name.lower()} = "{vendor}" there, in .dlt/config.toml.'
-        )
+    if "," in name:
+        return f"Names are separated by blanks: {' '.join(name.replace(',', ' ').split())}"
+    account = name.lower().replace("-", "_")
+    if vendor := next((one for one in vendors() if account.startswith(f"{one}_")), None):
+        return f'No account of this name is in [accounts]: add {account} = "{vendor}" there, in .dlt/config.toml.'
     if near := get_close_matches(name.lower(), SOURCES, n=1):
         return f"Did you mean {near[0]}?"
     return "An account that the settings do not name any more is put back in [accounts]."

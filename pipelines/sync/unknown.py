@@ -202,7 +202,9 @@ def _placed(key: str, known: Sequence[str]) -> str | None:
 
 
 def _near(name: str, known: Iterable[str], alike: float = 0.8) -> str | None:
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=alike)), None)
+    names = list(known)
+    same = next((one for one in names if one.lower() == name.lower()), None)  # but for capitals
+    return same or next(iter(get_close_matches(name, names, n=1, cutoff=alike)), None)
 
 
 def _longer(name: str, known: Iterable[str]) -> str | None:

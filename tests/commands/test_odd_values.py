@@ -34,6 +34,7 @@ FOREIGN = {
     '"https://api.example.com"': "holds '\"' at its character 1",
     "'https://api.example.com'": 'holds "\'" at its character 1',
     "<https://api.example.com>": "holds '<' at its character 1",
+    "https://$HOST/v1": "holds a $, and nothing replaces",
     "https://api.example.com\u200b": "holds '\\u200b' at its character 24",
     "https://\ufeffapi.example.com": "holds '\\ufeff' at its character 9",
 }
@@ -42,7 +43,7 @@ FOREIGN = {
 @pytest.mark.parametrize(("url", "said"), FOREIGN.items(), ids=[ascii(url) for url in FOREIGN])
 def test_what_no_address_has(url: str, said: str) -> None:
     """Blanks within, quotation marks and characters without width, with where they are."""
-    with pytest.raises(SettingError, match="copy it anew") as refused:
+    with pytest.raises(SettingError, match=r"copy it anew|write it out") as refused:
         checked_base_url(url)
     assert said in str(refused.value.problem)
 
@@ -243,3 +244,64 @@ def test_a_database_with_such_a_name(world: Begin) -> None:
     (here.folder / "gapless.duckdb").rename(here.folder / "'mine'")
     here.set(DESTINATION__DUCKDB__CREDENTIALS="'mine'")
     assert gapless("sync", here.name)[0] == 0
+
+
+@pytest.mark.parametrize("pasted", ['"{}"', "'{}'", "Bearer {}"])
+def test_what_is_pasted_around_a_key(pasted: str, world: Begin) -> None:
+    """Of every source, as `docker --env-file` keeps quotation marks: named before any request, and never quoted."""
+    for name, source in SOURCES.items():
+        here = world(subject(name).filled())
+        need = next(need.upper() for need in source.needs if not need.endswith("_url"))
+        here.set(**{need: pasted.format("canary-key")})
+        code, told = gapless("sync", name)
+        assert (code, here.asked(), need in told, "canary" in told) == (2, 0, True, False), told
+        assert "no part of it" in told
+
+
+@pytest.mark.slow
+def test_a_key_in_the_file_that_is_no_secret(tmp_path: Path, world: Begin) -> None:
+    """dlt refuses it there; it is said where it belongs, and not what it is."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    need = next(need for need in SOURCES[here.name].needs if not need.endswith("_url"))
+    here.monkeypatch.delenv(need.upper())
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(f'[sources.{here.name}]\n{need} = "canary"')
+    ended = warm.run([sys.executable, "-m", "gapless.pipelines", "sync", here.name])
+    said = f"sources.{here.name}.{need} stands in config.toml, where dlt takes no key; move it to secrets.toml"
+    assert (ended.returncode, said in ended.stderr, "canary" in ended.stderr) == (2, True, False), ended.stderr
+
+
+ORDERS = {
+    f"{NAMES[0]} sync": f"{NAMES[0]} is a source, and a command comes first, as in gapless sync {NAMES[0]}",
+    "--json status": "--json stands behind a command, as in gapless status --json",
+    f"reset {NAMES[0]}": "reset is a part of a command: gapless state reset",
+    "apply": "apply is a part of a command: gapless privacy apply",
+    f"sync {NAMES[0]},{NAMES[1]}": f"Names are separated by blanks: {NAMES[0]} {NAMES[1]}",
+    f"sync {NAMES[0]}-eu": f"add {NAMES[0]}_eu =",
+}
+
+
+@pytest.mark.parametrize("line", ORDERS)
+def test_words_in_another_order(line: str) -> None:
+    """What to type instead, and no guess at another command."""
+    code, told = gapless(*line.split())
+    assert (code, ORDERS[line] in told.replace(" │ │ ", " "), "Did you mean" in told) == (2, True, False), told
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({f"{NAMES[0].upper()}_PRIVACY": "x"}, f"{NAMES[0]}_privacy is one"),
+        ({"sources": {NAMES[0]: {f"{NAMES[0].upper()}_PRIVACY": "x"}}}, f"{NAMES[0]}_privacy is one"),
+        ({"sources": {NAMES[0]: {f"{NAMES[0]}_privacy ": "x"}}}, f"{NAMES[0]}_privacy is one"),
+        ({"sources": {NAMES[0]: {f"{NAMES[0]}\u200b_privacy": "x"}}}, f"{NAMES[0]}_privacy is one"),
+        ({"Sources": {}}, "[sources] is one"),
+    ],
+)
+def test_names_that_look_right_in_a_file(
+    document: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Capitals as in the environment, a blank at the end, a character without width."""
+    monkeypatch.setattr(unknown, "documents", lambda: [document])
+    (found,) = unknown_settings([NAMES[0]])
+    assert found.endswith(said), found
