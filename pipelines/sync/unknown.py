@@ -33,6 +33,8 @@ OF_GAPLESS = (
     "gapless_erasure_key", "gapless_publish", "gapless_publish_mode", "gapless_webhook_on", "gapless_webhook_url",
 )  # fmt: skip
 """Settings that stand in the environment, in the section `gapless`, or before all sections."""
+WEBHOOK = ("gapless_webhook_on", "gapless_webhook_url")
+"""A setting, and the one without which it does nothing."""
 OF_ALL_SOURCES = tuple(one.name for one in (HASH_KEY, MAX_RECORD_MB, RETRY_BUDGET, RETRY_MAX_WAIT))
 """Settings that stand in the environment, in the sections of sources, or before all sections."""
 OF_ENVIRONMENT = (
@@ -59,8 +61,13 @@ def unknown_settings(sources: Iterable[str]) -> Iterator[str]:
     """Yields a sentence for each setting of these sources, or of gapless, that nobody reads."""
     known = {name: _settings(name) for name in sources}
     yield from _in_environment(known, os.environ)
-    for document in documents():
+    found = documents()
+    for document in found:
         yield from _in_document(known, document)
+    places = [os.environ, *found, *(one for one in (document.get("gapless") for document in found) if one)]
+    named = {name.lower() for place in places if isinstance(place, Mapping) for name, value in place.items() if value}
+    if WEBHOOK[0] in named and WEBHOOK[1] not in named:
+        yield f"{WEBHOOK[0].upper()} has no effect without {WEBHOOK[1].upper()}"
 
 
 def _settings(source: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gapless.pipelines.config import unwritten
+from gapless.pipelines.destinations.duckdb_file import path_problem
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.sync import unknown
@@ -305,3 +306,31 @@ def test_names_that_look_right_in_a_file(
     monkeypatch.setattr(unknown, "documents", lambda: [document])
     (found,) = unknown_settings([NAMES[0]])
     assert found.endswith(said), found
+
+
+def test_a_setting_that_needs_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which messages are sent, and no address that they go to."""
+    monkeypatch.setenv("GAPLESS_WEBHOOK_ON", "failed")
+    said = "GAPLESS_WEBHOOK_ON has no effect without GAPLESS_WEBHOOK_URL"
+    assert [*unknown_settings([])] == [said]
+    for file in ({"gapless": {"gapless_webhook_url": "x"}}, {"gapless_webhook_url": "x"}):
+        monkeypatch.setattr(unknown, "documents", lambda file=file: [file])
+        assert [*unknown_settings([])] == []
+    monkeypatch.setattr(unknown, "documents", lambda: [{"gapless": {"gapless_webhook_url": ""}}])
+    assert [*unknown_settings([])] == [said]
+
+
+@pytest.mark.parametrize("given", ["~/state", "$HOME/state", "${HOME}/state"])
+def test_a_state_folder_that_no_shell_has_seen(given: str, world: Begin) -> None:
+    """Else the lock and the working files would be elsewhere, without a word."""
+    here = world(subject(NAMES[0]).filled()).alone().set(XDG_STATE_HOME=given)
+    code, told = gapless("sync", here.name)
+    assert (code, here.asked()) == (2, 0), told
+    assert f"XDG_STATE_HOME: nothing replaces the {given[0]} of '{given}' in a setting; write the whole path." in told
+
+
+def test_a_path_in_another_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path is right, and LC_ALL=C is what is wrong."""
+    assert "LC_ALL" not in str(path_problem("d\udcc3\udca4.duckdb"))
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    assert str(path_problem("d\udcc3\udca4.duckdb")).endswith("reads names as ascii: set LC_ALL=C.UTF-8")
