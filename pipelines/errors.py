@@ -1,6 +1,7 @@
 """Errors that end a command, grouped by exit code. A message says what was found and what to do next.
 
-No import of another room may enter, so that every room can raise them; `database_errors` imports nothing itself.
+No import of another room may enter, so that every room can raise them; `database_errors` and `shortage` import
+nothing themselves.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import traceback
 
 from gapless.pipelines.database_errors import TOO_SHORT, described, hidden_rows, is_of_a_database, without_details
 from gapless.pipelines.printable import escaped
+from gapless.pipelines.shortage import shortage
 
 _log = logging.getLogger(__name__)
 
@@ -51,13 +53,14 @@ class WrongSettings(GaplessError):
 
 
 class MissingSettings(WrongSettings):
-    """A source cannot run, because the environment variables `missing` are not set."""
+    """A source cannot run, because the environment variables `missing` are not set; `notes` say why."""
 
-    def __init__(self, source: str, missing: list[str]) -> None:
+    def __init__(self, source: str, missing: list[str], *notes: str) -> None:
         self.missing = missing
         super().__init__(
             f"{source}: {', '.join(missing)} not set. Set it in the environment, or in lower case under"
-            f" [sources.{source}] in .dlt/secrets.toml."
+            f" [sources.{source}] in .dlt/secrets.toml.",
+            *notes,
         )
 
 
@@ -96,6 +99,8 @@ def summarize(error: BaseException) -> str:
     cause = root_cause(error)
     if isinstance(cause, VendorError | GaplessError | Refused):
         return str(cause)
+    if found := shortage(_chain(error)):
+        return found
     if is_of_a_database(cause):
         said = hidden_rows(cause) or described(cause)
         return f"{said}; {step}" if (step := next_step(cause)) else said
@@ -103,7 +108,9 @@ def summarize(error: BaseException) -> str:
 
 
 def next_step(error: BaseException) -> str | None:
-    """Returns what ends an error that comes of how a database server was set up; None: it is another error."""
+    """Returns what ends an error that comes of how a server or this machine was set up; None: it is another error."""
+    if found := shortage(_chain(error)):
+        return found.partition(". ")[2]
     return NEXT_STEPS.get(getattr(root_cause(error), "pgcode", None) or "")
 
 

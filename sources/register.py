@@ -47,6 +47,8 @@ STAGING = "_staging"
 LONGEST = 63 - len(STAGING)
 """Characters: Postgres cuts longer names."""
 ACCOUNT = "ACCOUNTS__"
+KINDS = {"dict": "a section", "list": "a list"}
+"""What may stand in place of a vendor's name, and is not repeated: it may hold a key."""
 
 
 def configured_packages() -> Iterator[object]:
@@ -102,8 +104,8 @@ def add_accounts(sources: dict[str, Source], accounts: Mapping[str, object]) -> 
 
 def _account_problem(name: str, vendor: object, vendors: Mapping[str, Source]) -> str | None:
     if not isinstance(vendor, str) or vendor not in vendors:
-        found = repr(vendor) if isinstance(vendor, str) else "something else than a name"
-        return f"{found} is no vendor; there are {', '.join(vendors)}"
+        found = repr(vendor) if isinstance(vendor, str | int | float) else KINDS.get(type(vendor).__name__, "this")
+        return f"{found} is no vendor's name; expected one of {', '.join(vendors)}, in quotation marks"
     if name in vendors:
         return f"this is a vendor's name, and its own account has it; choose another, such as {name}_eu"
     if name in (*TAKEN, *RESERVED, *SQL_WORDS.split()) or name.startswith("pg_"):

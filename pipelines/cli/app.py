@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -88,5 +89,7 @@ def main() -> None:
     streams.end_on_sigterm()
     try:
         app()
+    except SystemExit as ended:
+        raise SystemExit(output.delivered(ended.code, sys.argv[1:])) from None
     finally:
         gc.freeze()  # nor need Python look for it when the process ends

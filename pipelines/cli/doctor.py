@@ -6,6 +6,7 @@ It sends one small request to each vendor, stores nothing, and shows no value of
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gapless.pipelines.cli import probe
+from gapless.pipelines.config.misnamed import absent, misnamed
 from gapless.pipelines.destinations import publish
 from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.backend import Part
@@ -43,6 +45,10 @@ CHECKED_LIBRARIES = ("dlt", "duckdb", "sqlglot", "httpx2", "pydantic", "pyarrow"
 REFUSED = (
     "Check its credentials, rights (CREATE on the database and its schemas) and space, and that it is no standby."
 )
+CLOSED = re.compile(r"permission denied for (\w+) (\w+)")
+"""What Postgres says of what a role may not use, with its kind and its name."""
+GRANTS = {"schema": "usage, create on schema", "database": "create, temporary on database"}
+GRANT_TABLE = "select, insert, update, delete on table"
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """A clock before this is wrong, as this program is newer."""
 
@@ -67,10 +73,14 @@ def checks(destination: str) -> Iterator[Check]:
     """Yields each check as soon as it is done. Raises nothing: what goes wrong is a failed check."""
     network = _network()
     yield network
+    for line in absent():
+        yield Check("settings", "-", line)
     configured: list[str] = []
     yield from _sources(configured) if network.result == "ok" else [Check("sources", "-", "not checked: see network")]
     for line in unknown_settings(SOURCES):
         yield Check("settings", "fail", line, "Correct its name, or take it out.")
+    for line in misnamed():
+        yield Check("settings", "fail", line, "Rename it, or take it away.")
     yield from _destination(destination, configured)
     yield from _watchers()
     yield from _versions()
@@ -177,23 +187,24 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         return
     where = str(target.file or target.destination)
     try:
-        with target.lock() as folder:
-            fresh = target.file is not None and not target.backend.exists()
-            with target.opened(), target.backend.guarded(Part()):
-                left_out = probe.left_out(target)
-                blocked = [] if target.appends else list(probe.blocked(target, configured))
-                free = [name for name in SOURCES if name not in dict(blocked)]
-                missing = [] if target.appends else list(probe.damaged(target, free))
-                whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
-                layouts = probe.layouts(target, whole)
-                changed = list(probe.changed_policies(target, whole))
-                others = list(probe.other_accounts(target, [name for name in whole if name in configured]))
-                left = unfinished(target, whole)
-                problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
-                probe.require_room(target, str(folder))
-                probe.write_and_roll_back(target, str(folder), whole)
-            if fresh and target.file:  # to open a DuckDB file creates it; a check leaves nothing behind
-                target.file.unlink(missing_ok=True)
+        with (
+            target.lock() as folder,
+            probe.left_as_found(target),
+            target.opened(),
+            target.backend.guarded(Part()),
+        ):
+            left_out = probe.left_out(target)
+            blocked = [] if target.appends else list(probe.blocked(target, configured))
+            free = [name for name in SOURCES if name not in dict(blocked)]
+            missing = [] if target.appends else list(probe.damaged(target, free))
+            whole = [name for name in probe.synced_datasets(target, free) if name not in dict(missing)]
+            layouts = probe.layouts(target, whole)
+            changed = list(probe.changed_policies(target, whole))
+            others = list(probe.other_accounts(target, [name for name in whole if name in configured]))
+            left = unfinished(target, whole)
+            problems = [one for one in probe.known_problems(target, whole) if one.kind != "privacy"]
+            probe.require_room(target, str(folder))
+            probe.write_and_roll_back(target, str(folder), whole)
     except InUse as error:
         remedy = (
             "Close the file in that program, or let people read a copy." if target.file else "It ends with its owner."
@@ -204,16 +215,11 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
         yield Check("lock", "fail", f"another sync is writing to {where}", "Wait until it has ended.")
         return
     except GaplessError as error:
-        remedy = "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
-        if isinstance(error, probe.NoRoom):
-            remedy = "Make room there. What is committed stays, and the next sync goes on by itself."
-        elif target.file is None:
-            remedy = f"Correct that, or choose another with DESTINATION__{destination.upper()}__CREDENTIALS."
-        yield Check("destination", "fail", str(error), remedy)
+        yield Check("destination", "fail", str(error), _remedy_of(error, target))
         return
     # Drivers and dlt raise errors of many classes, and a check reports all of them.
     except Exception as error:
-        told = explain(error)
+        told = explain(error).partition("; gapless doctor ")[0]  # which is this one
         yield Check("destination", "fail", f"{where}: {told}", _remedy_there(error, told))
         return
     yield Check("destination", "ok", f"{where} is writable")
@@ -229,8 +235,23 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     yield from _published(target)
 
 
+def _remedy_of(error: GaplessError, target: Target) -> str:
+    """Returns what to do about a destination that gapless itself refused."""
+    if isinstance(error, probe.NoRoom):
+        return "Make room there. What is committed stays, and the next sync goes on by itself."
+    if isinstance(error, probe.NotWritable):
+        return "Let this user write there, or choose another folder."
+    if target.file is None:
+        return f"Correct that, or choose another with DESTINATION__{target.destination.upper()}__CREDENTIALS."
+    return "Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
+
+
 def _remedy_there(error: Exception, told: str) -> str:
     """Returns what to do about a destination that refused the doctor's rows."""
+    if "this process is at its limit" in told:
+        return "Give this process more of it."
+    if found := CLOSED.search(told):
+        return f"Its owner ends that: grant {GRANTS.get(found[1], GRANT_TABLE)} {found[2]} to this role;"
     return "Its owner ends that." if next_step(error) and "doctor" not in told else REFUSED
 
 

@@ -12,6 +12,7 @@ from gapless.pipelines import json_logs, redaction
 from gapless.pipelines.cli import completion, output
 from gapless.pipelines.config import apply_dlt_defaults
 from gapless.pipelines.config.folders import OWNER_ONLY
+from gapless.pipelines.config.misnamed import absent, misnamed
 from gapless.pipelines.config.project import PROJECT
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.sources import SOURCES, reread
@@ -61,8 +62,10 @@ def open_target(
     return Target.find(destination, shard, accept_append)
 
 
-def initialise(again: bool = False) -> None:
+def initialise(again: bool = False, *, silent: bool = False) -> None:
     """Sets dlt's defaults and starts redaction; `again` reads the files of settings once more.
+
+    The first time it prints which files are no settings by a slip in their names, unless it is `silent`.
 
     Raises WrongSettings for a TOML file or a register that is wrong.
     """
@@ -74,6 +77,9 @@ def initialise(again: bool = False) -> None:
     apply_dlt_defaults()
     if os.environ.get(PROJECT) != project:  # the register was read before the settings were found
         reread()
+    if not again and not silent:
+        # Before anything can fail for want of a setting that stands in such a file.
+        output.print_message(*misnamed())
     check_register()
     redaction.register_secrets(again)
     redaction.guard_logs()
@@ -137,7 +143,8 @@ def _configured() -> tuple[list[str], dict[str, list[str]]]:
         if there := {need.upper() for need in SOURCES[name].needs} - set(missing):
             raise WrongSettings(
                 f"{name}: {', '.join(missing)} not set, although {', '.join(sorted(there))} is. Set all of them, or"
-                " none to leave this source out."
+                " none to leave this source out.",
+                *absent(),
             )
     if not ready:
         raise build.nothing_configured()
@@ -171,7 +178,7 @@ def confirm(yes: bool, question: str) -> None:
     try:
         # A prompt is not a JSON line, and a log collector cannot answer it.
         agreed = typer.confirm(question, err=True) if not json_logs.on() else None
-    except typer.Abort:  # stdin is closed, as under cron
+    except (typer.Abort, OSError, ValueError):  # stdin is closed, as under cron, or nothing that can be read
         agreed = None
     if agreed is None:
         raise WrongSettings("nothing was changed: the question was not answered. Add --yes to skip it.")

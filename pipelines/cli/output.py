@@ -18,7 +18,8 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from gapless.pipelines import json_logs
-from gapless.pipelines.cli.commands.panels import place
+from gapless.pipelines.cli import streams
+from gapless.pipelines.cli.commands.panels import ANSWERS, DRY, PARTS, place
 from gapless.pipelines.errors import (
     COMPLETE,
     FAILED,
@@ -33,6 +34,7 @@ from gapless.pipelines.errors import (
 from gapless.pipelines.outcome import own_version
 from gapless.pipelines.printable import escaped, json_text
 from gapless.pipelines.redaction import cleaned, printable
+from gapless.sources import SOURCES
 
 # Newer typers carry their own copy of click: the class is looked up, and a context is typed as Any where click's is.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
@@ -143,6 +145,7 @@ class Commands(TyperGroup):
         try:
             _require_text(args)
             _require_known(args)
+            _require_order(args)
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
             _end_wrong_usage(ctx, error)
@@ -177,6 +180,18 @@ def _require_known(args: list[str]) -> None:
     debug = os.environ.get(DEBUG, "").strip()
     if debug.lower() not in (*ON, *OFF):
         raise typer.BadParameter(f"{DEBUG} is {debug[:40]!a}; expected 1 (on) or 0 (off)")
+
+
+def _require_order(args: list[str]) -> None:
+    """Raises UsageError, with what to type, where a source or a part of a command stands in a command's place."""
+    first = next((arg for arg in args if arg == "--json" or not arg.startswith("-")), "")
+    within = next((command for command, parts in PARTS.items() if first in parts.split()), None)
+    if first == "--json":
+        raise USAGE_ERROR("--json stands behind a command, as in gapless status --json")
+    if first in SOURCES:
+        raise USAGE_ERROR(f"{first} is a source, and a command comes first, as in gapless sync {first}")
+    if within:
+        raise USAGE_ERROR(f"{first} is a part of a command: gapless {within} {first}")
 
 
 def _report(ctx: Context, error: BaseException) -> int:
@@ -252,6 +267,21 @@ def _command(args: list[str]) -> str:
     """Returns the words of the command, such as "state show"; empty if there is none."""
     words = [arg for arg in args if not arg.startswith("-")]
     return " ".join(words[: 2 if words[:1] in (["state"], ["privacy"]) else 1])
+
+
+def delivered(code: object, args: list[str]) -> object:
+    """Returns the exit code of a command: 1 in place of 0 for one that only answers, and whose answer got lost.
+
+    `args` are its arguments. A command that has done something keeps its own code; of both it is said on stderr.
+    """
+    if (problem := streams.undelivered()) is None:
+        return code
+    only_answers = _command(_formats_first(args)) in ANSWERS or not {DRY, "--help", "-h"}.isdisjoint(args)
+    kept = "" if only_answers else "; what the command did stays done"
+    print_message(
+        f"the answer could not be written to stdout: {problem}{kept}", event="error", level="error", problem=problem
+    )
+    return (code or FAILED) if only_answers else code
 
 
 def print_round_error(command: str, error: Exception) -> None:

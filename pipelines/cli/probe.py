@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations._layouts.layout import read_layout
@@ -39,6 +40,10 @@ TEXT = "é中😀"
 
 class NoRoom(GaplessError):
     """A disk or a quota is full, or a limit of this process keeps its files small."""
+
+
+class NotWritable(GaplessError):
+    """A folder lets this user make no file in it."""
 
 
 def synced_datasets(target: Target, names: list[str]) -> list[str]:
@@ -109,6 +114,17 @@ def other_accounts(target: Target, names: list[str]) -> Iterator[tuple[str, str,
                 session.client.close()
 
 
+@contextmanager
+def left_as_found(target: Target) -> Iterator[None]:
+    """Takes the DuckDB file away again that opening makes, or makes one empty again that was."""
+    fresh, there = target.file is not None and not target.backend.exists(), bool(target.file and target.file.exists())
+    yield
+    if fresh and target.file and there:
+        os.truncate(target.file, 0)
+    elif fresh and target.file:
+        target.file.unlink(missing_ok=True)
+
+
 def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> None:
     """Makes a table, and writes to it and to the ledger of each dataset; keeps nothing.
 
@@ -135,7 +151,8 @@ def write_and_roll_back(target: Target, folder: str, datasets: list[str]) -> Non
 def require_room(target: Target, working_folder: str) -> None:
     """Writes some megabytes where the data and the working files are, and removes them.
 
-    Raises NoRoom where there is none: a database may still have some within its own file.
+    Raises NoRoom where there is none, as a database may still have some within its own file, and NotWritable where no
+    file can be made.
     """
     for folder in dict.fromkeys([working_folder, *(str(path.parent) for path in target.backend.paths)]):
         try:
@@ -145,6 +162,8 @@ def require_room(target: Target, working_folder: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise NotWritable(f"{folder} cannot be written to: {error.strerror}.") from None
             raise NoRoom(f"{folder} has no room for {ROOM >> 20} MB: {error.strerror}.") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from textwrap import shorten
 from typing import TYPE_CHECKING, Protocol
 
@@ -137,7 +137,9 @@ class _Plain:
         self._emit(f"{name}: started", event="started", source=name)
         self._stop = threading.Event()
         # A daemon: it must not keep the process alive after an error.
-        threading.Thread(target=self._repeat, args=(name, session, self._stop), daemon=True).start()
+        repeating = threading.Thread(target=self._repeat, args=(name, session, self._stop), daemon=True)
+        with suppress(RuntimeError):  # a limit of threads ends lines, not a sync
+            repeating.start()
 
     def end(self, outcome: Outcome) -> None:
         """Writes the outcome, with its numbers as facts."""

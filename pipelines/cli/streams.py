@@ -51,7 +51,19 @@ def make_safe() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    if sys.stdin is None:  # of a closed descriptor Python makes no stream, and who asks a question reads from it
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
     sys.stdout, sys.stderr = _safe(sys.stdout, 1), _safe(sys.stderr, 2)
+
+
+def undelivered() -> str | None:
+    """Returns why stdout did not take all that was written to it; None when it did, or its reader had enough.
+
+    A reader that goes, such as `head`, did so on purpose, and a closed stdout is as /dev/null.
+    """
+    sys.stdout.flush()
+    lost = getattr(sys.stdout, "lost", None)
+    return None if lost is None or isinstance(lost, BrokenPipeError) else str(lost.strerror or lost)
 
 
 def end_on_sigterm() -> None:
@@ -108,6 +120,8 @@ class _Safe(io.TextIOBase):
 
     def __init__(self, inner: TextIO) -> None:
         self._inner = inner
+        self.lost: OSError | None = None
+        """Why something was dropped, the first time."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -121,8 +135,8 @@ class _Safe(io.TextIOBase):
         """Writes `text`; returns its length, whether it was written or not."""
         try:
             self._inner.write(self._shown(text))
-        except (OSError, ValueError):  # ValueError: it was closed meanwhile
-            self._drop()
+        except (OSError, ValueError) as error:  # ValueError: it was closed meanwhile
+            self._drop(error)
         return len(text)
 
     def _shown(self, text: str) -> str:
@@ -138,11 +152,13 @@ class _Safe(io.TextIOBase):
         """Flushes the inner stream, if that is possible."""
         try:
             self._inner.flush()
-        except (OSError, ValueError):
-            self._drop()
+        except (OSError, ValueError) as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
+    def _drop(self, error: Exception) -> None:
         """Leads the descriptor to nowhere: what the buffer holds would fail again when the interpreter ends."""
+        if isinstance(error, OSError):
+            self.lost = self.lost or error
         try:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._inner.fileno())

@@ -34,6 +34,10 @@ def state_folder() -> Path | None:
     folder `gapless` in one of them that is not ours alone.
     """
     given = os.environ.get(STATE, "")
+    if given.startswith(("~", "$")):  # a shell replaces it; a scheduler or a container does not
+        raise WrongSettings(
+            f"{STATE}: nothing replaces the {given[0]} of {given!a} in a setting; write the whole path."
+        )
     for base, chosen in (
         (given, True),
         (os.path.expanduser("~/.local/state"), False),

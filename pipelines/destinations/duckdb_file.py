@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -25,7 +28,7 @@ from gapless.pipelines.destinations._dlt.duckdb_memory import (
     tune_for_loads,
 )
 from gapless.pipelines.destinations.backend import Backend, Compaction
-from gapless.pipelines.errors import GaplessError, InUse, WrongSettings
+from gapless.pipelines.errors import GaplessError, InUse, WrongSettings, next_step
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
@@ -55,6 +58,13 @@ _opening = Lock()
 COMPACTION = "compact"
 """The purpose of the folder beside the file in which it is written anew."""
 CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
+PASTED = re.compile(r"(?P<quoted>(['\"]).*\2|['\"].*|.*['\"])|(?P<json>\{.*\})|(?P<blank>\s.*|.*\s)", re.DOTALL)
+PROBLEMS = {
+    "quoted": "has a quotation mark at its beginning or end, as a shell takes it away and a setting does not",
+    "json": "looks like JSON, and a path is expected",
+    "blank": "has a blank at its beginning or end",
+}
+"""What is pasted with a path and is part of no name that somebody chose."""
 MARK, MARK_AT = b"DUCK", 8
 """What every DuckDB file has, and at which byte: https://duckdb.org/docs/stable/internals/storage"""
 
@@ -120,10 +130,15 @@ def schema_of_that_name(file: Path) -> str | None:
 
 def path_problem(path: str) -> str | None:
     """Returns what keeps DuckDB from working with a path."""
+    # One that is there already has its name, whoever chose it.
+    if (found := PASTED.fullmatch(path.rpartition("/")[2])) and not os.path.lexists(path):
+        return f"{path!a} {PROBLEMS[str(found.lastgroup)]}"
     if "?" in path:
         return f"{path} has a question mark in its path, and DuckDB would write its log elsewhere"
     if not path.isprintable() and path != path.encode(errors="replace").decode():
-        return f"{path!a} has a path that is not valid UTF-8"
+        named = sys.getfilesystemencoding()
+        why = "" if named == "utf-8" else f" to this process, which reads names as {named}: set LC_ALL=C.UTF-8"
+        return f"{path!a} has a path that is not valid UTF-8{why}"
     return None
 
 
@@ -196,11 +211,14 @@ class DuckdbFile(Backend):
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        was_there = os.path.lexists(self.file)
         try:
             connection = self._connect_new() if self._is_empty else connect(self.file, patience=READERS_TIME)
-        except duckdb.Error as error:
-            if self._is_empty:
-                self.file.unlink()  # made just now; DuckDB opens none that is empty
+        except (duckdb.Error, OSError) as error:
+            if self._is_empty and not was_there:
+                self.file.unlink()  # DuckDB made it, and opens none that is empty
+            if next_step(error):  # a want of memory, which another file does not end
+                raise
             raise GaplessError(
                 f"cannot open {self.file} for writing: {first_line(error)}. Another file:"
                 " DESTINATION__DUCKDB__CREDENTIALS=PATH."
@@ -210,11 +228,14 @@ class DuckdbFile(Backend):
             yield connection
 
     def _connect_new(self) -> duckdb.DuckDBPyConnection:
-        """Returns a connection to a new file in place of an empty one, which DuckDB does not open."""
+        """Returns a connection to an empty file, which DuckDB does not open before a database is written into it.
+
+        The file stays the same: its owner chose its mode, or the link to it, or mounted it.
+        """
         try:
             return connect(self.file)  # it says whether another process is making it just now
         except duckdb.IOException:
-            self.file.unlink()
+            _fill(self.file)
             return connect(self.file)
 
     def compact(self, datasets: Sequence[str]) -> Compaction | None:
@@ -274,6 +295,22 @@ def duckdb_file(path: Path) -> DuckdbFile:
     """Returns dlt's default destination with this file. Raises WrongSettings for one that may be planted."""
     real_path(path)
     return DuckdbFile("duckdb", str(path))
+
+
+def _fill(file: Path) -> None:
+    """Writes a database without tables into a file of no bytes; it has none again when that fails."""
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
+        made = Path(folder) / "new.duckdb"
+        duckdb.connect(str(made)).close()
+        content = made.read_bytes()
+    with file.open("r+b", buffering=0) as there:
+        try:
+            if there.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(there.fileno())
+        except OSError:
+            there.truncate(0)
+            raise
 
 
 def _remove_spilled(folder: Path) -> None:

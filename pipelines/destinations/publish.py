@@ -77,6 +77,8 @@ def require_usable(target: Target) -> None:
     """Raises WrongSettings, naming the setting, where a sync could not publish what is configured. Copies nothing."""
     readers()
     path = configured() if target.file else None
+    if path and (given := _setting(SETTING)).endswith("/"):
+        raise WrongSettings(f"{SETTING} is {given}, as a folder is written; expected the path of a file.")
     if target.file and path:
         try:
             with suppress(Locked):  # another program has the copy open: it may have ended when the sync has

@@ -41,6 +41,8 @@ MODULES = {"psycopg2": EXTRAS["dlt[postgres]"], "sqlalchemy": EXTRAS["dlt[sqlalc
 """What installs a module that our own part of a destination imports, sometimes before dlt does."""
 OTHER_ADDRESS = re.compile(r"(?!duckdb:)(?:[a-z][\w+.-]+://|(?:md|motherduck|ducklake|sqlite|postgres|mysql):)", re.I)
 """How the address of something else than a DuckDB file begins."""
+DUCKDB = "destination.duckdb.credentials"
+"""Where the file is named: as a text, or as `database` below it, which the environment has by a name of its own."""
 PAGE = "pipelines/docs/DESTINATIONS.md"
 KNOWN = (*BACKENDS, "motherduck", "snowflake", "databricks", "clickhouse")
 """What that page has a place for; a typing error is compared with these."""
@@ -68,7 +70,7 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
     from gapless.pipelines.destinations.duckdb_file import duckdb_file
 
     # Asked of dlt alone it would be a file named after the pipeline, one for each source.
-    if name == "duckdb" and not _is_set("destination.duckdb.credentials"):
+    if name == "duckdb" and not any(map(_is_set, (DUCKDB, f"{DUCKDB}.database"))):
         return _checked(duckdb_file(default))
     client = _configured_client(name)
     kind = client.config.destination_type
@@ -92,6 +94,10 @@ def _checked(backend: Backend) -> Backend:
         if not path.parent.is_dir():
             if (home := at_home(path)) != path:
                 raise WrongSettings(f"{path}: nothing replaces the ~ in a setting. Write the whole path: {home}")
+            if "$" in str(path):
+                raise WrongSettings(
+                    f"{path}: nothing replaces what begins with $ in a setting. Write the whole path."
+                )
             folder = str(path.parent)
             make = f", or make it: mkdir -p {quoted(folder)}" if can_be_typed(folder) else ""
             raise WrongSettings(f"{path}: there is no folder {folder}. Mount its disk{make}")
@@ -132,6 +138,7 @@ def _configured_client(name: str) -> JobClient:
         ConfigValueCannotBeCoercedException,
         MissingDependencyException,
         UnknownDestinationModule,
+        ValueNotSecretException,
         wrong_value,
     )
 
@@ -157,6 +164,11 @@ def _configured_client(name: str) -> JobClient:
     except ConfigValueCannotBeCoercedException as error:
         setting = f"DESTINATION__{name.upper()}__…__"
         raise WrongSettings(f"destination {name!r}: {setting}{wrong_value(error)}. {PAGE} explains it.") from None
+    except ValueNotSecretException as error:
+        raise WrongSettings(
+            f"destination {name!r}: {error.key} stands in config.toml, where dlt takes no credentials. Move it to"
+            f" secrets.toml beside it, or set {error.key.upper().replace('.', '__')}."
+        ) from None
     except (ConfigurationException, ValueError, ImportError) as error:
         if isinstance(error.__context__, AddressError):
             raise _wrong_address(name, error.__context__) from None

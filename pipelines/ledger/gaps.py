@@ -49,10 +49,11 @@ def not_written(target: Target, reader: Reader, commands: Commands) -> Iterator[
         return
     if last:
         at = last.at.isoformat(timespec="seconds")
-        why = (
-            f"the sync that ended at {at} could not write to the database: {last.reason or 'no room for the reason'}"
+        reason = (
+            f"could not write to the database: {last.reason or 'no reason could be noted, as where a disk is full'}"
         )
-        how = Failed(f"it could not write to the database: {last.reason}", "", last.times, last.first_at or at)
+        why = f"the sync that ended at {at} {reason}"
+        how = Failed(f"it {reason}", "", last.times, last.first_at or at)
         checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
         since = as_utc(checked[0][0]) if checked else None
         fill = commands.typed(commands.sync())

@@ -129,8 +129,11 @@ def _collectors() -> str:
 def _within(seconds: float, *tasks: Callable[[], object]) -> bool:
     """Returns whether all `tasks` ended in time; those past the timeout keep running in the background."""
     threads = [threading.Thread(target=_quietly, args=(task,), daemon=True) for task in tasks]
-    for thread in threads:
-        thread.start()
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:  # this process may start no more
+        return False
     for thread in threads:
         thread.join(seconds)
     return not any(thread.is_alive() for thread in threads)

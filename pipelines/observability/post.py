@@ -41,7 +41,10 @@ def deliver(url: str, document: object, seconds: float = 10.0) -> None:
     # The list is how the thread answers: empty is success, and it begins with what is true if it never ends.
     errors: list[VendorError] = [_timed_out(url, seconds)]
     thread = threading.Thread(target=_post, args=(url, document, seconds, errors), daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # as everywhere, what is said must not end what is done
+        raise Unavailable(method="POST", path=site(url), detail="no thread could be started for it") from None
     thread.join(seconds)
     if error := next(iter(errors), None):
         raise error

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.config.misnamed import absent
 from gapless.pipelines.errors import MissingSettings, WrongNetwork, WrongSettings
 from gapless.pipelines.sync.stages import check_stages
 from gapless.sources import SOURCES, Source, account_problems, left_accounts, register_problems, vendors
@@ -43,28 +44,37 @@ def build(source: Source, session: Session, **settings: object) -> DltSource:
         made = source.build(session=session, **settings)
     except ConfigFieldMissingException as error:
         missing = {*blank, *(field.upper() for field in error.fields)}
-        raise MissingSettings(source.name, sorted(missing)) from None
+        raise MissingSettings(source.name, sorted(missing), *absent()) from None
     except ConfigValueCannotBeCoercedException as error:
         own = [one for one in vars(source.module).values() if isinstance(one, Setting)]
         expected = expected_number(error.field_name, source.vendor, own)
         raise _wrong_setting(source, wrong_value(error, expected)) from None
     except SettingError as error:
         if blank:
-            raise MissingSettings(source.name, blank) from None
+            raise MissingSettings(source.name, blank, *absent()) from None
         raise _wrong_setting(source, f"{source.name}_{error.setting}".upper() + f" {error.problem}") from None
     except NetworkSettingError as error:
         raise WrongNetwork(str(error)) from None
     except (ConfigurationException, ValueError, ImportError) as error:  # a setting may choose how dlt makes names
         if blank:
-            raise MissingSettings(source.name, blank) from None
+            raise MissingSettings(source.name, blank, *absent()) from None
         keys = " or ".join(need.upper() for need in source.needs if not need.endswith("_url"))
         where = f"; copy {keys} anew" if isinstance(error, KeyValueError) else ""
-        raise _wrong_setting(source, f"{error}{where}") from None
+        raise _wrong_setting(source, f"{_said(error)}{where}") from None
     if blank:
         if session.client:
             session.client.close()
-        raise MissingSettings(source.name, blank)
+        raise MissingSettings(source.name, blank, *absent())
     return made
+
+
+def _said(error: Exception) -> str:
+    """Returns an error's text, in our words where dlt's do not say where a key belongs."""
+    from gapless.pipelines.destinations._dlt.config import ValueNotSecretException
+
+    if isinstance(error, ValueNotSecretException):
+        return f"{error.key} stands in config.toml, where dlt takes no key; move it to secrets.toml beside it"
+    return str(error)
 
 
 def _blank(source: Source) -> list[str]:
@@ -120,11 +130,20 @@ def known(names: list[str]) -> list[str]:
     """Returns `names`, each once. Raises WrongSettings for a name that is not a source."""
     for name in names:
         if name not in SOURCES:
-            near = get_close_matches(name.lower(), SOURCES, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            back = " An account that the settings do not name any more is put back in [accounts]."
-            raise WrongSettings(f"there is no source {name!r}; there are {', '.join(SOURCES)}.{hint}{back}")
+            raise WrongSettings(f"there is no source {name!r}; there are {', '.join(SOURCES)}. {_meant(name)}")
     return list(dict.fromkeys(names))
+
+
+def _meant(name: str) -> str:
+    """Returns what to do about a name that is no source: of an account it is no slip, but a line that is missing."""
+    if "," in name:
+        return f"Names are separated by blanks: {' '.join(name.replace(',', ' ').split())}"
+    account = name.lower().replace("-", "_")
+    if vendor := next((one for one in vendors() if account.startswith(f"{one}_")), None):
+        return f'No account of this name is in [accounts]: add {account} = "{vendor}" there, in .dlt/config.toml.'
+    if near := get_close_matches(name.lower(), SOURCES, n=1):
+        return f"Did you mean {near[0]}?"
+    return "An account that the settings do not name any more is put back in [accounts]."
 
 
 def configured() -> tuple[list[str], dict[str, list[str]]]:
@@ -152,4 +171,4 @@ def missing_settings(name: str) -> list[str]:
 def nothing_configured() -> WrongSettings:
     """Returns the error for a sync without any credentials: how to start."""
     needs = [" ".join(need.upper() for need in source.needs) for source in vendors().values()]
-    return WrongSettings(*HOW_TO_START, *(f"    {need}" for need in needs))
+    return WrongSettings(*HOW_TO_START, *(f"    {need}" for need in needs), *absent())

@@ -33,6 +33,8 @@ OF_GAPLESS = (
     "gapless_erasure_key", "gapless_publish", "gapless_publish_mode", "gapless_webhook_on", "gapless_webhook_url",
 )  # fmt: skip
 """Settings that stand in the environment, in the section `gapless`, or before all sections."""
+WEBHOOK = ("gapless_webhook_on", "gapless_webhook_url")
+"""A setting, and the one without which it does nothing."""
 OF_ALL_SOURCES = tuple(one.name for one in (HASH_KEY, MAX_RECORD_MB, RETRY_BUDGET, RETRY_MAX_WAIT))
 """Settings that stand in the environment, in the sections of sources, or before all sections."""
 OF_ENVIRONMENT = (
@@ -59,8 +61,13 @@ def unknown_settings(sources: Iterable[str]) -> Iterator[str]:
     """Yields a sentence for each setting of these sources, or of gapless, that nobody reads."""
     known = {name: _settings(name) for name in sources}
     yield from _in_environment(known, os.environ)
-    for document in documents():
+    found = documents()
+    for document in found:
         yield from _in_document(known, document)
+    places = [os.environ, *found, *(one for one in (document.get("gapless") for document in found) if one)]
+    named = {name.lower() for place in places if isinstance(place, Mapping) for name, value in place.items() if value}
+    if WEBHOOK[0] in named and WEBHOOK[1] not in named:
+        yield f"{WEBHOOK[0].upper()} has no effect without {WEBHOOK[1].upper()}"
 
 
 def _settings(source: str) -> list[str]:
@@ -73,6 +80,8 @@ def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) 
         yield from _of_ours(variable, every)
         if meant := _of_a_destination(variable, environment):
             yield _sentence(f"the variable {variable}", meant)
+        elif variable.startswith("DESTINATION__") and not os.environ.get(variable, "?").strip():
+            yield f"the variable {variable} is empty, and counts as not set"
         for source, names in known.items():
             # Another program may have variables that begin alike, so only one that is nearly ours is named.
             ours = [name.upper() for name in names]
@@ -107,6 +116,8 @@ def _in_section(variable: str, known: Mapping[str, list[str]]) -> str | None:
 def _of_a_destination(variable: str, environment: Iterable[str]) -> str | None:
     """Returns the setting of a destination's credentials that a variable is but for a slip in its name."""
     meant = [f"DESTINATION__{name.upper()}__CREDENTIALS" for name in KNOWN]
+    if found := re.fullmatch(r"DESTINATION__([A-Z0-9]+)(?:__(?:DATABASE|FILE|PATH))?", variable):
+        return f"DESTINATION__{found[1]}__CREDENTIALS" if found[1].lower() in KNOWN else None
     if found := re.fullmatch(r"DESTINATION__(\w+?)__CREDENTIALS(?:__\w+)?", variable):
         name, typed = found[1].lower(), f"DESTINATION__{found[1]}__DESTINATION_TYPE"
         near = None if name in KNOWN or typed in environment or _is_set(name) else _near(name, KNOWN)
@@ -143,6 +154,8 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
         if section in known and isinstance(content, Mapping):
             # dlt reads what stands there as its own, for the pipeline of that name.
             yield from _stray(section, content, known[section])
+        elif section in KNOWN and isinstance(content, Mapping) and "credentials" in content:
+            yield _sentence(f"the section [{section}] in .dlt", f"[destination.{section}]")
         elif section in SECTIONS and not isinstance(content, Mapping):
             yield _sentence(f"{section} = … in .dlt", f"the section [{section}]")
         elif section not in SECTIONS and isinstance(content, Mapping) and (near := _near(section, SECTIONS)):
@@ -164,7 +177,11 @@ def _in_destinations(destinations: object) -> Iterator[str]:
     """Yields what is nearly the name of a destination, and what is nearly its credentials."""
     for name, content in destinations.items() if isinstance(destinations, Mapping) else ():
         if not isinstance(content, Mapping):
+            if name in KNOWN:
+                yield _sentence(f"{name} = … in the section [destination]", f"credentials in [destination.{name}]")
             continue
+        for key in (key for key in ("database", "file", "path") if key in content and name in KNOWN):
+            yield _sentence(f"{key} in the section [destination.{name}]", f"credentials in [destination.{name}]")
         if name not in KNOWN and "destination_type" not in content and (near := _near(name, KNOWN)):
             yield _sentence(f"the section [destination.{name}] in .dlt", f"[destination.{near}]")
         for key in (key for key in content if key not in IN_DESTINATIONS and _near(key, IN_DESTINATIONS)):
@@ -192,7 +209,9 @@ def _placed(key: str, known: Sequence[str]) -> str | None:
 
 
 def _near(name: str, known: Iterable[str], alike: float = 0.8) -> str | None:
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=alike)), None)
+    names = list(known)
+    same = next((one for one in names if one.lower() == name.lower()), None)  # but for capitals
+    return same or next(iter(get_close_matches(name, names, n=1, cutoff=alike)), None)
 
 
 def _longer(name: str, known: Iterable[str]) -> str | None:

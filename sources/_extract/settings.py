@@ -45,7 +45,9 @@ class Setting:
                 raise ValueError(f"{full_name.upper()} is no number; it must be {self.expected}") from None
         # Written so that it refuses what is no number, too: every comparison with NaN is false.
         if isinstance(value, int | float) and not self.least <= value <= self.most:
-            raise ValueError(f"{full_name.upper()} is {value:g}; it must be {self._bounds}")
+            # As it was written: 1000000, not 1e+06.
+            found = f"{value:.0f}" if 1 <= abs(value) < FEW_DIGITS and value == int(value) else f"{value:g}"
+            raise ValueError(f"{full_name.upper()} is {found}; it must be {self._bounds}")
         return value
 
     @property
@@ -67,6 +69,8 @@ record that fails alone is a row of `coverage` or `dead_letters`, and raises not
 """
 """What `help()` says of each source below its own words."""
 DAY = 86_400.0
+FEW_DIGITS = 10**15
+"""A number above this is shown in powers of ten."""
 MINUTE = "%Y-%m-%dT%H:%MZ"
 AHEAD = timedelta(days=1)
 """By how much this machine's clock may be behind."""

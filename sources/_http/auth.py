@@ -17,6 +17,9 @@ MOST_PORTS, LONGEST_LABEL = 65_535, 63
 BARE_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*(?::\d{1,5})?(?:/[\w./-]*)?", re.ASCII)
 """A host, and maybe a port and a path: what people paste without the scheme before it."""
 
+FOREIGN = re.compile(r"[\s\"'`<>\\^{}|]|[^\x20-\x7e\w]")
+"""What no address has, and what is pasted with it: blanks, line ends, quotation marks, characters without width."""
+
 
 def origin(url: httpx.URL | str) -> tuple[str, bytes, int | None]:
     """Returns scheme, host and port of a URL; the scheme's default port is None."""
@@ -40,6 +43,12 @@ def checked_base_url(url: str) -> str:
 
     Raises SettingError when it is not scheme, host and maybe a path, or would send the key without encryption.
     """
+    if "$" in url:
+        raise SettingError(
+            "base_url", "holds a $, and nothing replaces what begins with it in a setting; write it out"
+        )
+    if foreign := FOREIGN.search(url.strip()):
+        raise SettingError("base_url", f"holds {foreign[0]!a} at its character {foreign.start() + 1}; copy it anew")
     try:
         found = httpx.URL(url.strip())
     except httpx.InvalidURL:
@@ -102,6 +111,8 @@ def basic(client_id: str, client_secret: str, base_url: str) -> HeaderAuth:
     for name, value in (("client_id", client_id), ("client_secret", client_secret)):
         if not value:
             raise SettingError(name, "is empty; copy it from the vendor's page of API keys")
+        if found := _pasted(value):
+            raise SettingError(name, found)
     # A colon ends the user name (RFC 7617, section 2), so the vendor would read another id.
     if ":" in client_id:
         raise SettingError(
@@ -111,9 +122,18 @@ def basic(client_id: str, client_secret: str, base_url: str) -> HeaderAuth:
     return HeaderAuth({"Authorization": f"Basic {token}"}, base_url, hidden=[client_secret])
 
 
+def _pasted(value: str) -> str | None:
+    """Returns what was pasted with a key: a shell takes quotation marks away, `docker --env-file` does not."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
+        return "has quotation marks around it, which are no part of it"
+    return "begins with the word Bearer, which is no part of it" if value.lower().startswith("bearer ") else None
+
+
 def _checked_header(name: str, value: str) -> str:
     # Checked here, because the error of the HTTP library would quote the value.
     value = value.strip()
+    if found := _pasted(value.removeprefix("Bearer ") if name == "Authorization" else value):
+        raise KeyValueError(f"a key or an id of the account {found}; it is sent as the header {name}")
     if not value or not value.isascii() or not value.isprintable():
         found = "empty" if not value else "not plain printable ASCII"
         raise KeyValueError(f"a key or an id of the account is {found}; it is sent as the header {name}")

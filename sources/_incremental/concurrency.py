@@ -6,6 +6,7 @@ request). The queue between them is bounded, so a slow consumer slows the thread
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from gapless.sources._http.errors import ForeignHost, QuotaSpent, Retryable, Stop, VendorError
 
+_log = logging.getLogger(__name__)
 P = TypeVar("P")
 Q = TypeVar("Q")
 
@@ -159,9 +161,7 @@ class _WorkerPool(Generic[P, Q]):
 
     def results(self) -> Iterator[ParentPage[P, Q]]:
         """Starts the threads and yields what they read. Raises what a thread raised."""
-        for thread in self._threads:
-            thread.start()
-        running = self._size
+        running = self._start()
         while running:
             item = self._pages.get()
             if isinstance(item, BaseException):
@@ -170,6 +170,21 @@ class _WorkerPool(Generic[P, Q]):
                 running -= 1
             else:
                 yield item
+
+    def _start(self) -> int:
+        """Starts the threads and returns how many: a limit of this process may leave some out, which are not needed.
+
+        Raises RuntimeError when there is none.
+        """
+        for number, thread in enumerate(self._threads):
+            try:
+                thread.start()
+            except RuntimeError:
+                if not number:
+                    raise
+                _log.warning("only %d of %d threads can be started: more would read faster", number, self._size)
+                return number
+        return self._size
 
     def shutdown(self) -> None:
         """Stops reading, and waits up to `SHUTDOWN_TIMEOUT` for threads that sleep or wait for an answer."""

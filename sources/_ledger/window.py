@@ -73,6 +73,10 @@ def retention(text: str, setting: str, lag: timedelta) -> timedelta:
     if found is None:
         raise ValueError(f"{setting}: {text!r} is no time to keep records for; expected days, such as 400d")
     kept = int(found[1]) * {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[found[2]]
+    if not kept:
+        raise ValueError(
+            f"{setting}: {text!r} would keep nothing; expected days, such as 400d, or nothing to keep all"
+        )
     if kept > LONGEST:
         raise ValueError(f"{setting}: {text!r} is longer than {LONGEST.days:,} days; expected less, such as 400d")
     if kept <= lag:

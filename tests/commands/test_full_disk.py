@@ -89,6 +89,56 @@ def test_an_empty_file_is_no_obstacle(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("made", ["a link", "a file"])
+def test_an_empty_file_stays_what_it_is(made: str, world: Begin) -> None:
+    """The mode, the link and the inode, as of a mount, that its owner chose; the doctor leaves it empty."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    file = here.folder / "gapless.duckdb"
+    if made == "a link":
+        (here.folder / "data").mkdir()
+        file.symlink_to("data/logs")
+        (here.folder / "data" / "logs").touch(0o640)
+    else:
+        file.touch(0o640)
+    before = file.stat()
+    assert document("doctor")["exit_code"] == 0
+    assert file.stat().st_size == 0
+    here.complete()
+    here.assert_exact()
+    assert file.is_symlink() == (made == "a link")
+    assert (file.stat().st_ino, file.stat().st_mode & 0o777) == (before.st_ino, 0o640)
+
+
+@pytest.mark.slow
+def test_an_empty_file_on_a_full_disk(world: Begin) -> None:
+    """It is empty still, and no half of a database; the next sync fills it."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    file = here.folder / "gapless.duckdb"
+    file.touch()
+    with full(4096):
+        found = document("sync", here.name)
+    assert (found["exit_code"], file.stat().st_size) == (1, 0), found
+    assert "File too large" in found["error"] or "No space" in found["error"], found
+    here.complete()
+    here.assert_exact()
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written(world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor does not take it for a full disk."""
+    here = world(subject(NAMES[0]).filled()).alone()
+    here.synced()
+
+    def refused(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gapless.pipelines.cli.probe.tempfile.TemporaryFile", refused)
+    found = {check["name"]: check for check in document("doctor")["checks"]}["destination"]
+    assert (found["result"], found["found"].endswith("cannot be written to: Permission denied.")) == ("fail", True)
+    assert found["mends"].startswith("Let this user write there, or choose another")
+
+
 def test_a_note_that_finds_no_room(tmp_path: Path) -> None:
     """The file alone says that there was such a sync, and when; the next ones are counted on."""
     path = tmp_path / "note"

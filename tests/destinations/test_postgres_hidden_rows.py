@@ -9,6 +9,7 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 from typer.testing import CliRunner
 
+from gapless.pipelines.cli import doctor
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.cli.output import _message_and_code
 from tests.contract.subject import subject
@@ -91,3 +92,19 @@ def test_a_table_closed_to_a_role(table: str, server: Server, world: Callable[[A
             command,
             said,
         )
+
+
+@pytest.mark.slow
+def test_the_schema_of_the_views_is_closed(
+    server: Server, world: Callable[[Any], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor names the grant, and not itself."""
+    database, role = synced_by_a_role(server, world)
+    server.execute(
+        database, f"alter schema activity owner to gapless; revoke all on schema activity from {role}, public"
+    )
+    assert "permission denied for schema activity" in gapless("status")[1]
+    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
+    code, said = gapless("doctor")
+    assert (code, "gapless doctor names" in said, bool(role)) == (1, False, True), said
+    assert "grant usage, create on schema activity to" in said

@@ -27,7 +27,7 @@ def test_an_account_is_a_source() -> None:
 @pytest.mark.parametrize(
     ("name", "vendor", "said"),
     [
-        ("x", "nobody", "'nobody' is no vendor; there are acme, other"),
+        ("x", "nobody", "'nobody' is no vendor's name; expected one of acme, other"),
         ("x", "acme_eu", "is no vendor"),
         ("x", 3, "is no vendor"),
         ("other", "acme", "a vendor's name"),

@@ -473,6 +473,17 @@ def test_error_of_a_value_of_the_wrong_type(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @canary(
+    "dlt.common.configuration.exceptions.ValueNotSecretException",
+    breaks="a credential in config.toml would be refused in dlt's words, without where it belongs (resolve.py).",
+)
+def test_error_of_a_secret_in_the_wrong_file() -> None:
+    from gapless.pipelines.destinations._dlt.config import ConfigurationException, ValueNotSecretException
+
+    error = ValueNotSecretException("config.toml", "birds.key")
+    assert (isinstance(error, ConfigurationException), error.key) == (True, "birds.key")
+
+
+@canary(
     "dlt.common.destination.exceptions.UnknownDestinationModule", "dlt.common.exceptions.MissingDependencyException",
     breaks="a typing error in --destination, or a driver that is not installed, would end in a traceback.",
 )  # fmt: skip

@@ -32,8 +32,9 @@ MAY_IMPORT = {
     # pipelines; each may import of `sources` what is left of the bar, and of `pipelines` what is right of it
     "pipelines.config": "_files | errors",
     "pipelines.database_errors": "|",
+    "pipelines.shortage": "|",
     "pipelines.printable": "|",
-    "pipelines.errors": "_http | database_errors printable",
+    "pipelines.errors": "_http | database_errors printable shortage",
     "pipelines.outcome": "_ledger | errors evidence",
     "pipelines.destinations": "sources _files _dlt _schema _ledger | config errors printable",
     "pipelines.secret_forms": "|",

@@ -265,7 +265,7 @@ def doctor(destination: Destination = "duckdb", as_json: Json = False) -> None:
     """
     from gapless.pipelines.cli.doctor import checks as run_checks
 
-    initialise()
+    initialise(silent=True)  # what it would say is a check
     checks = []
     for check in run_checks(destination):
         checks.append(check)

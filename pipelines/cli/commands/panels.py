@@ -10,6 +10,12 @@ PANELS = {
     "Move": "publish copy dbt",
 }
 """Group -> its commands, both in the order of use; also of commands that only some versions have."""
+ANSWERS = ("", "doctor", "plan", "status", "gaps", "verify", "state show")
+"""The commands whose product is what they print, and the help and the version: without it, nothing was done."""
+PARTS = {"state": "show rewind reset adopt", "privacy": "apply"}
+"""Commands of two words; people forget the first."""
+DRY = "--dry-run"
+"""With it, other commands only answer, too."""
 LAST = "More"
 """The group of commands that no other group names."""
 ORDER = [name for names in PANELS.values() for name in names.split()]

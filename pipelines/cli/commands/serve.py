@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from gapless.pipelines.cli.options import (
 )
 from gapless.pipelines.cli.render import stored
 from gapless.pipelines.config.folders import real_path
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.outcome import exit_code
 
 CopyPath = Annotated[
@@ -181,6 +183,12 @@ def mcp(rows: Rows = 500, timeout: Timeout = 20.0, destination: Destination = "d
     from gapless.pipelines.evidence.seen import take_in_stored
     from gapless.pipelines.mcp_server.server import serve
 
+    try:
+        os.read(0, 0)
+    except OSError as error:
+        raise WrongSettings(
+            f"gapless mcp reads questions from stdin, which cannot be read: {error.strerror}."
+        ) from None
     target = open_target(destination)
     take_in_stored(target)
     serve(target, rows, timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -26,10 +26,15 @@ Ended = Callable[["Outcome"], str]
 def live(console: Console, running: Running, ended: Ended) -> Iterator[Live]:
     """Yields the display, which ends with what each line shows last; the texts are what the two functions return."""
     text = _LiveText(running)
-    with Progress(
+    progress = Progress(
         SpinnerColumn(), TextColumn("{task.description:<9}", markup=False), text, TimeElapsedColumn(), console=console
-    ) as progress:
+    )
+    with suppress(RuntimeError):  # a limit of threads ends the refreshing, not a sync
+        progress.start()
+    try:
         yield Live(progress, ended)
+    finally:
+        progress.stop()
 
 
 class _LiveText(ProgressColumn):

@@ -15,6 +15,7 @@ from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     ConfigurationException,
     ConfigValueCannotBeCoercedException,
+    ValueNotSecretException,
 )
 from dlt.common.configuration.providers.dictionary import DictionaryProvider
 from dlt.common.configuration.providers.doc import BaseDocProvider
@@ -39,6 +40,7 @@ __all__ = [
     "MissingDependencyException",
     "TomlProviderReadException",
     "UnknownDestinationModule",
+    "ValueNotSecretException",
     "configuration",
     "documents",
     "read_again",
