@@ -20,7 +20,7 @@ from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.backend import Backend, Check, Compaction, Part
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
-from gapless.pipelines.destinations.postgres import database_lock
+from gapless.pipelines.destinations.postgres import database_lock, require_files
 from gapless.pipelines.destinations.sqlite import MARK, is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.sources import SOURCES
@@ -73,11 +73,13 @@ class DuckLake(Backend):
             )
         if self._folder:
             require_folder(self._folder, f"DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE")
+        setting = f"DESTINATION__{self.name.upper()}__CREDENTIALS__CATALOG"
         # Looked for now, so that a missing one is said before any request.
         self._extensions()
         if is_sqlite(self._catalog):
-            setting = f"DESTINATION__{self.name.upper()}__CREDENTIALS__CATALOG"
             require_database(sqlite_path(self._catalog), *MARK, setting)
+        else:
+            require_files(self._catalog_credentials, self.name, setting)
 
     @property
     def lock_beside(self) -> Path | None:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._postgres.address import FORMS
+from gapless.pipelines.destinations._postgres.address import FORMS, missing_file
 from gapless.pipelines.destinations._postgres.read_only import read_only
-from gapless.pipelines.destinations._postgres.server import unreachable
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations._postgres.statistics import SIGNS, UNIQUE
+from gapless.pipelines.destinations._postgres.unreachable import unreachable
 from gapless.pipelines.destinations.advisory_lock import locked, shards_at_work
 from gapless.pipelines.destinations.backend import PACKAGE_BYTES, Backend, Check, Compaction, Part, Sign
 from gapless.pipelines.errors import WrongSettings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
     from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
+    from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqCredentials
     from gapless.pipelines.destinations._dlt.types import Credentials, DestinationArgument
 
 
@@ -70,12 +71,15 @@ class PostgresDatabase(Backend):
         return PostgresDestination(name)
 
     def check(self) -> None:
-        """Raises WrongSettings when nothing leads to a database: libpq would try one of the user's name here."""
+        """Raises WrongSettings when nothing leads to a database (libpq would try one of the user's name here), or a
+        file of the address is not there."""
         credentials = self.config.credentials
+        setting = f"DESTINATION__{self.name.upper()}__CREDENTIALS"
+        require_files(credentials, self.name, setting)
         written = credentials.query is not None  # an address as one text, which may be `postgresql:///`
         if not written and not any(map(credentials.place, ("host", "dbname", "service", "user"))):
             raise WrongSettings(
-                f"destination {self.name!r} has no address. Set DESTINATION__{self.name.upper()}__CREDENTIALS to"
+                f"destination {self.name!r} has no address. Set {setting} to"
                 f" {FORMS}, or libpq's own variables (PGHOST, PGSERVICE); pipelines/docs/DESTINATIONS.md shows them."
             )
 
@@ -119,6 +123,13 @@ class PostgresDatabase(Backend):
     def _credentials(self) -> Credentials:
         credentials: Credentials = with_session(self.config.credentials)
         return credentials
+
+
+def require_files(credentials: LibpqCredentials, name: str, setting: str) -> None:
+    """Raises WrongSettings when the address in a setting, or a variable of libpq, names no file that is there."""
+    if problem := missing_file(credentials.given()):
+        where = f"{setting} cannot be used: its " if problem[0].islower() else "the environment cannot be used: "
+        raise WrongSettings(f"destination {name!r}: {where}{problem}. Correct the path.")
 
 
 def database_lock(credentials: Credentials, name: str, part: Part) -> AbstractContextManager[Check]:

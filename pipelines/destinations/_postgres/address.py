@@ -6,9 +6,11 @@ in the place of host, port or database is the rest of the password.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 URL = re.compile(r"(?:postgres|postgresql)(?:\+\w+)?://(.*)", re.DOTALL)
@@ -26,6 +28,14 @@ PARAMETERS = (
     "channel_binding", "gssencmode", "require_auth", "keepalives", "keepalives_idle", "tcp_user_timeout",
 )  # fmt: skip
 """What people write of https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
+PAGE = "https://www.postgresql.org/docs/current/libpq-connect.html"
+FILES = {
+    "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcrl": "PGSSLCRL",
+    "passfile": "",
+}  # fmt: skip
+"""Parameters that name a file that must be there, with libpq's variables for them: it passes over some in silence."""
+NO_FILE = re.compile("system|(?:pkcs11|[a-z]+):.+")
+"""What is no path there: the system's own certificates, and a key in a device."""
 FORMS = "postgresql://user:password@host:5432/database, or words: host=… dbname=… user=…"
 
 
@@ -53,6 +63,18 @@ def parameters(text: str) -> dict[str, str]:
     # The password has a character that ends the host elsewhere, and there is one @ alone: so it is before that.
     user, at, place = rest.rpartition("@")
     return _parsed(f"postgresql://{_encoded(user)}{place}", UNCLEAR if at else f"its URL is not like {FORMS}")
+
+
+def missing_file(given: Mapping[str, str]) -> str | None:
+    """Returns the parameter or variable that names a file that is not there, with its path; None: none does.
+
+    `given` are libpq's parameters by name.
+    """
+    for name, variable in FILES.items():
+        path = given.get(name) or os.environ.get(variable, "")
+        if path and not NO_FILE.fullmatch(path) and not Path(path).exists():
+            return f"{name if name in given else variable} is {path}, and there is no such file"
+    return None
 
 
 def is_unclear(text: str) -> bool:
@@ -95,11 +117,18 @@ def _encoded(login: str) -> str:
     return f"{quote(unquote_to_bytes(user), '')}{colon}{quote(unquote_to_bytes(password), '')}@"
 
 
-def _misspelt(said: str) -> str | None:
-    """Returns what is wrong where libpq does not know a parameter that is nearly one of its own; None otherwise."""
-    found = re.search(r'invalid (?:URI query parameter:|connection option) "(\w+)"', said)
-    near = get_close_matches(found[1], PARAMETERS, n=1, cutoff=0.8) if found else []
-    return f"libpq has no parameter {found[1]}; {near[0]} is one" if found and near else None
+def _unknown(said: str) -> str | None:
+    """Returns what is wrong where libpq does not know a parameter; None where something else is.
+
+    Its name is said if it is nearly one of libpq's own: else it may be a piece of a password.
+    """
+    found = re.search(r'invalid (URI query parameter:|connection option) "(.*?)"', said)
+    if not found:
+        return None
+    if near := get_close_matches(found[2], PARAMETERS, n=1, cutoff=0.7):
+        return f"libpq has no parameter {found[2]}; {near[0]} is one"
+    where = "behind its ?" if "URI" in found[1] else "in it"
+    return f"a parameter {where} is none of libpq's, which are host, port, dbname, user, sslmode and others: {PAGE}"
 
 
 def _parsed(text: str, problem: str) -> dict[str, str]:
@@ -110,5 +139,5 @@ def _parsed(text: str, problem: str) -> dict[str, str]:
         found: Mapping[str, str] = parse_dsn(text)
     # Its text quotes what it did not understand, which may be a piece of the password.
     except (psycopg2.Error, UnicodeError) as error:
-        raise AddressError(_misspelt(str(error)) or problem) from None
+        raise AddressError(_unknown(str(error)) or problem) from None
     return dict(found)

@@ -8,6 +8,7 @@ not noticed: that looks like a statement that takes long.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ EXACT = (
     " -cquote_all_identifiers=off"
 )
 """Settings after the user's own, without which rows would be other ones."""
+OURS = frozenset(re.findall(r"-c(\w+)=", DEFAULTS + EXACT))
+"""Names of all of them."""
 
 
 def with_session(credentials: C) -> C:
