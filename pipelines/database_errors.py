@@ -22,6 +22,31 @@ SYNTAX, RAISED = "42601", "P0001"
 """SQLSTATEs of a text that is no SQL, which is quoted, and of an exception that a function raises."""
 CLOSED = "42501"
 """SQLSTATE of what this role may not do."""
+AGAIN = "what was committed stays: sync again"
+OVER = "the limit {0} ended it, as the address or a pooler sets it: take it out there, or: alter role … set {0} = 0;"
+IN_WORDS = {
+    "25006": f"the database takes no writes just now (a standby, or default_transaction_read_only); {AGAIN}",
+    "25P03": OVER.format("idle_in_transaction_session_timeout"),
+    "25P04": OVER.format("transaction_timeout"),
+    "3D000": "the database is not there any more: its owner makes it again, and the next sync fills it",
+    "53100": f"the disk of the database server is full: once its owner has made room, {AGAIN}",
+    "53200": f"the database server is out of memory; {AGAIN}",
+    "53300": f"the database server has no connection left (max_connections, or a limit of the role); {AGAIN}",
+    "55P03": "the limit lock_timeout ended it, as somebody else has a table locked: gapless doctor names who holds a"
+    " table; to wait for ever: options=-clock_timeout=0 in the address, or alter role … set lock_timeout = 0;",
+    "57014": f"somebody cancelled it (pg_cancel_backend), or {OVER.format('statement_timeout')}",
+    "57P01": f"somebody ended this session, or the server was stopped; {AGAIN}",
+    "57P02": f"the database server crashed; {AGAIN}",
+    "57P03": f"the database server is starting or stopping; {AGAIN}",
+    "57P04": "the database was dropped meanwhile: its owner makes it again, and the next sync fills it",
+    "57P05": OVER.format("idle_session_timeout"),
+}
+"""What a Postgres server says of its own state by SQLSTATE, in plain words:
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+LOST = re.compile(
+    "server closed the connection|connection already closed|SSL connection has been closed|no connection to"
+)
+"""What the driver says of a connection that is gone: there is no code."""
 HIDES = re.compile(r'row-level security policy for table "(.+)"')
 DUCKDB_NAMES_ONLY = (
     "BinderException", "CatalogException", "ConnectionException", "DependencyException", "IOException",
@@ -66,6 +91,16 @@ def hidden_rows(error: BaseException) -> str | None:
     found = HIDES.search(str(error)) if getattr(error, "pgcode", None) == CLOSED else None
     hides = "hides rows from this role by row level security, so nothing can be known of them"
     return f"the table {found[1]} {hides}" if found else None
+
+
+def in_words(error: BaseException) -> str | None:
+    """Returns what a Postgres server says of its own state, in plain words with the next step; None: of another."""
+    if type(error).__module__.split(".")[0] != "psycopg2":
+        return None
+    if code := getattr(error, "pgcode", None):
+        return IN_WORDS.get(code)
+    lost = "the connection to the database was lost, by the network, a restart, a pooler or a limit for sessions"
+    return f"{lost} (idle_in_transaction_session_timeout); {AGAIN}" if LOST.search(str(error)) else None
 
 
 def without_details(text: str) -> str:

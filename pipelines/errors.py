@@ -9,7 +9,14 @@ from __future__ import annotations
 import logging
 import traceback
 
-from gapless.pipelines.database_errors import TOO_SHORT, described, hidden_rows, is_of_a_database, without_details
+from gapless.pipelines.database_errors import (
+    TOO_SHORT,
+    described,
+    hidden_rows,
+    in_words,
+    is_of_a_database,
+    without_details,
+)
 from gapless.pipelines.printable import escaped
 from gapless.pipelines.shortage import shortage
 
@@ -102,6 +109,8 @@ def summarize(error: BaseException) -> str:
     if found := shortage(_chain(error)):
         return found
     if is_of_a_database(cause):
+        if said := in_words(cause):
+            return said
         said = hidden_rows(cause) or described(cause)
         return f"{said}; {step}" if (step := next_step(cause)) else said
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
@@ -166,7 +175,6 @@ LOCK_NOT_AVAILABLE = "55P03"
 NEXT_STEPS = {
     "P0001": "a trigger of this database calls it, so ask its owner what it does not allow",
     "42501": "gapless doctor names the statement that opens it",  # no right, or rows that are hidden
-    LOCK_NOT_AVAILABLE: "gapless doctor names who holds a table",
 }
 """What to do, by Postgres' SQLSTATE."""
 DUCKDB_STOPPED = "Query interrupted"

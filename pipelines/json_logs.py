@@ -51,9 +51,8 @@ def switch(as_json: bool) -> None:
     """Switches JSON lines on or off for the whole process."""
     _process.undo.close()
     _process.stderr = stderr = _JsonStderr(sys.stderr) if as_json else None
-    if stderr is None:
-        return
-    hooks: tuple[tuple[Any, str, object], ...] = (
+    plain: tuple[tuple[Any, str, object], ...] = ((sys, "excepthook", _debug_exception),)
+    as_lines: tuple[tuple[Any, str, object], ...] = (
         (sys, "stderr", stderr),
         (sys, "excepthook", _log_exception),
         (sys, "unraisablehook", lambda args: _log_exception(args.exc_type, args.exc_value, args.exc_traceback)),
@@ -61,7 +60,7 @@ def switch(as_json: bool) -> None:
         (threading, "excepthook", lambda args: _log_exception(args.exc_type, args.exc_value, args.exc_traceback)),
         (warnings, "showwarning", _log_warning),
     )
-    for module, name, hook in hooks:
+    for module, name, hook in as_lines if stderr else plain:
         _process.undo.callback(setattr, module, name, getattr(module, name))
         setattr(module, name, hook)
 
@@ -96,6 +95,12 @@ def line(message: str, *, event: str, level: str, **facts: object) -> str:
 
 def _log_warning(message: object, category: type[Warning], *_: object) -> None:
     emit(str(message), event="warning", level="warning", category=category.__name__)
+
+
+def _debug_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Writes what a library's C code prints itself, as psycopg2 does in the middle of a COPY: it quotes the row."""
+    if error is not None:
+        logging.getLogger(__name__).debug("%s\n%s", kind.__name__, frames(error))
 
 
 def _log_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

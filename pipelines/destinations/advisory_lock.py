@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._postgres.server import check_server, connected
+from gapless.pipelines.destinations._postgres.session import connect
 from gapless.pipelines.destinations._postgres.table_locks import wait_for_tables
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.errors import GaplessError, Locked
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 # Signed, because the numbers of advisory locks are.
 LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
 """The lock of all sources. Each database has its own locks, so this number is the same everywhere."""
-NO_LIMIT = "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'"
-"""Switches the time limit for idle connections off, in the versions of Postgres that have one."""
 HELD = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
 TABLES = int.from_bytes(blake2b(b"gapless tables", digest_size=8).digest(), signed=True)
 """The lock of the shard that makes tables or views."""
@@ -74,9 +73,7 @@ def in_turn(credentials: str) -> Iterator[None]:
 
     Why a connection of its own: dlt resets its connection after an error, and the lock would go with it.
     """
-    import psycopg2
-
-    with closing(psycopg2.connect(credentials)) as connection, connection.cursor() as cursor:
+    with closing(connect(credentials)) as connection, connection.cursor() as cursor:
         cursor.execute("set lock_timeout = 0")  # the other shard is at work, and has a limit itself
         cursor.execute("select pg_advisory_lock(%s)", (TABLES,))
         yield
@@ -115,8 +112,6 @@ def _taken_by_others(connection: Connection, part: Part) -> str | None:
             cursor.execute(query, values)
             return int(cursor.fetchone()[0])
 
-        # The connection is idle for the whole sync; a server with a limit would end it, and the lock with it.
-        cursor.execute(NO_LIMIT)
         if not part.sources:
             return None if answer("select pg_try_advisory_lock(%s)::int", LOCK) else "to"
         # Shared, so that other sources can be synced meanwhile, and a copy or `gapless views` cannot run.

@@ -774,6 +774,17 @@ def test_tables_of_postgres() -> None:
 
 
 @canary(
+    "dlt.destinations.impl.postgres.sql_client.Psycopg2SqlClient",
+    breaks="limits of a server for the time of a session would end loads (_dlt/postgres_client.py).",
+)
+def test_sessions_of_postgres() -> None:
+    """The client takes these arguments, and resets a connection, under this name, whenever it begins anew with it."""
+    client = resolved("dlt.destinations.impl.postgres.sql_client.Psycopg2SqlClient")
+    assert arguments(client.__init__) == ["dataset_name", "staging_dataset_name", "credentials", "capabilities"]
+    assert {"_reset_connection", "_conn"} <= {*client.open_connection.__code__.co_names}
+
+
+@canary(
     "dlt.destinations.impl.postgres.factory.PostgresTypeMapper", "dlt.common.destination.client.RunnableLoadJob",
     breaks="JSON in Postgres would be no jsonb any more, or a load would not find what it has staged"
     " (_dlt/postgres_client.py).",

@@ -24,6 +24,7 @@ from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import postgres as destination
 from dlt.destinations.impl.postgres.factory import PostgresTypeMapper
 from dlt.destinations.impl.postgres.postgres import PostgresClient
+from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 
 from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination, ComparingClient
@@ -31,6 +32,7 @@ from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfig
 from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 from gapless.pipelines.destinations._postgres.copying import copy_rows, read_files
 from gapless.pipelines.destinations._postgres.merging import PackageMerge, PackageTable
+from gapless.pipelines.destinations._postgres.session import lift_limits
 from gapless.pipelines.destinations._postgres.statistics import changes
 from gapless.pipelines.destinations.advisory_lock import in_turn
 from gapless.sources._dlt.row_changes import WrittenRows
@@ -131,6 +133,14 @@ def _savepoint(cursor: Any) -> Iterator[None]:
         yield
     except psycopg2.DatabaseError:
         cursor.execute("rollback to savepoint compared")
+
+
+class _SqlClient(Psycopg2SqlClient):
+    """Lifts the limits for the time of a session, which no connection's address can name for every server."""
+
+    def _reset_connection(self) -> None:
+        super()._reset_connection()  # to what the server, the database and the role have
+        lift_limits(self._conn)
 
 
 class _Jsonb(PostgresTypeMapper):
@@ -268,6 +278,10 @@ class PostgresDestination(CachedDestination, destination):
         """Returns dlt's client, which shares with the others what to merge, and what was written."""
         client: Any = super().client(schema, initial_config)
         client.merges, client.written = self._merges, self.written
+        like = client.sql_client
+        client.sql_client = _SqlClient(
+            like.dataset_name, like.staging_dataset_name, like.credentials, like.capabilities
+        )
         return client
 
     @property

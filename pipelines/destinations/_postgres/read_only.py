@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._postgres.session import connect
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
@@ -19,9 +21,7 @@ def read_only(address: str, seconds: float) -> Iterator[Connection]:
 
     Raises psycopg2.OperationalError when the server cannot be reached.
     """
-    import psycopg2
-
-    with closing(psycopg2.connect(address)) as connection:
+    with closing(connect(address)) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             # For the session: a limit for one transaction would end with a statement that fails.

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._postgres.unreachable import unreachable
+from gapless.pipelines.destinations._postgres.session import connect
+from gapless.pipelines.destinations._postgres.unreachable import pooled, unreachable
 from gapless.pipelines.errors import GaplessError, WrongSettings
 
 if TYPE_CHECKING:
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 
 FACTS = """
     select current_database(), current_setting('server_encoding'), pg_is_in_recovery(),
-    current_setting('default_transaction_read_only')
+    current_setting('default_transaction_read_only'), current_setting('row_security')
 """
+ASKED = "row_security=off"
+"""What each of our sessions asks for; where it does not have it, its settings have not reached the server."""
 
 
 @contextmanager
@@ -24,7 +27,7 @@ def connected(address: str, name: str) -> Iterator[Connection]:
     import psycopg2
 
     try:
-        connection = psycopg2.connect(address)
+        connection = connect(address)
     except psycopg2.Error as error:
         raise unreachable(error, name) from None
     with closing(connection):
@@ -35,11 +38,13 @@ def connected(address: str, name: str) -> Iterator[Connection]:
 def check_server(connection: Connection, name: str) -> None:
     """Raises WrongSettings when the database of the destination `name` is in an encoding that lacks letters.
 
-    Raises GaplessError when it takes no writes.
+    Raises GaplessError when it takes no writes, or something between hands on no settings of a session.
     """
     with connection.cursor() as cursor:
         cursor.execute(FACTS)
-        database, encoding, standby, read_only = cursor.fetchone()
+        database, encoding, standby, read_only, shown = cursor.fetchone()
+    if shown == "on" and ASKED in connection.info.dsn_parameters.get("options", ""):
+        raise pooled(name)
     if encoding != "UTF8":
         raise WrongSettings(
             f"the database {database} of {name} has the encoding {encoding}, which cannot hold every text; it must be"

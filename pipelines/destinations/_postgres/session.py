@@ -12,6 +12,8 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
     from gapless.pipelines.destinations._dlt.types import Credentials
 
 C = TypeVar("C", bound="Credentials")
@@ -48,6 +50,32 @@ EXACT = (
 """Settings after the user's own, without which rows would be other ones."""
 OURS = frozenset(re.findall(r"-c(\w+)=", DEFAULTS + EXACT))
 """Names of all of them."""
+
+
+LIMITS = (("idle_session_timeout", 140000), ("transaction_timeout", 170000))
+"""Limits that end a session, with the version of Postgres that brought them: an older one refuses a session that
+names them in its options."""
+
+
+def lift_limits(connection: Connection) -> None:
+    """Switches the limits off that end a session which waits, or loads for long.
+
+    The connection must not be in a transaction, as its end could take that back.
+    """
+    if wanted := [name for name, since in LIMITS if connection.server_version >= since]:
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(f"set {name} = 0" for name in wanted))
+
+
+def connect(address: str) -> Connection:
+    """Returns a connection without limits for its time. Raises psycopg2.Error."""
+    import psycopg2
+
+    connection = psycopg2.connect(address)
+    connection.autocommit = True
+    lift_limits(connection)
+    connection.autocommit = False
+    return connection
 
 
 def with_session(credentials: C) -> C:

@@ -45,15 +45,15 @@ def unreachable(error: Exception, name: str) -> GaplessError:
     if found := INVALID.search(str(error)):
         return _wrong_parameter(name, str(next(filter(None, found.group("port", "name", "number")))), found)
     hosts = [line for line in lines if TRIED.match(line)]
-    if not hosts:
+    if not hosts and type(error).__name__ == "OperationalError":
         return _wrong(name, f"{setting} or one of libpq's variables cannot be used: {_first(lines)}")
     if file := OF_A_FILE.search(str(error)):
         return _wrong(name, f"a file that {setting} or one of libpq's variables names: {file[1].rstrip('.')}")
     if POOLER.search(str(error)):
-        return _pooler(name)
+        return pooled(name)
     if option := NEVER_TAKEN.search(str(error)):
         return _refused_option(name, setting, option)
-    said = "; ".join(line[:300] for line in hosts[:HOSTS_SHOWN]).rstrip(".")
+    said = "; ".join(line[:300] for line in (hosts or lines)[:HOSTS_SHOWN]).rstrip(".")
     refused = f" If the password is right: {ENCODE}." if "password authentication failed" in said else ""
     return GaplessError(
         f"cannot reach {name}: {said}. Nothing was asked.{refused}"
@@ -97,8 +97,9 @@ def _refused_option(name: str, setting: str, found: re.Match[str]) -> GaplessErr
     )
 
 
-def _pooler(name: str) -> GaplessError:
+def pooled(name: str) -> GaplessError:
+    """Returns the error for a pooler that hands on no settings: its sessions would hold no lock of ours either."""
     return GaplessError(
-        f"the server of {name} is a connection pooler (PgBouncer), which does not hand on the settings of a session,"
-        " nor holds the locks of a sync. Nothing was asked. Name the Postgres behind it: its own host and port."
+        f"the server of {name} is a connection pooler (such as PgBouncer), which does not hand on the settings of a"
+        " session, nor holds a sync's locks. Nothing was asked. Name the Postgres behind it: its own host and port."
     )
