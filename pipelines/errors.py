@@ -75,6 +75,10 @@ class LostErasureKey(WrongSettings):
     """People were forgotten, and the key of their tombstones is not at hand: a sync would bring them back."""
 
 
+class OtherVendor(WrongSettings):
+    """An account's settings name another vendor than its dataset holds the tables of."""
+
+
 class NewerLayout(WrongSettings):
     """A newer gapless wrote the database, and this one would misread it."""
 

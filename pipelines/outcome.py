@@ -76,8 +76,8 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Returns whether nothing was read or written: for another account, a lost key, or a newer layout."""
-        return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey", "NewerLayout")
+        """Returns whether nothing was read or written: for another account or vendor, a lost key, a newer layout."""
+        return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey", "NewerLayout", "OtherVendor")
 
     @property
     def seconds(self) -> float:

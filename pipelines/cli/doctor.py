@@ -236,7 +236,9 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
 
 
 def _remedy_of(error: GaplessError, target: Target) -> str:
-    """Returns what to do about a destination that gapless itself refused."""
+    """Returns what to do about a destination that could not be opened, or may not be written to."""
+    if isinstance(error, WrongSettings):
+        return "Correct that setting."
     if isinstance(error, probe.NoRoom):
         return "Make room there. What is committed stays, and the next sync goes on by itself."
     if isinstance(error, probe.NotWritable):

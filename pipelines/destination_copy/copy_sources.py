@@ -16,6 +16,7 @@ from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destination_copy.erased import CANNOT_ERASE, carry_over, erased_rows, erasures_of
 from gapless.pipelines.destination_copy.marks import copy_marks
 from gapless.pipelines.destinations._catalogs import left
+from gapless.pipelines.destinations._catalogs.other_vendor import require_vendor
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
@@ -90,6 +91,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
     try:
         _require_synced(db, source.name)
         with PipelineReader(pipeline, there.appends).connected() as copied:
+            require_vendor(DuckdbReader(db), source.name)
             of_file = read_layout(DuckdbReader(db), source.name)
             layout = None if there.appends else read_layout(copied, source.name)
             require_same_account(DuckdbReader(db), copied, source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.destinations._catalogs.other_vendor import require_vendor
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.errors import GaplessError
@@ -55,10 +56,14 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
 
 
 def require_writable(pipeline: dlt.Pipeline, source: Source) -> None:
-    """Raises GaplessError, with what ends it, when a table was changed so that it cannot be written."""
+    """Raises GaplessError, with what ends it, when a table was changed so that it cannot be written.
+
+    Raises OtherVendor when the tables are those of another vendor.
+    """
     if backend_of(pipeline).appends:
         return
     with PipelineReader(pipeline).connected() as reader:
+        require_vendor(reader, source.name)
         _require_writable(reader, pipeline, source)
 
 

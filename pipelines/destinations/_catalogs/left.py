@@ -6,7 +6,7 @@ tables. Of a source that is not registered any more only the name is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,7 +66,7 @@ def _is_ours(name: str, reader: Stored) -> bool:
 def _registered(name: str, reader: Stored) -> bool:
     """Registers the account of a dataset whose vendor is found by its tables; returns whether it was found."""
     try:
-        vendor = _vendor(lambda tables: reader.columns(name, [*tables]))
+        vendor = vendor_of(reader, name)
     except NewerLayout:
         return False
     if vendor:
@@ -74,13 +74,13 @@ def _registered(name: str, reader: Stored) -> bool:
     return bool(vendor)
 
 
-def _vendor(there: Callable[[Collection[str]], Collection[Any]]) -> Source | None:
-    """Returns the vendor most of whose tables are there, its records' among them; None: none, or several."""
+def vendor_of(reader: Stored, name: str) -> Source | None:
+    """Returns the vendor most of whose tables a dataset has, its records' among them; None: none, or several."""
     tables = dict[Source, set[str]]()
     for source in vendors().values():
         with suppress(Exception):  # a package of a user's that cannot be imported; other commands say so
             tables[source] = {shape.name for table in source.tables for shape in table.schema.tree()}
-    found = {*there({table for some in tables.values() for table in some})}
+    found = reader.columns(name, sorted({table for some in tables.values() for table in some})).keys()
     scores = {source: len(found & some) for source, some in tables.items() if source.main.name in found}
     best = [source for source, score in scores.items() if score == max(scores.values())]
     return best[0] if len(best) == 1 else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._layouts.layout import read_layout
+from gapless.pipelines.destinations._layouts.layout import require_known
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, explain, interrupted
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def changing(target: Target, dataset: str, failed: str) -> Iterator[dlt.Pipeline]:
     """Yields a pipeline into a dataset of the locked target.
 
-    Raises Locked, NewerLayout, and for whatever fails within a GaplessError that begins with `failed`.
+    Raises Locked, NewerLayout, OtherVendor, and for whatever fails within a GaplessError that begins with `failed`.
     """
     with target.locked(dataset) as folder:
         pipeline = target.pipeline(dataset, folder)
         try:
             # Only where rows can be updated does a dataset carry its layout.
             if target.backend.updates_rows:
-                read_layout(PipelineReader(pipeline), dataset)
+                require_known(PipelineReader(pipeline), dataset)
             yield pipeline
         except Exception as error:
             # A subclass has an exit code of its own.

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gapless.pipelines.destinations._catalogs.other_vendor import require_vendor
 from gapless.pipelines.errors import GaplessError, NewerLayout
 from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
 
@@ -56,8 +57,14 @@ def require_own(columns: Collection[str], dataset: str) -> None:
         )
 
 
+def require_known(reader: Any, dataset: str) -> None:
+    """Raises NewerLayout or OtherVendor for a dataset that this version, by these settings, would misread."""
+    read_layout(reader, dataset)
+    require_vendor(reader, dataset)
+
+
 class KnownLayouts:
-    """A reader that refuses a dataset of a newer layout when it is first asked about it.
+    """A reader that refuses a dataset of a newer layout, or another vendor's, when it is first asked about it.
 
     `known` are the datasets that were looked at before; it is added to.
     """
@@ -67,13 +74,13 @@ class KnownLayouts:
         self.appends: bool = reader.appends
 
     def rows(self, dataset: str, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
-        """Returns what `Reader.rows` says. Raises NewerLayout."""
+        """Returns what `Reader.rows` says. Raises NewerLayout, OtherVendor."""
         self._require(dataset)
         found: list[tuple[Any, ...]] | None = self._reader.rows(dataset, select, *tables)
         return found
 
     def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
-        """Returns what `Reader.columns` says. Raises NewerLayout."""
+        """Returns what `Reader.columns` says. Raises NewerLayout, OtherVendor."""
         self._require(dataset)
         found: dict[str, set[str]] = self._reader.columns(dataset, tables)
         return found
@@ -81,5 +88,5 @@ class KnownLayouts:
     def _require(self, dataset: str) -> None:
         # What can only be appended to has no such table, and its files may not be there yet.
         if dataset not in self._known and not self.appends:
-            read_layout(self._reader, dataset)
+            require_known(self._reader, dataset)
             self._known.add(dataset)
