@@ -6,6 +6,7 @@ net, nothing is written to the user's home. DuckDB checks their signatures as it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -17,6 +18,7 @@ import duckdb
 
 from gapless.pipelines.config.database_file import require_database, require_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
+from gapless.pipelines.destinations._postgres.server import connected
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.backend import Backend, Check, Compaction, Part
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
@@ -36,6 +38,8 @@ SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgre
 PART_OF = "100GB"
 """The largest file that DuckDB prepares to upload to a bucket. It holds a 10,000th of that in memory for each file
 that is written. Its own default is 800 GB, and 80 MB for each file are more than it may hold here."""
+OTHER_FOLDER = re.compile(r'DATA_PATH parameter "(.*?)" does not match existing data path in the catalog "(.*?)"')
+"""What DuckDB says of a lake whose files are elsewhere; it has no class of its own for that."""
 SECRET = "gapless_catalog"
 """Name of the secret with the catalog's password; it is in a DuckDB in memory, and gone with that."""
 
@@ -72,7 +76,7 @@ class DuckLake(Backend):
                 " the dataset. Choose another name in DESTINATION__DUCKLAKE__CREDENTIALS__DUCKLAKE_NAME."
             )
         if self._folder:
-            require_folder(self._folder, f"DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE")
+            require_folder(self._folder, f"DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE__BUCKET_URL")
         setting = f"DESTINATION__{self.name.upper()}__CREDENTIALS__CATALOG"
         # Looked for now, so that a missing one is said before any request.
         self._extensions()
@@ -134,8 +138,24 @@ class DuckLake(Backend):
             try:
                 attach(connection, self.config, None if is_sqlite(self._catalog) else self._statement(connection))
             except duckdb.Error as error:
-                raise GaplessError(f"cannot open the DuckLake: {first_line(error)}") from None
+                raise self._unopened(error) from None
             yield connection
+
+    def _unopened(self, error: duckdb.Error) -> GaplessError:
+        """Returns why the lake could not be attached, not in DuckDB's words: they repeat the whole address."""
+        if found := OTHER_FOLDER.search(str(error)):
+            return WrongSettings(
+                f"the catalog of the DuckLake says that its files are below {found[2]}, and"
+                f" DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE__BUCKET_URL says {found[1]}: set it to the"
+                f" first; if the folder was moved: DESTINATION__{self.name.upper()}__OVERRIDE_DATA_PATH=true"
+            )
+        if not is_sqlite(self._catalog):
+            try:
+                with connected(self._catalog_credentials.to_native_representation(), self.name):
+                    pass
+            except GaplessError as unreached:
+                return unreached
+        return GaplessError(f"cannot open the DuckLake: {first_line(error)}")
 
     def session(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         """Returns another connection to the same DuckDB, to which the lake is the database that is meant."""

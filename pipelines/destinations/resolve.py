@@ -43,6 +43,12 @@ OTHER_ADDRESS = re.compile(r"(?!duckdb:)(?:[a-z][\w+.-]+://|(?:md|motherduck|duc
 """How the address of something else than a DuckDB file begins."""
 DUCKDB = "destination.duckdb.credentials"
 """Where the file is named: as a text, or as `database` below it, which the environment has by a name of its own."""
+IN_MEMORY = re.compile(r"sqlite[\w+]*:/{2,3}(?:\?.*)?|.*:memory:.*", re.DOTALL)
+"""An address without a file, which SQLite keeps in memory, or dlt in a file that it names itself."""
+CLASS = re.compile(r"`\w+(?:Configuration|Credentials)`")
+"""A class of dlt's in its messages."""
+SQLALCHEMY = "sqlalchemy."
+"""Begins the module of its errors; it may not be installed."""
 PAGE = "pipelines/docs/DESTINATIONS.md"
 KNOWN = (*BACKENDS, "motherduck", "snowflake", "databricks", "clickhouse")
 """What that page has a place for; a typing error is compared with these."""
@@ -169,12 +175,29 @@ def _configured_client(name: str) -> JobClient:
             f"destination {name!r}: {error.key} stands in config.toml, where dlt takes no credentials. Move it to"
             f" secrets.toml beside it, or set {error.key.upper().replace('.', '__')}."
         ) from None
-    except (ConfigurationException, ValueError, ImportError) as error:
-        if isinstance(error.__context__, AddressError):
-            raise _wrong_address(name, error.__context__) from None
-        # dlt's further lines list every place where it looked.
-        reason = shorten(str(error).strip().split("\n", 1)[0], 300, placeholder=" …").rstrip(".:")
-        raise WrongSettings(f"destination {name!r}: {reason}. Set {setting} as {PAGE} shows.") from None
+    except Exception as error:
+        known = isinstance(error, (ConfigurationException, ValueError, ImportError))
+        if not known and not type(error).__module__.startswith(SQLALCHEMY):
+            raise
+        raise _refused(name, error) from None
+
+
+def _refused(name: str, error: Exception) -> WrongSettings:
+    """Returns what dlt cannot use of a destination's settings, without a class of dlt's."""
+    if isinstance(error.__context__, AddressError):
+        return _wrong_address(name, error.__context__)
+    if type(error).__module__.startswith(SQLALCHEMY):
+        setting = f"DESTINATION__{name.upper()}__CREDENTIALS"
+        what = "is no address that SQLAlchemy knows: expected sqlite:///gapless.sqlite"
+        return WrongSettings(f"destination {name!r}: {setting} {what}")
+    if sections := getattr(error, "embedded_sections", ()):  # of a text that dlt cannot take apart
+        where = f"DESTINATION__{name}__{'__'.join(sections)}".upper()
+        what = "is not in a form that this kind of destination takes"
+        return WrongSettings(f"destination {name!r}: {where} {what}; {PAGE} shows examples.")
+    # dlt's further lines list every place where it looked.
+    reason = shorten(str(error).strip().split("\n", 1)[0], 300, placeholder=" …").rstrip(".:")
+    reason = CLASS.sub("its settings", reason)
+    return WrongSettings(f"destination {name!r}: {reason}. Set DESTINATION__{name.upper()}__… as {PAGE} shows.")
 
 
 def _missing(error: ConfigFieldMissingException) -> Iterator[str]:
@@ -188,10 +211,21 @@ def _missing(error: ConfigFieldMissingException) -> Iterator[str]:
 def _check_addresses(name: str) -> None:
     """Raises WrongSettings for a database that cannot be used by its address alone.
 
-    That is a URL in which nobody can tell where the password ends, as a message would show it; and one in memory.
+    That is a URL in which nobody can tell where the password ends, as a message would show it; one in memory; and the
+    address of a lake's files at a place where dlt does not look for it.
     """
-    for key in ("credentials", "credentials.database"):
-        if _text_of(f"destination.{name}.{key}").endswith(":memory:"):
+    place = f"destination.{name}.credentials"
+    if _text_of(f"{place}.storage"):
+        setting = f"{place}.storage".upper().replace(".", "__")
+        raise WrongSettings(
+            f"{setting} is a section, not a text: the folder of a lake's files is {setting}__BUCKET_URL"
+        )
+    if _text_of(f"{place}.drivername").startswith("sqlite") and not _text_of(f"{place}.database"):
+        raise WrongSettings(
+            f"{place.upper().replace('.', '__')}__DATABASE is not set: it must be a SQLite file's path"
+        )
+    for key in ("credentials", "credentials.database", "credentials.catalog", "credentials.catalog.database"):
+        if IN_MEMORY.fullmatch(_text_of(f"destination.{name}.{key}")):
             setting = f"destination.{name}.{key}".upper().replace(".", "__")
             raise WrongSettings(
                 f"{setting} must be a file: a database in memory is gone when the command ends, and the next one"

@@ -11,6 +11,7 @@ from gapless.pipelines.config.database_file import require_database
 from gapless.pipelines.config.folders import real_path
 from gapless.pipelines.destinations.backend import Backend, Compaction
 from gapless.pipelines.errors import WrongSettings
+from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class SqliteDatabase(Backend):
             raise WrongSettings(
                 "of SQLAlchemy's databases SQLite alone is known to get every value right: sqlite:///…"
             )
-        require_database(
-            sqlite_path(self.config.credentials), *MARK, f"DESTINATION__{self.name.upper()}__CREDENTIALS"
-        )
+        main = sqlite_path(self.config.credentials)
+        for path in (main, *(main.with_stem(f"{main.stem}__{name}") for name in SOURCES)):
+            require_database(path, *MARK, f"DESTINATION__{self.name.upper()}__CREDENTIALS")
 
     @property
     def lock_beside(self) -> Path:
