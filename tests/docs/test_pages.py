@@ -25,6 +25,7 @@ from gapless.sources import SOURCES
 from gapless.sources.facts import Facts
 from tests.docs.test_readme import (
     COMMANDS,
+    NOW,
     TABLES,
     all_commands,
     answer,
@@ -32,6 +33,7 @@ from tests.docs.test_readme import (
     demo,
     parse,
     queries,
+    rendered,
     run,
     secrets,
     tables,
@@ -287,6 +289,33 @@ def test_the_cookbook_answers_as_shown(query: str, shown: str, demo: Path) -> No
     """What DuckDB says to the query on the file that the demo leaves is what stands on the page."""
     assert answer(query, demo) == shown
     assert len(shown.splitlines()) > 1
+
+
+@pytest.fixture(scope="module")
+def on_postgres(demo: Path, server: Server) -> str:
+    """The demo in a Postgres, with its views."""
+    url = server.database()
+    with pytest.MonkeyPatch.context() as settings:
+        settings.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(demo))
+        settings.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+        gapless("copy", "--to", "postgres")
+        gapless("views", "--destination", "postgres")
+    return url
+
+
+VARIANT = ("unnest(json_keys(_extra))", "jsonb_object_keys(_extra)")
+"""What is written differently for Postgres, as the page says."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("query", "shown"), recipes())
+def test_the_cookbook_answers_on_postgres(query: str, shown: str, on_postgres: str) -> None:
+    """The same query has the same answer there."""
+    query = query.replace(*VARIANT).replace("now()", f"timestamptz '{NOW}'")
+    assert f"`{VARIANT[1]}`" in COOKBOOK
+    with closing(psycopg2.connect(on_postgres, options="-ctimezone=UTC")) as db, db.cursor() as cursor:
+        cursor.execute(query)
+        assert rendered([column[0] for column in cursor.description or []], cursor.fetchall()) == shown
 
 
 @pytest.mark.slow
