@@ -47,6 +47,11 @@ LOST = re.compile(
     "server closed the connection|connection already closed|SSL connection has been closed|no connection to"
 )
 """What the driver says of a connection that is gone: there is no code."""
+FULL = re.compile("too many (?:connections|clients)|remaining connection slots")
+"""What a server says of a connection that is one too many; the driver gives no code for it."""
+DAMAGED = re.compile("Corrupt database file|Could not read enough bytes")
+"""What DuckDB says of a file whose blocks are not as they were written."""
+REPLACE = "put a backup in its place, or move it away, and the next sync reads everything again"
 HIDES = re.compile(r'row-level security policy for table "(.+)"')
 DUCKDB_NAMES_ONLY = (
     "BinderException", "CatalogException", "ConnectionException", "DependencyException", "IOException",
@@ -94,13 +99,20 @@ def hidden_rows(error: BaseException) -> str | None:
 
 
 def in_words(error: BaseException) -> str | None:
-    """Returns what a Postgres server says of its own state, in plain words with the next step; None: of another."""
-    if type(error).__module__.split(".")[0] != "psycopg2":
+    """Returns what a database says of its own state, in plain words with the next step; None: another thing."""
+    module, text = type(error).__module__.split(".")[0], str(error)
+    if module in ("duckdb", "_duckdb") and DAMAGED.search(text):
+        return f"the DuckDB file is damaged or cut off: {REPLACE}"
+    if module != "psycopg2":
         return None
     if code := getattr(error, "pgcode", None):
         return IN_WORDS.get(code)
+    if FULL.search(text):
+        return IN_WORDS["53300"]
+    if text.startswith("connection to server"):
+        return f"the database could not be reached again: {text.splitlines()[0]}; {AGAIN}"
     lost = "the connection to the database was lost, by the network, a restart, a pooler or a limit for sessions"
-    return f"{lost} (idle_in_transaction_session_timeout); {AGAIN}" if LOST.search(str(error)) else None
+    return f"{lost} (idle_in_transaction_session_timeout); {AGAIN}" if LOST.search(text) else None
 
 
 def without_details(text: str) -> str:

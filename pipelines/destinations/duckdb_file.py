@@ -19,6 +19,7 @@ import duckdb
 from gapless.pipelines.config.beside import folder_beside, remove_left
 from gapless.pipelines.config.database_file import at_home, require_database
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
+from gapless.pipelines.database_errors import in_words
 from gapless.pipelines.destinations._dlt.duckdb_memory import (
     READERS_MEMORY,
     checkpoint,
@@ -118,6 +119,16 @@ def _locked_down(file: Path) -> duckdb.DuckDBPyConnection:
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's text, at most 300 characters."""
     return str(error).strip().split("\n", 1)[0][:300]
+
+
+def why_not(error: duckdb.Error) -> str:
+    """Returns why a file cannot be opened, with what ends it where that is known."""
+    if "replaying WAL" in str(error):
+        return (
+            "the write-ahead log beside it (.wal) is damaged, or is that of another file. Move that log away, and"
+            " sync again: what only it held is read again"
+        )
+    return in_words(error) or first_line(error).rstrip("!.")
 
 
 def schema_of_that_name(file: Path) -> str | None:
@@ -220,7 +231,7 @@ class DuckdbFile(Backend):
             if next_step(error):  # a want of memory, which another file does not end
                 raise
             raise GaplessError(
-                f"cannot open {self.file} for writing: {first_line(error)}. Another file:"
+                f"cannot open {self.file} for writing: {why_not(error)}. Another file:"
                 " DESTINATION__DUCKDB__CREDENTIALS=PATH."
             ) from None
         with connection:
@@ -263,6 +274,10 @@ class DuckdbFile(Backend):
         connection = self._of_the_open_file(connection) if connection else self._read_only()
         try:
             yield connection
+        except duckdb.Error as error:
+            if not (damage := in_words(error)):
+                raise
+            raise GaplessError(f"cannot read {self.file}: {damage}") from None
         finally:
             connection.close()
 
@@ -275,11 +290,11 @@ class DuckdbFile(Backend):
     def _read_only(self) -> duckdb.DuckDBPyConnection:
         try:
             return connect(self.file, read_only=True)
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             if self.file.exists():
                 raise GaplessError(
-                    f"cannot read {self.file}: {str(error).splitlines()[0].rstrip('!.')}."
-                    " Choose another with DESTINATION__DUCKDB__CREDENTIALS=PATH."
+                    f"cannot read {self.file}: {why_not(error)}. Choose another with"
+                    " DESTINATION__DUCKDB__CREDENTIALS=PATH."
                 ) from None
             # It went since the caller looked: `gapless doctor` removes a file that it made itself.
             raise FileInUse(self.file, "", read_only=True) from None

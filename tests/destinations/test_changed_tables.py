@@ -117,6 +117,7 @@ HARMLESS = {
         "grant select on {t} to public", "create unique index sure on {t} (id)",
         "create unique index row_ids on {t} (_dlt_id)",
         "alter table {t} add column tag varchar not null default 'x'",
+        "alter table {t} add column nr bigint generated always as identity",
         "alter table {t} add column size integer generated always as (length(id)) stored",
         "create materialized view {d}.deep as select id from {t}", "create schema other", "analyze {t}",
     ],

@@ -18,8 +18,8 @@ from tests.support.world import World, settings, some
 Begin = Callable[[Any], World]
 HERE = [name for name in DATABASES if DATABASES[name].at_hand()]
 COMMANDS = (
-    "sync", "gaps", "status", "verify", "plan", "views", "state show", "sync --since 2026-01-01", "state reset eu --yes",
-    "keep eu 400d --yes", "forget eu --id x --yes", "compact", "privacy apply --yes",
+    "sync", "gaps", "status", "verify", "plan", "views", "state show", "sync --since 2026-01-01",
+    "state reset eu --yes", "keep eu 400d --yes", "forget eu --id x --yes", "compact", "privacy apply --yes",
 )  # fmt: skip
 OF_THE_FILE = ("publish readers.duckdb", "copy --to sqlalchemy")
 

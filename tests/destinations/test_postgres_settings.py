@@ -54,10 +54,11 @@ def test_a_file_in_a_variable(server: Server, monkeypatch: pytest.MonkeyPatch, t
 
 
 BEHIND = 'connection to server at "db" (10.0.0.1), port 5432 failed: '
+POOLER = "a connection pooler (such as PgBouncer)"
 SAID = {
     # what libpq, or a server that is not at hand here, says: the exit code, and what is said of it
-    "FATAL:  unsupported startup parameter: options\n": (1, "a connection pooler (such as PgBouncer)"),
-    "FATAL:  unsupported startup parameter in options: tcp_keepalives_idle\n": (1, "a connection pooler (such as PgBouncer)"),
+    "FATAL:  unsupported startup parameter: options\n": (1, POOLER),
+    "FATAL:  unsupported startup parameter in options: tcp_keepalives_idle\n": (1, POOLER),
     'FATAL:  unrecognized configuration parameter "tcp_user_timeout"\n': (1, "Postgres 12 or later takes it"),
     'root certificate file "/etc/ca.pem" does not exist\nEither provide the file …': (2, "root certificate file"),
     'private key file "/k" has group or world access; file must have …': (2, "private key file"),

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "pipelines.printable": "|",
     "pipelines.errors": "_http | database_errors printable shortage",
     "pipelines.outcome": "_ledger | errors evidence",
-    "pipelines.destinations": "sources _files _dlt _schema _ledger | config errors printable",
+    "pipelines.destinations": "sources _files _dlt _schema _ledger | config database_errors errors printable",
     "pipelines.secret_forms": "|",
     "pipelines.secret_settings": "sources | errors destinations",
     "pipelines.redaction": "| database_errors errors printable destinations secret_forms secret_settings",

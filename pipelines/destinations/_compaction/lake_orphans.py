@@ -23,8 +23,6 @@ AGE = timedelta(hours=1)
 """A younger file may be of somebody who writes at this moment, by another program: gapless itself holds a lock."""
 WRITTEN = re.compile(r"ducklake-[0-9a-f-]{36}(-delete)?\.parquet")
 """Names that DuckLake gives to files of rows, and of the numbers of deleted rows."""
-STAY = "that no snapshot names stay in the DuckLake's folder, and may hold erased rows"
-ADVICE = "ducklake_delete_orphaned_files deletes them, if the folder is of this lake alone"
 
 
 def mark(connection: DuckDBPyConnection, catalog: str, folder: Path) -> None:
@@ -51,7 +49,7 @@ def remove(
         return None
     # DuckLake compares paths as texts: one that is spelled in another way would pass for an orphan.
     if folder is None or _named(connection, catalog) & {Path(file).name for file in files} or not _alone(folder):
-        return f"{_files(len(files))} {STAY}: {ADVICE}"
+        return _stay(len(files))
     return _remove(map(Path, files), folder / f"{MARK}{_identity(connection, catalog)}", now or datetime.now(UTC))
 
 
@@ -66,9 +64,10 @@ def _remove(files: Iterable[Path], own: Path, now: datetime) -> str | None:
         else:
             file.unlink(missing_ok=True)
     if young:
-        what = "that no snapshot names are of the last hour and stay, as somebody may be writing them"
-        return f"{_files(young)} {what}: gapless compact deletes them after {now + AGE:%H:%M} UTC"
-    return f"{_files(strange)} {STAY}: {ADVICE}" if strange else None
+        it, are, stay = ("it", "is", "stays") if young == 1 else ("them", "are", "stay")
+        what = f"that no snapshot names {are} of the last hour and {stay}, as somebody may be writing {it}"
+        return f"{_files(young)} {what}: gapless compact deletes {it} after {now + AGE:%H:%M} UTC"
+    return _stay(strange) if strange else None
 
 
 def _identity(connection: DuckDBPyConnection, catalog: str) -> str:
@@ -88,6 +87,13 @@ def _named(connection: DuckDBPyConnection, catalog: str) -> set[str]:
 def _alone(folder: Path) -> bool:
     """Returns whether one lake alone has left its mark in a folder."""
     return sum(1 for _ in folder.glob(f"{MARK}*")) == 1
+
+
+def _stay(number: int) -> str:
+    it, stay = ("it", "stays") if number == 1 else ("them", "stay")
+    what = f"that no snapshot names {stay} in the DuckLake's folder, and may hold erased rows"
+    advice = f"ducklake_delete_orphaned_files deletes {it}, if the folder is of this lake alone"
+    return f"{_files(number)} {what}: {advice}"
 
 
 def _files(number: int) -> str:

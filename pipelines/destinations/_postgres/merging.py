@@ -93,7 +93,9 @@ class PackageMerge:
         stored, replaced = self._stored(cursor), dict[str, Growth]()
         if len(stored):
             for table in self.tables:
-                cursor.execute(f"create temp table {table.staged} (like {table.stored}) on commit drop")
+                # With what fills a column of somebody else's, else a row without a value for it is refused here.
+                like = f"like {table.stored} including defaults including identity"
+                cursor.execute(f"create temp table {table.staged} ({like}) on commit drop")
                 copy_rows(cursor, table.staged, table.rows(stored, wanted=True), self.quoted)
             replaced = {table.name: self._replaced(cursor, table) for table in self.tables}
             merge()
