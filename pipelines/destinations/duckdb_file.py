@@ -121,7 +121,7 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0][:300]
 
 
-def why_not(error: duckdb.Error) -> str:
+def why_not(error: Exception) -> str:
     """Returns why a file cannot be opened, with what ends it where that is known."""
     if "replaying WAL" in str(error):
         return (
