@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.printable import counted
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -23,8 +25,7 @@ AGE = timedelta(hours=1)
 """A younger file may be of somebody who writes at this moment, by another program: gapless itself holds a lock."""
 WRITTEN = re.compile(r"ducklake-[0-9a-f-]{36}(-delete)?\.parquet")
 """Names that DuckLake gives to files of rows, and of the numbers of deleted rows."""
-STAY = "that no snapshot names stay in the DuckLake's folder, and may hold erased rows"
-ADVICE = "ducklake_delete_orphaned_files deletes them, if the folder is of this lake alone"
+ADVICE = "ducklake_delete_orphaned_files deletes what no snapshot names, if the folder is of this lake alone"
 
 
 def mark(connection: DuckDBPyConnection, catalog: str, folder: Path) -> None:
@@ -51,7 +52,7 @@ def remove(
         return None
     # DuckLake compares paths as texts: one that is spelled in another way would pass for an orphan.
     if folder is None or _named(connection, catalog) & {Path(file).name for file in files} or not _alone(folder):
-        return f"{_files(len(files))} {STAY}: {ADVICE}"
+        return _left(len(files))
     return _remove(map(Path, files), folder / f"{MARK}{_identity(connection, catalog)}", now or datetime.now(UTC))
 
 
@@ -66,9 +67,11 @@ def _remove(files: Iterable[Path], own: Path, now: datetime) -> str | None:
         else:
             file.unlink(missing_ok=True)
     if young:
-        what = "that no snapshot names are of the last hour and stay, as somebody may be writing them"
-        return f"{_files(young)} {what}: gapless compact deletes them after {now + AGE:%H:%M} UTC"
-    return f"{_files(strange)} {STAY}: {ADVICE}" if strange else None
+        one = young == 1
+        what = f"that no snapshot names {'is' if one else 'are'} of the last hour and {'stays' if one else 'stay'}"
+        end = f"gapless compact deletes {'it' if one else 'them'} after {now + AGE:%H:%M} UTC"
+        return f"{counted(young, 'files')} {what}, as somebody may be writing {'it' if one else 'them'}: {end}"
+    return _left(strange) if strange else None
 
 
 def _identity(connection: DuckDBPyConnection, catalog: str) -> str:
@@ -90,5 +93,8 @@ def _alone(folder: Path) -> bool:
     return sum(1 for _ in folder.glob(f"{MARK}*")) == 1
 
 
-def _files(number: int) -> str:
-    return f"{number:,} file{'' if number == 1 else 's'}"
+def _left(number: int) -> str:
+    """Returns what a person should know of so many files that stay."""
+    stay = "stays" if number == 1 else "stay"
+    what = f"{counted(number, 'files')} that no snapshot names {stay} in the DuckLake's folder"
+    return f"{what}, and may hold erased rows: {ADVICE}"
