@@ -76,8 +76,8 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Returns whether nothing was read or written: for another account, a lost key, or a newer layout."""
-        return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey", "NewerLayout")
+        """Returns whether nothing was read or written: for the wrong account, a lost key, or a newer layout."""
+        return self.error_kind in ("AnotherAccount", "SameAccount", "LostKey", "LostErasureKey", "NewerLayout")
 
     @property
     def seconds(self) -> float:
