@@ -141,7 +141,7 @@ def print_doubled(target: Target, names: list[str], said: set[str]) -> None:
     from gapless.pipelines.ledger.notes import twin_notes
     from gapless.pipelines.sync.build import is_served
 
-    with suppress(GaplessError), reading(target) as reader:
+    with suppress(Exception), reading(target) as reader:  # it is advice: what is wrong there the sync itself will say
         take_in_left(reader, target)
         packages = {SOURCES[name].package for name in names}
         others = [one.name for one in SOURCES.values() if one.package in packages and one.name not in names]
