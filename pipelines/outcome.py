@@ -76,8 +76,15 @@ class Outcome:
 
     @property
     def refused(self) -> bool:
-        """Returns whether nothing was read or written: for another account or vendor, a lost key, a newer layout."""
-        return self.error_kind in ("AnotherAccount", "LostKey", "LostErasureKey", "NewerLayout", "OtherVendor")
+        """Returns whether nothing was read or written: for a wrong account or vendor, a lost key, a newer layout."""
+        return self.error_kind in (
+            "AnotherAccount",
+            "SameAccount",
+            "OtherVendor",
+            "LostKey",
+            "LostErasureKey",
+            "NewerLayout",
+        )
 
     @property
     def seconds(self) -> float:

@@ -51,8 +51,9 @@ def reread() -> None:
     now = {**{name: source for name, source in SOURCES.items() if not source.is_named}, **found}
     account_problems = add_accounts(now, configured_accounts())
     kept = {name: SOURCES[name] if SOURCES.get(name) == source else source for name, source in now.items()}
-    SOURCES.clear()
-    SOURCES.update(kept)
+    if [*kept.items()] != [*SOURCES.items()]:  # else nobody who reads it at this moment is disturbed
+        SOURCES.clear()
+        SOURCES.update(kept)
     _PROBLEMS[:], _ACCOUNT_PROBLEMS[:] = problems, account_problems
     _LEFT.clear()
 

@@ -23,7 +23,6 @@ from gapless.pipelines.erasure.unfinished import sentence, unfinished
 from gapless.pipelines.errors import GaplessError, InUse, Locked, WrongSettings, explain, next_step
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem
-from gapless.pipelines.evidence.seen import left_sentence
 from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.observability import telemetry, webhook
 from gapless.pipelines.observability.post import site
@@ -193,7 +192,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
             target.opened(),
             target.backend.guarded(Part()),
         ):
-            left_out = probe.left_out(target)
+            accounts = probe.accounts(target)
             blocked = [] if target.appends else list(probe.blocked(target, configured))
             free = [name for name in SOURCES if name not in dict(blocked)]
             missing = [] if target.appends else list(probe.damaged(target, free))
@@ -229,7 +228,7 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     for name, command in changed:
         remedy = f"{command}: then all rows are as this policy says."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
-    yield from _left_open(target, problems, left, left_out)
+    yield from _left_open(target, problems, left, accounts)
     yield Check("lock", "ok", "free")
     yield from _access(target)
     yield from _published(target)
@@ -258,11 +257,10 @@ def _remedy_there(error: Exception, told: str) -> str:
 
 
 def _left_open(
-    target: Target, problems: Iterable[Problem], erasures: Iterable[str], left_out: Iterable[str]
+    target: Target, problems: Iterable[Problem], erasures: Iterable[str], accounts: Iterable[tuple[str, str]]
 ) -> Iterator[Check]:
     """Says what syncs, erasures and changed settings have left open, which is no failed check: a sync works."""
-    for name in left_out:
-        yield Check(f"{name} settings", "-", left_sentence(name).removeprefix(f"{name}: "))
+    yield from (Check(name, "-", text) for name, text in accounts)
     for problem in problems:
         yield Check(f"{problem.source} data", "-", sentences.sentence(problem).removeprefix(f"{problem.source}: "))
     for name in erasures:

@@ -130,8 +130,25 @@ def sources_to_sync(target: Target, said: set[str] | None = None) -> tuple[list[
     for name, missing in lacking.items():
         _print_skipped(name, missing, said, is_held=name in held)
     for name in left:
-        _print_left_out(left_sentence(name), name, said, level="warning")
+        _print_left_out(left_sentence(name, target.destination), name, said, level="warning")
     return ready, [one for one in failed if one]
+
+
+def print_doubled(target: Target, names: list[str], said: set[str]) -> None:
+    """Says that an account's records are here twice, under a name of these and under one that is not synced."""
+    from gapless.pipelines.destinations.reader import reading
+    from gapless.pipelines.evidence.seen import take_in_left
+    from gapless.pipelines.ledger.notes import twin_notes
+    from gapless.pipelines.sync.build import is_served
+
+    with suppress(Exception), reading(target) as reader:  # it is advice: what is wrong there the sync itself will say
+        take_in_left(reader, target)
+        packages = {SOURCES[name].package for name in names}
+        others = [one.name for one in SOURCES.values() if one.package in packages and one.name not in names]
+        for note in twin_notes(reader, target, [name for name in others if not is_served(name)]) if others else ():
+            if note.message not in said:
+                output.print_message(note.message, level="warning", source=note.source, kind=note.kind)
+            said.add(note.message)
 
 
 def _configured() -> tuple[list[str], dict[str, list[str]]]:

@@ -17,8 +17,9 @@ from gapless.pipelines.evidence.completeness import exists, open_in_ledger
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
-from gapless.pipelines.evidence.seen import take_in_left
+from gapless.pipelines.evidence.seen import left_sentence, take_in_left
 from gapless.pipelines.evidence.structure import Damage, damages, obstacles, table_names
+from gapless.pipelines.ledger.notes import twin_notes
 from gapless.pipelines.sync.account import other_account
 from gapless.pipelines.sync.build import build
 from gapless.sources import SOURCES
@@ -52,10 +53,17 @@ def synced_datasets(target: Target, names: list[str]) -> list[str]:
         return [name for name in names if exists(reader, SOURCES[name])]
 
 
-def left_out(target: Target) -> list[str]:
-    """Returns the datasets that no setting names; registers those of a known vendor, so that they are checked."""
+def accounts(target: Target) -> list[tuple[str, str]]:
+    """Returns what to say of datasets that no setting names, and of two with the records of one account.
+
+    Registers those of a known vendor, so that they are checked. Each is the name of a check and its text.
+    """
     with reading(target) as reader:
-        return [name for names in take_in_left(reader, target) for name in names]
+        left = [name for names in take_in_left(reader, target) for name in names]
+        doubled = list(twin_notes(reader, target))
+    said = [(f"{name} settings", left_sentence(name, target.destination)) for name in left]
+    said += [(f"{one.source} account", one.message) for one in doubled]
+    return [(name, text.partition(": ")[2]) for name, text in said]
 
 
 def blocked(target: Target, configured: list[str]) -> Iterator[tuple[str, Obstacle]]:

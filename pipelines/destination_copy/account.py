@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gapless.pipelines.destinations.reader import Reader
-from gapless.pipelines.evidence.stored_state import source_state
-from gapless.pipelines.sync.account import OpenDataset
+from gapless.pipelines.evidence.stored_state import OpenDataset, source_state
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._dlt.types import State

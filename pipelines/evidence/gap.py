@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gapless.pipelines.printable import can_be_typed, quoted, words
-from gapless.sources import Source
+from gapless.sources import Source, left_accounts
 from gapless.sources._ledger.dead_letters import was_not_copied
 
 Kind = Literal[
@@ -68,6 +68,10 @@ class Gap:
         return {**{name: value for name, value in vars(self).items() if name != "failed"}, **vars(self.failed)}
 
 
+ASKS = ("sync", "verify", "backfill", "state rewind", "state reset", "state adopt")
+"""Commands that only know accounts of the settings, as they ask a vendor or make the next sync do it."""
+
+
 @dataclass(frozen=True)
 class Commands:
     """The commands to type for one source in one destination."""
@@ -77,14 +81,20 @@ class Commands:
     appends: bool = False
 
     def typed(self, fill: str) -> str:
-        """Returns the command as it is typed; adds --destination to each command of a pair."""
+        """Returns the command as it is typed; adds --destination to each command of a pair.
+
+        What asks a vendor names an account that left the settings in front, for itself alone.
+        """
         steps = [*_steps(fill)]
         # `copy` names the destination itself, and the sync before it fills the file that is copied.
         copies = any(step[0] == "copy" for step in steps)
         where = "" if self.destination == "duckdb" or copies else f" --destination {quoted(self.destination)}"
         append = " --accept-append" if self.appends else ""
         extras = ["" if step[0] == "copy" else where + (append if step[0] == "sync" else "") for step in steps]
-        return " && ".join(f"gapless {' '.join(step)}{extra}" for step, extra in zip(steps, extras, strict=True))
+        left = f"ACCOUNTS__{self.source.name.upper()}={self.source.vendor} " * (self.source.name in left_accounts())
+        begins = [left if " ".join(step[:2]) in ASKS or step[0] in ASKS else "" for step in steps]
+        lines = zip(begins, steps, extras, strict=True)
+        return " && ".join(f"{begin}gapless {' '.join(step)}{extra}" for begin, step, extra in lines)
 
     def sync(self, parent: str = "", reason: str = "") -> str:
         """Returns the command that reads a parent: by its id, or else a sync, which reads failed parents first.

@@ -16,15 +16,24 @@ def configured_policy(source: Source) -> Privacy:
     """Returns the policy of today's settings, which dlt looks up in three sections. Raises WrongSettings."""
     import dlt
 
-    name, setting = source.name, f"{source.name}_privacy"
-    # Where dlt looks for a setting of the source, from the narrowest place on.
-    sections = (f"sources.{name}.", "sources.", "")
-    text = next(filter(None, (dlt.config.get(f"{section}{setting}") for section in sections)), None)
-    key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in sections)), None)
+    name = source.name
+    key = next(filter(None, (dlt.secrets.get(f"{section}gapless_hash_key") for section in _sections(source))), None)
     try:
-        return Privacy.parse(text, key, [*shapes(source.tables)], setting.upper())
+        return Privacy.parse(_rules(source), key, [*shapes(source.tables)], f"{name}_privacy".upper())
     except ValueError as error:
         raise WrongSettings(f"{name}: {error}") from None
+
+
+def _rules(source: Source) -> str | None:
+    import dlt
+
+    settings = (f"{section}{source.name}_privacy" for section in _sections(source))
+    return next(filter(None, map(dlt.config.get, settings)), None)
+
+
+def _sections(source: Source) -> tuple[str, ...]:
+    """Returns where dlt looks for a setting of the source, from the narrowest place on."""
+    return f"sources.{source.name}.", "sources.", ""
 
 
 def columns_of_today(source: Source) -> ToArrow:
@@ -45,9 +54,11 @@ def policy_changed(reader: Reader, source: Source) -> bool:
     """Returns whether older rows were written under another policy than today's."""
     state = source_state(reader, source) or {}
     marks = state.get(POLICIES)
-    # Written by a version that did not note it, or set back and not read since; or no setting is there any more.
-    if not marks or source.name in left_accounts():
+    if not marks:  # written by a version that did not note it, or set back and not read since
         return False
+    # Of an account that left, no rules are no wish to have all in clear.
+    if source.name in left_accounts() and not _rules(source):
+        return len(marks) > 1
     try:
         return not is_same(configured_policy(source), state)
     except WrongSettings:

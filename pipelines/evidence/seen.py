@@ -6,15 +6,19 @@ The views remember the first ones, also when somebody dropped a whole dataset.
 from __future__ import annotations
 
 from contextlib import suppress
+from threading import Lock
 
-from gapless.pipelines.destinations._catalogs.left import take_in
+from gapless.pipelines.destinations._catalogs.left import datasets, take_in, unnamed
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError
-from gapless.sources import SOURCES, left_accounts
+from gapless.pipelines.evidence.gap import Commands
+from gapless.sources import SOURCES, left_accounts, reread
 
 VIEWS, MARK = "activity", "_made"
 """The dataset of the views, and the view that holds what the others were made from."""
+_READING = Lock()
+"""Of those who read the settings once more."""
 
 
 def once_synced(reader: Reader) -> set[str]:
@@ -42,10 +46,26 @@ def take_in_stored(target: Target) -> None:
         take_in_left(reader, target)
 
 
-def left_sentence(name: str) -> str:
+def take_in_new(reader: Reader, looked_at: set[str]) -> bool:
+    """Registers accounts whose datasets came since, for a process that runs on; returns whether there were any.
+
+    The settings are read once more first, as they may name them by now. Adds the datasets to `looked_at`, so that
+    those of no known vendor cost nothing later.
+    """
+    fresh = set(unnamed(datasets(reader))) - looked_at
+    looked_at |= fresh
+    if fresh:
+        with _READING:
+            reread()
+            take_in(datasets(reader), reader)
+    return bool(fresh)
+
+
+def left_sentence(name: str, destination: str = "duckdb") -> str:
     """Returns what it means that no setting names a dataset, and what ends it."""
     known = SOURCES.get(name)
     back = f'[accounts] {name} = "{known.vendor}"' if known else "in [accounts] or [gapless] sources"
     stay = "its rows stay, and nothing new comes" if known else "no view has its rows, and nothing new comes"
     what = f"its tables are here and the settings do not name it: {stay}"
-    return f"{name}: {what}. Put it back ({back}), or drop the schema {name}"
+    end = f"`{Commands(known, destination).typed(f'state drop {name}')}` deletes it" if known else "drop its schema"
+    return f"{name}: {what}. Put it back ({back}), or {end}"

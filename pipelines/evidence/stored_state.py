@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.errors import LostErasureKey
@@ -18,6 +20,22 @@ from gapless.sources._ledger.erasure.tombstones import Row, Tombstones, stored_r
 
 STATE_COLUMNS = {STATES: {LOAD_ID, "pipeline_name", "state"}, LOADS: {"load_id", "status"}}
 """What the state of a source is read by, by table."""
+
+
+@dataclass(frozen=True)
+class OpenDataset:
+    """The rows of one source, by a reader that is open."""
+
+    reader: Reader
+    source: Source
+
+    def rows(self, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
+        """Returns the rows of a select; None: a table is missing."""
+        return self.reader.rows(self.source.name, select, *tables)
+
+    def columns(self, table: str) -> set[str]:
+        """Returns the columns of a table; empty: unknown, or it is missing."""
+        return self.reader.columns(self.source.name, [table]).get(table, set())
 
 
 def source_state(reader: Reader, source: Source) -> State | None:

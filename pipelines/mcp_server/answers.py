@@ -101,7 +101,7 @@ class Answers:
         return self.rows if rows is None else max(1, min(rows, self.rows))
 
     def _answer(self, make: Callable[[Database], Answer]) -> Answer:
-        with _refusing(), self.site.target.connected(self.seconds) as db:
+        with _refusing(), self.site.connected(self.seconds) as (db, _):
             if self.site.target.file is None:
                 check_login(db)
             # First, as a query may use up the time.

@@ -7,9 +7,12 @@ from typing import Any
 
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.evidence.stored_state import source_state
-from gapless.sources import Source
-from gapless.sources._ledger.account.identity import AccountCheck, advice
+from gapless.pipelines.evidence.gap import Commands
+from gapless.pipelines.evidence.seen import take_in_left
+from gapless.pipelines.evidence.stored_state import OpenDataset, source_state
+from gapless.pipelines.sync.build import is_served
+from gapless.sources import SOURCES, Source
+from gapless.sources._ledger.account.identity import AccountCheck, SameAccount, advice
 from gapless.sources._ledger.session import Session
 
 
@@ -31,29 +34,38 @@ class StoredDataset:
             return OpenDataset(reader, self.source).columns(table)
 
 
-@dataclass(frozen=True)
-class OpenDataset:
-    """The rows of one source, by a reader that is open."""
-
-    reader: Reader
-    source: Source
-
-    def rows(self, select: str, *tables: str) -> list[tuple[Any, ...]] | None:
-        """Returns the rows of a select; None: a table is missing."""
-        return self.reader.rows(self.source.name, select, *tables)
-
-    def columns(self, table: str) -> set[str]:
-        """Returns the columns of a table; empty: unknown, or it is missing."""
-        return self.reader.columns(self.source.name, [table]).get(table, set())
-
-
-def require_account(reader: Reader, source: Source, session: Session) -> str | None:
+def require_account(reader: Reader, source: Source, session: Session, target: Target) -> str | None:
     """Checks the account of a sync that is about to begin; returns what a person should know.
 
-    Raises AnotherAccount, and what the requests of a proof by ids raise.
+    Raises AnotherAccount, SameAccount, and what the requests of a proof by ids raise.
     """
-    state = source_state(reader, source) or {}
-    return check_of(session).require(state, OpenDataset(reader, source), _remedy(source))
+    state = source_state(reader, source)
+    if state is None:
+        _require_new(target, source, session)
+    return check_of(session).require(state or {}, OpenDataset(reader, source), _remedy(source))
+
+
+def _require_new(target: Target, source: Source, session: Session) -> None:
+    """Raises SameAccount where the rows of this account are here, under a name that is not synced any more.
+
+    They would be there twice, and in every view. It costs requests only where such a dataset is of the same host.
+    """
+    states = {}
+    with reading(target) as reader:
+        take_in_left(reader, target)
+        others = [one for one in SOURCES.values() if one.package == source.package and one.name != source.name]
+        for other in others:
+            if (state := source_state(reader, other)) is not None and not is_served(other.name):
+                states[other] = state
+    for other, state in states.items():
+        if check_of(session).is_under(other.name, state, StoredDataset(target, other)):
+            back = f'[accounts] {other.name} = "{other.vendor}", and ' * other.is_named
+            old = Commands(other, target.destination).typed(f"state drop {other.name}")
+            raise SameAccount(
+                f"{source.name}: the records of its account are here as {other.name}, which has no settings any more,"
+                f" and would be here twice. Go on as {other.name} ({back}{other.needs[0].upper()} …), or delete that"
+                f" first: {old}"
+            )
 
 
 def require_account_at(target: Target, source: Source, session: Session) -> None:

@@ -168,6 +168,14 @@ def missing_settings(name: str) -> list[str]:
     return []
 
 
+def is_served(name: str) -> bool:
+    """Returns whether the settings name an account and have its keys, so that it is synced."""
+    try:
+        return name not in left_accounts() and not missing_settings(name)
+    except WrongSettings:  # of somebody who set it up
+        return True
+
+
 def nothing_configured() -> WrongSettings:
     """Returns the error for a sync without any credentials: how to start."""
     needs = [" ".join(need.upper() for need in source.needs) for source in vendors().values()]

@@ -123,7 +123,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             layout = None if target.appends else read_layout(reader, source.name)
             # Before any request: without the key of the tombstones, the forgotten would come back.
             session.erased = erased_here(reader, source, session.keep)
-            outcome.note = require_account(reader, source, session)
+            outcome.note = require_account(reader, source, session, target)
             erasures = unfinished.notes_of(reader, [source.name])
         # Before rows are counted, because it forgets the counts of what is made again and read again.
         _mend(pipeline, source, session)
@@ -162,8 +162,13 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         if not outcome.refused:
             _write_run(pipeline, source, outcome, before, session, target, listed=listed)
             note_streak(pipeline, source, outcome, session.shard)
-        pipeline.deactivate()
+        _end(pipeline)
     return outcome
+
+
+def _end(pipeline: dlt.Pipeline) -> None:
+    if pipeline.is_active:  # a reader of another dataset may have ended in between
+        pipeline.deactivate()
 
 
 def _write_run(

@@ -131,11 +131,14 @@ class Pages:
             "views": VIEWS,
             "here": address.url(),
         }
-        return HTMLResponse(self._drawn(address, values), headers=headers)
+        return HTMLResponse(self._drawn(address, request.url.query, values), headers=headers)
 
-    def _drawn(self, address: Address, values: dict[str, Any]) -> str:
+    def _drawn(self, address: Address, query: str, values: dict[str, Any]) -> str:
         try:
-            with self._site.target.connected() as db:
+            with self._site.connected() as (db, came):
+                if came:  # what the address names may be one of them
+                    address = parse(query, VIEWS)
+                    values |= {"address": address, "here": address.url()}
                 question = self._question(address, db)
                 found = address.view.fetch(question)
                 values |= {"now": question.now, "published": _published(self._site, db)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +12,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar, cast
 
+from gapless.pipelines.evidence.seen import take_in_new
 from gapless.pipelines.ui.address import Address
 from gapless.pipelines.ui.database.session import Database
 from gapless.pipelines.ui.database.target import UiTarget
@@ -35,6 +37,17 @@ class Site:
     clock: Callable[[], datetime] = field(default=partial(datetime.now, UTC))
     _answers: OrderedDict[Hashable, tuple[float, object]] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
+    _looked_at: set[str] = field(default_factory=set)
+    """Datasets that no setting named when they were seen first."""
+
+    @contextmanager
+    def connected(self, seconds: float | None = None) -> Iterator[tuple[Database, bool]]:
+        """Yields the database for one question, and whether accounts came that were not known. Raises as the target.
+
+        A sync may have added them, in another process, since this one began.
+        """
+        with self.target.connected(seconds) as db:
+            yield db, take_in_new(db.reader, self._looked_at)
 
     def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
         """Returns what was made under this key, if the data is still the same and it was not long ago."""

@@ -97,6 +97,18 @@ def refresh(target: Target, folder: Path) -> None:
         _log.warning("%s", _failed(error))
 
 
+def without(target: Target, folder: Path, dropped: str) -> None:
+    """Makes the views without a dataset that was dropped on purpose, so that nobody misses it. Raises nothing."""
+    try:
+        with opened(target, folder) as catalog:
+            if catalog.existing({f"{SCHEMA}.{MARK}"}) or catalog.existing({f"{name}.coverage" for name in SOURCES}):
+                make(catalog, anew=True, dropped=dropped)
+    except WrongSettings as error:  # there are no views
+        _log.info("%s", error)
+    except Exception as error:
+        _log.warning("%s", _failed(error))
+
+
 def listed(target: Target) -> list[ViewCount] | None:
     """Creates all views and counts their rows; None if nothing was synced yet. Raises Locked, GaplessError."""
     if target.file and not target.backend.exists():
@@ -114,14 +126,15 @@ def listed(target: Target) -> list[ViewCount] | None:
             raise GaplessError(_failed(error)) from error
 
 
-def make(catalog: Catalog, anew: bool = False) -> None:
+def make(catalog: Catalog, anew: bool = False, dropped: str = "") -> None:
     """Creates the views over existing tables, unless they are up to date; `anew` creates them anyway.
 
-    Then it sets the comments that tables, columns and views lack.
+    A source that was `dropped` on purpose is not remembered. Then it sets the comments that tables, columns and views
+    lack.
     """
     _take_in_left(catalog)
     if anew or not _are_current(catalog):
-        _create(catalog, views(catalog))
+        _create(catalog, views(catalog), dropped)
     elif is_described(catalog):
         return
     describe(catalog, views(catalog))
@@ -134,7 +147,7 @@ def _take_in_left(catalog: Catalog) -> None:
         left.take_in(left.datasets(stored), stored)
 
 
-def _create(catalog: Catalog, every: tuple[View, ...]) -> None:
+def _create(catalog: Catalog, every: tuple[View, ...], dropped: str) -> None:
     names = [view.name for view in every]
     reads = set[str]().union(*(view.reads for view in every))
     own = {f"{SCHEMA}.{name}" for name in (*names, MARK)}
@@ -145,7 +158,8 @@ def _create(catalog: Catalog, every: tuple[View, ...]) -> None:
     lacking = model_columns(there) - catalog.columns(there)
     missing |= {name for name in lacking if name.rpartition(".")[2] in words}
     # A dataset that somebody drops is missed by its name here.
-    synced = {name for name in SOURCES if f"{name}.coverage" in existing} | _remembered(catalog, own <= existing)
+    synced = {name for name in SOURCES if f"{name}.coverage" in existing}
+    synced |= _remembered(catalog, own <= existing) - {dropped}
     cells = {
         "mark": _mark(missing, _chosen(catalog)),
         "sources": " ".join(sorted(synced)),

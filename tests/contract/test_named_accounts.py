@@ -6,19 +6,23 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import duckdb
 import pytest
 
 from gapless import sources
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.mcp_server.answers import Answers
 from gapless.pipelines.sync import run as run_module
 from gapless.pipelines.sync.request import SyncRequest
+from gapless.pipelines.ui.database.target import UiTarget
+from gapless.pipelines.ui.site import Site
 from gapless.pipelines.ui.views import VIEWS
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
 from tests.contract import test_faces, test_proofs, test_sync
-from tests.contract.commands import document, gapless, run
+from tests.contract.commands import document, gapless, lose, run
 from tests.contract.conftest import NAMES, Begin, elsewhere, of
 from tests.contract.subject import Subject
 from tests.contract.test_accounts import become_another, test_another_account_with_the_same_ids
@@ -124,7 +128,7 @@ def test_hundreds_of_accounts_fit_into_memory(
 
 def leave(here: World) -> None:
     """Takes an account out of the settings, but for its keys."""
-    here.monkeypatch.delenv(f"ACCOUNTS__{here.name.upper()}")
+    here.monkeypatch.delenv(f"ACCOUNTS__{here.name.upper()}", raising=False)
     here.monkeypatch.delitem(SOURCES, here.name)
     here.monkeypatch.setattr(sources, "_LEFT", set())
 
@@ -143,8 +147,9 @@ def test_an_account_that_leaves_the_settings(subject: Subject, named: World) -> 
     leave(named)
     assert notes(named) == [(account, "not in the settings")]
     assert document(named, "status")["sources"][account]["rows"][subject.main] == 24
-    named.name = subject.name
+    named.name, named.fake = subject.name, subjects.copied(named.fake)
     named.alone().set(**keys, **{f"{account.upper()}_BASE_URL": address})
+    become_another(subject, named)
     done = gapless(named, "sync")
     assert done.exit_code == 0, done.output
     assert f'Put it back ([accounts] {account} = "{subject.name}")' in done.stderr
@@ -181,3 +186,144 @@ def test_datasets_that_no_setting_names(subject: Subject, named: World) -> None:
     assert here.sql("select distinct account from activity.timeline") == [(here.name,)]
     assert gapless(here, "views").exit_code == 0
     assert "acme" not in document(here, "status")["sources"]
+
+
+def renamed(subject: Subject, here: World) -> tuple[str, str]:
+    """Gives an account another name: its keys have the new one, and the old one is in the database alone."""
+    old, new, address = here.name, f"{subject.name}_new", os.environ[f"{here.name.upper()}_BASE_URL"]
+    leave(here)
+    for need in (*subject.source.needs, f"{subject.name}_base_url"):
+        here.monkeypatch.delenv(need.upper().replace(subject.prefix, old.upper()), raising=False)
+    here.monkeypatch.setitem(SOURCES, new, Source(new, subject.source.package))
+    here.set(**settings([new]), **{f"{new.upper()}_BASE_URL": address, f"ACCOUNTS__{new.upper()}": subject.name})
+    return old, new
+
+
+@pytest.mark.slow
+@elsewhere(1)
+@of(NAMES[0], NAMES[3])
+def test_a_renamed_account(subject: Subject, named: World) -> None:
+    """Its first sync under another name is refused, as each record would be there twice; the old one can go on."""
+    old, new = renamed(subject, named)
+    refused = gapless(named, "sync", new)
+    said = " ".join(refused.output.split())
+    assert (refused.exit_code, f"are here as {old}" in said) == (2, True), said
+    assert f'[accounts] {old} = "{subject.name}"' in said
+    assert document(named, "status")["sources"].keys() == {old}
+    command = re.search(rf"gapless state drop {old}", said)
+    assert command, said
+    done = gapless(named, "state", "drop", old, "--yes")
+    assert done.exit_code == 0, done.output
+    assert gapless(named, "sync", new).exit_code == 0
+    named.name = new
+    named.assert_exact()
+    assert document(named, "gaps")["notes"] == []
+    assert document(named, "status")["sources"].keys() == {new}
+
+
+@pytest.mark.slow
+@elsewhere(2)
+@of(NAMES[0], NAMES[3])
+def test_an_account_under_two_names(subject: Subject, named: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was doubled before is said by each command that looks, with what ends it; then it is said no more."""
+    old, new = renamed(subject, named)
+    with monkeypatch.context() as patch:
+        patch.setattr("gapless.pipelines.sync.account._require_new", lambda *_: None)
+        assert gapless(named, "sync", new).exit_code == 0
+    for command in (["gaps"], ["status"], ["doctor"], ["sync", new]):
+        said = " ".join(gapless(named, *command).output.split())
+        assert f"{old} and {new} hold the same records" in said or f"it and {new} hold the same records" in said, said
+    found = [note for note in document(named, "gaps")["notes"] if note["kind"] == "same account"]
+    assert [(note["source"], note["other"]) for note in found] == [(old, new)]
+    done = run(*found[0]["fill"].split()[1:], "--yes")
+    assert done.exit_code == 0, done.output
+    assert document(named, "gaps")["notes"] == []
+    named.name = new
+    named.assert_exact()
+    if named.database.name != "sqlalchemy":  # which has no views
+        assert named.sql("select distinct account from activity.timeline") == [(new,)]
+
+
+@pytest.mark.slow
+@elsewhere(3)
+@of(NAMES[3])
+def test_gaps_of_an_account_that_left(subject: Subject, named: World) -> None:
+    """The command that fills one works as it is typed: it names the account in front, for itself alone."""
+    lose(named, f"{subject.id_column} in (select min({subject.id_column}) from {subject.main})")
+    leave(named)
+    found = document(named, "gaps")
+    begin = f"ACCOUNTS__{named.name.upper()}={subject.name} gapless "
+    assert all(one["fill"].startswith(begin) for one in found["gaps"]), found["gaps"]
+    for step in [step for line in found["remedies"] for step in line.split(" && ")]:
+        named.set(**dict([begin.split(maxsplit=1)[0].split("=")]))
+        sources.reread()
+        named.monkeypatch.setitem(SOURCES, named.name, Source(named.name, subject.source.package))
+        done = run(*step.removeprefix(begin).split())
+        assert done.exit_code == 0, done.output
+    assert document(named, "gaps")["gaps"] == []
+
+
+@pytest.mark.slow
+@elsewhere(0)
+@of(NAMES[3])
+def test_the_policy_of_an_account_that_left(subject: Subject, named: World) -> None:
+    """Rules that are still set, and that its rows are not under, are a gap, which the command that is named ends."""
+    leave(named)
+    assert document(named, "gaps")["gaps"] == []
+    named.set(**{f"{named.name.upper()}_PRIVACY": f"{subject.main}.{subject.column(subject.text)}=drop"})
+    (gap,) = document(named, "gaps")["gaps"]
+    assert (gap["kind"], gap["fill"].split()[:4]) == ("privacy", ["gapless", "privacy", "apply", named.name])
+    assert run(*gap["fill"].split()[1:]).exit_code == 0
+    assert document(named, "gaps")["gaps"] == []
+
+
+@pytest.mark.slow
+@elsewhere(1)
+@of(NAMES[0])
+def test_the_page_and_the_assistant_see_an_account_that_comes(subject: Subject, named: World) -> None:
+    """A dataset that a sync adds while they run is in the next answer, whether the settings name it or not."""
+    if named.database.name not in ("duckdb", "postgres"):
+        pytest.skip("neither is for it")
+    target, account = Target.find(named.database.name), named.name
+    page, assistant = Page(target), Answers(Site(UiTarget(target)), 500, 20.0)
+    assert account in page("health")
+    leave(named)
+    assert f'value="{account}" selected' in page("timeline", source=account)
+    assert sources.left_accounts() == [account]
+    leave(named)
+    described: Any = assistant.table(f"{account}.{subject.main}")
+    assert [one["account"] for one in described["proven"]["by_account"]] == [account]
+    leave(named)
+    named.set(**{f"ACCOUNTS__{account.upper()}": subject.name})
+    Answers(Site(UiTarget(target)), 500, 20.0).gaps()
+    assert (account in SOURCES, sources.left_accounts()) == (True, [])
+
+
+@pytest.mark.slow
+@elsewhere(2)
+@of(NAMES[3])
+def test_a_vendors_own_name_that_is_given_up(
+    subject: Subject, synced: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody misses it once it is deleted, also where the command was killed before the views were made anew."""
+    new, address = f"{subject.name}_new", os.environ[f"{subject.prefix}_BASE_URL"]
+    for setting in (*subject.source.needs, f"{subject.name}_base_url"):
+        monkeypatch.delenv(setting.upper(), raising=False)
+    monkeypatch.setitem(SOURCES, new, Source(new, subject.source.package))
+    synced.set(**settings([new]), **{f"{new.upper()}_BASE_URL": address, f"ACCOUNTS__{new.upper()}": subject.name})
+    refused = gapless(synced, "sync", new)
+    assert (refused.exit_code, f"gapless state drop {subject.name}" in " ".join(refused.output.split())) == (2, True)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gapless.pipelines.views.refresh.without", killed)
+        assert gapless(synced, "state", "drop", subject.name, "--yes").exit_code == 130
+    assert gapless(synced, "state", "drop", subject.name, "--yes").exit_code == 0
+    assert gapless(synced, "sync", new).exit_code == 0
+    assert document(synced, "gaps")["gaps"] == []
+    refused = gapless(synced, "state", "drop", new, "--yes")
+    assert (refused.exit_code, "is synced" in refused.output) == (2, True)
+    synced.name = new
+    synced.assert_exact()

@@ -109,7 +109,7 @@ def test_what_is_not_known_to_be_its_own_stays(here: World) -> None:
     begun(here, 1)
     old, other = orphan(here, age=2 * 86400), orphan(here, "mine.parquet")
     own = orphan(here)
-    assert "2 files that no snapshot names stay" in compacted(here)
+    assert "2 files that no snapshot names stay in" in compacted(here)
     assert (old.exists(), other.exists(), own.exists()) == (True, True, False)
     other.unlink()
     assert "1 file that no snapshot names stays" in compacted(here)
@@ -124,7 +124,7 @@ def test_another_lake_in_the_same_folder(here: World) -> None:
     for file in live:
         os.utime(file, (time.time() - 2 * AGE.total_seconds(),) * 2)
     done = gapless(here, "compact")
-    assert (done.exit_code, "no snapshot names stay" in done.stderr) == (0, True), done.output
+    assert (done.exit_code, "that no snapshot names stay" in done.stderr) == (0, True), done.output
     assert live <= files(here)
 
 

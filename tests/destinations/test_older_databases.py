@@ -206,3 +206,34 @@ def test_the_backfill_goes_on(name: str, old: Callable[..., Old]) -> None:
 def test_every_source_of_that_version_is_still_there() -> None:
     """A dataset that nobody can sync on would be lost."""
     assert set(WRITTEN) <= set(SOURCES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layout", "destination"),
+    some(
+        [(FIRST, "duckdb"), *((one, where) for one in LATER for where in ("duckdb", "postgres"))], (FIRST, "duckdb")
+    ),
+)
+def test_it_is_erased_from_before_a_sync_upgrades_it(
+    layout: str, destination: str, old: Callable[..., Old], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record is forgotten, older ones are, a policy is applied, it is compacted; syncs are whole but for it."""
+    begun = old("tines", layout)
+    here, option = begun.world, begun.world.database.option
+    ((record,),) = here.sql("select max(id) from action_logs")
+    assert told("forget", "tines", "--id", str(record), "--table", "action_logs", "--yes", *option, code=0)["records"]
+    assert told("keep", "tines", "9000d", "--yes", *option, code=0)["rows"] == {}
+    monkeypatch.setenv("TINES_PRIVACY", "action_logs.message=drop")
+    told("privacy", "apply", "tines", "--yes", *option, code=0)
+    assert here.sql("select count(message) from action_logs") == [(0,)]
+    told("compact", "tines", *option, code=0)
+    begun.mend()
+    for _ in range(2):
+        here.complete()
+        stored = {key for (key,) in here.sql("select id from action_logs")}
+        served = {row["id"] for row in here.fake.truth()["action_logs"]}
+        assert served - stored == {record}
+        here.fake.advance(60)
+    assert here.sql("select count(message) from action_logs") == [(0,)]
+    assert here.sql("select version from layout") == [(LAYOUT,)]

@@ -60,7 +60,9 @@ MAY_IMPORT = {
         "sources _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views layout sync"
         " ledger"
     ),
-    "pipelines.maintenance": "sources _http _dlt _schema _ledger _extract | errors destinations evidence erasure",
+    "pipelines.maintenance": (
+        "sources _http _dlt _schema _ledger _extract | errors destinations evidence erasure views"
+    ),
     "pipelines.observability": (
         "sources _http _ledger | errors printable outcome redaction destinations evidence sync ledger"
     ),

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from gapless.pipelines.cli import output
-from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, open_target
+from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, known_here, open_target
 from gapless.pipelines.cli.render import stored
+from gapless.pipelines.errors import WrongSettings
+from gapless.pipelines.printable import counted
 
 To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records created after TIME (ISO 8601).")]
 
@@ -16,7 +18,7 @@ To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records cr
 def register(app: typer.Typer) -> None:
     """Adds the group `state` with its commands to `app`."""
     group = typer.Typer(help="Show what each source remembers, or make it read again.", no_args_is_help=True)
-    for command in (show, rewind, reset, adopt):
+    for command in (show, rewind, reset, adopt, drop):
         group.command()(command)
     app.add_typer(group, name="state")
 
@@ -96,6 +98,39 @@ def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
         output.print_message(f"done: the next gapless sync {name} goes on with {found.host}; no row was changed")
     else:
         output.print_message(f"nothing synced yet from {name}, nothing to adopt: run gapless sync {name}")
+
+
+def drop(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
+    """Delete the whole dataset of an account that is not synced any more, as after its name changed.
+
+    Example: [bold]gapless state drop SOURCE[/bold]
+
+    Refused while the settings have its keys. What its vendor does not serve any more is gone for good, and so are its
+    tombstones and, on Postgres, views of your own that read it. Sends no request to a vendor.
+    """
+    from gapless.pipelines.maintenance import drop as maintenance
+    from gapless.pipelines.maintenance.compact import compact
+    from gapless.pipelines.sync.build import is_served
+
+    target = open_target(destination)
+    (name,) = known_here(target, [source])
+    if is_served(name):
+        raise WrongSettings(f"{name} is synced: take it or its keys out of the settings first. Nothing was deleted.")
+    held = maintenance.held(target, name)
+    if held.here:
+        known = f" and {counted(held.erased, 'tombstones')}, without which forgotten ones come back" * bool(
+            held.erased
+        )
+        output.print_message(f"{name}: {counted(held.records, 'records')}{known}")
+        confirm(yes, f"Delete the dataset {name} for good?")
+    maintenance.drop(target, name)
+    # A file keeps the bytes of what was dropped, by a command that was killed, too; a server deletes a table's files.
+    if target.backend.one_writer:
+        compact(target)
+    if as_json:
+        output.print_json("state drop", {"source": name, "records": held.records, "tombstones": held.erased})
+    else:
+        output.print_message(f"done: {name} is deleted" if held.here else f"nothing of {name} is here")
 
 
 def _print_change(command: str, name: str, proofs: int | None, as_json: bool) -> None:

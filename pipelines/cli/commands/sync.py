@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gapless.pipelines.cli import completion, output, report
-from gapless.pipelines.cli.options import NAMES, Destination, Json, OneSource, open_target, sources_to_sync
+from gapless.pipelines.cli.options import (
+    NAMES,
+    Destination,
+    Json,
+    OneSource,
+    open_target,
+    print_doubled,
+    sources_to_sync,
+)
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.observability import telemetry
 from gapless.sources import SOURCES, reread
@@ -177,6 +185,7 @@ def sync(
     for line in (*arguments.idle(names, target.shard), *arguments.append_only(target), *unknown_settings(names)):
         output.print_message(line)
         said.add(line)
+    print_doubled(target, names, said)
     # Before the first request: a wrong webhook setting must not show only when a sync has failed.
     hook = webhook.configured()
     with telemetry.watching(target, output.print_message) as watcher:
@@ -200,6 +209,7 @@ def sync(
             for line in unknown_settings(names):
                 output.print_message("" if line in said else line)
                 said.add(line)
+            print_doubled(target, names, said)
             return replace(rounds, names=names, failed=failed, target=target, hook=webhook.configured())
 
         later = partial(rounds.repeat_once, again)

@@ -92,7 +92,7 @@ class Evidence:
             return
         self.served += len(served)
         known = dataset.columns(table.name)  # an older version may have written fewer
-        columns = [name for name in (ROW_ID, *_compared(table, parent)) if name in known or not known]
+        columns = [name for name in (ROW_ID, *compared(table, parent)) if name in known or not known]
         ids = ", ".join(f"'{row[ROW_ID]}'" for row in served)
         names = ", ".join(f'"{name}"' for name in columns)
         found = dataset.rows(f"select {names} from {{0}} where {ROW_ID} in ({ids})", table.name) or []
@@ -103,7 +103,7 @@ class Evidence:
                 self.same, self.other = self.same + (is_same is True), self.other + (is_same is False)
 
 
-def _compared(table: Table, parent: str | None) -> list[str]:
+def compared(table: Table, parent: str | None) -> list[str]:
     """Returns the columns that tell two records of one id apart: its time, its parent, and its texts."""
     texts = [column.name for column in table.schema.columns if column.data_type == "text"]
     firm = [name for name in (table.time_column, parent, *sorted(table.model.account_columns)) if name]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gapless.sources._dlt.types import State
-from gapless.sources._http.errors import Refused
+from gapless.sources._http.errors import Refused, VendorError
 from gapless.sources._ledger.account.evidence import Dataset, Evidence, is_read
+from gapless.sources._ledger.erasure.key import LostKey
 
 ACCOUNTS = "accounts"
 """The key in a source's state under which the dataset's accounts stand, by source."""
@@ -19,6 +20,10 @@ KEYS = "account_keys"
 
 class AnotherAccount(Refused):
     """The settings name another account than the one whose rows a dataset holds."""
+
+
+class SameAccount(Refused):
+    """The rows of an account are here already, under a name that is not synced any more."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,31 @@ class AccountCheck:
     checked: bool = False
     """Whether a command of ours has made the check already."""
 
-    def is_known(self, state: State) -> bool:
-        """Returns whether a source's state holds this account and the fingerprint of its key."""
-        known, key = state.get(ACCOUNTS, {}).get(self.source), state.get(KEYS, {}).get(self.source)
+    def is_known(self, state: State, name: str = "") -> bool:
+        """Returns whether a source's state holds this account and the fingerprint of its key.
+
+        `name` is the source, where its state is another one's.
+        """
+        known, key = (state.get(one, {}).get(name or self.source) for one in (ACCOUNTS, KEYS))
         return bool(
             known == self.account.stored
             and key
             and hmac.compare_digest(key["digest"], self.account.fingerprint(key["salt"]))
         )
+
+    def is_under(self, name: str, state: State, dataset: Dataset) -> bool:
+        """Returns whether the rows of this account are those of another source: by its key, its id, or by ids."""
+        known = state.get(ACCOUNTS, {}).get(name)
+        if self.is_known(state, name) or (self.account.id and known == self.account.stored):
+            return True
+        if known and known["host"] != self.account.host:
+            return False
+        try:
+            found = self.prove(dataset)
+        # Another account may refuse to be asked for what is not its own, which says enough.
+        except (VendorError, LostKey):
+            return False
+        return found.same > found.other
 
     def require(self, state: State, dataset: Dataset, remedy: str) -> str | None:
         """Checks the account that stands in a source's state; returns what a person should know.
