@@ -9,6 +9,7 @@ from typing import Literal
 from gapless.pipelines.printable import can_be_typed, quoted, words
 from gapless.sources import Source
 from gapless.sources._ledger.dead_letters import was_not_copied
+from gapless.sources._ledger.shard import WHOLE, Shard
 
 Kind = Literal[
     "never synced",
@@ -86,14 +87,15 @@ class Commands:
         extras = ["" if step[0] == "copy" else where + (append if step[0] == "sync" else "") for step in steps]
         return " && ".join(f"gapless {' '.join(step)}{extra}" for step, extra in zip(steps, extras, strict=True))
 
-    def sync(self, parent: str = "", reason: str = "") -> str:
+    def sync(self, parent: str = "", reason: str = "", shard: Shard = WHOLE) -> str:
         """Returns the command that reads a parent: by its id, or else a sync, which reads failed parents first.
 
         One that was not found, by the `reason` of its failure, may be gone, and only a sync reads the listing.
         """
         not_found = " answered 404" in reason or " answered 410" in reason
         alone = self.source.stream.by_id == "parent" and parent and can_be_typed(parent) and not not_found
-        return f"sync {self.source.name}" + (f" --id {quoted(parent)}" if alone else "")
+        part = "" if shard.whole else f" --shard {shard}"
+        return f"sync {self.source.name}{part}" + (f" --id {quoted(parent)}" if alone else "")
 
     @property
     def repair(self) -> str:

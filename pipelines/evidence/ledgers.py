@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from itertools import takewhile
 
 from gapless.pipelines.destinations.reader import Reader, Rows
 from gapless.pipelines.evidence.gap import IN_DOUBT, Commands, Failed, Gap, Kind
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.proofs import Interval, Proof, as_utc, read_proofs
+from gapless.pipelines.evidence.rounds import Round, failed_since, last_round, never_ran, read_rounds
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import backfills, erased_here, resource_state
 from gapless.pipelines.printable import counted, quoted
@@ -29,11 +29,7 @@ TOGETHER = 50
 """Parents counted by one statement."""
 IN_LIST_MAX = 2_000
 """Parents that are counted one by one; of more all rows are read at once."""
-CLOCKS_DIFFER = timedelta(minutes=5)
-"""How far the clocks of two machines may be apart."""
 ANY_ROW = "select 1 from {0} limit 1"
-RunEnd = tuple[str, str | None, datetime | None, datetime | None, str | None]
-"""Outcome, shard, start, end and error of a run."""
 NO_PARENT = "''"
 """The parent of records of a listing without parents, in SQL."""
 
@@ -107,49 +103,34 @@ class LedgerGaps:
         return {proof.parent: proof for proof in proofs}
 
     @cached_property
-    def _runs(self) -> list[RunEnd]:
-        """Returns outcome, shard, start, end and error of every run, newest first.
-
-        One that ends in the future was written while a clock was wrong, and would hide all that came since.
-        """
-        select = 'select outcome, shard, "started_at", "finished_at", error from {0} order by "finished_at" desc'
-        runs = [(o, shard, as_utc(s), as_utc(e), why) for o, shard, s, e, why in self._rows(select, "runs")]
-        return [run for run in runs if run[3] is None or run[3] <= self._now + CLOCKS_DIFFER] or runs
+    def _rounds(self) -> list[Round]:
+        return read_rounds(self._reader, self._source.name, self._now)
 
     def rounds(self) -> Iterator[Gap]:
         """Yields a gap when the last syncs, or those of one shard, failed altogether and left parents unasked."""
-        for shard, failed in self._failed_rounds():
+        for shard, failed in failed_since(self._rounds):
+            if self._asked_all(shard, failed[0]):
+                continue  # what it did not read is told of each
             proofs = [one for one in self._proofs.values() if not one.gone and shard.contains(one.parent)]
-            asked, began = [proof.last_checked_at for proof in proofs], failed[0][2]
-            if asked and began and all(at and at >= began for at in asked):
-                continue  # it failed after it had asked for everything: what it did not read is told of each
-            since = min(filter(None, asked), default=None)
+            since = min(filter(None, (proof.last_checked_at for proof in proofs)), default=None)
             times = f"{len(failed):,} rounds failed" if len(failed) > 1 else "1 round failed"
             when = (
                 f"not asked since {since.isoformat(timespec='seconds')}"
                 if since
                 else self._in_doubt() or "never read"
             )
-            how = Failed(failed[0][4] or "", times=len(failed), first_at=_text(failed[-1][2]))
-            fill = self._commands.sync() + ("" if shard.whole else f" --shard {shard}")
-            yield self._gap("not asked", f"{when}, {times}: {failed[0][4]}", fill, since=_text(since), failed=how)
+            how = Failed(failed[0].error or "", times=len(failed), first_at=_text(failed[-1].started_at))
+            why, fill = f"{when}, {times}: {failed[0].error}", self._commands.sync(shard=shard)
+            yield self._gap("not asked", why, fill, since=_text(since), failed=how)
 
-    def _failed_rounds(self) -> Iterator[tuple[Shard, list[RunEnd]]]:
-        """Yields what has failed since it last came to its end, with its runs: the whole source, or single shards.
-
-        One shard that comes to its end says nothing of another.
-        """
-        newest = self._runs[0][1] if self._runs else None
-        if newest is None:
-            if failed := list(takewhile(lambda run: run[0] == "failed", self._runs)):
-                yield Shard(), failed
-            return
-        split = list(takewhile(lambda run: run[1] is not None or run[0] == "failed", self._runs))
-        for number in range(1, Shard.parse(newest).of + 1):
-            shard = Shard(number, Shard.parse(newest).of)
-            own = (run for run in split if run[1] == str(shard))
-            if failed := list(takewhile(lambda run: run[0] == "failed", own)):
-                yield shard, failed
+    def _asked_all(self, shard: Shard, failed: Round) -> bool:
+        """Returns whether a round failed after it had asked for everything."""
+        asked = [one.last_checked_at for one in self._proofs.values() if not one.gone and shard.contains(one.parent)]
+        began, ended = failed.started_at, failed.finished_at
+        # What was asked for later, by its id, is no part of that round.
+        if not (asked and began and ended):
+            return False
+        return all(at and began <= at <= ended for at in asked)
 
     def _in_doubt(self) -> str:
         """Returns that proofs are in doubt, since the last load that broke off; empty where none is."""
@@ -191,7 +172,7 @@ class LedgerGaps:
 
     def _unread(self, listed: list[str]) -> str | None:
         """Returns why nothing shows that the stream was read; None when something does."""
-        if self._runs and self._runs[0][0] == "failed":
+        if self._rounds and self._rounds[0].failed:
             return None  # `rounds` says it
         parents = self._stream.parents
         if parents is None:
@@ -201,7 +182,8 @@ class LedgerGaps:
         if self._proofs:
             return None if self._chosen() else f"its {parents.noun} were never listed"
         # Nothing is listed, proven or here: that is an account without a parent, if a sync came to its end.
-        empty = self._runs and self._runs[0][0] == "complete" and not self._rows(ANY_ROW, self._main.name)
+        ended = self._rounds and self._rounds[0].outcome == "complete"
+        empty = ended and not self._rows(ANY_ROW, self._main.name)
         return None if empty else f"no sync has listed its {parents.noun}"
 
     def _listed_at_all(self) -> bool:
@@ -329,27 +311,26 @@ class LedgerGaps:
         """Yields one gap for the parents not checked within the vendor's retention, or within `max_age`."""
         read = set(self._read_parents()) if self._stream.parents else {""}
         proofs = [proof for proof in self._proofs.values() if proof.parent in read and not proof.gone]
+        checks = [proof.last_checked_at for proof in proofs] or self._listed_at()
         # The vendor's limit first: beyond it records are lost, beyond the user's they are only late.
         for limit, what in ((self._source.facts.keeps, "the vendor keeps records"), (max_age, "--max-age allows")):
-            late = [at for proof in proofs if limit and (at := proof.last_checked_at) and self._now - at > limit]
+            late = [at for at in checks if limit and at and self._now - at > limit]
             if late and limit:
                 lost = ": what it forgot is lost" if limit is not max_age else ""
-                why = f"{len(late):,} of {len(proofs):,} were not asked for longer than {what} ({_span(limit)}){lost}"
+                why = f"{len(late):,} of {len(checks):,} were not asked for longer than {what} ({_span(limit)}){lost}"
                 yield self._gap("stale", why, self._commands.sync(), since=_text(min(late)), until=_text(self._now))
                 return
 
+    def _listed_at(self) -> list[datetime | None]:
+        """Returns when an account without a parent was listed last: no proof says it."""
+        last = last_round([one for one in self._rounds if not one.failed])
+        return [last.started_at] if last and self._stream.parents else []
+
     def shards(self) -> Iterator[Gap]:
         """Yields the shards of the newest split that never ran, unless the whole source was synced since."""
-        # Only the newest split counts: an older one with other numbers was replaced by it.
-        newest = next((run[1] for run in self._runs), None)
-        if newest is None:
-            return
-        of = Shard.parse(newest).of
-        done = {run[1] for run in takewhile(lambda run: run[1] is not None, self._runs)}
-        for number in range(1, of + 1):
-            if str(Shard(number, of)) not in done:
-                why = f"shard {number}/{of} has not run: its parents are not even listed"
-                yield self._gap("shard", why, f"sync {self._source.name} --shard {number}/{of}")
+        for shard in never_ran(self._rounds):
+            why = f"shard {shard} has not run: its parents are not even listed"
+            yield self._gap("shard", why, self._commands.sync(shard=shard))
 
     def policy(self) -> Iterator[Gap]:
         """Yields a gap when the privacy policy is another one than that under which older rows were written."""

@@ -78,7 +78,7 @@ def sync(
         raise
     except Exception as error:  # it cannot be opened, or not be written
         for name in names if not ended else ():
-            unwritten.note(target.note_file(name), explain(error))
+            unwritten.note(target.note_file(name, _shard_of(SOURCES[name], target)), explain(error))
         raise
 
 
@@ -107,6 +107,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     pipeline = target.pipeline(source.name, folder)
     before: Before | None
     built, before = build(source, session), None
+    outcome.scope = session.scope
     watch(source.name, session)
 
     def packed(size: int, largest: int) -> None:
@@ -157,10 +158,9 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     finally:
         # First, because the row of `runs` holds when it ended and how much was requested.
         _close(outcome, session)
-        listed = outcome.error is None and session.shard.whole and not session.ids
         # Also after an error: a run that failed must be in the table, unless that is another account's.
         if not outcome.refused:
-            _write_run(pipeline, source, outcome, before, session, target, listed=listed)
+            _write_run(pipeline, source, outcome, before, session, target)
             note_streak(pipeline, source, outcome, session.shard)
         pipeline.deactivate()
     return outcome
@@ -173,11 +173,10 @@ def _write_run(
     before: Before | None,
     session: Session,
     target: Target,
-    *,
-    listed: bool,
 ) -> None:
     """Writes the row of `runs`; where the database takes none, it is noted elsewhere, for `gaps` and `status`."""
-    file = target.note_file(source.name)
+    file = target.note_file(source.name, session.shard)
+    listed = outcome.error is None and session.shard.whole and not session.ids
     try:
         written = write_run(pipeline, source, outcome, before, session.shard, listed=listed)
     except Exception as error:
@@ -185,8 +184,9 @@ def _write_run(
         raise
     if not written:
         unwritten.note(file, outcome.error or "")
-    elif outcome.error or not (session.ids or session.window):  # a part is not what it would have read
-        unwritten.clear(file)
+        return
+    for answered in target.note_files(source.name, session.shard) if outcome.scope is None else ():
+        unwritten.clear(answered)  # a part is not what it would have read
 
 
 def _mend(pipeline: dlt.Pipeline, source: Source, session: Session) -> None:
@@ -220,14 +220,14 @@ def _assessed(pipeline: dlt.Pipeline, source: Source, session: Session, before: 
         ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
         gaps = _left_open(reader, source, session, ended.rows)
         whole = session.shard.whole and before.below_at_end.settled and before.below.settled
-        if whole and not (session.ids or session.window or any(map(lacks_rows, gaps))):
+        if whole and not (session.scope or any(map(lacks_rows, gaps))):
             note_all_here(pipeline, reader, source, ended)
     return gaps
 
 
 def _left_open(reader: PipelineReader, source: Source, session: Session, rows: RowCounts) -> list[Gap]:
     """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
-    partly = bool(session.ids or session.window)
+    partly = session.scope is not None
     if partly and not session.failures:
         return []
     failed = {(failure.stream, failure.key) for failure in session.failures}
