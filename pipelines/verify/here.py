@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap
-from gapless.pipelines.evidence.ledgers import LedgerGaps
+from gapless.pipelines.evidence.kinds.ledger import Ledger
+from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.rows.counts import RowCounts, read_missed
 from gapless.pipelines.evidence.stored_state import erased_here
@@ -83,7 +84,7 @@ def read_here(reader: Reader, source: Source) -> Here | str:
     newest = f"max({main.time_column})" if main.time_column else "null"
     rows = reader.rows(source.name, f"select {column}, count(*), {newest} from {{0}}{group}", main.name) or []
     _, now, lost = read_missed(reader, source)
-    ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
+    ledger = Ledger(reader, source, Commands(source), datetime.now(UTC))
     return Here(
         source,
         {proof.parent: proof for proof in proofs},
@@ -92,6 +93,6 @@ def read_here(reader: Reader, source: Source) -> Here | str:
         erased_here(reader, source),
         now,
         lost.get(main.name, 0),
-        [gap.parent for gap in ledger.never_asked()],
-        next(ledger.rounds(), None),
+        [gap.parent for gap in never_asked(ledger)],
+        next(rounds(ledger), None),
     )
