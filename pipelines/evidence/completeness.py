@@ -19,6 +19,7 @@ from gapless.pipelines.evidence.kinds.parents import fewer, intervals, parents
 from gapless.pipelines.evidence.kinds.tables import TableGaps
 from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds, shards, stale
 from gapless.pipelines.evidence.kinds.unfinished import backfills, letters, policy
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOADS
@@ -48,7 +49,7 @@ def assess(
     max_age: timedelta | None = None,
 ) -> Completeness:
     """Returns the verdict on a source that has a dataset; `max_age` is how old its last check may be."""
-    typed, now = commands or Commands(source), now or datetime.now(UTC)
+    typed, now, reader = commands or Commands(source), now or datetime.now(UTC), Known(reader, source)
     tables = TableGaps(reader, source, typed)
     found = list(tables.damaged())
     if any(damage.table in LEDGER for damage in tables.damages):
@@ -71,7 +72,7 @@ def left_open(
     `rows` are the counts of all rows, where they are known; else they are counted. `doubtful` are the only parents
     that may lack rows; None: any may.
     """
-    ledger = Ledger(reader, source, Commands(source), datetime.now(UTC), rows)
+    ledger = Ledger(Known(reader, source), source, Commands(source), datetime.now(UTC), rows)
     own = (intervals(ledger), parents(ledger), fewer(ledger, doubtful), letters(ledger), policy(ledger))
     for gap in chain.from_iterable(own):
         if not gap.parent or shard_has(gap.parent):
@@ -86,7 +87,7 @@ def lacks_rows(gap: Gap) -> bool:
 def open_in_ledger(reader: Reader, source: Source, commands: Commands) -> Iterator[Gap]:
     """Yields what the ledger alone leaves open, without a look at the tables; nothing of a ledger that is damaged."""
     if not any(damage.table in LEDGER for damage in TableGaps(reader, source, commands).damages):
-        yield from _in_ledger(Ledger(reader, source, commands, datetime.now(UTC)), None)
+        yield from _in_ledger(Ledger(Known(reader, source), source, commands, datetime.now(UTC)), None)
 
 
 def _in_ledger(ledger: Ledger, max_age: timedelta | None) -> Iterator[Gap]:

@@ -11,6 +11,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.rounds import read_rounds, was_followed
 from gapless.pipelines.evidence.seen import once_synced, take_in_left
@@ -46,7 +47,7 @@ def not_written(target: Target, reader: Reader, commands: Commands, now: datetim
 
     Of a split source the last one of each shard counts.
     """
-    name = commands.source.name
+    name, reader = commands.source.name, Known(reader, commands.source)
     try:
         notes = target.note_files(name)
     except GaplessError:  # there is no folder for working files, and so no note

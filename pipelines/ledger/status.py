@@ -15,6 +15,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
 from gapless.pipelines.evidence.rounds import last_round, read_rounds
 from gapless.pipelines.evidence.seen import take_in_left
@@ -186,8 +187,9 @@ def freshness(target: Target, names: list[str]) -> dict[str, tuple[datetime | No
     found = {}
     with reading(target) as reader:
         for name in names:
-            checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
-            found[name] = (_newest(reader, SOURCES[name]), as_utc(checked[0][0]) if checked else None)
+            known = Known(reader, SOURCES[name])
+            checked = known.rows(name, "select max(last_checked_at) from {0}", "coverage")
+            found[name] = (_newest(known, SOURCES[name]), as_utc(checked[0][0]) if checked else None)
     return found
 
 

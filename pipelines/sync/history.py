@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.destinations.resolve import backend_of
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.rounds import of_all
 from gapless.pipelines.evidence.rows.counts import Held, RowCounts, counted_tables, of_roots, read_held
@@ -147,6 +148,7 @@ def failed_without_settings(reader: Reader, source: Source, missing: Sequence[st
     """Returns how a source stands that lacks settings: failed, if its last sync did; else None."""
     from gapless.pipelines.outcome import Outcome
 
+    reader = Known(reader, source)
     rounds = [*takewhile(lambda run: run[0] == "failed", not_complete(reader, source.name, Shard()))]
     if not rounds:
         return None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
+from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
 from tests.contract.commands import gapless, gaps, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_gone import delete_parent, parents_of
+from tests.support.databases import DATABASES
 from tests.support.postgres import Server
-from tests.support.world import World
+from tests.support.world import World, some
 
 ROUNDS = 2
 
@@ -111,15 +114,20 @@ def test_one_shard_that_fails_each_time(
 
 
 @pytest.mark.slow
-@of(NAMES[0], NAMES[2])
+@of(NAMES[0])
 @pytest.mark.parametrize(
     "damage",
-    [
-        "drop table _dlt_version",
-        "alter table _dlt_version drop column schema",
+    some(
+        [
+            "drop table _dlt_version",
+            "alter table _dlt_version drop column schema",
+            "alter table _dlt_version drop column version",
+            "alter table _dlt_loads drop column status",
+            "alter table _dlt_pipeline_state drop column state",
+        ],
+        "alter table _dlt_version drop column version",
         "alter table _dlt_loads drop column status",
-        "alter table _dlt_pipeline_state drop column state",
-    ],
+    ),
 )
 def test_what_dlt_notes_is_made_again(damage: str, subject: Subject, synced: World) -> None:
     """By syncs alone, also while the vendor has nothing new."""
@@ -130,3 +138,38 @@ def test_what_dlt_notes_is_made_again(damage: str, subject: Subject, synced: Wor
     assert gaps(synced) == []
     synced.complete()
     synced.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+@pytest.mark.parametrize("column", some(["version", "written_by", "shape", "since"], "version", "shape"))
+def test_the_mark_of_the_layout_is_made_again(column: str, subject: Subject, synced: World) -> None:
+    """A table with three of its four columns is no table of somebody else's."""
+    synced.database.change(subject.name, f"alter table {LAYOUT_TABLE} drop column {column}")
+    assert gapless(synced, "sync", subject.name).exit_code == 0
+    assert [row[0] for row in synced.sql(f"select version from {LAYOUT_TABLE}")] == [LAYOUT]
+    assert gaps(synced) == []
+    synced.complete()
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+@pytest.mark.parametrize("engine", some(["duckdb", "postgres"], "duckdb"))
+def test_no_run_is_left_and_no_column(engine: str, subject: Subject, world: Begin, tmp_path: Path) -> None:
+    """Each column of the records that a question asks for, with nothing that says how many there were."""
+    here = world(subject.filled())
+    here.database = DATABASES[engine](tmp_path)
+    here.set(**here.database.settings)
+    here.complete()
+    table = subject.source.main
+    asked = {table.time_column, subject.source.stream.column, "rows_below" if table.schema.children else None}
+    for column in sorted(filter(None, asked)):
+        cascade = " cascade" if engine == "postgres" else ""
+        here.database.change(
+            subject.name, "delete from runs", f'alter table {table.name} drop column "{column}"{cascade}'
+        )
+        assert {gap["kind"] for gap in gaps(here)} >= {"damaged"}, column
+        assert not json.loads(gapless(here, "status", "--json").stdout)["sources"][subject.name]["complete"]
+        gapless(here, "sync", subject.name)
+        assert ended(here), column
+    here.assert_exact()

@@ -44,7 +44,7 @@ class Ledger:
         stream: str = "",
         failed: Failed = Failed(),  # noqa: B008 - a constant
     ) -> Gap:
-        """Returns a gap of this source, in its records' table unless `stream` names another; `fill` is not typed yet."""
+        """Returns a gap of this source, in the records' table unless `stream` names another."""
         of = self.parents_in_all if parent and not failed.key else None
         where = (self.source.name, kind, stream or self.main.name, parent, since, until)
         return Gap(*where, why, self.commands.typed(fill), failed, of)

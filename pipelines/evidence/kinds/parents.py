@@ -77,6 +77,8 @@ def fewer(ledger: Ledger, doubtful: Collection[str] | None = None) -> Iterator[G
     if not told:
         return
     here = _records_by_parent(ledger, None if doubtful is None else [proof.parent for proof in told])
+    if here is None:
+        return  # their table is gone, or a column of it: that is a gap of its own
     short = [(proof, here.get(proof.parent, 0)) for proof in told if here.get(proof.parent, 0) < (proof.records or 0)]
     known = _known_to_miss(ledger) if short else ()
     erased = erased_here(ledger.reader, ledger.source) if short else NOTHING_ERASED
@@ -86,22 +88,27 @@ def fewer(ledger: Ledger, doubtful: Collection[str] | None = None) -> Iterator[G
             yield ledger.gap("lost", why, ledger.commands.repair, proof.parent)
 
 
-def _records_by_parent(ledger: Ledger, parents: Sequence[str] | None = None) -> dict[str, int]:
-    """Returns the number of records here of each parent, or of some; of a listing without, by the empty text."""
-    column = ledger.stream.column
-    if column is None and ledger.main.name in ledger.counts:
-        return {"": ledger.counts[ledger.main.name]}
+def _records_by_parent(ledger: Ledger, parents: Sequence[str] | None = None) -> dict[str, int] | None:
+    """Returns the number of records here of each parent, or of some; of a listing without, by the empty text.
+
+    None: they cannot be counted.
+    """
+    column, table = ledger.stream.column, ledger.main.name
+    if column is None and table in ledger.counts:
+        return {"": ledger.counts[table]}
     group = f" group by {column}" if column else ""
     count = f"select {column or NO_PARENT}, count(*) from {{0}}"
-    if column is None or parents is None or len(parents) > IN_LIST_MAX:
-        return {str(parent): int(rows) for parent, rows in ledger.rows(count + group, ledger.main.name)}
-    # For each its own, because a database would rather read all than look several up in an index by value.
-    each = [f"{count} where {column} = {text_literal(one, '{chr}')}{group}" for one in parents]
-    return {
-        str(parent): int(rows)
-        for begin in range(0, len(each), TOGETHER)
-        for parent, rows in ledger.rows(" union all ".join(each[begin : begin + TOGETHER]), ledger.main.name)
-    }
+    each = [count + group]
+    if column and parents is not None and len(parents) <= IN_LIST_MAX:
+        # For each its own, because a database would rather read all than look several up in an index by value.
+        each = [f"{count} where {column} = {text_literal(one, '{chr}')}{group}" for one in parents]
+    here: dict[str, int] = {}
+    for begin in range(0, len(each), TOGETHER):
+        found = ledger.reader.rows(ledger.source.name, " union all ".join(each[begin : begin + TOGETHER]), table)
+        if found is None:
+            return None
+        here |= {str(parent): int(rows) for parent, rows in found}
+    return here
 
 
 def _known_to_miss(ledger: Ledger) -> set[str]:

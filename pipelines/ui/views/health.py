@@ -12,6 +12,7 @@ from typing import Any
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import low_watermark, read_proofs
 from gapless.pipelines.evidence.rounds import last_round, of_part, read_rounds
 from gapless.pipelines.evidence.sentences import failed_source, reason, what
@@ -83,7 +84,7 @@ def fetch(question: Question) -> Mapping[str, Any]:
 
 def _last_round(question: Question, name: str) -> tuple[Any, ...] | None:
     """Returns the last round's outcome and error, and since when how many in a row have ended so; None: none was."""
-    reader = question.db.reader
+    reader = Known(question.db.reader, SOURCES[name])
     rounds = question.remembered(("rounds", name), lambda: read_rounds(reader, name, question.now))
     last = last_round(rounds)
     if last is None:
@@ -98,7 +99,8 @@ def _card(question: Question, name: str, rows: list[tuple[Any, ...]]) -> Card:
     if run is None and not rows:
         return card
     proofs = question.remembered(
-        ("proven", name), lambda: low_watermark(read_proofs(question.db.reader, name, source.main.name) or [])
+        ("proven", name),
+        lambda: low_watermark(read_proofs(Known(question.db.reader, source), name, source.main.name) or []),
     )
     card.proven_to = proofs
     card.newest, card.checked = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4))
