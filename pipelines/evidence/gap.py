@@ -92,8 +92,8 @@ class Commands:
 
         One that was not found, by the `reason` of its failure, may be gone, and only a sync reads the listing.
         """
-        not_found = " answered 404" in reason or " answered 410" in reason
-        alone = self.source.stream.by_id == "parent" and parent and can_be_typed(parent) and not not_found
+        by_id = self.source.stream.by_id == "parent" and not was_not_found(reason)
+        alone = by_id and parent and can_be_typed(parent)
         part = "" if shard.whole else f" --shard {shard}"
         return f"sync {self.source.name}{part}" + (f" --id {quoted(parent)}" if alone else "")
 
@@ -129,6 +129,11 @@ class Commands:
         if by_walk:  # only a walk over all shows that it is valid now
             return self.reset
         return self.sync(parent or "") if stream == self.source.main.name else f"sync {self.source.name}"
+
+
+def was_not_found(reason: str) -> bool:
+    """Returns whether the reason of a failure says that the vendor does not know the parent by its id."""
+    return " answered 404" in reason or " answered 410" in reason
 
 
 def _steps(fill: str) -> Iterator[list[str]]:

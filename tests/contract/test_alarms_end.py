@@ -173,3 +173,57 @@ def test_no_run_is_left_and_no_column(engine: str, subject: Subject, world: Begi
         gapless(here, "sync", subject.name)
         assert ended(here), column
     here.assert_exact()
+
+
+INVENTED = {
+    "a parent that fails": ("coverage", "failures = 2, error = 'GET /x answered 500: no'"),
+    "a parent without a check": ("coverage", "last_checked_at = null"),
+    "a parent with records": ("coverage", "records = 5, missing = null, covered_from = null"),
+    "a parent that misses an interval": (
+        "coverage", "missing = '[[\"2026-01-01T00:00:00+00:00\", \"2026-01-02T00:00:00+00:00\"]]'"
+    ),
+    "a parent of a load that never was": ("coverage", "_dlt_load_id = '1'"),
+    "a letter of a parent": ("dead_letters", "kind = 'parent', parent = null"),
+    "a letter of a record": ("dead_letters", "kind = 'record', key = '4711'"),
+    "a letter of a record without an id": ("dead_letters", "kind = 'nameless', key = 'abc'"),
+    "a letter of a record that is said to be missing": (
+        "dead_letters", "kind = 'record', key = '4711', reason = 'missing: the vendor serves it'"
+    ),
+    "a letter of a record that is said to differ": (
+        "dead_letters", "kind = 'record', key = '4711', reason = 'differs: in a cell'"
+    ),
+}  # fmt: skip
+"""Rows that no sync wrote, of a parent that never was."""
+GHOST = "815"
+
+
+@pytest.mark.slow
+@of(NAMES[0], NAMES[-1])
+@pytest.mark.parametrize("row", some(INVENTED, "a parent that fails", "a letter of a record"))
+def test_a_row_of_a_parent_that_never_was(row: str, subject: Subject, synced: World) -> None:
+    """What it claims ends with the commands that are named."""
+    table, values = INVENTED[row]
+    ghost = GHOST if subject.source.stream.parents else ""
+    if table == "coverage" and not ghost:
+        pytest.skip("a listing has one proof alone")
+    load, now = "(select max(load_id) from _dlt_loads)", "now()"
+    main = subject.source.main.name
+    if table == "coverage":
+        columns, cells = "covered_to, last_checked_at", f"{now}, {now}"
+    else:
+        columns, cells = "kind, key, reason, attempts, first_seen_at, last_seen_at", (
+            f"'parent', '{ghost}', 'GET /x answered 500: no', 1, {now}, {now}"
+        )  # fmt: skip
+    rest = ", failures" if table == "coverage" else ""
+    zero = ", 0" if table == "coverage" else ""
+    synced.database.change(
+        subject.name,
+        f"insert into {table} (stream, parent, {columns}{rest}, _dlt_load_id, _dlt_id)"
+        f" select '{main}', '{ghost}', {cells}{zero}, {load}, 'ghost'",
+        f"update {table} set {values} where _dlt_id = 'ghost'",
+    )
+    found = gaps(synced)
+    assert found
+    assert ended(synced), gaps(synced)
+    synced.complete()
+    synced.assert_exact()

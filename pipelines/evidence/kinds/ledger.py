@@ -52,7 +52,7 @@ class Ledger:
     @cached_property
     def parents_in_all(self) -> int:
         """Returns how many parents there are, without those that the vendor does not list any more."""
-        listed = len(self.read_parents())
+        listed = len(self.listed)
         # Ids that a setting names are not listed, and a parent that is new has no proof.
         return max(listed, self._count_proofs())
 
@@ -91,7 +91,8 @@ class Ledger:
         main = self.main.name
         return {key: as_utc(at) for stream, kind, key, *_, at in self.letters if (stream, kind) == (main, "parent")}
 
-    def read_parents(self) -> list[str]:
+    @cached_property
+    def listed(self) -> list[str]:
         """Returns the parents to check; those without records need no coverage."""
         parents = self.stream.parents
         if parents is None:

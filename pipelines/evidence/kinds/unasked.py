@@ -47,7 +47,7 @@ def _in_doubt(ledger: Ledger) -> str:
 
 def never_asked(ledger: Ledger) -> Iterator[Gap]:
     """Yields parents that are listed and have no proof; the whole stream when nothing shows that it was read."""
-    listed = ledger.read_parents()
+    listed = ledger.listed
     for parent in listed:
         if parent not in ledger.proofs:
             # Not by its id: it may be gone by now, and only a sync reads the listing.
@@ -88,7 +88,7 @@ def _chosen(ledger: Ledger) -> bool:
 
 def stale(ledger: Ledger, max_age: timedelta | None = None) -> Iterator[Gap]:
     """Yields one gap for the parents not checked within the vendor's retention, or within `max_age`."""
-    read = set(ledger.read_parents()) if ledger.stream.parents else {""}
+    read = set(ledger.listed) if ledger.stream.parents else {""}
     proofs = [proof for proof in ledger.proofs.values() if proof.parent in read and not proof.gone]
     checks = [proof.last_checked_at for proof in proofs] or _listed_at(ledger)
     # The vendor's limit first: beyond it records are lost, beyond the user's they are only late.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from gapless.pipelines.evidence.gap import Failed, Gap
+from gapless.pipelines.evidence.gap import Failed, Gap, was_not_found
 from gapless.pipelines.evidence.kinds.ledger import Ledger, text
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
 from gapless.pipelines.evidence.proofs import as_utc
@@ -23,11 +23,19 @@ def letters(ledger: Ledger) -> Iterator[Gap]:
         why = f"{f'{kind} {key}: ' if key else ''}{reason} ({counted(int(attempts), 'attempts')})"
         how = Failed(reason, "" if kind == "parent" else key, int(attempts), text(as_utc(first)))
         if kind != "parent":
-            fill, of = ledger.commands.retry(stream, kind, parent, reason), parent or _named(ledger, stream, key)
+            alone = parent if parent and _is_served(ledger, parent) else None
+            fill, of = ledger.commands.retry(stream, kind, alone, reason), parent or _named(ledger, stream, key)
             yield ledger.gap("dead letter", why, fill, of, stream=stream, failed=how)
         # A failing parent has a proof that says so, and would be told twice.
         elif key not in failing:
             yield ledger.gap("failing", why, ledger.commands.sync(key, reason), key, stream=stream, failed=how)
+
+
+def _is_served(ledger: Ledger, parent: str) -> bool:
+    """Returns whether the vendor is known to have a parent; of another one only the listing says that it is gone."""
+    if proof := ledger.proofs.get(parent):
+        return not was_not_found(proof.error or "")
+    return parent in ledger.listed
 
 
 def _named(ledger: Ledger, stream: str, key: str) -> str:
