@@ -18,7 +18,7 @@ from gapless.pipelines.evidence.kinds.ledger import Ledger
 from gapless.pipelines.evidence.kinds.parents import fewer, intervals, parents
 from gapless.pipelines.evidence.kinds.tables import TableGaps
 from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds, shards, stale
-from gapless.pipelines.evidence.kinds.unfinished import backfills, letters, policy
+from gapless.pipelines.evidence.kinds.unfinished import backfills, emptied, letters, policy
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.sources import Source
@@ -73,8 +73,8 @@ def left_open(
     that may lack rows; None: any may.
     """
     ledger = Ledger(Known(reader, source), source, Commands(source), datetime.now(UTC), rows)
-    own = (intervals(ledger), parents(ledger), fewer(ledger, doubtful), letters(ledger), policy(ledger))
-    for gap in chain.from_iterable(own):
+    own = (intervals(ledger), parents(ledger), fewer(ledger, doubtful), letters(ledger), emptied(ledger))
+    for gap in chain(*own, policy(ledger)):
         if not gap.parent or shard_has(gap.parent):
             yield gap
 
@@ -92,7 +92,7 @@ def open_in_ledger(reader: Reader, source: Source, commands: Commands) -> Iterat
 
 def _in_ledger(ledger: Ledger, max_age: timedelta | None) -> Iterator[Gap]:
     """Yields every kind of gap of a ledger, in the order in which they are shown."""
-    for kind in (rounds, intervals, never_asked, parents, fewer, letters):
+    for kind in (rounds, intervals, never_asked, parents, fewer, letters, emptied):
         yield from kind(ledger)
     yield from stale(ledger, max_age)
     for kind in (shards, backfills, policy):

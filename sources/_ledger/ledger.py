@@ -63,7 +63,7 @@ class DeadLetter(Record):
     stream: Text
     """Name of the stream, as in `coverage`."""
     kind: Text
-    """record, nameless (a record without a readable id) or parent"""
+    """record, nameless (a record without a readable id), parent, or column (it was taken away and made again)"""
     key: Text
     """Id of the record or of the parent; of a nameless record, a digest of its text."""
     parent: Text | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from gapless.pipelines.evidence.emptied import KIND as EMPTIED
+from gapless.pipelines.evidence.emptied import read_emptied
 from gapless.pipelines.evidence.gap import Failed, Gap, was_not_found
 from gapless.pipelines.evidence.kinds.ledger import Ledger, text
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
@@ -19,6 +21,8 @@ def letters(ledger: Ledger) -> Iterator[Gap]:
     """Yields the open dead letters."""
     failing = {proof.parent for proof in ledger.open if proof.failures}
     for stream, kind, key, parent, reason, attempts, first in ledger.letters:
+        if kind == EMPTIED:
+            continue
         # A parent without a key is the listing of parents.
         why = f"{f'{kind} {key}: ' if key else ''}{reason} ({counted(int(attempts), 'attempts')})"
         how = Failed(reason, "" if kind == "parent" else key, int(attempts), text(as_utc(first)))
@@ -42,6 +46,21 @@ def _named(ledger: Ledger, stream: str, key: str) -> str:
     """Returns the parent that a dead letter of the listing of parents is about; empty for any other stream."""
     parents = ledger.stream.parents
     return key if parents and stream == parents.table.name else ""
+
+
+def emptied(ledger: Ledger) -> Iterator[Gap]:
+    """Yields cells that nobody has any more: somebody took their column away, and their records are not served."""
+    if not any(kind == EMPTIED for _, kind, *_ in ledger.letters):
+        return
+    if any(one.last_checked_at is None and not one.gone for one in ledger.proofs.values()):
+        return  # the next sync reads the rest again, which is told
+    for one in read_emptied(ledger.reader, ledger.source):
+        if one.rows:
+            rows = counted(one.rows, "rows")
+            why = (
+                f"somebody took the column {one.column} away, and {rows} could not be read again: they lack its cells"
+            )
+            yield ledger.gap("lost", why, ledger.commands.acknowledge(one.at.isoformat()), stream=one.table)
 
 
 def policy(ledger: Ledger) -> Iterator[Gap]:
