@@ -132,8 +132,8 @@ def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard:
 def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, with_message: bool = False) -> Rows:
     """Returns the rounds of a source, or of one shard of it, since its last complete one, newest first.
 
-    Of each its outcome, when it began, and `with_message` what was sent to the webhook, of syncs of a part as well. The
-    run `but` is left out.
+    Of each its outcome, when it began, and `with_message` what was sent to the webhook, of syncs of a part as
+    well. The run `but` is left out.
     """
     same = ("shard is null" if shard.whole else f"shard = '{shard}'") + f" and run_id <> '{but}'"
     of_round = of_all(reader, dataset)
