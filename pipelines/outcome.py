@@ -41,6 +41,8 @@ class Outcome:
     started_at: datetime
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     finished_at: datetime | None = None
+    scope: str | None = None
+    """The part that it was asked for, as in the table `runs`; None: all that is new."""
     # Until its end: whatever ends a sync early must not read as complete.
     outcome: str = "failed"
     """complete, partial or failed"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +20,7 @@ from gapless.pipelines.config.folders import private_files, working_root
 from gapless.pipelines.destinations.backend import Backend, Check, FileFormat, Part
 from gapless.pipelines.destinations.file_lock import locked
 from gapless.pipelines.errors import WrongSettings
-from gapless.sources._ledger.shard import Shard
+from gapless.sources._ledger.shard import WHOLE, Shard
 
 if TYPE_CHECKING:
     import dlt
@@ -144,9 +144,19 @@ class Target:
             return file.with_name(file.name + ".lock")
         return self._file(".lock")
 
-    def note_file(self, source: str) -> Path:
-        """Returns the file in which it is noted that a sync of a source could not write to the destination."""
-        return self._file(f"-{source}.unwritten")
+    def note_file(self, source: str, shard: Shard) -> Path:
+        """Returns the file in which it is noted that a sync of a source, or of its shard, could not write here."""
+        part = "" if shard.whole else f"-{shard.number}of{shard.of}"
+        return self._file(f"-{source}{part}.unwritten")
+
+    def note_files(self, source: str, shard: Shard = WHOLE) -> dict[Path, Shard]:
+        """Returns the notes that there are of a shard, or of a whole source and all its shards."""
+        own = self.note_file(source, shard)
+        found = {own: shard} if own.exists() else {}
+        for path in sorted(own.parent.glob(f"{own.stem}-*of*.unwritten")) if shard.whole else ():
+            with suppress(ValueError):
+                found[path] = Shard.parse(path.stem.rpartition("-")[2].replace("of", "/"))
+        return found
 
     def _file(self, end: str) -> Path:
         # Locks that are elsewhere, beside the database or in its server, need no folder that all processes share.

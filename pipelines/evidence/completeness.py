@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap
-from gapless.pipelines.evidence.ledgers import LedgerGaps
+from gapless.pipelines.evidence.kinds.ledger import Ledger
+from gapless.pipelines.evidence.kinds.parents import fewer, intervals, parents
+from gapless.pipelines.evidence.kinds.tables import TableGaps
+from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds, shards, stale
+from gapless.pipelines.evidence.kinds.unfinished import backfills, emptied, letters, policy
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.rows.counts import RowCounts
-from gapless.pipelines.evidence.tables import TableGaps
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOADS
 
@@ -44,13 +49,13 @@ def assess(
     max_age: timedelta | None = None,
 ) -> Completeness:
     """Returns the verdict on a source that has a dataset; `max_age` is how old its last check may be."""
-    typed, now = commands or Commands(source), now or datetime.now(UTC)
+    typed, now, reader = commands or Commands(source), now or datetime.now(UTC), Known(reader, source)
     tables = TableGaps(reader, source, typed)
     found = list(tables.damaged())
     if any(damage.table in LEDGER for damage in tables.damages):
         return Completeness(source.name, found)  # to ask a ledger that is damaged would only fail
-    ledger = LedgerGaps(reader, source, typed, now)
-    for kind in (*ledger.all(max_age), tables.lost, tables.doubled):
+    found += _in_ledger(Ledger(reader, source, typed, now), max_age)
+    for kind in (tables.lost, tables.doubled):
         found += kind()
     return Completeness(source.name, found)
 
@@ -67,9 +72,9 @@ def left_open(
     `rows` are the counts of all rows, where they are known; else they are counted. `doubtful` are the only parents
     that may lack rows; None: any may.
     """
-    ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC), rows)
-    fewer = ledger.fewer(doubtful)
-    for gap in (*ledger.intervals(), *ledger.parents(), *fewer, *ledger.letters(), *ledger.policy()):
+    ledger = Ledger(Known(reader, source), source, Commands(source), datetime.now(UTC), rows)
+    own = (intervals(ledger), parents(ledger), fewer(ledger, doubtful), letters(ledger), emptied(ledger))
+    for gap in chain(*own, policy(ledger)):
         if not gap.parent or shard_has(gap.parent):
             yield gap
 
@@ -82,8 +87,16 @@ def lacks_rows(gap: Gap) -> bool:
 def open_in_ledger(reader: Reader, source: Source, commands: Commands) -> Iterator[Gap]:
     """Yields what the ledger alone leaves open, without a look at the tables; nothing of a ledger that is damaged."""
     if not any(damage.table in LEDGER for damage in TableGaps(reader, source, commands).damages):
-        for kind in LedgerGaps(reader, source, commands, datetime.now(UTC)).all(None):
-            yield from kind()
+        yield from _in_ledger(Ledger(Known(reader, source), source, commands, datetime.now(UTC)), None)
+
+
+def _in_ledger(ledger: Ledger, max_age: timedelta | None) -> Iterator[Gap]:
+    """Yields every kind of gap of a ledger, in the order in which they are shown."""
+    for kind in (rounds, intervals, never_asked, parents, fewer, letters, emptied):
+        yield from kind(ledger)
+    yield from stale(ledger, max_age)
+    for kind in (shards, backfills, policy):
+        yield from kind(ledger)
 
 
 def exists(reader: Reader, source: Source) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 from gapless.pipelines.printable import can_be_typed, quoted, words
 from gapless.sources import Source, left_accounts
 from gapless.sources._ledger.dead_letters import was_not_copied
+from gapless.sources._ledger.shard import WHOLE, Shard
 
 Kind = Literal[
     "never synced",
@@ -96,14 +97,15 @@ class Commands:
         lines = zip(begins, steps, extras, strict=True)
         return " && ".join(f"{begin}gapless {' '.join(step)}{extra}" for begin, step, extra in lines)
 
-    def sync(self, parent: str = "", reason: str = "") -> str:
+    def sync(self, parent: str = "", reason: str = "", shard: Shard = WHOLE) -> str:
         """Returns the command that reads a parent: by its id, or else a sync, which reads failed parents first.
 
         One that was not found, by the `reason` of its failure, may be gone, and only a sync reads the listing.
         """
-        not_found = " answered 404" in reason or " answered 410" in reason
-        alone = self.source.stream.by_id == "parent" and parent and can_be_typed(parent) and not not_found
-        return f"sync {self.source.name}" + (f" --id {quoted(parent)}" if alone else "")
+        by_id = self.source.stream.by_id == "parent" and not was_not_found(reason)
+        alone = by_id and parent and can_be_typed(parent)
+        part = "" if shard.whole else f" --shard {shard}"
+        return f"sync {self.source.name}{part}" + (f" --id {quoted(parent)}" if alone else "")
 
     @property
     def repair(self) -> str:
@@ -137,6 +139,11 @@ class Commands:
         if by_walk:  # only a walk over all shows that it is valid now
             return self.reset
         return self.sync(parent or "") if stream == self.source.main.name else f"sync {self.source.name}"
+
+
+def was_not_found(reason: str) -> bool:
+    """Returns whether the reason of a failure says that the vendor does not know the parent by its id."""
+    return " answered 404" in reason or " answered 410" in reason
 
 
 def _steps(fill: str) -> Iterator[list[str]]:

@@ -10,16 +10,14 @@ from typing import Any
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.errors import LostErasureKey
+from gapless.pipelines.evidence.known import Known
 from gapless.sources import Source
-from gapless.sources._dlt.tables import LOAD_ID, LOADS, STATES, newest_state
+from gapless.sources._dlt.tables import LOADS, STATES, newest_state
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.subjects import subjects_of
 from gapless.sources._ledger.backfill_state import STATE
 from gapless.sources._ledger.erasure.key import LostKey
 from gapless.sources._ledger.erasure.tombstones import Row, Tombstones, stored_rows
-
-STATE_COLUMNS = {STATES: {LOAD_ID, "pipeline_name", "state"}, LOADS: {"load_id", "status"}}
-"""What the state of a source is read by, by table."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,7 @@ def source_state(reader: Reader, source: Source) -> State | None:
     """
     from gapless.pipelines.destinations._dlt.runtime import stored_source_state
 
-    for table, columns in reader.columns(source.name, [*STATE_COLUMNS]).items():
-        if not STATE_COLUMNS.get(table, set()) <= {column.lower() for column in columns}:
-            return None
-    found = reader.rows(source.name, newest_state("{0}", "{1}", source.name), STATES, LOADS)
+    found = Known(reader, source).rows(source.name, newest_state("{0}", "{1}", source.name), STATES, LOADS)
     if not found:
         return None
     ((state,),) = found

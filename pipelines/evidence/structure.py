@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._catalogs.obstacle import Dataset, Made, Obstacle
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from gapless.pipelines.destinations.backend import Backend
 
 OWN = (LOADS, STATES, SCHEMAS)
+SCHEMA_NAMES = ("version", "engine_version", "inserted_at", "schema_name", "version_hash", "schema")
+OWN_COLUMNS = {
+    LOADS: {"load_id", "status"},
+    STATES: {LOAD_ID, "pipeline_name", "state"},
+    SCHEMAS: {*SCHEMA_NAMES},
+}
+"""The columns of dlt's own tables that are asked for."""
 Columns = Mapping[str, Collection[str]]
 """Columns by table."""
 Stored = Mapping[str, Mapping[str, Made]]
@@ -80,13 +88,24 @@ def _foreign(reader: Reader, source: Source, real: Columns, stored: Stored) -> l
 
 def _lacking(source: Source, made: Stored, real: Columns) -> set[str]:
     """Returns the tables that are there and get columns, of today's version or what was taken away."""
+    needed = needed_columns(source)
+    return {
+        table
+        for table, columns in real.items()
+        if needed.get(table, set()).union(made.get(table, ())) - {*map(str.lower, columns)}
+    }
+
+
+def needed_columns(source: Source) -> dict[str, set[str]]:
+    """Returns the columns of each table of a source's dataset that this version asks for, dlt's own among them."""
     from gapless.sources._extract.resource import shapes
     from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 
-    needed: dict[str, set[str]] = {name: set(columns) for name, columns in made.items()}
-    for shape in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS)):
-        needed.setdefault(shape.name, set()).update(column.name for column in shape.columns)
-    return {table for table, columns in real.items() if needed.get(table, set()) - {*map(str.lower, columns)}}
+    found = {
+        shape.name: {*map(attrgetter("name"), shape.columns)}
+        for shape in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS))
+    }
+    return {**found, **OWN_COLUMNS}
 
 
 def table_names(source: Source) -> list[str]:
@@ -97,7 +116,6 @@ def table_names(source: Source) -> list[str]:
     return [*(shape.name for shape in shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS))), *OWN]
 
 
-SCHEMA_NAMES = ("version", "engine_version", "inserted_at", "schema_name", "version_hash", "schema")
 SCHEMA_COLUMNS = {name: Made("", nullable=False, key=False) for name in SCHEMA_NAMES}
 """What dlt notes of a schema: where one is missing, nothing says what was made."""
 

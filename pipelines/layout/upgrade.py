@@ -5,10 +5,11 @@ Each step may be killed and done again: the mark is written last, with the field
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gapless.pipelines.destinations._layouts.layout import FIRST, Layout, read_layout, require_own
+from gapless.pipelines.destinations._layouts.layout import COLUMNS, FIRST, Layout, read_layout, require_own
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.evidence.policy import configured_policy
@@ -69,7 +70,7 @@ def upgrade(pipeline: dlt.Pipeline, source: Source, before: Layout | None, versi
         moved = [*move_fields(client, source, configured_policy(source), kind)]
         if whole and moved:  # perhaps into tables below
             fill_below(client, source, again=True)
-        _write(client, source, version)
+        _write(client, source, version, real.get(LAYOUT_TABLE, ()))
     return _messages(source, before or FIRST, [*moved, *unnamed(source, stored)]) if is_older else []
 
 
@@ -84,7 +85,7 @@ def mark_layout(pipeline: dlt.Pipeline, source: Source, version: str) -> None:
     if made:
         with pipeline.sql_client() as client, client.begin_transaction():
             _wait_for_shards(client, source, pipeline.destination.destination_type)
-            _write(client, source, version)
+            _write(client, source, version, real.get(LAYOUT_TABLE, ()))
 
 
 def _wait_for_shards(client: SqlClient, source: Source, kind: str) -> None:
@@ -111,9 +112,11 @@ def _load_nothing(pipeline: dlt.Pipeline, source: Source) -> None:
     pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=file_format)
 
 
-def _write(client: SqlClient, source: Source, version: str) -> None:
-    """Writes the mark of today's layout: one row."""
+def _write(client: SqlClient, source: Source, version: str, there: Collection[str]) -> None:
+    """Writes the mark of today's layout: one row. `there` are the columns of its table, none without it."""
     table, layout = client.make_qualified_table_name(LAYOUT_TABLE), today(source)
+    if there and not {*there} >= COLUMNS:
+        client.execute_sql(f"drop table {table}")
     client.execute_sql(
         f"create table if not exists {table}"
         " (version bigint, written_by varchar(80), shape varchar(80), since varchar(40))"

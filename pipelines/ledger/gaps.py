@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from gapless.pipelines.config import unwritten
 from gapless.pipelines.destinations.reader import Reader, reading
@@ -11,7 +11,9 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Failed, Gap
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
+from gapless.pipelines.evidence.rounds import read_rounds, was_followed
 from gapless.pipelines.evidence.seen import once_synced, take_in_left
 from gapless.sources import SOURCES, left_accounts
 
@@ -28,7 +30,7 @@ def gaps(
         take_in_left(reader, target)
         for source in [SOURCES[name] for name in names or SOURCES]:
             commands = Commands(source, target.destination, target.appends)
-            yield from not_written(target, reader, commands)
+            yield from not_written(target, reader, commands, now)
             if exists(reader, source):
                 # No sync reads an account that left, however old its last check is.
                 age = None if source.name in left_accounts() else max_age
@@ -40,14 +42,21 @@ def gaps(
                 yield Gap(source.name, "never synced", "", "", None, None, why, fill)
 
 
-def not_written(target: Target, reader: Reader, commands: Commands) -> Iterator[Gap]:
-    """Yields a gap when the last sync of a source could not be written, so that the database knows nothing of it."""
-    name = commands.source.name
+def not_written(target: Target, reader: Reader, commands: Commands, now: datetime | None = None) -> Iterator[Gap]:
+    """Yields a gap when the last sync of a source could not be written, so that the database knows nothing of it.
+
+    Of a split source the last one of each shard counts.
+    """
+    name, reader = commands.source.name, Known(reader, commands.source)
     try:
-        last = unwritten.noted(target.note_file(name))
+        notes = target.note_files(name)
     except GaplessError:  # there is no folder for working files, and so no note
         return
-    if last:
+    rounds = read_rounds(reader, name, now or datetime.now(UTC)) if notes else []
+    for path, shard in notes.items():
+        last = unwritten.noted(path)
+        if last is None or was_followed(rounds, shard, last.at):
+            continue
         at = last.at.isoformat(timespec="seconds")
         reason = (
             f"could not write to the database: {last.reason or 'no reason could be noted, as where a disk is full'}"
@@ -56,5 +65,5 @@ def not_written(target: Target, reader: Reader, commands: Commands) -> Iterator[
         how = Failed(f"it {reason}", "", last.times, last.first_at or at)
         checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
         since = as_utc(checked[0][0]) if checked else None
-        fill = commands.typed(commands.sync())
+        fill = commands.typed(commands.sync(shard=shard))
         yield Gap(name, "not asked", "", "", since.isoformat() if since else None, None, why, fill, failed=how)

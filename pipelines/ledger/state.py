@@ -17,10 +17,11 @@ from gapless.pipelines.destinations._layouts.changing import changing
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.emptied import read_emptied
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
-from gapless.pipelines.sync.mending import mend_tables, require_writable
+from gapless.pipelines.sync.mending import forget_emptied, mend_tables, require_writable
 from gapless.pipelines.sync.noted_counts import forget_row_counts
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.types import State
@@ -76,7 +77,8 @@ def _short(cursor: str | None) -> str | None:
 def rewind(target: Target, name: str, to: datetime) -> int | None:
     """Makes the next sync read again what was created after `to`, less the look-back.
 
-    It acknowledges lost intervals that end by `to`: they are not reported any more.
+    It acknowledges lost intervals that end by `to`, and lost cells of columns that were made again by then: they are
+    not reported any more.
 
     Returns how many proofs were changed; None if nothing was synced yet. Raises Locked, GaplessError.
     """
@@ -88,7 +90,13 @@ def rewind(target: Target, name: str, to: datetime) -> int | None:
         # With the initial value, by which a later sync sees that an earlier one reaches further back.
         return WalkState(watermark, initial_value=before.initial_value, lost=lost).to_json()
 
-    return _change(target, SOURCES[name], to, back)
+    changed = _change(target, SOURCES[name], to, back)
+    with reading(target) as reader:
+        lost = [one.stream for one in read_emptied(reader, SOURCES[name]) if one.at <= to]
+    if lost:
+        with changing_state(target, SOURCES[name]) as pipeline:
+            forget_emptied(pipeline, lost)
+    return changed
 
 
 def reset(target: Target, name: str) -> int | None:

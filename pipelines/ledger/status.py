@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gapless.pipelines.destinations._layouts.layout import read_layout
@@ -15,11 +15,14 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
+from gapless.pipelines.evidence.rounds import last_round, read_rounds
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.sentences import described
 from gapless.pipelines.ledger.gaps import not_written
 from gapless.sources import SOURCES, Source, left_accounts
+from gapless.sources._dlt.literals import text_literal
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._schema.columns import TableSchema
 
@@ -76,6 +79,7 @@ class Status:
     dead_letters: dict[str, int] = field(default_factory=dict)
     """Numbers of open dead letters, by kind."""
     last_run: JsonObject | None = None
+    """The last sync of all that is new; a sync of a part says nothing of the rest."""
     drift: dict[str, Drift] = field(default_factory=dict)
     gaps: dict[str, int] = field(default_factory=dict)
     """Numbers of gaps, by kind, as `gapless gaps` lists them."""
@@ -183,8 +187,9 @@ def freshness(target: Target, names: list[str]) -> dict[str, tuple[datetime | No
     found = {}
     with reading(target) as reader:
         for name in names:
-            checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
-            found[name] = (_newest(reader, SOURCES[name]), as_utc(checked[0][0]) if checked else None)
+            known = Known(reader, SOURCES[name])
+            checked = known.rows(name, "select max(last_checked_at) from {0}", "coverage")
+            found[name] = (_newest(known, SOURCES[name]), as_utc(checked[0][0]) if checked else None)
     return found
 
 
@@ -209,9 +214,12 @@ def coverage(reader: Reader, dataset: str) -> dict[str, Coverage]:
 
 
 def _last_run(reader: Reader, dataset: str) -> JsonObject | None:
-    columns = ("started_at", "finished_at", "outcome", "rows", "requests", "failures", "error")
+    """Returns the last sync of all that is new; of shards the one that came off worst."""
+    last = last_round(read_rounds(reader, dataset, datetime.now(UTC)))
+    columns = ("started_at", "finished_at", "outcome", "rows", "requests", "failures", "error", "shard")
     quoted = ", ".join(f'"{column}"' for column in columns)
-    found = reader.rows(dataset, f"select {quoted} from {{0}} order by started_at desc limit 1", "runs")
+    select = f"select {quoted} from {{0}} where run_id = {text_literal(last.run_id if last else '', '{chr}')}"
+    found = reader.rows(dataset, select, "runs")
     if not found:
         return None
     run = dict(zip(columns, found[0], strict=True))

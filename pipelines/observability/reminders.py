@@ -97,6 +97,8 @@ def reasons_of(outcome: Outcome) -> dict[str, int]:
 def is_changed(outcome: Outcome, past: Past) -> bool:
     """Returns whether a source's outcome or reasons differ from what was said last."""
     if outcome.outcome == "complete":
+        if outcome.scope:  # a part that was read ends nothing of what failed
+            return False
         # A sync that somebody interrupted was no alarm, and its end is no recovery.
         return past.last is not None if past.notes else bool(past.runs)
     if not past.notes:

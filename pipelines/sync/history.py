@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.destinations.resolve import backend_of
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
+from gapless.pipelines.evidence.rounds import of_all
 from gapless.pipelines.evidence.rows.counts import Held, RowCounts, counted_tables, of_roots, read_held
 from gapless.pipelines.outcome import LEDGER_TABLES, own_version
 from gapless.pipelines.sync.lost_rows import Before, count_at_end
@@ -117,9 +119,10 @@ def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard:
     if outcome.outcome == "complete" or outcome.error == "interrupted":
         return
     with suppress(Exception), PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
-        runs = not_complete(reader, source.name, shard)
-        same = [*takewhile(lambda run: run[0] == "failed", runs)] if outcome.outcome == "failed" else runs
-        outcome.rounds, outcome.since = len(same), as_utc(same[-1][1]) if same else None
+        if outcome.scope is None:
+            runs = not_complete(reader, source.name, shard)
+            same = [*takewhile(lambda run: run[0] == "failed", runs)] if outcome.outcome == "failed" else runs
+            outcome.rounds, outcome.since = len(same), as_utc(same[-1][1]) if same else None
         if outcome.outcome == "failed":
             select = f"select max(covered_to) from {{0}} where stream = '{source.main.name}'"
             newest = as_utc((reader.rows(source.name, select, "coverage") or [(None,)])[0][0])
@@ -127,14 +130,17 @@ def note_streak(pipeline: dlt.Pipeline, source: Source, outcome: Outcome, shard:
 
 
 def not_complete(reader: Reader, dataset: str, shard: Shard, but: str = "", *, with_message: bool = False) -> Rows:
-    """Returns the runs of a source, or of one shard of it, since its last complete one, newest first.
+    """Returns the rounds of a source, or of one shard of it, since its last complete one, newest first.
 
-    Of each its outcome, when it began, and `with_message` what was sent to the webhook. The run `but` is left out.
+    Of each its outcome, when it began, and `with_message` what was sent to the webhook, of syncs of a part as
+    well. The run `but` is left out.
     """
     same = ("shard is null" if shard.whole else f"shard = '{shard}'") + f" and run_id <> '{but}'"
-    last = f"(select max(\"finished_at\") from {{0}} where outcome = 'complete' and {same})"
+    of_round = of_all(reader, dataset)
+    last = f"(select max(\"finished_at\") from {{0}} where outcome = 'complete' and {same} and {of_round})"
     columns = f'outcome, "started_at", {"told" if with_message else "null"}'
-    select = f'select {columns} from {{0}} where {same} and ({last} is null or "finished_at" > {last})'
+    which = f"({of_round}{' or told is not null' if with_message else ''})"
+    select = f'select {columns} from {{0}} where {same} and {which} and ({last} is null or "finished_at" > {last})'
     return reader.rows(dataset, f'{select} order by "finished_at" desc', "runs") or []
 
 
@@ -142,10 +148,12 @@ def failed_without_settings(reader: Reader, source: Source, missing: Sequence[st
     """Returns how a source stands that lacks settings: failed, if its last sync did; else None."""
     from gapless.pipelines.outcome import Outcome
 
+    reader = Known(reader, source)
     rounds = [*takewhile(lambda run: run[0] == "failed", not_complete(reader, source.name, Shard()))]
     if not rounds:
         return None
-    select = "select error from {0} where outcome = 'failed' order by \"finished_at\" desc limit 1"
+    of_round = of_all(reader, source.name)
+    select = f"select error from {{0}} where outcome = 'failed' and {of_round} order by \"finished_at\" desc limit 1"
     ((why,),) = reader.rows(source.name, select, "runs") or [("",)]
     since, now = as_utc(rounds[-1][1]), datetime.now(UTC)
     error = f"{', '.join(missing)} not set, and its last sync failed: {why}"
@@ -210,6 +218,7 @@ def _run_row(outcome: Outcome, shard: Shard) -> dict[str, Any]:
         "failures": len(outcome.failures),
         "error": outcome.error,
         "shard": None if shard.whole else str(shard),
+        "scope": outcome.scope,
         "version": own_version(),
         ROW_ID: outcome.run_id,
         # No load wrote it, and no reader of `runs` asks for one.

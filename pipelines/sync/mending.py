@@ -7,16 +7,18 @@ set back, and the damage still there.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._catalogs.other_vendor import require_vendor
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.errors import GaplessError
-from gapless.pipelines.evidence.rows.counts import RowCounts, count_doubled
+from gapless.pipelines.evidence.emptied import KIND, OURS, stream_of
+from gapless.pipelines.evidence.rows.counts import RowCounts, count_doubled, counted_tables
 from gapless.pipelines.evidence.structure import OWN, Damage, damages, obstacles, refusal, table_names
 from gapless.sources import Source
-from gapless.sources._dlt.tables import ROOT_ID, ROW_ID, SCHEMAS, forget_schemas
+from gapless.sources._dlt.tables import LOAD_ID, ROOT_ID, ROW_ID, SCHEMAS, forget_schemas
 from gapless.sources._ledger.ledger import RESET
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
         for damage in found:
             if damage.columns and not _addable(source, damage):
                 _set_aside(client, damage, pipeline.destination.destination_type)
+            elif damage.table in counted_tables(source):
+                _note_emptied(client, damage, real)
         if SCHEMAS in real:
             client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
     return [
@@ -53,6 +57,35 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
         f" this is said once, and `gapless gaps {source.name}` says what is still missing"
         for damage in found
     ]
+
+
+def _note_emptied(client: SqlClient, damage: Damage, real: dict[str, set[str]]) -> None:
+    """Notes that the rows of a table lack columns, before these are made again: a kill in between loses no note."""
+    at = datetime.now(UTC)
+    # SQLite stores times as texts, in UTC and without an offset, as dlt does.
+    time = at if client.capabilities.supports_tz_aware_datetime else f"{at:%Y-%m-%d %H:%M:%S.%f}"
+    for column in damage.columns if "kind" in real.get("dead_letters", ()) else ():
+        if column in OURS:
+            continue
+        letters, stream = client.make_qualified_table_name("dead_letters"), stream_of(damage.table, column)
+        row: dict[str, object] = {
+            "stream": stream,
+            "kind": KIND,
+            "key": column,
+            "reason": f"the column {column} was taken away",
+        }
+        row |= {"attempts": 1, "first_seen_at": time, "last_seen_at": time, LOAD_ID: "", ROW_ID: f"{KIND} {stream}"}
+        names = ", ".join(map(client.escape_column_name, row))
+        client.execute_sql(f"delete from {letters} where stream = %s and kind = '{KIND}'", stream)
+        client.execute_sql(f"insert into {letters} ({names}) values ({', '.join(['%s'] * len(row))})", *row.values())
+
+
+def forget_emptied(pipeline: dlt.Pipeline, streams: Iterable[str]) -> None:
+    """Deletes the notes of columns that were made again, by their streams."""
+    for stream in streams:
+        with pipeline.sql_client() as client:
+            letters = client.make_qualified_table_name("dead_letters")
+            client.execute_sql(f"delete from {letters} where stream = %s and kind = '{KIND}'", stream)
 
 
 def require_writable(pipeline: dlt.Pipeline, source: Source) -> None:

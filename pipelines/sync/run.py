@@ -17,6 +17,7 @@ from gapless.pipelines.erasure import unfinished
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
+from gapless.pipelines.evidence.emptied import read_emptied
 from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
@@ -33,7 +34,7 @@ from gapless.pipelines.sync.lost_rows import (
     find_lost_rows,
     note_all_here,
 )
-from gapless.pipelines.sync.mending import mend_tables, require_writable
+from gapless.pipelines.sync.mending import forget_emptied, mend_tables, require_writable
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.unchanged import note_unchanged
 from gapless.sources import SOURCES, Source
@@ -78,7 +79,7 @@ def sync(
         raise
     except Exception as error:  # it cannot be opened, or not be written
         for name in names if not ended else ():
-            unwritten.note(target.note_file(name), explain(error))
+            unwritten.note(target.note_file(name, _shard_of(SOURCES[name], target)), explain(error))
         raise
 
 
@@ -107,6 +108,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     pipeline = target.pipeline(source.name, folder)
     before: Before | None
     built, before = build(source, session), None
+    outcome.scope = session.scope
     watch(source.name, session)
 
     def packed(size: int, largest: int) -> None:
@@ -157,10 +159,9 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
     finally:
         # First, because the row of `runs` holds when it ended and how much was requested.
         _close(outcome, session)
-        listed = outcome.error is None and session.shard.whole and not session.ids
         # Also after an error: a run that failed must be in the table, unless that is another account's.
         if not outcome.refused:
-            _write_run(pipeline, source, outcome, before, session, target, listed=listed)
+            _write_run(pipeline, source, outcome, before, session, target)
             note_streak(pipeline, source, outcome, session.shard)
         _end(pipeline)
     return outcome
@@ -178,11 +179,10 @@ def _write_run(
     before: Before | None,
     session: Session,
     target: Target,
-    *,
-    listed: bool,
 ) -> None:
     """Writes the row of `runs`; where the database takes none, it is noted elsewhere, for `gaps` and `status`."""
-    file = target.note_file(source.name)
+    file = target.note_file(source.name, session.shard)
+    listed = outcome.error is None and session.shard.whole and not session.ids
     try:
         written = write_run(pipeline, source, outcome, before, session.shard, listed=listed)
     except Exception as error:
@@ -190,8 +190,9 @@ def _write_run(
         raise
     if not written:
         unwritten.note(file, outcome.error or "")
-    elif outcome.error or not (session.ids or session.window):  # a part is not what it would have read
-        unwritten.clear(file)
+        return
+    for answered in target.note_files(source.name, session.shard) if outcome.scope is None else ():
+        unwritten.clear(answered)  # a part is not what it would have read
 
 
 def _mend(pipeline: dlt.Pipeline, source: Source, session: Session) -> None:
@@ -224,15 +225,17 @@ def _assessed(pipeline: dlt.Pipeline, source: Source, session: Session, before: 
     with PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
         ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
         gaps = _left_open(reader, source, session, ended.rows)
+        if session.scope is None:
+            forget_emptied(pipeline, [one.stream for one in read_emptied(reader, source) if not one.rows])
         whole = session.shard.whole and before.below_at_end.settled and before.below.settled
-        if whole and not (session.ids or session.window or any(map(lacks_rows, gaps))):
+        if whole and not (session.scope or any(map(lacks_rows, gaps))):
             note_all_here(pipeline, reader, source, ended)
     return gaps
 
 
 def _left_open(reader: PipelineReader, source: Source, session: Session, rows: RowCounts) -> list[Gap]:
     """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
-    partly = bool(session.ids or session.window)
+    partly = session.scope is not None
     if partly and not session.failures:
         return []
     failed = {(failure.stream, failure.key) for failure in session.failures}

@@ -29,7 +29,8 @@ def note_unchanged(pipeline: dlt.Pipeline, source: Source, session: Session) -> 
     Otherwise what was read waits in the session for a load package. A sync of a part never ends here, and nothing is
     read where a package must come: before the first load, and when a table or a column is to be added.
     """
-    if not backend_of(pipeline).updates_rows or _is_part(session) or session.look is None:
+    part = session.scope is not None or not session.shard.whole
+    if part or not backend_of(pipeline).updates_rows or session.look is None:
         return
     if not pipeline.destination.capabilities().supports_tz_aware_datetime:
         return  # its times are texts, and no row would look the same
@@ -42,10 +43,6 @@ def note_unchanged(pipeline: dlt.Pipeline, source: Source, session: Session) -> 
         with pipeline.sql_client() as client:
             for one in found:
                 _update(client, one)
-
-
-def _is_part(session: Session) -> bool:
-    return bool(session.ids or session.window or session.backfill or not session.shard.whole)
 
 
 def _is_whole(pipeline: dlt.Pipeline, reader: Reader, source: Source) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 
@@ -123,11 +123,11 @@ class Comparison:
             else:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
-        self._found.unproven = self._found.unproven or self._why_vanished() or self._why_not_newer()
+        self._found.unproven = self._found.unproven or self._why_vanished()
         self._torn.ask_unmet(client, self._target, whole=self._sample is None, by_id=self._ids_are_plain)
         self._torn.add_met()
         self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
-        self._compare_listed(client, chosen)
+        late = self._compare_listed(client, chosen)
         if not counted:
             self._find_gone(ended)
             told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
@@ -139,27 +139,43 @@ class Comparison:
         elif chosen and not self._found.failed:
             self._compare_total(total)
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
-            self._found.missing = max(self._found.missing, self._here.noted)
+            self._found.missing = max(self._found.missing, self._here.lost.get(self._main, 0))
+        self._found.newer += late
+        self._found.unproven = self._found.unproven or self._why_not_newer()
 
-    def _compare_listed(self, client: Client, chosen: list[ListedParent]) -> None:
-        """Compares the rows of parents, and of listings beside the records, with what is listed: ids, or cells."""
+    def _compare_listed(self, client: Client, chosen: list[ListedParent]) -> int:
+        """Compares the rows of parents, and of listings beside the records, with what is listed: ids, or cells.
+
+        Returns how many rows are left to the next sync.
+        """
         found, parents = self._found, self._stream.parents
         if parents:
             found.differing_parents = self._differing(parents, chosen, self._news)
         checked = max(filter(None, (proof.last_checked_at for proof in self._here.proofs.values())), default=None)
         beside = listed_beside(self._target, self._source, client, self._session, checked)
+        late = 0
         for listing, listed in beside:
             if isinstance(listed, Exception):
                 found.failed[""] = str(listed)
-            elif differing := self._differing(listing, listed, set()):
+                continue
+            # Each sync reads all that is listed: where no row went, what is not here came into view later.
+            unmet = set(self._unmet(listing, listed)) if self._here.lost_none(listing.table.name) else set[str]()
+            late += len(unmet)
+            if differing := self._differing(listing, [one for one in listed if one.id not in unmet], set()):
                 found.differing_listed[listing.table.name] = differing
+        return late
+
+    def _unmet(self, listing: Parents, listed: Sequence[ListedParent]) -> list[str]:
+        """Returns the ids of what a listing lists and of which no row is here."""
+        ids = [one.id for one in listed if one.whole and one.record is not None]
+        return not_here(self._target, self._source, listing.table, ids)
 
     def _differing(self, listing: Parents, listed: list[ListedParent], news: set[str]) -> list[str]:
         """Returns the ids of what a listing lists that is not here, or with `cells` differs; `news` may change."""
-        whole = [one for one in listed if one.whole and one.record is not None]
         if self._check:
+            whole = [one for one in listed if one.whole and one.record is not None]
             return self._check.listed(listing, whole, news)
-        lacking = not_here(self._target, self._source, listing.table, [one.id for one in whole])
+        lacking = self._unmet(listing, listed)
         for one in lacking:
             self._found.lack(Difference(listing.table.name, one, missing=1))
         return lacking

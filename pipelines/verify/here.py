@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap
-from gapless.pipelines.evidence.ledgers import LedgerGaps
+from gapless.pipelines.evidence.kinds.ledger import Ledger
+from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.rows.counts import RowCounts, read_missed
 from gapless.pipelines.evidence.stored_state import erased_here
@@ -36,8 +37,10 @@ class Here:
     erased: Tombstones
     tables: RowCounts
     """Rows by table."""
-    noted: int
-    """Records that are noted as lost."""
+    lost: RowCounts
+    """Rows by table that went since the last sync, or are noted as lost."""
+    counted: Collection[str]
+    """The tables of which a sync noted how many rows there were, and no dead letter is open."""
     unread: list[str]
     """Parents that no sync has read."""
     failed_rounds: Gap | None
@@ -50,6 +53,10 @@ class Here:
         # One of which only the id is known shows no value.
         named = self.erased.hidden_parents([parent.record]) if parent.whole and parent.record else [False]
         return named[0] or self.erased.hides_parent(parent.id)
+
+    def lost_none(self, table: str) -> bool:
+        """Returns whether no row of a table went since a sync counted them."""
+        return table in self.counted and not self.lost.get(table)
 
     def kept_or_erased(self, parent: str) -> int:
         """Returns how many records of a parent are here, or were erased on purpose."""
@@ -82,8 +89,8 @@ def read_here(reader: Reader, source: Source) -> Here | str:
     group = f" group by {column}" if source.stream.column else ""
     newest = f"max({main.time_column})" if main.time_column else "null"
     rows = reader.rows(source.name, f"select {column}, count(*), {newest} from {{0}}{group}", main.name) or []
-    _, now, lost = read_missed(reader, source)
-    ledger = LedgerGaps(reader, source, Commands(source), datetime.now(UTC))
+    held, now, lost = read_missed(reader, source)
+    ledger = Ledger(reader, source, Commands(source), datetime.now(UTC))
     return Here(
         source,
         {proof.parent: proof for proof in proofs},
@@ -91,7 +98,8 @@ def read_here(reader: Reader, source: Source) -> Here | str:
         {str(parent): as_utc(at) for parent, _, at in rows},
         erased_here(reader, source),
         now,
-        lost.get(main.name, 0),
-        [gap.parent for gap in ledger.never_asked()],
-        next(ledger.rounds(), None),
+        lost,
+        (held.rows.keys() if held else set[str]()) - {stream for stream, *_ in ledger.letters},
+        [gap.parent for gap in never_asked(ledger)],
+        next(rounds(ledger), None),
     )

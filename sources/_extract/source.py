@@ -37,7 +37,7 @@ from gapless.sources._ledger.package import ToArrow
 from gapless.sources._ledger.session import LoadItem, Session, Unchanged
 from gapless.sources._ledger.shard import Shard
 from gapless.sources._ledger.stored.reader import Ledger
-from gapless.sources._ledger.window import Window, optional_instant
+from gapless.sources._ledger.window import Window, effective_window, optional_instant
 from gapless.sources._schema.arrow import Table, digest
 from gapless.sources._schema.destination_limits import bounded, storage_check
 from gapless.sources._schema.policy_history import POLICIES
@@ -160,6 +160,9 @@ class Resources:
         if session:
             session.client, session.account, session.look = self._client, self._account, partial(self._look, session)
             session.keep, session.left_out = self._values.keep, connection.left_out
+            # What a setting or a scheduler bounds is a part as well.
+            bounds = self._values.initial, self._values.end
+            session.window = effective_window(session.window, *bounds, scheduled=session.obeys_scheduler)
         # A vendor's words about an error may name a person.
         self._client.quotes_vendor = not privacy.active
         self._source, self._policy, width = shared.source, privacy, self._values.max_record_mb

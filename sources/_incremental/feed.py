@@ -135,7 +135,8 @@ class Feed:
         if progress.unproven:
             yield LoadItem([letters.failed("record", key, absent[key]) for key in unmet])
         else:
-            yield LoadItem([letters.resolve_gone(unmet), letters.resolve_passed(progress.passed_since)])
+            passed = letters.resolve_passed(progress.passed_since)
+            yield LoadItem([letters.resolve_gone(unmet), passed, letters.resolve_parents()])
 
     def _window(self, sync: SyncContext, letters: DeadLetters) -> Iterator[LoadItem]:
         """Yields the records of a window, which proves nothing about those outside of it."""

@@ -117,6 +117,10 @@ class DeadLetters:
         again = [one.model_copy(update={"reason": one.reason.removeprefix(NOT_SERVED)}) for one in loaded]
         return Batch(DEAD_LETTERS, [letter.model_copy(update={"healed_at": self._now}) for letter in closed + again])
 
+    def resolve_parents(self) -> Batch:
+        """Closes the letters of parents after a listing without parents was read: no sync wrote them."""
+        return self.resolve("parent", [key for kind, key in self._open if kind == "parent"])
+
     def resolve_gone(self, keys: Iterable[str]) -> Batch:
         """Closes the letters of records that are not served any more, and keeps their texts."""
         known = [("record", key) for key in keys if self._is_closed_by_loading(("record", key))]

@@ -63,7 +63,7 @@ class DeadLetter(Record):
     stream: Text
     """Name of the stream, as in `coverage`."""
     kind: Text
-    """record, nameless (a record without a readable id) or parent"""
+    """record, nameless (a record without a readable id), parent, or column (it was taken away and made again)"""
     key: Text
     """Id of the record or of the parent; of a nameless record, a digest of its text."""
     parent: Text | None = None
@@ -130,6 +130,8 @@ class Run(Record):
     """Row counts by table when it ended; only the newest run has them."""
     shard: Text | None = None
     """The shard, as 3/8; null: the whole source."""
+    scope: Text | None = None
+    """What it was asked for: a window of creation times, a backfill, or how many ids; null: all that is new."""
     version: Text
     """Version of gapless that made the sync."""
     told: Json | None = None

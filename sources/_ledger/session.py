@@ -120,7 +120,7 @@ class Session:
     max_seconds: float | None = None
     max_bytes: int | None = None
     window: Window = field(default_factory=Window)
-    """Reads only this time span; coverage and watermarks stay unchanged."""
+    """Reads only this time span; coverage and watermarks stay unchanged. Settings and schedulers name one, too."""
     backfill: bool = False
     """Saves the window's progress, so that the next session resumes it."""
     ids: tuple[str, ...] = ()
@@ -165,6 +165,15 @@ class Session:
     def done(self) -> bool:
         """Returns whether every resource was read to its end."""
         return bool(self._open) and self._ended.issuperset(self._open) and self._error is None
+
+    @property
+    def scope(self) -> str | None:
+        """Returns which part it was asked for, without an id; None: all that is new."""
+        if self.ids:
+            return f"{len(self.ids):,} {'id' if len(self.ids) == 1 else 'ids'}"
+        if not self.window:
+            return None
+        return f"{'backfill' if self.backfill else 'window'} {self.window}"
 
     @property
     def package(self) -> object:

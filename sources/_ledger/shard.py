@@ -60,3 +60,6 @@ class Shard:
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
+
+
+WHOLE = Shard()

@@ -25,6 +25,10 @@ class Window:
     def __bool__(self) -> bool:
         return self.since is not None or self.until is not None
 
+    def __str__(self) -> str:
+        since = self.since.isoformat() if self.since else "the beginning"
+        return f"{since} to {self.until.isoformat() if self.until else 'now'}"
+
     def contains(self, instant: datetime | None) -> bool:
         """Returns whether a record created at `instant` is in the window; one without a creation time always is."""
         if instant is None:

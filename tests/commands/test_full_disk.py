@@ -6,6 +6,7 @@ import json
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.config import unwritten
+from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.evidence.rounds import Round, was_followed
+from gapless.sources._ledger.shard import WHOLE, Shard
 from tests.contract.conftest import NAMES
 from tests.contract.subject import subject
 from tests.support.world import World
@@ -153,3 +157,32 @@ def test_a_note_that_finds_no_room(tmp_path: Path) -> None:
     assert (found.reason, found.times) == ("no space", 2)
     unwritten.clear(path)
     assert unwritten.noted(path) is None
+
+
+def test_a_note_is_one_of_its_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole source and each shard have notes of their own, and a sync of all removes every one."""
+    monkeypatch.chdir(tmp_path)
+    target = Target.find("duckdb")
+    shards = [WHOLE, Shard(1, 2), Shard(2, 2)]
+    for shard in shards:
+        unwritten.note(target.note_file("omni", shard), "no space")
+    unwritten.note(target.note_file("tines", WHOLE), "no space")
+    assert [*target.note_files("omni").values()] == shards
+    assert [*target.note_files("omni", Shard(1, 2)).values()] == [Shard(1, 2)]
+
+
+def test_a_note_is_answered_by_rounds_of_all_its_parts() -> None:
+    """One shard says nothing of the other, nor of the whole source; a round before the note says nothing at all."""
+    at = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+    def round_of(shard: Shard, minutes: int) -> Round:
+        time = at + timedelta(minutes=minutes)
+        return Round("run", "complete", shard, time, time, None)
+
+    one, other = round_of(Shard(1, 2), 2), round_of(Shard(2, 2), 1)
+    assert not was_followed([one, round_of(Shard(2, 2), -1)], WHOLE, at)
+    assert was_followed([one, other], WHOLE, at)
+    assert not was_followed([other], Shard(1, 2), at)
+    assert was_followed([one], Shard(1, 2), at)
+    assert was_followed([round_of(WHOLE, 1)], Shard(1, 2), at)
+    assert not was_followed([], WHOLE, at)

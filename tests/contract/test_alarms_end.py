@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
+from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
 from tests.contract.commands import gapless, gaps, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_gone import delete_parent, parents_of
+from tests.support.databases import DATABASES
 from tests.support.postgres import Server
-from tests.support.world import World
+from tests.support.world import World, some
 
 ROUNDS = 2
 
@@ -111,15 +114,20 @@ def test_one_shard_that_fails_each_time(
 
 
 @pytest.mark.slow
-@of(NAMES[0], NAMES[2])
+@of(NAMES[0])
 @pytest.mark.parametrize(
     "damage",
-    [
-        "drop table _dlt_version",
-        "alter table _dlt_version drop column schema",
+    some(
+        [
+            "drop table _dlt_version",
+            "alter table _dlt_version drop column schema",
+            "alter table _dlt_version drop column version",
+            "alter table _dlt_loads drop column status",
+            "alter table _dlt_pipeline_state drop column state",
+        ],
+        "alter table _dlt_version drop column version",
         "alter table _dlt_loads drop column status",
-        "alter table _dlt_pipeline_state drop column state",
-    ],
+    ),
 )
 def test_what_dlt_notes_is_made_again(damage: str, subject: Subject, synced: World) -> None:
     """By syncs alone, also while the vendor has nothing new."""
@@ -128,5 +136,94 @@ def test_what_dlt_notes_is_made_again(damage: str, subject: Subject, synced: Wor
     for _ in range(3):
         gapless(synced, "sync", subject.name)
     assert gaps(synced) == []
+    synced.complete()
+    synced.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+@pytest.mark.parametrize("column", some(["version", "written_by", "shape", "since"], "version", "shape"))
+def test_the_mark_of_the_layout_is_made_again(column: str, subject: Subject, synced: World) -> None:
+    """A table with three of its four columns is no table of somebody else's."""
+    synced.database.change(subject.name, f"alter table {LAYOUT_TABLE} drop column {column}")
+    assert gapless(synced, "sync", subject.name).exit_code == 0
+    assert [row[0] for row in synced.sql(f"select version from {LAYOUT_TABLE}")] == [LAYOUT]
+    assert gaps(synced) == []
+    synced.complete()
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+@pytest.mark.parametrize("engine", some(["duckdb", "postgres"], "duckdb"))
+def test_no_run_is_left_and_no_column(engine: str, subject: Subject, world: Begin, tmp_path: Path) -> None:
+    """Each column of the records that a question asks for, with nothing that says how many there were."""
+    here = world(subject.filled())
+    here.database = DATABASES[engine](tmp_path)
+    here.set(**here.database.settings)
+    here.complete()
+    table = subject.source.main
+    asked = {table.time_column, subject.source.stream.column, "rows_below" if table.schema.children else None}
+    for column in sorted(filter(None, asked)):
+        cascade = " cascade" if engine == "postgres" else ""
+        here.database.change(
+            subject.name, "delete from runs", f'alter table {table.name} drop column "{column}"{cascade}'
+        )
+        assert {gap["kind"] for gap in gaps(here)} >= {"damaged"}, column
+        assert not json.loads(gapless(here, "status", "--json").stdout)["sources"][subject.name]["complete"]
+        gapless(here, "sync", subject.name)
+        assert ended(here), column
+    here.assert_exact()
+
+
+INVENTED = {
+    "a parent that fails": ("coverage", "failures = 2, error = 'GET /x answered 500: no'"),
+    "a parent without a check": ("coverage", "last_checked_at = null"),
+    "a parent with records": ("coverage", "records = 5, missing = null, covered_from = null"),
+    "a parent that misses an interval": (
+        "coverage", "missing = '[[\"2026-01-01T00:00:00+00:00\", \"2026-01-02T00:00:00+00:00\"]]'"
+    ),
+    "a parent of a load that never was": ("coverage", "_dlt_load_id = '1'"),
+    "a letter of a parent": ("dead_letters", "kind = 'parent', parent = null"),
+    "a letter of a record": ("dead_letters", "kind = 'record', key = '4711'"),
+    "a letter of a record without an id": ("dead_letters", "kind = 'nameless', key = 'abc'"),
+    "a letter of a record that is said to be missing": (
+        "dead_letters", "kind = 'record', key = '4711', reason = 'missing: the vendor serves it'"
+    ),
+    "a letter of a record that is said to differ": (
+        "dead_letters", "kind = 'record', key = '4711', reason = 'differs: in a cell'"
+    ),
+}  # fmt: skip
+"""Rows that no sync wrote, of a parent that never was."""
+GHOST = "815"
+
+
+@pytest.mark.slow
+@of(NAMES[0], NAMES[-1])
+@pytest.mark.parametrize("row", some(INVENTED, "a parent that fails", "a letter of a record"))
+def test_a_row_of_a_parent_that_never_was(row: str, subject: Subject, synced: World) -> None:
+    """What it claims ends with the commands that are named."""
+    table, values = INVENTED[row]
+    ghost = GHOST if subject.source.stream.parents else ""
+    if table == "coverage" and not ghost:
+        pytest.skip("a listing has one proof alone")
+    load, now = "(select max(load_id) from _dlt_loads)", "now()"
+    main = subject.source.main.name
+    if table == "coverage":
+        columns, cells = "covered_to, last_checked_at", f"{now}, {now}"
+    else:
+        columns, cells = "kind, key, reason, attempts, first_seen_at, last_seen_at", (
+            f"'parent', '{ghost}', 'GET /x answered 500: no', 1, {now}, {now}"
+        )  # fmt: skip
+    rest = ", failures" if table == "coverage" else ""
+    zero = ", 0" if table == "coverage" else ""
+    synced.database.change(
+        subject.name,
+        f"insert into {table} (stream, parent, {columns}{rest}, _dlt_load_id, _dlt_id)"
+        f" select '{main}', '{ghost}', {cells}{zero}, {load}, 'ghost'",
+        f"update {table} set {values} where _dlt_id = 'ghost'",
+    )
+    found = gaps(synced)
+    assert found
+    assert ended(synced), gaps(synced)
     synced.complete()
     synced.assert_exact()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.contract.commands import gapless, gaps, lose
-from tests.contract.conftest import NAMES, of
+from tests.contract.commands import fill, gapless, gaps, lose
+from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
+from tests.contract.test_alarms_end import ended
 from tests.contract.test_proofs import lost
+from tests.support.databases import DATABASES
 from tests.support.postgres import Server
-from tests.support.world import World
+from tests.support.world import World, some
 
 
 @pytest.mark.slow
@@ -65,3 +69,57 @@ def test_a_copy_of_a_file_that_lacks_a_row_below(
     assert [gapless(synced, *command).exit_code for command in commands] == [3, 3, 3]
     repair = ("verify", subject.name, "--repair", *there)
     assert [gapless(synced, *command).exit_code for command in (repair, *commands[1:])] == [0, 0, 0]
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+@pytest.mark.parametrize("engine", some(["duckdb", "postgres", "sqlalchemy"], "duckdb", "postgres"))
+def test_cells_of_what_is_gone_are_told(engine: str, subject: Subject, world: Begin, tmp_path: Path) -> None:
+    """Their column was taken away and made again, and the vendor does not serve the record any more."""
+    if not DATABASES[engine].at_hand():
+        pytest.skip("its driver is not here")
+    here = world(subject.filled())
+    here.database = DATABASES[engine](tmp_path)
+    here.set(**here.database.settings)
+    here.complete()
+    column = subject.column(subject.text)
+    cascade = " cascade" if engine == "postgres" else ""
+
+    def lose() -> None:
+        here.database.change(subject.name, f'alter table {subject.main} drop column "{column}"{cascade}')
+        gapless(here, "sync", subject.name)
+        gapless(here, "sync", subject.name)
+
+    lose()
+    assert gaps(here) == []
+    here.complete()
+    assert here.letters() == []
+    here.fake.delete(subject.records(here.fake)[0][subject.id])
+    lose()
+    assert gapless(here, "sync", subject.name).exit_code == 3
+    (told,) = gaps(here)
+    assert (told["kind"], told["stream"]) == ("lost", subject.main)
+    assert f"the column {column} " in told["why"]
+    assert " 1 row " in told["why"]
+    fill(here, [told])
+    here.complete()
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_rows_below_what_is_gone_are_told(subject: Subject, world: Begin) -> None:
+    """Their table was dropped, and the vendor does not serve the record any more."""
+    children = [shape.name for shape in subject.source.main.schema.tree() if shape.parent]
+    if not children:
+        pytest.skip("its records have no rows below them")
+    here = world(subject.filled())
+    parent = subject.parents(here.fake)[0]
+    key = subject.add(here.fake, parent, **subject.with_children)[subject.id]
+    here.complete()
+    here.fake.delete(key)
+    here.database.change(subject.name, *(f"drop table {name}" for name in reversed(children)))
+    gapless(here, "sync", subject.name)
+    assert gapless(here, "sync", subject.name).exit_code == 3
+    assert {gap["kind"] for gap in gaps(here)} >= {"lost"}
+    assert ended(here)
+    here.complete()

@@ -55,6 +55,7 @@ def after(*outcomes: Outcome, ago: timedelta = QUARTER, notes: bool = True) -> P
         (failed("ForeignHost"), after(failed()), True),
         (partial(1), after(failed()), True),
         (COMPLETE, after(failed()), True),
+        (Outcome("omni", NOW, outcome="complete", scope="2 ids"), after(failed()), False),  # the rest still fails
         (COMPLETE, Past(), False),
         (COMPLETE, Past([("failed", NOW - QUARTER)], None), False),  # somebody interrupted it: nobody was told
     ],

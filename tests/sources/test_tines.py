@@ -13,7 +13,7 @@ import pytest
 from gapless.sources._http.fake_vendor import START
 from gapless.sources._ledger.window import Window
 from gapless.sources.tines.fake import TinesFake
-from tests.contract.commands import fill, gapless, gaps
+from tests.contract.commands import document, fill, gapless, gaps
 from tests.support.world import LET_THROUGH, World, some
 
 Begin = Callable[[Any], World]
@@ -438,6 +438,23 @@ def test_what_is_listed_and_not_here(world: Begin, table: str) -> None:
     here.assert_exact()
     fake._stories[99] = fake._story(99) | {"created_at": "2999-01-01T00:00:00Z"}
     assert gapless(here, "verify", "tines", "--whole").exit_code == 0
+
+
+@pytest.mark.slow
+def test_an_old_story_that_came_into_view_is_late(world: Begin) -> None:
+    """The key was given a right to it after the sync: the next one lists it, so it is not lost."""
+    fake = filled()
+    number = max(fake._stories) + 1
+    here = world(fake)
+    here.complete()
+    fake._stories[number] = fake._story(number) | {"created_at": "2020-01-01T00:00:00Z"}
+    for words in ((), ("--whole",), ("--cells",)):
+        found = document(here, "verify", "tines", *words)
+        (one,) = found["sources"]
+        assert (found["exit_code"], one["missing"], one["newer"]) == (0, 0, 1), words
+    assert gaps(here, "tines") == []
+    here.complete()
+    assert number in {story for story, _ in stories(here)}
 
 
 @pytest.mark.slow

@@ -27,6 +27,8 @@ class Layout:
     """The mark of the tables and columns that its rows conform to."""
 
 
+COLUMNS = frozenset({"version", "written_by", "shape", "since"})
+"""The columns of the table of layouts."""
 FIRST = Layout(1, "")
 """Of what was written before a dataset carried its layout."""
 
@@ -51,7 +53,8 @@ def read_layout(reader: Tables, dataset: str) -> Layout | None:
 
 def require_own(columns: Collection[str], dataset: str) -> None:
     """Raises GaplessError if a dataset's table of layouts, with these columns, is somebody else's."""
-    if columns and not {"version", "written_by"} <= {*columns}:
+    # Somebody may have taken one of ours away; then it is made again.
+    if columns and not {"version", "written_by"} <= {*columns} and len(COLUMNS & {*columns}) < len(COLUMNS) - 1:
         raise GaplessError(
             f"{dataset}.{LAYOUT_TABLE} is a table of somebody else's, and gapless needs that name: rename it"
         )

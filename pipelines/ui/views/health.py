@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from gapless.pipelines.evidence.completeness import assess, exists
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import low_watermark, read_proofs
+from gapless.pipelines.evidence.rounds import last_round, of_part, read_rounds
 from gapless.pipelines.evidence.sentences import failed_source, reason, what
 from gapless.pipelines.ui.address import View, short
 from gapless.pipelines.ui.site import Question
@@ -74,35 +77,30 @@ def _gaps(question: Question, name: str) -> list[Gap]:
 def fetch(question: Question) -> Mapping[str, Any]:
     """Returns the cards, and the lines of the streams."""
     rows = question.db.rows(f"select {STREAMS} from activity.freshness order by account, stream")
-    runs = _last_runs(question)
-    cards = [_card(question, name, [row for row in rows if row[0] == name], runs.get(name)) for name in SOURCES]
+    cards = [_card(question, name, [row for row in rows if row[0] == name]) for name in SOURCES]
     order = {name: at for at, name in enumerate(SOURCES)}
     return {"cards": cards, "streams": sorted(rows, key=lambda row: (order.get(row[0], 99), row[5] == 0))}
 
 
-def _last_runs(question: Question) -> dict[str, tuple[Any, ...]]:
-    """Returns of each source its last run's outcome and error, and since when how many in a row have ended so."""
-    rows = question.db.rows(
-        "with numbered as (select account, outcome, error, started_at,"
-        " row_number() over (partition by account order by started_at desc, run_id desc) as back from activity.runs)"
-        # A longer row of equal outcomes counts as 200, so that not every run there ever was is fetched.
-        " select account, outcome, error, started_at from numbered where back <= 200 order by account, back"
-    )
-    found: dict[str, tuple[Any, ...]] = {}
-    for name in {row[0] for row in rows}:
-        own = [row for row in rows if row[0] == name]
-        times = next((n for n, row in enumerate(own) if row[1] != own[0][1]), len(own))
-        found[name] = (own[0][1], own[0][2], times, own[times - 1][3])
-    return found
+def _last_round(question: Question, name: str) -> tuple[Any, ...] | None:
+    """Returns the last round's outcome and error, and since when how many in a row have ended so; None: none was."""
+    reader = Known(question.db.reader, SOURCES[name])
+    rounds = question.remembered(("rounds", name), lambda: read_rounds(reader, name, question.now))
+    last = last_round(rounds)
+    if last is None:
+        return None
+    same = [*takewhile(lambda one: one.outcome == last.outcome, of_part(rounds, last.shard))]
+    return last.outcome, last.error, len(same), same[-1].started_at
 
 
-def _card(question: Question, name: str, rows: list[tuple[Any, ...]], run: tuple[Any, ...] | None) -> Card:
-    source, now = SOURCES[name], question.now
+def _card(question: Question, name: str, rows: list[tuple[Any, ...]]) -> Card:
+    source, now, run = SOURCES[name], question.now, _last_round(question, name)
     card = Card(name, source.facts.colour, "never synced", "")
     if run is None and not rows:
         return card
     proofs = question.remembered(
-        ("proven", name), lambda: low_watermark(read_proofs(question.db.reader, name, source.main.name) or [])
+        ("proven", name),
+        lambda: low_watermark(read_proofs(Known(question.db.reader, source), name, source.main.name) or []),
     )
     card.proven_to = proofs
     card.newest, card.checked = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4))

@@ -13,7 +13,7 @@
 -- - missing: Parents with intervals that are not read yet.
 -- - reset: Parents that the next sync reads again as a whole.
 -- - dead_letters: Records and parents that failed and are not healed.
--- - last_run_at: When the last sync began.
+-- - last_run_at: When the last sync of all that is new, or of a shard of that, began.
 -- - last_run_outcome: How it ended: complete, partial or failed.
 with newest as (
     -- for each stream, union all
@@ -86,6 +86,7 @@ ended as (
         outcome,
         row_number() over (partition by account order by started_at desc, run_id desc) as back
     from activity.runs
+    where scope is null
 )
 
 select

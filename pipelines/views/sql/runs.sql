@@ -2,6 +2,8 @@
 -- Key: account, run_id.
 -- How each sync ended, over all sources.
 -- - rows_loaded: Rows written into the vendor's tables, child rows too, new ones and those written again.
+-- - shard: The shard, as 3/8; null: the whole source.
+-- - scope: What it was asked for: a window of creation times, a backfill, or how many ids; null: all that is new.
 -- for each source, union all
 select
     '{vendor}' as source,
@@ -17,6 +19,8 @@ select
     failures,
     error,
     version,
-    '{source}' as account
+    '{source}' as account,
+    shard,
+    scope
 from {source}.runs
 -- end

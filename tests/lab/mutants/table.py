@@ -387,12 +387,12 @@ MUTANTS = (
         "isinstance(answer.error, NotFound)", "tests/contract/test_ends.py -k verify",
     ),
     mutant(
-        "nobody counts what the vendor told", "pipelines/evidence/ledgers.py",
-        "        if not counted:\n", "        if True:\n", "tests/contract/test_truth.py -k fewer",
+        "nobody counts what the vendor told", "pipelines/evidence/kinds/parents.py",
+        "    if not told:\n", "    if True:\n", "tests/contract/test_truth.py -k fewer",
     ),
     mutant(
-        "a record read by its id stands for all", "pipelines/evidence/ledgers.py",
-        '== "complete" and not self._rows(ANY_ROW, self._main.name)', '== "complete"',
+        "a record read by its id stands for all", "pipelines/evidence/kinds/unasked.py",
+        "ended and not ledger.rows(ANY_ROW, ledger.main.name)", "ended",
         "tests/contract/test_truth.py -k one_record",
     ),
     mutant(
