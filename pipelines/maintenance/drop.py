@@ -53,5 +53,6 @@ def drop(target: Target, name: str) -> None:
                 with client.with_alternative_dataset_name(dataset):
                     if client.has_dataset():
                         client.drop_dataset()
-        target.note_file(name).unlink(missing_ok=True)
+        for note in target.note_files(name):
+            note.unlink(missing_ok=True)
         refresh.without(target, target.working_folder(name), name)

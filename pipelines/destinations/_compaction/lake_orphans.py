@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gapless.pipelines.printable import counted
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -66,7 +68,7 @@ def _remove(files: Iterable[Path], own: Path, now: datetime) -> str | None:
     if young:
         it, are, stay = ("it", "is", "stays") if young == 1 else ("them", "are", "stay")
         what = f"that no snapshot names {are} of the last hour and {stay}, as somebody may be writing {it}"
-        return f"{_files(young)} {what}: gapless compact deletes {it} after {now + AGE:%H:%M} UTC"
+        return f"{counted(young, 'files')} {what}: gapless compact deletes {it} after {now + AGE:%H:%M} UTC"
     return _stay(strange) if strange else None
 
 
@@ -93,8 +95,4 @@ def _stay(number: int) -> str:
     it, stay = ("it", "stays") if number == 1 else ("them", "stay")
     what = f"that no snapshot names {stay} in the DuckLake's folder, and may hold erased rows"
     advice = f"ducklake_delete_orphaned_files deletes {it}, if the folder is of this lake alone"
-    return f"{_files(number)} {what}: {advice}"
-
-
-def _files(number: int) -> str:
-    return f"{number:,} file{'' if number == 1 else 's'}"
+    return f"{counted(number, 'files')} {what}: {advice}"
