@@ -13,8 +13,8 @@ from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.unfinished import finishing, notes_of, sentence
 from gapless.pipelines.evidence.gap import Commands
+from gapless.pipelines.evidence.rows.twins import twins
 from gapless.pipelines.evidence.seen import left_sentence, take_in_left
-from gapless.pipelines.evidence.twins import twins
 from gapless.pipelines.sync.build import is_served
 from gapless.sources import SOURCES
 

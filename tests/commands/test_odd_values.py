@@ -20,6 +20,7 @@ from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES
 from gapless.sources._http.auth import checked_base_url
 from gapless.sources._http.errors import SettingError
+from gapless.sources._ledger.shard import Shard
 from gapless.sources.register import add_accounts
 from tests.commands.test_full_disk import document
 from tests.commands.test_settings import gapless
@@ -120,7 +121,7 @@ def test_a_sync_that_could_not_even_be_noted(first: bool, world: Begin) -> None:
     here = world(subject(NAMES[0]).filled()).alone()
     if not first:
         here.synced()
-    note = Target.find("duckdb").note_file(here.name)
+    note = Target.find("duckdb").note_file(here.name, Shard())
     note.parent.mkdir(exist_ok=True, parents=True)
     note.touch()
     try:
