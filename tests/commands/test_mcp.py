@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from gapless.pipelines.ui.site import Site
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.tines.fake import TinesFake
 from tests.support.postgres import Server
-from tests.support.world import World
+from tests.support.world import World, some
 
 Begin = Callable[[Any], World]
 Call = tuple[str, dict[str, Any]]
@@ -172,8 +173,13 @@ CAN_UNSHARE = not subprocess.run(["unshare", "--pid", "--fork", "true"], check=F
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("busy", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "busy"),
+    some(
+        product([signal.SIGTERM, signal.SIGHUP, signal.SIGINT], [False, True]),
+        *[(signal.SIGTERM, True), (signal.SIGINT, False)],
+    ),
+)
 def test_a_signal_ends_it(number: int, busy: bool, here: World) -> None:
     """At once with exit code 130 and no traceback, also in a query and as the first process of a container."""
     alone = ["unshare", "--pid", "--fork", "--mount-proc"] if CAN_UNSHARE else []

@@ -133,7 +133,7 @@ NOT_ASKED = {"another one only": _another_only, "begun later": _begun_later, "an
 
 @pytest.mark.slow
 @elsewhere(2)
-@of(*NAMES)
+@of(NAMES[0], NAMES[1], NAMES[-1])
 @pytest.mark.parametrize("hide", NOT_ASKED.values(), ids=NOT_ASKED)
 def test_what_was_not_asked_is_not_given_up(hide: Callable[..., None], subject: Subject, synced: World) -> None:
     """What a comparison did not meet stays told, or is read again by its id."""

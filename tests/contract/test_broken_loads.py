@@ -10,7 +10,7 @@ import pytest
 from gapless.sources import SOURCES
 from gapless.sources._ledger.markers import NOT_KEPT
 from tests.contract.commands import document, fill, gapless, gaps
-from tests.contract.conftest import elsewhere
+from tests.contract.conftest import NAMES, elsewhere, of
 from tests.contract.subject import Subject
 from tests.support.merges import killed_after
 from tests.support.world import LET_THROUGH, World
@@ -67,6 +67,7 @@ def told(here: World) -> list[tuple[str, str | None, str | None]]:
 
 @pytest.mark.slow
 @elsewhere(2)
+@of(NAMES[0], NAMES[1])
 def test_a_loss_stays_told(subject: Subject, synced: World) -> None:
     """Until it is acknowledged, also while nobody has read again what the broken load replaced."""
     if not subject.source.stream.walks:  # a walk notes it in its state, too
@@ -87,6 +88,7 @@ def test_a_loss_stays_told(subject: Subject, synced: World) -> None:
 
 @pytest.mark.slow
 @elsewhere(3)
+@of(NAMES[2], NAMES[3])
 def test_what_is_here_is_not_denied(subject: Subject, synced: World) -> None:
     """The proof is in doubt, and says so everywhere; the command that is named ends that."""
     name = subject.name

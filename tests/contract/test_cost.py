@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.conftest import NAMES, of
 from tests.contract.subject import Subject
 from tests.support.history import duckdb_reads, grow, postgres_reads
 from tests.support.world import World
@@ -39,6 +40,7 @@ def grown(subject: Subject, world: Callable[[Any], World], destination: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.everywhere
+@of(NAMES[0], NAMES[3])
 @pytest.mark.parametrize("new", [0, 6])
 def test_a_sync_reads_no_history(
     new: int, grown: Callable[[], World], subject: Subject, destination: str, monkeypatch: pytest.MonkeyPatch

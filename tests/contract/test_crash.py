@@ -99,6 +99,7 @@ def test_a_crash_while_a_record_heals(subject: Subject, synced: World) -> None:
 
 
 @pytest.mark.slow
+@of(NAMES[0], NAMES[1])
 def test_a_first_load_that_dies_after_one_table(subject: Subject, world: Begin) -> None:
     """Whatever table was merged alone, the next sync knows its account, calls it no older database, and is exact."""
     here = world(subject.filled(2, 4))

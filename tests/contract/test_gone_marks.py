@@ -50,6 +50,7 @@ def reset(here: World) -> None:
 
 @pytest.mark.slow
 @elsewhere(1)
+@of(NAMES[0], NAMES[2])
 def test_a_record_that_goes_and_comes_back(subject: Subject, synced: World) -> None:
     """Marked by the sync that reads its whole listing, else by `verify --whole`; the mark goes in the same way."""
     before = copied(synced.fake)

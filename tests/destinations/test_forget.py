@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.contract.commands import document, gapless, gaps
 from tests.contract.subject import subject
 from tests.destinations.test_compact import CANARY, destination, holding
 from tests.support import warm
-from tests.support.world import World
+from tests.support.world import World, some
 
 Begin = Callable[[Any], World]
 __all__ = ["destination"]  # the fixture
@@ -76,8 +77,10 @@ def killed(where: str, *command: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["compact", "publish"])
-@pytest.mark.parametrize("verb", ["forget", "keep"])
+@pytest.mark.parametrize(
+    ("verb", "where"),
+    some(product(["forget", "keep"], ["compact", "publish"]), ("forget", "compact"), ("keep", "publish")),
+)
 def test_a_kill_before_the_end(verb: str, where: str, world: Begin) -> None:
     """Bytes are left, or the copy has the rows: doctor says so, and the same command again finishes it."""
     here = world(OMNI.filled())
