@@ -95,9 +95,12 @@ def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
     if not issubclass(ignored.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(ignored)
         return
+    # Shells start what runs in the background with SIGINT ignored.
+    number = signal.SIGTERM if signal.getsignal(signal.SIGTERM) is _stop else signal.SIGINT
     while True:
         try:
-            again = Timer(0.05, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
+            _stopped.clear()
+            again = Timer(0.05, signal.pthread_kill, (main_thread().ident, number))
             again.daemon = True
             again.start()
             return

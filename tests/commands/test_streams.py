@@ -140,6 +140,11 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_signal_that_python_ignores() -> None:
-    """It comes while an object is finalized, where no exception leaves; it ends the process all the same."""
-    assert subprocess.run([sys.executable, "-c", LOST], timeout=15, check=False).returncode == 130
+@pytest.mark.parametrize("shell", ["exec", "trap '' INT; exec"], ids=["usual", "in the background"])
+def test_a_signal_that_python_ignores(shell: str) -> None:
+    """It comes while an object is finalized, where no exception leaves; it ends the process all the same.
+
+    Shells have SIGINT ignored by what they start in the background.
+    """
+    line = ["sh", "-c", f'{shell} "$0" -c "$1"', sys.executable, LOST]
+    assert subprocess.run(line, timeout=15, check=False).returncode == 130
