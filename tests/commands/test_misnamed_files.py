@@ -73,6 +73,7 @@ def test_other_files_are_not_named(tmp_path: Path) -> None:
     assert [*misnamed()] == []
 
 
+@pytest.mark.slow
 def test_every_command_says_it(world: Begin, tmp_path: Path) -> None:
     """On stderr, as the database may be named there; the doctor as a check that failed."""
     world(subject(NAMES[0]).filled()).alone()
@@ -87,6 +88,7 @@ def test_every_command_says_it(world: Begin, tmp_path: Path) -> None:
     assert found == [{"name": "settings", "result": "fail", "found": said, "mends": "Rename it, or take it away."}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["sync"], ["sync", NAMES[0]]], ids=["sync", "one"])
 def test_a_folder_without_settings(command: list[str], world: Begin, tmp_path: Path) -> None:
     """It is said where keys are missing, and by the doctor; with the environment alone a sync is silent about it."""

@@ -56,6 +56,7 @@ def test_what_is_around_an_address_does_no_harm() -> None:
     assert checked_base_url("https://b\u00fccher.example") == "https://xn--bcher-kva.example"
 
 
+@pytest.mark.slow
 def test_numbers_are_said_as_they_are_written(world: Begin) -> None:
     """1000000000, not 1e+09; what TOML takes for a number the environment takes, too."""
     here = world(subject(NAMES[0]).filled()).alone()
@@ -115,6 +116,7 @@ def test_an_account_that_is_not_in_the_settings() -> None:
         known([f"{NAMES[0]}s"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_a_sync_that_could_not_even_be_noted(first: bool, world: Begin) -> None:
     """The file of the note is there and empty, as where the state folder's disk is full, too."""
@@ -239,6 +241,7 @@ def test_paths_as_they_are_pasted(path: str, said: str, world: Begin) -> None:
     assert [*here.folder.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_a_database_with_such_a_name(world: Begin) -> None:
     """One that is there already goes on."""
     here = world(subject(NAMES[0]).filled()).alone()

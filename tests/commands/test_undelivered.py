@@ -64,6 +64,7 @@ def test_a_full_disk_below_stdout(
     assert told.count("what the command did stays done") == (0 if only_answers else 1)
 
 
+@pytest.mark.slow
 def test_what_counts_as_delivered(
     here: World, ends: Callable[[str, io.TextIOWrapper], object], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -188,6 +188,7 @@ def pooler(server: Server) -> Iterator[int]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.slow
 def test_a_pooler(world: Begin, server: Server) -> None:
     """Its sessions lack our settings and hold no lock of ours: named before any request."""
     here = world(filled("sequence")).alone()

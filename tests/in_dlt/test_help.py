@@ -35,6 +35,7 @@ def test_help(name: str) -> None:
         assert word in text
 
 
+@pytest.mark.slow
 def test_the_errors_are_those(world: Callable[[Any], World], monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting out of bounds, a key that is refused, and one that is missing."""
     here, build = world(filled(FIRST)), SOURCES[FIRST].build
