@@ -291,6 +291,8 @@ class DuckdbFile(Backend):
         try:
             return connect(self.file, read_only=True)
         except duckdb.Error as error:
+            if next_step(error):  # as above
+                raise
             if self.file.exists():
                 raise GaplessError(
                     f"cannot read {self.file}: {why_not(error)}. Choose another with"

@@ -24,7 +24,7 @@ from gapless.pipelines.destinations.backend import Backend, Check, Compaction, P
 from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
 from gapless.pipelines.destinations.postgres import database_lock, require_files
 from gapless.pipelines.destinations.sqlite import MARK, is_sqlite, sqlite_path
-from gapless.pipelines.errors import GaplessError, WrongSettings
+from gapless.pipelines.errors import GaplessError, WrongSettings, next_step
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
@@ -138,6 +138,8 @@ class DuckLake(Backend):
             try:
                 attach(connection, self.config, None if is_sqlite(self._catalog) else self._statement(connection))
             except duckdb.Error as error:
+                if next_step(error):  # a want of memory
+                    raise
                 raise self._unopened(error) from None
             yield connection
 

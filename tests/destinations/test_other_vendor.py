@@ -13,6 +13,7 @@ from gapless.pipelines.cli.app import app
 from gapless.sources import SOURCES, Source
 from tests.contract.subject import filled
 from tests.support.databases import DATABASES
+from tests.support.postgres import Server
 from tests.support.world import World, settings, some
 
 Begin = Callable[[Any], World]
@@ -21,7 +22,7 @@ COMMANDS = (
     "sync", "gaps", "status", "verify", "plan", "views", "state show", "sync --since 2026-01-01",
     "state reset eu --yes", "keep eu 400d --yes", "forget eu --id x --yes", "compact", "privacy apply --yes",
 )  # fmt: skip
-OF_THE_FILE = ("publish readers.duckdb", "copy --to sqlalchemy")
+OF_THE_FILE = ("publish readers.duckdb", "copy --to postgres")
 
 
 def changed(world: Begin, vendor: str, to: str) -> World:
@@ -42,14 +43,14 @@ CHANGES = [("tines", "sequence"), ("omni", "tines"), ("tines", "omni")]
 @pytest.mark.slow
 @pytest.mark.parametrize("destination", some(HERE, "duckdb"))
 @pytest.mark.parametrize(("vendor", "to"), some(CHANGES, ("omni", "tines")))
-def test_every_command(vendor: str, to: str, destination: str, world: Begin) -> None:
+def test_every_command(vendor: str, to: str, destination: str, world: Begin, server: Server) -> None:
     """Ends with 2 and names the tables that are there, also where both vendors have a table of one name."""
     here = changed(world, vendor, to)
     before = here.sql("select count(*) from runs"), here.rows("action_logs")
     here.fake.requests.clear()
     lines = [(line, here.database.option) for line in COMMANDS]
     if destination == "duckdb":
-        here.set(DESTINATION__SQLALCHEMY__CREDENTIALS=f"sqlite:///{here.folder}/copy.sqlite")
+        here.set(DESTINATION__POSTGRES__CREDENTIALS=server.database())
         lines += [(line, []) for line in OF_THE_FILE]
     for line, option in lines:
         ended = CliRunner().invoke(app, [*line.split(), *option])

@@ -51,6 +51,7 @@ def test_an_address(name: str, end: str, value: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not DATABASES["ducklake"].at_hand(), reason="its driver is not here")
 @pytest.mark.parametrize("destination", ["ducklake"])
 def test_the_files_of_a_lake_are_elsewhere(destination: str, world: Begin) -> None:
     """Both places are said; the folder may be moved, by the setting that is named."""
