@@ -74,6 +74,12 @@ def parts(rounds: Sequence[Round]) -> list[Shard]:
     return [Shard(number, of) for number in range(1, of + 1)]
 
 
+def of_this_split(rounds: Sequence[Round]) -> list[Round]:
+    """Returns the rounds since the source was last split otherwise: what an older split left may not be asked now."""
+    of = rounds[0].shard.of if rounds else 1
+    return [*takewhile(lambda one: one.shard.whole or of in (1, one.shard.of), rounds)]
+
+
 def of_part(rounds: Sequence[Round], part: Shard) -> list[Round]:
     """Returns the rounds that asked for all of a part: its own, and those of the whole source."""
     return [one for one in rounds if one.shard in (WHOLE, part)]
@@ -85,7 +91,7 @@ def failed_since(rounds: Sequence[Round]) -> Iterator[tuple[Shard, list[Round]]]
     One shard that comes to its end says nothing of another.
     """
     for part in parts(rounds):
-        own = rounds if part.whole else of_part(rounds, part)
+        own = rounds if part.whole else of_part(of_this_split(rounds), part)
         if failed := [*takewhile(lambda one: one.failed, own)]:
             yield part, failed
 
@@ -95,7 +101,7 @@ def never_ran(rounds: Sequence[Round]) -> list[Shard]:
     if not rounds or rounds[0].shard.whole:
         return []
     since = [*takewhile(lambda one: one.failed or not one.shard.whole, rounds)]
-    return [part for part in parts(rounds) if not of_part(since, part)]
+    return [part for part in parts(rounds) if not of_part(of_this_split(since), part)]
 
 
 def last_round(rounds: Sequence[Round]) -> Round | None:

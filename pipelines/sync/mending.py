@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gapless.sources._dlt.types import SqlClient
 
+LETTERS = "dead_letters"
 HARMLESS = ("runs", SCHEMAS)
 """Tables whose loss says nothing about records. The loss of any other one sets the source back."""
 
@@ -45,9 +46,11 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
     with pipeline.sql_client() as client:
         if any(damage.table not in HARMLESS for damage in found):
             _set_back(client, real, walks=source.stream.walks)
-        for damage in found:
+        # The ledger first: a note of what another table lost needs a whole one.
+        for damage in sorted(found, key=lambda one: one.table != LETTERS):
             if damage.columns and not _addable(source, damage):
                 _set_aside(client, damage, pipeline.destination.destination_type)
+                real.pop(damage.table, None)
             elif damage.table in counted_tables(source):
                 _note_emptied(client, damage, real)
         if SCHEMAS in real:
@@ -64,10 +67,8 @@ def _note_emptied(client: SqlClient, damage: Damage, real: dict[str, set[str]]) 
     at = datetime.now(UTC)
     # SQLite stores times as texts, in UTC and without an offset, as dlt does.
     time = at if client.capabilities.supports_tz_aware_datetime else f"{at:%Y-%m-%d %H:%M:%S.%f}"
-    for column in damage.columns if "kind" in real.get("dead_letters", ()) else ():
-        if column in OURS:
-            continue
-        letters, stream = client.make_qualified_table_name("dead_letters"), stream_of(damage.table, column)
+    for column in damage.columns:
+        letters, stream = client.make_qualified_table_name(LETTERS), stream_of(damage.table, column)
         row: dict[str, object] = {
             "stream": stream,
             "kind": KIND,
@@ -75,6 +76,8 @@ def _note_emptied(client: SqlClient, damage: Damage, real: dict[str, set[str]]) 
             "reason": f"the column {column} was taken away",
         }
         row |= {"attempts": 1, "first_seen_at": time, "last_seen_at": time, LOAD_ID: "", ROW_ID: f"{KIND} {stream}"}
+        if column in OURS or not real.get(LETTERS, set()).issuperset(row):
+            continue
         names = ", ".join(map(client.escape_column_name, row))
         client.execute_sql(f"delete from {letters} where stream = %s and kind = '{KIND}'", stream)
         client.execute_sql(f"insert into {letters} ({names}) values ({', '.join(['%s'] * len(row))})", *row.values())
@@ -84,7 +87,7 @@ def forget_emptied(pipeline: dlt.Pipeline, streams: Iterable[str]) -> None:
     """Deletes the notes of columns that were made again, by their streams."""
     for stream in streams:
         with pipeline.sql_client() as client:
-            letters = client.make_qualified_table_name("dead_letters")
+            letters = client.make_qualified_table_name(LETTERS)
             client.execute_sql(f"delete from {letters} where stream = %s and kind = '{KIND}'", stream)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gapless.sources import SOURCES
 from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
-from tests.contract.commands import gapless, gaps, run
+from tests.contract.commands import fill, gapless, gaps, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_gone import delete_parent, parents_of
@@ -136,6 +137,25 @@ def test_what_dlt_notes_is_made_again(damage: str, subject: Subject, synced: Wor
     for _ in range(3):
         gapless(synced, "sync", subject.name)
     assert gaps(synced) == []
+    synced.complete()
+    synced.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+@pytest.mark.parametrize("column", some(["attempts", "reason", "stream", "kind"], "attempts"))
+def test_records_and_letters_at_once(column: str, subject: Subject, synced: World) -> None:
+    """A column of the records that may be null, and one that every dead letter needs: syncs go on, and all ends."""
+    table = next(one for one in SOURCES[synced.name].main.schema.columns if one.nullable and one.name[0] != "_")
+    synced.database.change(
+        synced.name,
+        f"alter table {SOURCES[synced.name].main.name} drop column {table.name}",
+        f"alter table dead_letters drop column {column}",
+    )
+    assert gaps(synced) != []
+    ended = gapless(synced, "sync", synced.name)
+    assert ended.exit_code == 3, ended.output
+    fill(synced, gaps(synced))
     synced.complete()
     synced.assert_exact()
 

@@ -12,11 +12,10 @@ from itertools import combinations
 
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.proofs import as_utc
-from gapless.pipelines.evidence.stored_state import OpenDataset, source_state
+from gapless.pipelines.evidence.stored_state import OpenDataset
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._ledger.account.evidence import Evidence, Row, compared, newest_rows
-from gapless.sources._ledger.account.identity import ACCOUNTS
 
 NEWEST = 20
 """Records of a dataset that are looked for in others."""
@@ -44,11 +43,10 @@ def twins(reader: Reader, about: Collection[str] | None = None) -> Iterator[Twin
 
 @dataclass(frozen=True)
 class _Held:
-    """What a dataset holds: by whom it was read, and its newest rows."""
+    """What a dataset holds: its newest rows."""
 
     source: Source
     dataset: OpenDataset
-    host: str | None
     rows: list[Row]
 
     @classmethod
@@ -63,8 +61,7 @@ class _Held:
         rows = [dict(zip(names, cells, strict=False)) for cells in found]
         for row in rows:
             row[table.time_column] = as_utc(row[table.time_column])
-        account = (source_state(reader, source) or {}).get(ACCOUNTS, {}).get(source.name, {})
-        return cls(source, dataset, account.get("host"), rows) if rows else None
+        return cls(source, dataset, rows) if rows else None
 
     def among(self, ids: Collection[str]) -> set[str]:
         """Returns which of these rows are here, by their ids."""
@@ -90,8 +87,8 @@ def _among(held: list[_Held], about: Collection[str] | None) -> Iterator[Twins]:
     ids = {row[ROW_ID] for one in held for row in one.rows}
     here = {one.source.name: one.among(ids) for one in held} if len(held) > 1 else {}
     for pair in combinations(held, 2):
-        hosts = {one.host for one in pair if one.host}
-        if len(hosts) > 1 or (about is not None and not any(one.source.name in about for one in pair)):
+        # Also of different hosts: a vendor's host may have moved together with the account's name.
+        if about is not None and not any(one.source.name in about for one in pair):
             continue
         shared = here[pair[0].source.name] & here[pair[1].source.name]
         if shared and (same := max(pair[0].same(pair[1]), pair[1].same(pair[0]))):
