@@ -80,17 +80,16 @@ def write_run(
             ended.rows = ended.rows if alone else of_roots(source, ended.rows)
             held = ended.to_json()
         row = {**_run_row(outcome, shard), "held": held}
+        # A database of an older version lacks columns that a load of dlt's adds.
+        plain = backend_of(pipeline).updates_rows and columns >= row.keys()
+        if not plain:
+            if before is None:  # nor are columns added to tables of somebody else
+                require_writable(pipeline, source)
+            _load_row(pipeline, source, row)
         with pipeline.sql_client() as client:
-            runs, letters, loads = map(client.make_qualified_table_name, ("runs", "dead_letters", LOADS))
-            if alone and held:  # of shards that end at once each keeps its counts, and the largest ones count
-                client.execute_sql(f"update {runs} set held = null where held is not null")
-            # A database of an older version lacks columns that a load of dlt's adds.
-            if backend_of(pipeline).updates_rows and columns >= row.keys():
-                _insert_row(client, runs, row)
-            else:
-                if before is None:  # nor are columns added to tables of somebody else
-                    require_writable(pipeline, source)
-                _load_row(pipeline, source, row)
+            # Of shards that end at once each keeps its counts, and the largest ones count.
+            _add_row(client, row if plain else None, only_count=outcome.run_id if alone and held else None)
+            letters, loads = map(client.make_qualified_table_name, ("dead_letters", LOADS))
             # What is no longer served is nowhere else.
             healed = f"healed_at is not null and substr(reason, 1, {len(NOT_SERVED)}) <> '{NOT_SERVED}'"
             client.execute_sql(f"delete from {letters} where {healed} and {is_completed(loads)}")
@@ -170,6 +169,20 @@ def _still_lost(source: Source, before: Before, now: RowCounts, listed: bool) ->
         if now.get(table, 0) >= (before.now or {}).get(table, 0) + lost[table]:
             del lost[table]
     return lost
+
+
+def _add_row(client: SqlClient, row: dict[str, Any] | None, *, only_count: str | None) -> None:
+    """Inserts a row of `runs`, None: it is there already; the counts of all runs but `only_count` are deleted.
+
+    Without `only_count` all stay. It is one transaction: without any count the next sync would take rows for lost.
+    """
+    runs = client.make_qualified_table_name("runs")
+    with client.begin_transaction():
+        if only_count:
+            others = "held is not null and run_id <> %s"
+            client.execute_sql(f"update {runs} set held = null where {others}", only_count)
+        if row:
+            _insert_row(client, runs, row)
 
 
 def _insert_row(client: SqlClient, runs: str, row: dict[str, Any]) -> None:

@@ -52,7 +52,8 @@ def update_held(pipeline: dlt.Pipeline, source: Source, change: Callable[[Held, 
     known = bool(signs) and held.rows == now and find_below(reader, source, None, now).settled
     held.signs, held.counted_at, held.checksums = (signs, at, sums) if known else ({}, None, {})
     held.proofs = None
-    with pipeline.sql_client() as client:
+    # Together: without any count the next sync would take rows for lost.
+    with pipeline.sql_client() as client, client.begin_transaction():
         runs = client.make_qualified_table_name("runs")
         client.execute_sql(f"update {runs} set held = null where held is not null")
         client.execute_sql(f"update {runs} set held = %s where run_id = %s", held.to_json(), newest[0][0])

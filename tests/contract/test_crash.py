@@ -9,6 +9,7 @@ import time
 import httpx2 as httpx
 import pytest
 
+from gapless.pipelines.sync import history
 from gapless.sources import SOURCES
 from tests.contract.commands import everything, gapless
 from tests.contract.conftest import NAMES, Begin, elsewhere, of
@@ -96,6 +97,26 @@ def test_a_crash_while_a_record_heals(subject: Subject, synced: World) -> None:
     synced.complete()
     synced.assert_exact()
     assert synced.letters() == []
+
+
+@elsewhere(2)
+@of(NAMES[0])
+def test_a_sync_that_dies_while_it_notes_how_it_ended(
+    subject: Subject, synced: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counts of the sync before stay until its own are there: no row passes for lost."""
+
+    def die(*_: object) -> None:
+        raise OSError("it dies here")
+
+    synced.fake.advance(45)
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "_insert_row", die)
+        with pytest.raises(OSError, match="it dies here"):
+            synced.sync()
+    assert len(synced.sql("select 1 from runs where held is not null")) == 1
+    synced.complete()
+    synced.assert_exact()
 
 
 @pytest.mark.slow
