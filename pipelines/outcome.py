@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, USAGE
+from gapless.pipelines.printable import command
 
 if TYPE_CHECKING:
     from gapless.pipelines.evidence.gap import Gap
@@ -75,6 +76,8 @@ class Outcome:
     """If it failed: the newest watermark of the source; nothing newer is proven to be here."""
     note: str | None = None
     """What a person should know of it although nothing failed."""
+    destination: str = "duckdb"
+    """What commands to type must name."""
 
     @property
     def refused(self) -> bool:
@@ -162,7 +165,8 @@ class Outcome:
     @property
     def remedy(self) -> str:
         """Returns the command to type after it failed as a whole."""
-        return f"gapless state adopt {self.source}" if self.error_kind == "AnotherAccount" else "gapless doctor"
+        step = ("state adopt", self.source) if self.error_kind == "AnotherAccount" else ("doctor",)
+        return command(self.destination, *step)
 
     def described_problems(self) -> list[dict[str, object]]:
         """Returns the problems as JSON values, each with its sentence; the source's own failure is the first."""
@@ -183,7 +187,7 @@ class Outcome:
         values = {
             one.name: getattr(self, one.name)
             for one in fields(self)
-            if one.name not in ("gaps", "ledger_rows", "note")
+            if one.name not in ("gaps", "ledger_rows", "note", "destination")
         }
         times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
         failures = [str(failure) for failure in self.failures]

@@ -105,6 +105,12 @@ def quoted(text: str) -> str:
     return f"$'{''.join(_in_shell(text))}'"
 
 
+def command(destination: str, *words: str) -> str:
+    """Returns a command of ours as it is typed for a destination: `command("postgres", "sync", name)`."""
+    where = "" if destination == "duckdb" else f" --destination {quoted(destination)}"
+    return f"gapless {' '.join(words)}{where}"
+
+
 def can_be_typed(text: str) -> bool:
     """Returns whether an argument of a command can be this text: it has neither a NUL nor half of a character."""
     return "\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text)

@@ -26,7 +26,7 @@ from gapless.pipelines.evidence.grouping import Problem
 from gapless.pipelines.evidence.structure import Damage
 from gapless.pipelines.observability import telemetry, webhook
 from gapless.pipelines.observability.post import site
-from gapless.pipelines.printable import quoted
+from gapless.pipelines.printable import command
 from gapless.pipelines.sync.build import build, check_settings, missing_settings
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES, Source, left_accounts
@@ -225,8 +225,8 @@ def _destination(destination: str, configured: list[str]) -> Iterator[Check]:
     yield from _tables(target, blocked, missing)
     yield from _layout(layouts)
     yield from (Check(f"{name} account", "fail", found, remedy) for name, found, remedy in others)
-    for name, command in changed:
-        remedy = f"{command}: then all rows are as this policy says."
+    for name, typed in changed:
+        remedy = f"{typed}: then all rows are as this policy says."
         yield Check(f"{name} privacy", "fail", "older rows are as another policy left them", remedy)
     yield from _left_open(target, problems, left, accounts)
     yield Check("lock", "ok", "free")
@@ -316,8 +316,7 @@ def _tables(
         remedy = f"Its owner ends that: {obstacle.remedy}"
         yield Check(f"{name} tables", "fail", f"{obstacle.table} {obstacle.what}", remedy)
     for name in dict.fromkeys(name for name, _ in missing):
-        where = "" if target.destination == "duckdb" else f" --destination {quoted(target.destination)}"
-        remedy = f"gapless sync {name}{where} makes it again and reads everything again."
+        remedy = f"{command(target.destination, 'sync', name)} makes it again and reads everything again."
         found = "; ".join(str(damage) for of, damage in missing if of == name)
         yield Check(f"{name} tables", "fail", found, remedy)
 

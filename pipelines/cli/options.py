@@ -15,6 +15,7 @@ from gapless.pipelines.config.folders import OWNER_ONLY
 from gapless.pipelines.config.misnamed import absent, misnamed
 from gapless.pipelines.config.project import PROJECT
 from gapless.pipelines.errors import GaplessError, WrongSettings
+from gapless.pipelines.printable import command
 from gapless.sources import SOURCES, reread
 
 if TYPE_CHECKING:
@@ -184,8 +185,8 @@ def _print_left_out(text: str, name: str, said: set[str] | None, *, level: str) 
 
 def print_nothing_synced(target: Target) -> None:
     """Prints that the destination is empty, and how to fill it."""
-    where = target.file or target.destination
-    output.print_message(f"nothing synced yet into {where}: run gapless sync, or gapless demo to try it without keys")
+    where, sync = target.file or target.destination, command(target.destination, "sync")
+    output.print_message(f"nothing synced yet into {where}: run {sync}, or gapless demo to try it without keys")
 
 
 def confirm(yes: bool, question: str) -> None:

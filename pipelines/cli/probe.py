@@ -116,7 +116,7 @@ def other_accounts(target: Target, names: list[str]) -> Iterator[tuple[str, str,
                 build(SOURCES[name], session)
             except WrongSettings:  # another check says so
                 continue
-            if found := other_account(reader, SOURCES[name], session):
+            if found := other_account(reader, SOURCES[name], session, target.destination):
                 yield name, *found
             if session.client:
                 session.client.close()

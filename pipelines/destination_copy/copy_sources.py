@@ -21,6 +21,7 @@ from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
+from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
 from gapless.pipelines.outcome import Outcome, own_version
@@ -85,7 +86,7 @@ def _erased(pipeline: dlt.Pipeline, source: Source, db: duckdb.DuckDBPyConnectio
 
 def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
     """Copies one source; every error but Ctrl-C ends in its outcome."""
-    outcome = Outcome(source.name, started_at=datetime.now(UTC))
+    outcome = Outcome(source.name, started_at=datetime.now(UTC), destination=there.destination)
     dataset = FileDataset(source, db, configured_policy(source), there.make_room)
     pipeline = there.pipeline(source.name, folder)
     try:
@@ -113,7 +114,10 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         if erased_rows(DuckdbReader(db), source) and not there.backend.updates_rows:
             dataset.failures.append(Failure(CANNOT_ERASE))
         lost = note_row_counts(pipeline, source, before.held.lost if before.held else {}, DuckdbReader(db))
-        outcome.failures = [*dataset.failures, *map(Failure, describe_lost_rows(source, lost))]
+        outcome.failures = [
+            *dataset.failures,
+            *map(Failure, describe_lost_rows(Commands(source, there.destination), lost)),
+        ]
         outcome.outcome = "partial" if outcome.failures else "complete"
     except Exception as error:
         if interrupted(error):

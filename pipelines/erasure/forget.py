@@ -15,6 +15,7 @@ from gapless.pipelines.erasure.selection import Selection, by_id, by_value
 from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.erasure.unfinished import is_unfinished
 from gapless.pipelines.errors import LostErasureKey, WrongSettings
+from gapless.pipelines.printable import command
 from gapless.sources import SOURCES, Source
 from gapless.sources._ledger.erasure.key import SETTING, SHORTEST, LostKey, configured_key, require_key
 from gapless.sources._ledger.erasure.tombstones import ERASED
@@ -59,7 +60,7 @@ def preview(target: Target, named: Named, *, finish: bool = False) -> Forgotten:
         chosen = _found(tables, source, named)
         if chosen.is_empty and finish and is_unfinished(tables):
             return Forgotten(chosen.kind, unfinished=True, warning=chosen.warning)
-        _require_some(source, chosen)
+        _require_some(source, chosen, target)
         key = new_key()  # for a look, any will do
         erased = as_erased(source, tombstones_of(source, chosen, key), key)
         rows = delete_rows(tables, source, chosen, erased, dry=True)
@@ -71,7 +72,7 @@ def forget(target: Target, named: Named, reason: str | None) -> Forgotten:
     source = SOURCES[named.source]
     with opened(target, source) as tables:
         chosen = _found(tables, source, named)
-        _require_some(source, chosen)
+        _require_some(source, chosen, target)
         key, file = _key(tables, source)
         rows = erase(tables, source, chosen, key, reason)
     return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, file, warning=chosen.warning)
@@ -83,10 +84,11 @@ def _found(tables: Tables, source: Source, named: Named) -> Selection:
     return by_id(tables, source, named.id or "", named.table)
 
 
-def _require_some(source: Source, found: Selection) -> None:
+def _require_some(source: Source, found: Selection, target: Target) -> None:
     if found.is_empty:
+        status = command(target.destination, "status")
         raise WrongSettings(
-            f"nothing of {source.name} matches, so nothing was forgotten; gapless status lists what is here.",
+            f"nothing of {source.name} matches, so nothing was forgotten; {status} lists what is here.",
             *([f"{found.warning}."] if found.warning else []),
         )
 

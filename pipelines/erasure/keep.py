@@ -54,7 +54,7 @@ def keep(target: Target, name: str, kept: timedelta, reason: str | None, *, dry:
         raise WrongSettings(f"{name} has no time for each of its records, so none is too old.")
     with opened(target, source) as tables:
         if source.main.name not in tables.columns:
-            raise WrongSettings(f"nothing synced yet from {name}, so nothing is too old: gapless sync {name}")
+            raise WrongSettings(f"nothing synced yet from {name}, so nothing is too old. Nothing was erased.")
         if dry:
             return before, _delete(tables, source, before, dry=True)
         return before, erase_older(tables, source, before, reason or "gapless keep")

@@ -44,17 +44,17 @@ class Completeness:
 def assess(
     reader: Reader,
     source: Source,
-    commands: Commands | None = None,
+    commands: Commands,
     now: datetime | None = None,
     max_age: timedelta | None = None,
 ) -> Completeness:
     """Returns the verdict on a source that has a dataset; `max_age` is how old its last check may be."""
-    typed, now, reader = commands or Commands(source), now or datetime.now(UTC), Known(reader, source)
-    tables = TableGaps(reader, source, typed)
+    now, reader = now or datetime.now(UTC), Known(reader, source)
+    tables = TableGaps(reader, source, commands)
     found = list(tables.damaged())
     if any(damage.table in LEDGER for damage in tables.damages):
         return Completeness(source.name, found)  # to ask a ledger that is damaged would only fail
-    found += _in_ledger(Ledger(reader, source, typed, now), max_age)
+    found += _in_ledger(Ledger(reader, source, commands, now), max_age)
     for kind in (tables.lost, tables.doubled):
         found += kind()
     return Completeness(source.name, found)
@@ -62,7 +62,7 @@ def assess(
 
 def left_open(
     reader: Reader,
-    source: Source,
+    commands: Commands,
     shard_has: Callable[[str], bool],
     rows: RowCounts | None = None,
     doubtful: Collection[str] | None = None,
@@ -72,7 +72,8 @@ def left_open(
     `rows` are the counts of all rows, where they are known; else they are counted. `doubtful` are the only parents
     that may lack rows; None: any may.
     """
-    ledger = Ledger(Known(reader, source), source, Commands(source), datetime.now(UTC), rows)
+    source = commands.source
+    ledger = Ledger(Known(reader, source), source, commands, datetime.now(UTC), rows)
     own = (intervals(ledger), parents(ledger), fewer(ledger, doubtful), letters(ledger), emptied(ledger))
     for gap in chain(*own, policy(ledger)):
         if not gap.parent or shard_has(gap.parent):

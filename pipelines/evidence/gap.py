@@ -78,7 +78,8 @@ class Commands:
     """The commands to type for one source in one destination."""
 
     source: Source
-    destination: str = "duckdb"
+    destination: str
+    """Without a default: a command that is printed and does not name it would fill another one."""
     appends: bool = False
 
     def typed(self, fill: str) -> str:

@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime
 
 from gapless.pipelines.evidence.grouping import Problem, examples, is_plain_sync
+from gapless.pipelines.printable import command
 from gapless.pipelines.printable import words as words_of
 from gapless.sources import SOURCES
 
@@ -104,14 +105,18 @@ def _and_then(problem: Problem, now: datetime) -> str:
 def next_step(problem: Problem) -> str:
     """Returns the command that lists it, where a sync mends it; else the command that does."""
     if problem.kind == "not asked":
-        return "`gapless doctor` checks for the cause"
+        return f"`{command(destination_of(problem), 'doctor')}` checks for the cause"
     if not is_plain_sync(problem.fill):
         return f"`{problem.fill}` mends it"
-    typed = words_of(problem.fill)
-    where = typed[typed.index("--destination") + 1] if "--destination" in typed else ""
-    listed = f"`gapless gaps {problem.source}{f' --destination {where}' if where else ''}`"
+    listed = f"`{command(destination_of(problem), 'gaps', problem.source)}`"
     again = "" if problem.kind in ("failing", "dead letter") or _in_doubt(problem) else "the next sync reads it; "
     return f"{again}{listed} lists {'them' if len(problem.gaps) > 1 else 'it'}"
+
+
+def destination_of(problem: Problem) -> str:
+    """Returns the destination that the problem's command names."""
+    typed = words_of(problem.fill)
+    return typed[typed.index("--destination") + 1] if "--destination" in typed else "duckdb"
 
 
 def failed_source(

@@ -18,6 +18,7 @@ from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.emptied import read_emptied
+from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
@@ -181,7 +182,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
                 return False
         # A load into tables that are not as dlt noted them would fail.
         require_writable(pipeline, source)
-        mend_tables(pipeline, source)
+        mend_tables(pipeline, Commands(source, target.destination))
         pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
         if forget:
             forget_row_counts(pipeline, source)

@@ -19,7 +19,7 @@ from gapless.pipelines.evidence import sentences
 from gapless.pipelines.observability import reminders
 from gapless.pipelines.observability.post import deliver, site
 from gapless.pipelines.outcome import exit_code
-from gapless.pipelines.printable import counted, escaped
+from gapless.pipelines.printable import command, counted, escaped
 from gapless.pipelines.redaction import cleaned
 from gapless.sources._http.errors import ADVICE, VendorError
 
@@ -242,7 +242,7 @@ def _line(outcome: Outcome) -> str:
         reason = ADVICE_OF.get(outcome.error_kind) or outcome.error_kind
         facts = (outcome.rounds, outcome.since, outcome.newest_covered_to, now)
         failed = sentences.failed_source(f"{outcome.source} (the whole source)", reason, *facts)
-        return f"{failed}; `gapless doctor` checks for the cause"
+        return f"{failed}; `{command(outcome.destination, 'doctor')}` checks for the cause"
     others = ", ".join(f"{count:,} {kind}" for kind, count in _counts(outcome.unexplained).items())
     said = [sentences.sentence(problem, now, private=True) for problem in outcome.problems]
     said += [f"{outcome.source}: failed: {others}"] if others else []

@@ -42,7 +42,7 @@ def require_account(reader: Reader, source: Source, session: Session, target: Ta
     state = source_state(reader, source)
     if state is None:
         _require_new(target, source, session)
-    return check_of(session).require(state or {}, OpenDataset(reader, source), _remedy(source))
+    return check_of(session).require(state or {}, OpenDataset(reader, source), _remedy(source, target.destination))
 
 
 def _require_new(target: Target, source: Source, session: Session) -> None:
@@ -72,13 +72,13 @@ def require_account_at(target: Target, source: Source, session: Session) -> None
     """Does as `require_account` for a command that only reads, and does not keep the destination open."""
     with reading(target) as reader:
         state = source_state(reader, source) or {}
-    check_of(session).require(state, StoredDataset(target, source), _remedy(source))
+    check_of(session).require(state, StoredDataset(target, source), _remedy(source, target.destination))
 
 
-def other_account(reader: Reader, source: Source, session: Session) -> tuple[str, str] | None:
+def other_account(reader: Reader, source: Source, session: Session, destination: str) -> tuple[str, str] | None:
     """Returns whose rows are here instead, and what to do; None where only requests could show it."""
     other = check_of(session).other(source_state(reader, source) or {})
-    return (other, advice(_remedy(source))) if other else None
+    return (other, advice(_remedy(source, destination))) if other else None
 
 
 def check_of(session: Session) -> AccountCheck:
@@ -87,5 +87,6 @@ def check_of(session: Session) -> AccountCheck:
     return session.account
 
 
-def _remedy(source: Source) -> str:
-    return f"`gapless state adopt {source.name}` proves it by ids, or takes your word where none is left"
+def _remedy(source: Source, destination: str) -> str:
+    command = Commands(source, destination).typed(f"state adopt {source.name}")
+    return f"`{command}` proves it by ids, or takes your word where none is left"

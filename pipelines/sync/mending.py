@@ -15,6 +15,7 @@ from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.errors import GaplessError
 from gapless.pipelines.evidence.emptied import KIND, OURS, stream_of
+from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.rows.counts import RowCounts, count_doubled, counted_tables
 from gapless.pipelines.evidence.structure import OWN, Damage, damages, obstacles, refusal, table_names
 from gapless.sources import Source
@@ -31,13 +32,14 @@ HARMLESS = ("runs", SCHEMAS)
 """Tables whose loss says nothing about records. The loss of any other one sets the source back."""
 
 
-def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
+def mend_tables(pipeline: dlt.Pipeline, commands: Commands) -> list[str]:
     """Has dlt make again what is missing, and sets the source's proofs back; returns a message for each damage.
 
     Call `require_writable` before.
     """
     if backend_of(pipeline).appends:
         return []
+    source = commands.source
     with PipelineReader(pipeline).connected() as reader:
         found = damages(reader, source)
         if not found:
@@ -55,9 +57,10 @@ def mend_tables(pipeline: dlt.Pipeline, source: Source) -> list[str]:
                 _note_emptied(client, damage, real)
         if SCHEMAS in real:
             client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
+    gaps = commands.typed(f"gaps {source.name}")
     return [
-        f"{source.name}: {damage}: it is made again and all is read again, as by `gapless state reset {source.name}`;"
-        f" this is said once, and `gapless gaps {source.name}` says what is still missing"
+        f"{source.name}: {damage}: it is made again and all is read again; this is said once, and `{gaps}` says what"
+        " is still missing"
         for damage in found
     ]
 
@@ -161,9 +164,7 @@ def remove_doubled(pipeline: dlt.Pipeline, source: Source, tables: Iterable[str]
             name = client.make_qualified_table_name(table)
             kept = f"select max({address}) from {name} group by {ROW_ID}"
             client.execute_sql(f"delete from {name} where {address} not in ({kept})")
-        messages.append(
-            f"{source.name}.{table}: {rows:,} rows stood there twice; `gapless sync` removed the second ones"
-        )
+        messages.append(f"{source.name}.{table}: {rows:,} rows stood there twice; the second ones were removed")
     return messages
 
 

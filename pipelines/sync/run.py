@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.config import unwritten
-from gapless.pipelines.destinations._layouts.layout import read_layout
+from gapless.pipelines.destinations._layouts.layout import Layout, read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.destinations.target import Target
@@ -18,7 +18,7 @@ from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
 from gapless.pipelines.evidence.emptied import read_emptied
-from gapless.pipelines.evidence.gap import Gap
+from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
@@ -104,7 +104,8 @@ def _sync_each(names: list[str], target: Target, request: SyncRequest, watch: Wa
 
 
 def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequest, watch: Watch) -> Outcome:
-    session, outcome = _session(request, source, target), Outcome(source.name, started_at=_now())
+    session = _session(request, source, target)
+    outcome = Outcome(source.name, started_at=_now(), destination=target.destination)
     pipeline = target.pipeline(source.name, folder)
     before: Before | None
     built, before = build(source, session), None
@@ -118,27 +119,15 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
 
     session.packed = packed
     try:
-        # First, because what is closed to this role cannot be read either.
-        require_writable(pipeline, source)
-        with PipelineReader(pipeline, target.appends).connected() as reader:
-            # First of all: what a newer version wrote may be read wrongly.
-            layout = None if target.appends else read_layout(reader, source.name)
-            # Before any request: without the key of the tombstones, the forgotten would come back.
-            session.erased = erased_here(reader, source, session.keep)
-            outcome.note = require_account(reader, source, session, target)
-            erasures = unfinished.notes_of(reader, [source.name])
-        # Before rows are counted, because it forgets the counts of what is made again and read again.
-        _mend(pipeline, source, session)
-        notes = [unfinished.sentence(name, target.destination) for name in erasures]
-        notes += upgrade(pipeline, source, layout, own_version())
-        outcome.note = "; ".join(filter(None, (outcome.note, *notes))) or None
+        commands = Commands(source, target.destination, target.appends)
+        layout = _make_ready(pipeline, commands, session, target, outcome)
         if session.keep and session.erased.kept_from and session.shard.number == 1 and target.backend.updates_rows:
             from gapless.pipelines.erasure.keep import apply_keep  # of those who have it alone
 
             apply_keep(pipeline, source, session.erased.kept_from)
         before = find_lost_rows(pipeline, source, session.shard)
         session.failures += map(Failure, before.doubled)
-        _note_differences(session, source, before.lost)
+        _note_differences(session, commands, before.lost)
         session.rows_known = before.unchanged
         note_unchanged(pipeline, source, session)
         while not session.done:
@@ -151,8 +140,8 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         note_met(pipeline, session.erased)
         if layout is None:
             mark_layout(pipeline, source, own_version())
-        outcome.gaps = _assessed(pipeline, source, session, before)
-        _note_differences(session, source, before.lost_meanwhile, before.below_at_end.more)
+        outcome.gaps = _assessed(pipeline, commands, session, before)
+        _note_differences(session, commands, before.lost_meanwhile, before.below_at_end.more)
         session.failures += _not_reported(outcome.gaps, session)
     except BaseException as error:
         _fail(outcome, error)
@@ -165,6 +154,28 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             note_streak(pipeline, source, outcome, session.shard)
         _end(pipeline)
     return outcome
+
+
+def _make_ready(
+    pipeline: dlt.Pipeline, commands: Commands, session: Session, target: Target, outcome: Outcome
+) -> Layout | None:
+    """Checks that the tables may be written to, and mends and upgrades them; returns their layout, None if new."""
+    source = commands.source
+    # First, because what is closed to this role cannot be read either.
+    require_writable(pipeline, source)
+    with PipelineReader(pipeline, target.appends).connected() as reader:
+        # First of all: what a newer version wrote may be read wrongly.
+        layout = None if target.appends else read_layout(reader, source.name)
+        # Before any request: without the key of the tombstones, the forgotten would come back.
+        session.erased = erased_here(reader, source, session.keep)
+        outcome.note = require_account(reader, source, session, target)
+        erasures = unfinished.notes_of(reader, [source.name])
+    # Before rows are counted, because it forgets the counts of what is made again and read again.
+    _mend(pipeline, commands, session)
+    notes = [unfinished.sentence(name, target.destination) for name in erasures]
+    notes += upgrade(pipeline, source, layout, own_version())
+    outcome.note = "; ".join(filter(None, (outcome.note, *notes))) or None
+    return layout
 
 
 def _end(pipeline: dlt.Pipeline) -> None:
@@ -195,18 +206,18 @@ def _write_run(
         unwritten.clear(answered)  # a part is not what it would have read
 
 
-def _mend(pipeline: dlt.Pipeline, source: Source, session: Session) -> None:
+def _mend(pipeline: dlt.Pipeline, commands: Commands, session: Session) -> None:
     """Makes again what somebody took away of the tables, by a load, also where there is nothing new."""
-    if mended := mend_tables(pipeline, source):
+    if mended := mend_tables(pipeline, commands):
         session.failures += map(Failure, mended)
         session.look = None
 
 
-def _note_differences(session: Session, source: Source, lost: RowCounts, more: RowCounts | None = None) -> None:
+def _note_differences(session: Session, commands: Commands, lost: RowCounts, more: RowCounts | None = None) -> None:
     """Notes rows that are lost, and rows that no record was loaded with, as failures of a sync of everything."""
     if not session.ids:  # the ids may be what is lost; `gaps` reports the rest
-        session.failures += map(Failure, describe_lost_rows(source, lost))
-        session.failures += map(Failure, describe_foreign_rows(source, more or {}))
+        session.failures += map(Failure, describe_lost_rows(commands, lost))
+        session.failures += map(Failure, describe_foreign_rows(commands, more or {}))
 
 
 def release_memory(packages: int) -> None:
@@ -220,11 +231,12 @@ def release_memory(packages: int) -> None:
     pa.system_memory_pool().release_unused()
 
 
-def _assessed(pipeline: dlt.Pipeline, source: Source, session: Session, before: Before) -> list[Gap]:
+def _assessed(pipeline: dlt.Pipeline, commands: Commands, session: Session, before: Before) -> list[Gap]:
     """Counts the rows that the sync has left, and returns what it leaves open."""
+    source = commands.source
     with PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
         ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
-        gaps = _left_open(reader, source, session, ended.rows)
+        gaps = _left_open(reader, commands, session, ended.rows)
         if session.scope is None:
             forget_emptied(pipeline, [one.stream for one in read_emptied(reader, source) if not one.rows])
         whole = session.shard.whole and before.below_at_end.settled and before.below.settled
@@ -233,14 +245,14 @@ def _assessed(pipeline: dlt.Pipeline, source: Source, session: Session, before: 
     return gaps
 
 
-def _left_open(reader: PipelineReader, source: Source, session: Session, rows: RowCounts) -> list[Gap]:
+def _left_open(reader: PipelineReader, commands: Commands, session: Session, rows: RowCounts) -> list[Gap]:
     """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
     partly = session.scope is not None
     if partly and not session.failures:
         return []
     failed = {(failure.stream, failure.key) for failure in session.failures}
     doubtful = session.doubtful if session.rows_known else None
-    gaps = left_open(reader, source, session.shard.contains, rows, doubtful)
+    gaps = left_open(reader, commands, session.shard.contains, rows, doubtful)
     return [gap for gap in gaps if not partly or (gap.stream, gap.failed.key or gap.parent) in failed]
 
 

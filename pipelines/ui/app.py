@@ -21,6 +21,7 @@ from starlette.responses import (
 from starlette.routing import Mount, Route
 
 from gapless.pipelines.errors import GaplessError, explain
+from gapless.pipelines.printable import command
 from gapless.pipelines.ui import rendering
 from gapless.pipelines.ui.address import Address, parse
 from gapless.pipelines.ui.database.results import DOWNLOADED, to_csv, to_parquet
@@ -149,7 +150,8 @@ class Pages:
             # A table may have lost a column that a view reads; an error of our own must not look like that.
             if not is_of_the_database(error):
                 raise
-            return self._notice(values, explain(error), "gapless views creates the views again")
+            again = command(self._site.target.target.destination, "views")
+            return self._notice(values, explain(error), f"{again} creates the views again")
 
     def _notice(self, values: dict[str, Any], message: str, step: str = "") -> str:
         more = {"now": self._site.clock(), "published": None, "message": message, "step": step}

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from gapless.pipelines.destinations.reader import Reader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import LostErasureKey, explain
+from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.evidence.rows.below import count_orphans
 from gapless.pipelines.evidence.rows.counts import count_doubled
@@ -46,7 +47,7 @@ class Comparison:
         self._target, self._source, self._sample, self._chance = target, source, sample, chance
         self._stream = source.stream
         self._main = source.main.name
-        self._found = Verified(source.name)
+        self._found = Verified(source.name, destination=target.destination)
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._present: dict[str, int] = {}
         """Records found here, by parent."""
@@ -64,7 +65,7 @@ class Comparison:
         """Returns the comparison; a vendor's error is in its `error`."""
         try:
             with reading(self._target) as reader:  # before any request, to close the file
-                here = read_here(reader, self._source)
+                here = read_here(reader, Commands(self._source, self._target.destination))
                 if isinstance(here, str):
                     self._found.error = here
                     return self._found
@@ -203,24 +204,24 @@ class Comparison:
 
     def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
         if not chosen and self._found.not_asked:
-            return f"nothing was compared, as nothing was read: gapless sync {self._source.name}"
+            return f"nothing was compared, as nothing was read: {self._found.typed('sync')}"
         if not self._here.unread:
             return None
         what = f"{len(self._here.unread):,} parents" if self._here.unread != [""] else "nothing"
         never = "that are here were never read" if self._here.unread != [""] else "here was read by a whole sync"
-        return f"{what} {never}: gapless sync {self._source.name}"
+        return f"{what} {never}: {self._found.typed('sync')}"
 
     def _why_doubtful(self, parents: Collection[str]) -> str | None:
         if not parents:
             return None
         what = f"{len(parents):,} parents have fewer records here than the vendor told, and now it lists fewer still"
-        return f"{what}: gapless verify {self._source.name} --whole asks once more before that is believed"
+        return f"{what}: {self._found.typed('verify', '--whole')} asks once more before that is believed"
 
     def _why_vanished(self) -> str | None:
         if not self._found.vanished:
             return None
         what = f"{len(self._found.vanished):,} parents with fewer records here than the vendor told are not found"
-        return f"{what}: gapless sync {self._source.name} closes them"
+        return f"{what}: {self._found.typed('sync')} closes them"
 
     def _why_not_newer(self) -> str | None:
         # What no sync could ask for is not merely newer: the ledger calls it a gap, and so does this.
@@ -352,7 +353,7 @@ class Comparison:
         if total is None:
             found.undecided = (
                 f"the vendor tells no total, so the ids of the newest {found.served:,} were compared, and"
-                f" {self._here.row_counts.get('', 0):,} are here: gapless verify {found.source} --whole compares all"
+                f" {self._here.row_counts.get('', 0):,} are here: {found.typed('verify', '--whole')} compares all"
             )
             return
         found.by, found.here = "count", self._here.row_counts.get("", 0)

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from gapless.pipelines.errors import COMPLETE, FAILED, PARTIAL, USAGE
+from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.printable import counted
+from gapless.sources import SOURCES
 
 Absent = dict[str, dict[str, datetime | None]]
 """Creation times of missing records, by parent and id."""
@@ -114,6 +116,8 @@ class Verified:
     error: str | None = None
     refused: bool = False
     """Whether the settings name another account than the one whose rows are here, or the erasure key is lost."""
+    destination: str = "duckdb"
+    """What commands to type must name."""
 
     def name(self, difference: Difference) -> None:
         """Takes what differs, so long as not too many are named."""
@@ -124,6 +128,11 @@ class Verified:
         """Takes what differs of a row by its cells or its absence, and counts the rows that are missing."""
         self.lacking[difference.table] = self.lacking.get(difference.table, 0) + difference.missing
         self.name(difference)
+
+    def typed(self, *words: str) -> str:
+        """Returns a command about this source as it is typed: `typed("verify", "--repair")`."""
+        command, *options = words
+        return Commands(SOURCES[self.source], self.destination).typed(" ".join([command, self.source, *options]))
 
     @property
     def complete(self) -> bool:
@@ -149,7 +158,7 @@ class Verified:
         """Returns the fields as JSON values."""
         found = asdict(self)
         del found["corrections"], found["lacking"], found["refused"], found["gone"], found["back"]
-        del found["lost_below"], found["not_denied"], found["told"]
+        del found["lost_below"], found["not_denied"], found["told"], found["destination"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 

@@ -77,20 +77,21 @@ class Here:
         return max(filter(None, (proof.covered_to, self.newest.get(parent))), default=None)
 
 
-def read_here(reader: Reader, source: Source) -> Here | str:
+def read_here(reader: Reader, commands: Commands) -> Here | str:
     """Returns what is here, or why nothing can be compared. Raises LostErasureKey."""
+    source, again = commands.source, commands.typed(f"sync {commands.source.name}")
     # First of all, because records of a missing table would look like lost ones.
     if damaged := damages(reader, source):
-        return f"{damaged[0]}: gapless sync {source.name} makes it again"
+        return f"{damaged[0]}: {again} makes it again"
     main, column = source.main, source.stream.column or "''"
     proofs = read_proofs(reader, source.name, main.name)
     if proofs is None:
-        return f"never synced into this destination: gapless sync {source.name}"
+        return f"never synced into this destination: {again}"
     group = f" group by {column}" if source.stream.column else ""
     newest = f"max({main.time_column})" if main.time_column else "null"
     rows = reader.rows(source.name, f"select {column}, count(*), {newest} from {{0}}{group}", main.name) or []
     held, now, lost = read_missed(reader, source)
-    ledger = Ledger(reader, source, Commands(source), datetime.now(UTC))
+    ledger = Ledger(reader, source, commands, datetime.now(UTC))
     return Here(
         source,
         {proof.parent: proof for proof in proofs},

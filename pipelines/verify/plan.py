@@ -56,11 +56,13 @@ class Plan:
     error: str | None = None
     refused: bool = False
     """Whether the settings name another account than the one whose rows are in the destination."""
+    destination: str = "duckdb"
+    """What commands to type must name."""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
         found = asdict(self)
-        del found["refused"]
+        del found["refused"], found["destination"]
         return found
 
 
@@ -77,7 +79,7 @@ def plan(chosen: list[str], window: Window, target: Target) -> Iterator[Plan]:
     Raises WrongSettings, and GaplessError where `target` cannot be read.
     """
     for name in chosen:
-        found = Plan(name)
+        found = Plan(name, destination=target.destination)
         try:
             with _opened(SOURCES[name], target) as client:
                 _estimate(SOURCES[name], client, window, found)

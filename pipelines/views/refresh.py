@@ -20,6 +20,7 @@ from gapless.pipelines.destinations._catalogs import left
 from gapless.pipelines.destinations.reader import require_known_layouts
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings
+from gapless.pipelines.printable import command
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, StoredIn, table_of
 from gapless.pipelines.views.comments import describe, is_described
 from gapless.pipelines.views.dlt_catalog import opened
@@ -94,7 +95,7 @@ def refresh(target: Target, folder: Path) -> None:
     except WrongSettings as error:
         _log.info("%s", error)
     except Exception as error:
-        _log.warning("%s", _failed(error))
+        _log.warning("%s", _failed(error, target))
 
 
 def without(target: Target, folder: Path, dropped: str) -> None:
@@ -106,7 +107,7 @@ def without(target: Target, folder: Path, dropped: str) -> None:
     except WrongSettings as error:  # there are no views
         _log.info("%s", error)
     except Exception as error:
-        _log.warning("%s", _failed(error))
+        _log.warning("%s", _failed(error, target))
 
 
 def listed(target: Target) -> list[ViewCount] | None:
@@ -123,7 +124,7 @@ def listed(target: Target) -> list[ViewCount] | None:
         except GaplessError:
             raise
         except Exception as error:
-            raise GaplessError(_failed(error)) from error
+            raise GaplessError(_failed(error, target)) from error
 
 
 def make(catalog: Catalog, anew: bool = False, dropped: str = "") -> None:
@@ -226,11 +227,11 @@ def _count_rows(catalog: Catalog) -> Iterator[ViewCount]:
         yield ViewCount(view.name, view.grain, int(str(catalog.value(view.name, "count(*)"))))
 
 
-def _failed(error: Exception) -> str:
+def _failed(error: Exception, target: Target) -> str:
     """Returns the message for views that could not be created."""
     from gapless.pipelines.errors import explain
 
     return (
         f"the views in the schema {SCHEMA} could not be made: {explain(error)}. The data are complete without them;"
-        " when that is mended, gapless views makes them"
+        f" when that is mended, {command(target.destination, 'views')} makes them"
     )

@@ -18,6 +18,7 @@ from gapless.pipelines.cli.options import (
     print_nothing_synced,
 )
 from gapless.pipelines.errors import COMPLETE, PARTIAL
+from gapless.pipelines.printable import command
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.target import Target
@@ -83,10 +84,10 @@ def apply(
     done = write_anew(target, [one.source for one in found]) if found and not dry_run else None
     _print_left(done)
     code = PARTIAL if any(one.not_here for one in found) else COMPLETE
-    lines = [_not_here(one) for one in found if one.not_here]
+    lines = [_not_here(one, destination) for one in found if one.not_here]
     if as_json:
         content = {"dry_run": dry_run, "sources": [one.to_json() for one in found], **_sizes(done)}
-        problems = [{"source": one.source, "message": _not_here(one)} for one in found if one.not_here]
+        problems = [{"source": one.source, "message": _not_here(one, destination)} for one in found if one.not_here]
         output.print_json("privacy apply", content, code, problems)
     elif found:
         output.print_results(*(line for one in found for line in _changes(one, dry_run)), *lines)
@@ -109,11 +110,12 @@ def _changes(applied: Applied, dry_run: bool) -> list[str]:
     return lines or [f"{applied.source}: all rows are as today's policy says"]
 
 
-def _not_here(applied: Applied) -> str:
+def _not_here(applied: Applied, destination: str) -> str:
     name = applied.source
+    verify = command(destination, "verify", name, "--cells", "--repair")
     return (
         f"{name}: {', '.join(applied.not_here)}: an earlier policy left no clear values here. Where the vendor still"
-        f" serves them, gapless verify {name} --cells --repair or gapless backfill {name} brings them back."
+        f" serves them, {verify} or {command(destination, 'backfill', name)} brings them back."
     )
 
 

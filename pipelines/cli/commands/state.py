@@ -10,7 +10,7 @@ from gapless.pipelines.cli import output
 from gapless.pipelines.cli.options import Destination, Json, OneSource, Yes, confirm, known_here, open_target
 from gapless.pipelines.cli.render import stored
 from gapless.pipelines.errors import WrongSettings
-from gapless.pipelines.printable import counted
+from gapless.pipelines.printable import command, counted
 
 To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records created after TIME (ISO 8601).")]
 
@@ -18,8 +18,8 @@ To = Annotated[str, typer.Option(metavar="TIME", help="Read again the records cr
 def register(app: typer.Typer) -> None:
     """Adds the group `state` with its commands to `app`."""
     group = typer.Typer(help="Show what each source remembers, or make it read again.", no_args_is_help=True)
-    for command in (show, rewind, reset, adopt, drop):
-        group.command()(command)
+    for step in (show, rewind, reset, adopt, drop):
+        group.command()(step)
     app.add_typer(group, name="state")
 
 
@@ -36,7 +36,8 @@ def show(destination: Destination = "duckdb", as_json: Json = False) -> None:
         output.print_results(stored.state(found))
     else:
         where = target.file or target.destination
-        output.print_message(f"nothing synced yet into {where}, so there is no state: run gapless sync")
+        again = command(destination, "sync")
+        output.print_message(f"nothing synced yet into {where}, so there is no state: run {again}")
 
 
 def rewind(
@@ -54,7 +55,7 @@ def rewind(
     (name,), time = build.known([source]), arguments.time(to, "--to")
     target = open_target(destination, accept_append=True)
     confirm(yes, f"Set {name} back to {time.isoformat()}?")
-    _print_change("rewind", name, state.rewind(target, name, time), as_json)
+    _print_change("rewind", name, destination, state.rewind(target, name, time), as_json)
 
 
 def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
@@ -68,7 +69,7 @@ def reset(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
     (name,) = build.known([source])
     target = open_target(destination, accept_append=True)
     confirm(yes, f"Forget what {name} has proven? The next sync reads everything again.")
-    _print_change("reset", name, state.reset(target, name), as_json)
+    _print_change("reset", name, destination, state.reset(target, name), as_json)
 
 
 def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
@@ -92,12 +93,13 @@ def adopt(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fal
         output.print_message(f"{name}: {message}")
         confirm(yes, f"Let {name} be read from {found.host}{f', not {found.before}' if found.before else ''}?")
         account.adopt(target, found)
+    again = command(destination, "sync", name)
     if as_json:
         output.print_json("state adopt", found.to_json() if found else {"source": name, "from": None, "to": None})
     elif found:
-        output.print_message(f"done: the next gapless sync {name} goes on with {found.host}; no row was changed")
+        output.print_message(f"done: the next {again} goes on with {found.host}; no row was changed")
     else:
-        output.print_message(f"nothing synced yet from {name}, nothing to adopt: run gapless sync {name}")
+        output.print_message(f"nothing synced yet from {name}, nothing to adopt: run {again}")
 
 
 def drop(source: OneSource, destination: Destination = "duckdb", yes: Yes = False, as_json: Json = False) -> None:
@@ -133,11 +135,12 @@ def drop(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fals
         output.print_message(f"done: {name} is deleted" if held.here else f"nothing of {name} is here")
 
 
-def _print_change(command: str, name: str, proofs: int | None, as_json: bool) -> None:
+def _print_change(change: str, name: str, destination: str, proofs: int | None, as_json: bool) -> None:
     """Prints how many proofs were changed; None: the source was never synced."""
+    again = command(destination, "sync", name)
     if as_json:
-        output.print_json(f"state {command}", {"source": name, "changed": proofs})
+        output.print_json(f"state {change}", {"source": name, "changed": proofs})
     elif proofs is None:
-        output.print_message(f"nothing synced yet from {name}, nothing to change: run gapless sync {name}")
+        output.print_message(f"nothing synced yet from {name}, nothing to change: run {again}")
     else:
-        output.print_message(f"done: the next gapless sync {name} reads again from there; no row was deleted")
+        output.print_message(f"done: the next {again} reads again from there; no row was deleted")

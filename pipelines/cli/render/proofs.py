@@ -12,7 +12,7 @@ from rich.text import Text
 from gapless.pipelines.cli.render.tables import REASONS, table
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem, common, examples, problems, remedies, without_ids
-from gapless.pipelines.printable import counted
+from gapless.pipelines.printable import command, counted
 from gapless.pipelines.redaction import printable
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def remarks(one: Verified) -> Iterator[str]:
     if one.undecided:
         yield f"{one.source}: {one.undecided}"
     if one.doubled:
-        yield f"{one.source}: {one.doubled:,} rows are there twice: gapless verify {one.source} --repair removes them"
+        yield f"{one.source}: {one.doubled:,} rows are there twice: {one.typed('verify', '--repair')} removes them"
     yield from changed_ids(one)
     yield from _below(one)
     yield from _differences(one)
@@ -81,7 +81,7 @@ def remarks(one: Verified) -> Iterator[str]:
     if one.repaired is not None:
         yield f"{one.source}: {counted(one.repaired, 'records')} brought back"
     elif one.missing:
-        yield f"{one.source}: gapless verify {one.source} --repair reads the missing records again"
+        yield f"{one.source}: {one.typed('verify', '--repair')} reads the missing records again"
     by_reason: dict[object, list[str]] = {}
     for parent, reason in one.failed.items():
         by_reason.setdefault(common(reason, parent)[0], []).append(parent)
@@ -103,7 +103,7 @@ def changed_ids(one: Verified) -> Iterator[str]:
 
 def _below(one: Verified) -> Iterator[str]:
     """Yields what is wrong with the rows below records, as the records themselves say it."""
-    repair = f"gapless verify {one.source} --repair"
+    repair = one.typed("verify", "--repair")
     if one.lost_below:
         yield (
             f"{one.source}: {counted(len(one.lost_below), 'records')} lost or got rows below them, and the vendor"
@@ -112,8 +112,9 @@ def _below(one: Verified) -> Iterator[str]:
     if one.not_denied:
         yield (
             f"{one.source}: {counted(len(one.not_denied), 'records')} lost or got rows below them and were not asked"
-            f" for, so the vendor may serve them still: {repair} once they are listed again, or gapless state reset"
-            f" {one.source} && gapless sync {one.source}, which reads all again and takes what is left for all"
+            f" for, so the vendor may serve them still: {repair} once they are listed again, or"
+            f" {one.typed('state reset', '--yes')} && {one.typed('sync')}, which reads all again and takes what is"
+            " left for all"
         )
     elif one.torn and not (one.differ or one.lost_below):
         yield f"{one.source}: {one.torn:,} records lost or got rows below them: {repair} reads them again"
@@ -136,7 +137,7 @@ def _differences(one: Verified) -> Iterator[str]:
     if one.differ:
         yield (
             f"{one.source}: {one.differ:,} records differ, as somebody changed them here or the vendor did:"
-            f" gapless verify {one.source} --cells --repair reads them again"
+            f" {one.typed('verify', '--cells', '--repair')} reads them again"
         )
     elif one.replaced:
         yield f"{one.source}: {one.replaced:,} records that differed were read again"
@@ -146,7 +147,7 @@ def _failed(one: Plan | Verified) -> str:
     """Returns the sentence for a source that failed, with the next step unless the error's text names one."""
     error = (one.error or "").removeprefix(f"{one.source}: ")
     # Most messages of ours end with a command already.
-    step = "" if "gapless " in error else "; gapless doctor checks for the cause"
+    step = "" if "gapless " in error else f"; {command(one.destination, 'doctor')} checks for the cause"
     return f"{one.source} failed: {error.rstrip('.') if step else error}{step}"
 
 

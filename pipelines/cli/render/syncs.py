@@ -13,6 +13,7 @@ from gapless.pipelines.errors import FAILED, PARTIAL
 from gapless.pipelines.evidence import sentences
 from gapless.pipelines.evidence.grouping import Problem, failure_lines, is_plain_sync, remedies
 from gapless.pipelines.outcome import exit_code, new_and_changed
+from gapless.pipelines.printable import command
 
 if TYPE_CHECKING:
     from gapless.pipelines.outcome import Outcome
@@ -58,7 +59,7 @@ def problem_lines(found: Iterable[Problem]) -> list[str]:
     every = list(found)
     lines = [sentences.sentence(one) for one in every[:REASONS]]
     if len(every) > REASONS:
-        lines.append(_more(every[0].source, len(every) - REASONS))
+        lines.append(_more(every[0].source, len(every) - REASONS, sentences.destination_of(every[0])))
     return lines
 
 
@@ -76,22 +77,24 @@ def reasons_with_facts(outcome: Outcome) -> Iterator[tuple[str, dict[str, Any]]]
     yield from ((line, {}) for line in lines[:REASONS])
     more = max(0, len(problems) - REASONS) + max(0, len(lines) - REASONS)
     if more:
-        yield _more(outcome.source, more), {}
+        yield _more(outcome.source, more, outcome.destination), {}
 
 
-def _more(source: str, count: int) -> str:
-    return f"{source}: and {count:,} more reasons; `gapless gaps {source}` lists them"
+def _more(source: str, count: int, destination: str) -> str:
+    return f"{source}: and {count:,} more reasons; `{command(destination, 'gaps', source)}` lists them"
 
 
 def advice(outcomes: list[Outcome]) -> str:
     """Returns the next step after a command with these outcomes; empty if there is none."""
     code = exit_code(outcomes)
     if code == FAILED:
-        return "What was committed stays. gapless doctor checks for the cause; the same command continues."
+        doctor = command(outcomes[0].destination, "doctor")
+        return f"What was committed stays. {doctor} checks for the cause; the same command continues."
     if code != PARTIAL:
         return ""
     commands = [
         one for one in remedies(p for outcome in outcomes for p in outcome.problems) if not is_plain_sync(one)
     ]
-    first = "All else is committed. The next gapless sync retries first what failed."
+    again = command(outcomes[0].destination, "sync")
+    first = f"All else is committed. The next {again} retries first what failed."
     return f"{first} The rest needs: {'; '.join(f'`{one}`' for one in commands)}" if commands else first

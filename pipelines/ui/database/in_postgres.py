@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from gapless.pipelines.destinations.reader import by_table
+from gapless.pipelines.printable import command
 from gapless.pipelines.ui.database.login import check_login
 from gapless.pipelines.ui.database.results import from_rows
 from gapless.pipelines.ui.database.session import (
@@ -152,7 +153,8 @@ def connected_server(target: Target, seconds: float | None = None) -> Iterator[D
     with target.queried(), server.read_only(seconds) as connection, RUNNING.guarded(connection, seconds):
         database = PostgresDatabase(connection, seconds)
         if database.rows(VIEWS) == [(0,)]:
-            step = f"gapless sync --destination {target.destination} loads data; gapless views creates the views."
+            sync, again = (command(target.destination, word) for word in ("sync", "views"))
+            step = f"{sync} loads data; {again} creates the views."
             raise QueryUnavailable(f"Nothing synced yet into {target.destination}, or its views are missing.", step)
         try:
             yield database

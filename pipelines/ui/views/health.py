@@ -16,6 +16,7 @@ from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import low_watermark, read_proofs
 from gapless.pipelines.evidence.rounds import last_round, of_part, read_rounds
 from gapless.pipelines.evidence.sentences import failed_source, reason, what
+from gapless.pipelines.printable import command
 from gapless.pipelines.ui.address import View, short
 from gapless.pipelines.ui.site import Question
 from gapless.sources import SOURCES
@@ -112,7 +113,7 @@ def _card(question: Question, name: str, rows: list[tuple[Any, ...]]) -> Card:
     # That problem already says so, with what to do.
     if outcome == "failed" and not any(problem.kind == "not asked" for problem in found):
         text = failed_source(name, error or "no reason is known", times, first, card.proven_to, now)
-        card.problems.insert(0, Shown("", text, "gapless doctor"))
+        card.problems.insert(0, Shown("", text, command(question.site.target.target.destination, "doctor")))
     card.verdict, card.tone = _verdict(outcome, card)
     return card
 
