@@ -26,7 +26,7 @@ from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
 from gapless.pipelines.outcome import Outcome, own_version
 from gapless.pipelines.sync.lost_rows import describe_lost_rows, find_lost_rows
-from gapless.pipelines.sync.mending import require_writable
+from gapless.pipelines.sync.mending.tables import require_writable
 from gapless.pipelines.sync.noted_counts import note_row_counts
 from gapless.pipelines.sync.run import count
 from gapless.sources import SOURCES, Source

@@ -14,6 +14,7 @@ from gapless.sources._extract.hints import DESCRIPTIONS as KEYS
 from gapless.sources._extract.hints import shapes
 from gapless.sources._ledger.erasure.tombstones import DESCRIPTIONS as ERASURES
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+from gapless.sources._ledger.ledger import DESCRIPTIONS as LOSSES
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources._schema.layout import DESCRIPTIONS as LAYOUT
 
@@ -37,6 +38,10 @@ def page() -> str:
     parts += ["## The ledger\n\nThese tables are in the schema of each source.\n"]
     parts += (_table("", shape) for shape in shapes(LEDGER))
     parts += (_described(name, texts) for name, texts in LAYOUT.items())
+    parts += [
+        "A loss that nobody can fill makes one more.\n",
+        *(_described(name, texts) for name, texts in LOSSES.items()),
+    ]
     parts += ["The first erasure makes two more.\n", *(_described(name, texts) for name, texts in ERASURES.items())]
     parts += ["## dlt's own tables\n\nThese are in the schema of each source as well.\n"]
     parts += (_described(name, texts) for name, texts in DLT_TABLES.items())

@@ -14,7 +14,7 @@ from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.evidence.rows.below import fill_below, find_below
 from gapless.pipelines.evidence.rows.counts import Held, RowCounts, count_rows, of_roots, read_held, read_missed
 from gapless.pipelines.ledger.state import changing_state
-from gapless.pipelines.sync.mending import delete_orphans, remove_doubled
+from gapless.pipelines.sync.mending.tables import delete_orphans, remove_doubled
 from gapless.pipelines.sync.noted_counts import update_held
 from gapless.sources import SOURCES
 from gapless.sources._dlt.tables import ROW_ID

@@ -22,7 +22,8 @@ from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
-from gapless.pipelines.sync.mending import forget_emptied, mend_tables, require_writable
+from gapless.pipelines.sync.mending.losses import forget_emptied
+from gapless.pipelines.sync.mending.tables import mend_tables, require_writable
 from gapless.pipelines.sync.noted_counts import forget_row_counts
 from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.types import State

@@ -21,7 +21,7 @@ from gapless.sources._schema.privacy import Privacy
 PAGE_ROWS, PAGE_JSON = 10_000, 2_000
 """Rows that are read and changed at once, and rows with JSON, which is long; SQLite takes 32,766 parameters."""
 LOST = "__lost_"
-"""What stands in the name of a table that was set aside when a column of it was gone (sync/mending.py)."""
+"""What stands in the name of a table that was set aside when a column of it was gone (sync/mending)."""
 Changes = dict[str, dict[str, str | None]]
 """New cells by column and row id."""
 

@@ -16,7 +16,7 @@ from gapless.pipelines.evidence.rounds import of_all
 from gapless.pipelines.evidence.rows.counts import Held, RowCounts, counted_tables, of_roots, read_held
 from gapless.pipelines.outcome import LEDGER_TABLES, own_version
 from gapless.pipelines.sync.lost_rows import Before, count_at_end
-from gapless.pipelines.sync.mending import require_writable
+from gapless.pipelines.sync.mending.tables import require_writable
 from gapless.sources import Source
 from gapless.sources._dlt.tables import (
     LOAD_ID,

@@ -27,7 +27,7 @@ from gapless.pipelines.evidence.rows.counts import (
     of_roots,
     read_held,
 )
-from gapless.pipelines.sync.mending import delete_orphans, remove_doubled
+from gapless.pipelines.sync.mending.tables import delete_orphans, remove_doubled
 from gapless.pipelines.sync.noted_counts import counted, keep_newest, note_roots, signs_of
 from gapless.sources import Source
 from gapless.sources._ledger.ledger import COVERAGE

@@ -17,7 +17,6 @@ from gapless.pipelines.erasure import unfinished
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import lacks_rows, left_open
-from gapless.pipelines.evidence.emptied import read_emptied
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
@@ -34,7 +33,8 @@ from gapless.pipelines.sync.lost_rows import (
     find_lost_rows,
     note_all_here,
 )
-from gapless.pipelines.sync.mending import forget_emptied, mend_tables, require_writable
+from gapless.pipelines.sync.mending.losses import settle_notes
+from gapless.pipelines.sync.mending.tables import mend_tables, require_writable
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.unchanged import note_unchanged
 from gapless.sources import SOURCES, Source
@@ -237,8 +237,7 @@ def _assessed(pipeline: dlt.Pipeline, commands: Commands, session: Session, befo
     with PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
         ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
         gaps = _left_open(reader, commands, session, ended.rows)
-        if session.scope is None:
-            forget_emptied(pipeline, [one.stream for one in read_emptied(reader, source) if not one.rows])
+        settle_notes(pipeline, reader, source, whole=session.scope is None)
         whole = session.shard.whole and before.below_at_end.settled and before.below.settled
         if whole and not (session.scope or any(map(lacks_rows, gaps))):
             note_all_here(pipeline, reader, source, ended)

@@ -68,6 +68,7 @@ def tables(source: Source) -> dict[str, Columns]:
     from gapless.sources._extract.hints import columns, shapes
     from gapless.sources._ledger.erasure.tombstones import DESCRIPTIONS as ERASURES
     from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+    from gapless.sources._ledger.ledger import DESCRIPTIONS as LOSSES
     from gapless.sources._schema.layout import DESCRIPTIONS as LAYOUT
 
     every = shapes((*source.tables, COVERAGE, DEAD_LETTERS, RUNS))
@@ -75,4 +76,10 @@ def tables(source: Source) -> dict[str, Columns]:
     for shape in every:
         texts = {name: str(hint.get("description", "")) for name, hint in columns(shape).items()}
         made[shape.name] = {"": shape.description, **texts}
-    return {**made, **ERASURES, **LAYOUT, **{name: {**KEYS, **texts} for name, texts in DESCRIPTIONS.items()}}
+    return {
+        **made,
+        **ERASURES,
+        **LOSSES,
+        **LAYOUT,
+        **{name: {**KEYS, **texts} for name, texts in DESCRIPTIONS.items()},
+    }

@@ -63,9 +63,9 @@ class DeadLetter(Record):
     stream: Text
     """Name of the stream, as in `coverage`."""
     kind: Text
-    """record, nameless (a record without a readable id), parent, or column (it was taken away and made again)"""
+    """record, nameless (a record without a readable id), parent, or a loss, as in `losses`: column or table"""
     key: Text
-    """Id of the record or of the parent; of a nameless record, a digest of its text."""
+    """Id of the record or of the parent; of a nameless record, a digest of its text; of a loss see `losses`."""
     parent: Text | None = None
     """Id of the parent that holds the record; null for a parent, and for a record of a listing without parents."""
     reason: Text
@@ -141,4 +141,18 @@ class Run(Record):
 COVERAGE = Table("coverage", Coverage, ("stream", "parent"), MERGE)
 DEAD_LETTERS = Table("dead_letters", DeadLetter, ("stream", "kind", "key"), MERGE)
 RUNS = Table("runs", Run, ("run_id",), MERGE)
+LOSSES = "losses"
+"""The table of losses that nobody can fill; made by plain SQL, so that a load of dlt's never changes it."""
+DESCRIPTIONS = {
+    LOSSES: {
+        "": "One row per column or table that somebody took away, and that lacks cells or rows since it was made"
+        " again. `dead_letters` holds them, too, so that no damage of one table takes them away.",
+        "stream": "Table and column, with a dot between them.",
+        "kind": "column or table.",
+        "key": "The column; of a table how many rows it had, empty: nobody knows.",
+        "first_seen_at": "When it was made again.",
+        "last_seen_at": "Of a table when its newest row was created; what came later lacks nothing.",
+    }
+}
+"""What the table of losses and its columns hold."""
 STATUS_CHANGES = Table("status_changes", StatusChange, ("record_id", "status", "seen_at"), FIRST_SEEN)

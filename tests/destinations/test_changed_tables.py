@@ -340,7 +340,8 @@ def test_no_value_of_a_record_is_said(
     change(here, refusing)
     for number in range(2):
         here.fake.add_log(lead, id=f"canary-{number}", summary=CANARY)
-    monkeypatch.setattr("gapless.pipelines.sync.mending.obstacles", lambda *_: [])  # as if it were done meanwhile
+    # As if it were done meanwhile.
+    monkeypatch.setattr("gapless.pipelines.sync.mending.tables.obstacles", lambda *_: [])
     for args in (["sync"], ["--debug", "sync", "--json"]):
         ended = gapless(here, *args)
         assert ended.exit_code == 1

@@ -54,6 +54,8 @@ def never_asked(ledger: Ledger) -> Iterator[Gap]:
             yield ledger.gap("never asked", "listed, and never read", ledger.commands.sync(), parent)
     if why := _unread(ledger, listed):
         yield ledger.gap("never asked", why, ledger.commands.sync())
+    elif why := _untold(ledger):
+        yield ledger.gap("not asked", why, ledger.commands.sync(), failed=Failed(why))
 
 
 def _unread(ledger: Ledger, listed: list[str]) -> str | None:
@@ -71,6 +73,13 @@ def _unread(ledger: Ledger, listed: list[str]) -> str | None:
     ended = ledger.rounds and ledger.rounds[0].outcome == "complete"
     empty = ended and not ledger.rows(ANY_ROW, ledger.main.name)
     return None if empty else f"no sync has listed its {parents.noun}"
+
+
+def _untold(ledger: Ledger) -> str | None:
+    """Returns that no sync of all that is new is noted, though something was read: somebody took the notes away."""
+    if ledger.rounds or not any(one.last_checked_at for one in ledger.proofs.values()):
+        return None
+    return "nothing says how its last syncs ended: they may have failed"
 
 
 def _listed_at_all(ledger: Ledger) -> bool:

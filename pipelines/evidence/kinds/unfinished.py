@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from gapless.pipelines.evidence.emptied import KIND as EMPTIED
-from gapless.pipelines.evidence.emptied import read_emptied
+from gapless.pipelines.evidence.emptied import KINDS as EMPTIED
+from gapless.pipelines.evidence.emptied import Emptied, read_emptied
 from gapless.pipelines.evidence.gap import Failed, Gap, was_not_found
 from gapless.pipelines.evidence.kinds.ledger import Ledger, text
 from gapless.pipelines.evidence.policy import is_applicable, policy_changed
@@ -21,7 +21,7 @@ def letters(ledger: Ledger) -> Iterator[Gap]:
     """Yields the open dead letters."""
     failing = {proof.parent for proof in ledger.open if proof.failures}
     for stream, kind, key, parent, reason, attempts, first in ledger.letters:
-        if kind == EMPTIED:
+        if kind in EMPTIED:
             continue
         # A parent without a key is the listing of parents.
         why = f"{f'{kind} {key}: ' if key else ''}{reason} ({counted(int(attempts), 'attempts')})"
@@ -49,18 +49,22 @@ def _named(ledger: Ledger, stream: str, key: str) -> str:
 
 
 def emptied(ledger: Ledger) -> Iterator[Gap]:
-    """Yields cells that nobody has any more: somebody took their column away, and their records are not served."""
-    if not any(kind == EMPTIED for _, kind, *_ in ledger.letters):
-        return
+    """Yields rows and cells that nobody has any more: somebody took them away, and their records are not served."""
     if any(one.last_checked_at is None and not one.gone for one in ledger.proofs.values()):
         return  # the next sync reads the rest again, which is told
     for one in read_emptied(ledger.reader, ledger.source):
         if one.rows:
-            rows = counted(one.rows, "rows")
-            why = (
-                f"somebody took the column {one.column} away, and {rows} could not be read again: they lack its cells"
-            )
-            yield ledger.gap("lost", why, ledger.commands.acknowledge(one.at.isoformat()), stream=one.table)
+            fill = ledger.commands.acknowledge(one.at.isoformat())
+            yield ledger.gap("lost", _what_is_gone(one), fill, stream=one.table)
+
+
+def _what_is_gone(one: Emptied) -> str:
+    rows = counted(one.rows, "rows")
+    if one.column:
+        return f"somebody took the column {one.column} away, and {rows} could not be read again: they lack its cells"
+    if one.had is None:
+        return "somebody took the table away, and nothing says how many rows it had: those served no more are lost"
+    return f"somebody took rows away, and {rows} of the {one.had:,} that were there could not be read again"
 
 
 def policy(ledger: Ledger) -> Iterator[Gap]:

@@ -7,29 +7,31 @@ set back, and the damage still there.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._catalogs.other_vendor import require_vendor
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.errors import GaplessError
-from gapless.pipelines.evidence.emptied import KIND, OURS, stream_of
 from gapless.pipelines.evidence.gap import Commands
-from gapless.pipelines.evidence.rows.counts import RowCounts, count_doubled, counted_tables
+from gapless.pipelines.evidence.rows.counts import RowCounts, count_doubled
 from gapless.pipelines.evidence.structure import OWN, Damage, damages, obstacles, refusal, table_names
+from gapless.pipelines.sync.mending.losses import aside_name, keep_watermarks, losses, write_notes
 from gapless.sources import Source
-from gapless.sources._dlt.tables import LOAD_ID, ROOT_ID, ROW_ID, SCHEMAS, forget_schemas
-from gapless.sources._ledger.ledger import RESET
+from gapless.sources._dlt.tables import ROOT_ID, ROW_ID, SCHEMAS, forget_schemas
+from gapless.sources._ledger.ledger import LOSSES, RESET, RUNS
 
 if TYPE_CHECKING:
     import dlt
 
     from gapless.sources._dlt.types import SqlClient
 
-LETTERS = "dead_letters"
 HARMLESS = ("runs", SCHEMAS)
 """Tables whose loss says nothing about records. The loss of any other one sets the source back."""
+OF_ROUNDS = {"scope": "varchar", "shard": "varchar"}
+"""Columns of `runs` that say what a sync asked for, with their types: without one no older run counts as a round."""
+UNKNOWN = "unknown"
+"""The scope of a run of which nobody knows any more what it asked for."""
 
 
 def mend_tables(pipeline: dlt.Pipeline, commands: Commands) -> list[str]:
@@ -45,16 +47,22 @@ def mend_tables(pipeline: dlt.Pipeline, commands: Commands) -> list[str]:
         if not found:
             return []
         real = reader.columns(source.name, table_names(source))
+        aside = [one for one in found if one.columns and not _addable(source, one)]
+        again = any(damage.table not in HARMLESS for damage in found)
+        notes = losses(reader, source, found, aside) if again else []
+        real |= reader.columns(source.name, [LOSSES])
     with pipeline.sql_client() as client:
-        if any(damage.table not in HARMLESS for damage in found):
+        # First of all, as the counts that they are made of are forgotten then.
+        keep_watermarks(client, source, notes, real)
+        write_notes(client, notes, real)
+        if again:
             _set_back(client, real, walks=source.stream.walks)
-        # The ledger first: a note of what another table lost needs a whole one.
-        for damage in sorted(found, key=lambda one: one.table != LETTERS):
-            if damage.columns and not _addable(source, damage):
-                _set_aside(client, damage, pipeline.destination.destination_type)
-                real.pop(damage.table, None)
-            elif damage.table in counted_tables(source):
-                _note_emptied(client, damage, real)
+        for damage in aside:
+            _set_aside(client, damage, pipeline.destination.destination_type)
+            real.pop(damage.table, None)
+        for damage in found:
+            if damage.table == RUNS.name and damage not in aside and {*damage.columns} & OF_ROUNDS.keys():
+                _forget_rounds(client, damage.columns)
         if SCHEMAS in real:
             client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
     gaps = commands.typed(f"gaps {source.name}")
@@ -63,35 +71,6 @@ def mend_tables(pipeline: dlt.Pipeline, commands: Commands) -> list[str]:
         " is still missing"
         for damage in found
     ]
-
-
-def _note_emptied(client: SqlClient, damage: Damage, real: dict[str, set[str]]) -> None:
-    """Notes that the rows of a table lack columns, before these are made again: a kill in between loses no note."""
-    at = datetime.now(UTC)
-    # SQLite stores times as texts, in UTC and without an offset, as dlt does.
-    time = at if client.capabilities.supports_tz_aware_datetime else f"{at:%Y-%m-%d %H:%M:%S.%f}"
-    for column in damage.columns:
-        letters, stream = client.make_qualified_table_name(LETTERS), stream_of(damage.table, column)
-        row: dict[str, object] = {
-            "stream": stream,
-            "kind": KIND,
-            "key": column,
-            "reason": f"the column {column} was taken away",
-        }
-        row |= {"attempts": 1, "first_seen_at": time, "last_seen_at": time, LOAD_ID: "", ROW_ID: f"{KIND} {stream}"}
-        if column in OURS or not real.get(LETTERS, set()).issuperset(row):
-            continue
-        names = ", ".join(map(client.escape_column_name, row))
-        client.execute_sql(f"delete from {letters} where stream = %s and kind = '{KIND}'", stream)
-        client.execute_sql(f"insert into {letters} ({names}) values ({', '.join(['%s'] * len(row))})", *row.values())
-
-
-def forget_emptied(pipeline: dlt.Pipeline, streams: Iterable[str]) -> None:
-    """Deletes the notes of columns that were made again, by their streams."""
-    for stream in streams:
-        with pipeline.sql_client() as client:
-            letters = client.make_qualified_table_name(LETTERS)
-            client.execute_sql(f"delete from {letters} where stream = %s and kind = '{KIND}'", stream)
 
 
 def require_writable(pipeline: dlt.Pipeline, source: Source) -> None:
@@ -130,6 +109,17 @@ def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> N
         )
 
 
+def _forget_rounds(client: SqlClient, columns: Iterable[str]) -> None:
+    """Lets no run of a table that lacks these columns count as a sync of all that is new."""
+    runs = client.make_qualified_table_name(RUNS.name)
+    with client.begin_transaction():
+        for column in {*columns} & OF_ROUNDS.keys():
+            client.execute_sql(
+                f"alter table {runs} add column {client.escape_column_name(column)} {OF_ROUNDS[column]}"
+            )
+        client.execute_sql(f"update {runs} set scope = %s where scope is null", UNKNOWN)
+
+
 def _addable(source: Source, damage: Damage) -> bool:
     """Returns whether the missing columns may be null: then dlt adds them, and reading again fills them."""
     from gapless.sources._extract.resource import shapes
@@ -145,7 +135,7 @@ def _addable(source: Source, damage: Damage) -> bool:
 def _set_aside(client: SqlClient, damage: Damage, kind: str) -> None:
     """Drops a table without a column that every row needs, and keeps its rows under another name."""
     table = client.make_qualified_table_name(damage.table)
-    aside = client.make_qualified_table_name(f"{damage.table}__lost_{damage.columns[0].strip('_')}")
+    aside = client.make_qualified_table_name(f"{damage.table}{aside_name(damage)}")
     # If an earlier attempt was killed before it dropped the table, its copy stays.
     client.execute_sql(f"create table if not exists {aside} as select * from {table}")
     # On Postgres our own views go along; one of somebody else's would have been an obstacle (`require_writable`).
