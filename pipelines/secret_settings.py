@@ -33,7 +33,7 @@ FOREIGN_NAME = re.compile(r"(?:.*_)?(?:KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|TOK
 """Variables of other programs that name a secret, as AWS_SECRET_ACCESS_KEY; a library may quote them."""
 OPEN = re.compile(
     "host|port|user(name)?|database|drivername|catalog|warehouse|role|region|schema|account|project_id|client_email"
-    "|server_hostname|http_path|endpoint_url|bucket_url|location|ducklake_name|connect_timeout",
+    "|server_hostname|http_path|sslkey|endpoint_url|bucket_url|location|ducklake_name|connect_timeout",
     re.IGNORECASE,
 )
 """Parts of credentials that are no secrets but for a password within an address: people's words, as `gapless`."""
@@ -119,7 +119,7 @@ def _in_address(value: str) -> Iterator[str]:
     yield from passwords(value)
     # MotherDuck's addresses have no //, and their token is a parameter.
     query = value.partition("?")[2] if "://" in value or value.startswith("md:") else ""
-    yield from (text for name, text in parse_qsl(query) if SECRET_NAME.search(name))
+    yield from (text for name, text in parse_qsl(query) if SECRET_NAME.search(name) and not OPEN.fullmatch(name))
 
 
 def _tokens(url: str) -> Iterator[str]:

@@ -6,11 +6,26 @@ No name of a destination may enter.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 
 from gapless.pipelines.errors import WrongSettings
+
+PASTED = re.compile(
+    r"(?P<quoted>(['\"]).*\2|['\"].*|.*['\"])|(?P<json>\{.*\})|(?P<comment>.*\s(?:#|--)(?:\s.*)?)|(?P<blank>\s.*|.*\s)",
+    re.DOTALL,
+)
+PROBLEMS = {
+    "quoted": "has a quotation mark at its beginning or end, as a shell takes it away and a setting does not",
+    "json": "looks like JSON, and a path is expected",
+    "comment": "has a comment at its end, which a variable takes for a part of the path",
+    "blank": "has a blank at its beginning or end",
+}
+"""What is pasted with a path and is part of no name that somebody chose."""
+JOINERS = "\u200c\u200d"
+"""Characters without width that belong into words of Persian and Hindi."""
 
 
 def require_database(path: Path, mark: bytes, at: int, setting: str) -> None:
@@ -42,6 +57,22 @@ def at_home(path: Path) -> Path:
         return Path(*path.parts[at:]).expanduser()
     except RuntimeError:  # there is no user of that name
         return path
+
+
+def odd_name(path: Path) -> str | None:
+    """Returns what is pasted with a path and part of no name; None for one that is there, whoever chose it."""
+    if os.path.lexists(path):
+        return None
+    # What is not valid UTF-8 has a sentence of its own.
+    if unseen := [one for one in path.name.strip() if not (one.isprintable() or one in JOINERS or _is_lone(one))]:
+        return f"{str(path)!a} has a character that nobody sees, {unseen[0]!a}: write its name anew"
+    found = PASTED.fullmatch(path.name)
+    return f"{str(path)!a} {PROBLEMS[str(found.lastgroup)]}" if found else None
+
+
+def _is_lone(character: str) -> bool:
+    """Returns whether it stands for a byte that is no text."""
+    return "\ud800" <= character <= "\udfff"
 
 
 def _no_file(path: Path) -> str | None:

@@ -18,20 +18,20 @@ FILES = {"config": "config.toml", "secrets": "secrets.toml"}
 """The two files that dlt reads, by the stem of their names."""
 ENDINGS = {"", "toml", "tml", "tom", "toml.txt", "txt", "yaml", "yml", "json", "ini", "cfg", "conf", "env"}
 """What people write behind it; `config.toml.bak` and `example.secrets.toml` are left aside on purpose."""
+LONGEST = 24
+"""Characters of a name that may be meant for one of these: a folder may hold many thousands of other files."""
 
 
 def misnamed() -> Iterator[str]:
     """Yields a sentence for each file or folder that nobody reads, with the name that is read."""
-    # A checkout that was fallen back to is not what the user named, so the working folder counts.
-    here = Path("." if has_fallen_back() else os.environ.get(PROJECT, "."))
+    here = _looked_into()
     yield from _files(here / FOLDER)
+    if os.path.lexists(here / FOLDER):
+        return
     for name in _names(here):
-        if name != FOLDER and get_close_matches(name.lower(), [FOLDER], cutoff=0.75):
-            holds = any(file.lower().endswith(".toml") for file, _ in _meant(here / name))
-            if holds and not _is_same(here / name, here / FOLDER):
-                yield f"nobody reads the folder {_shown(here / name)}: the one for settings is called {FOLDER}"
-    if not (here / FOLDER / FILES["secrets"]).exists() and (here / FILES["secrets"]).is_file():
-        yield f"nobody reads {here / FILES['secrets']}: its place is {here / FOLDER / FILES['secrets']}"
+        # The same letters: `.elt`, `.dbt` and `.alt` are of other programs.
+        if sorted(_letters(name)) == ["d", "l", "t"] and any(file == meant for file, meant in _meant(here / name)):
+            yield f"nobody reads the folder {_shown(here / name)}: the one for settings is called {FOLDER}"
 
 
 def absent() -> Iterator[str]:
@@ -45,22 +45,40 @@ def absent() -> Iterator[str]:
         above = next((one for one in Path.cwd().parents if (one / FOLDER / FILES["secrets"]).is_file()), None)
         if above:
             yield f"the settings in {above / FOLDER} are not read here: start in {above}, or set {PROJECT} to it"
+    place = _looked_into() / FOLDER / FILES["secrets"]
+    if not place.exists() and (wrong := _looked_into() / FILES["secrets"]).is_file():
+        yield f"nobody reads {wrong}: its place is {place}"
+
+
+def _looked_into() -> Path:
+    """Returns the folder in which settings are looked for; never a checkout that nobody named."""
+    return Path("." if has_fallen_back() else os.environ.get(PROJECT, "."))
 
 
 def _files(folder: Path) -> Iterator[str]:
     for name, meant in _meant(folder):
-        if name != meant and not _is_same(folder / name, folder / meant):
-            is_other = not name.lower().endswith((".toml", ".tml", ".tom", ".txt"))
-            form = ", in TOML" if is_other else ""
-            yield f"nobody reads {_shown(folder / name)}: the file for such settings is called {meant}{form}"
+        is_toml = name.lower().strip().endswith(".toml")
+        # Another form beside the right file is somebody's template, or of another program.
+        if name == meant or _is_same(folder / name, folder / meant) or (not is_toml and (folder / meant).exists()):
+            continue
+        form = "" if is_toml or name.lower().endswith((".tml", ".tom", ".txt")) else ", in TOML"
+        yield f"nobody reads {_shown(folder / name)}: the file for such settings is called {meant}{form}"
 
 
 def _meant(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yields each name in a folder that is that of a file of settings, or nearly, with the right name."""
+    """Yields each file in a folder whose name is that of a file of settings, or nearly, with the right name."""
     for name in _names(folder):
         stem, _, ending = name.strip().lower().partition(".")
-        if ending in ENDINGS and (near := get_close_matches(stem, FILES, n=1, cutoff=0.75)):
+        near = get_close_matches(_letters(stem), FILES, n=1, cutoff=0.75) if ending in ENDINGS else []
+        if near and (folder / name).is_file():
             yield name, FILES[near[0]]
+
+
+def _letters(name: str) -> str:
+    """Returns the letters of a name, without dots and what nobody sees; none of a long one, and of a kept copy."""
+    seen = [one for one in name.lower() if one.isprintable() and not one.isspace() and one != "."]
+    # Whoever keeps a copy adds to its name: config-old, config (1), secrets2.
+    return "".join(seen) if len(name) <= LONGEST and all(map(str.isalpha, seen)) else ""
 
 
 def _shown(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from gapless.pipelines.config.beside import folder_beside, remove_left
-from gapless.pipelines.config.database_file import at_home, require_database
+from gapless.pipelines.config.database_file import at_home, odd_name, require_database
 from gapless.pipelines.config.folders import real_path, state_folder, temporary_folder
 from gapless.pipelines.database_errors import in_words
 from gapless.pipelines.destinations._dlt.duckdb_memory import (
@@ -59,13 +59,6 @@ _opening = Lock()
 COMPACTION = "compact"
 """The purpose of the folder beside the file in which it is written anew."""
 CHOOSE = "Choose another name in DESTINATION__DUCKDB__CREDENTIALS, of the demo with --file."
-PASTED = re.compile(r"(?P<quoted>(['\"]).*\2|['\"].*|.*['\"])|(?P<json>\{.*\})|(?P<blank>\s.*|.*\s)", re.DOTALL)
-PROBLEMS = {
-    "quoted": "has a quotation mark at its beginning or end, as a shell takes it away and a setting does not",
-    "json": "looks like JSON, and a path is expected",
-    "blank": "has a blank at its beginning or end",
-}
-"""What is pasted with a path and is part of no name that somebody chose."""
 MARK, MARK_AT = b"DUCK", 8
 """What every DuckDB file has, and at which byte: https://duckdb.org/docs/stable/internals/storage"""
 
@@ -141,9 +134,8 @@ def schema_of_that_name(file: Path) -> str | None:
 
 def path_problem(path: str) -> str | None:
     """Returns what keeps DuckDB from working with a path."""
-    # One that is there already has its name, whoever chose it.
-    if (found := PASTED.fullmatch(path.rpartition("/")[2])) and not os.path.lexists(path):
-        return f"{path!a} {PROBLEMS[str(found.lastgroup)]}"
+    if found := odd_name(Path(path)):
+        return found
     if "?" in path:
         return f"{path} has a question mark in its path, and DuckDB would write its log elsewhere"
     if not path.isprintable() and path != path.encode(errors="replace").decode():

@@ -11,9 +11,11 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
-from gapless.pipelines.config.database_file import at_home
+from gapless.pipelines.config.database_file import at_home, odd_name
 from gapless.pipelines.config.folders import real_path, temporary_folder
-from gapless.pipelines.destinations._postgres.address import UNCLEAR, AddressError, is_unclear
+from gapless.pipelines.destinations._addresses.file_address import PROBE
+from gapless.pipelines.destinations._addresses.settings import PAGE, check_named, check_texts, wrong_address
+from gapless.pipelines.destinations._postgres.address import AddressError
 from gapless.pipelines.destinations.backend import Backend
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.printable import can_be_typed, quoted
@@ -39,17 +41,12 @@ EXTRAS = {"dlt[postgres]": "-e '.[postgres]'", "dlt[sqlalchemy]": "-e '.[sqlite]
 """dlt's extras that are ours, to be installed in the checkout."""
 MODULES = {"psycopg2": EXTRAS["dlt[postgres]"], "sqlalchemy": EXTRAS["dlt[sqlalchemy]"]}
 """What installs a module that our own part of a destination imports, sometimes before dlt does."""
-OTHER_ADDRESS = re.compile(r"(?!duckdb:)(?:[a-z][\w+.-]+://|(?:md|motherduck|ducklake|sqlite|postgres|mysql):)", re.I)
-"""How the address of something else than a DuckDB file begins."""
 DUCKDB = "destination.duckdb.credentials"
 """Where the file is named: as a text, or as `database` below it, which the environment has by a name of its own."""
-IN_MEMORY = re.compile(r"sqlite[\w+]*:/{2,3}(?:\?.*)?|.*:memory:.*", re.DOTALL)
-"""An address without a file, which SQLite keeps in memory, or dlt in a file that it names itself."""
 CLASS = re.compile(r"`\w+(?:Configuration|Credentials)`")
 """A class of dlt's in its messages."""
 SQLALCHEMY = "sqlalchemy."
 """Begins the module of its errors; it may not be installed."""
-PAGE = "pipelines/docs/DESTINATIONS.md"
 KNOWN = (*BACKENDS, "motherduck", "snowflake", "databricks", "clickhouse")
 """What that page has a place for; a typing error is compared with these."""
 
@@ -81,12 +78,12 @@ def find(name: str, default: Path, accept_append: bool = False) -> Backend:
     client = _configured_client(name)
     kind = client.config.destination_type
     own = backend_class(kind)
-    if kind.rpartition(".")[2] == "duckdb":
-        _require_file(name)
     if own.appends or not _merges(kind, client.capabilities):
         _check_append(name, own, accept_append)
     identity = f"{name} {_location(client.config)}"
-    return _checked(own.of(name, identity, client.config, _settings(client.capabilities)))
+    backend = own.of(name, identity, client.config, _settings(client.capabilities))
+    check_named(name, backend.paths)
+    return _checked(backend)
 
 
 def _checked(backend: Backend) -> Backend:
@@ -95,6 +92,9 @@ def _checked(backend: Backend) -> Backend:
     Raises WrongSettings when it cannot work, is to be in a folder that is not there, or may be planted.
     """
     backend.check()
+    for path in backend.paths:
+        if problem := odd_name(path):
+            raise WrongSettings(f"the path {problem}. Write another in DESTINATION__{backend.name.upper()}__….")
     for path in map(real_path, backend.paths):
         # Never made in silence: on a disk that is not mounted a sync would read everything again.
         if not path.parent.is_dir():
@@ -150,7 +150,6 @@ def _configured_client(name: str) -> JobClient:
 
     setting = f"DESTINATION__{name.upper()}__…"
     try:
-        _check_addresses(name)
         return _client(name)
     except UnknownDestinationModule:
         near = get_close_matches(name.lower(), KNOWN, n=1)
@@ -185,7 +184,7 @@ def _configured_client(name: str) -> JobClient:
 def _refused(name: str, error: Exception) -> WrongSettings:
     """Returns what dlt cannot use of a destination's settings, without a class of dlt's."""
     if isinstance(error.__context__, AddressError):
-        return _wrong_address(name, error.__context__)
+        return wrong_address(name, error.__context__)
     if type(error).__module__.startswith(SQLALCHEMY):
         setting = f"DESTINATION__{name.upper()}__CREDENTIALS"
         what = "is no address that SQLAlchemy knows: expected sqlite:///gapless.sqlite"
@@ -208,49 +207,6 @@ def _missing(error: ConfigFieldMissingException) -> Iterator[str]:
         yield ", ".join(names) or field
 
 
-def _check_addresses(name: str) -> None:
-    """Raises WrongSettings for a database that cannot be used by its address alone.
-
-    That is a URL in which nobody can tell where the password ends, as a message would show it; one in memory; and the
-    address of a lake's files at a place where dlt does not look for it.
-    """
-    place = f"destination.{name}.credentials"
-    if _text_of(f"{place}.storage"):
-        setting = f"{place}.storage".upper().replace(".", "__")
-        raise WrongSettings(
-            f"{setting} is a section, not a text: the folder of a lake's files is {setting}__BUCKET_URL"
-        )
-    if _text_of(f"{place}.drivername").startswith("sqlite") and not _text_of(f"{place}.database"):
-        raise WrongSettings(
-            f"{place.upper().replace('.', '__')}__DATABASE is not set: it must be a SQLite file's path"
-        )
-    for key in ("credentials", "credentials.database", "credentials.catalog", "credentials.catalog.database"):
-        if IN_MEMORY.fullmatch(_text_of(f"destination.{name}.{key}")):
-            setting = f"destination.{name}.{key}".upper().replace(".", "__")
-            raise WrongSettings(
-                f"{setting} must be a file: a database in memory is gone when the command ends, and the next one"
-                " would read everything again."
-            )
-    for key in ("credentials", "credentials.catalog"):
-        if is_unclear(_text_of(f"destination.{name}.{key}")):
-            raise _wrong_address(name, AddressError(UNCLEAR), key)
-
-
-def _require_file(name: str) -> None:
-    """Raises WrongSettings for the address of another database, of which DuckDB would take the end for a file."""
-    key = f"destination.{name}.credentials"
-    if found := OTHER_ADDRESS.match(_text_of(key).strip()):
-        raise WrongSettings(
-            f"{key.upper().replace('.', '__')} begins with {found[0]}, and the destination {name!r} is a DuckDB file:"
-            f" expected its path. Another kind of database is named by --destination; {PAGE} lists them."
-        )
-
-
-def _wrong_address(name: str, error: AddressError, key: str = "credentials") -> WrongSettings:
-    setting = f"destination.{name}.{key}".upper().replace(".", "__")
-    return WrongSettings(f"destination {name!r}: {setting} cannot be used: {error}. {PAGE} shows examples.")
-
-
 def _client(name: str) -> JobClient:
     """Returns dlt's client, configured but not connected. Its working files are in a folder of its own: this is
     before any lock."""
@@ -258,11 +214,12 @@ def _client(name: str) -> JobClient:
 
     with tempfile.TemporaryDirectory(prefix="gapless-probe-", dir=temporary_folder()) as folder:
         kind = dlt.destination(name).destination_type
+        check_texts(name, kind.rpartition(".")[2])
         probe = dlt.pipeline(
-            "gapless_probe",
+            PROBE,
             pipelines_dir=folder,
             destination=backend_class(kind).configured(name),
-            dataset_name="gapless_probe",
+            dataset_name=PROBE,
         )
         client = probe.destination_client()
         probe.deactivate()
@@ -283,11 +240,3 @@ def _is_set(key: str) -> bool:
     import dlt
 
     return bool(dlt.config.get(key) or dlt.secrets.get(key))
-
-
-def _text_of(key: str) -> str:
-    """Returns a setting that is a text; empty for sections and what is not set."""
-    import dlt
-
-    found: object = dlt.secrets.get(key) or dlt.config.get(key)
-    return found if isinstance(found, str) else ""

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.config import misnamed as misnamed_file
 from gapless.pipelines.config import project
 from gapless.pipelines.config.misnamed import absent, misnamed
 from tests.commands.test_settings import gapless
@@ -30,12 +31,15 @@ SLIPS = {
     ".dtl/config.toml": ".dlt",
     "dlt/secrets.toml": ".dlt",
     ".DLT/config.toml": ".dlt",
-    "secrets.toml": ".dlt/secrets.toml",
+    ".ldt/secrets.toml": ".dlt",
+    ".dlt /secrets.toml": ".dlt",
 }
 """A file, and the name that was meant, with which the sentence ends."""
 FINE = (
     ".dlt/config.toml", ".dlt/secrets.toml", ".dlt/config.toml.bak", ".dlt/example.secrets.toml", ".dlt/.gitignore",
-    ".dlt/config.toml~", ".git/config", "dlt/config.py", "config.toml", ".venv/config.toml",
+    ".dlt/config.toml~", ".git/config", "dlt/config.py", "config.toml", ".venv/config.toml", "secrets.toml",
+    ".dlt/secrets-old.toml", ".dlt/config_old.toml", ".dlt/config (1).toml", ".dlt/secrets2.toml", ".dlt/config.yaml",
+    ".dlt/secrets.env", ".dlt/secrets", "dlt/secrets.toml", ".DLT/secrets.toml",
 )  # fmt: skip
 """Files that are read, that nobody takes for settings, or that belong to another program."""
 
@@ -51,7 +55,7 @@ def test_a_slip_in_a_name(name: str, tmp_path: Path) -> None:
     put(tmp_path, name)
     (said,) = misnamed()
     what = name if "/" not in name or name.startswith(".dlt/") else name.partition("/")[0]
-    assert f"{tmp_path / what}: " in said
+    assert (f"{tmp_path / what}: " in said) or f"'{tmp_path / what}': " in said
     assert said.endswith(f" {SLIPS[name]}") or said.endswith(f"{tmp_path}/{SLIPS[name]}"), said
 
 
@@ -71,6 +75,50 @@ def test_other_files_are_not_named(tmp_path: Path) -> None:
         put(tmp_path, name)
     (tmp_path / ".dlt" / "Config.toml").symlink_to("config.toml")
     assert [*misnamed()] == []
+
+
+OTHERS = (
+    ".dbt/config.toml",
+    ".elt/secrets.toml",
+    ".alt/config.toml",
+    ".dot/config.toml",
+    ".dlt2/config.toml",
+    ".dlt.old/config.toml",
+)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_folders_of_other_programs(name: str, tmp_path: Path) -> None:
+    """Their letters are not those of `.dlt`, which is not there."""
+    put(tmp_path, name)
+    assert [*misnamed()] == []
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A folder, and a link to nothing."""
+    (tmp_path / ".dlt" / "Config.toml").mkdir(parents=True)
+    (tmp_path / ".dlt" / "secret.toml").symlink_to("nowhere")
+    (tmp_path / "dlt" / "config.toml").mkdir(parents=True)
+    assert [*misnamed()] == []
+
+
+def test_a_folder_of_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name in it is compared, however many there are."""
+    put(tmp_path, ".dlt/config.toml")
+    for number in range(200):
+        (tmp_path / f"dlt{number}").touch()
+    compared = list[str]()
+    monkeypatch.setattr(misnamed_file, "get_close_matches", lambda word, *_, **__: compared.append(word) or [])
+    assert ([*misnamed()], compared) == ([], ["config"])
+
+
+def test_secrets_in_the_folder_itself(tmp_path: Path) -> None:
+    """Said where a key is missing, as they may be another program's."""
+    put(tmp_path, "secrets.toml")
+    (tmp_path / ".dlt").mkdir()
+    assert [*absent()] == [f"nobody reads {tmp_path}/secrets.toml: its place is {tmp_path}/.dlt/secrets.toml"]
+    put(tmp_path, ".dlt/secrets.toml")
+    assert [*absent()] == []
 
 
 @pytest.mark.slow

@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.destinations._postgres.address import missing_file
 from gapless.pipelines.destinations._postgres.unreachable import unreachable
 from gapless.pipelines.errors import GaplessError, WrongSettings
-from tests.support.postgres import Server
+from tests.support.postgres import SOCKETS, Server
 
 SETTING = "DESTINATION__POSTGRES__CREDENTIALS"
 WRONG = {
@@ -26,7 +27,11 @@ WRONG = {
     "?sslmode=prefferred": 'the sslmode "prefferred"',
     "?sslmode=verify-full&sslrootcert=/nope.pem": "sslrootcert is /nope.pem, and there is no such file",
     "?sslcert=/nope.pem": "sslcert is /nope.pem, and there is no such file",
-    "?passfile=/nope": "passfile is /nope, and there is no such file",
+    "?sslrootcert=/nope": "sslrootcert is /nope, and there is no such file",
+    "?sslcert=~/nope": "sslcert is ~/nope, and there is no such file; nothing replaces the ~ in it: /",
+    "?sslkeylogfile=x": "libpq has sslkeylogfile since its version 18, and psycopg2 here brings",
+    "?dbname=nowhere": "the server has no database nowhere. Nothing was asked. Correct the dbname of",
+    "?user=nobody%20here": "the server has no role nobody here. Nothing was asked. Correct the user of",
     "?ssl_min_protocol_version=zz": 'the ssl_min_protocol_version "zz"',
     "?hostaddr=nope": 'could not parse network address "nope"',
     "?host=a,b&port=1,2,3": "could not match 3 port numbers to 2 hosts",
@@ -45,9 +50,75 @@ def test_a_setting_that_is_wrong(end: str, server: Server, monkeypatch: pytest.M
         assert "OperationalError" not in said
 
 
+FILES = (
+    # parameters, variables: what must be there
+    ({"passfile": "/nope"}, {}, "passfile is /nope"),
+    ({"passfile": "/nope", "password": "x"}, {}, None),
+    ({"passfile": "/nope"}, {"PGPASSWORD": "x"}, None),
+    ({"sslrootcert": "/nope"}, {}, "sslrootcert is /nope"),
+    ({"sslrootcert": "/nope"}, {"PGSSLMODE": "disable"}, None),
+    ({"sslrootcert": "/nope", "sslmode": "disable"}, {}, None),
+    ({"sslrootcert": "/nope", "host": "{socket}"}, {}, None),
+    ({"sslrootcert": "/nope", "host": "{socket},127.0.0.1", "port": "1,{port}"}, {}, "sslrootcert is /nope"),
+    ({"sslrootcert": "system", "sslmode": "prefer"}, {}, None),
+    ({"sslkey": "/nope"}, {}, None),
+    ({"sslkey": "/nope", "sslcert": "{file}"}, {}, "sslkey is /nope"),
+    ({"sslcrl": "/nope"}, {}, "sslcrl is /nope"),
+    ({}, {"PGSSLROOTCERT": "/nope", "PGSSLCERT": "/nope", "PGSSLKEY": "/nope"}, None),
+    ({}, {"PGSSLROOTCERT": "/nope", "PGSSLMODE": "verify-full"}, "PGSSLROOTCERT is /nope"),
+    ({"sslmode": "require"}, {"PGSSLCERT": "/nope"}, "PGSSLCERT is /nope"),
+    ({"sslmode": "require", "host": "{socket}"}, {"PGSSLCERT": "/nope"}, None),
+)
+
+
+@pytest.mark.parametrize(("given", "variables", "expected"), FILES)
+def test_files_that_are_not_there(
+    given: dict[str, str],
+    variables: dict[str, str],
+    expected: str | None,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Of those that libpq would look for: with all others it connects, as it does here."""
+    (tmp_path / "file").touch()
+    facts = {"socket": SOCKETS, "port": server.port, "file": tmp_path / "file"}
+    place = {"host": "127.0.0.1", "port": str(server.port), "user": "gapless", "dbname": "postgres"}
+    given = place | {name: value.format(**facts) for name, value in given.items()}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = missing_file(given)
+    assert (found or "").partition(",")[0] == (expected or "")
+    if not (found or (given.get("sslmode") == "require" and given["host"] == "127.0.0.1")):
+        if given.get("sslrootcert") == "system":  # libpq wants more of it than of a file
+            return
+        psycopg2.connect(**given).close()
+
+
+def test_the_path_of_a_key_is_no_secret(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is shown, as the path of a certificate is."""
+    (tmp_path / "c.pem").touch()
+    monkeypatch.setenv(SETTING, f"{server.url('postgres')}?sslcert={tmp_path}/c.pem&sslkey=~/private.pem")
+    ended = CliRunner().invoke(app, ["status", "--destination", "postgres"])
+    assert (ended.exit_code, "its sslkey is ~/private.pem, and there" in ended.output) == (2, True), ended.output
+
+
+@pytest.mark.parametrize(("variable", "kind"), [("PGDATABASE", "database"), ("PGUSER", "role")])
+def test_a_variable_that_leads_nowhere(
+    variable: str, kind: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, and not the address, which says nothing of it."""
+    for name, value in {"PGUSER": "gapless", "PGDATABASE": "postgres", variable: "nowhere"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(SETTING, f"host=127.0.0.1 port={server.port}")
+    ended = CliRunner().invoke(app, ["status", "--destination", "postgres"])
+    assert (ended.exit_code, f"has no {kind} nowhere. " in ended.output) == (2, True), ended.output
+    assert f"Correct {variable}, or" in " ".join(ended.output.split())
+
+
 def test_a_file_in_a_variable(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """libpq passes over it in silence, and the server is not checked."""
-    monkeypatch.setenv(SETTING, server.url("postgres"))
+    monkeypatch.setenv(SETTING, server.url("postgres") + "?sslmode=require")
     monkeypatch.setenv("PGSSLROOTCERT", str(tmp_path / "nope.pem"))
     ended = CliRunner().invoke(app, ["status", "--destination", "postgres"])
     assert (ended.exit_code, "PGSSLROOTCERT is " in ended.output) == (2, True), ended.output

@@ -28,12 +28,19 @@ PARAMETERS = (
     "channel_binding", "gssencmode", "require_auth", "keepalives", "keepalives_idle", "tcp_user_timeout",
 )  # fmt: skip
 """What people write of https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
-PAGE = "https://www.postgresql.org/docs/current/libpq-connect.html"
-FILES = {
-    "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcrl": "PGSSLCRL",
-    "passfile": "",
+NEWER = {
+    "require_auth": 16, "sslcertmode": 16, "load_balance_hosts": 16, "sslnegotiation": 17, "gssdelegation": 17,
+    "sslkeylogfile": 18, "min_protocol_version": 18, "max_protocol_version": 18, "scram_client_key": 18,
+    "scram_server_key": 18, "oauth_issuer": 18, "oauth_client_id": 18, "oauth_client_secret": 18, "oauth_scope": 18,
+    "servicefile": 19,
 }  # fmt: skip
-"""Parameters that name a file that must be there, with libpq's variables for them: it passes over some in silence."""
+"""Parameters that came with a version of libpq, as its release notes have them."""
+PAGE = "https://www.postgresql.org/docs/current/libpq-connect.html"
+FILES = {"sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslcrl": "PGSSLCRL"}
+"""Parameters that name a file for TLS, with libpq's variables for them: it passes over most in silence, if there is
+no such file, and checks no server then."""
+CHECKED = ("require", "verify-ca", "verify-full")
+"""The sslmode of who counts on TLS: else a variable may be there for another program."""
 NO_FILE = re.compile("system|(?:pkcs11|[a-z]+):.+")
 """What is no path there: the system's own certificates, and a key in a device."""
 FORMS = "postgresql://user:password@host:5432/database, or words: host=… dbname=… user=…"
@@ -66,15 +73,41 @@ def parameters(text: str) -> dict[str, str]:
 
 
 def missing_file(given: Mapping[str, str]) -> str | None:
-    """Returns the parameter or variable that names a file that is not there, with its path; None: none does.
+    """Returns the parameter or variable that names a file that is not there but needed, with its path; None: none.
 
     `given` are libpq's parameters by name.
     """
-    for name, variable in FILES.items():
-        path = given.get(name) or os.environ.get(variable, "")
-        if path and not NO_FILE.fullmatch(path) and not Path(path).exists():
-            return f"{name if name in given else variable} is {path}, and there is no such file"
+    needed = {name: given[name] for name in FILES if name in given} if _may_use_tls(given) else {}
+    if needed and "sslkey" in needed and not (given.get("sslcert") or os.environ.get(FILES["sslcert"])):
+        del needed["sslkey"]  # libpq looks for the certificate first
+    if "passfile" in given and not (given.get("password") or os.environ.get("PGPASSWORD")):
+        needed["passfile"] = given["passfile"]
+    if _may_use_tls(given) and _mode(given) in CHECKED:
+        unsaid = {variable: os.environ.get(variable, "") for name, variable in FILES.items() if name not in given}
+        needed |= {variable: path for variable, path in unsaid.items() if path}
+    for name, path in needed.items():
+        if not NO_FILE.fullmatch(path) and not Path(path).exists():
+            hint = f"; nothing replaces the ~ in it: {Path(path).expanduser()}" if path.startswith("~/") else ""
+            return f"{name} is {path}, and there is no such file{hint}"
     return None
+
+
+def _mode(given: Mapping[str, str]) -> str:
+    return given.get("sslmode") or os.environ.get("PGSSLMODE", "prefer")
+
+
+def _may_use_tls(given: Mapping[str, str]) -> bool:
+    """Returns whether a connection may have TLS: never through a socket in a folder, where libpq has none."""
+    hosts = next(
+        filter(
+            None,
+            (given.get("hostaddr"), given.get("host"), os.environ.get("PGHOSTADDR"), os.environ.get("PGHOST")),
+        ),
+        "",
+    )
+    in_service = not hosts and bool(given.get("service") or os.environ.get("PGSERVICE"))
+    is_remote = in_service or any(host and not host.startswith(("/", "@")) for host in hosts.split(","))
+    return is_remote and _mode(given) != "disable"
 
 
 def is_unclear(text: str) -> bool:
@@ -125,6 +158,13 @@ def _unknown(said: str) -> str | None:
     found = re.search(r'invalid (URI query parameter:|connection option) "(.*?)"', said)
     if not found:
         return None
+    if found[2] in NEWER:
+        from psycopg2 import __libpq_version__ as version
+
+        return (
+            f"libpq has {found[2]} since its version {NEWER[found[2]]}, and psycopg2 here brings {version // 10000}:"
+            " take it out, or install a newer psycopg2"
+        )
     if near := get_close_matches(found[2], PARAMETERS, n=1, cutoff=0.7):
         return f"libpq has no parameter {found[2]}; {near[0]} is one"
     where = "behind its ?" if "URI" in found[1] else "in it"

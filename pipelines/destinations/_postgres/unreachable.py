@@ -34,6 +34,8 @@ NEVER_TAKEN = re.compile(
 """What a server says of a setting in the session's `options`."""
 POOLER = re.compile(r"unsupported startup parameter")
 """What PgBouncer says of settings that it does not hand on: https://www.pgbouncer.org/config.html"""
+UNKNOWN_HERE = re.compile(r'FATAL:\s+(?P<kind>database|role) "(?P<value>.*?)" does not exist')
+"""What a server says of a name that leads nowhere on it."""
 HOSTS_SHOWN = 3
 """Of several hosts libpq says of each why it could not connect."""
 
@@ -41,24 +43,32 @@ HOSTS_SHOWN = 3
 def unreachable(error: Exception, name: str) -> GaplessError:
     """Returns what libpq says when it cannot connect, with the setting that is wrong or the step that helps."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
-    setting = f"DESTINATION__{name.upper()}__CREDENTIALS"
-    if found := INVALID.search(str(error)):
-        return _wrong_parameter(name, str(next(filter(None, found.group("port", "name", "number")))), found)
     hosts = [line for line in lines if TRIED.match(line)]
-    if not hosts and type(error).__name__ == "OperationalError":
-        return _wrong(name, f"{setting} or one of libpq's variables cannot be used: {_first(lines)}")
-    if file := OF_A_FILE.search(str(error)):
-        return _wrong(name, f"a file that {setting} or one of libpq's variables names: {file[1].rstrip('.')}")
-    if POOLER.search(str(error)):
-        return pooled(name)
-    if option := NEVER_TAKEN.search(str(error)):
-        return _refused_option(name, setting, option)
+    if found := _of_a_setting(error, name, lines, is_tried=bool(hosts)):
+        return found
     said = "; ".join(line[:300] for line in (hosts or lines)[:HOSTS_SHOWN]).rstrip(".")
     refused = f" If the password is right: {ENCODE}." if "password authentication failed" in said else ""
     return GaplessError(
         f"cannot reach {name}: {said}. Nothing was asked.{refused}"
         f" gapless doctor --destination {name} tries it again."
     )
+
+
+def _of_a_setting(error: Exception, name: str, lines: list[str], *, is_tried: bool) -> GaplessError | None:
+    """Returns the error for a setting that nothing could connect with; None where something else is wrong."""
+    setting, said = f"DESTINATION__{name.upper()}__CREDENTIALS", str(error)
+    if found := INVALID.search(said):
+        return _wrong_parameter(name, str(next(filter(None, found.group("port", "name", "number")))), found)
+    if not is_tried and type(error).__name__ == "OperationalError":
+        return _wrong(name, f"{setting} or one of libpq's variables cannot be used: {_first(lines)}")
+    if file := OF_A_FILE.search(said):
+        return _wrong(name, f"a file that {setting} or one of libpq's variables names: {file[1].rstrip('.')}")
+    if POOLER.search(said):
+        return pooled(name)
+    if option := NEVER_TAKEN.search(said):
+        return _refused_option(name, setting, option)
+    unknown = UNKNOWN_HERE.search(said)
+    return _unknown(name, setting, unknown["kind"], unknown["value"]) if unknown else None
 
 
 def _first(lines: list[str]) -> str:
@@ -79,6 +89,17 @@ def _wrong_parameter(name: str, parameter: str, found: re.Match[str]) -> WrongSe
     return WrongSettings(
         f"destination {name!r}: libpq does not take the {parameter} {value} of {where}. Nothing was asked; its values"
         f" are on {PAGE}"
+    )
+
+
+def _unknown(name: str, setting: str, kind: str, value: str) -> WrongSettings:
+    """Returns the error for a database or a role that the server does not have, with where it was named."""
+    variable, parameter = ("PGDATABASE", "dbname") if kind == "database" else ("PGUSER", "user")
+    where = variable if os.environ.get(variable) == value else f"the {parameter} of {setting}"
+    make = f'create database "{value}"' if kind == "database" else f'create role "{value}" login'
+    return WrongSettings(
+        f"destination {name!r}: the server has no {kind} {value}. Nothing was asked. Correct {where}, or have the"
+        f" server's owner make it: {make};"
     )
 
 
