@@ -88,7 +88,7 @@ def chosen(
 ) -> list[Kill]:
     """`many` kills spread evenly over sources and phases; None: all.
 
-    One in six is `inside`, one in ten `twice`; if runs can be `frozen`, then one in eighteen each, and one at a point.
+    One in six is `inside`, one in ten `twice`; if runs can be `frozen`, five of six are, and of the others as many.
     """
     if many is None:
         return [Kill(s, p, at) for (s, p), found in effects.items() for at in range(1, len(found) + 1)]

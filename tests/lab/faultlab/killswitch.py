@@ -1,4 +1,6 @@
-"""Dies, or stops so that others may look, at the N-th side effect. Runs inside the child only: it wraps what Python can see of the outside world.
+"""Dies, or stops so that its folder may be copied, at the N-th side effect.
+
+Runs inside the child only: it wraps what Python can see of the outside world.
 
 Counted, before and after each: files opened for writing, their writes, flushes and closes (also those that Arrow
 makes through Python), `os.write`, renames, removals, folders made and removed, sends and receives on sockets,

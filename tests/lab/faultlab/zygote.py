@@ -39,7 +39,7 @@ from tests.lab.faultlab import plain_dlt
 from tests.lab.faultlab.killswitch import Killswitch
 
 LIMIT = 60.0
-"""Seconds that one run may compute, and that it may wait; then it hangs. Other work on the machine counts for none."""
+"""Seconds that one run may compute, and that it may wait; then it hangs. Waiting for a free core does not count."""
 LOOK = 0.1
 """Seconds between two looks at what a run is doing."""
 

@@ -1,11 +1,13 @@
-"""Applies each sabotage in a copy of the project, runs the tests that must notice, and prints who did.
+"""`python -m tests.lab.mutants [NAME...]`: applies each sabotage in a copy of the project, runs the tests that must
+notice, and prints who did.
 
-`python -m tests.lab.mutants` runs all and writes REPORT.md; with names (or parts of names) just those. A test that is
-red without the sabotage as well proves nothing and is left out.
+Runs all of them in as many lanes as there are cores and writes REPORT.md; with names (or parts of names) just those,
+and no report. A test that is red without the sabotage as well proves nothing and is left out.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,7 @@ PATIENCE = 120
 HANGS = " (hangs)"
 HEAD = """# Mutants
 
-Written by `python -m tests.lab.mutants`: each small sabotage of the code, and the test that turned red.
+Written by `python -m tests.lab.mutants`; do not edit: each small sabotage of the code, and the test that turned red.
 
 | sabotage | file | noticed by | seconds |
 |---|---|---|---|
@@ -45,18 +48,46 @@ class Verdict:
         return f"| {self.mutant.name} | `{self.mutant.file}` | {self.caught_by} | {self.seconds:.0f} |"
 
 
-def main(names: list[str]) -> int:
-    chosen = [m for m in MUTANTS if not names or any(name in m.name for name in names)]
-    with _copy() as copy:
-        verdicts = []
-        for mutant in chosen:
-            verdicts.append(_tried(copy, mutant))
-            print(verdicts[-1].line, flush=True)
-    missed = [v.mutant.name for v in verdicts if not v.caught_by.startswith("`")]
-    print(f"{len(verdicts) - len(missed)} of {len(verdicts)} noticed{': not ' + ', '.join(missed) if missed else ''}")
-    if not names:
-        REPORT.write_text(HEAD + "\n".join(v.line for v in verdicts) + "\n")
-    return 1 if missed else 0
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="Only those with this in their name.")
+    parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="Sabotages tried at once.")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="No new one after so long.")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    chosen = [m for m in MUTANTS if not asked.names or any(name in m.name for name in asked.names)]
+    todo, found = iter(chosen), dict[str, Verdict]()
+
+    def lane(_: int) -> None:
+        with _copy() as copy:
+            while time.monotonic() - began < asked.minutes * 60 and (mutant := next(todo, None)):
+                found[mutant.name] = _tried(copy, mutant)
+                print(found[mutant.name].line, flush=True)
+
+    with ThreadPoolExecutor() as lanes:
+        for done in [lanes.submit(lane, number) for number in range(asked.lanes)]:
+            done.result()
+    verdicts = [found[mutant.name] for mutant in chosen if mutant.name in found]
+    if not asked.names:
+        REPORT.write_text(_markdown(chosen, verdicts))
+    print(_sum(chosen, verdicts))
+    return 1 if _missed(verdicts) else 0
+
+
+def _missed(verdicts: list[Verdict]) -> list[str]:
+    return [verdict.mutant.name for verdict in verdicts if not verdict.caught_by.startswith("`")]
+
+
+def _sum(chosen: list[Mutant], verdicts: list[Verdict]) -> str:
+    missed = _missed(verdicts)
+    noticed = (
+        f"{len(verdicts) - len(missed)} of {len(verdicts)} noticed{': not ' + ', '.join(missed) if missed else ''}"
+    )
+    return f"{noticed}. {len(chosen) - len(verdicts)} of {len(chosen)} were not reached."
+
+
+def _markdown(chosen: list[Mutant], verdicts: list[Verdict]) -> str:
+    return HEAD + "\n".join(verdict.line for verdict in verdicts) + f"\n\n{_sum(chosen, verdicts)}\n"
 
 
 @contextmanager
@@ -114,7 +145,7 @@ def _red(copy: Path, tests: list[str]) -> list[str]:
         "-rfE",
         *tests,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(copy / ".ci" / "import")])}
     try:
         ended = subprocess.run(
             command, cwd=copy, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -130,4 +161,4 @@ def _red(copy: Path, tests: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
