@@ -39,7 +39,7 @@ class Part:
 PARTS = (
     Part(
         "faults",
-        13,
+        12,
         "2,000 kills, 800 HTTP cases, 300 trials of several commands at once, on DuckDB",
         f"tests.lab.faultlab --kills 2000 --http 800 --together 300 --plain 44 {SWEEPS}",
         "tests/lab/faultlab/REPORT.md",
@@ -47,7 +47,7 @@ PARTS = (
     ),
     Part(
         "faults on Postgres",
-        10,
+        9,
         "1,000 kills, 200 HTTP cases, 200 trials of several commands at once, 120 of a bad wire, on Postgres",
         "tests.lab.faultlab --destination postgres --kills 1000 --http 200 --together 200 --wire 120 --plain 0 "
         + SWEEPS,
@@ -72,7 +72,7 @@ PARTS = (
     ),
     Part(
         "state machine",
-        4,
+        6,
         "10,000 steps",
         "tests.stateful --steps 10000 --lanes {lanes} --seed {seed} --minutes {minutes}",
         "tests/stateful/REPORT.md",

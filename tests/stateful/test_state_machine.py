@@ -9,6 +9,7 @@ injected, nothing sleeps. The default run is a sample that is the same every tim
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,6 +120,9 @@ def test_any_order_of_events(name: str, machine: Callable[[str], type[Machine]])
         suppress_health_check=list(HealthCheck),
     )
     found = machine(name)
+    if STEPS:  # many syncs in one process: what is there already need not be looked at again and again
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
     try:
         run_state_machine_as_test(seed(SEED)(found) if STEPS else found, settings=how)
     finally:
