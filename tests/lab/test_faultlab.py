@@ -6,8 +6,11 @@ The whole sweep is `python -m tests.lab.faultlab`; what it found stands in tests
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import httpx2 as httpx
 import pytest
 
 from gapless.sources import SOURCES
-from tests.lab.faultlab import crowd, http_faults, kept, kills, report, together
+from tests.lab.faultlab import crowd, http_faults, kept, kills, report, together, zygote
 from tests.lab.faultlab.destinations import Duckdb
 from tests.lab.faultlab.http_faults import FOUND
 from tests.lab.faultlab.runs import Run, Zygote
@@ -45,6 +48,35 @@ def test_killed_at_counted_side_effects(lab: Lab) -> None:
     killed = list(kills.run(lab, kills.chosen(effects, KILLS, SEED)))
     assert sum(bool(one.last) for one in killed) >= KILLS - 1
     assert [one for one in killed if not one.verdict.good] == []
+
+
+@pytest.mark.sweep
+def test_a_run_that_is_frozen_leaves_what_a_kill_leaves(lab: Lab) -> None:
+    """At each point its folder is copied, and each copy heals; what it had at the first point is less than later."""
+    effects = kills.count(lab, *PLACES[1])
+    points = [len(effects) * part // 4 for part in (1, 2, 3)]
+    todo = [kills.Kill(*PLACES[1], at, frozen=True) for at in points]
+    killed = list(kills.run(lab, todo))
+    assert [(one.kill, one.verdict.kind, one.last.split()[0]) for one in killed] == [
+        (kill, "resumed", str(kill.at)) for kill in todo
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "waits"), [("import time; print(); time.sleep(60)", True), ("print()\nwhile True: pass", False)]
+)
+def test_who_waits_or_computes_too_long_hangs(program: str, waits: bool) -> None:
+    """Other work on the machine counts for neither: who would compute if there were a free core does not wait."""
+    with subprocess.Popen([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.read(1)
+        assert wait_until(lambda: zygote._waits(process.pid) == waits)
+        assert zygote._wait(process.pid, 0.3, "", []) == "hang"
+        process.returncode = -9  # it has been waited for
+
+
+def wait_until(so: Callable[[], bool]) -> bool:
+    return any(so() or time.sleep(0.01) for _ in range(500))
 
 
 def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

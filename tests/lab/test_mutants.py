@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from tests.lab.mutants import __main__ as program
 from tests.lab.mutants.table import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,3 +51,13 @@ def test_no_two_mutants_have_one_name() -> None:
     """The report names them."""
     names = [mutant.name for mutant in MUTANTS]
     assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("word", ["--help", "--no-such-option"])
+def test_only_a_run_of_all_writes_the_report(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks how it is used finds the report as it was."""
+    monkeypatch.setattr(program, "REPORT", tmp_path / "REPORT.md")
+    monkeypatch.setattr("sys.argv", ["mutants", word])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert [*tmp_path.iterdir()] == []

@@ -20,7 +20,9 @@ import pytest
 from dlt.destinations.impl.duckdb.duck import DuckDbCopyJob
 from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
 from hypothesis.stateful import RuleBasedStateMachine
+from typer.testing import CliRunner
 
+from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync import run
@@ -67,6 +69,10 @@ class Model(RuleBasedStateMachine):
         self.deleted = False
         """Then all of the newest rows may be gone, as if these were another account's."""
         self.failing: dict[str, str] = {}
+        self.interrupted = False
+        """The last sync broke off."""
+        self.monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(self.file))
+        self.monkeypatch.chdir(work)
         self.monkeypatch.setattr(rest, "connect", partial(_connected, self._handle))
         self.monkeypatch.setattr(run, "Session", partial(Session, now=lambda: self.fake.now + self.skew))
         self._believe_counts()
@@ -86,6 +92,7 @@ class Model(RuleBasedStateMachine):
             letters = db.execute(f"select key from {self.name}.dead_letters where healed_at is null").fetchall()
         assert not found, "\n".join(found[:12])
         assert {key for (key,) in letters} == set(map(str, self.bad))
+        self.interrupted = False
         self.copies = [*self.copies[-2:], (self.file.read_bytes(), copy.deepcopy(self.held))]
         self._believe_counts()
 
@@ -145,6 +152,14 @@ class Model(RuleBasedStateMachine):
         (outcome,) = run.sync([self.name], self.place, SyncRequest(package_records=chunk))
         self.intercept = lambda request: None
         return outcome
+
+    def _command(self, *words: str) -> None:
+        """Types a command that is no sync of all. It may find fault, and may be refused; it never breaks."""
+        COUNTED["commands"] += 1
+        self.seen_to = max(self.seen_to, self.fake.now + self.skew)
+        done = CliRunner().invoke(app, [*words])
+        assert done.exit_code in (0, 1, 2, 3), (words, done.output[-600:])
+        assert done.exception is None or isinstance(done.exception, SystemExit), (words, done.output[-600:])
 
     def _look_back(self, hours: int = 1) -> datetime:
         """What is older may come too late."""

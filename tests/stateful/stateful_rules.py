@@ -24,6 +24,25 @@ from tests.stateful.stateful_model import COUNTED, Model, dying
 
 SYNC_AFTER = 8
 """So much must have happened at the vendor since the last sync: nearly all the time goes into syncs."""
+OTHERS = {
+    "a window": "sync {name} --since {since} --until {until}",
+    "a part": "sync {name} --since {since}",
+    "one by its id": "sync {name} --id {id}",
+    "a backfill": "backfill {name} --since {since} --until {until}",
+    "gaps": "gaps",
+    "status": "status",
+    "verify": "verify {name}",
+    "verify the whole": "verify {name} --whole",
+    "repair": "verify {name} --repair",
+    "doctor": "doctor",
+    "views": "views",
+    "plan": "plan {name}",
+    "state show": "state show",
+    "state rewind": "state rewind {name} --to {since} --yes",
+    "state reset": "state reset {name} --yes",
+    "publish": "publish published.duckdb",
+}
+"""What may follow a sync that broke off, by what it is called here."""
 minutes = st.integers(0, 59)
 which = st.integers(0, 1000)
 
@@ -173,6 +192,7 @@ class Machine(Model):
 
     @attempt(after=st.integers(0, 7), chunk=st.sampled_from([3, 6]))
     def the_vendor_breaks_off(self, after: int, chunk: int) -> None:
+        self.interrupted = True
         left = iter(range(after))
         self.intercept = lambda _: None if next(left, None) is not None else httpx.Response(401)
         self._sync(chunk)
@@ -180,8 +200,20 @@ class Machine(Model):
     @attempt(after=st.integers(0, 9), where=st.sampled_from(["merge", "copy", "commit"]))
     def a_load_dies(self, after: int, where: str) -> None:
         """In the middle of the package: some tables are merged, others not; or all, and the load is not noted."""
+        self.interrupted = True
         with dying(where, after % 3 if where == "commit" else after):
             self._sync(6)
+
+    @precondition(lambda self: self.interrupted)
+    @event(command=st.sampled_from([*OTHERS]), hours=st.integers(1, 60), of=which)
+    def another_command(self, command: str, hours: int, of: int) -> None:
+        """What follows an interruption need be no sync of all; it takes nothing from the next one that is."""
+        since, until = (self.fake.now - timedelta(hours=ago) for ago in (2 * hours, hours // 2))
+        by_id = self.subject.source.stream.by_id
+        keys = sorted(self._standing(), key=str) if by_id == "record" else self._parents()
+        given = {"since": since.isoformat(), "until": until.isoformat(), "id": keys[of % len(keys)] if keys else "-"}
+        if "{id}" not in OTHERS[command] or by_id:
+            self._command(*(word.format(name=self.name, **given) for word in OTHERS[command].split()))
 
     @attempt(at=st.integers(0, 4), adds=st.booleans(), of=which)
     def the_pages_shift_meanwhile(self, at: int, adds: bool, of: int) -> None:

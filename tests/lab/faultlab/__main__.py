@@ -32,12 +32,14 @@ from tests.lab.faultlab.world import PHASES, Lab
 from tests.support.postgres import running
 
 REPORTS = {"duckdb": "REPORT.md", "postgres": "REPORT.postgres.md"}
+MEMORY = Path("/dev/shm")
 T = TypeVar("T", bound=Trial)
 
 
 def main() -> int:
     asked, began = _asked(), time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix="faultlab-"))
+    # In memory where there is such a place: nothing is to outlive the machine.
+    folder = Path(tempfile.mkdtemp(prefix="faultlab-", dir=MEMORY if MEMORY.is_dir() else None))
     sweep = report.Sweep(" ".join(sys.argv[1:]), asked.seed, asked.destination)
     asked.kept.begin(sweep)
     try:
@@ -78,7 +80,11 @@ def _kill(folder: Path, destination: Destination, sweep: report.Sweep, asked: ar
         effects = {(source, phase): kills.count(lab, source, phase) for source in asked.sources for phase in PHASES}
     sweep.points = {place: len(found) for place, found in effects.items()}
     done = {one.kill for one in sweep.kills}
-    todo = [kill for kill in kills.chosen(effects, asked.kills, sweep.seed) if kill not in done]
+    todo = [
+        kill
+        for kill in kills.chosen(effects, asked.kills, sweep.seed, frozen=destination.in_files)
+        if kill not in done
+    ]
 
     def lane(number: int) -> None:
         part = todo[number :: asked.lanes]

@@ -17,6 +17,8 @@ from tests.support.oracle import mismatches
 
 class Destination(Protocol):
     name: str
+    in_files: bool
+    """Whether all that it holds lies in the trial's folder, and can be copied there."""
 
     def settings(self, folder: Path) -> dict[str, str]:
         """Environment of a run whose destination belongs to `folder`."""
@@ -41,6 +43,7 @@ class Destination(Protocol):
 
 class Duckdb:
     name = "duckdb"
+    in_files = True
 
     def settings(self, folder: Path) -> dict[str, str]:
         return {}

@@ -20,7 +20,7 @@ from tests.lab.faultlab.wire import Acts, plain
 from tests.lab.faultlab.world import PATCH, PHASES, Lab, Trial
 
 BENDS = (*STATUS_BENDS, *WIRE_BENDS, *BODY_BENDS, *PAGING_BENDS)
-WHOLE = {**PATCH, "package_records": 1000}
+WHOLE = {**PATCH, "package_records": 1000, "described": False}
 LATER = {"sequence": 2, "omni": 4, "kizen": 6, "tines": 4}
 """The request that "later" means: beyond the first page, in the midst of the parents."""
 PARENT = {

@@ -1,4 +1,6 @@
-"""Dies at the N-th side effect. Runs inside the child only: it wraps what Python can see of the outside world.
+"""Dies, or stops so that its folder may be copied, at the N-th side effect.
+
+Runs inside the child only: it wraps what Python can see of the outside world.
 
 Counted, before and after each: files opened for writing, their writes, flushes and closes (also those that Arrow
 makes through Python), `os.write`, renames, removals, folders made and removed, sends and receives on sockets,
@@ -18,7 +20,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import duckdb
@@ -52,8 +54,10 @@ Note = Callable[[str], None]
 class Killswitch:
     """Counts, notes in `log` (a file descriptor) what it counted last, and kills this process at number `at`."""
 
-    def __init__(self, log: int, at: int | None = None, inside: float = 0.0, every: bool = False) -> None:
-        self._log, self._at, self._inside, self._every = log, at, inside, every
+    def __init__(
+        self, log: int, at: int | None = None, inside: float = 0.0, every: bool = False, stops: Sequence[int] = ()
+    ) -> None:
+        self._log, self._at, self._inside, self._every, self._stops = log, at, inside, every, frozenset(stops)
         self._numbers = itertools.count(1)
         self._write = os.write
 
@@ -64,6 +68,9 @@ class Killswitch:
             if not self._inside:
                 self._die()
             threading.Thread(target=self._die, daemon=True).start()
+        elif number in self._stops:
+            self._write(self._log, f"{number} {what}\n".encode())
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # all threads, and this one before it goes on
         elif self._every:
             self._write(self._log, f"{number} {what}\n".encode())
 

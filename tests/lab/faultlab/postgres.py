@@ -20,6 +20,7 @@ from tests.support.postgres import Reader, Server
 
 class Postgres:
     name = "postgres"
+    in_files = False
 
     def __init__(self, server: Server) -> None:
         self.server = server

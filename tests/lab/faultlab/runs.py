@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from gapless.pipelines.config import DLT_SETTINGS
 from gapless.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parents[3]
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / ".ci" / "import")])
+"""This checkout, whichever one is installed."""
 
 
 @dataclass
@@ -21,23 +23,27 @@ class Run:
     """What came of one run of the command."""
 
     code: int | str
-    """Exit code; negative: killed by that signal; "hang": ended at the wall limit."""
+    """Exit code; negative: killed by that signal; "hang": ended at its limit, see zygote.py."""
     seconds: float
     cpu: float
     requests: int
     output: str
+    stopped: list[float] = field(default_factory=list)
+    """When (time.monotonic) it stood still, and its folder was copied."""
 
 
 class Zygote:
     """The process that forks the runs; see zygote.py."""
 
     def __init__(self) -> None:
+        self.warm: set[tuple[str, str]] = set()
+        """Sources and destinations of which it has made a run itself."""
         ours = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.lab.faultlab.zygote"],
             cwd=ROOT,
-            env={**clean, **DLT_SETTINGS, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env={**clean, **DLT_SETTINGS, "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ class Trial:
     runs: list[Run] = field(default_factory=list)
     arrived: int = 0
     """Requests that came in, answered or not."""
+    arrivals: list[float] = field(default_factory=list)
+    """When (time.monotonic)."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -84,7 +87,7 @@ class Trial:
             }
         )
         text = "".join(output.with_name(f"{output.name}.{stream}").read_text() for stream in ("stdout", "stderr"))
-        run = Run(told["code"], told["seconds"], told["cpu"], self.arrived - before, text)
+        run = Run(told["code"], told["seconds"], told["cpu"], self.arrived - before, text, told["stopped"])
         self.runs.append(run)
         return run
 
@@ -100,6 +103,7 @@ class Trial:
     def _handle(self, request: httpx.Request) -> Acts:
         with self._lock:
             self.arrived += 1
+            self.arrivals.append(time.monotonic())
         return self.answer(request) if self.answer else plain(self.good(request))
 
 
@@ -131,9 +135,22 @@ class Lab:
         self._number = 0
         self._ports: dict[str, int] = {}
 
+    def warm(self, source: str, zygote: Zygote) -> None:
+        """Lets `zygote` make a first run and an idle one itself."""
+        if (source, self.destination.name) in zygote.warm:
+            return
+        zygote.warm.add((source, self.destination.name))
+        trial = replace(self._trial(source, "first", filled(source)), zygote=zygote)
+        self.destination.restore(None, trial.folder)
+        with trial.vendor() as url:
+            runs = [trial.run(url, here=True) for _ in range(2)]
+        assert [run.code for run in runs] == [0, 0], runs[0].output
+        self._end(trial)
+
     @contextmanager
     def trial(self, source: str, phase: str) -> Iterator[Trial]:
         """A trial at the beginning of `phase`; its folder is gone at the end."""
+        self.warm(source, self.zygote)
         kept, fake = self._begun(source, phase)
         trial = self._trial(source, phase, copied(fake))
         self.destination.restore(kept, trial.folder)

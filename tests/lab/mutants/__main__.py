@@ -1,11 +1,13 @@
-"""Applies each sabotage in a copy of the project, runs the tests that must notice, and prints who did.
+"""`python -m tests.lab.mutants [NAME...]`: applies each sabotage in a copy of the project, runs the tests that must
+notice, and prints who did.
 
-`python -m tests.lab.mutants` runs all and writes REPORT.md; with names (or parts of names) just those. A test that is
-red without the sabotage as well proves nothing and is left out.
+Runs all of them in as many lanes as there are cores and writes REPORT.md; with names (or parts of names) just those,
+and no report. A test that is red without the sabotage as well proves nothing and is left out.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +25,14 @@ from tests.lab.mutants.table import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[3]
 REPORT = Path(__file__).with_name("REPORT.md")
-PATIENCE = 120
-"""Seconds; a test that hangs has noticed, too."""
+PATIENCE = 300
+"""Seconds; a test that hangs has noticed, too, unless it takes as long without the sabotage."""
+GREEN: set[str] = set()
+"""Tests that passed without a sabotage."""
 HANGS = " (hangs)"
 HEAD = """# Mutants
 
-Written by `python -m tests.lab.mutants`: each small sabotage of the code, and the test that turned red.
+Written by `python -m tests.lab.mutants`; do not edit: each small sabotage of the code, and the test that turned red.
 
 | sabotage | file | noticed by | seconds |
 |---|---|---|---|
@@ -45,18 +50,46 @@ class Verdict:
         return f"| {self.mutant.name} | `{self.mutant.file}` | {self.caught_by} | {self.seconds:.0f} |"
 
 
-def main(names: list[str]) -> int:
-    chosen = [m for m in MUTANTS if not names or any(name in m.name for name in names)]
-    with _copy() as copy:
-        verdicts = []
-        for mutant in chosen:
-            verdicts.append(_tried(copy, mutant))
-            print(verdicts[-1].line, flush=True)
-    missed = [v.mutant.name for v in verdicts if not v.caught_by.startswith("`")]
-    print(f"{len(verdicts) - len(missed)} of {len(verdicts)} noticed{': not ' + ', '.join(missed) if missed else ''}")
-    if not names:
-        REPORT.write_text(HEAD + "\n".join(v.line for v in verdicts) + "\n")
-    return 1 if missed else 0
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="Only those with this in their name.")
+    parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="Sabotages tried at once.")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="No new one after so long.")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    chosen = [m for m in MUTANTS if not asked.names or any(name in m.name for name in asked.names)]
+    todo, found = iter(chosen), dict[str, Verdict]()
+
+    def lane(_: int) -> None:
+        with _copy() as copy:
+            while time.monotonic() - began < asked.minutes * 60 and (mutant := next(todo, None)):
+                found[mutant.name] = _tried(copy, mutant)
+                print(found[mutant.name].line, flush=True)
+
+    with ThreadPoolExecutor() as lanes:
+        for done in [lanes.submit(lane, number) for number in range(asked.lanes)]:
+            done.result()
+    verdicts = [found[mutant.name] for mutant in chosen if mutant.name in found]
+    if not asked.names:
+        REPORT.write_text(_markdown(chosen, verdicts))
+    print(_sum(chosen, verdicts))
+    return 1 if _missed(verdicts) else 0
+
+
+def _missed(verdicts: list[Verdict]) -> list[str]:
+    return [verdict.mutant.name for verdict in verdicts if not verdict.caught_by.startswith("`")]
+
+
+def _sum(chosen: list[Mutant], verdicts: list[Verdict]) -> str:
+    missed = _missed(verdicts)
+    noticed = (
+        f"{len(verdicts) - len(missed)} of {len(verdicts)} noticed{': not ' + ', '.join(missed) if missed else ''}"
+    )
+    return f"{noticed}. {len(chosen) - len(verdicts)} of {len(chosen)} were not reached."
+
+
+def _markdown(chosen: list[Mutant], verdicts: list[Verdict]) -> str:
+    return HEAD + "\n".join(verdict.line for verdict in verdicts) + f"\n\n{_sum(chosen, verdicts)}\n"
 
 
 @contextmanager
@@ -88,9 +121,19 @@ def _tried(copy: Path, mutant: Mutant) -> Verdict:
             file.write_text(whole)
         if failed and "::" not in failed[0]:
             return Verdict(mutant, f"BROKEN: {failed[0]} does not even import", time.monotonic() - began)
-        if not failed or failed[0].endswith(HANGS) or not _red(copy, [failed[0]]):
+        if failed and failed[0].endswith(HANGS):
+            slow = bool(_red(copy, _chosen(mutant.tests)))
+            return Verdict(mutant, "SLOW: also without it" if slow else f"`{failed[0]}`", time.monotonic() - began)
+        if not failed or _is_green(copy, failed[0]):
             return Verdict(mutant, f"`{failed[0]}`" if failed else "NOBODY", time.monotonic() - began)
         sick.append(failed[0])
+
+
+def _is_green(copy: Path, test: str) -> bool:
+    """Returns whether a test passes without any sabotage; looks once."""
+    if test not in GREEN and not _red(copy, [test]):
+        GREEN.add(test)
+    return test in GREEN
 
 
 def _chosen(tests: str) -> list[str]:
@@ -114,7 +157,7 @@ def _red(copy: Path, tests: list[str]) -> list[str]:
         "-rfE",
         *tests,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), str(copy / ".ci" / "import")])}
     try:
         ended = subprocess.run(
             command, cwd=copy, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -130,4 +173,4 @@ def _red(copy: Path, tests: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -24,6 +24,7 @@ REST = "tests/unit/http/test_client.py"
 LINKS, ERRORS = "tests/unit/http/test_links.py", "tests/unit/http/test_error_answers.py"
 ENDS = "tests/unit/incremental/test_listing_end.py"
 RULES = "tests/contract"
+ROUNDS, KINDS = "tests/unit/test_rounds.py", "tests/unit/test_kinds_of_gaps.py"
 LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
 PAGE = "msgspec.field(default_factory=Pagination)"
 WIPE = "                shutil.rmtree(folder, ignore_errors=True)\n"
@@ -399,6 +400,94 @@ MUTANTS = (
         "a watermark past its records is believed", "sources/_incremental/rounds/parent_sync.py",
         "watermark = min(watermark, here) if here else None", "pass",
         "tests/contract/test_truth.py -k later_than",
+    ),
+    # gaps: rounds, parents, counts
+    mutant(
+        "shards of an older split count as run", "pipelines/evidence/rounds.py",
+        "not of_part(of_this_split(since), part)", "not of_part(since, part)", f"{ROUNDS} -k older_split",
+    ),
+    mutant(
+        "what an older split left fails for ever", "pipelines/evidence/rounds.py",
+        "own = rounds if part.whole else of_part(of_this_split(rounds), part)", "own = of_part(rounds, part)",
+        f"{ROUNDS} -k older_split",
+    ),
+    mutant(
+        "a sync of a part is a round", "pipelines/evidence/rounds.py",
+        'return "scope is null" if "scope" in columns else "1 = 1"', 'return "1 = 1"', f"{ROUNDS} -k part",
+    ),
+    mutant(
+        "a round in the future hides all others", "pipelines/evidence/rounds.py",
+        "one.finished_at <= now + CLOCKS_DIFFER]", "True]", f"{ROUNDS} -k future",
+    ),
+    mutant(
+        "a row that no sync wrote ends every command", "pipelines/evidence/rounds.py",
+        "with suppress(ValueError):", "with suppress(KeyError):", f"{ROUNDS} -k no_sync",
+    ),
+    mutant(
+        "the last shard speaks for all", "pipelines/evidence/rounds.py",
+        "return min(newest, key=lambda one: WORST.index(one.outcome) if one.outcome in WORST else 0, default=None)",
+        "return newest[-1] if newest else None", f"{ROUNDS} -k worst",
+    ),
+    mutant(
+        "one shard follows for all", "pipelines/evidence/rounds.py",
+        "bool(since) and all(", "bool(since) and any(", "tests/commands/test_full_disk.py -k answered",
+    ),
+    mutant(
+        "a round that failed at its end left all unasked", "pipelines/evidence/kinds/unasked.py",
+        "if _asked_all(ledger, shard, failed[0]):", "if False:", f"{KINDS} -k asked_for_all",
+    ),
+    mutant(
+        "what was asked after a round counts in it", "pipelines/evidence/kinds/unasked.py",
+        "began <= at <= ended for at", "began <= at for at", f"{KINDS} -k asked_for_all",
+    ),
+    mutant(
+        "a parent that left grows stale", "pipelines/evidence/kinds/unasked.py",
+        "if proof.parent in read and not proof.gone]", "if proof.parent in read]", f"{KINDS} -k stale",
+    ),
+    mutant(
+        "what is late is said before what is lost", "pipelines/evidence/kinds/unasked.py",
+        "((ledger.source.facts.keeps, \"the vendor keeps records\"), (max_age, \"--max-age allows\"))",
+        "((max_age, \"--max-age allows\"), (ledger.source.facts.keeps, \"the vendor keeps records\"))",
+        f"{KINDS} -k limit",
+    ),
+    mutant(
+        "a parent that fails is told twice", "pipelines/evidence/kinds/unfinished.py",
+        "elif key not in failing:", "else:", f"{KINDS} -k told_once",
+    ),
+    mutant(
+        "only the first parents are counted", "pipelines/evidence/kinds/parents.py",
+        "for begin in range(0, len(each), TOGETHER):", "for begin in (0,):", f"{KINDS} -k many_parents",
+    ),
+    mutant(
+        "what was erased on purpose is lost", "pipelines/evidence/kinds/parents.py",
+        "rows + erased.count(proof.parent) <", "rows <", f"{KINDS} -k erased",
+    ),
+    mutant(
+        "what a step of the user left out is lost", "pipelines/evidence/kinds/parents.py",
+        'if "filtered" in ledger.reader', 'if "-" in ledger.reader', f"{KINDS} -k left_out",
+    ),
+    mutant(
+        "a parent that left holds the watermark back", "pipelines/evidence/proofs.py",
+        "known = [proof for proof in proofs if not proof.gone]", "known = [*proofs]", f"{KINDS} -k watermark",
+    ),
+    mutant(
+        "a load that broke off proves", "pipelines/evidence/proofs.py",
+        "        if self.broke_off:\n            return None\n", "", f"{KINDS} -k watermark",
+    ),
+    mutant(
+        "only the first parents are noted as unchanged", "pipelines/sync/unchanged.py",
+        "for begin in range(0, len(unchanged.parents), IN_LIST):", "for begin in (0,):",
+        f"{KINDS} -k nothing_changed",
+    ),
+    mutant(
+        "texts of another account are changes", "sources/_ledger/account/evidence.py",
+        "if not all(firm) or 2 * texts.count(False) > len(texts):", "if not all(firm):",
+        "tests/unit/incremental/test_account_evidence.py",
+    ),
+    mutant(
+        "counts and what they replace are not written together", "pipelines/sync/history.py",
+        "    with client.begin_transaction():\n        if only_count:", "    if True:\n        if only_count:",
+        "tests/contract/test_crash.py -k notes_how",
     ),
     # shards, copies, schedulers
     mutant(

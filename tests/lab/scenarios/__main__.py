@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from gapless.sources import SOURCES
 from gapless.sources.source import Source
-from tests.lab.damage.kinds import KINDS
+from tests.contract.subject import subject
+from tests.lab.damage.kinds import KINDS, Place
 from tests.lab.damage.trial import lab
 from tests.lab.scenarios.kinds import scenarios
 from tests.lab.scenarios.report import FILE, Tried, keep, kept, key, markdown
@@ -25,11 +27,14 @@ from tests.lab.scenarios.stage import Told, stage
 from tests.support import shared
 from tests.support.postgres import running
 
+ROOT = Path(__file__).resolve().parents[3]
 FIFTH = "tests.fifth.okta"
 
 
 def main() -> int:
     asked = _asked()
+    if asked.lanes > 1:
+        return _beside(asked)
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     fifth = Source.at(FIFTH)
@@ -48,14 +53,24 @@ def main() -> int:
                 tried[key(one)] = one
     finally:
         shared.end()
-    FILE.write_text(markdown([*told.values()], [*tried.values()]))
+    FILE.write_text(markdown([*told.values()], [*tried.values()], len(_wanted(asked) - {*told, *tried})))
     return 0 if all(one.good for one in told.values()) and all(one.good for one in tried.values()) else 1
 
 
+def _beside(asked: argparse.Namespace) -> int:
+    """Tries each share in a process of its own; what they kept is the report."""
+    command = [sys.executable, "-m", "tests.lab.scenarios", *sys.argv[1:]]  # the last word of an option counts
+    shares = [f"{number}/{asked.lanes}" for number in range(1, asked.lanes + 1)]
+    lanes = [subprocess.Popen([*command, "--lanes", "1", "--share", share], cwd=ROOT) for share in shares]
+    for lane in lanes:
+        lane.wait()
+    return subprocess.run([*command, "--lanes", "1", "--minutes", "0"], cwd=ROOT, check=False).returncode
+
+
 def _trials(asked: argparse.Namespace, known: set[str]) -> Iterator[Told | Tried]:
-    if "scenarios" in asked.only:
+    if "scenarios" in asked.only and asked.minutes:
         yield from _scenarios(asked, known)
-    if "damages" in asked.only:
+    if "damages" in asked.only and asked.minutes:
         yield from _damages(asked, known)
 
 
@@ -66,13 +81,35 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--source", action="append", help="Default: all, and the fifth one.")
     parser.add_argument("--kind", default="", help="Only those with this in their name.")
     parser.add_argument("--share", default="1/1", metavar="K/N")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="No new trial after so long.")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="No new trial after so long; 0: only the report."
+    )
     parser.add_argument("--keep", type=Path, help="A file of JSON lines with what was found.")
+    parser.add_argument("--lanes", type=int, default=1, help="Shares tried at once; needs --keep.")
     parser.add_argument("--again", action="store_true", help="Try again what went wrong.")
     asked = parser.parse_args()
     asked.only = asked.only or ["scenarios", "damages"]
+    if asked.lanes > 1 and not asked.keep:
+        parser.error("--lanes needs --keep, which the lanes share")
     asked.number, asked.of = map(int, asked.share.split("/"))
     return asked
+
+
+def _wanted(asked: argparse.Namespace) -> set[str]:
+    """The keys of all trials that were asked for, whatever the share."""
+    found: set[str] = set()
+    for index, name in enumerate(asked.source or SOURCES):
+        one = subject(name)
+        for destination in asked.destination or ["duckdb"]:
+            fitting = [each for each in scenarios(destination) if asked.kind in each.name and each.fits(one)]
+            found |= {key(Told(name, each.name, destination)) for each in fitting if "scenarios" in asked.only}
+        for destination, syncs, (place, kind) in product(
+            asked.destination or ["duckdb", "postgres"], (0, 2), enumerate(KINDS)
+        ):
+            fits = asked.kind in kind.name and kind.applies(Place(one, destination))
+            if "damages" in asked.only and fits and (syncs == 0 or (place + index) % 4 == 0):
+                found.add(key(Tried(name, kind.name, destination, syncs, [], False, [], [])))
+    return found
 
 
 def _in_share(asked: argparse.Namespace, source: int, place: int) -> bool:

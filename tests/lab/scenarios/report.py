@@ -80,9 +80,10 @@ def keep(file: Path | None, one: Told | Tried) -> None:
             lines.write(json.dumps(asdict(one)) + "\n")
 
 
-def markdown(told: Sequence[Told], tried: Sequence[Tried]) -> str:
-    """Returns the report."""
-    return HEAD + "\n".join([*_scenarios(told), "", *_damages(tried), ""])
+def markdown(told: Sequence[Told], tried: Sequence[Tried], missing: int = 0) -> str:
+    """Returns the report; `missing` trials were not reached."""
+    left = f"{missing:,} trials of all were not reached."
+    return HEAD + "\n".join([*_scenarios(told), "", *_damages(tried), left, ""])
 
 
 def _scenarios(told: Sequence[Told]) -> Iterable[str]:
