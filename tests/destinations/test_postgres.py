@@ -255,9 +255,9 @@ def test_one_writer_from_whatever_machine(warehouse: Callable[[str], World], ser
         with advisory_lock.locked(server.database(), "postgres"):
             pass
     here.set(DESTINATION__POSTGRES__CREDENTIALS=server.url("nothing_there"))
-    with pytest.raises(GaplessError, match="cannot reach postgres") as failed:
+    with pytest.raises(GaplessError, match="has no database nothing_there") as failed:
         here.sync()
-    assert (failed.type, here.asked()) == (GaplessError, 0)
+    assert here.asked() == 0
     assert "canary-password" not in str(failed.value)
 
 

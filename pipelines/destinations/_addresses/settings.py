@@ -22,7 +22,7 @@ FORMS = {
         "credentials.database": Form("a path", "gapless.duckdb"),
     },
     # Seconds to wait for another program's lock, the one that SQLAlchemy hands on and that does no harm.
-    "sqlalchemy": {"credentials": SQLITE._replace(parameters=("timeout",))},
+    "sqlalchemy": {"credentials": Form(SQLITE.expected, SQLITE.url, parameters=("timeout",))},
     "ducklake": {"credentials.catalog": SQLITE},
 }
 """Of a kind of destination the settings that name its file, below `destination.NAME`."""
