@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.config.folders import temporary_folder
 from gapless.pipelines.destinations import advisory_lock
 from gapless.pipelines.destinations._postgres import table_locks
 from gapless.pipelines.destinations.target import Target
@@ -340,6 +341,7 @@ def test_looking_for_it_writes_nothing(
     """Two commands that begin at once, before any lock, share no file that one may take from the other."""
     warehouse("sequence").set(DLT_DATA_DIR=str(tmp_path / "dlt"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    temporary_folder()  # this process's own; another test may have made it already
     before = sorted(tmp_path.rglob("*"))
     Target.find("postgres")
     assert sorted(tmp_path.rglob("*")) == before
