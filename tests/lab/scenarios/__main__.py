@@ -68,10 +68,12 @@ def _beside(asked: argparse.Namespace) -> int:
 
 
 def _trials(asked: argparse.Namespace, known: set[str]) -> Iterator[Told | Tried]:
-    if "scenarios" in asked.only and asked.minutes:
-        yield from _scenarios(asked, known)
-    if "damages" in asked.only and asked.minutes:
-        yield from _damages(asked, known)
+    """Every kind on one source, then each on another one: when the time is over, no kind was left out."""
+    for turn in range(len(SOURCES) if asked.minutes else 0):
+        if "scenarios" in asked.only:
+            yield from _scenarios(asked, known, turn)
+        if "damages" in asked.only:
+            yield from _damages(asked, known, turn)
 
 
 def _asked() -> argparse.Namespace:
@@ -112,21 +114,21 @@ def _wanted(asked: argparse.Namespace) -> set[str]:
     return found
 
 
-def _in_share(asked: argparse.Namespace, source: int, place: int) -> bool:
-    """Each share has other trials, and the same trial of another source is in another share."""
-    return bool((place + source + asked.number - 1) % asked.of == 0)
+def _in_share(asked: argparse.Namespace, source: int, place: int, turn: int) -> bool:
+    """Each share has other kinds, and in each turn a kind is of another source."""
+    return bool(place % asked.of == asked.number - 1 and (place // asked.of + source + turn) % len(SOURCES) == 0)
 
 
-def _scenarios(asked: argparse.Namespace, known: set[str]) -> Iterator[Told]:
+def _scenarios(asked: argparse.Namespace, known: set[str], turn: int) -> Iterator[Told]:
     for destination, (index, name) in product(asked.destination or ["duckdb"], enumerate(asked.source or SOURCES)):
         with stage(name, destination) as here:
             fitting = [one for one in scenarios(destination) if asked.kind in one.name and one.fits(here.subject)]
             for place, scenario in enumerate(fitting):
-                if _in_share(asked, index, place) and key(Told(name, scenario.name, destination)) not in known:
+                if _in_share(asked, index, place, turn) and key(Told(name, scenario.name, destination)) not in known:
                     yield scenario.told(here).told
 
 
-def _damages(asked: argparse.Namespace, known: set[str]) -> Iterator[Tried]:
+def _damages(asked: argparse.Namespace, known: set[str], turn: int) -> Iterator[Tried]:
     """Every kind at once after the first sync; every fourth also after two scheduled syncs."""
     for destination in asked.destination or ["duckdb", "postgres"]:
         with ExitStack() as stack:
@@ -136,7 +138,7 @@ def _damages(asked: argparse.Namespace, known: set[str]) -> Iterator[Tried]:
                     for syncs, (place, kind) in product((0, 2), enumerate(KINDS)):
                         fits = asked.kind in kind.name and kind.applies(here.place)
                         wanted = syncs == 0 or (place + index) % 4 == 0
-                        if not (fits and wanted and _in_share(asked, index, place)):
+                        if not (fits and wanted and _in_share(asked, index, place, turn)):
                             continue
                         one = Tried(name, kind.name, destination, syncs, [], False, [], [])
                         if key(one) not in known:
