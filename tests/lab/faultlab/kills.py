@@ -35,8 +35,8 @@ COSTS = {
 pages of a listing, since a page is asked for while the one before is written, and what each worker has in hand."""
 PATIENT = {**PATCH, "deadline": 30.0, "read": 20.0}
 """Here the vendor answers as it should; when it is slow, so is the machine."""
-WHOLE = {**PATIENT, "package_records": 1000}
-"""The run that heals may take all that is left in one package."""
+WHOLE = {**PATIENT, "package_records": 1000, "described": False}
+"""The run that heals may take all that is left in one package, and leaves out comments on columns."""
 OF_ONE_RUN = 12
 """Points at which one run is frozen."""
 
