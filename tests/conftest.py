@@ -37,14 +37,33 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sweeps may take long. With SWEEP_SHARE=6 a sixth of them is run, always the same: `.ci/run` has 25 minutes."""
+    """Sweeps may take long, and slow tests do: `.ci/run` has 25 minutes, and runs a part, always the same.
+
+    With SWEEP_SHARE=6 it is a sixth of the sweeps, with SLOW_SHARE=6 one case of each slow test and a sixth of the
+    other cases.
+    """
     sweeps = [item for item in items if item.get_closest_marker("sweep")]
     for item in sweeps:
         item.add_marker(pytest.mark.timeout(1200), append=False)
     share = int(os.environ.get("SWEEP_SHARE", "1"))
-    left_out = {item for item in sweeps if zlib.crc32(item.nodeid.encode()) % share}
+    left_out = {item for item in sweeps if _number(item) % share}
+    left_out |= _further_cases(items, int(os.environ.get("SLOW_SHARE", "1")))
     config.hook.pytest_deselected(items=[*left_out])
     items[:] = [item for item in items if item not in left_out]
+
+
+def _number(item: pytest.Item) -> int:
+    """A number that tells tests apart, and is the same in every run."""
+    return zlib.crc32(item.nodeid.encode())
+
+
+def _further_cases(items: list[pytest.Item], share: int) -> set[pytest.Item]:
+    """Cases of slow tests to leave out: of each test one stays, and of the others one in `share`."""
+    slow = [item for item in items if item.get_closest_marker("slow") and not item.get_closest_marker("sweep")]
+    first: dict[str, pytest.Item] = {}
+    for item in sorted(slow, key=_number):
+        first.setdefault(item.nodeid.partition("[")[0], item)
+    return {item for item in slow if _number(item) % share} - {*first.values()}
 
 
 def pytest_collection_finish() -> None:
