@@ -13,6 +13,7 @@ from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
 from tests.contract.subject import Subject
 from tests.support.databases import DATABASES
+from tests.support.postgres import Server
 from tests.support.world import World, some
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,3 +83,12 @@ def synced(subject: Subject, world: Begin) -> World:
     here = world(subject.filled())
     here.synced()
     return here
+
+
+@pytest.fixture
+def sharded(subject: Subject, world: Begin, server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A vendor with 8 parents and 24 records, for shards of a sync into an empty Postgres."""
+    if not subject.source.split_by:
+        pytest.skip("its declaration names nothing by which a sync could be split into shards")
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.database())
+    return world(subject.filled(8, 24))

@@ -44,7 +44,7 @@ def test_a_later_page_that_is_not_found(subject: Subject, world: Begin) -> None:
     here = world(subject.filled(3, 24))
     parents_of(subject, here)
     if subject.whole:
-        pytest.skip("a parent has one answer")
+        pytest.skip("a parent's records come in one answer, so there is no later page")
 
     def later(request: httpx.Request) -> httpx.Response | None:
         of_parent = "page" in request.url.params and request.url.path.count("/") > 3

@@ -283,7 +283,7 @@ def test_the_policy_of_an_account_that_left(subject: Subject, named: World) -> N
 def test_the_page_and_the_assistant_see_an_account_that_comes(subject: Subject, named: World) -> None:
     """A dataset that a sync adds while they run is in the next answer, whether the settings name it or not."""
     if named.database.name not in ("duckdb", "postgres"):
-        pytest.skip("neither is for it")
+        pytest.skip("the page and the assistant open DuckDB and Postgres alone")
     target, account = Target.find(named.database.name), named.name
     page, assistant = Page(target), Answers(Site(UiTarget(target)), 500, 20.0)
     assert account in page("health")

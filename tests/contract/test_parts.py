@@ -14,7 +14,6 @@ from gapless.pipelines.ledger.status import statuses
 from tests.contract.commands import document, gapless, gaps, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
-from tests.support.postgres import Server
 from tests.support.world import World, some
 
 Part = Callable[[Subject, World], int]
@@ -105,14 +104,9 @@ def test_a_part_that_failed_says_nothing_of_all(subject: Subject, synced: World)
 
 @pytest.mark.slow
 @of(NAMES[0])
-def test_one_shard_does_not_end_what_failed_as_a_whole(
-    subject: Subject, world: Begin, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_shard_does_not_end_what_failed_as_a_whole(subject: Subject, sharded: World) -> None:
     """A round was asked when all of its shards came to their ends."""
-    if not subject.source.split_by:
-        pytest.skip("the source cannot be split")
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.database())
-    here, there = world(subject.filled(8, 24)), ("--destination", "postgres")
+    here, there = sharded, ("--destination", "postgres")
 
     def sync(*part: str) -> int:
         return run("sync", subject.name, *part, *there).exit_code

@@ -156,7 +156,7 @@ def test_all_rows_and_runs_are_gone(subject: Subject, synced: World) -> None:
 def test_verify_of_a_parent_that_failed(subject: Subject, world: Begin) -> None:
     """What it has is no newcomer that the next sync will bring: nothing of it was ever read."""
     if not subject.parents_table:
-        pytest.skip("a listing has one proof")
+        pytest.skip("it has no parents, so none of them can fail alone")
     here = world(subject.filled())
     parent = subject.of_parent(subject.records(here.fake)[0])
     here.fake.failing[subject.part_of_path(parent)] = 500
@@ -195,7 +195,7 @@ def test_row_counts_that_somebody_took_away(subject: Subject, synced: World) -> 
 def test_a_parent_that_fails_holds_the_proof_back(subject: Subject, synced: World) -> None:
     """`covered_to` is up to when all is proven; the newest stands beside it."""
     if not subject.parents_table:
-        pytest.skip("a listing has one proof")
+        pytest.skip("it has no parents, so none of them can fail alone")
     older, newer = synced.sql("select parent from coverage where covered_to is not null order by covered_to")[::2][:2]
     synced.fake.failing[subject.part_of_path(older[0])] = 500
     synced.fake.advance(600)

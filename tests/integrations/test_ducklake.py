@@ -17,7 +17,8 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
 from tests.support.destinations import Begin, killed, seeded, snippets
-from tests.support.oracle import contract, mismatches
+from tests.support.lakes import assert_kept_up
+from tests.support.oracle import contract
 from tests.support.postgres import Server
 from tests.support.world import World
 
@@ -62,25 +63,13 @@ def test_a_lake_with_its_catalog_in_sqlite(name: str, land: Callable[[str], Worl
     assert here.sql("select schema_name from duckdb_schemas() where schema_name like '%staging%'") == []
 
 
-def differences(here: World) -> list[str]:
-    """Of a lake whose catalog is in Postgres."""
-    target = Target.find("ducklake")
-    with target.opened():
-        return mismatches(target.connection, here.name, here.fake.truth())
-
-
 def test_a_lake_with_its_catalog_in_postgres(
     land: Callable[[str], World], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same, with one writer from whatever machine, and no password in an error."""
     here, url = land("kizen"), server.database()
     here.set(**{CATALOG: url, FILES: str(tmp_path / "files")})
-    here.complete(package_records=12)
-    assert differences(here) == []
-    here.complete()
-    here.fake.advance(45)
-    here.complete()
-    assert differences(here) == []
+    assert_kept_up(here)
     ours = os.environ["XDG_STATE_HOME"]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))  # another machine has other files
     with Target.find("ducklake").locked():

@@ -17,12 +17,11 @@ import httpx2 as httpx
 import pyarrow.parquet as pq
 import pytest
 
-from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES
 from tests.contract.commands import document, gapless
 from tests.contract.subject import subject
 from tests.support.destinations import Begin, killed, seeded
-from tests.support.oracle import mismatches
+from tests.support.lakes import assert_kept_up, differences
 from tests.support.postgres import Server
 from tests.support.world import World, some
 
@@ -102,22 +101,11 @@ def land(world: Begin, bucket: Bucket) -> Callable[[str], World]:
     return lambda name: world(seeded(name))
 
 
-def differences(here: World) -> list[str]:
-    target = Target.find("ducklake")
-    with target.opened():
-        return mismatches(target.connection, here.name, here.fake.truth())
-
-
 @pytest.mark.parametrize("name", some(SOURCES, "sequence"))
 def test_the_files_are_in_the_bucket(name: str, land: Callable[[str], World], bucket: Bucket) -> None:
     """First, idle and changed: exact, and every command agrees; nothing but the catalog is on this machine."""
     here = land(name).alone()
-    here.complete(package_records=12)
-    assert differences(here) == []
-    here.complete()
-    here.fake.advance(45)
-    here.complete()
-    assert differences(here) == []
+    assert_kept_up(here)
     assert bucket.keys() != []
     assert not (here.folder / "ducklake.files").exists()
     for command in (["gaps"], ["status"], ["doctor"], ["verify", name, "--whole"], ["compact"]):
