@@ -44,9 +44,20 @@ IN_WORDS = {
 """What a Postgres server says of its own state by SQLSTATE, in plain words:
 https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 LOST = re.compile(
-    "server closed the connection|connection already closed|SSL connection has been closed|no connection to"
+    "server closed the connection|(?:connection|cursor) already closed|connection has been closed|no connection to"
+    "|could not (?:receive|send)|SYSCALL error|lost synchronization|terminating connection|insufficient data in"
+    "|error with status PGRES|server conn crashed|connection (?:was )?(?:reset|lost|refused|timed out)",
+    re.IGNORECASE,
 )
-"""What the driver says of a connection that is gone: there is no code."""
+"""What the driver says of a connection that is gone, and DuckDB of that to a lake's catalog: there is no code."""
+LOST_CODE = "08"
+"""The class of SQLSTATE of a connection that failed, as poolers say it."""
+SAID_LOST = (
+    "the connection to the database was lost, by the network, a restart, a pooler or a limit for sessions"
+    f" (idle_in_transaction_session_timeout); {AGAIN}"
+)
+OF_A_CATALOG = re.compile("postgres|FATAL:|libpq", re.IGNORECASE)
+"""What DuckDB's text of an error has when it is Postgres that failed."""
 FULL = re.compile("too many (?:connections|clients)|remaining connection slots")
 """What a server says of a connection that is one too many; the driver gives no code for it."""
 DAMAGED = re.compile("Corrupt database file|Could not read enough bytes")
@@ -101,18 +112,22 @@ def hidden_rows(error: BaseException) -> str | None:
 def in_words(error: BaseException) -> str | None:
     """Returns what a database says of its own state, in plain words with the next step; None: another thing."""
     module, text = type(error).__module__.split(".")[0], str(error)
+    if module == "psycopg2":
+        return _state_of_postgres(error, text)
     if module in ("duckdb", "_duckdb") and DAMAGED.search(text):
         return f"the DuckDB file is damaged or cut off: {REPLACE}"
-    if module != "psycopg2":
-        return None
+    is_lost = module in ("duckdb", "_duckdb") and OF_A_CATALOG.search(text) and LOST.search(text)
+    return SAID_LOST if is_lost else None
+
+
+def _state_of_postgres(error: BaseException, text: str) -> str | None:
     if code := getattr(error, "pgcode", None):
-        return IN_WORDS.get(code)
+        return SAID_LOST if code.startswith(LOST_CODE) else IN_WORDS.get(code)
     if FULL.search(text):
         return IN_WORDS["53300"]
     if text.startswith("connection to server"):
         return f"the database could not be reached again: {text.splitlines()[0]}; {AGAIN}"
-    lost = "the connection to the database was lost, by the network, a restart, a pooler or a limit for sessions"
-    return f"{lost} (idle_in_transaction_session_timeout); {AGAIN}" if LOST.search(text) else None
+    return SAID_LOST if LOST.search(text) else None
 
 
 def without_details(text: str) -> str:

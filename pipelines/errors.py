@@ -120,6 +120,11 @@ def summarize(error: BaseException) -> str:
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:300] if str(cause).strip() else ''}"
 
 
+def is_foreseen(error: BaseException) -> bool:
+    """Returns whether what `summarize` says of the error is in our words, with its next step."""
+    return bool(next_step(error) or in_words(root_cause(error)) or hidden_rows(root_cause(error)))
+
+
 def next_step(error: BaseException) -> str | None:
     """Returns what ends an error that comes of how a server or this machine was set up; None: it is another error."""
     if found := shortage(_chain(error)):
@@ -157,7 +162,8 @@ def _replaced(text: str, known: dict[str, str]) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Returns the first VendorError or GaplessError in the chain of causes, else the innermost error."""
+    """Returns the first VendorError or GaplessError in the chain of causes, else the innermost error that a database
+    has plain words for, else the innermost."""
     from gapless.sources._http.errors import VendorError
 
     chain = _chain(error)
@@ -165,7 +171,8 @@ def root_cause(error: BaseException) -> BaseException:
     for cause in chain:
         if isinstance(cause, VendorError | GaplessError):
             return cause
-    return chain[-1]
+    # A statement may fail first, and the connection be lost when the library takes it back: that is what ended us.
+    return next((cause for cause in reversed(chain) if in_words(cause)), chain[-1])
 
 
 def interrupted(error: BaseException | None) -> bool:

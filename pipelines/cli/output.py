@@ -28,7 +28,7 @@ from gapless.pipelines.errors import (
     USAGE,
     GaplessError,
     frames,
-    next_step,
+    is_foreseen,
     summarize,
 )
 from gapless.pipelines.outcome import own_version
@@ -247,7 +247,7 @@ def _message_and_code(error: BaseException) -> tuple[Sequence[str], int]:
     if isinstance(error, GaplessError):
         return error.lines, error.code
     message = summarize(error)
-    if next_step(error):  # the line holds it
+    if is_foreseen(error):  # the line holds the next step
         return [message], FAILED
     if any(words in message for words in NO_SPACE):
         step = "The disk, a quota or a limit is full: make room. What was committed stays; run the same again."

@@ -51,6 +51,7 @@ SHARED = tuple(
 )
 """Settings that sources share, without the source's name; not every source has each."""
 IN_DESTINATIONS = ("credentials", "destination_type")
+OF_NONE = "belongs to no destination; expected in the section of one, such as {0}"
 NOT_SETTINGS = frozenset({"rows", "session", "initial_value", "end_value", "lag"})
 """Parameters of a source's function that no configuration holds."""
 OF_DLT = ("max_table_nesting", "schema_contract", "parallelized", "name", "section", "root_key", "log_level")
@@ -80,6 +81,8 @@ def _in_environment(known: Mapping[str, list[str]], environment: Iterable[str]) 
         yield from _of_ours(variable, every)
         if meant := _of_a_destination(variable, environment):
             yield _sentence(f"the variable {variable}", meant)
+        elif variable.removeprefix("DESTINATION__").lower() in IN_DESTINATIONS and "__" in variable:
+            yield f"the variable {variable} {OF_NONE.format('DESTINATION__DUCKDB__…')}"
         elif variable.startswith("DESTINATION__") and not os.environ.get(variable, "?").strip():
             yield f"the variable {variable} is empty, and counts as not set"
         for source, names in known.items():
@@ -169,6 +172,7 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
     for name, content in sections.items() if isinstance(sections, Mapping) else ():
         if name in known:
             yield from _keys(f"sources.{name}", content, [*known[name], *OF_DLT, "keep"])
+            yield from _below(name, content)
         elif isinstance(content, Mapping) and name not in SOURCES and (near := _near(name, [*SOURCES])):
             yield _sentence(f"the section [sources.{name}] in .dlt", f"[sources.{near}]")
 
@@ -176,6 +180,9 @@ def _in_document(known: Mapping[str, list[str]], document: Mapping[str, object])
 def _in_destinations(destinations: object) -> Iterator[str]:
     """Yields what is nearly the name of a destination, and what is nearly its credentials."""
     for name, content in destinations.items() if isinstance(destinations, Mapping) else ():
+        if name in IN_DESTINATIONS:
+            yield f"{name} in the section [destination] in .dlt {OF_NONE.format('[destination.duckdb]')}"
+            continue
         if not isinstance(content, Mapping):
             if name in KNOWN:
                 yield _sentence(f"{name} = … in the section [destination]", f"credentials in [destination.{name}]")
@@ -199,6 +206,14 @@ def _keys(section: str, content: object, known: Sequence[str]) -> Iterator[str]:
     for key, value in content.items() if isinstance(content, Mapping) else ():
         if key not in known and not isinstance(value, Mapping):
             yield _sentence(f"{key} in the section [{section}] in .dlt", _placed(key, known) or _longer(key, known))
+
+
+def _below(source: str, content: object) -> Iterator[str]:
+    """Yields the sections below a source's own, but for those of its tables, in which dlt looks, too."""
+    own = {source, SOURCES[source].vendor, *(table.name for table in SOURCES[source].tables), *OF_DLT}
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if isinstance(value, Mapping) and key not in own:
+            yield _sentence(f"the section [sources.{source}.{key}] in .dlt", f"[sources.{source}]")
 
 
 def _placed(key: str, known: Sequence[str]) -> str | None:

@@ -37,6 +37,8 @@ DEFAULTS = {"timeline": "stg", "ocsf": "ocsf"}
 
 A source that has no file for one gets what `default_….sql` says.
 """
+TAKEN = re.compile(r'"(\w+)" is not a view|Existing object "?(\w+)"? is of type')
+"""What Postgres and DuckDB say of a table, a foreign table or a materialized view in the place of a view."""
 _log = logging.getLogger(__name__)
 
 
@@ -229,9 +231,12 @@ def _count_rows(catalog: Catalog) -> Iterator[ViewCount]:
 
 def _failed(error: Exception, target: Target) -> str:
     """Returns the message for views that could not be created."""
-    from gapless.pipelines.errors import explain
+    from gapless.pipelines.errors import explain, root_cause
 
+    found = TAKEN.search(str(root_cause(error)))
+    name = found and f"{SCHEMA}.{found[1] or found[2]}"
+    why = f"{name} is no view, and has the name of one: rename it, or drop it" if name else explain(error)
     return (
-        f"the views in the schema {SCHEMA} could not be made: {explain(error)}. The data are complete without them;"
+        f"the views in the schema {SCHEMA} could not be made: {why}. The data are complete without them;"
         f" when that is mended, {command(target.destination, 'views')} makes them"
     )

@@ -73,6 +73,14 @@ def checked_base_url(url: str) -> str:
     return str(found).rstrip("/")
 
 
+def added_twice(base: str, prefix: str) -> str | None:
+    """Returns what is wrong with a base URL that ends in the path that requests begin with; None: it does not."""
+    first = prefix.strip("/").partition("/")[0]
+    # As it is pasted from a vendor's page, with its version; behind a gateway's path something else follows.
+    found = re.search(rf"(?<!/)/{re.escape(first)}(?:/v\d+)*$", base) if first else None
+    return f"ends in {found[0]}, which is added to it: write {base[: found.start()]}" if found else None
+
+
 class HeaderAuth(httpx.Auth):
     """Adds secret headers to requests to the origin of `base_url`, and to no others.
 

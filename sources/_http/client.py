@@ -17,7 +17,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
-from gapless.sources._http.auth import checked_base_url, path_of, site
+from gapless.sources._http.auth import added_twice, checked_base_url, path_of, site
 from gapless.sources._http.body.content_encoding import Undecodable
 from gapless.sources._http.body.decoding import Answer, Malformed, TooMany, decoded, links
 from gapless.sources._http.connection.bodies import BodyTooLong, whole_body
@@ -32,6 +32,7 @@ from gapless.sources._http.errors import (
     BadRequest,
     ForeignHost,
     QuotaSpent,
+    SettingError,
     Throttled,
     TooLarge,
     Unavailable,
@@ -80,6 +81,8 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         base = checked_base_url(base_url)
+        if problem := added_twice(base, prefix):
+            raise SettingError("base_url", problem)
         self._home = httpx.URL(base)
         self._root = "/".join(part for part in (base, prefix.strip("/")) if part)
         self._auth = auth

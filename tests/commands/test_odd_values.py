@@ -18,7 +18,7 @@ from gapless.pipelines.sync import unknown
 from gapless.pipelines.sync.build import known
 from gapless.pipelines.sync.unknown import unknown_settings
 from gapless.sources import SOURCES
-from gapless.sources._http.auth import checked_base_url
+from gapless.sources._http.auth import added_twice, checked_base_url
 from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.shard import Shard
 from gapless.sources.register import add_accounts
@@ -54,6 +54,25 @@ def test_what_is_around_an_address_does_no_harm() -> None:
     """Blanks and line ends, as a file or a variable brings them; hosts of other alphabets."""
     assert checked_base_url("  https://api.example.com/\r\n") == "https://api.example.com"
     assert checked_base_url("https://b\u00fccher.example") == "https://xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v1", "/gateway/api/v1"])
+def test_a_base_url_with_the_path_that_is_added(path: str, world: Begin) -> None:
+    """As it stands on a vendor's page: what to write, before any request; of every source."""
+    for name in SOURCES:
+        here = world(subject(name).filled()).alone()
+        url = f"https://example.com{path}"
+        code, told = gapless("sync", here.set(**{f"{name.upper()}_BASE_URL": url}).name)
+        end = path.strip("/").removeprefix("gateway/")
+        right = "https://example.com/gateway" if "gateway" in path else "https://example.com"
+        assert (code, here.asked()) == (2, 0), told
+        assert f"{name.upper()}_BASE_URL ends in /{end}, which is added to it: write {right}" in told, told
+
+
+@pytest.mark.parametrize("path", ["", "/api/tines", "/my-api", "/apis", "/v1"])
+def test_a_base_url_with_a_path_of_its_own(path: str) -> None:
+    """A gateway may have one."""
+    assert added_twice(f"https://api.example.com{path}", "api/v1") is None
 
 
 @pytest.mark.slow

@@ -224,6 +224,28 @@ def test_what_stands_in_a_file_and_nobody_reads(
     assert said.endswith(f" is no setting, and nobody reads it; {meant} is one"), said
 
 
+@pytest.mark.parametrize("key", ["credentials", "destination_type"])
+@pytest.mark.parametrize("where", ["file", "variable"])
+def test_credentials_of_no_destination(key: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's file would be another one, without a word."""
+    if where == "file":
+        monkeypatch.setattr(unknown, "documents", lambda: [{"destination": {key: "x"}}])
+    else:
+        monkeypatch.setenv(f"DESTINATION__{key.upper()}", "x")
+    (said,) = unknown_settings(NAMES)
+    assert "belongs to no destination; expected in the section of one, such as " in said, said
+
+
+def test_a_section_below_a_source_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads it, unless it is that of a table, where dlt looks; of every source."""
+    for name, source in SOURCES.items():
+        tables = {source.main.name: {"max_table_nesting": 1}, "schema_contract": {"columns": "freeze"}}
+        document = {"sources": {name: {"extra": {f"{name}_privacy": "x"}, name: {}, **tables}}}
+        monkeypatch.setattr(unknown, "documents", lambda document=document: [document])
+        (said,) = unknown_settings([name])
+        assert said.startswith(f"the section [sources.{name}.extra] in .dlt is no setting, and nobody"), said
+
+
 def test_what_stands_in_a_file_and_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every setting where the pages and the examples have it, and a destination of the user's own."""
     sections = {

@@ -15,7 +15,7 @@ import pytest
 from dlt.destinations.exceptions import DatabaseTransientException
 
 from gapless.pipelines.database_errors import described
-from gapless.pipelines.errors import explain, frames
+from gapless.pipelines.errors import explain, frames, is_foreseen
 from gapless.pipelines.redaction import Redacting, redact
 from tests.support.postgres import Server
 
@@ -136,3 +136,33 @@ def test_what_helps_stays(server: Server) -> None:
         assert "no_such" in described(raised(db, "select * from no_such"))
         assert "/nowhere/file" in described(raised(db, "attach '/nowhere/file'"))
     assert "/nowhere" in explain(FileNotFoundError(2, "No such file", "/nowhere"))
+
+
+GONE = (
+    psycopg2.OperationalError("server closed the connection unexpectedly"),
+    psycopg2.OperationalError("could not receive data from server: Connection reset by peer"),
+    psycopg2.OperationalError("SSL SYSCALL error: EOF detected"),
+    psycopg2.OperationalError('connection to server at "db" (10.0.0.1), port 5432 failed: Connection refused'),
+    psycopg2.InterfaceError("connection already closed"),
+    psycopg2.InterfaceError("cursor already closed"),
+    psycopg2.DatabaseError("error with status PGRES_TUPLES_OK and no message from the libpq"),
+    duckdb.IOException(
+        'Failed to execute query "COMMIT": FATAL:  terminating connection due to administrator command'
+    ),
+)
+
+
+@pytest.mark.parametrize("error", GONE, ids=str)
+def test_a_connection_that_is_lost(error: Exception) -> None:
+    """In whatever words: said in ours, as nothing unforeseen, also where another error came before it."""
+    assert is_foreseen(error)
+    assert "sync again" in explain(error)
+    error.__context__ = psycopg2.errors.UndefinedTable('relation "no_such" does not exist')
+    assert is_foreseen(error)
+    assert "no_such" not in explain(error)
+
+
+def test_another_error_is_no_lost_connection() -> None:
+    """The twin: neither a statement that is wrong nor a file that is not there."""
+    for error in (psycopg2.ProgrammingError("no results to fetch"), duckdb.IOException("Cannot open file: x.duckdb")):
+        assert not is_foreseen(error)
