@@ -113,21 +113,26 @@ def read_proofs(reader: Reader, dataset: str, stream: str | None = None, only: s
 
 
 def _proofs(rows: Rows) -> list[Proof]:
-    return [
-        Proof(
-            of,
-            parent,
-            as_utc(start),
-            as_utc(end),
-            as_utc(checked),
-            _intervals(missing),
-            error,
-            int(failures),
-            _number(records),
-            digest,
-        )
-        for of, parent, start, end, checked, missing, error, failures, records, digest in rows
-    ]
+    return [_proof(*row) for row in rows]
+
+
+def _proof(
+    of: str,
+    parent: str,
+    start: datetime | str | None,
+    end: datetime | str | None,
+    checked: datetime | str | None,
+    missing: str | list[Interval] | None,
+    error: str | None,
+    failures: int,
+    records: int | None,
+    digest: str | None,
+) -> Proof:
+    lacks = intervals(missing)
+    # Where nobody can tell what it misses, it proves nothing, as one that was set back.
+    known = lacks is not None
+    times = (as_utc(start), as_utc(end) if known else None, as_utc(checked) if known else None)
+    return Proof(of, parent, *times, lacks or [], error, int(failures), _number(records), digest)
 
 
 def _in_doubt(
@@ -139,17 +144,24 @@ def _in_doubt(
     except (ValueError, OverflowError):  # not an id of dlt's
         began = datetime.fromtimestamp(0, UTC)
     lasting = error if (error or "").startswith(LOST) or is_closed(error, int(failures)) else None
-    return Proof(stream, parent, None, None, None, _intervals(missing), lasting, 0, broke_off=began)
+    return Proof(stream, parent, None, None, None, intervals(missing) or [], lasting, 0, broke_off=began)
 
 
 def _number(cell: int | None) -> int | None:
     return None if cell is None else int(cell)
 
 
-def _intervals(cell: str | list[Interval] | None) -> list[Interval]:
-    """Returns a JSON cell as intervals: some engines return it as text, others decoded."""
-    intervals: list[Interval] = (json.loads(cell) if isinstance(cell, str) else cell) or []
-    return intervals
+def intervals(cell: str | list[Interval] | None) -> list[Interval] | None:
+    """Returns a JSON cell as intervals, decoded or not; None: it is something else."""
+    try:
+        found: list[Interval] = (json.loads(cell) if isinstance(cell, str) else cell) or []
+        for start, end in found:
+            for time in (start, end):
+                if time is not None:
+                    datetime.fromisoformat(time)
+    except (TypeError, ValueError):  # somebody has changed it
+        return None
+    return found
 
 
 def as_utc(value: datetime | str | None) -> datetime | None:

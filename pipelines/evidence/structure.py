@@ -5,15 +5,26 @@ What an older version of gapless did not write yet stands in neither, so it is n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._catalogs.obstacle import Dataset, Made, Obstacle
+from gapless.pipelines.destinations._layouts.layout import COLUMNS
 from gapless.pipelines.destinations.reader import Reader
 from gapless.sources import Source
-from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROW_ID, SCHEMAS, STATES, newest_schema, other_schemas
+from gapless.sources._dlt.tables import (
+    LOAD_ID,
+    LOADS,
+    ROW_ID,
+    SCHEMAS,
+    STATES,
+    newest_schema,
+    newest_state,
+    other_schemas,
+)
+from gapless.sources._schema.layout import LAYOUT_TABLE
 
 if TYPE_CHECKING:
     from gapless.pipelines.destinations.backend import Backend
@@ -38,8 +49,12 @@ class Damage:
     table: str
     columns: tuple[str, ...] = ()
     """Empty: the whole table is missing."""
+    unreadable: bool = False
+    """Whether it is there, and a row of it cannot be read."""
 
     def __str__(self) -> str:
+        if self.unreadable:
+            return f"the table {self.table} holds what cannot be read"
         what = f" lacks {', '.join(self.columns)}" if self.columns else " is missing"
         return f"the table {self.table}{what}"
 
@@ -47,7 +62,25 @@ class Damage:
 def damages(reader: Reader, source: Source) -> list[Damage]:
     """Returns what is missing of a source's dataset; none where there is no dataset at all."""
     real = reader.columns(source.name, table_names(source))
-    return compare(stored_columns(reader, source), real) if real else []
+    if not real:
+        return []
+    found = compare(stored_columns(reader, source), real)
+    whole = {table for table in OWN if OWN_COLUMNS[table] <= {*map(str.lower, real.get(table, ()))}}
+    return [*found, *(Damage(table, unreadable=True) for table in _unreadable(reader, source, whole))]
+
+
+def _unreadable(reader: Reader, source: Source, whole: Collection[str]) -> Iterator[str]:
+    """Yields the tables of dlt's, of those that are `whole`, whose newest row cannot be read."""
+    from gapless.pipelines.destinations._dlt.runtime import stored_source_state, stored_tables
+
+    if SCHEMAS in whole:
+        found = reader.rows(source.name, newest_schema("{0}", source.name), SCHEMAS)
+        if found and stored_tables(found[0][0]) is None:
+            yield SCHEMAS
+    if {STATES, LOADS} <= {*whole}:
+        found = reader.rows(source.name, newest_state("{0}", "{1}", source.name), STATES, LOADS)
+        if found and stored_source_state(found[0][0], source.name) is None:
+            yield STATES
 
 
 def obstacles(reader: Reader, source: Source, backend: Backend | type[Backend]) -> list[Obstacle]:
@@ -78,6 +111,8 @@ def _foreign(reader: Reader, source: Source, real: Columns, stored: Stored) -> l
     if any(stored.values()):
         return []
     # dlt notes every schema: where others are noted and ours is not, another pipeline made these tables.
+    if reader.columns(source.name, [LAYOUT_TABLE]).get(LAYOUT_TABLE, set()) >= COLUMNS:
+        return []  # our mark is on them: what dlt noted was changed
     others = reader.rows(source.name, other_schemas("{0}", source.name), SCHEMAS) if SCHEMAS in real else None
     return sorted(
         name
@@ -132,6 +167,8 @@ def stored_columns(reader: Reader, source: Source) -> Stored:
     if not found:
         return known
     tables = stored_tables(found[0][0])
+    if tables is None:
+        return known
     return {
         name: {
             column: Made(

@@ -23,6 +23,7 @@ from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
 from gapless.pipelines.sync.mending.losses import forget_emptied
+from gapless.pipelines.sync.mending.strays import tidy_ledger
 from gapless.pipelines.sync.mending.tables import mend_tables, require_writable
 from gapless.pipelines.sync.noted_counts import forget_row_counts
 from gapless.sources import SOURCES, Source
@@ -184,6 +185,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
         # A load into tables that are not as dlt noted them would fail.
         require_writable(pipeline, source)
         mend_tables(pipeline, Commands(source, target.destination))
+        tidy_ledger(pipeline, source)
         pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
         if forget:
             forget_row_counts(pipeline, source)

@@ -96,7 +96,7 @@ def _change(
 
     states, loads = map(client.make_qualified_table_name, (STATES, LOADS))
     ((load, text),) = client.execute_sql(newest_state_load(states, loads, source.name)) or [(None, None)]
-    history = stored_source_state(text, source.name).get(HISTORY, [])
+    history = (stored_source_state(text, source.name) or {}).get(HISTORY, [])
     rows = PrivateRows(client, policy, history, columns, json_type)
     for shape in shapes((*source.tables, DEAD_LETTERS)):
         rows.apply(shape)

@@ -34,6 +34,7 @@ from gapless.pipelines.sync.lost_rows import (
     note_all_here,
 )
 from gapless.pipelines.sync.mending.losses import settle_notes
+from gapless.pipelines.sync.mending.strays import tidy_ledger
 from gapless.pipelines.sync.mending.tables import mend_tables, require_writable
 from gapless.pipelines.sync.request import SyncRequest, Watch
 from gapless.pipelines.sync.unchanged import note_unchanged
@@ -208,7 +209,7 @@ def _write_run(
 
 def _mend(pipeline: dlt.Pipeline, commands: Commands, session: Session) -> None:
     """Makes again what somebody took away of the tables, by a load, also where there is nothing new."""
-    if mended := mend_tables(pipeline, commands):
+    if mended := [*mend_tables(pipeline, commands), *tidy_ledger(pipeline, commands.source)]:
         session.failures += map(Failure, mended)
         session.look = None
 

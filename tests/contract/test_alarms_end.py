@@ -206,8 +206,38 @@ INVENTED = {
     "a letter of a record that is said to differ": (
         "dead_letters", "kind = 'record', key = '4711', reason = 'differs: in a cell'"
     ),
+    "a letter of an unknown stream": ("dead_letters", "stream = 'nothing', kind = 'record', key = '4711'"),
+    "a letter of an unknown kind": ("dead_letters", "kind = 'whatever', key = '4711'"),
 }  # fmt: skip
 """Rows that no sync wrote, of a parent that never was."""
+UNREADABLE = {
+    "proofs of an unknown stream": "update coverage set stream = 'x'",
+    "proofs that miss no intervals": 'update coverage set missing = \'[["x", "y"]]\'',
+    "proofs that miss what is no list": "update coverage set missing = '{\"a\": 1}'",
+    "counts that are no object": "update runs set held = '[1]'",
+    "counts that are no numbers": 'update runs set held = \'{"x": "many"}\'',
+    "states that are none": "update _dlt_pipeline_state set state = 'garbage'",
+    "states that are empty": "update _dlt_pipeline_state set state = ''",
+    "schemas that are none": "update _dlt_version set schema = 'garbage'",
+    "schemas that are empty": "update _dlt_version set schema = '{}'",
+    "schemas of another name": "update _dlt_version set schema_name = 'other'",
+}
+"""Changes of the ledger, and of what dlt notes, after which nobody can read it."""
+
+
+@pytest.mark.slow
+@of(NAMES[-1])
+@pytest.mark.parametrize("damage", some(UNREADABLE, "proofs that miss no intervals", "states that are none"))
+def test_what_cannot_be_read(damage: str, subject: Subject, synced: World) -> None:
+    """No command ends with an error that nobody expected: it is named or harmless, and ends with what is named."""
+    synced.database.change(subject.name, UNREADABLE[damage])
+    gaps(synced)
+    assert ended(synced)
+    synced.complete()
+    assert gaps(synced) == []
+    synced.assert_exact()
+
+
 GHOST = "815"
 
 

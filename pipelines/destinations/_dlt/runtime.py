@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,9 +30,19 @@ engine refused a statement. `sql_client()` is documented, what it raises is not.
 documented way to ask whether a table exists."""
 
 
-def stored_source_state(state: str, source: str) -> State:
-    """Returns one source's part of a pipeline's state, given the text that dlt stores in its state table."""
-    found: State = pipeline_state(state).get("sources", {}).get(source, {})
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, zlib.error)
+"""What comes of a text that dlt did not write: no base64, not compressed, no JSON, or other JSON."""
+
+
+def stored_source_state(state: str, source: str) -> State | None:
+    """Returns one source's part of a pipeline's state, given the text that dlt stores in its state table.
+
+    None: it cannot be read.
+    """
+    try:
+        found: State = pipeline_state(state).get("sources", {}).get(source, {})
+    except UNREADABLE:
+        return None
     return found
 
 
@@ -47,17 +58,22 @@ def changed_source_state(state: str, source: str, change: Callable[[State], None
     return compress_state(whole), whole["_version_hash"]
 
 
-def stored_tables(schema: str | dict[str, Any]) -> dict[str, dict[str, Hints]]:
+def stored_tables(schema: str | dict[str, Any]) -> dict[str, dict[str, Hints]] | None:
     """Returns the columns by table that a stored schema has, given the cell of dlt's table of schemas.
+
+    None: it cannot be read.
 
     Why: a column or a table that somebody dropped is found by comparing what is there with what was made, and dlt
     compares them only when a schema is new. Replaced by: a documented check of a dataset against its schema.
     """
-    tables: dict[str, dict[str, Any]] = parsed_schema(schema)["tables"]
-    return {
-        name: {column: hints for column, hints in table["columns"].items() if hints.get("data_type")}
-        for name, table in tables.items()
-    }
+    try:
+        tables: dict[str, dict[str, Any]] = parsed_schema(schema)["tables"]
+        return {
+            name: {column: hints for column, hints in table["columns"].items() if hints.get("data_type")}
+            for name, table in tables.items()
+        }
+    except UNREADABLE:
+        return None
 
 
 @contextmanager

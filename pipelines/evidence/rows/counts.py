@@ -128,7 +128,10 @@ def read_held(reader: Reader, source: Source) -> Held | None:
     if "held" not in reader.columns(source.name, ["runs"]).get("runs", ()):
         return None  # somebody took the column away, or an older version did not write it
     found = reader.rows(source.name, HELD, "runs")
-    return Held.of(cell for (cell,) in found) if found else None
+    try:
+        return Held.of(cell for (cell,) in found) if found else None
+    except (AttributeError, KeyError, TypeError, ValueError):  # somebody has changed it: nothing says how many
+        return None
 
 
 def counted_tables(source: Source) -> list[str]:

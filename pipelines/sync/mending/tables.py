@@ -18,7 +18,7 @@ from gapless.pipelines.evidence.rows.counts import RowCounts, count_doubled
 from gapless.pipelines.evidence.structure import OWN, Damage, damages, obstacles, refusal, table_names
 from gapless.pipelines.sync.mending.losses import aside_name, keep_watermarks, losses, write_notes
 from gapless.sources import Source
-from gapless.sources._dlt.tables import ROOT_ID, ROW_ID, SCHEMAS, forget_schemas
+from gapless.sources._dlt.tables import LOAD_ID, ROOT_ID, ROW_ID, SCHEMAS, STATES, forget_schemas
 from gapless.sources._ledger.ledger import LOSSES, RESET, RUNS
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def mend_tables(pipeline: dlt.Pipeline, commands: Commands) -> list[str]:
         for damage in found:
             if damage.table == RUNS.name and damage not in aside and {*damage.columns} & OF_ROUNDS.keys():
                 _forget_rounds(client, damage.columns)
+        if any(damage.unreadable and damage.table == STATES for damage in found):
+            _delete_unreadable(client, source)
         if SCHEMAS in real:
             client.execute_sql(forget_schemas(client.make_qualified_table_name(SCHEMAS)))
     gaps = commands.typed(f"gaps {source.name}")
@@ -107,6 +109,16 @@ def _set_back(client: SqlClient, real: dict[str, set[str]], *, walks: bool) -> N
         client.execute_sql(
             f"update {client.make_qualified_table_name('runs')} set held = null where held is not null"
         )
+
+
+def _delete_unreadable(client: SqlClient, source: Source) -> None:
+    """Deletes the states that cannot be read: the newest one of the others is restored, and all is read again."""
+    from gapless.pipelines.destinations._dlt.runtime import stored_source_state
+
+    table = client.make_qualified_table_name(STATES)
+    for load, state in client.execute_sql(f"select {LOAD_ID}, state from {table}") or ():
+        if stored_source_state(str(state), source.name) is None:
+            client.execute_sql(f"delete from {table} where {LOAD_ID} = %s", load)
 
 
 def _forget_rounds(client: SqlClient, columns: Iterable[str]) -> None:

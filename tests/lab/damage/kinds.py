@@ -421,4 +421,111 @@ def ids() -> Iterator[Kind]:
     )
 
 
-KINDS: tuple[Kind, ...] = (*rows(), *ledgers(), *dropped(), *doubled(), *cells(), *below(), *ids())
+def _proof(change: str) -> Statements:
+    """Changes one proof, which is that of the listing where there is one alone."""
+    return lambda p: p.altered(f"{p.schema}.coverage", *change.split(" = ", 1))
+
+
+def _letter(stream: str, kind: str = "record") -> Statements:
+    """Adds a dead letter that no sync wrote."""
+    columns = "stream, kind, key, reason, attempts, first_seen_at, last_seen_at, _dlt_load_id, _dlt_id"
+    cells = f"'{stream or '{0}'}', '{kind}', '4711', 'x', 1, now(), now(), max(load_id), 'stray'"
+    return lambda p: [
+        f"insert into {p.schema}.dead_letters ({columns}) select {cells.format(p.subject.main)}"
+        f" from {p.schema}._dlt_loads"
+    ]
+
+
+def _all(table: str, change: str) -> Statements:
+    return lambda p: [f"update {p.schema}.{table} set {change.format(p.subject.main)}"]
+
+
+def _twice(table: str) -> Statements:
+    return lambda p: p.double(f"{p.schema}.{table}")
+
+
+def strays() -> Iterator[Kind]:
+    """Rows of the ledger that no sync wrote as they are."""
+    for change in ("stream = 'x'", "parent = 'x'", "_dlt_id = 'x'", "missing = '{\"a\": 1}'", "missing = '[[1]]'"):
+        yield Kind(f"a proof with {change}", _proof(change))
+    for change in ('missing = \'[["x", "y"]]\'', "missing = '[]'", "failures = -1", "_dlt_load_id = ''"):
+        yield Kind(f"a proof with {change}", _proof(change))
+    yield Kind("proofs three days old", _all("coverage", "covered_to = covered_to - interval '3 days', digest = 'x'"))
+    yield Kind("proofs of another time zone", _all("coverage", "covered_to = covered_to + interval '5 hours'"))
+    yield Kind("a letter of an unknown stream", _letter("nothing"))
+    yield Kind("a letter of an unknown kind", _letter("", "whatever"))
+    yield Kind("a letter of a table below", _letter("nothing__below"))
+    yield Kind("a note of a loss that never was", _letter("nothing.nothing", "column"))
+    yield Kind("every run failed", _all("runs", "outcome = 'failed', error = 'x'"))
+    yield Kind("every run of an unknown outcome", _all("runs", "outcome = 'fine'"))
+    yield Kind("every run of no shard", _all("runs", "shard = '9/x'"))
+    yield Kind("every run before it began", _all("runs", "started_at = finished_at + interval '1 hour'"))
+    yield Kind("every run twice", _twice("runs"))
+    for held in (
+        "[1]",
+        '"x"',
+        '{{"{0}": "many"}}',
+        '{{"{0}": 1000}}',
+        '{{"nothing": 24}}',
+        '{{"{0}": 24, "#": {{}}}}',
+    ):
+        yield Kind(f"counts that say {held}", _all("runs", f"held = '{held}'"))
+    yield Kind("the column scope dropped", _column_dropped("runs", "scope"))
+    yield Kind("the column shard dropped", _column_dropped("runs", "shard"))
+
+
+def of_dlt() -> Iterator[Kind]:
+    """Rows of dlt's own tables that dlt did not write as they are."""
+    yield Kind("loads under other ids", _all("_dlt_loads", "load_id = 'x' || load_id"))
+    yield Kind("loads of another status", _all("_dlt_loads", "status = 1"))
+    yield Kind("loads twice", _twice("_dlt_loads"))
+    for which in ("min", "max"):
+        newest = "newest" if which == "max" else "oldest"
+        yield Kind(
+            f"the {newest} load deleted",
+            lambda p, w=which: [
+                f"delete from {p.schema}._dlt_loads where load_id = (select {w}(load_id) from {p.schema}._dlt_loads)"
+            ],
+        )
+    yield Kind("states that are none", _all("_dlt_pipeline_state", "state = 'garbage'"))
+    yield Kind("states that are empty", _all("_dlt_pipeline_state", "state = ''"))
+    yield Kind("states of another pipeline", _all("_dlt_pipeline_state", "pipeline_name = 'other'"))
+    yield Kind("states of a later version", _all("_dlt_pipeline_state", "version = 99999"))
+    yield Kind("states of another load", _all("_dlt_pipeline_state", "_dlt_load_id = '1'"))
+    yield Kind("states twice", _twice("_dlt_pipeline_state"))
+    yield Kind("schemas that are none", _all("_dlt_version", "schema = 'garbage'"))
+    yield Kind("schemas that are empty", _all("_dlt_version", "schema = '{{}}'"))
+    yield Kind("schemas of another name", _all("_dlt_version", "schema_name = 'other'"))
+    yield Kind("schemas of another hash", _all("_dlt_version", "version_hash = 'x'"))
+    yield Kind("schemas twice", _twice("_dlt_version"))
+
+
+def whole() -> Iterator[Kind]:
+    """Every record changed, or its table exchanged."""
+    yield Kind("every row id altered", lambda p: [f"update {p.main} set _dlt_id = 'x' || _dlt_id"])
+    yield Kind("every time moved", lambda p: [f"update {p.main} set {p.time} = {p.time} + interval '1 hour'"])
+    yield Kind("no record has a load", lambda p: [f"update {p.main} set _dlt_load_id = ''"])
+    yield Kind("every record marked as gone", lambda p: [f"update {p.main} set gone_at = now()"])
+    yield Kind("the records' table truncated", lambda p: [f"truncate {p.main}"])
+    yield Kind("a column of somebody else's", lambda p: [f"alter table {p.main} add column note varchar"])
+    yield Kind("a record of the year 2999", lambda p: p.altered(p.main, p.time, "'2999-01-01'"))
+    for name, where in (
+        ("a copy", "1 = 1"),
+        ("an older copy", "{0} < (select max({0}) - interval '1 day' from {1})"),
+    ):
+        yield Kind(
+            f"the records' table replaced by {name}",
+            lambda p, w=where: [
+                f"create table {p.main}_c as select * from {p.main} where {w.format(p.time, p.main)}",
+                *p.drop(p.main),
+                f"alter table {p.main}_c rename to {p.subject.main}",
+            ],
+        )
+    yield Kind(
+        "every child in another place", lambda p: [f"update {p.child} set _dlt_list_idx = 9 - _dlt_list_idx"], _child
+    )
+
+
+KINDS: tuple[Kind, ...] = (
+    *rows(), *ledgers(), *dropped(), *doubled(), *cells(), *below(), *ids(), *strays(), *of_dlt(), *whole(),
+)  # fmt: skip
