@@ -25,11 +25,22 @@ class Unwritten:
     """How many of them there were in a row."""
     first_at: str = ""
     """When the first of them ended, in ISO 8601; empty where that is not known."""
+    begun: bool = False
+    """Whether it only began, `at` then: it still runs, or it was killed."""
+
+    @property
+    def how(self) -> str:
+        """Returns what is known of its end, without a subject."""
+        if self.begun:
+            return "has not told how it ended: it still runs, or it was killed"
+        reason = self.reason or "no reason could be noted, as where a disk is full"
+        return f"could not write to the database: {reason}"
 
 
 def note(path: Path, reason: str) -> None:
     """Notes a sync that ended now, after those that are noted already. Raises nothing."""
     before = noted(path)
+    before = None if before and before.begun else before
     times = before.times + 1 if before else 1
     first = (before and before.first_at) or datetime.now(UTC).isoformat(timespec="seconds")
     with suppress(OSError):
@@ -41,12 +52,21 @@ def note(path: Path, reason: str) -> None:
             file.truncate()
 
 
+def begin(path: Path) -> None:
+    """Notes that a sync begins of which the database knows nothing yet, unless something is noted. Raises nothing."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"reason": "", "times": 1, "first_at": "", "begun": True}))
+
+
 def noted(path: Path) -> Unwritten | None:
     """Returns what is noted; None: nothing is."""
     try:
         at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Unwritten(at, str(found["reason"]), int(found["times"]), str(found["first_at"]))
+        counted = int(found["times"]), str(found["first_at"])
+        return Unwritten(at, str(found["reason"]), *counted, begun=found.get("begun") is True)
     except (OSError, OverflowError):
         return None
     except (ValueError, KeyError, TypeError):  # a note that was cut short

@@ -58,10 +58,8 @@ def not_written(target: Target, reader: Reader, commands: Commands, now: datetim
         if last is None or was_followed(rounds, shard, last.at):
             continue
         at = last.at.isoformat(timespec="seconds")
-        reason = (
-            f"could not write to the database: {last.reason or 'no reason could be noted, as where a disk is full'}"
-        )
-        why = f"the sync that ended at {at} {reason}"
+        reason = last.how
+        why = f"the sync that {'began' if last.begun else 'ended'} at {at} {reason}"
         how = Failed(f"it {reason}", "", last.times, last.first_at or at)
         checked = reader.rows(name, "select max(last_checked_at) from {0}", "coverage")
         since = as_utc(checked[0][0]) if checked else None

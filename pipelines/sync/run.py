@@ -16,7 +16,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure import unfinished
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
-from gapless.pipelines.evidence.completeness import lacks_rows, left_open
+from gapless.pipelines.evidence.completeness import exists, lacks_rows, left_open
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.stored_state import erased_here
@@ -169,7 +169,7 @@ def _make_ready(
         layout = None if target.appends else read_layout(reader, source.name)
         # Before any request: without the key of the tombstones, the forgotten would come back.
         session.erased = erased_here(reader, source, session.keep)
-        outcome.note = require_account(reader, source, session, target)
+        outcome.note = _begin(reader, source, session, target)
         erasures = unfinished.notes_of(reader, [source.name])
     # Before rows are counted, because it forgets the counts of what is made again and read again.
     _mend(pipeline, commands, session)
@@ -177,6 +177,17 @@ def _make_ready(
     notes += upgrade(pipeline, source, layout, own_version())
     outcome.note = "; ".join(filter(None, (outcome.note, *notes))) or None
     return layout
+
+
+def _begin(reader: PipelineReader, source: Source, session: Session, target: Target) -> str | None:
+    """Returns what is to be said of the account. Raises GaplessError for another one's rows.
+
+    Notes a first sync: killed before its first load, it leaves no table that shows that it was ever wanted.
+    """
+    note = require_account(reader, source, session, target)
+    if not exists(reader, source):
+        unwritten.begin(target.note_file(source.name, session.shard))
+    return note
 
 
 def _end(pipeline: dlt.Pipeline) -> None:
@@ -203,8 +214,11 @@ def _write_run(
     if not written:
         unwritten.note(file, outcome.error or "")
         return
-    for answered in target.note_files(source.name, session.shard) if outcome.scope is None else ():
-        unwritten.clear(answered)  # a part is not what it would have read
+    for answered in target.note_files(source.name, session.shard):
+        last = unwritten.noted(answered)
+        # A part is not what another sync would have read; but that it began is told by its own row now.
+        if outcome.scope is None or (answered == file and last and last.begun):
+            unwritten.clear(answered)
 
 
 def _mend(pipeline: dlt.Pipeline, commands: Commands, session: Session) -> None:

@@ -244,26 +244,37 @@ class ParentSync:
         rows = self._ledger.stored(table.name, [ROW_ID], column, [parent])
         self._ledger.mark_gone(table.name, [row for (row,) in rows], self.now)
 
-    def empty(self, parent: str) -> list[Batch]:
-        """Returns the batches for a parent without records, by the vendor's count: it was checked by that count."""
-        before = self.coverage.get(parent)
-        if before is None or self.window:
-            return []
-        # A loss is reported until a user acknowledges it.
-        kept = {} if before.missing else {"error": None}
-        return [Batch(COVERAGE, [before.model_copy(update={"records": 0, "last_checked_at": self.now, **kept})])]
+    def empty(self, parent: str, keeps: timedelta | None, lag: timedelta) -> list[Batch]:
+        """Returns the batches for a parent without records, by the vendor's count: it was checked by that count.
 
-    def lost(self, parent: str, oldest: datetime | None, keeps: timedelta) -> dict[str, object]:
-        """Returns the fields of a parent's coverage about what the vendor deleted before it was read; mostly none.
-
-        `oldest` is the creation time of the oldest record served. What was covered before is not served any more if
-        it is older; then what came next may be gone as well, unless the pause was shorter than records are kept:
-        `keeps` by default, and surely as long as the newest record had lasted when it was last seen.
+        `keeps` and `lag` are as in `lost`; None: the vendor deletes nothing by its age.
         """
         before = self.coverage.get(parent)
-        if self.window or before is None or oldest is None:
+        # Of what is deleted by its age only the check tells how long nobody looked.
+        if self.window or (before is None and keeps is None):
+            return []
+        row = before or Coverage(stream=self._stream, parent=parent, covered_from=self.to_load.since)
+        # A loss is reported until a user acknowledges it.
+        kept = {} if row.missing else {"error": None}
+        lost = self.lost(parent, None, keeps, lag) if keeps else {}
+        facts = {"records": 0, "last_checked_at": self.now, **kept, **lost}
+        return [Batch(COVERAGE, [row.model_copy(update=facts)])]
+
+    def lost(self, parent: str, oldest: datetime | None, keeps: timedelta, lag: timedelta) -> dict[str, object]:
+        """Returns the fields of a parent's coverage about what the vendor deleted before it was read; mostly none.
+
+        `oldest` is the creation time of the oldest record served; None: none is. What was covered before is not
+        served any more if it is older; then what came next may be gone as well, unless the pause was shorter than
+        records are kept: `keeps` by default, and surely as long as the newest record had lasted when it was last
+        seen. A record may come late by the look-back, `lag`.
+        """
+        before = self.coverage.get(parent)
+        if self.window or before is None:
             return {}
-        covered, checked = before.covered_to, before.last_checked_at
+        oldest = oldest or self.now
+        checked = before.last_checked_at
+        # One that had no record yet was covered up to its check.
+        covered = before.covered_to or (None if before.failures else checked)
         # Nobody misses what is older than is kept, or than was ever to be read.
         begins = max(filter(None, (covered, self.to_load.since)), default=None)
         if begins is None or covered is None or checked is None or is_reset(covered) or oldest <= begins:
@@ -274,7 +285,7 @@ class ParentSync:
         # A check that failed saw no record, so nothing is known from `covered` on.
         checked = covered if before.failures else checked
         lasts = checked - covered if before.records and not before.failures else keeps
-        if oldest > checked and self.now - checked <= lasts:
+        if oldest > checked - lag and self.now - checked <= lasts:
             return {}
         known = self._missing(before)
         interval = [covered.isoformat(), oldest.isoformat()]

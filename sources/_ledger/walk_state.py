@@ -18,7 +18,7 @@ from gapless.sources._schema.parse import Unreadable
 R = TypeVar("R")
 
 KNOWN_IDS = 5
-"""Ids remembered of a walk's first records, one of them from further down. Several, because one may be
+"""Ids remembered of the page with a walk's newest records, one of them from further down. Several, because one may be
 deleted, or not be served yet by another machine of the vendor: its absence proves nothing."""
 
 
@@ -91,9 +91,13 @@ class Walk:
     after: str | None = None
     """The cursor to resume at; None: the newest page."""
     newest: list[str] = field(default_factory=list)
-    """Ids of the first records it read."""
+    """Ids of the newest records it read: those of its first page, where the listing is in order."""
     known: list[str] = field(default_factory=list)
     """Ids of which one must appear if this is still the listing read before; empty: found, or not needed."""
+    latest: datetime | None = None
+    """The newest creation time read in this session since it began at the newest page."""
+    missed: list[str] = field(default_factory=list)
+    """Such ids that had not appeared at its floor; empty: they did, or did further down."""
     met: int | None = 0
     """Records that came since it began at the newest page; None: an earlier version did not count them."""
     total: int | None = None
@@ -103,17 +107,24 @@ class Walk:
 
     def restart(self, now: datetime) -> None:
         """Begins at the newest page once more; what it knows of the listing stays."""
-        self.after, self.reached, self.newest = None, None, []
+        self.after, self.reached, self.newest, self.latest = None, None, [], None
         self.met, self.total, self.began = 0, None, now
 
     def take(self, page: Page[R], now: datetime) -> bool:
         """Updates the walk with a page; returns whether it reached its floor. Times after now are ignored."""
         # A time in the future is a vendor's clock or a planned record: it must not move the watermark.
         past, ids = [at for at in page.times if at <= now], page.ids(now)
-        if len(self.newest) < KNOWN_IDS:
-            self.newest = list(dict.fromkeys([*self.newest, *ids[: KNOWN_IDS - 1], *ids[-1:]]))[:KNOWN_IDS]
+        # In another order than newest first, a later page has newer records than the first one.
+        before = self.latest or (self.top if self.newest else None)
+        newer = before is not None and bool(past) and max(past) > before
+        if newer or len(self.newest) < KNOWN_IDS:
+            some = [*ids[: KNOWN_IDS - 1], *ids[-1:]]
+            self.newest = list(dict.fromkeys([*some, *self.newest] if newer else [*self.newest, *some]))[:KNOWN_IDS]
         if set(self.known).intersection(ids):
             self.known = []
+        if set(self.missed).intersection(ids):
+            self.missed = []
+        self.latest = max([*past, *([before] if before else [])], default=None)
         below = self.floor is not None and (whole_page_older(page, self.floor) or self._goes_below(page, self.floor))
         self.top = max([*past, *([self.top] if self.top else [])], default=None)
         self.reached = min([*past, *([self.reached] if self.reached else [])], default=None)
@@ -254,12 +265,14 @@ class WalkState:
                 or next((walk.top for walk in self.walks[1:] if walk.top), None)
             )
             self.listing_changed, self.watermark, self.walks = True, None, [done]
-            done.known, done.floor = [], self.initial_value
+            done.known, done.missed, done.floor = [], done.known, self.initial_value
             if filtered:  # the vendor left out what is older than the floor, so read again from the newest page
                 done.after = None
             if filtered or done.after is not None:
                 return False
         self.walks.pop(0)
+        # They stand further down: the vendor has only changed its order.
+        self.listing_changed = self.listing_changed and bool(done.missed)
         if self.walks:
             # The new walk met the one below it, so together they reach up to the newer top.
             self.walks[0].top = max(filter(None, (done.top, self.walks[0].top)), default=None)

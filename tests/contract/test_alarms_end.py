@@ -6,6 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from gapless.sources import SOURCES
@@ -65,6 +66,45 @@ def test_a_parent_that_lost_rows_and_is_deleted(subject: Subject, synced: World)
     assert [gap["kind"] for gap in gaps(synced)] == ["lost"]
     assert gapless(synced, "verify", subject.name, "--whole").exit_code == 3
     assert ended(synced)
+
+
+@of(NAMES[2])
+def test_a_record_of_the_look_back_is_deleted(subject: Subject, synced: World) -> None:
+    """A listing that shows it to be gone is enough: later syncs do not ask for it, and fail, again and again."""
+    key = subject.add_one(synced.fake, at=synced.fake.now)
+    synced.complete()
+    synced.fake.delete(key)
+    for _ in range(3):
+        synced.complete()
+        assert (synced.letters(), gaps(synced)) == ([], [])
+
+
+@pytest.mark.parametrize("parent", [None, "elsewhere"], ids=["none", "one that is not listed"])
+@of(NAMES[2])
+def test_a_record_that_names_another_parent_than_the_listing(
+    subject: Subject, world: Begin, parent: str | None
+) -> None:
+    """It is stored as it says itself, and is not missed where it was listed."""
+    if not subject.one_by_one:
+        pytest.skip("its records stand under the parent by which they were read")
+    fake = subject.filled()
+    name = str(subject.source.stream.column).partition("__")[0]
+    row = subject.records(fake)[0]
+    here = world(fake)
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if not request.url.path.endswith(str(row[subject.id])):
+            return None
+        record = json.loads(fake.handle(request).content)
+        return httpx.Response(200, json=record | {name: {**record[name], "id": parent} if parent else None})
+
+    here.intercept = answer
+    for _ in range(2):
+        here.complete()
+        assert gaps(here) == []
+    assert gapless(here, "verify", subject.name, "--whole").exit_code == 0
+    here.database.change(subject.name, f"delete from {subject.main}", "update runs set held = null")
+    assert {gap["kind"] for gap in gaps(here)} >= {"lost"}
 
 
 @pytest.mark.slow

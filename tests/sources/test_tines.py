@@ -323,6 +323,32 @@ def test_an_outage_longer_than_logs_are_kept(world: Begin, retention: timedelta)
     here.assert_exact()
 
 
+@pytest.mark.parametrize("before", [3, 0], ids=["that had logs", "that never had one"])
+def test_an_outage_after_which_nothing_is_left(world: Begin, before: int) -> None:
+    """An action whose logs came and went while nobody looked: what nobody can read any more stays told."""
+    fake = TinesFake(retention=7 * DAY, page_cap=4)
+    action = fake.add_action()["id"]
+    for days in range(before):
+        fake.add_log(action, at=START - days * DAY)
+    here = world(fake)
+    here.complete()
+    here.complete()
+    # As long ago as the vendor's clock goes on below.
+    here.database.change("tines", "update coverage set last_checked_at = last_checked_at - interval '20 days'")
+    here.database.change(
+        "tines", "update coverage set covered_to = last_checked_at - interval '1 hour' where records > 0"
+    )
+    fake._logs[action].clear()
+    outcome = here.sync()
+    assert [("lost" in str(failure)) for failure in outcome.failures] == [True]
+    for _ in range(2):
+        here.sync()
+        assert [gap["kind"] for gap in gaps(here)] == ["lost"]
+    fill(here, gaps(here))
+    here.complete()
+    assert gaps(here) == []
+
+
 @pytest.mark.slow
 def test_logs_that_go_as_they_should_are_not_lost(world: Begin) -> None:
     """A pause shorter than the last log had lasted: that one went, and no other."""

@@ -91,7 +91,11 @@ class DetailParent:
         """Returns its coverage, after its last record was read."""
         facts: dict[str, object] = {"digest": self.count, "covered_to": per.watermark(self.id, self.newest)}
         if self.listed is not None:
-            facts |= {"records": len(self.listed), "listed_at": per.now}
+            # A record that names no parent, or one that nobody lists, is not stored under this one. One that names a
+            # sibling is missed here: the answer may have been the sibling's.
+            known = {self.id, *self.siblings}
+            elsewhere = sum(self.stored.parents.get(key, self.id) not in known for key in self.listed)
+            facts |= {"records": len(self.listed) - elsewhere, "listed_at": per.now}
         elif self.before:
             facts |= {"records": self.before.records, "listed_at": self.before.listed_at}
         return per.complete(self.id, **facts)

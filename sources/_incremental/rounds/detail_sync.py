@@ -18,7 +18,7 @@ from gapless.sources._incremental.rounds.detail_parent import DetailParent, Stor
 from gapless.sources._ledger.left_out import left_out_times
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page
-from gapless.sources._schema.arrow import Batch, Table
+from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record, record_id, record_time
 
@@ -110,6 +110,7 @@ class DetailSync:
         lag, per = self._sync.lag, self._per
         # Not those of `first`, which were read just now, nor those that were erased: they would be read for nothing.
         keys = [(key, p) for p in parents for key in p.wanted(lag, per) if key not in first]
+        keys = self._without_gone(keys)
         wanted = {p.backfill_key(key): (key, p) for key, p in keys if not self._session.erased.hides_record(key)}
         todo: list[Detail] = [wanted[one] for one in (per.backfill.remaining(wanted) if per.backfill else wanted)]
         for key, parent in todo:
@@ -119,6 +120,12 @@ class DetailSync:
             if parent and before not in (None, parent.id):
                 per.note_doubtful(before or "")
         return todo
+
+    def _without_gone(self, keys: list[tuple[str, DetailParent]]) -> list[tuple[str, DetailParent]]:
+        """Returns records to read, without those that an earlier listing showed to be gone and no later one lists."""
+        rows = {key: digest(key) for key, parent in keys if parent.listed is None}
+        gone = self._sync.ledger.marked(self._feed.table.name, set(rows.values())) if rows else set()
+        return [(key, parent) for key, parent in keys if rows.get(key) not in gone]
 
     def _listed(self, readable: list[DetailParent]) -> Iterator[LoadItem]:
         """Lists the ids of parents that may have new ones; puts all but those that failed into `readable`."""
@@ -246,6 +253,13 @@ class DetailSync:
                 yield LoadItem(batches)
         yield LoadItem(self._loaded(read))
 
+    def _parent_of(self, record: Record) -> str:
+        """Returns the id of the parent under which a record is stored, as text, which its listing may contradict."""
+        value: object = record
+        for name in self._feed.column.split("__"):
+            value = getattr(value, name, None)
+        return str(value)
+
     def _failed_batch(self, key: str, parent: DetailParent | None, error: VendorError) -> Batch:
         """Returns the dead letter for a record that failed; not yet for one that may be gone, or mistyped."""
         per = self._per
@@ -281,6 +295,7 @@ class DetailSync:
                 parent.newest += [record_time(record) for record in found.records]
                 ids = map(record_id, found.records)
                 per.note_new(parent.id, [one for one in ids if self._stored.parents.get(one) != parent.id])
+                self._stored.parents.update({record_id(one): self._parent_of(one) for one in found.records})
                 if per.backfill:
                     per.backfill.done(parent.backfill_key(key))
         resolved = per.dead_letters.resolve("record", [record_id(record) for record in loaded])

@@ -25,6 +25,8 @@ class Span:
 
     newest: datetime | None = None
     oldest: datetime | None = None
+    records: int = 0
+    """How many records came, readable or not."""
     served: set[str] = field(default_factory=set)
     """`_dlt_id` of its records, if it is read whole and was read before."""
     nameless: bool = False

@@ -149,7 +149,8 @@ class ParentRound:
 
     def _empty(self, listed: Sequence[Record]) -> Iterator[LoadItem]:
         ids = [self._feed.parents.id(parent) for parent in listed if not self._feed.parents.is_read(parent)]
-        yield LoadItem([batch for key in ids if not self._per.is_open(key) for batch in self._per.empty(key)])
+        closed, how = [key for key in ids if not self._per.is_open(key)], (self._feed.keeps, self._sync.lag)
+        yield LoadItem([batch for key in closed for batch in self._per.empty(key, *how)])
 
     def _failed(self, key: str, error: VendorError) -> list[Batch]:
         """Returns the batches for a parent that failed; one that was named and never read may be mistyped.
@@ -270,6 +271,7 @@ class ParentRound:
             served = served_ids(page.records, page.unreadable)
             span.nameless = span.nameless or served is None
             span.served |= served or set()
+        span.records += page.count
         span.oldest = min([*page.times, *([span.oldest] if span.oldest else [])], default=None)
         return [
             *self._rows(key, to_load, owners),
@@ -313,7 +315,10 @@ class ParentRound:
         listed = getattr(parent, self._feed.parents.count) if self._feed.parents.count else None
         # Pages are newer than the listing of parents.
         records = listed if span.least_total is None else span.least_total
-        lost = self._per.lost(key, span.oldest, self._feed.keeps) if self._feed.keeps else {}
+        # Where records came and none has a readable time, nobody knows which is the oldest.
+        known = span.oldest or not span.records
+        keeps = self._feed.keeps if known else None
+        lost = self._per.lost(key, span.oldest, keeps, self._sync.lag) if keeps else {}
         return [
             *rest,
             *self._per.complete(key, covered_to=self._per.watermark(key, [span.newest]), records=records, **lost),

@@ -109,12 +109,31 @@ class CoarselyFilteredListing(FilteredListing):
 
 
 @dataclass
+class OldestFirst(Listing):
+    """A listing that turns round: while it is `turned` it serves the oldest entries first."""
+
+    turned: bool = False
+
+    def page(self, after: str | None) -> Page[Entry]:
+        if not self.turned:
+            return super().page(after)
+        self.reads += 1
+        rows = sorted(self.entries)
+        begin = next((n + 1 for n, entry in enumerate(rows) if after and str(entry.id) == after.split()[1]), 0)
+        some = rows[begin : begin + self.size]
+        more = begin + self.size < len(rows)
+        return Page(some, after=f"{some[-1].created_at.isoformat()} {some[-1].id} 0" if more else None)
+
+
+@dataclass
 class Sync:
     """What a destination would have after so many syncs: entries, and the state as JSON."""
 
     listing: Listing
     state: dict[str, Any] = field(default_factory=dict)
     kept: set[Entry] = field(default_factory=set)
+    changed: bool = False
+    """Whether the last sync took the listing for another one than before."""
 
     def run(self, pages: int | None = None, *, now: datetime = NOON, initial: datetime | None = None) -> list[Entry]:
         """One sync, killed after so many pages; what it read."""
@@ -125,6 +144,7 @@ class Sync:
             read += page.records
             self.kept.update(page.records)
             self.state = progress.to_json()
+        self.changed = progress.listing_changed
         return read
 
     @property

@@ -22,6 +22,7 @@ from tests.unit.incremental.listing_in_memory import (
     Entry,
     FilteredListing,
     Listing,
+    OldestFirst,
     Sync,
     filled,
     minutes,
@@ -127,6 +128,24 @@ def test_another_listing_is_read_whole(killed_at: int | None, kind: type[Listing
     sync.listing = one
     sync.run()
     assert sync.whole or sync.kept >= set(one.entries)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["from the first sync on", "after the first sync"])
+def test_a_listing_that_turns_round_loses_nothing(later: bool) -> None:
+    """Oldest first, whatever was asked for: nothing is missed, and it is not taken for another listing."""
+    listing = filled(30, kind=OldestFirst)
+    listing.turned = not later
+    sync = Sync(listing)
+    sync.run()
+    listing.turned = True
+    for count in range(3):
+        new = listing.add(NOON + minutes(count + 1))
+        assert new in sync.run(now=NOON + minutes(count + 1))
+        assert not sync.changed
+    listing.turned = False
+    sync.run(now=NOON + minutes(9))
+    assert sync.whole
+    assert not sync.changed
 
 
 def test_some_of_the_newest_records_may_be_deleted() -> None:
