@@ -6,7 +6,7 @@ value of another type becomes a dead letter instead of changing a column's type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +60,7 @@ class Column:
     description: str = ""
     """What `described` says of the field, after what it says of the objects around it."""
 
-    def cells(self, rows: list[object]) -> list[object]:
+    def cells(self, rows: list[object]) -> Sequence[object]:
         """Returns one cell for each row."""
         if not self.path:
             return rows
@@ -70,7 +70,7 @@ class Column:
             values = [_cell(row, self.path) for row in rows]
         return self.as_cells(values)
 
-    def as_cells(self, values: list[object]) -> list[object]:
+    def as_cells(self, values: Sequence[object]) -> Sequence[object]:
         """Returns the cells of attributes that were read from rows."""
         return _json_cells(values) if self.data_type == "json" else values
 
@@ -98,15 +98,15 @@ class TableSchema:
         keys = CHILD_KEYS if self.parent else ROOT_KEYS
         return pa.schema(fields + [pa.field(name, type_, nullable=False) for name, type_ in keys.items()])
 
-    def cells(self, rows: list[object]) -> list[list[object]]:
+    def cells(self, rows: list[object]) -> list[Sequence[object]]:
         """Returns the cells of each column, in the columns' order."""
-        read: dict[Column, Iterable[object]] = {}
+        read: dict[Column, tuple[object, ...]] = {}
         if len(self._attributes) > 1:
             # All columns of a row at once take half the time, if no object is missing on the way to one.
             with suppress(AttributeError):
                 all_at_once = attrgetter(*(".".join(column.path) for column in self._attributes))
                 read = dict(zip(self._attributes, zip(*map(all_at_once, rows), strict=True), strict=False))
-        return [c.as_cells(list(read[c])) if c in read else c.cells(rows) for c in self.columns]
+        return [c.as_cells(read[c]) if c in read else c.cells(rows) for c in self.columns]
 
     @cached_property
     def _attributes(self) -> list[Column]:
@@ -185,7 +185,7 @@ def _cell(row: object, path: tuple[str, ...]) -> object:
     return row
 
 
-def _json_cells(values: list[object]) -> list[object]:
+def _json_cells(values: Sequence[object]) -> list[object]:
     """Returns JSON cells as text or bytes, which Arrow both takes for text; a JSON null becomes None.
 
     pydantic's records hold text, the fast decoder's hold bytes.

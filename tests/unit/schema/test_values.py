@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gapless.sources._http.body.lenient_json import quote_if_invalid
+from gapless.sources._schema.arrow import digest
 from gapless.sources._schema.parse import parse, readable_time
 from gapless.sources._schema.record import Instant, Integer, Record
 
@@ -99,3 +100,19 @@ def test_what_is_no_object(raw: bytes) -> None:
     (bad,) = parse(Named, [raw]).unreadable
     assert bad.reason.startswith("a JSON object was expected, found `")
     assert "Error" not in bad.reason
+
+
+@pytest.mark.parametrize(
+    ("parts", "row_id"),
+    [
+        (("a",), "G6PFI-dw8zE8yRqx"),
+        (("ä\n",), "xfrBXUe5EkZhQgEN"),
+        ((7,), "J4mgXVKfeVNYbAgD"),
+        (("a", "bc"), "2A81e5Rn1J8ZPTuW"),
+        (("ab", "c"), "b6cAcKoECoqkt-Dk"),
+        ((datetime(2026, 1, 1, tzinfo=UTC),), "3CAbaMHqrmVFq7Vb"),
+    ],
+)
+def test_a_key_has_the_same_id_for_ever(parts: tuple[object, ...], row_id: str) -> None:
+    """The id of a row is that of earlier versions, or a record that is read again would be there twice."""
+    assert digest(*parts) == row_id
