@@ -124,12 +124,21 @@ MUTANTS = (
     ),
     mutant(
         "what retention took is not told", "sources/_incremental/rounds/parent_sync.py",
-        "if self._feed.keeps else {}", "if False else {}", "tests/sources/test_tines.py -k outage",
+        "if keeps else {}", "if False else {}", "tests/sources/test_tines.py -k outage",
     ),
     mutant(
         "what went as it should is told as lost", "sources/_ledger/per_parent.py",
-        "if oldest > checked and self.now - checked <= lasts:", "if False:",
+        "if oldest > checked - lag and self.now - checked <= lasts:", "if False:",
         "tests/sources/test_tines.py -k as_they_should",
+    ),
+    mutant(
+        "the newest records are those of the first page", "sources/_ledger/walk_state.py",
+        "newer = before is not None and bool(past) and max(past) > before", "newer = False", WALK,
+    ),
+    mutant(
+        "what is gone is asked for again", "sources/_incremental/rounds/detail_sync.py",
+        "keys = self._without_gone(keys)", "keys = [*keys]",
+        "tests/contract/test_alarms_end.py -k look_back_is_deleted",
     ),
     mutant(
         "skip the look-back", "sources/_ledger/walk_state.py",
