@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "pipelines.layout": "sources _dlt _schema _ledger _extract | errors destinations evidence views",
     "pipelines.sync": (
         "sources _http _dlt _schema _ledger _extract"
-        " | config errors outcome destinations evidence erasure views layout"
+        " | config errors printable outcome destinations evidence erasure views layout"
     ),
     "pipelines.ledger": (
         "sources _dlt _schema _ledger _extract | config errors destinations evidence erasure layout sync"
