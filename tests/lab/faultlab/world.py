@@ -136,8 +136,8 @@ class Lab:
         self._ports: dict[str, int] = {}
 
     def warm(self, source: str, zygote: Zygote) -> None:
-        """Lets `zygote` make a first run and an idle one itself."""
-        if (source, self.destination.name) in zygote.warm:
+        """Lets `zygote` make a first run and an idle one itself, where no driver of a server leaves threads."""
+        if (source, self.destination.name) in zygote.warm or not self.destination.in_files:
             return
         zygote.warm.add((source, self.destination.name))
         trial = replace(self._trial(source, "first", filled(source)), zygote=zygote)
