@@ -18,7 +18,7 @@ from gapless.sources._ledger.per_parent import ParentSync, filter_shard
 from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._ledger.walk_state import Page
-from gapless.sources._schema.arrow import Batch
+from gapless.sources._schema.arrow import Batch, digest
 from gapless.sources._schema.parse import parse
 from gapless.sources._schema.record import Record
 
@@ -99,11 +99,22 @@ class ParentListing:
             if why is None:
                 break
             end = end.again()
+        why = why or (None if end.met else self._why_not_empty())
         self.proven = why is None
         if self.proven:
             yield LoadItem([self._letters.resolve("parent", [""]), self._letters.resolve_rest(None)]), []
         else:
             yield LoadItem([self._letters.failed("parent", "", unproven(self._parents, why))]), []
+
+    def _why_not_empty(self) -> str | None:
+        """Returns why a listing without any parent is not believed yet; one that is empty twice in a row is."""
+        table = self._parents.table
+        if self._letters.is_open("parent", ""):
+            return None
+        rows = {digest(str(row[0])) for row in self._ledger.select(table.name, [table.id_column])}
+        there = len(rows - self._ledger.marked(table.name, rows))
+        why = f"it is empty, and {there:,} were listed before; if it is again, the next sync believes it"
+        return why if there else None
 
     def _page(self, page: RawPage, end: ListingEnd) -> ListingPage:
         session, parents, letters = self._session, self._parents, self._letters

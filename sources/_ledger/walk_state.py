@@ -22,6 +22,10 @@ KNOWN_IDS = 5
 deleted, or not be served yet by another machine of the vendor: its absence proves nothing."""
 
 
+EMPTY = (
+    "it is empty, and records were listed before; if it is again, the next sync believes it. If the keys are another"
+    " account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
+)
 EVERYWHERE = datetime.max.replace(tzinfo=UTC)
 """A place above every record: it adds nothing to what a walk has to pass."""
 
@@ -270,6 +274,10 @@ class WalkState:
                 done.after = None
             if filtered or done.after is not None:
                 return False
+        if done.missed and done.met == 0:
+            # The next sync expects none of the records known until now, so it believes a listing that is empty again.
+            self.give_up(EMPTY)
+            return True
         self.walks.pop(0)
         # They stand further down: the vendor has only changed its order.
         self.listing_changed = self.listing_changed and bool(done.missed)

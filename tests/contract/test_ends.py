@@ -123,3 +123,21 @@ def test_resumed_at_a_cursor_that_answers_with_nothing(subject: Subject, world: 
 
     bend(here, subject, nothing)
     assert ends_exact(here) <= 2
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+def test_an_account_that_lists_nothing(subject: Subject, synced: World) -> None:
+    """Once it may be a fault, so no sync claims that what is new is here; twice in a row it is believed."""
+    here, empty = synced, subject.empty()
+    full = {name: value for name, value in vars(here.fake).items() if name in vars(empty)}
+    vars(here.fake).update({name: value for name, value in vars(empty).items() if name != "_lock"})
+    outcome = here.sync()
+    assert "it is empty, and" in " ".join(map(str, outcome.failures))
+    assert gaps(here)
+    here.complete()
+    assert gaps(here) == []
+    vars(here.fake).update(full)
+    here.complete()
+    here.assert_exact()
+    assert gaps(here) == []
