@@ -111,9 +111,19 @@ def bring_back(target: Target, name: str, rows: Mapping[str, int]) -> None:
         update_held(pipeline, source, change)
 
 
+def gone_since(target: Target, name: str) -> int:
+    """Returns how many records fewer are here than when the last sync ended."""
+    main = SOURCES[name].main.name
+    with reading(target) as reader:
+        held, now, _ = read_missed(reader, SOURCES[name])
+    # Of those that were lost before, that sync may have brought some back; of others only their row ids differ.
+    return max(0, held.rows.get(main, 0) - now.get(main, 0)) if held else 0
+
+
 def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = False) -> None:
     """Takes the records that are here now for all: a comparison with the vendor found none missing.
 
+    What `gone_since` tells is no loss any more after it, so whoever calls it says how many nobody could bring back.
     `below` says that what was lost below them was read again with them; `exact` that all rows of all tables were
     compared. Changes nothing where the counts say so already. Raises Locked, GaplessError.
     """

@@ -59,6 +59,8 @@ class Verified:
     missing: int = 0
     kept: int = 0
     """Records here that are not served any more."""
+    lost: int = 0
+    """Records that went since the last sync and that nobody can bring back; no later comparison knows of them."""
     erased: int = 0
     """Served and not here, because they were erased on purpose."""
     gone: list[str] = field(default_factory=list)
@@ -140,7 +142,7 @@ class Verified:
         differ = self.differing or self.differing_parents or self.differing_listed
         # Not `kept`, as what a vendor deletes stays here on purpose; what that may hide is said in `undecided`.
         here = self.doubled or self.torn or self.orphans
-        return not (self.missing or self.failed or self.error or self.unproven or here or differ)
+        return not (self.missing or self.lost or self.failed or self.error or self.unproven or here or differ)
 
     @property
     def to_read(self) -> Absent:

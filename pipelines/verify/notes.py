@@ -59,6 +59,7 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
         corrections.note_lost_rows(target, found.source, found.missing)
     elif whole and not (found.missing or found.failed or found.unproven):
         exact = found.cells is not None and found.complete and not found.kept
+        found.lost = 0 if repaired else corrections.gone_since(target, found.source)
         corrections.confirm_row_counts(target, found.source, below=not repaired, exact=exact)
 
 

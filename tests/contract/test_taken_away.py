@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contract.commands import gapless, gaps, run
+from tests.contract.commands import gapless, gaps, lose, run
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.support.world import World, some
@@ -172,3 +172,22 @@ def test_rounds_that_nobody_knows_any_more(damage: str, subject: Subject, synced
     assert [gap["kind"] for gap in gaps(synced)] == ["not asked"]
     assert gapless(synced, "sync", subject.name).exit_code in (0, 3)
     assert [gap for gap in gaps(synced) if gap["kind"] == "not asked"] == []
+
+
+@pytest.mark.slow
+@of(NAMES[-1])
+@pytest.mark.parametrize("command", some(["--repair", "--whole"], "--repair"))
+def test_records_that_nobody_serves_and_somebody_deleted(command: str, subject: Subject, unserved: World) -> None:
+    """The command that ends the alarm says how many nobody can bring back, and does not end as if all were well."""
+    served = {str(record[subject.id]) for record in subject.records(unserved.fake)}
+    here = {str(row[0]) for row in unserved.sql(f"select {subject.id_column} from {subject.main}")}
+    gone = ", ".join(f"'{one}'" for one in sorted(here - served))
+    lose(unserved, f"cast({subject.id_column} as varchar) in ({gone})")
+    assert {gap["kind"] for gap in gaps(unserved)} == {"lost"}
+    told = gapless(unserved, "verify", subject.name, command)
+    assert (told.exit_code, "3 records that were here are lost" in " ".join(told.output.split())) == (3, True)
+    for gap in gaps(unserved):  # of rows below them
+        run(*shlex.split(gap["fill"].partition(" && ")[0])[1:])
+    assert gapless(unserved, "sync", subject.name).exit_code == 0
+    assert gapless(unserved, "verify", subject.name, "--whole").exit_code == 0
+    assert gaps(unserved) == []

@@ -78,10 +78,7 @@ def remarks(one: Verified) -> Iterator[str]:
     yield from _differences(one)
     if one.not_asked:
         yield f"{one.source}: {counted(one.not_asked, 'parents')} not synced yet"
-    if one.repaired is not None:
-        yield f"{one.source}: {counted(one.repaired, 'records')} brought back"
-    elif one.missing:
-        yield f"{one.source}: {one.typed('verify', '--repair')} reads the missing records again"
+    yield from _repaired(one)
     by_reason: dict[object, list[str]] = {}
     for parent, reason in one.failed.items():
         by_reason.setdefault(common(reason, parent)[0], []).append(parent)
@@ -90,6 +87,19 @@ def remarks(one: Verified) -> Iterator[str]:
         reason = without_ids(one.failed[parents[0]], parents[0])
         # A listing without parents is the parent with the empty id.
         yield f"{one.source}: {of if parents[0] else ''}{reason}"
+
+
+def _repaired(one: Verified) -> Iterator[str]:
+    """Yields what came back, what still can, and what nobody can bring back."""
+    if one.lost:
+        yield (
+            f"{one.source}: {counted(one.lost, 'records')} that were here are lost: the vendor serves them no more."
+            " This is said once: what is here is taken for all from now on"
+        )
+    if one.repaired is not None:
+        yield f"{one.source}: {counted(one.repaired, 'records')} brought back"
+    elif one.missing:
+        yield f"{one.source}: {one.typed('verify', '--repair')} reads the missing records again"
 
 
 def changed_ids(one: Verified) -> Iterator[str]:
