@@ -206,3 +206,22 @@ def test_what_c_code_prints(capsys: pytest.CaptureFixture[str]) -> None:
     error = psycopg2.errors.AdminShutdown("terminating connection\nCONTEXT:  COPY actions, line 1: canary-row")
     sys.excepthook(type(error), error, None)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("what", ["role", "database"])
+def test_too_few_connections(what: str, here: World, server: Server) -> None:
+    """Fewer at once than a sync has are refused before anything is read, by the doctor too; as many do."""
+    role, name = f"few_{what}", f"few_{what}_{database(here)}"
+    server.execute(database(here), f"create role {role} login")
+    server.execute(database(here), f"create database {name} owner {role}")
+    limited = f"alter {what} {role if what == 'role' else name} connection limit"
+    server.execute(database(here), f"{limited} 2")
+    here.fake.requests.clear()
+    where = address(here).partition("@")[2].rpartition("/")[0]
+    here.set(**{SETTING: f"postgresql://{role}@{where}/{name}"})
+    for command in ("sync", "doctor"):
+        told = CliRunner().invoke(app, [command, *here.database.option])
+        assert "may have 2 connections at once, and a sync needs 3" in " ".join(told.output.split()), told.output
+        assert (told.exit_code != 0, here.asked() if command == "sync" else 0) == (True, 0)
+    server.execute(database(here), f"{limited} 3")
+    assert CliRunner().invoke(app, ["sync", *here.database.option]).exit_code == 0

@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 
 FACTS = """
     select current_database(), current_setting('server_encoding'), pg_is_in_recovery(),
-    current_setting('default_transaction_read_only'), current_setting('row_security')
+    current_setting('default_transaction_read_only'), current_setting('row_security'),
+    quote_ident(current_user), quote_ident(current_database()),
+    case when not rolsuper then rolconnlimit else -1 end,
+    (select case when not rolsuper then datconnlimit else -1 end from pg_database where datname = current_database())
+    from pg_roles where rolname = current_user
 """
+CONNECTIONS = 3
+"""Connections that a sync has at once: the lock's, the one that reads, and the one that loads."""
 ASKED = "row_security=off"
 """What each of our sessions asks for; where it does not have it, its settings have not reached the server."""
 
@@ -36,13 +42,14 @@ def connected(address: str, name: str) -> Iterator[Connection]:
 
 
 def check_server(connection: Connection, name: str) -> None:
-    """Raises WrongSettings when the database of the destination `name` is in an encoding that lacks letters.
+    """Raises WrongSettings when the database of the destination `name` is in an encoding that lacks letters, or allows
+    fewer connections than a sync has.
 
     Raises GaplessError when it takes no writes, or something between hands on no settings of a session.
     """
     with connection.cursor() as cursor:
         cursor.execute(FACTS)
-        database, encoding, standby, read_only, shown = cursor.fetchone()
+        database, encoding, standby, read_only, shown, role, named, of_role, of_database = cursor.fetchone()
     if shown == "on" and ASKED in connection.info.dsn_parameters.get("options", ""):
         raise pooled(name)
     if encoding != "UTF8":
@@ -51,6 +58,12 @@ def check_server(connection: Connection, name: str) -> None:
             f" UTF8. Make another, and name it in the address: create database {database}_utf8 template template0"
             " encoding 'UTF8';"
         )
+    for what, limit in ((f"role {role}", of_role), (f"database {named}", of_database)):
+        if 0 <= limit < CONNECTIONS:
+            raise WrongSettings(
+                f"the {what} of {name} may have {limit} connections at once, and a sync needs {CONNECTIONS}."
+                f" Its owner ends that: alter {what} connection limit {CONNECTIONS + 2};"
+            )
     if standby:
         raise GaplessError(
             f"the server of {name} is a standby, which takes no writes. Name the primary; of several hosts"
