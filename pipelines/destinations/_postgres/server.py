@@ -44,7 +44,8 @@ def connected(address: str, name: str) -> Iterator[Connection]:
 def check_server(connection: Connection, name: str) -> None:
     """Raises WrongSettings when the database of the destination `name` is in an encoding that lacks letters.
 
-    Also when it, or the role, may have fewer connections at once than a sync needs. Raises GaplessError when it takes no writes, or something between hands on no settings of a session.
+    Also when it, or the role, may have fewer connections at once than a sync needs. Raises GaplessError when it takes
+    no writes, or something between hands on no settings of a session.
     """
     with connection.cursor() as cursor:
         cursor.execute(FACTS)
