@@ -134,6 +134,8 @@ def _pasted(value: str) -> str | None:
     """Returns what was pasted with a key: a shell takes quotation marks away, `docker --env-file` does not."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
         return "has quotation marks around it, which are no part of it"
+    if value[:1] + value[-1:] in ("[]", "{}"):
+        return "is a list or a table, and one text was expected"
     return "begins with the word Bearer, which is no part of it" if value.lower().startswith("bearer ") else None
 
 

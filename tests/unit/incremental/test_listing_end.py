@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from json import dumps, loads
 
 import pytest
 from hypothesis import given
@@ -186,6 +188,23 @@ def test_an_end_that_is_not_proven_says_why_and_is_bounded() -> None:
     assert progress.unproven == "2 of 9 records came before its end"
     assert (progress.watermark, listing.reads) == (None, 2)
     assert progress.missing() == [[None, NOON.isoformat()]]
+
+
+def test_a_page_that_is_asked_for_again_counts_once() -> None:
+    """Also where the session ends between: else it would make up for as many records as it has."""
+    entries = [Entry(NOON - minutes(40 * index), index) for index in range(3)]
+
+    def pages(after: str | None, floor: object = None) -> Iterator[Page[Entry]]:
+        if after is None:
+            yield Page(entries[:2], after="further", total=4)
+        yield Page(entries[2:], total=4)  # the fourth never comes
+
+    first = WalkState()
+    list(islice(newest_first(pages, first, lag=LAG, now=NOON), 2))
+    second = WalkState.from_json(loads(dumps(first.to_json())))
+    assert second.walks[0].after == "further"
+    list(newest_first(pages, second, lag=LAG, now=NOON, resume=True))
+    assert (second.unproven is not None, second.watermark) == (True, None)
 
 
 def test_a_walk_of_an_earlier_version_goes_on() -> None:
