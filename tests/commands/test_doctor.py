@@ -13,7 +13,7 @@ import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from gapless.pipelines.cli import doctor
+from gapless.pipelines.cli.doctor import keys
 from gapless.pipelines.destinations.target import Target
 from gapless.sources import SOURCES
 from gapless.sources.omni.fake import OmniFake
@@ -122,8 +122,8 @@ def test_a_quota_is_used_up(omni: Any) -> None:
 
 def test_the_vendor_is_not_there(omni: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A vendor that cannot be reached is given up on after a few seconds at most, not after a sync's minutes."""
-    assert doctor.PING_SETTINGS["gapless_retry_budget"] <= 5
-    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.05})
+    assert keys.PING_SETTINGS["gapless_retry_budget"] <= 5
+    monkeypatch.setattr(keys, "PING_SETTINGS", {"gapless_retry_budget": 0.05})
     omni.set(OMNI_BASE_URL="http://127.0.0.1:9", GAPLESS_RETRY_BUDGET="1")
     check = found()["omni key"]
     assert check["result"] == "fail"

@@ -16,8 +16,8 @@ import typer.main
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from gapless.pipelines.cli import doctor
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.doctor import keys
 from gapless.pipelines.ui import server
 from gapless.sources import SOURCES
 from gapless.sources.tines.fake import TinesFake
@@ -126,7 +126,7 @@ def test_the_next_step_is_named(
 ) -> None:
     """What to type or to set stands in the message, and exists."""
     monkeypatch.setattr(server, "find_spec", lambda name: None)
-    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
+    monkeypatch.setattr(keys, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     text = told(line)
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(FileLock, "acquire", refused)
-    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
+    monkeypatch.setattr(keys, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
     for name, value in KEY.items():
         monkeypatch.setenv(name, value)
     for line in ("sync omni", "demo", "doctor"):

@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_written(world: Begin, monkeypatch: pytest.Monke
     def refused(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gapless.pipelines.cli.probe.tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("gapless.pipelines.cli.doctor.probe.tempfile.TemporaryFile", refused)
     found = {check["name"]: check for check in document("doctor")["checks"]}["destination"]
     assert (found["result"], found["found"].endswith("cannot be written to: Permission denied.")) == ("fail", True)
     assert found["mends"].startswith("Let this user write there, or choose another")

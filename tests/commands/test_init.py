@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from gapless.pipelines.cli import doctor
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.cli.commands import start
 from gapless.pipelines.cli.commands.panels import LAST, ORDER, panel
+from gapless.pipelines.cli.doctor import keys
 from gapless.pipelines.destinations._dlt.config import read_again
 from gapless.sources import SOURCES
 from gapless.sources._http.testing import serve
@@ -37,7 +37,7 @@ def vendors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """All vendors are served and none has a key yet; somebody sits at the terminal, in an empty folder."""
     monkeypatch.setenv("DLT_PROJECT_DIR", str(tmp_path))
     monkeypatch.setattr(start, "_somebody_answers", lambda: True)
-    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.05})
+    monkeypatch.setattr(keys, "PING_SETTINGS", {"gapless_retry_budget": 0.05})
     with ExitStack() as stack:
         for name, source in SOURCES.items():
             url = stack.enter_context(serve(source.fake.demo().handle))

@@ -10,7 +10,7 @@ import httpx2 as httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gapless.pipelines.cli.probe import changed_policies
+from gapless.pipelines.cli.doctor.probe import changed_policies
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import interrupted
 from gapless.sources import SOURCES

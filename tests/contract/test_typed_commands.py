@@ -9,8 +9,8 @@ import httpx2 as httpx
 import pytest
 from typer.testing import CliRunner
 
-from gapless.pipelines.cli import doctor
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.doctor import keys
 from tests.commands.test_error_messages import COMMANDS
 from tests.contract.conftest import NAMES, of
 from tests.contract.subject import Subject
@@ -21,7 +21,7 @@ TYPED = ["--destination", "second"]
 
 def second(here: World) -> World:
     """The same file under another name, as a warehouse would be named; nothing is asked again at leisure."""
-    here.monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
+    here.monkeypatch.setattr(keys, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
     return here.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS="gapless.duckdb")
 
 

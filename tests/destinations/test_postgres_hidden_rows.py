@@ -9,8 +9,8 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 from typer.testing import CliRunner
 
-from gapless.pipelines.cli import doctor
 from gapless.pipelines.cli.app import app
+from gapless.pipelines.cli.doctor import keys
 from gapless.pipelines.cli.output import _message_and_code
 from tests.contract.subject import subject
 from tests.support.postgres import Server
@@ -104,7 +104,7 @@ def test_the_schema_of_the_views_is_closed(
         database, f"alter schema activity owner to gapless; revoke all on schema activity from {role}, public"
     )
     assert "permission denied for schema activity" in gapless("status")[1]
-    monkeypatch.setattr(doctor, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
+    monkeypatch.setattr(keys, "PING_SETTINGS", {"gapless_retry_budget": 0.01})
     code, said = gapless("doctor")
     assert (code, "gapless doctor names" in said, bool(role)) == (1, False, True), said
     assert "grant usage, create on schema activity to" in said

@@ -263,7 +263,7 @@ def doctor(destination: Destination = "duckdb", as_json: Json = False) -> None:
 
     Exit codes: 0 a sync should work, 1 a check failed; each failed check says what to do.
     """
-    from gapless.pipelines.cli.doctor import checks as run_checks
+    from gapless.pipelines.cli.doctor.doctor import checks as run_checks
 
     initialise(silent=True)  # what it would say is a check
     checks = []

@@ -15,7 +15,7 @@ from gapless.pipelines.errors import GaplessError, WrongSettings
 from gapless.sources import SOURCES, Source
 
 if TYPE_CHECKING:
-    from gapless.pipelines.cli.doctor import Check
+    from gapless.pipelines.cli.doctor.check import Check
 
 Named = Annotated[
     list[str] | None,
@@ -112,7 +112,8 @@ def _typed(source: Source) -> dict[str, str]:
 
 def _tested(source: Source, settings: dict[str, str]) -> Check:
     """Asks the vendor with these settings, as the doctor does."""
-    from gapless.pipelines.cli.doctor import Check, checked
+    from gapless.pipelines.cli.doctor.check import Check
+    from gapless.pipelines.cli.doctor.keys import checked
 
     try:
         return checked(source, settings)

@@ -16,7 +16,7 @@ from gapless.pipelines.printable import command, counted
 from gapless.pipelines.redaction import printable
 
 if TYPE_CHECKING:
-    from gapless.pipelines.cli.doctor import Check
+    from gapless.pipelines.cli.doctor.check import Check
     from gapless.pipelines.evidence.gap import Gap
     from gapless.pipelines.verify.found import Verified
     from gapless.pipelines.verify.plan import Plan
