@@ -39,7 +39,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sweeps may take long, and slow tests do: `.ci/run` has 25 minutes, and runs a part, always the same.
 
-    With SWEEP_SHARE=6 it is a sixth of the sweeps, with SLOW_SHARE=6 one case of every second slow test, and a sixth
+    With SWEEP_SHARE=6 it is a sixth of the sweeps, with SLOW_SHARE=6 one case of every third slow test, and a sixth
     of all other cases.
     """
     sweeps = [item for item in items if item.get_closest_marker("sweep")]
@@ -58,12 +58,12 @@ def _number(item: pytest.Item) -> int:
 
 
 def _further_cases(items: list[pytest.Item], share: int) -> set[pytest.Item]:
-    """Cases of slow tests to leave out: of every second test one stays, and of all others one in `share`."""
+    """Cases of slow tests to leave out: of every third test one stays, and of all others one in `share`."""
     slow = [item for item in items if item.get_closest_marker("slow") and not item.get_closest_marker("sweep")]
     first: dict[str, pytest.Item] = {}
     for item in sorted(slow, key=_number):
         first.setdefault(item.nodeid.partition("[")[0], item)
-    stay = {item for name, item in first.items() if zlib.crc32(name.encode()) % 2 == 0}
+    stay = {item for name, item in first.items() if zlib.crc32(name.encode()) % 3 == 0}
     return {item for item in slow if _number(item) % share} - stay
 
 
