@@ -116,7 +116,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         lost = note_row_counts(pipeline, source, before.held.lost if before.held else {}, DuckdbReader(db))
         outcome.failures = [
             *dataset.failures,
-            *map(Failure, describe_lost_rows(Commands(source, there.destination), lost)),
+            *map(Failure, describe_lost_rows(Commands.at(source, there), lost)),
         ]
         outcome.outcome = "partial" if outcome.failures else "complete"
     except Exception as error:

@@ -28,7 +28,7 @@ SELECT = f"select {', '.join(NOTE_COLUMNS)} from {{0}} where kind in {KINDS}"
 WATERMARKS = f"{LOSSES}__watermarks"
 """The table of how far each parent was proven when a table was taken away; null: not known."""
 ASIDE = "__lost_"
-"""How the name goes on under which the rows are kept of a table that lacked a column."""
+"""What is added to the name of a table that lacks a column. Its rows are kept under that name."""
 PLACES = (LOSSES, DEAD_LETTERS.name)
 """The tables that hold the notes."""
 

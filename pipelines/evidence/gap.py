@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.printable import can_be_typed, quoted, words
 from gapless.sources import Source, left_accounts
 from gapless.sources._ledger.dead_letters import was_not_copied
@@ -81,6 +82,11 @@ class Commands:
     destination: str
     """Without a default: a command that is printed and does not name it would fill another one."""
     appends: bool = False
+
+    @classmethod
+    def at(cls, source: Source, target: Target) -> Commands:
+        """Returns the commands for what a target leads to."""
+        return cls(source, target.destination, target.appends)
 
     def typed(self, fill: str) -> str:
         """Returns the command as it is typed; adds --destination to each command of a pair.

@@ -104,6 +104,8 @@ def _and_then(problem: Problem, now: datetime) -> str:
 
 def next_step(problem: Problem) -> str:
     """Returns the command that lists it, where a sync mends it; else the command that does."""
+    if problem.kind == "not asked" and problem.reason == "interrupted":
+        return f"`{problem.fill}` goes on"
     if problem.kind == "not asked":
         return f"`{command(destination_of(problem), 'doctor')}` checks for the cause"
     if not is_plain_sync(problem.fill):

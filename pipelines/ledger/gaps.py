@@ -29,7 +29,7 @@ def gaps(
         before = once_synced(reader)
         take_in_left(reader, target)
         for source in [SOURCES[name] for name in names or SOURCES]:
-            commands = Commands(source, target.destination, target.appends)
+            commands = Commands.at(source, target)
             yield from not_written(target, reader, commands, now)
             if exists(reader, source):
                 # No sync reads an account that left, however old its last check is.

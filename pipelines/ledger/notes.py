@@ -75,4 +75,4 @@ def twin_notes(reader: Reader, target: Target, about: Collection[str] | None = N
 
 def dropping(name: str, target: Target) -> str:
     """Returns the command that deletes a dataset."""
-    return Commands(SOURCES[name], target.destination).typed(f"state drop {name}")
+    return Commands.at(SOURCES[name], target).typed(f"state drop {name}")

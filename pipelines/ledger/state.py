@@ -184,7 +184,7 @@ def write(target: Target, name: str, steps: Steps, *, forget: bool = False) -> b
                 return False
         # A load into tables that are not as dlt noted them would fail.
         require_writable(pipeline, source)
-        mend_tables(pipeline, Commands(source, target.destination))
+        mend_tables(pipeline, Commands.at(source, target))
         tidy_ledger(pipeline, source)
         pipeline.run(dlt.source(resource, name=source.name)(), loader_file_format=target.file_format)
         if forget:

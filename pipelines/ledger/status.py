@@ -125,7 +125,7 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
         take_in_left(reader, target)
         for source in [*SOURCES.values()]:
             if exists(reader, source):
-                commands = Commands(source, target.destination, target.appends)
+                commands = Commands.at(source, target)
                 yield _status(reader, source, commands, max_age, [*not_written(target, reader, commands)])
 
 

@@ -56,7 +56,7 @@ def _verdict(site: Site, db: Database, name: str) -> Verdict | None:
     source, reader = SOURCES[name], db.reader
     if not exists(reader, source):
         return None
-    gaps = assess(reader, source, Commands(source, site.target.target.destination), site.clock()).gaps
+    gaps = assess(reader, source, Commands.at(source, site.target.target), site.clock()).gaps
     # A ledger that is damaged is a gap, and nothing else is known then.
     proofs = [] if any(gap.kind == "damaged" for gap in gaps) else read_proofs(reader, name, source.main.name) or []
     checked = max(filter(None, (proof.last_checked_at for proof in proofs)), default=None)

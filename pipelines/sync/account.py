@@ -60,7 +60,7 @@ def _require_new(target: Target, source: Source, session: Session) -> None:
     for other, state in states.items():
         if check_of(session).is_under(other.name, state, StoredDataset(target, other)):
             back = f'[accounts] {other.name} = "{other.vendor}", and ' * other.is_named
-            old = Commands(other, target.destination).typed(f"state drop {other.name}")
+            old = Commands.at(other, target).typed(f"state drop {other.name}")
             raise SameAccount(
                 f"{source.name}: the records of its account are here as {other.name}, which has no settings any more,"
                 f" and would be here twice. Go on as {other.name} ({back}{other.needs[0].upper()} …), or delete that"

@@ -11,29 +11,23 @@ from typing import TYPE_CHECKING
 from gapless.pipelines.config import unwritten
 from gapless.pipelines.destinations._layouts.layout import Layout, read_layout
 from gapless.pipelines.destinations.reader import PipelineReader
-from gapless.pipelines.destinations.resolve import backend_of
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure import unfinished
 from gapless.pipelines.erasure.met import note_met
 from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
-from gapless.pipelines.evidence.completeness import exists, lacks_rows, left_open
-from gapless.pipelines.evidence.gap import Commands, Gap
-from gapless.pipelines.evidence.rows.counts import RowCounts
+from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.stored_state import erased_here
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
 from gapless.pipelines.outcome import LEDGER_TABLES, Outcome, is_root, own_version
 from gapless.pipelines.sync.account import require_account
+from gapless.pipelines.sync.at_end import assess_end, not_reported, note_differences
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.pipelines.sync.history import note_streak, write_run
 from gapless.pipelines.sync.lost_rows import (
     Before,
-    count_at_end,
-    describe_foreign_rows,
-    describe_lost_rows,
     find_lost_rows,
-    note_all_here,
 )
-from gapless.pipelines.sync.mending.losses import settle_notes
 from gapless.pipelines.sync.mending.strays import tidy_ledger
 from gapless.pipelines.sync.mending.tables import mend_tables, require_writable
 from gapless.pipelines.sync.request import SyncRequest, Watch
@@ -120,7 +114,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
 
     session.packed = packed
     try:
-        commands = Commands(source, target.destination, target.appends)
+        commands = Commands.at(source, target)
         layout = _make_ready(pipeline, commands, session, target, outcome)
         if session.keep and session.erased.kept_from and session.shard.number == 1 and target.backend.updates_rows:
             from gapless.pipelines.erasure.keep import apply_keep  # of those who have it alone
@@ -128,7 +122,7 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             apply_keep(pipeline, source, session.erased.kept_from)
         before = find_lost_rows(pipeline, source, session.shard)
         session.failures += map(Failure, before.doubled)
-        _note_differences(session, commands, before.lost)
+        note_differences(session, commands, before.lost)
         session.rows_known = before.unchanged
         note_unchanged(pipeline, source, session)
         while not session.done:
@@ -141,9 +135,9 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
         note_met(pipeline, session.erased)
         if layout is None:
             mark_layout(pipeline, source, own_version())
-        outcome.gaps = _assessed(pipeline, commands, session, before)
-        _note_differences(session, commands, before.lost_meanwhile, before.below_at_end.more)
-        session.failures += _not_reported(outcome.gaps, session)
+        outcome.gaps = assess_end(pipeline, commands, session, before)
+        note_differences(session, commands, before.lost_meanwhile, before.below_at_end.more)
+        session.failures += not_reported(outcome.gaps, session)
     except BaseException as error:
         _fail(outcome, error)
     finally:
@@ -228,13 +222,6 @@ def _mend(pipeline: dlt.Pipeline, commands: Commands, session: Session) -> None:
         session.look = None
 
 
-def _note_differences(session: Session, commands: Commands, lost: RowCounts, more: RowCounts | None = None) -> None:
-    """Notes rows that are lost, and rows that no record was loaded with, as failures of a sync of everything."""
-    if not session.ids:  # the ids may be what is lost; `gaps` reports the rest
-        session.failures += map(Failure, describe_lost_rows(commands, lost))
-        session.failures += map(Failure, describe_foreign_rows(commands, more or {}))
-
-
 def release_memory(packages: int) -> None:
     """Gives back to the system what a load package leaves behind, so that memory does not grow with their number.
 
@@ -244,36 +231,6 @@ def release_memory(packages: int) -> None:
 
     gc.collect(1 if packages % COLLECTED else 2)
     pa.system_memory_pool().release_unused()
-
-
-def _assessed(pipeline: dlt.Pipeline, commands: Commands, session: Session, before: Before) -> list[Gap]:
-    """Counts the rows that the sync has left, and returns what it leaves open."""
-    source = commands.source
-    with PipelineReader(pipeline, backend_of(pipeline).appends).connected() as reader:
-        ended = before.ended = count_at_end(pipeline, reader, source, session.shard, before)
-        gaps = _left_open(reader, commands, session, ended.rows)
-        settle_notes(pipeline, reader, source, whole=session.scope is None)
-        whole = session.shard.whole and before.below_at_end.settled and before.below.settled
-        if whole and not (session.scope or any(map(lacks_rows, gaps))):
-            note_all_here(pipeline, reader, source, ended)
-    return gaps
-
-
-def _left_open(reader: PipelineReader, commands: Commands, session: Session, rows: RowCounts) -> list[Gap]:
-    """Returns what the ledger leaves open after a sync; of a window or single ids only what could not be read."""
-    partly = session.scope is not None
-    if partly and not session.failures:
-        return []
-    failed = {(failure.stream, failure.key) for failure in session.failures}
-    doubtful = session.doubtful if session.rows_known else None
-    gaps = left_open(reader, commands, session.shard.contains, rows, doubtful)
-    return [gap for gap in gaps if not partly or (gap.stream, gap.failed.key or gap.parent) in failed]
-
-
-def _not_reported(gaps: list[Gap], session: Session) -> list[Failure]:
-    """Returns the gaps as failures that the sync itself did not report."""
-    reported = {failure.key for failure in session.failures}
-    return [Failure(f"{gap.kind}: {gap.why}") for gap in gaps if not reported & {gap.parent, gap.failed.key}]
 
 
 def _session(request: SyncRequest, source: Source, target: Target) -> Session:

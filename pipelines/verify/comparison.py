@@ -65,7 +65,7 @@ class Comparison:
         """Returns the comparison; a vendor's error is in its `error`."""
         try:
             with reading(self._target) as reader:  # before any request, to close the file
-                here = read_here(reader, Commands(self._source, self._target.destination))
+                here = read_here(reader, Commands.at(self._source, self._target))
                 if isinstance(here, str):
                     self._found.error = here
                     return self._found

@@ -107,13 +107,16 @@ class ParentListing:
             yield LoadItem([self._letters.failed("parent", "", unproven(self._parents, why))]), []
 
     def _why_not_empty(self) -> str | None:
-        """Returns why a listing without any parent is not believed yet; one that is empty twice in a row is."""
+        """Returns why a listing without any parent is not believed yet; one that is empty twice in a row is.
+
+        A shard believes none, as the letter may be that of another shard, written a moment ago.
+        """
         table = self._parents.table
-        if self._letters.is_open("parent", ""):
+        if self._session.shard.whole and self._letters.is_open("parent", ""):
             return None
         rows = {digest(str(row[0])) for row in self._ledger.select(table.name, [table.id_column])}
         there = len(rows - self._ledger.marked(table.name, rows))
-        why = f"it is empty, and {there:,} were listed before; if it is again, the next sync believes it"
+        why = f"it is empty, and {there:,} were listed before. If the next sync finds it empty again, it is believed"
         return why if there else None
 
     def _page(self, page: RawPage, end: ListingEnd) -> ListingPage:

@@ -23,8 +23,8 @@ deleted, or not be served yet by another machine of the vendor: its absence prov
 
 
 EMPTY = (
-    "it is empty, and records were listed before; if it is again, the next sync believes it. If the keys are another"
-    " account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
+    "it is empty, and it had records before. If the next sync finds it empty again, it is believed. If the keys are"
+    " another account's, give it a database of its own (DESTINATION__DUCKDB__CREDENTIALS)"
 )
 EVERYWHERE = datetime.max.replace(tzinfo=UTC)
 """A place above every record: it adds nothing to what a walk has to pass."""

@@ -183,3 +183,17 @@ def test_what_was_dropped_is_one_line(omni: Any) -> None:
     (line,) = [check for check in checks if check["name"] == "omni tables"]
     assert line["found"].count("the table ") == 2
     assert line["mends"].startswith("gapless sync omni makes it again")
+
+
+def test_after_a_first_sync_that_was_stopped(omni: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells of no older layout, does not send the reader to itself, and names the sync that goes on."""
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr("gapless.sources._http.client.Client.get", stopped)
+        assert CliRunner().invoke(doctor_app(), ["sync", "omni"]).exit_code == 130
+    checks = found()
+    assert "layout" not in checks
+    assert checks["omni data"]["found"].endswith("`gapless sync omni` goes on")

@@ -86,7 +86,7 @@ def test_a_record_that_names_another_parent_than_the_listing(
 ) -> None:
     """It is stored as it says itself, and is not missed where it was listed."""
     if not subject.one_by_one:
-        pytest.skip("its records stand under the parent by which they were read")
+        pytest.skip("its records name no parent of their own, so none can name another one")
     fake = subject.filled()
     name = str(subject.source.stream.column).partition("__")[0]
     row = subject.records(fake)[0]

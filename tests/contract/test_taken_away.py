@@ -132,7 +132,7 @@ def test_a_note_outlives_damage_of_its_table(damage: str, when: str, subject: Su
     takes = f"alter table {subject.main} drop column {text}"
     if when == "at once":
         if "losses" in damage:
-            pytest.skip("the table is made by the first note")
+            pytest.skip("the first note makes the table `losses`, so it cannot be damaged together with the rows")
         unserved.database.change(subject.name, takes, damage)
     else:
         unserved.database.change(subject.name, takes)

@@ -45,11 +45,9 @@ def destination() -> str:
 
 
 @pytest.fixture
-def here(world: Begin) -> World:
-    here = world(filled("omni")).alone()
-    here.synced()
-    here.fake.advance(30)
-    return here
+def here(one_source: World) -> World:
+    one_source.fake.advance(30)
+    return one_source
 
 
 def address(here: World) -> str:

@@ -13,7 +13,6 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
-from tests.contract.subject import filled
 from tests.support.databases import Postgres
 from tests.support.world import World, some
 
@@ -66,13 +65,6 @@ def destination() -> str:
     return Postgres.name
 
 
-@pytest.fixture
-def here(world: Begin) -> World:
-    here = world(filled("omni")).alone()
-    here.synced()
-    return here
-
-
 def gapless(line: str) -> tuple[int, str]:
     ended = CliRunner().invoke(app, [*line.split(), "--destination", "postgres"])
     return ended.exit_code, " ".join(ended.output.split())
@@ -89,7 +81,7 @@ A_DEFECT = re.compile(
 @pytest.mark.slow
 @pytest.mark.parametrize("away", [False, True], ids=["ended", "away"])
 @pytest.mark.parametrize("line", some(COMMANDS, "sync omni"))
-def test_a_server_that_goes(line: str, away: bool, here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_goes(line: str, away: bool, one_source: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of each command: no defect is reported, the code is 1 or that of what was done all the same, and
     the next sync is exact."""
     with monkeypatch.context() as counting:
@@ -97,12 +89,12 @@ def test_a_server_that_goes(line: str, away: bool, here: World, monkeypatch: pyt
         assert gapless(line)[0] in (*PLAIN, 2)
     wrong = []
     for at in range(0, loss.statements, max(1, loss.statements // 3)):
-        here.fake.advance(30)
+        one_source.fake.advance(30)
         with monkeypatch.context() as meanwhile:
             Loss(meanwhile, away).at = at
             code, said = gapless(line)
         if code not in PLAIN or A_DEFECT.search(said):
             wrong.append((at, loss.statements, code, said))
     assert wrong == []
-    here.complete()
-    here.assert_exact()
+    one_source.complete()
+    one_source.assert_exact()

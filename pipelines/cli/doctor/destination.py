@@ -116,7 +116,8 @@ def _left_open(
     """Says what syncs, erasures and changed settings have left open, which is no failed check: a sync works."""
     yield from (Check(name, "-", text) for name, text in accounts)
     for problem in problems:
-        yield Check(f"{problem.source} data", "-", sentences.sentence(problem).removeprefix(f"{problem.source}: "))
+        said = sentences.sentence(problem).removeprefix(f"{problem.source}: ")
+        yield Check(f"{problem.source} data", "-", said.partition("; `gapless doctor")[0])  # which is this command
     for name in erasures:
         yield Check(f"{name} erasure", "-", sentence(name, target.destination).removeprefix(f"{name}: "))
 

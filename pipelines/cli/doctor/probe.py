@@ -75,12 +75,16 @@ def blocked(target: Target, configured: list[str]) -> Iterator[tuple[str, Obstac
 
 
 def layouts(target: Target, datasets: list[str]) -> dict[str, int]:
-    """Returns the layout of each dataset by its name; 1 where it carries none. Files carry none at all."""
+    """Returns the layout of each dataset by its name; 1 where it carries none. Files carry none at all.
+
+    Without datasets that carry none and hold no record: their first sync broke off.
+    """
     if target.appends:
         return {}
     with reading(target) as reader:
         found = {name: read_layout(reader, name) for name in datasets}
-    return {name: layout.version if layout else 1 for name, layout in found.items()}
+        rows = {name: reader.rows(name, "select 1 from {0} limit 1", SOURCES[name].main.name) for name in datasets}
+    return {name: layout.version if layout else 1 for name, layout in found.items() if layout or rows[name]}
 
 
 def damaged(target: Target, datasets: list[str]) -> Iterator[tuple[str, Damage]]:
@@ -95,7 +99,7 @@ def known_problems(target: Target, datasets: list[str]) -> Iterator[Problem]:
     with reading(target) as reader:
         for name in datasets:
             source = SOURCES[name]
-            commands = Commands(source, target.destination, target.appends)
+            commands = Commands.at(source, target)
             yield from problems(open_in_ledger(reader, source, commands))
 
 
@@ -103,7 +107,7 @@ def changed_policies(target: Target, datasets: list[str]) -> Iterator[tuple[str,
     """Yields the datasets whose older rows were written under another privacy policy, each with what ends that."""
     with reading(target) as reader:
         for source in (SOURCES[name] for name in datasets if policy_changed(reader, SOURCES[name])):
-            commands = Commands(source, target.destination, target.appends)
+            commands = Commands.at(source, target)
             yield source.name, commands.typed(commands.apply_policy(here=is_applicable(reader, source)))
 
 

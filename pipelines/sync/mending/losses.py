@@ -41,7 +41,7 @@ MAKE = f"stream varchar not null, kind varchar not null, key varchar not null, f
 
 
 def aside_name(damage: Damage) -> str:
-    """Returns how the name goes on under which the rows are kept of a table that lacks columns."""
+    """Returns what is added to the name of a table that lacks columns. Its rows are kept under that name."""
     return f"{ASIDE}{damage.columns[0].strip('_')}"
 
 

@@ -72,7 +72,7 @@ def _gaps(question: Question, name: str) -> list[Gap]:
     if not exists(reader, source):
         return []
     target = question.site.target.target
-    return assess(reader, source, Commands(source, target.destination), question.now).gaps
+    return assess(reader, source, Commands.at(source, target), question.now).gaps
 
 
 def fetch(question: Question) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ def main() -> int:
     asked, began = _asked(), time.monotonic()
     # In memory where there is such a place: nothing is to outlive the machine.
     folder = Path(tempfile.mkdtemp(prefix="faultlab-", dir=MEMORY if MEMORY.is_dir() else None))
-    sweep = report.Sweep(" ".join(sys.argv[1:]), asked.seed, asked.destination)
+    sweep = report.Sweep(report.without_paths(sys.argv[1:]), asked.seed, asked.destination)
     asked.kept.begin(sweep)
     try:
         with _destination(asked.destination) as destination, ThreadPoolExecutor() as lanes:

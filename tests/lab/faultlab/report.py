@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +46,11 @@ The column *plain dlt 1.31*: *here* was measured by this sweep, with dlt's own r
 incremental by createdAt, newest first, first sync, the fault once on the second request; only ids compared); the rest
 was measured on dlt 1.31 before gapless was written, with an oracle of the same kind. *{not_measured}* is just that.
 """
+
+
+def without_paths(words: Sequence[str]) -> str:
+    """Returns the options of a command without the file of `--keep`, which is one of this machine."""
+    return re.sub(r"(?:^| )--keep[ =]\S+", "", " ".join(words)).strip()
 
 
 @dataclass
