@@ -36,8 +36,8 @@ class Zygote:
     """The process that forks the runs; see zygote.py."""
 
     def __init__(self) -> None:
-        self.warm: set[tuple[str, str]] = set()
-        """Sources and destinations of which it has made a run itself."""
+        self.warm: set[str] = set()
+        """Sources of which it has made a run itself."""
         ours = (*(f"{name.upper()}_" for name in SOURCES), "GAPLESS_", "DESTINATION__", "DLT_", "SOURCES__")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self._process = subprocess.Popen(

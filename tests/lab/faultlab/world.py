@@ -136,16 +136,16 @@ class Lab:
         self._ports: dict[str, int] = {}
 
     def warm(self, source: str, zygote: Zygote) -> None:
-        """Lets `zygote` make a first run and an idle one itself, where no driver of a server leaves threads."""
-        if (source, self.destination.name) in zygote.warm or not self.destination.in_files:
+        """Lets `zygote` make a first run and an idle one itself: into a file, as what a server's driver leaves must
+        not be forked."""
+        if source in zygote.warm:
             return
-        zygote.warm.add((source, self.destination.name))
-        trial = replace(self._trial(source, "first", filled(source)), zygote=zygote)
-        self.destination.restore(None, trial.folder)
+        zygote.warm.add(source)
+        trial = replace(self._trial(source, "first", filled(source), Duckdb()), zygote=zygote)
         with trial.vendor() as url:
             runs = [trial.run(url, here=True) for _ in range(2)]
         assert [run.code for run in runs] == [0, 0], runs[0].output
-        self._end(trial)
+        shutil.rmtree(trial.folder)
 
     @contextmanager
     def trial(self, source: str, phase: str) -> Iterator[Trial]:
@@ -184,14 +184,15 @@ class Lab:
         self.destination.drop(trial.folder)
         shutil.rmtree(trial.folder)
 
-    def _trial(self, source: str, phase: str, fake: Any) -> Trial:
+    def _trial(self, source: str, phase: str, fake: Any, destination: Destination | None = None) -> Trial:
         self._number += 1
+        destination = destination or self.destination
         folder = self.folder / f"trial-{self._number}"
         (folder / "tmp").mkdir(parents=True)
-        arguments = ["sync", source, "--destination", self.destination.name, *_span(phase, fake)]
+        arguments = ["sync", source, "--destination", destination.name, *_span(phase, fake)]
         shown = self._number + self._seed
         port = self._ports.setdefault(source, free_port())
-        return Trial(source, phase, self.destination, folder, fake, self.zygote, arguments, shown, port=port)
+        return Trial(source, phase, destination, folder, fake, self.zygote, arguments, shown, port=port)
 
 
 def filled(source: str, account: int = 0) -> Any:
