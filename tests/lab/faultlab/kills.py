@@ -37,6 +37,8 @@ PATIENT = {**PATCH, "deadline": 30.0, "read": 20.0}
 """Here the vendor answers as it should; when it is slow, so is the machine."""
 WHOLE = {**PATIENT, "package_records": 1000, "described": False}
 """The run that heals may take all that is left in one package, and leaves out comments on columns."""
+PROOF = 1
+"""Requests by which a sync proves that the rows it finds are of its own account, when a kill left that open."""
 OF_ONE_RUN = 12
 """Points at which one run is frozen."""
 
@@ -61,7 +63,7 @@ class Kill:
         """The harmed run is killed; the next one ends exact and asks for no more than one chunk again."""
         unharmed, idle, chunk = COSTS[self.source, self.phase]
         times = 2 if self.again else 1
-        return Expect(first=("resumed",), exits=(-9,), requests=unharmed + times * (idle + chunk))
+        return Expect(first=("resumed",), exits=(-9,), requests=unharmed + times * (PROOF + idle + chunk))
 
 
 @dataclass
