@@ -19,7 +19,7 @@ from rich.console import RenderableType
 
 from gapless.pipelines.cli.render import tables
 from gapless.pipelines.config import DLT_SETTINGS
-from gapless.pipelines.destinations.duckdb_file import connect
+from gapless.pipelines.destinations.duckdb_connections import connect
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.outcome import Outcome

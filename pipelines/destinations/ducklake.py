@@ -21,7 +21,7 @@ from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
 from gapless.pipelines.destinations._postgres.server import connected
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.backend import Backend, Check, Compaction, Part
-from gapless.pipelines.destinations.duckdb_file import first_line, in_memory
+from gapless.pipelines.destinations.duckdb_connections import first_line, in_memory
 from gapless.pipelines.destinations.postgres import database_lock, require_files
 from gapless.pipelines.destinations.sqlite import MARK, is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings, next_step

@@ -233,7 +233,7 @@ def _require_ours(to: Path) -> None:
     """Raises WrongSettings when a file is there that `gapless publish` did not make, InUse when it is written to."""
     import duckdb
 
-    from gapless.pipelines.destinations.duckdb_file import connect
+    from gapless.pipelines.destinations.duckdb_connections import connect
 
     if not to.exists():
         return
@@ -280,7 +280,7 @@ def _at_rest(file: Path) -> Iterator[None]:
     """Keeps the file open for reading: other readers stay welcome, a writer meets DuckDB's lock. Raises Locked."""
     import duckdb
 
-    from gapless.pipelines.destinations.duckdb_file import connect
+    from gapless.pipelines.destinations.duckdb_connections import connect
 
     try:
         connection = connect(file, read_only=True)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
-from gapless.pipelines.destinations.duckdb_file import connect
+from gapless.pipelines.destinations.duckdb_connections import connect
 from gapless.pipelines.destinations.target import Target
 from gapless.sources.tines.fake import TinesFake
 from tests.support.page import Page

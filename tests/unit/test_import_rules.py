@@ -206,7 +206,7 @@ def test_the_same_four_rooms(name: str) -> None:
     assert not [i for i in imports(folder / "__init__.py") if within(i, f"{own}.fake")]
 
 
-WAITS = ("pipelines.sync.loop", "pipelines.destinations.duckdb_file", "sources._extract.steps.page")
+WAITS = ("pipelines.sync.loop", "pipelines.destinations.duckdb_connections", "sources._extract.steps.page")
 """Between two syncs, for another process to close the file, and for a user's step that works in the background."""
 HTTP_LIBRARY = ("gapless.sources._http.transport", "gapless.sources._http.connection")
 USE_DLT = ("sources", "sources._dlt", "sources._ledger", "sources._extract")

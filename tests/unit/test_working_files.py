@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gapless.pipelines.destinations.backend import Backend
-from gapless.pipelines.destinations.duckdb_file import duckdb_file, in_memory
+from gapless.pipelines.destinations.duckdb_connections import in_memory
+from gapless.pipelines.destinations.duckdb_file import duckdb_file
 from gapless.pipelines.destinations.target import Target
 from gapless.sources._ledger.shard import Shard
 

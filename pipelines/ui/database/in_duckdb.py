@@ -129,7 +129,7 @@ def _open(file: Path) -> DuckDBPyConnection:
     """Waits up to LOCK_TIMEOUT seconds for a sync to end."""
     import duckdb
 
-    from gapless.pipelines.destinations.duckdb_file import FileInUse, connect
+    from gapless.pipelines.destinations.duckdb_connections import FileInUse, connect
 
     try:
         return connect(file, read_only=True, patience=LOCK_TIMEOUT)
