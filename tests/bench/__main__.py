@@ -24,7 +24,7 @@ LOGS_PER_LEAD = 20
 def main() -> int:
     asked = _asked()
     if asked.what == "start":
-        print(start.start(asked.rounds or 10, asked.venvs))
+        print(start.start(asked.rounds or 10, asked.venvs, asked.out or HERE / "START.md"))
         return 0
     if asked.what == "shards":
         told = shards.shards((asked.parents or [2_000])[0], LOGS_PER_LEAD, asked.out or HERE / "SHARDS.md")
