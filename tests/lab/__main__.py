@@ -40,16 +40,16 @@ PARTS = (
     Part(
         "faults",
         22,
-        "2,400 kills, 900 HTTP cases, 60 trials of several commands at once, on DuckDB",
-        f"tests.lab.faultlab --kills 2400 --http 900 --together 60 --plain 44 {SWEEPS}",
+        "2,440 kills, 900 HTTP cases, 60 trials of several commands at once, on DuckDB",
+        f"tests.lab.faultlab --kills 2440 --http 900 --together 60 --plain 44 {SWEEPS}",
         "tests/lab/faultlab/REPORT.md",
         r"^- ((?:kills|HTTP|together|keys|more than).*)$",
     ),
     Part(
         "faults on Postgres",
         10,
-        "600 kills, 100 HTTP cases, 40 trials of several commands at once, 60 of a bad wire, on Postgres",
-        "tests.lab.faultlab --destination postgres --kills 600 --http 100 --together 40 --wire 60 --plain 0 "
+        "620 kills, 100 HTTP cases, 40 trials of several commands at once, 60 of a bad wire, on Postgres",
+        "tests.lab.faultlab --destination postgres --kills 620 --http 100 --together 40 --wire 60 --plain 0 "
         + SWEEPS,
         "tests/lab/faultlab/REPORT.postgres.md",
         r"^- ((?:kills|HTTP|the wire|together|keys|more than).*)$",
