@@ -18,7 +18,14 @@ from gapless.pipelines.verify.cell_check import CellCheck
 from gapless.pipelines.verify.found import Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
 from gapless.pipelines.verify.here import read_here
-from gapless.pipelines.verify.listings import configured_ids, listed_beside, not_here, open_client
+from gapless.pipelines.verify.listings import (
+    configured_ids,
+    count_unlisted,
+    is_newer,
+    listed_beside,
+    not_here,
+    open_client,
+)
 from gapless.pipelines.verify.torn_records import TornRecords
 from gapless.sources import Source
 from gapless.sources._http.client import Client
@@ -57,6 +64,8 @@ class Comparison:
         """Parents of which rows are here that their listing lacks for the first time."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
+        self._short: str | None = None
+        """Why the listing of parents proves nothing."""
         self._torn = TornRecords(source, self._found)
         self._gone, self._session = GoneRows(source), Session()
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
@@ -98,7 +107,7 @@ class Comparison:
     def _compare(self, client: Client) -> None:
         chosen = self._chosen(client)
         self._found.parents = len(chosen)
-        self._found.unproven = self._why_unproven(chosen)
+        self._found.unproven = self._why_unproven(chosen) or self._short
         counted = self._stream.column is None and self._sample is not None
 
         def pages(parent: ListedParent) -> Iterator[ListedPage]:
@@ -134,7 +143,8 @@ class Comparison:
             told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
             # What one reading alone denies may be an answer that was cut short.
             self._found.told = {parent: count for parent, count in told.items() if parent not in self._newly_gone}
-            self._found.unproven = self._found.unproven or self._why_doubtful(told.keys() & self._newly_gone)
+            doubtful = self._why_doubtful(told.keys() & self._newly_gone) or self._why_nothing()
+            self._found.unproven = self._found.unproven or doubtful
             # Only of parents that were read to their end: more of the others may be served.
             self._found.kept = sum(max(0, self._here.row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
@@ -153,12 +163,13 @@ class Comparison:
         if parents:
             found.differing_parents = self._differing(parents, chosen, self._news)
         checked = max(filter(None, (proof.last_checked_at for proof in self._here.proofs.values())), default=None)
-        beside = listed_beside(self._target, self._source, client, self._session, checked)
         late = 0
-        for listing, listed in beside:
-            if isinstance(listed, Exception):
-                found.failed[""] = str(listed)
+        for listing, every in listed_beside(self._target, self._source, client, self._session):
+            if isinstance(every, Exception):
+                found.failed[""] = str(every)
                 continue
+            found.unproven = found.unproven or self._why_short(listing, [one.id for one in every])
+            listed = [one for one in every if not is_newer(one, checked)]
             # Each sync reads all that is listed: where no row went, what is not here came into view later.
             unmet = set(self._unmet(listing, listed)) if self._here.lost_none(listing.table.name) else set[str]()
             late += len(unmet)
@@ -211,6 +222,21 @@ class Comparison:
         never = "that are here were never read" if self._here.unread != [""] else "here was read by a whole sync"
         return f"{what} {never}: {self._found.typed('sync')}"
 
+    def _why_short(self, listing: Parents, listed: Collection[str], gone: Collection[str] = ()) -> str | None:
+        """Returns why a listing that lacks most of what was listed before proves nothing; None if it has the most."""
+        here, lacking = count_unlisted(self._target, self._source, listing.table, listed, gone)
+        if lacking * 2 <= here:
+            return None
+        what = f"{lacking:,} of {here:,} {listing.noun} that were listed before are not listed"
+        return f"{what}: {self._found.typed('sync')} reads the listing again"
+
+    def _why_nothing(self) -> str | None:
+        """Returns why an answer without any record proves nothing; once all are marked as gone, it is believed."""
+        if self._found.served or not self._found.gone:
+            return None
+        what = f"{len(self._found.gone):,} records are here and the vendor serves none at all"
+        return f"{what}: {self._found.typed('verify', '--whole')} asks once more before that is believed"
+
     def _why_doubtful(self, parents: Collection[str]) -> str | None:
         if not parents:
             return None
@@ -237,6 +263,9 @@ class Comparison:
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
         known += self._not_listed({parent.id for parent in listed})
+        if self._stream.parents and not configured_ids(self._source):
+            gone = [one for one, proof in self._here.proofs.items() if proof.gone]
+            self._short = self._why_short(self._stream.parents, [one.id for one in listed], gone)
         self._found.of += len(self._unlisted)
         self._found.not_asked = sum(parent.id not in self._here.proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
@@ -366,6 +395,11 @@ class Comparison:
         fewer = max(0, fewer - self._here.erased.count()) if fewer > 0 else fewer
         found.missing = max(found.missing, fewer)
         found.kept = max(0, -fewer)
+        if found.kept and not total and found.kept > len(self._gone.marked):
+            found.unproven = (
+                f"the vendor tells of no record at all, and {found.kept:,} are here:"
+                f" {found.typed('verify', '--whole')} compares ids"
+            )
         # What is known to be gone hides nothing.
-        if found.kept and found.kept != len(self._gone.marked):
+        elif found.kept and found.kept != len(self._gone.marked):
             found.undecided = f"{found.kept:,} are kept that are not served any more, so {HIDDEN}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.account import require_account_at
 from gapless.pipelines.sync.build import build, check_settings
 from gapless.sources import Source
+from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import Forbidden, NotFound, Rejected, Retryable
 from gapless.sources._incremental.listing import ListedParent, Parents
@@ -19,7 +20,7 @@ from gapless.sources._incremental.stream import side_listings
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.window import parse_ids
 from gapless.sources._schema.arrow import Table, digest
-from gapless.sources._schema.record import record_time
+from gapless.sources._schema.record import GONE_AT, record_time
 
 AT_ONCE = 2_000
 """Ids in one query, because some databases limit its length."""
@@ -55,9 +56,9 @@ def not_here(target: Target, source: Source, table: Table, ids: Sequence[str]) -
 
 
 def listed_beside(
-    target: Target, source: Source, client: Client, session: Session, checked: datetime | None
+    target: Target, source: Source, client: Client, session: Session
 ) -> Iterator[tuple[Parents, list[ListedParent] | Exception]]:
-    """Yields each listing beside the records with what it lists, without what came after `checked`, or its error.
+    """Yields each listing beside the records with what it lists, or its error.
 
     One that settings leave out, or that was never read because the vendor refuses it, is not among them.
     """
@@ -65,8 +66,7 @@ def listed_beside(
         if listing.noun in session.left_out:
             continue
         try:
-            found = [one for page in listed_parents(listing, client) for one in page if not _is_newer(one, checked)]
-            yield listing, found
+            yield listing, [one for page in listed_parents(listing, client) for one in page]
         except (Rejected, Retryable) as error:
             with reading(target) as reader:
                 was_read = bool(reader.rows(source.name, "select 1 from {0} limit 1", listing.table.name))
@@ -74,9 +74,26 @@ def listed_beside(
                 yield listing, error
 
 
-def _is_newer(listed: ListedParent, checked: datetime | None) -> bool:
+def is_newer(listed: ListedParent, checked: datetime | None) -> bool:
+    """Returns whether something listed was created after `checked`; None: nothing was checked."""
     at = record_time(listed.record) if listed.record is not None else None
     return checked is None or (at is not None and at > checked)
+
+
+def count_unlisted(
+    target: Target, source: Source, table: Table, listed: Collection[str], gone: Collection[str]
+) -> tuple[int, int]:
+    """Returns how many rows of a listing are here that no sync found to be gone, and how many of these it lacks now.
+
+    `gone` are further ids that are known to be gone.
+    """
+    known = {digest(one) for one in gone}
+    with reading(target) as reader:
+        marks = GONE_AT in reader.columns(source.name, [table.name]).get(table.name, ())
+        where = f' where "{GONE_AT}" is null' if marks else ""
+        rows = reader.rows(source.name, f"select {ROW_ID} from {{0}}{where}", table.name) or []
+    here = {str(row) for (row,) in rows} - known
+    return len(here), len(here - {digest(one) for one in listed})
 
 
 def settings(source: Source, *wanted: str) -> dict[str, str]:

@@ -39,7 +39,8 @@ def note(target: Target, found: Verified, *, whole: bool, repaired: bool = False
 
 
 def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
-    records = sum(map(len, found.absent.values()))
+    # What was not proven to be compared disproves nothing.
+    proven, records = whole and not found.unproven, sum(map(len, found.absent.values()))
     noted = sum(map(len, found.to_read.values()))
     if noted > MOST_NOTED:
         state.set_back(target, found.source, found.to_read)
@@ -47,9 +48,9 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
         noted
         or found.differing_parents
         or found.differing_listed
-        or (whole and corrections.has_findings(target, found.source))
+        or (proven and corrections.has_findings(target, found.source))
     ):
-        state.write(target, found.source, lambda ledger, _: _letters(ledger, found, whole))
+        state.write(target, found.source, lambda ledger, _: _letters(ledger, found, proven))
     if found.told:
         state.write(target, found.source, lambda ledger, _: _counted(ledger, found))
     if found.gone or found.back:
@@ -57,7 +58,7 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
     # A count, or what is known to be lost, tells of more than can be named.
     if found.missing > records and not whole:
         corrections.note_lost_rows(target, found.source, found.missing)
-    elif whole and not (found.missing or found.failed or found.unproven):
+    elif proven and not (found.missing or found.failed):
         exact = found.cells is not None and found.complete and not found.kept
         found.lost = 0 if repaired else corrections.gone_since(target, found.source)
         corrections.confirm_row_counts(target, found.source, below=not repaired, exact=exact)

@@ -141,15 +141,18 @@ class ParentListing:
     def unlisted(self, per: ParentSync) -> list[Record]:
         """Returns parents that are known here and lack in the listing, as far as it was read to its end.
 
-        Each is read like the others: only the answer shows whether it is gone, as a listing may leave out what is
-        still served.
+        Their own rows are marked as gone. Each is read like the others: only the answer shows whether its records are
+        gone, too, as a listing may leave out what is still served.
         """
         listed = [self._parents.id(parent) for parent in self.found()]
         if not self.proven or per.window:
             return []
         table = self._parents.table
         stored = [str(row[0]) for row in self._ledger.select(table.name, [table.id_column])]
-        unlisted = per.unlisted(listed, filter(self._session.shard.contains, stored))
+        stored = [key for key in stored if self._session.shard.contains(key)]
+        lacking = {digest(key) for key in {*stored} - {*listed}}
+        self._ledger.mark_gone(table.name, lacking - self._ledger.marked(table.name, lacking), self._session.now())
+        unlisted = per.unlisted(listed, stored)
         named = {key: parent for key in unlisted if (parent := named_parent(self._parents, key))}
         return [*self._as_stored(named)] if named else []
 
