@@ -120,10 +120,18 @@ def gone_since(target: Target, name: str) -> int:
     return max(0, held.rows.get(main, 0) - now.get(main, 0)) if held else 0
 
 
+def noted_as_lost(target: Target, name: str) -> int:
+    """Returns how many records an earlier command noted as lost; a sync may have brought some of them back since."""
+    with reading(target) as reader:
+        held = read_held(reader, SOURCES[name])
+    return held.lost.get(SOURCES[name].main.name, 0) if held else 0
+
+
 def confirm_row_counts(target: Target, name: str, *, below: bool, exact: bool = False) -> None:
     """Takes the records that are here now for all: a comparison with the vendor found none missing.
 
-    What `gone_since` tells is no loss any more after it, so whoever calls it says how many nobody could bring back.
+    What `gone_since` and `noted_as_lost` tell is no loss any more after it, so whoever calls it says how many nobody
+    could bring back.
     `below` says that what was lost below them was read again with them; `exact` that all rows of all tables were
     compared. Changes nothing where the counts say so already. Raises Locked, GaplessError.
     """

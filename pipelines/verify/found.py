@@ -61,6 +61,9 @@ class Verified:
     """Records here that are not served any more."""
     lost: int = 0
     """Records that went since the last sync and that nobody can bring back; no later comparison knows of them."""
+    lost_before: int = 0
+    """Records that an earlier command told as lost, and that this one did not bring back: an earlier sync did, or the
+    vendor serves them no more."""
     erased: int = 0
     """Served and not here, because they were erased on purpose."""
     gone: list[str] = field(default_factory=list)

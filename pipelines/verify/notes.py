@@ -60,7 +60,9 @@ def _note(target: Target, found: Verified, whole: bool, repaired: bool) -> None:
         corrections.note_lost_rows(target, found.source, found.missing)
     elif proven and not (found.missing or found.failed):
         exact = found.cells is not None and found.complete and not found.kept
-        found.lost = 0 if repaired else corrections.gone_since(target, found.source)
+        if not repaired:
+            found.lost = corrections.gone_since(target, found.source)
+            found.lost_before = corrections.noted_as_lost(target, found.source)
         corrections.confirm_row_counts(target, found.source, below=not repaired, exact=exact)
 
 

@@ -51,6 +51,7 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
     """Reads what is missing or differs again, then compares again. `found` must be of all parents, by id."""
     name, cells = found.source, found.cells is not None
     lost = found.lost or corrections.gone_since(target, name)
+    before = found.lost_before or corrections.noted_as_lost(target, name)
     if found.doubled:
         corrections.remove_doubled_rows(target, name)
     # Before the load: by a key that somebody changed it would not find the row to replace.
@@ -75,7 +76,9 @@ def repaired(target: Target, found: Verified, watch: Watch) -> tuple[Outcome, Ve
         corrections.accept_below(target, name, denied)
     after.repaired = _present(target, name, found.absent, main.name)
     # While something is missing still, nothing was taken for all.
-    after.lost = 0 if after.missing or after.failed or after.unproven else max(0, lost - after.repaired)
+    if not (after.missing or after.failed or after.unproven):
+        after.lost = max(0, lost - after.repaired)
+        after.lost_before = max(0, lost + before - after.repaired) - after.lost
     after.replaced = max(0, found.differ - after.differ) if cells else None
     return outcome, after
 

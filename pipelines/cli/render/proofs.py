@@ -96,6 +96,11 @@ def _repaired(one: Verified) -> Iterator[str]:
             f"{one.source}: {counted(one.lost, 'records')} that were here are lost: the vendor serves them no more."
             " This is said once: what is here is taken for all from now on"
         )
+    if one.lost_before:
+        yield (
+            f"{one.source}: {counted(one.lost_before, 'records')} told as lost before are not among what came back now:"
+            " a sync has brought them back already, or the vendor serves them no more. This is said once"
+        )
     if one.repaired is not None:
         yield f"{one.source}: {counted(one.repaired, 'records')} brought back"
     elif one.missing:
