@@ -60,6 +60,17 @@ def begin(path: Path) -> None:
             file.write(json.dumps({"reason": "", "times": 1, "first_at": "", "begun": True}))
 
 
+def carry(path: Path, last: Unwritten) -> None:
+    """Notes a sync that another note tells of, with the time of that one. Raises nothing."""
+    content = {"reason": last.reason, "times": last.times, "first_at": last.first_at, "begun": last.begun}
+    with suppress(OSError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content))
+            file.truncate()
+        os.utime(path, (last.at.timestamp(), last.at.timestamp()))
+
+
 def noted(path: Path) -> Unwritten | None:
     """Returns what is noted; None: nothing is."""
     try:

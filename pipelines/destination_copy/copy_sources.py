@@ -15,6 +15,7 @@ from gapless.pipelines.destination_copy.account import require_same_account
 from gapless.pipelines.destination_copy.dataset import FileDataset
 from gapless.pipelines.destination_copy.erased import CANNOT_ERASE, carry_over, erased_rows, erasures_of
 from gapless.pipelines.destination_copy.marks import copy_marks
+from gapless.pipelines.destination_copy.unwritten_syncs import Notes, carry_notes, unwritten_syncs
 from gapless.pipelines.destinations._catalogs import left
 from gapless.pipelines.destinations._catalogs.other_vendor import require_vendor
 from gapless.pipelines.destinations._layouts.layout import read_layout
@@ -54,9 +55,10 @@ def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], N
     with here.lock(), here.queried() as db, there.locked() as folder:
         assert db is not None  # a DuckDB file is read by DuckDB itself
         left.take_in(left.datasets(DuckdbReader(db)), DuckdbReader(db))
-        for name in names or [name for name in SOURCES if _holds(db, name)]:
+        notes = {name: unwritten_syncs(here, DuckdbReader(db), SOURCES[name]) for name in names or SOURCES}
+        for name in names or [name for name in SOURCES if _holds(db, name) or notes[name]]:
             begin(name)
-            yield _copied(SOURCES[name], db, there, str(folder))
+            yield _copied(SOURCES[name], db, there, str(folder), notes[name])
         from gapless.pipelines.views import refresh
 
         refresh.refresh(there, folder)
@@ -84,12 +86,14 @@ def _erased(pipeline: dlt.Pipeline, source: Source, db: duckdb.DuckDBPyConnectio
     return carry_over(pipeline, source, erased_rows(file, source), copied, erasures_of(file, source))
 
 
-def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str) -> Outcome:
+def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str, notes: Notes) -> Outcome:
     """Copies one source; every error but Ctrl-C ends in its outcome."""
     outcome = Outcome(source.name, started_at=datetime.now(UTC), destination=there.destination)
     dataset = FileDataset(source, db, configured_policy(source), there.make_room)
     pipeline = there.pipeline(source.name, folder)
     try:
+        if notes and not _holds(db, source.name):
+            carry_notes(there, source, notes)
         _require_synced(db, source.name)
         with PipelineReader(pipeline, there.appends).connected() as copied:
             require_vendor(DuckdbReader(db), source.name)
@@ -117,6 +121,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         outcome.failures = [
             *dataset.failures,
             *map(Failure, describe_lost_rows(Commands.at(source, there), lost)),
+            *map(Failure, carry_notes(there, source, notes)),
         ]
         outcome.outcome = "partial" if outcome.failures else "complete"
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A loss ends with a word: how many records came back, and how many nobody serves, whichever command told it first."""
+"""A loss ends with a word: how many records came back, and how many nobody serves, whichever command told it."""
 
 from __future__ import annotations
 

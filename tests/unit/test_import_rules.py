@@ -57,8 +57,8 @@ MAY_IMPORT = {
         "sources _http _dlt _schema _ledger _incremental | errors printable outcome destinations evidence sync ledger"
     ),
     "pipelines.destination_copy": (
-        "sources _dlt _schema _ledger _extract | errors outcome destinations evidence erasure views layout sync"
-        " ledger"
+        "sources _dlt _schema _ledger _extract"
+        " | config errors outcome destinations evidence erasure views layout sync ledger"
     ),
     "pipelines.maintenance": (
         "sources _http _dlt _schema _ledger _extract | errors destinations evidence erasure views"

@@ -98,8 +98,8 @@ def _repaired(one: Verified) -> Iterator[str]:
         )
     if one.lost_before:
         yield (
-            f"{one.source}: {counted(one.lost_before, 'records')} told as lost before are not among what came back now:"
-            " a sync has brought them back already, or the vendor serves them no more. This is said once"
+            f"{one.source}: {counted(one.lost_before, 'records')} told as lost before did not come back now: a sync"
+            " has brought them back already, or the vendor serves them no more. This is said once"
         )
     if one.repaired is not None:
         yield f"{one.source}: {counted(one.repaired, 'records')} brought back"
