@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property, partial
@@ -58,6 +59,10 @@ class Comparison:
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._present: dict[str, int] = {}
         """Records found here, by parent."""
+        self._of_others = Counter[str]()
+        """Records that a parent's listing has and that name another parent themselves, by the listing's parent."""
+        self._elsewhere = dict[str, set[str]]()
+        """Ids of these records, by the parent that they name."""
         self._unlisted = set[str]()
         """Parents that were read before and that the vendor does not list."""
         self._newly_gone = set[str]()
@@ -140,7 +145,7 @@ class Comparison:
         late = self._compare_listed(client, chosen)
         if not counted:
             self._find_gone(ended)
-            told = {parent: self._gone.count(parent) for parent in ended if self._is_overcounted(parent)}
+            told = {parent: self._listed_own(parent) for parent in ended if self._is_overcounted(parent)}
             # What one reading alone denies may be an answer that was cut short.
             self._found.told = {parent: count for parent, count in told.items() if parent not in self._newly_gone}
             doubtful = self._why_doubtful(told.keys() & self._newly_gone) or self._why_nothing()
@@ -196,10 +201,16 @@ class Comparison:
         """Returns whether the ledger says that a parent has more records than are here, and its listing denies it."""
         proof, here = self._here.proofs[parent], self._here.kept_or_erased(parent)
         told = proof.records if proof.counts_all else None
-        return told is not None and here < told > self._gone.count(parent)
+        return told is not None and here < told > self._listed_own(parent)
+
+    def _listed_own(self, parent: str) -> int:
+        """Returns how many records the listing of a parent has that are its own."""
+        return self._gone.count(parent) - self._of_others[parent]
 
     def _find_gone(self, ended: list[str]) -> None:
         """Finds what the listings that were read to their end lack, where more is here than they have."""
+        for parent, records in self._elsewhere.items():
+            self._present[parent] = self._present.get(parent, 0) + self._gone.take(parent, records)
         more = [one for one in ended if self._here.row_counts.get(one, 0) > self._present.get(one, 0)]
         self._found.back = self._gone.back()
         if more and not self._target.appends:
@@ -332,8 +343,11 @@ class Comparison:
             for parent, i, at in some:
                 key = digest(i)
                 is_here = (key, parent) in here
-                if not is_here and key in elsewhere:
-                    is_here = self._names_parent(client, i, elsewhere[key])
+                if not is_here and key in elsewhere and self._names_parent(client, i, elsewhere[key]):
+                    self._of_others[parent] += 1
+                    self._elsewhere.setdefault(elsewhere[key], set()).add(i)
+                    self._found.here += 1
+                    continue
                 # Cells are compared by the row, and name the column of the id with the others.
                 if is_here and self._ids_are_plain and not self._check and stored[key] != i:
                     self._found.foreign[i], is_here = stored[key], False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 
 from gapless.pipelines.destinations.reader import Reader
@@ -50,6 +50,13 @@ class GoneRows:
             self._oldest[parent] = min(times)
         if page.nameless:
             self._nameless[parent] += len(page.nameless)
+
+    def take(self, parent: str, records: Collection[str]) -> int:
+        """Adds records that name a parent and that another one's listing has; returns how many its own lacks."""
+        served = self._served.setdefault(parent, set())
+        new = {hash(digest(key)) for key in records} - served
+        served |= new
+        return len(new)
 
     def count(self, parent: str) -> int:
         """Returns how many records the listing of a parent had so far."""

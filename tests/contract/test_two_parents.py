@@ -108,3 +108,63 @@ def also_listed(subject: Subject, here: World) -> tuple[str, str, str]:
 
     here.intercept = answer
     return first, second, record
+
+
+@pytest.mark.slow
+@of(NAMES[2])
+@pytest.mark.parametrize("when", ["in the first sync", pytest.param("later", marks=pytest.mark.sweep)])
+def test_listed_under_two_parents_for_ever(when: str, subject: Subject, world: Begin) -> None:
+    """It is kept under the one that it names itself; a listing that has what is its own, too, is no alarm."""
+    if not subject.one_by_one:
+        pytest.skip("it is read with its parent's others")
+    here = world(subject.filled())
+    if subject.has("relist_after"):
+        here.set(**{f"{subject.prefix}_RELIST_AFTER": "0"})
+    if when == "later":
+        here.complete()
+    first, _, record = also_listed(subject, here)
+    for _ in range(2):
+        here.complete()
+        assert (kept(subject, here, record), gaps(here)) == ([first], [])
+    assert document(here, "verify", subject.name, "--whole")["exit_code"] == 0
+    assert gaps(here) == []
+    here.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[2])
+def test_a_number_that_counts_the_record_of_another_parent(subject: Subject, synced: World) -> None:
+    """The command that is named ends the alarm: the record itself says whose it is."""
+    if not subject.one_by_one:
+        pytest.skip("it is read with its parent's others")
+    first, second, record = also_listed(subject, synced)
+    synced.database.change(subject.name, f"update coverage set records = records + 1 where parent = '{second}'")
+    assert [(gap["kind"], gap["parent"]) for gap in gaps(synced)] == [("lost", second)]
+    assert document(synced, "verify", subject.name, "--repair")["exit_code"] == 0
+    assert (kept(subject, synced, record), gaps(synced)) == ([first], [])
+    synced.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[2])
+def test_an_answer_that_is_another_parents(subject: Subject, world: Begin) -> None:
+    """A listing with nothing of its own may be the sibling's: no sync claims that all is here."""
+    if not subject.one_by_one:
+        pytest.skip("it is read with its parent's others")
+    here = world(subject.filled())
+    first, second = [str(one) for one in subject.parents(here.fake)][:2]
+    handle = here.fake.handle
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if subject.part_of_path(second) not in request.url.path:
+            return None
+        path = request.url.path.replace(second, first)
+        return handle(httpx.Request(request.method, request.url.copy_with(path=path), headers=request.headers))
+
+    here.intercept = answer
+    assert here.sync().outcome == "partial"
+    assert gaps(here)
+    here.mend()
+    assert document(here, "verify", subject.name, "--repair")["exit_code"] == 0
+    assert gaps(here) == []
+    here.assert_exact()

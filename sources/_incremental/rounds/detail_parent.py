@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -39,8 +39,10 @@ class DetailParent:
     """Records in the destination, of this parent; where it is not listed, those that may be read again."""
     listed: dict[str, datetime | None] | None = None
     """Records that the vendor lists; None: not listed in this sync."""
-    siblings: Collection[str] = ()
-    """The ids of all parents that are listed."""
+    siblings: Mapping[str, DetailParent] = field(default_factory=dict)
+    """All parents that are listed, by id."""
+    gone: Collection[str] = ()
+    """Its own records that an earlier listing had shown to be gone."""
     newest: list[datetime | None] = field(default_factory=list)
     open: int = 0
     """Records still to read."""
@@ -91,14 +93,26 @@ class DetailParent:
         """Returns its coverage, after its last record was read."""
         facts: dict[str, object] = {"digest": self.count, "covered_to": per.watermark(self.id, self.newest)}
         if self.listed is not None:
-            # A record that names no parent, or one that nobody lists, is not stored under this one. One that names a
-            # sibling is missed here: the answer may have been the sibling's.
-            known = {self.id, *self.siblings}
-            elsewhere = sum(self.stored.parents.get(key, self.id) not in known for key in self.listed)
-            facts |= {"records": len(self.listed) - elsewhere, "listed_at": per.now}
+            facts |= {"records": len(self.listed) - self._of_others(), "listed_at": per.now}
         elif self.before:
             facts |= {"records": self.before.records, "listed_at": self.before.listed_at}
         return per.complete(self.id, **facts)
+
+    def _of_others(self) -> int:
+        """Returns how many records it lists that are rightly stored under another parent, or under none.
+
+        A record that names a sibling is missed here where the answer may have been the sibling's.
+        """
+        assert self.listed is not None
+        of = {key: self.stored.parents.get(key, self.id) for key in self.listed}
+        named = {parent for parent in of.values() if parent in self.siblings and parent != self.id}
+        its_own = self.id in of.values() and not any(self.lacks(key) and key not in self.gone for key in self.own)
+        believed = its_own or not any(self._may_be(self.siblings[parent]) for parent in named)
+        return sum(parent != self.id and (believed or parent not in named) for parent in of.values())
+
+    def _may_be(self, sibling: DetailParent) -> bool:
+        """Returns whether its listing may be the answer for a sibling."""
+        return sibling.listed is None or sibling.listed.keys() <= (self.listed or {}).keys()
 
     def backfill_key(self, record: str) -> str:
         """Returns the key of one of its records in a backfill."""

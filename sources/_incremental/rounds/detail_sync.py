@@ -159,6 +159,10 @@ class DetailSync:
             return
         # A record may have moved to another type.
         served = {key for parent in listed for key in parent.listed or ()}
+        lacking = {key for parent in listed for key in parent.own if parent.lacks(key)}
+        marked = self._sync.ledger.marked(self._feed.table.name, set(map(digest, lacking))) if lacking else set()
+        for parent in listed:
+            parent.gone = {key for key in parent.own if digest(key) in marked} if marked else ()
         gone = {key for parent in listed if not parent.nameless for key in parent.own if key not in served}
         self._per.mark_records(self._feed.table, gone, served)
 
@@ -197,14 +201,14 @@ class DetailSync:
 
     def _parents(self, records: Sequence[Record]) -> list[DetailParent]:
         ids, counts = self._feed.parents.id, self._feed.parents.count
-        siblings = {ids(record) for record in records}
+        found = dict[str, DetailParent]()
 
         def parent_of(record: Record) -> DetailParent:
             count = getattr(record, counts) if counts else None
             key = ids(record)
             known = self._per.coverage.get(key)
             counted = None if count is None else str(count)
-            return DetailParent(key, counted, known, self._stored, siblings=siblings)
+            return found.setdefault(key, DetailParent(key, counted, known, self._stored, siblings=found))
 
         return [parent_of(record) for record in records]
 
