@@ -15,6 +15,7 @@ from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.rounds import read_rounds, was_followed
 from gapless.pipelines.evidence.seen import once_synced, take_in_left
+from gapless.pipelines.evidence.structure import obstacles
 from gapless.sources import SOURCES, left_accounts
 
 
@@ -32,6 +33,7 @@ def gaps(
             commands = Commands.at(source, target)
             yield from not_written(target, reader, commands, now)
             if exists(reader, source):
+                yield from replaced(target, reader, commands)
                 # No sync reads an account that left, however old its last check is.
                 age = None if source.name in left_accounts() else max_age
                 yield from assess(reader, source, commands, now, age).gaps
@@ -40,6 +42,15 @@ def gaps(
                 why = "all its tables are gone" if source.name in before else "not synced yet"
                 fill = commands.typed(commands.sync())
                 yield Gap(source.name, "never synced", "", "", None, None, why, fill)
+
+
+def replaced(target: Target, reader: Reader, commands: Commands) -> Iterator[Gap]:
+    """Yields a gap for each table in whose place something else stands, as a view: nothing shows what was loaded."""
+    for one in obstacles(reader, commands.source, target.backend):
+        if one.of:
+            yield Gap(
+                commands.source.name, "damaged", one.of, "", None, None, str(one), commands.typed(commands.sync())
+            )
 
 
 def not_written(target: Target, reader: Reader, commands: Commands, now: datetime | None = None) -> Iterator[Gap]:

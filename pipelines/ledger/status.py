@@ -20,7 +20,7 @@ from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, r
 from gapless.pipelines.evidence.rounds import last_round, read_rounds
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.sentences import described
-from gapless.pipelines.ledger.gaps import not_written
+from gapless.pipelines.ledger.gaps import not_written, replaced
 from gapless.sources import SOURCES, Source, left_accounts
 from gapless.sources._dlt.literals import text_literal
 from gapless.sources._dlt.tables import LOADS
@@ -126,7 +126,8 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
         for source in [*SOURCES.values()]:
             if exists(reader, source):
                 commands = Commands.at(source, target)
-                yield _status(reader, source, commands, max_age, [*not_written(target, reader, commands)])
+                more = [*not_written(target, reader, commands), *replaced(target, reader, commands)]
+                yield _status(reader, source, commands, max_age, more)
 
 
 def _status(reader: Reader, source: Source, commands: Commands, max_age: timedelta | None, more: list[Gap]) -> Status:

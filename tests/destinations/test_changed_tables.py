@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gapless.pipelines.cli.app import app
+from tests.contract.commands import gaps
 from tests.contract.subject import filled
 from tests.support.databases import DATABASES
 from tests.support.postgres import Server
@@ -195,6 +196,8 @@ def test_an_obstacle(destination: str, done: str, world: Begin) -> None:
     statements, said = CASES[destination, done]
     here = begun(world)
     change(here, statements)
+    if done == "a view":
+        assert any(said in gap["why"] for gap in gaps(here)), "no sync has met it yet"
     for _ in range(5):
         outcome = here.sync()
         if outcome.error is None:

@@ -58,7 +58,8 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
 
     for (view,) in asked(VIEWS):
         what = "is a view, so nothing can be written to it"
-        yield Obstacle(f"the table {dataset.named(str(view))}", what, f"drop view {dataset.named(str(view))};")
+        full = dataset.named(str(view))
+        yield Obstacle(f"the table {full}", what, f"drop view {full};", str(view))
     for found, name, unique, expressions in asked(INDEXES):
         table = str(found)
         yield from _index(dataset, table, str(name), bool(unique), str(expressions))

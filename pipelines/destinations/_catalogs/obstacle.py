@@ -51,6 +51,8 @@ class Obstacle:
     what: str
     remedy: str
     """A statement of SQL."""
+    of: str = ""
+    """The table in whose place something else stands, such as a view; empty: the table itself is there."""
 
     def __str__(self) -> str:
         return f"{self.table} {self.what}. Its owner ends that: {self.remedy}"

@@ -186,4 +186,4 @@ def _part(dataset: Dataset, kind: str, table: str, name: str, more: str, role: s
     # Rows can be written without owning a table; columns cannot be added.
     if kind == "owner" and table not in dataset.lacking:
         return None
-    return Obstacle(f"the table {full}", *known[kind])
+    return Obstacle(f"the table {full}", *known[kind], table if kind == "kind" else "")

@@ -42,7 +42,7 @@ def obstacles(reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
     for kind, name, table, sql in asked(OBJECTS):
         if kind == "view":
             what = "is a view, so nothing can be written to it"
-            yield Obstacle(f"the table {dataset.named(str(table))}", what, f"drop view {table};")
+            yield Obstacle(f"the table {dataset.named(str(table))}", what, f"drop view {table};", str(table))
         elif kind == "trigger":
             what = f"has the trigger {name}, which may change or refuse rows"
             yield Obstacle(f"the table {dataset.named(str(table))}", what, f"drop trigger {quoted(str(name))};")
