@@ -82,11 +82,13 @@ class Commands:
     destination: str
     """Without a default: a command that is printed and does not name it would fill another one."""
     appends: bool = False
+    one_writer: bool = False
+    """Whether no shards can write there: what one of them left, a sync of the whole source reads."""
 
     @classmethod
     def at(cls, source: Source, target: Target) -> Commands:
         """Returns the commands for what a target leads to."""
-        return cls(source, target.destination, target.appends)
+        return cls(source, target.destination, target.appends, target.backend.one_writer)
 
     def typed(self, fill: str) -> str:
         """Returns the command as it is typed; adds --destination to each command of a pair.
@@ -111,7 +113,7 @@ class Commands:
         """
         by_id = self.source.stream.by_id == "parent" and not was_not_found(reason)
         alone = by_id and parent and can_be_typed(parent)
-        part = "" if shard.whole else f" --shard {shard}"
+        part = "" if shard.whole or self.one_writer else f" --shard {shard}"
         return f"sync {self.source.name}{part}" + (f" --id {quoted(parent)}" if alone else "")
 
     @property

@@ -150,6 +150,15 @@ def test_one_shard_that_fails_each_time(subject: Subject, sharded: World) -> Non
 
 @pytest.mark.slow
 @of(NAMES[0])
+def test_a_shard_where_none_can_write(subject: Subject, synced: World) -> None:
+    """Somebody noted one in a file: the command that is named reads the whole source."""
+    synced.database.change(subject.name, "update runs set shard = '1/2'")
+    assert [(gap["kind"], gap["fill"]) for gap in gaps(synced)] == [("shard", f"gapless sync {subject.name}")]
+    assert ended(synced)
+
+
+@pytest.mark.slow
+@of(NAMES[0])
 @pytest.mark.parametrize(
     "damage",
     some(
