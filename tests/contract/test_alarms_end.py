@@ -10,7 +10,7 @@ import pytest
 
 from gapless.sources import SOURCES
 from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
-from tests.contract.commands import fill, gapless, gaps, lose, typed
+from tests.contract.commands import fill, gapless, gaps, lose, run, typed
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_gone import delete_parent, parents_of
