@@ -91,7 +91,7 @@ class Commands:
     def typed(self, fill: str, *, unchosen: bool = False) -> str:
         """Returns the command as it is typed; adds --destination to each command of a pair.
 
-        What asks a vendor names an account that left the settings in front, for itself alone; and a sync of what is
+        What asks a vendor names an account that left the settings in front, for itself alone; and what reads what is
         `unchosen` takes back the setting that names the only ids to read, for itself alone.
         """
         steps = [*_steps(fill)]
@@ -104,7 +104,9 @@ class Commands:
         begins = [left if " ".join(step[:2]) in ASKS or step[0] in ASKS else "" for step in steps]
         if unchosen and self.source.stream.only:
             every = f"{self.source.stream.only.upper()}= "
-            begins = [begin + every * (step[0] == "sync") for begin, step in zip(begins, steps, strict=True)]
+            begins = [
+                begin + every * (step[0] in ("sync", "verify")) for begin, step in zip(begins, steps, strict=True)
+            ]
         lines = zip(begins, steps, extras, strict=True)
         return " && ".join(f"{begin}gapless {' '.join(step)}{extra}" for begin, step, extra in lines)
 

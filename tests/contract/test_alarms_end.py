@@ -313,7 +313,7 @@ def test_a_row_of_a_parent_that_never_was(row: str, subject: Subject, synced: Wo
     synced.assert_exact()
 
 
-@pytest.mark.parametrize("how", some(["lost", "set back"], "lost", "set back"))
+@pytest.mark.parametrize("how", some(["lost", "set back", "deleted"], "lost", "set back"))
 @of(*CHOOSING)
 def test_what_a_setting_leaves_out_since_then(subject: Subject, synced: World, how: str) -> None:
     """Rows of parents that are read no more are missed all the same, and the commands that are named reach them."""
@@ -329,9 +329,14 @@ def test_what_a_setting_leaves_out_since_then(subject: Subject, synced: World, h
         lose(synced, f"{subject.id_column if record else column} <> '{chosen}'")
         synced.database.change(subject.name, "update runs set held = null")
         assert gapless(synced, "verify", subject.name, "--whole").exit_code == 3
+    elif how == "deleted":
+        parent = parents_of(subject, synced)[-1]
+        lose(synced, f"{column} = '{parent}'")
+        delete_parent(subject, synced.fake, parent)
     else:
         gapless(synced, "state", "reset", subject.name, "--yes")
         synced.sync()
     assert gaps(synced)
     assert ended(synced)
-    synced.assert_exact()
+    if how != "deleted":
+        synced.assert_exact()
