@@ -23,6 +23,7 @@ from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.gap import Commands
+from gapless.pipelines.evidence.kinds.tables import TableGaps
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.layout.upgrade import mark_layout, upgrade
 from gapless.pipelines.outcome import Outcome, own_version
@@ -58,7 +59,7 @@ def copy(names: list[str], here: Target, there: Target, begin: Callable[[str], N
         notes = {name: unwritten_syncs(here, DuckdbReader(db), SOURCES[name]) for name in names or SOURCES}
         for name in names or [name for name in SOURCES if _holds(db, name) or notes[name]]:
             begin(name)
-            yield _copied(SOURCES[name], db, there, str(folder), notes[name])
+            yield _copied(Commands.at(SOURCES[name], here), db, there, str(folder), notes[name])
         from gapless.pipelines.views import refresh
 
         refresh.refresh(there, folder)
@@ -76,6 +77,17 @@ def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
         raise GaplessError(f"{name} was never synced into the file, so there is nothing to copy: gapless sync {name}")
 
 
+def _require_whole(file: DuckdbReader, commands: Commands) -> None:
+    """Raises GaplessError, with what mends it, for a file in which tables or columns are missing, or rows doubled.
+
+    Cells that are gone would be copied over those that are there still, and no merge takes a key twice.
+    """
+    tables = TableGaps(file, commands.source, commands)
+    for gap in [*tables.damaged()] or [*tables.twice()]:
+        where = f"{gap.source}.{gap.stream} in the file"
+        raise GaplessError(f"{where}: {gap.why}: `{gap.fill}` mends it; then copy again")
+
+
 def _erased(pipeline: dlt.Pipeline, source: Source, db: duckdb.DuckDBPyConnection, there: Target) -> Tombstones:
     """Returns what was erased in the file or in the copy; deletes in the copy what was erased in the file since."""
     if not there.backend.updates_rows:
@@ -86,10 +98,13 @@ def _erased(pipeline: dlt.Pipeline, source: Source, db: duckdb.DuckDBPyConnectio
     return carry_over(pipeline, source, erased_rows(file, source), copied, erasures_of(file, source))
 
 
-def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder: str, notes: Notes) -> Outcome:
-    """Copies one source; every error but Ctrl-C ends in its outcome."""
+def _copied(here: Commands, db: duckdb.DuckDBPyConnection, there: Target, folder: str, notes: Notes) -> Outcome:
+    """Copies one source; every error but Ctrl-C ends in its outcome. `here` are the commands for the file."""
+    source, commands = here.source, Commands.at(here.source, there)
     outcome = Outcome(source.name, started_at=datetime.now(UTC), destination=there.destination)
-    dataset = FileDataset(source, db, configured_policy(source), there.make_room)
+    dataset = FileDataset(
+        source, db, configured_policy(source), commands.typed(f"sync {source.name}"), there.make_room
+    )
     pipeline = there.pipeline(source.name, folder)
     try:
         if notes and not _holds(db, source.name):
@@ -97,6 +112,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         _require_synced(db, source.name)
         with PipelineReader(pipeline, there.appends).connected() as copied:
             require_vendor(DuckdbReader(db), source.name)
+            _require_whole(DuckdbReader(db), here)
             of_file = read_layout(DuckdbReader(db), source.name)
             layout = None if there.appends else read_layout(copied, source.name)
             require_same_account(DuckdbReader(db), copied, source)
@@ -120,7 +136,7 @@ def _copied(source: Source, db: duckdb.DuckDBPyConnection, there: Target, folder
         lost = note_row_counts(pipeline, source, before.held.lost if before.held else {}, DuckdbReader(db))
         outcome.failures = [
             *dataset.failures,
-            *map(Failure, describe_lost_rows(Commands.at(source, there), lost)),
+            *map(Failure, describe_lost_rows(commands, lost)),
             *map(Failure, carry_notes(there, source, notes)),
         ]
         outcome.outcome = "partial" if outcome.failures else "complete"

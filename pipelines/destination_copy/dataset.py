@@ -57,6 +57,8 @@ class FileDataset:
     source: Source
     db: duckdb.DuckDBPyConnection
     privacy: Privacy
+    sync: str
+    """The command that syncs the source into the copy."""
     packed: Callable[[int, int], None] = lambda size, largest: None
     """Called with the bytes of texts in a load package, and of its largest row, before it is loaded."""
     done: bool = False
@@ -122,8 +124,8 @@ class FileDataset:
         # Only a sync writes a run without a load id; rows of both would overwrite each other.
         if any(not load for _, load, _ in Ledger().select(RUNS.name, ["run_id", LOAD_ID])):
             raise GaplessError(
-                "the copy has been synced by itself since, and knows more than the file: go on with gapless sync"
-                f" {self.source.name} --destination NAME, or copy into an empty database"
+                f"the copy has been synced by itself since, and knows more than the file: go on with `{self.sync}`,"
+                " or copy into an empty database"
             )
         self._sizes = self._measure()
         self._todo = list(_packages(todo, self._sizes))

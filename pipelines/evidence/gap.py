@@ -90,10 +90,11 @@ class Commands:
         """Returns the commands for what a target leads to."""
         return cls(source, target.destination, target.appends, target.backend.one_writer)
 
-    def typed(self, fill: str) -> str:
+    def typed(self, fill: str, *, unchosen: bool = False) -> str:
         """Returns the command as it is typed; adds --destination to each command of a pair.
 
-        What asks a vendor names an account that left the settings in front, for itself alone.
+        What asks a vendor names an account that left the settings in front, for itself alone; and what reads what is
+        `unchosen` takes back the setting that names the only ids to read, for itself alone.
         """
         steps = [*_steps(fill)]
         # `copy` names the destination itself, and the sync before it fills the file that is copied.
@@ -103,6 +104,11 @@ class Commands:
         extras = ["" if step[0] == "copy" else where + (append if step[0] == "sync" else "") for step in steps]
         left = f"ACCOUNTS__{self.source.name.upper()}={self.source.vendor} " * (self.source.name in left_accounts())
         begins = [left if " ".join(step[:2]) in ASKS or step[0] in ASKS else "" for step in steps]
+        if unchosen and self.source.stream.only:
+            every = f"{self.source.stream.only.upper()}= "
+            begins = [
+                begin + every * (step[0] in ("sync", "verify")) for begin, step in zip(begins, steps, strict=True)
+            ]
         lines = zip(begins, steps, extras, strict=True)
         return " && ".join(f"{begin}gapless {' '.join(step)}{extra}" for begin, step, extra in lines)
 

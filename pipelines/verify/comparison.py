@@ -289,8 +289,11 @@ class Comparison:
         return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
 
     def _not_listed(self, listed: Collection[str]) -> list[ListedParent]:
-        """Returns the parents that a sync has read and that are not listed: they may be served all the same."""
-        if self._stream.parents is None or configured_ids(self._source):
+        """Returns the parents that a sync has read and that are not listed, or not named by the setting.
+
+        They may be served all the same.
+        """
+        if self._stream.parents is None:
             return []
         ids = sorted(one for one, proof in self._here.proofs.items() if one not in listed and not proof.gone)
         parents = self._stream.named_parents(ids) or [ListedParent(one, whole=False) for one in ids]

@@ -36,6 +36,19 @@ def gaps(here: World, *names: str) -> list[dict[str, Any]]:
     return found
 
 
+def typed(here: World, line: str) -> list[Result]:
+    """Runs the commands of a line as a shell would: what stands before one is set for it alone."""
+    done = []
+    for command in line.split(" && "):
+        words = shlex.split(command)
+        begin = words.index("gapless")
+        with here.monkeypatch.context() as patch:
+            for setting in words[:begin]:
+                patch.setenv(*setting.split("=", 1))
+            done.append(run(*words[begin + 1 :]))
+    return done
+
+
 def fill(here: World, found: list[dict[str, Any]]) -> None:
     """Runs what was printed, each command once; then there must be no gap any more."""
     for line in dict.fromkeys(gap["fill"] for gap in found):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import httpx2 as httpx
@@ -11,7 +10,7 @@ import pytest
 
 from gapless.sources import SOURCES
 from gapless.sources._schema.layout import LAYOUT, LAYOUT_TABLE
-from tests.contract.commands import fill, gapless, gaps, run
+from tests.contract.commands import fill, gapless, gaps, lose, run, typed
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_gone import delete_parent, parents_of
@@ -19,14 +18,15 @@ from tests.support.databases import DATABASES
 from tests.support.world import World, some
 
 ROUNDS = 2
+CHOOSING = [name for name, source in SOURCES.items() if source.stream.only]
+"""Sources with a setting that names the only ids to read."""
 
 
 def ended(here: World) -> bool:
     """Whether the commands that are named end each alarm, and those that they lead to."""
     for _ in range(ROUNDS):
         for line in dict.fromkeys(gap["fill"] for gap in gaps(here)):
-            for command in line.split(" && "):
-                run(*shlex.split(command)[1:])
+            typed(here, line)
     return gaps(here) == []
 
 
@@ -320,3 +320,32 @@ def test_a_row_of_a_parent_that_never_was(row: str, subject: Subject, synced: Wo
     assert ended(synced), gaps(synced)
     synced.complete()
     synced.assert_exact()
+
+
+@pytest.mark.parametrize("how", some(["lost", "set back", "deleted"], "lost", "set back"))
+@of(*CHOOSING)
+def test_what_a_setting_leaves_out_since_then(subject: Subject, synced: World, how: str) -> None:
+    """Rows of parents that are read no more are missed all the same, and the commands that are named reach them."""
+    setting = subject.source.stream.only
+    if not setting:
+        pytest.skip("no setting names the only ids to read")
+    column = subject.source.stream.column
+    one = subject.records(synced.fake)[0]
+    record = subject.source.stream.by_id == "record"
+    chosen = str(one[subject.id] if record else subject.of_parent(one))
+    synced.set(**{setting.upper(): chosen})
+    if how == "lost":
+        lose(synced, f"{subject.id_column if record else column} <> '{chosen}'")
+        synced.database.change(subject.name, "update runs set held = null")
+        assert gapless(synced, "verify", subject.name, "--whole").exit_code == 3
+    elif how == "deleted":
+        parent = parents_of(subject, synced)[-1]
+        lose(synced, f"{column} = '{parent}'")
+        delete_parent(subject, synced.fake, parent)
+    else:
+        gapless(synced, "state", "reset", subject.name, "--yes")
+        synced.sync()
+    assert gaps(synced)
+    assert ended(synced)
+    if how != "deleted":
+        synced.assert_exact()

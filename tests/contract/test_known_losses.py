@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from tests.contract.commands import fill, gapless, gaps, lose
+from tests.contract.commands import fill, gapless, gaps, lose, typed
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_alarms_end import ended
 from tests.contract.test_proofs import lost
 from tests.support.databases import DATABASES
+from tests.support.oracle import mismatches
 from tests.support.postgres import Server
 from tests.support.world import World, some
 
@@ -123,3 +127,40 @@ def test_rows_below_what_is_gone_are_told(subject: Subject, world: Begin) -> Non
     assert {gap["kind"] for gap in gaps(here)} >= {"lost"}
     assert ended(here)
     here.complete()
+
+
+DAMAGED: dict[str, Callable[[Subject], str]] = {
+    "a column": lambda subject: f"alter table {subject.main} drop column {subject.text_column}",
+    "the ledger": lambda subject: "drop table coverage",
+    "a table": lambda subject: f"drop table {[*subject.source.main.schema.tree()][-1].name}",
+    "rows twice": lambda subject: f"insert into {subject.main} select * from {subject.main} limit 3",
+}
+
+
+@pytest.mark.parametrize("damage", some(DAMAGED, "a column", "rows twice"))
+@of(NAMES[3])
+def test_a_copy_of_a_file_that_is_damaged(subject: Subject, synced: World, tmp_path: Path, damage: str) -> None:
+    """Nothing goes over what the copy has already: it is refused, and works when what is named was typed."""
+    copy = tmp_path / "copy.duckdb"
+    synced.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS=str(copy))
+    copied = ("copy", "--to", "second")
+
+    def wrong() -> list[str]:
+        with duckdb.connect(str(copy), read_only=True) as db:
+            return mismatches(db, subject.name, synced.fake.truth())
+
+    assert gapless(synced, *copied).exit_code == 0
+    subject.add_one(synced.fake)
+    synced.complete()
+    synced.database.change(subject.name, DAMAGED[damage](subject))
+    before = wrong()
+    refused = gapless(synced, *copied)
+    named = re.search("`(gapless [^`]+)`", " ".join(refused.output.split()))
+    assert (refused.exit_code, bool(named)) == (1, True), refused.output
+    assert wrong() == before
+    assert named
+    typed(synced, named[1])
+    again = gapless(synced, *copied)
+    assert again.exit_code == 0, again.output
+    assert gaps(synced) == []
+    assert wrong() == []

@@ -11,7 +11,9 @@ from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.rounds import Round, read_rounds
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.sources import Source
+from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.markers import GONE, NOT_FOLLOWED
+from gapless.sources._ledger.window import parse_ids
 
 OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 """SQL condition on a proof that leaves something open."""
@@ -47,7 +49,21 @@ class Ledger:
         """Returns a gap of this source, in the records' table unless `stream` names another."""
         of = self.parents_in_all if parent and not failed.key else None
         where = (self.source.name, kind, stream or self.main.name, parent, since, until)
-        return Gap(*where, why, self.commands.typed(fill), failed, of)
+        # No sync under today's settings reads another parent than those that they name.
+        unchosen = bool(parent and self.chosen and parent not in self.chosen)
+        return Gap(*where, why, self.commands.typed(fill, unchosen=unchosen), failed, of)
+
+    @cached_property
+    def chosen(self) -> list[str]:
+        """Returns the ids that a setting names to be read instead of all: of records, or of parents."""
+        import dlt
+
+        setting = self.stream.only
+        named = setting and (dlt.config.get(f"sources.{self.source.name}.{setting}") or dlt.config.get(setting))
+        try:
+            return parse_ids(named, setting) if setting and named else []
+        except SettingError:  # a sync says what is wrong with it
+            return []
 
     @cached_property
     def parents_in_all(self) -> int:

@@ -78,6 +78,15 @@ class TableGaps:
         return self._commands.sync() if parents and table == parents.table.name else self._commands.reset
 
     def doubled(self) -> Iterator[Gap]:
+        """Yields tables in which rows stand more than once, or with which no record was loaded."""
+        twice = [*self.twice()]
+        yield from twice
+        for table, rows in ({} if self._reader.appends else self._below.more).items():
+            if table not in {gap.stream for gap in twice}:
+                why = f"{rows:,} rows are there that no record was loaded with"
+                yield self._gap("doubled", why, self._commands.repair, table)
+
+    def twice(self) -> Iterator[Gap]:
         """Yields tables in which rows stand more than once."""
         if self._reader.appends:
             return
@@ -86,13 +95,8 @@ class TableGaps:
         tables = [shape.name for shape in shapes(self._source.tables)]
         gone = {damage.table for damage in self.damages}
         whole = [table for table in (*tables, "coverage") if table not in gone]
-        doubled = count_doubled(self._reader, self._source, whole)
-        for table, rows in doubled.items():
+        for table, rows in count_doubled(self._reader, self._source, whole).items():
             yield self._gap("doubled", f"{rows:,} rows stand there twice", self._commands.repair, table)
-        for table, rows in self._below.more.items():
-            if table not in doubled:
-                why = f"{rows:,} rows are there that no record was loaded with"
-                yield self._gap("doubled", why, self._commands.repair, table)
 
     def _gap(self, kind: Kind, why: str, fill: str, stream: str) -> Gap:
         return Gap(self._source.name, kind, stream, "", None, None, why, self._commands.typed(fill))

@@ -68,7 +68,7 @@ def _unread(ledger: Ledger, listed: list[str]) -> str | None:
     if listed or _listed_at_all(ledger):
         return None
     if ledger.proofs:
-        return None if _chosen(ledger) else f"its {parents.noun} were never listed"
+        return None if ledger.chosen else f"its {parents.noun} were never listed"
     # Nothing is listed, proven or here: that is an account without a parent, if a sync came to its end.
     ended = ledger.rounds and ledger.rounds[0].outcome == "complete"
     empty = ended and not ledger.rows(ANY_ROW, ledger.main.name)
@@ -85,14 +85,6 @@ def _untold(ledger: Ledger) -> str | None:
 def _listed_at_all(ledger: Ledger) -> bool:
     parents = ledger.stream.parents
     return bool(parents and ledger.rows(ANY_ROW, parents.table.name))
-
-
-def _chosen(ledger: Ledger) -> bool:
-    """Returns whether a setting names the parents to read, so that nothing is listed."""
-    import dlt
-
-    name, setting = ledger.source.name, ledger.stream.only
-    return bool(setting and (dlt.config.get(f"sources.{name}.{setting}") or dlt.config.get(setting)))
 
 
 def stale(ledger: Ledger, max_age: timedelta | None = None) -> Iterator[Gap]:
