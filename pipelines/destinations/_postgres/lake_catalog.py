@@ -48,7 +48,7 @@ def in_turn(address: str, schema: str) -> Iterator[None]:
         return
     with closing(connect(address)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        cursor.execute(f"set lock_timeout = '{LIMIT}s'")
+        cursor.execute(f"set lock_timeout = {int(LIMIT * 1000)}")
         try:
             cursor.execute("select pg_advisory_lock(%s, hashtext(%s))", (TURN, schema))
             # The server may be committing still what a writer sent before it was killed.
