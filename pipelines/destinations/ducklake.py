@@ -25,7 +25,7 @@ from gapless.pipelines.destinations.advisory_lock import shards_at_work
 from gapless.pipelines.destinations.backend import Backend, Check, Compaction, Part
 from gapless.pipelines.destinations.duckdb_connections import first_line, in_memory
 from gapless.pipelines.destinations.postgres import database_lock, require_files
-from gapless.pipelines.destinations.sqlite import MARK, sqlite_path
+from gapless.pipelines.destinations.sqlite import MARK, is_sqlite, sqlite_path
 from gapless.pipelines.errors import GaplessError, WrongSettings, next_step
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
@@ -104,8 +104,8 @@ class DuckLake(Backend):
 
     @property
     def lock_beside(self) -> Path | None:
-        """Returns the catalog's file."""
-        return sqlite_path(self._catalog)
+        """Returns the catalog's file; None for a catalog of a kind that `check` refuses."""
+        return sqlite_path(self._catalog) if is_sqlite(self._catalog) else None
 
     @property
     def paths(self) -> list[Path]:
