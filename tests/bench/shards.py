@@ -98,7 +98,7 @@ def _line(
     with ThreadPoolExecutor(of) as pool:
         costs = list(pool.map(one, which))
     counts = vendor.ask("counts")
-    return [
+    line = [
         what,
         table.seconds(max(cost.wall for cost in costs)),
         table.seconds(sum(cost.cpu for cost in costs)),
@@ -107,6 +107,8 @@ def _line(
         f"{counts['requests']:,}",
         _verdict(env, counts["truth"], where) if not any(cost.exit_code for cost in costs) else "**failed**",
     ]
+    print(*line, file=sys.stderr, flush=True)  # it takes minutes, and is not lost when it is broken off
+    return line
 
 
 def _verdict(env: dict[str, str], truth: dict[str, int], where: str) -> str:

@@ -18,6 +18,7 @@ import dagster as dg
 import httpx2 as httpx
 import psycopg2
 import pytest
+import yaml
 from filelock import FileLock
 
 from gapless.pipelines.destinations.target import Target
@@ -456,6 +457,19 @@ def test_two_jobs_at_once_wait_for_each_other(world: Begin, user: Callable[..., 
     assert all("RUN_SUCCESS" in ended(process) for process in (first, second))
     omni.assert_exact()
     tines.assert_exact()
+
+
+@pytest.mark.parametrize(
+    ("executor", "keys"),
+    [
+        ("k8s_job_executor", {"job_namespace", "job_image", "service_account_name", "env_secrets"}),
+        ("celery_executor", {"broker", "backend"}),
+    ],
+)
+def test_settings_of_other_executors(executor: str, keys: set[str]) -> None:
+    """Those that docs.dagster.io has for dagster-k8s and dagster-celery; their packages are not installed here, and
+    took this configuration when it was written (0.29.27)."""
+    assert yaml.safe_load(guide("yaml", f"execution.config of {executor}")).keys() == keys
 
 
 def test_the_definitions_of_the_guide_are_valid(user: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
