@@ -93,6 +93,8 @@ class Backend:
     """Bytes of JSON that end a load package: what it takes to load one, in memory, follows from them."""
     one_writer: ClassVar[bool] = False
     """Whether two syncs cannot write at once, whatever they write."""
+    compacts_whole: ClassVar[bool] = False
+    """Whether what was dropped stays until it is compacted, which writes all datasets anew."""
     appends: ClassVar[bool] = False
     """Whether nothing is replaced: a record that changed is there once per change."""
     server_locks: ClassVar[bool] = False

@@ -61,7 +61,7 @@ def path_problem(path: str) -> str | None:
 class DuckdbFile(Backend):
     """A DuckDB file. Its identity is its path."""
 
-    one_writer = updates_rows = True
+    one_writer = updates_rows = compacts_whole = True
     # A merge costs less the more it merges; more than this, and memory would show it.
     package_bytes = 32 * 2**20
 

@@ -7,8 +7,8 @@ net, nothing is written to the user's home. DuckDB checks their signatures as it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +18,10 @@ import duckdb
 
 from gapless.pipelines.config.database_file import require_database, require_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
+from gapless.pipelines.destinations._postgres.lake_catalog import SECRET, attaching, in_turn, is_made, quoted
 from gapless.pipelines.destinations._postgres.server import connected
 from gapless.pipelines.destinations._postgres.session import with_session
+from gapless.pipelines.destinations.advisory_lock import shards_at_work
 from gapless.pipelines.destinations.backend import Backend, Check, Compaction, Part
 from gapless.pipelines.destinations.duckdb_connections import first_line, in_memory
 from gapless.pipelines.destinations.postgres import database_lock, require_files
@@ -31,7 +33,7 @@ from gapless.sources._ledger.shard import Shard
 if TYPE_CHECKING:
     from gapless.pipelines.destinations._catalogs.obstacle import Asked, Dataset, Obstacle
     from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqCredentials
-    from gapless.pipelines.destinations._dlt.types import DestinationArgument
+    from gapless.pipelines.destinations._dlt.types import Configuration, DestinationArgument
 
 SCANNERS = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner", "postgresql": "postgres_scanner"}
 """Where a catalog may be, and DuckDB's extension for it."""
@@ -40,14 +42,18 @@ PART_OF = "100GB"
 that is written. Its own default is 800 GB, and 80 MB for each file are more than it may hold here."""
 OTHER_FOLDER = re.compile(r'DATA_PATH parameter "(.*?)" does not match existing data path in the catalog "(.*?)"')
 """What DuckDB says of a lake whose files are elsewhere; it has no class of its own for that."""
-SECRET = "gapless_catalog"
-"""Name of the secret with the catalog's password; it is in a DuckDB in memory, and gone with that."""
 
 
 class DuckLake(Backend):
-    """A lake, whose catalog is locked: beside its file in SQLite, by the server in Postgres."""
+    """A lake with its catalog in SQLite, which is locked beside its file."""
 
-    one_writer = updates_rows = True
+    one_writer = updates_rows = compacts_whole = True
+
+    @classmethod
+    def of(cls, name: str, identity: str, config: Configuration, settings: Mapping[str, object]) -> DuckLake:
+        """Returns the lake that dlt's resolved configuration describes, by the kind of its catalog."""
+        kind = cast("Any", config).credentials.catalog.drivername
+        return (PostgresLake if kind.startswith("postgres") else DuckLake)(name, identity, config, settings)
 
     def datasets(self, reader: Asked) -> list[str]:
         """Returns the datasets that are there and have the tables of a ledger."""
@@ -61,6 +67,17 @@ class DuckLake(Backend):
         from gapless.pipelines.destinations._catalogs.duckdb_catalog import obstacles
 
         return obstacles(reader, dataset)
+
+    @classmethod
+    def is_alone(cls, reader: Asked, source: str) -> bool:
+        """Returns whether the catalog's server holds the lock of one shard of a source alone; False without any."""
+        databases = "select database_name from duckdb_databases() where database_name = '__ducklake_metadata_' ||"
+        found = reader.rows(source, f"{databases} current_database() and type = 'postgres'")
+        if not found:
+            return False
+        question = f"from postgres_query({quoted(str(found[0][0]))}, {quoted(shards_at_work(source))})"
+        ((shards,),) = reader.rows(source, question) or [(0,)]
+        return bool(shards == 1)
 
     def check(self) -> None:
         """Raises WrongSettings when the catalog, the lake's name or a missing extension cannot work."""
@@ -80,14 +97,14 @@ class DuckLake(Backend):
         setting = f"DESTINATION__{self.name.upper()}__CREDENTIALS__CATALOG"
         # Looked for now, so that a missing one is said before any request.
         self._extensions()
-        if is_sqlite(self._catalog):
-            require_database(sqlite_path(self._catalog), *MARK, setting)
-        else:
-            require_files(self._catalog_credentials, self.name, setting)
+        self._check_catalog(setting)
+
+    def _check_catalog(self, setting: str) -> None:
+        require_database(sqlite_path(self._catalog), *MARK, setting)
 
     @property
     def lock_beside(self) -> Path | None:
-        """Returns the catalog's file in SQLite; in Postgres there is none."""
+        """Returns the catalog's file; None for a catalog of a kind that `check` refuses."""
         return sqlite_path(self._catalog) if is_sqlite(self._catalog) else None
 
     @property
@@ -110,11 +127,14 @@ class DuckLake(Backend):
             yield connection
 
     @property
+    def _schema(self) -> str:
+        """Returns the schema of the catalog's tables; SQLite has but one."""
+        return "main"
+
+    @property
     def _metadata(self) -> str:
-        """Returns the schema of the open lake's catalog, as it stands in a query; in SQLite there is but one."""
-        credentials = self.config.credentials
-        schema = "main" if self.lock_beside else credentials.metadata_schema or credentials.ducklake_name
-        return f'"__ducklake_metadata_{credentials.ducklake_name}"."{schema}"'
+        """Returns the schema of the open lake's catalog, as it stands in a query."""
+        return f'"__ducklake_metadata_{self.config.credentials.ducklake_name}"."{self._schema}"'
 
     @property
     def _folder(self) -> Path | None:
@@ -128,20 +148,23 @@ class DuckLake(Backend):
 
     @contextmanager
     def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        from gapless.pipelines.destinations._dlt.ducklake_client import attach
-
         with in_memory() as connection:
             for file in self._extensions():
                 connection.load_extension(str(file))
             if not self._is_local:
                 connection.execute(f"set global s3_uploader_max_filesize = '{PART_OF}'")
             try:
-                attach(connection, self.config, None if is_sqlite(self._catalog) else self._statement(connection))
+                self._attach(connection)
             except duckdb.Error as error:
                 if next_step(error):  # a want of memory
                     raise
                 raise self._unopened(error) from None
             yield connection
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        from gapless.pipelines.destinations._dlt.ducklake_client import attach
+
+        attach(connection, self.config)
 
     def _unopened(self, error: duckdb.Error) -> GaplessError:
         """Returns why the lake could not be attached, not in DuckDB's words: they repeat the whole address."""
@@ -151,12 +174,6 @@ class DuckLake(Backend):
                 f" DESTINATION__{self.name.upper()}__CREDENTIALS__STORAGE__BUCKET_URL says {found[1]}: set it to the"
                 f" first; if the folder was moved: DESTINATION__{self.name.upper()}__OVERRIDE_DATA_PATH=true"
             )
-        if not is_sqlite(self._catalog):
-            try:
-                with connected(self._catalog_credentials.to_native_representation(), self.name):
-                    pass
-            except GaplessError as unreached:
-                return unreached
         return GaplessError(f"cannot open the DuckLake: {first_line(error)}")
 
     def session(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -180,76 +197,104 @@ class DuckLake(Backend):
 
     def compact(self, datasets: Sequence[str]) -> Compaction | None:
         """Writes the whole lake anew, whatever the datasets are, then its catalog, which holds values as well."""
-        from gapless.pipelines.destinations._compaction import lake, lake_orphans, postgres_database, sqlite_database
+        from gapless.pipelines.destinations._compaction import lake, lake_orphans
 
         if not self.exists():
             return None
-        credentials = self.config.credentials
-        with self.opened() as connection:
-            before, after = lake.compact(connection, credentials.ducklake_name)
-            left = lake_orphans.remove(connection, credentials.ducklake_name, self._metadata, self._folder)
-        if self.lock_beside:
-            catalog = sqlite_database.compact_file(self.lock_beside)
-        else:
-            schema = credentials.metadata_schema or credentials.ducklake_name
-            address = self._catalog_credentials.to_native_representation()
-            catalog = postgres_database.compact(address, self.name, [schema]) or (0, 0)
+        name = self.config.credentials.ducklake_name
+        with self.opened() as connection, self._turn():
+            before, after = lake.compact(connection, name)
+            left = lake_orphans.remove(connection, name, self._metadata, self._folder)
+        catalog = self._compact_catalog()
         return Compaction(before + catalog[0], after + catalog[1], left)
 
-    @contextmanager
-    def guarded(self, part: Part) -> Iterator[Check]:
-        """Holds the advisory lock of a catalog in Postgres; one in SQLite has its lock beside the file."""
-        if self.lock_beside:
-            with super().guarded(part) as check:
-                yield check
-        else:
-            with self._catalog_lock(part) as check:
-                yield check
+    def _compact_catalog(self) -> tuple[int, int]:
+        """Writes the catalog anew; returns its bytes before and after."""
+        from gapless.pipelines.destinations._compaction.sqlite_database import compact_file
+
+        return compact_file(sqlite_path(self._catalog))
 
     def dlt_destination(self, shard: Shard, connection: duckdb.DuckDBPyConnection | None) -> DestinationArgument:
         """Returns dlt's destination for the lake that is open."""
         from gapless.pipelines.destinations._dlt.ducklake_client import DuckLakeDestination
 
-        return DuckLakeDestination(
-            self.name, self.config, partial(self.session, cast("duckdb.DuckDBPyConnection", connection))
-        )
+        session = partial(self.session, cast("duckdb.DuckDBPyConnection", connection))
+        return DuckLakeDestination(self.name, self.config, session, self._turn, shard)
+
+    def _turn(self) -> AbstractContextManager[None]:
+        """Waits until nobody else writes; in SQLite nobody does, by the lock."""
+        return nullcontext()
 
     @property
     def _catalog(self) -> Any:
         return self.config.credentials.catalog
-
-    def _catalog_lock(self, part: Part) -> AbstractContextManager[Check]:
-        return database_lock(self._catalog_credentials, self.name, part)
-
-    @property
-    def _catalog_credentials(self) -> LibpqCredentials:
-        from gapless.pipelines.destinations._dlt.postgres_credentials import catalog_credentials
-
-        return with_session(catalog_credentials(self._catalog))
 
     def _extensions(self) -> list[Path]:
         names = ["ducklake", SCANNERS[self._catalog.drivername]]
         bucket = [] if self._is_local else ["httpfs"]
         return [_extension(name) for name in (*names, *bucket)]
 
-    def _statement(self, connection: duckdb.DuckDBPyConnection) -> str:
-        """Returns dlt's statement for a catalog in Postgres, with the password in a secret of this DuckDB: errors
-        quote statements."""
-        credentials, parts = self.config.credentials, self._catalog_credentials.given()
-        password = parts.pop("password", "")
-        connection.execute(f"create secret {SECRET} (type postgres, password {_quoted(password)})")
-        # Quoted twice: each value as libpq does it, and all of them as one text of SQL.
-        dsn = " ".join(f"{name}={_in_dsn(value)}" for name, value in parts.items())
+
+class PostgresLake(DuckLake):
+    """A lake with its catalog in Postgres, to which many write: they share it by advisory locks there."""
+
+    one_writer, server_locks = False, True
+
+    @property
+    def lock_beside(self) -> None:
+        """Returns None, as the locks are in the server."""
+        return None
+
+    def _check_catalog(self, setting: str) -> None:
+        require_files(self._credentials, self.name, setting)
+
+    @property
+    def _schema(self) -> str:
+        """Returns the schema of the catalog's tables."""
+        credentials = self.config.credentials
+        return str(credentials.metadata_schema or credentials.ducklake_name)
+
+    def guarded(self, part: Part) -> AbstractContextManager[Check]:
+        """Holds advisory locks in the catalog's database: the server frees them when this process is gone."""
+        return database_lock(self._credentials, self.name, part)
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return in_turn(self._address, self._schema)
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        from gapless.pipelines.destinations._dlt.ducklake_client import attach
+
+        config = self.config
         # What dlt's own statement says, apart from the password.
         options = {
-            "DATA_PATH": _quoted(credentials.storage_url),
-            "METADATA_SCHEMA": _quoted(credentials.metadata_schema or credentials.ducklake_name),
+            "DATA_PATH": quoted(config.credentials.storage_url),
+            "METADATA_SCHEMA": quoted(self._schema),
             "META_SECRET": f"'{SECRET}'",
-            "OVERRIDE_DATA_PATH": self.config.override_data_path and "true",
-            "AUTOMATIC_MIGRATION": self.config.automatic_migration and "true",
+            "OVERRIDE_DATA_PATH": "true" if config.override_data_path else "",
+            "AUTOMATIC_MIGRATION": "true" if config.automatic_migration else "",
         }
-        given = ", ".join(f"{name} {value}" for name, value in options.items() if value)
-        return f'attach {_quoted(f"ducklake:postgres:{dsn}")} as "{credentials.ducklake_name}" ({given})'
+        secret, statement = attaching(self._credentials.given(), config.credentials.ducklake_name, options)
+        connection.execute(secret)
+        with connected(self._address, self.name) as catalog:
+            made = is_made(catalog, self._schema)
+        # Shards begin at once, and whoever attaches a lake first makes its catalog.
+        with nullcontext() if made and not config.automatic_migration else self._turn():
+            attach(connection, config, statement)
+
+    def _compact_catalog(self) -> tuple[int, int]:
+        from gapless.pipelines.destinations._compaction.postgres_database import compact
+
+        return compact(self._address, self.name, [self._schema]) or (0, 0)
+
+    @property
+    def _credentials(self) -> LibpqCredentials:
+        from gapless.pipelines.destinations._dlt.postgres_credentials import catalog_credentials
+
+        return with_session(catalog_credentials(self._catalog))
+
+    @property
+    def _address(self) -> str:
+        return self._credentials.to_native_representation()
 
 
 def _extension(name: str) -> Path:
@@ -262,11 +307,3 @@ def _extension(name: str) -> Path:
             " pip install -e '.[ducklake]' in the checkout, which brings the DuckDB that it is made for"
         )
     return file
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _in_dsn(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -27,7 +27,7 @@ MARK = (b"SQLite format 3\0", 0)
 class SqliteDatabase(Backend):
     """A database of SQLite's, which is a file."""
 
-    one_writer = updates_rows = True
+    one_writer = updates_rows = compacts_whole = True
 
     def datasets(self, reader: Asked) -> list[str]:
         """Returns the datasets that have a file beside the one that the configuration names."""

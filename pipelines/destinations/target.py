@@ -71,8 +71,9 @@ class Target:
         backend = find(destination, Path.cwd() / DEFAULT_FILE, accept_append)
         if shard and not shard.whole and backend.one_writer:
             raise WrongSettings(
-                f"{backend.file or destination} has one writer at a time, so shards cannot write to it at once. Give"
-                " a database server or a warehouse as --destination, or leave out --shard."
+                f"{backend.file or destination} has one writer at a time, so shards cannot write to it at once. Leave"
+                " out --shard, or give as --destination a database server, a warehouse or a DuckLake whose catalog is"
+                " in Postgres."
             )
         return cls(backend, shard or Shard())
 

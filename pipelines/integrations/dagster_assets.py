@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import dagster as dg
 
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.integrations.dagster_checks import ledger_checks
 from gapless.pipelines.integrations.dagster_partitions import day_partitions, shard_partitions
 from gapless.pipelines.integrations.dagster_steps import (
@@ -26,6 +27,7 @@ from gapless.pipelines.integrations.dagster_steps import (
 from gapless.pipelines.sync.build import known
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources import SOURCES, Source
+from gapless.sources._ledger.shard import MOST
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources.facts import Cadence
 
@@ -38,16 +40,21 @@ def definitions(
     first_day: str = FIRST_DAY,
     cadence: Mapping[str, Cadence] = MappingProxyType({}),
     executor: dg.ExecutorDefinition = dg.in_process_executor,
+    shards: int | None = None,
 ) -> dg.Definitions:
     """Returns assets, checks, jobs and schedules of `sources`. Dagster offers no backfill before `first_day`.
 
-    By default a run stays in one process: it has one step and then its checks, so more would only cost time.
+    By default a run stays in one process: it has one step and then its checks, so more would only cost time. With
+    `shards` each source that can be split is split into so many partitions, else into those that its job makes.
+    Raises WrongSettings for a number of shards that is out of bounds.
     """
+    if shards is not None and not 1 <= shards <= MOST:
+        raise WrongSettings(f"definitions(shards={shards}): expected a number from 1 to {MOST:,}, or None")
     parts = [
         dg.Definitions.merge(
             _tables(SOURCES[name], cadence.get(name, SOURCES[name].facts.cadence)),
             day_partitions(SOURCES[name], first_day),
-            *([shard_partitions(SOURCES[name])] if SOURCES[name].split_by else []),
+            *([shard_partitions(SOURCES[name], shards)] if SOURCES[name].split_by else []),
         )
         for name in known(list(sources))
     ]

@@ -42,10 +42,14 @@ def day_partitions(source: Source, first_day: str) -> dg.Definitions:
     return dg.Definitions([by_day], jobs=[job])
 
 
-def shard_partitions(source: Source) -> dg.Definitions:
-    """Returns the asset `<source>/by_shard`: its partition 3/8 reads what --shard 3/8 reads."""
+def shard_partitions(source: Source, into: int | None) -> dg.Definitions:
+    """Returns the asset `<source>/by_shard`: its partition 3/8 reads what --shard 3/8 reads.
+
+    The partitions are `into` many; None: as many as the job `<source>_split` makes.
+    """
     name = f"{source.name}_shards"
-    shards = dg.DynamicPartitionsDefinition(name=name)
+    dynamic = dg.DynamicPartitionsDefinition(name=name)
+    shards = dg.StaticPartitionsDefinition(_keys(into)) if into else dynamic
 
     @dg.asset(name="by_shard", key_prefix=source.name, partitions_def=shards, group_name=source.name)
     def by_shard(context: dg.AssetExecutionContext, gapless: Gapless) -> Materialized:
@@ -57,13 +61,19 @@ def shard_partitions(source: Source) -> dg.Definitions:
         return Materialized(metadata=outcome_metadata(outcome))
 
     def requests(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-        keys, now = context.instance.get_dynamic_partitions(name), context.scheduled_execution_time.isoformat()
+        keys = _keys(into) if into else context.instance.get_dynamic_partitions(name)
+        now = context.scheduled_execution_time.isoformat()
         # The time is part of the run key: Dagster starts each key only once.
         return [dg.RunRequest(f"{key} of {now}", partition_key=key) for key in keys]
 
     job = dg.define_asset_job(f"{source.name}_by_shard", dg.AssetSelection.assets(by_shard))
     schedule = tick_schedule(source.name, job.name, "50 * * * *", requests)
-    return dg.Definitions([by_shard], jobs=[job, _split(source.name, name)], schedules=[schedule])
+    splits = [] if into else [_split(source.name, name)]
+    return dg.Definitions([by_shard], jobs=[job, *splits], schedules=[schedule])
+
+
+def _keys(into: int) -> list[str]:
+    return [str(Shard(number, into)) for number in range(1, into + 1)]
 
 
 def _split(source: str, shards: str) -> dg.JobDefinition:
@@ -71,7 +81,7 @@ def _split(source: str, shards: str) -> dg.JobDefinition:
 
     @dg.op(name=f"{source}_split_into", config_schema={"into": dg.Field(int, default_value=8)})
     def into(context: dg.OpExecutionContext) -> None:
-        wanted = [str(Shard(number, context.op_config["into"])) for number in range(1, context.op_config["into"] + 1)]
+        wanted = _keys(context.op_config["into"])
         for key in set(context.instance.get_dynamic_partitions(shards)) - set(wanted):
             # Shards of another split would read the same parents once more.
             context.instance.delete_dynamic_partition(shards, key)

@@ -35,7 +35,7 @@ def compact(target: Target, names: Sequence[str] = ()) -> Compacted | None:
     """
     publish.require_usable(target)
     began = monotonic()
-    with target.closed(*names):
+    with target.closed(*(() if target.backend.compacts_whole else names)):
         take_in_stored(target)
         notes = unfinished(target, names or SOURCES)
         sizes = target.backend.compact([*(names or SOURCES)])

@@ -1,4 +1,4 @@
-"""A sync split into shards: real processes, which write the same tables of a real Postgres at once."""
+"""A sync split into shards: real processes, which write the same tables at once, of a real Postgres or a DuckLake."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from gapless.pipelines.destinations import advisory_lock
 from gapless.pipelines.destinations.backend import Backend, Part
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
+from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.ledger.gaps import gaps
 from gapless.pipelines.sync import lost_rows
 from gapless.pipelines.sync.request import SyncRequest
@@ -32,12 +33,14 @@ from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 from tests.contract.subject import subject
-from tests.support import warm
+from tests.support import lakes, warm
 from tests.support.oracle import mismatches
 from tests.support.postgres import OwnServer, Reader, Server
 from tests.support.world import LET_THROUGH, World, some
 
 SPLIT = [name for name, source in SOURCES.items() if source.split_by]
+WHERE = ["postgres", "ducklake"]
+EVERYWHERE = [(name, where) for name in SPLIT for where in WHERE]
 
 
 def has_children(name: str) -> bool:
@@ -51,8 +54,8 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.sync.run import sync
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.sources._ledger.shard import Shard
-name, chunk, shard = sys.argv[1:]
-(outcome,) = sync([name], Target.find("postgres", Shard.parse(shard)), SyncRequest(package_records=int(chunk)))
+destination, name, chunk, shard = sys.argv[1:]
+(outcome,) = sync([name], Target.find(destination, Shard.parse(shard)), SyncRequest(package_records=int(chunk)))
 print(outcome.error, outcome.failures, file=sys.stderr)
 sys.exit({"complete": 0, "partial": 3}.get(outcome.outcome, 1))
 """
@@ -60,10 +63,12 @@ sys.exit({"complete": 0, "partial": 3}.get(outcome.outcome, 1))
 
 @dataclass
 class Fleet:
-    """A vendor, an empty Postgres database, and processes that sync parts of the one into the other."""
+    """A vendor, an empty destination, and processes that sync parts of the one into the other."""
 
     world: World
     url: str
+    """Of the Postgres database, or of the one that has the lake's catalog."""
+    destination: str = "postgres"
 
     @property
     def fake(self) -> Any:
@@ -73,7 +78,7 @@ class Fleet:
         """All shards at once; their exit codes. `kill_after` so many seconds, each."""
         began = time.monotonic()
         with (self.world.folder / "syncer.log").open("a") as log:
-            run = [sys.executable, "-c", SYNC, self.world.name, str(chunk)]
+            run = [sys.executable, "-c", SYNC, self.destination, self.world.name, str(chunk)]
             shards = [warm.Popen([*run, f"{number}/{of}"], stderr=log) for number in range(1, of + 1)]
         for shard, seconds in sorted(zip(shards, kill_after or [], strict=False), key=lambda pair: pair[1]):
             time.sleep(max(0, began + seconds - time.monotonic()))
@@ -81,21 +86,40 @@ class Fleet:
         return [shard.wait(60) for shard in shards]
 
     def mismatches(self) -> list[str]:
+        if self.destination == "ducklake":
+            return lakes.differences(self.world)
         with closing(psycopg2.connect(self.url)) as db:
             return mismatches(Reader(db), self.world.name, self.fake.truth())
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        with closing(psycopg2.connect(self.url, options=f"-csearch_path={self.world.name}")) as db:
-            return list(Reader(db).execute(query).fetchall())
+        if self.destination == "ducklake":
+            return lakes.asked(self.world, query)
+        with closing(psycopg2.connect(self.url, options=f"-csearch_path={self.world.name}")) as db, db:
+            found = Reader(db).execute(query)
+            return list(found.fetchall()) if found.description else []
+
+    def synced(self, *shards: str) -> list[str]:
+        """The outcomes of shards, one after the other."""
+        parts = [Target.find(self.destination, Shard.parse(shard)) for shard in shards]
+        return [outcome.outcome for part in parts for outcome in sync([self.world.name], part, SyncRequest())]
+
+    def lost(self) -> set[str]:
+        """The tables of which `gaps` says that rows are lost."""
+        return {gap.stream for gap in self.gaps() if gap.kind == "lost"}
+
+    def gaps(self) -> list[Gap]:
+        return [*gaps(Target.find(self.destination), [self.world.name])]
 
 
 @pytest.fixture
 def fleet(server: Server, world: Callable[[Any], World]) -> Callable[..., Fleet]:
-    def begin(name: str, parents: int = 12, **settings: str) -> Fleet:
+    def begin(name: str, parents: int = 12, destination: str = "postgres", **settings: str) -> Fleet:
         fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
         fake.seed(parents, **({"logged": 6} if name == "kizen" else {"logs": 9}))
         url = server.database()
-        return Fleet(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url, **settings), url)
+        here = Fleet(world(fake).set(DESTINATION__POSTGRES__CREDENTIALS=url, **settings), url, destination)
+        lakes.point(here.world, url)
+        return here
 
     return begin
 
@@ -124,11 +148,11 @@ def test_what_is_no_shard_is_said(wrong: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some(SPLIT, "kizen"))
-def test_shards_that_start_at_once_are_one_sync(name: str, fleet: Callable[..., Fleet]) -> None:
+@pytest.mark.parametrize(("name", "where"), some(EVERYWHERE, ("kizen", "postgres"), ("omni", "ducklake")))
+def test_shards_that_start_at_once_are_one_sync(name: str, where: str, fleet: Callable[..., Fleet]) -> None:
     """Four on an empty database, which all of them find without tables; a record nobody can read is one's alone; then
     what is new, by a whole sync and by three: exact each time."""
-    here = fleet(name)
+    here = fleet(name, destination=where)
     text = subject(name).text
     bad = _add(here.fake, name, **{text: []})["id"]
     codes = here.sync(4)
@@ -136,7 +160,7 @@ def test_shards_that_start_at_once_are_one_sync(name: str, fleet: Callable[..., 
     assert here.sql("select kind, key from dead_letters") == [("record", str(bad))]
     here.fake.change(bad, **{text: "mended"})
     here.fake.advance(45)
-    (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
+    (outcome,) = sync([name], Target.find(where), SyncRequest())
     assert (outcome.outcome, outcome.failures) == ("complete", [])
     assert here.mismatches() == []
     here.fake.advance(45)
@@ -153,11 +177,12 @@ def _add(fake: Any, name: str, **fields: Any) -> Any:
     return add(parent["leadId" if name == "omni" else "id"], **fields)
 
 
-def test_a_shard_reads_its_own_parents(fleet: Callable[..., Fleet]) -> None:
+@pytest.mark.parametrize("where", WHERE)
+def test_a_shard_reads_its_own_parents(where: str, fleet: Callable[..., Fleet]) -> None:
     """And asks nothing about the others'; who was read by it is not read again by a whole sync."""
-    here = fleet("omni", parents=20)
+    here = fleet("omni", parents=20, destination=where)
     mine = [lead["leadId"] for lead in here.fake.truth()["leads"] if Shard(2, 3).contains(lead["leadId"])]
-    (outcome,) = sync(["omni"], Target.find("postgres", Shard(2, 3)), SyncRequest())
+    (outcome,) = sync(["omni"], Target.find(where, Shard(2, 3)), SyncRequest())
     assert outcome.outcome == "complete"
     asked = [path for _, path, _ in here.fake.requests if path.endswith("/action-logs")]
     assert len(asked) == len(mine) > 0
@@ -237,47 +262,40 @@ def test_who_may_write_beside_whom(
             assert entered == welcome
 
 
-def lost_in(name: str) -> set[str]:
-    return {gap.stream for gap in gaps(Target.find("postgres"), [name]) if gap.kind == "lost"}
-
-
-def shard_synced(name: str, *shards: str) -> list[str]:
-    """The outcomes of shards, one after the other."""
-    parts = [Target.find("postgres", Shard.parse(shard)) for shard in shards]
-    return [outcome.outcome for part in parts for outcome in sync([name], part, SyncRequest())]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "below"),
-    some([(n, below) for n in SPLIT for below in {False, has_children(n)}], ("omni", False), ("omni", True)),
+    ("name", "below", "where"),
+    some(
+        [(name, below, where) for name, where in EVERYWHERE for below in {False, has_children(name)}],
+        *[("omni", True, where) for where in WHERE],
+        ("omni", False, "postgres"),
+    ),
 )
-def test_a_loss_after_shards(name: str, below: bool, fleet: Callable[..., Fleet]) -> None:
+def test_a_loss_after_shards(name: str, below: bool, where: str, fleet: Callable[..., Fleet]) -> None:
     """Rows that were lost between two split syncs, records or rows below them: whichever shard comes first says so,
     as do the others and `gaps`, and the commands that are named end it."""
-    here, one = fleet(name), subject(name)
+    here, one = fleet(name, destination=where), subject(name)
     children = [shape.name for shape in one.source.main.schema.tree() if shape.parent]
-    assert shard_synced(name, "1/2", "2/2") == ["complete"] * 2
+    assert here.synced("1/2", "2/2") == ["complete"] * 2
     table = children[0] if below else one.main
-    with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
-        full = f"{name}.{table}"
-        cursor.execute(f"delete from {full} where _dlt_id in (select _dlt_id from {full} order by 1 limit 3)")
-        assert cursor.rowcount == 3
+    full, before = f"{name}.{table}", here.sql(f"select count(*) from {name}.{table}")[0][0]
+    here.sql(f"delete from {full} where _dlt_id in (select _dlt_id from {full} order by 1 limit 3)")
+    assert here.sql(f"select count(*) from {full}") == [(before - 3,)]
     told = {table, f"{one.main}__*"} if below else {table}  # what a record says of the rows below it names no table
-    assert lost_in(name) & told
-    assert shard_synced(name, "2/2") == ["partial"]
+    assert here.lost() & told
+    assert here.synced("2/2") == ["partial"]
     for shard in ("1/2", "2/2"):
         if not here.mismatches():  # a record that is read again brings the rows below it with it
             break
-        assert lost_in(name) & told
-        assert shard_synced(name, shard) == ["partial"]
+        assert here.lost() & told
+        assert here.synced(shard) == ["partial"]
     for _ in range(2):
-        for fill in dict.fromkeys(gap.fill for gap in gaps(Target.find("postgres"), [name])):
+        for fill in dict.fromkeys(gap.fill for gap in here.gaps()):
             for command in fill.split(" && "):
                 CliRunner().invoke(app, shlex.split(command)[1:])
-    assert lost_in(name) == set()
-    assert shard_synced(name, "2/2", "1/2") == ["complete"] * 2
-    assert (here.mismatches(), lost_in(name)) == ([], set())
+    assert here.lost() == set()
+    assert here.synced("2/2", "1/2") == ["complete"] * 2
+    assert (here.mismatches(), here.lost()) == ([], set())
 
 
 @pytest.mark.slow
@@ -287,11 +305,11 @@ def test_a_shard_beside_another_counts_records_alone(fleet: Callable[..., Fleet]
     The records say how many are below each of them, so that what somebody deletes meanwhile is seen nevertheless.
     """
     here, main = fleet("omni"), subject("omni").main
-    shard_synced("omni", "1/2", "2/2")
+    here.synced("1/2", "2/2")
     counts = "select held::text from runs where held is not null order by finished_at desc"
     assert "messages" in here.sql(counts)[0][0]
     with held(here.url, Shard(2, 2)):
-        assert shard_synced("omni", "1/2") == ["complete"]
+        assert here.synced("1/2") == ["complete"]
         assert [json.loads(cell).keys() for (cell,) in here.sql(counts)] == [{main, "leads", "status_changes"}] * len(
             here.sql(counts)
         )
@@ -299,11 +317,11 @@ def test_a_shard_beside_another_counts_records_alone(fleet: Callable[..., Fleet]
             cursor.execute("update omni.action_logs set rows_below = 0")
             for table in ("action_logs__messages", "action_logs__messages__documents"):
                 cursor.execute(f"delete from omni.{table}")
-        assert lost_in("omni") == set()
-        assert shard_synced("omni", "1/2") == ["complete"]
+        assert here.lost() == set()
+        assert here.synced("1/2") == ["complete"]
         with closing(psycopg2.connect(here.url)) as db, db, db.cursor() as cursor:
             cursor.execute("update omni.action_logs set rows_below = 1")
-        assert lost_in("omni") == {"action_logs__*"}
+        assert here.lost() == {"action_logs__*"}
 
 
 @pytest.mark.slow
@@ -313,7 +331,7 @@ def test_a_shard_counts_once_unless_somebody_else_writes(
 ) -> None:
     """At its end it knows the rows by those at its beginning and its own, if the database says that nobody wrote."""
     here, one, counts, done = fleet("omni"), subject("omni"), list[Any](), list[Any]()
-    shard_synced("omni", "1/2", "2/2")
+    here.synced("1/2", "2/2")
     real = lost_rows.count_rows
     monkeypatch.setattr(lost_rows, "count_rows", lambda *args: counts.append(real(*args)) or counts[-1])
 
@@ -329,7 +347,7 @@ def test_a_shard_counts_once_unless_somebody_else_writes(
     here.world.intercept = write
     for number in range(2):  # new records in one of the two shards, and none
         one.add_one(here.fake)
-        assert shard_synced("omni", "1/2", "2/2") == ["complete"] * 2
+        assert here.synced("1/2", "2/2") == ["complete"] * 2
         assert here.mismatches() == []
         ((noted,),) = here.sql("select held::text from runs where held is not null order by finished_at desc limit 1")
         assert json.loads(noted)[one.main] == here.sql("select count(*) from action_logs")[0][0], number
@@ -340,7 +358,7 @@ def test_a_shard_counts_once_unless_somebody_else_writes(
 def test_a_loss_while_a_shard_is_at_work(fleet: Callable[..., Fleet]) -> None:
     """Records that somebody deletes meanwhile are noted when it ends, and told by the next one."""
     here, done = fleet("omni"), []
-    shard_synced("omni", "1/2", "2/2")
+    here.synced("1/2", "2/2")
 
     def delete(request: Any) -> Any:
         if not done:
@@ -352,11 +370,11 @@ def test_a_loss_while_a_shard_is_at_work(fleet: Callable[..., Fleet]) -> None:
         return LET_THROUGH
 
     here.world.intercept = delete
-    shard_synced("omni", "2/2")
+    here.synced("2/2")
     here.world.mend()
     assert done
-    assert "action_logs" in lost_in("omni")
-    assert shard_synced("omni", "2/2") == ["partial"]
+    assert "action_logs" in here.lost()
+    assert here.synced("2/2") == ["partial"]
 
 
 @pytest.mark.sweep
@@ -370,10 +388,13 @@ def test_the_lock_of_a_shard_is_watched(own_server: OwnServer) -> None:
             check()
 
 
-def test_a_file_is_not_written_to_by_shards() -> None:
-    """DuckDB has one writer at a time: said before anything is asked."""
-    with pytest.raises(WrongSettings, match="one writer at a time"):
-        Target.find("duckdb", Shard(1, 2))
+@pytest.mark.parametrize("where", ["duckdb", "ducklake"])
+def test_a_file_is_not_written_to_by_shards(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB has one writer at a time, as has a lake with its catalog in a file: said before anything is asked."""
+    monkeypatch.setenv("DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG", f"sqlite:///{tmp_path}/catalog.sqlite")
+    monkeypatch.setenv("DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL", str(tmp_path / "lake"))
+    with pytest.raises(WrongSettings, match=r"one writer at a time.* DuckLake whose catalog is in Postgres"):
+        Target.find(where, Shard(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -392,11 +413,15 @@ def test_wrong_shards_are_wrong_usage(arguments: list[str], reason: str, fleet: 
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("name", SPLIT if os.environ.get("SHARDS") else ["omni"])
-def test_eight_shards_give_the_rows_of_one_sync_whatever_dies(name: str, fleet: Callable[..., Fleet]) -> None:
+@pytest.mark.parametrize(
+    ("name", "where"), EVERYWHERE if os.environ.get("SHARDS") else [("omni", at) for at in WHERE]
+)
+def test_eight_shards_give_the_rows_of_one_sync_whatever_dies(
+    name: str, where: str, fleet: Callable[..., Fleet]
+) -> None:
     """Eight processes, each killed with -9 at a random moment, twice over; then all run to their end, and once
     more after an hour: every row is that of the vendor, once. `SHARDS=all pytest -m sweep` does it to all three."""
-    here, dice = fleet(name, parents=40), random.Random(name)
+    here, dice = fleet(name, parents=40, destination=where), random.Random(name)
     killed = 0
     for _ in range(2):
         codes = here.sync(8, chunk=10, kill_after=[dice.uniform(0.5, 5) for _ in range(8)])

@@ -12,6 +12,7 @@ import pytest
 from gapless.sources import SOURCES, Source
 from tests.contract import subject as subjects
 from tests.contract.subject import Subject
+from tests.support import lakes
 from tests.support.databases import DATABASES
 from tests.support.postgres import Server
 from tests.support.world import World, some
@@ -85,10 +86,18 @@ def synced(subject: Subject, world: Begin) -> World:
     return here
 
 
+@pytest.fixture(params=["postgres", pytest.param("ducklake", marks=pytest.mark.sweep)])
+def writers(request: pytest.FixtureRequest) -> str:
+    """A destination that shards write to at once."""
+    return str(request.param)
+
+
 @pytest.fixture
-def sharded(subject: Subject, world: Begin, server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A vendor with 8 parents and 24 records, for shards of a sync into an empty Postgres."""
+def sharded(subject: Subject, world: Begin, server: Server, writers: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A vendor with 8 parents and 24 records, for shards of a sync into an empty Postgres or DuckLake."""
     if not subject.source.split_by:
         pytest.skip("its declaration names nothing by which a sync could be split into shards")
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", server.database())
-    return world(subject.filled(8, 24))
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url := server.database())
+    here = world(subject.filled(8, 24))
+    lakes.point(here, url)
+    return here

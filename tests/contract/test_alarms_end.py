@@ -126,9 +126,9 @@ def test_a_run_of_a_clock_that_was_wrong(subject: Subject, world: Begin) -> None
 
 @pytest.mark.slow
 @of(NAMES[0])
-def test_one_shard_that_fails_each_time(subject: Subject, sharded: World) -> None:
+def test_one_shard_that_fails_each_time(subject: Subject, sharded: World, writers: str) -> None:
     """Another shard that comes to its end after it does not hide that its parents are not asked."""
-    here, there = sharded, ("--destination", "postgres")
+    here, there = sharded, ("--destination", writers)
 
     def shard(number: int) -> int:
         return run("sync", subject.name, "--shard", f"{number}/2", *there).exit_code
@@ -143,7 +143,7 @@ def test_one_shard_that_fails_each_time(subject: Subject, sharded: World) -> Non
         assert shard(2) == 1
         here.mend()
         assert shard(1) == 0
-        assert told() == [("not asked", f"gapless sync {subject.name} --shard 2/2 --destination postgres")]
+        assert told() == [("not asked", f"gapless sync {subject.name} --shard 2/2 --destination {writers}")]
     assert "shard 2/2 answered 401" in " ".join(run("status", *there).output.split())
     assert [shard(2), told()] == [0, []]
 

@@ -104,9 +104,9 @@ def test_a_part_that_failed_says_nothing_of_all(subject: Subject, synced: World)
 
 @pytest.mark.slow
 @of(NAMES[0])
-def test_one_shard_does_not_end_what_failed_as_a_whole(subject: Subject, sharded: World) -> None:
+def test_one_shard_does_not_end_what_failed_as_a_whole(subject: Subject, sharded: World, writers: str) -> None:
     """A round was asked when all of its shards came to their ends."""
-    here, there = sharded, ("--destination", "postgres")
+    here, there = sharded, ("--destination", writers)
 
     def sync(*part: str) -> int:
         return run("sync", subject.name, *part, *there).exit_code
@@ -120,7 +120,7 @@ def test_one_shard_does_not_end_what_failed_as_a_whole(subject: Subject, sharded
     assert [sync(), sync(), told()] == [1, 1, [("not asked", "")]]
     here.mend()
     assert [sync("--shard", "1/2"), told()] == [0, [("not asked", "2/2")]]
-    (status,) = (one for one in statuses(Target.find("postgres")) if one.source == subject.name)
+    (status,) = (one for one in statuses(Target.find(writers)) if one.source == subject.name)
     assert status.last_run
     assert status.last_run["outcome"] == "failed"
     assert [sync("--shard", "2/2"), told()] == [0, []]

@@ -18,9 +18,11 @@ import dagster as dg
 import httpx2 as httpx
 import psycopg2
 import pytest
+import yaml
 from filelock import FileLock
 
 from gapless.pipelines.destinations.target import Target
+from gapless.pipelines.errors import WrongSettings
 from gapless.pipelines.integrations import dagster_assets, dagster_steps
 from gapless.pipelines.integrations.dagster_assets import definitions, defs
 from gapless.pipelines.integrations.dagster_checks import CHECKS
@@ -322,6 +324,22 @@ def test_shards_are_partitions(world: Begin, kept: dg.DagsterInstance, server: S
     assert {check.check_name: check.passed for check in checked} == dict.fromkeys(CHECKS, True)
 
 
+def test_shards_by_a_number(kept: dg.DagsterInstance) -> None:
+    """They are partitions from the start, a tick asks for each, and no job changes their number."""
+    made = definitions(["omni", "sequence"], shards=8)
+    graph = made.resolve_asset_graph()
+    keys = [f"{number}/8" for number in range(1, 9)]
+    assert graph.get(dg.AssetKey(["omni", "by_shard"])).partitions_def.get_partition_keys() == keys
+    repository = made.get_repository_def()
+    assert "omni_split" not in {job.name for job in repository.get_all_jobs()}
+    with dg.build_schedule_context(kept, datetime(2026, 3, 1, 12, tzinfo=UTC), repository_def=repository) as context:
+        asked = repository.get_schedule_def("omni_by_shard_schedule").evaluate_tick(context).run_requests or []
+    assert [request.partition_key for request in asked] == keys
+    for wrong in (0, 1_001):
+        with pytest.raises(WrongSettings, match="from 1 to 1,000"):
+            definitions(["omni"], shards=wrong)
+
+
 # -- schedules -------------------------------------------------------------------------------------
 
 
@@ -392,6 +410,33 @@ def ended(process: subprocess.Popen[str]) -> str:
     return output
 
 
+@pytest.mark.slow
+def test_shards_on_the_multiprocess_executor(
+    world: Begin, user: Callable[..., subprocess.Popen[str]], server: Server, tmp_path: Path
+) -> None:
+    """By the guide's file all partitions are materialized at once, each step in a process that the executor starts:
+    the tables are exactly the vendor's, and the checks are true of all of them."""
+    url = server.database()
+    here = world(small()).set(DESTINATION__POSTGRES__CREDENTIALS=url)
+    file = guide("python", "shards.py").replace("shards=8", "shards=2")
+    (tmp_path / "shards.py").write_text(file)
+    (tmp_path / "dagster" / "dagster.yaml").write_text(guide("yaml", "dagster.yaml, of the shards"))
+    # What `Materialize all` of the page launches: one run for each partition.
+    run = ("asset", "materialize", "-f", "shards.py", "--select", "key:omni/by_shard", "--partition")
+    told = [ended(process) for process in [user(*run, f"{number}/2") for number in (1, 2)]]
+    for output in told:
+        assert "RUN_SUCCESS" in output
+        assert "Launching subprocess for" in output
+    assert_in_postgres(here, url)
+    with closing(psycopg2.connect(url)) as connection:
+        runs = Reader(connection).execute("select shard, outcome from omni.runs order by shard").fetchall()
+    assert runs == [("1/2", "complete"), ("2/2", "complete")]
+    looked = ended(user("job", "execute", "-f", "shards.py", "-j", "omni_checks"))
+    assert {name: f"check '{name}' on 'omni/action_logs' passed" in looked for name in CHECKS} == dict.fromkeys(
+        CHECKS, True
+    )
+
+
 def test_two_jobs_at_once_wait_for_each_other(world: Begin, user: Callable[..., subprocess.Popen[str]]) -> None:
     """By the guide's settings one step at a time writes to a DuckDB file: nobody finds it locked."""
     tines, omni = world(small(TinesFake)), world(small())
@@ -412,6 +457,19 @@ def test_two_jobs_at_once_wait_for_each_other(world: Begin, user: Callable[..., 
     assert all("RUN_SUCCESS" in ended(process) for process in (first, second))
     omni.assert_exact()
     tines.assert_exact()
+
+
+@pytest.mark.parametrize(
+    ("executor", "keys"),
+    [
+        ("k8s_job_executor", {"job_namespace", "job_image", "service_account_name", "env_secrets"}),
+        ("celery_executor", {"broker", "backend"}),
+    ],
+)
+def test_settings_of_other_executors(executor: str, keys: set[str]) -> None:
+    """Those that docs.dagster.io has for dagster-k8s and dagster-celery; their packages are not installed here, and
+    took this configuration when it was written (0.29.27)."""
+    assert yaml.safe_load(guide("yaml", f"execution.config of {executor}")).keys() == keys
 
 
 def test_the_definitions_of_the_guide_are_valid(user: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:

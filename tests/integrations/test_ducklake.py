@@ -16,6 +16,7 @@ from gapless.pipelines.destinations import ducklake
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
+from gapless.sources._ledger.shard import Shard
 from tests.support.destinations import Begin, killed, seeded, snippets
 from tests.support.lakes import assert_kept_up
 from tests.support.oracle import contract
@@ -81,6 +82,15 @@ def test_a_lake_with_its_catalog_in_postgres(
     with pytest.raises(GaplessError) as failed:
         here.sync()
     assert "canary-password" not in str(failed.value)
+
+
+@pytest.mark.parametrize("catalog", ["mysql://me@db.example.com/logs", "duckdb:///catalog.duckdb"])
+def test_a_catalog_of_another_kind(catalog: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is refused with what it may be, for shards, too."""
+    monkeypatch.setenv(CATALOG, catalog)
+    for shard in (None, Shard(1, 2)):
+        with pytest.raises(WrongSettings, match=r"may be sqlite:///… or postgresql://…"):
+            Target.find("ducklake", shard)
 
 
 def test_commands_on_a_lake(land: Callable[[str], World]) -> None:

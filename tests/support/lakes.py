@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gapless.pipelines.destinations.target import Target
 from tests.support.oracle import mismatches
 from tests.support.world import World
+
+
+def point(here: World, catalog: str) -> None:
+    """Has the lake's catalog in a Postgres database, and its files beside the vendor's."""
+    settings = {"CATALOG": catalog, "STORAGE__BUCKET_URL": str(here.folder / "lake")}
+    here.set(**{f"DESTINATION__DUCKLAKE__CREDENTIALS__{name}": value for name, value in settings.items()})
+
+
+def asked(here: World, query: str) -> list[tuple[Any, ...]]:
+    """The rows of a query, or none of a statement."""
+    target = Target.find("ducklake")
+    with target.opened(), target.connection as connection:
+        connection.execute(f"set search_path = '{here.name}'")
+        return connection.execute(query).fetchall()
 
 
 def differences(here: World) -> list[str]:

@@ -836,6 +836,10 @@ def test_how_a_lake_is_attached() -> None:
     one._attach_statement = "attach it"
     assert one.attach_statement == "attach it"
     assert {"open_connection", "close_connection", "create_secret"} <= {*dir(client)}
+    # Whatever writes goes through one of these two, in which it waits for its turn.
+    assert arguments(client.begin_transaction) == []
+    assert arguments(client.execute_query)[:1] == ["query"]
+    assert "self.execute_query(" in inspect.getsource(client.execute_sql)
 
 
 @canary(

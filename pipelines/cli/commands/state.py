@@ -127,7 +127,7 @@ def drop(source: OneSource, destination: Destination = "duckdb", yes: Yes = Fals
         confirm(yes, f"Delete the dataset {name} for good?")
     maintenance.drop(target, name)
     # A file keeps the bytes of what was dropped, by a command that was killed, too; a server deletes a table's files.
-    if target.backend.one_writer:
+    if target.backend.compacts_whole:
         compact(target)
     if as_json:
         output.print_json("state drop", {"source": name, "records": held.records, "tombstones": held.erased})

@@ -6,13 +6,15 @@ Why: dlt opens a DuckDB for every question, loads the extensions and attaches th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, AnyStr, cast
 
 import dlt
 import duckdb
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.schema.typing import TSchemaTables
 from dlt.destinations import ducklake as destination
 from dlt.destinations.impl.ducklake.configuration import DuckLakeClientConfiguration
 from dlt.destinations.impl.ducklake.ducklake import DuckLakeClient
@@ -21,11 +23,16 @@ from dlt.destinations.sql_client import raise_open_connection_error
 
 from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination
 from gapless.pipelines.destinations._dlt.duckdb_client import MergeFromFiles
+from gapless.sources._ledger.shard import Shard
 
 LakeConfig = DuckLakeClientConfiguration
+Session = Callable[[], duckdb.DuckDBPyConnection]
+Turn = Callable[[], AbstractContextManager[None]]
+READS = re.compile(r"\s*(select|from|set|show|pragma)\b", re.IGNORECASE)
+"""Begins a statement that writes nothing."""
 
 
-def attach(connection: duckdb.DuckDBPyConnection, config: LakeConfig, statement: str | None) -> None:
+def attach(connection: duckdb.DuckDBPyConnection, config: LakeConfig, statement: str | None = None) -> None:
     """Attaches the lake to a DuckDB by `statement`, or by dlt's own when that is None, with the bucket's secret.
 
     Raises duckdb.Error when it cannot be attached.
@@ -46,15 +53,13 @@ def attach(connection: duckdb.DuckDBPyConnection, config: LakeConfig, statement:
 
 
 class SessionSqlClient(DuckLakeSqlClient):
-    """Takes another session of the open DuckDB for each connection that dlt asks for."""
+    """Takes another session of the open DuckDB for each connection that dlt asks for, and turns for what writes."""
 
     _conn: Any
 
-    def __init__(
-        self, session: Callable[[], duckdb.DuckDBPyConnection], config: LakeConfig, like: DuckLakeSqlClient
-    ) -> None:
+    def __init__(self, session: Session, config: LakeConfig, like: DuckLakeSqlClient, turn: Turn) -> None:
         super().__init__(like.dataset_name, like.staging_dataset_name, config.credentials, like.capabilities)
-        self._session = session
+        self._session, self._turn = session, turn
 
     @raise_open_connection_error
     def open_connection(self) -> duckdb.DuckDBPyConnection:
@@ -70,24 +75,61 @@ class SessionSqlClient(DuckLakeSqlClient):
             self._conn.close()
             self._conn = None
 
+    @contextmanager
+    def begin_transaction(self) -> Iterator[Any]:
+        """Begins one when it is our turn: what others committed before that is no conflict with it."""
+        with self._turn(), super().begin_transaction() as transaction:
+            yield transaction
+
+    @contextmanager
+    def execute_query(self, query: AnyStr, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Runs a statement, which is a transaction of its own outside of one."""
+        turn = nullcontext() if READS.match(str(query)) else self._turn()
+        with turn, super().execute_query(query, *args, **kwargs) as cursor:
+            yield cursor
+
 
 class _Client(MergeFromFiles, DuckLakeClient):
     """Writes each row to the lake once: what a staging table would hold is read from the load package."""
 
 
-class DuckLakeDestination(CachedDestination, destination):
-    """dlt's destination `name` for a lake that is open in this process; `session` makes another connection to it."""
+class _ShardClient(_Client):
+    """A shard's client: others make the same tables."""
 
-    def __init__(self, name: str, config: LakeConfig, session: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+    turn: Turn
+
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Creates the dataset, in turn with other shards."""
+        with self.turn():
+            super().initialize_storage(truncate_tables)  # type: ignore[arg-type]  # dlt: `Iterable = None`
+
+    def update_stored_schema(
+        self,
+        only_tables: Iterable[str] | None = None,
+        expected_update: TSchemaTables | None = None,
+        force: bool = False,
+    ) -> TSchemaTables | None:
+        """Creates and changes tables, in turn with other shards."""
+        with self.turn():
+            return super().update_stored_schema(only_tables, expected_update, force)  # type: ignore[arg-type]  # as above
+
+
+class DuckLakeDestination(CachedDestination, destination):
+    """dlt's destination `name` for a lake that is open in this process; `session` makes another connection to it.
+
+    `turn` is held by whoever writes.
+    """
+
+    def __init__(self, name: str, config: LakeConfig, session: Session, turn: Turn, shard: Shard) -> None:
         # By a name of its own dlt finds the settings of a named destination.
         own: dict[str, str] = {} if name == "ducklake" else {"destination_name": name}
         super().__init__(config.credentials, supports_transactions=True, parquet_format=UNCOMPRESSED, **own)
-        self._session = session
+        self._session, self._turn, self._shard = session, turn, shard
 
     @property
     def client_class(self) -> type[DuckLakeClient]:
-        """Returns the client that merges from files."""
-        return _Client
+        """Returns the client of a whole sync or of a shard, which merges from files."""
+        return _Client if self._shard.whole else _ShardClient
 
     @property
     def destination_type(self) -> str:
@@ -96,6 +138,7 @@ class DuckLakeDestination(CachedDestination, destination):
 
     def client(self, schema: dlt.Schema, initial_config: LakeConfig | None = None) -> DuckLakeClient:
         """Returns dlt's client, whose questions go to sessions of the open DuckDB."""
-        client: DuckLakeClient = super().client(schema, initial_config)
-        client.sql_client = SessionSqlClient(self._session, client.config, client.sql_client)
-        return client
+        client: Any = super().client(schema, initial_config)
+        client.sql_client = SessionSqlClient(self._session, client.config, client.sql_client, self._turn)
+        client.turn = self._turn
+        return cast("DuckLakeClient", client)

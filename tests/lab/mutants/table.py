@@ -24,6 +24,7 @@ REST = "tests/unit/http/test_client.py"
 LINKS, ERRORS = "tests/unit/http/test_links.py", "tests/unit/http/test_error_answers.py"
 ENDS = "tests/unit/incremental/test_listing_end.py"
 RULES = "tests/contract"
+TURNS = "tests/destinations/test_lake_turns.py"
 ROUNDS, KINDS = "tests/unit/test_rounds.py", "tests/unit/test_kinds_of_gaps.py"
 LOGS = '__import__("logging").getLogger(__name__).warning("%s", response.request.headers.raw)'
 PAGE = "msgspec.field(default_factory=Pagination)"
@@ -512,6 +513,18 @@ MUTANTS = (
         "two splits at once", "pipelines/destinations/advisory_lock.py",
         "if not mine or answer(OTHER_SPLITS, shards % 2**32, shard.of)", "if not mine",
         "tests/commands/test_shards.py -k beside",
+    ),
+    mutant(
+        "writers to a lake have no turns", "pipelines/destinations/_postgres/lake_catalog.py",
+        "if (address, schema) in held:", "if True:", f"{TURNS} -k writers",
+    ),
+    mutant(
+        "the commit of a dead writer is not waited for", "pipelines/destinations/_postgres/lake_catalog.py",
+        "while _is_committed_to(cursor, schema):", "while False:", f"{TURNS} -k commit",
+    ),
+    mutant(
+        "a lake is compacted beside a sync", "pipelines/maintenance/compact.py",
+        "*(() if target.backend.compacts_whole else names)", "*names", f"{TURNS} -k beside",
     ),
     mutant(
         "letters of another shard's parents are closed", "sources/_ledger/stored/reader.py",
