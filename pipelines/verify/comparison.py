@@ -15,13 +15,13 @@ from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.evidence.rows.below import count_orphans
 from gapless.pipelines.evidence.rows.counts import count_doubled
-from gapless.pipelines.verify.cell_check import CellCheck
+from gapless.pipelines.verify.cells.cell_check import CellCheck
+from gapless.pipelines.verify.conclusions import Conclusions
 from gapless.pipelines.verify.found import Difference, Verified
 from gapless.pipelines.verify.gone import GoneRows
 from gapless.pipelines.verify.here import read_here
 from gapless.pipelines.verify.listings import (
     configured_ids,
-    count_unlisted,
     is_newer,
     listed_beside,
     not_here,
@@ -43,7 +43,6 @@ WORKERS = 8
 """Parents read in parallel."""
 IN_LIST_MAX = 2_000
 """Ids in one query, because some databases limit its length."""
-HIDDEN = "a count may hide that others are missing: --whole compares ids"
 
 
 class Comparison:
@@ -69,8 +68,6 @@ class Comparison:
         """Parents of which rows are here that their listing lacks for the first time."""
         self._news = set[str]()
         """Parents with records that are left to the next sync."""
-        self._short: str | None = None
-        """Why the listing of parents proves nothing."""
         self._torn = TornRecords(source, self._found)
         self._gone, self._session = GoneRows(source), Session()
         self._check = CellCheck(target, source, self._found, sample, chance) if cells else None
@@ -84,6 +81,7 @@ class Comparison:
                     self._found.error = here
                     return self._found
                 self._here = here
+                self._proves = Conclusions(self._target, self._source, self._found, here)
                 self._read_evidence(reader)
         except LostErasureKey as error:
             self._found.error, self._found.refused = str(error), True
@@ -110,9 +108,10 @@ class Comparison:
         self._torn.read(reader)
 
     def _compare(self, client: Client) -> None:
-        chosen = self._chosen(client)
+        chosen, short = self._chosen(client)
         self._found.parents = len(chosen)
-        self._found.unproven = self._why_unproven(chosen) or self._short
+        self._proves.doubt_what_was_never_read(len(chosen))
+        self._proves.doubt_listing(short)
         counted = self._stream.column is None and self._sample is not None
 
         def pages(parent: ListedParent) -> Iterator[ListedPage]:
@@ -138,7 +137,7 @@ class Comparison:
             else:
                 ended.append(answer.parent.id)
         self._query_waiting(client)
-        self._found.unproven = self._found.unproven or self._why_vanished()
+        self._proves.doubt_vanished()
         self._torn.ask_unmet(client, self._target, whole=self._sample is None, by_id=self._ids_are_plain)
         self._torn.add_met()
         self._found.foreign_served = [one for one in self._found.foreign.values() if self._gone.is_served(one)]
@@ -148,16 +147,16 @@ class Comparison:
             told = {parent: self._listed_own(parent) for parent in ended if self._is_overcounted(parent)}
             # What one reading alone denies may be an answer that was cut short.
             self._found.told = {parent: count for parent, count in told.items() if parent not in self._newly_gone}
-            doubtful = self._why_doubtful(told.keys() & self._newly_gone) or self._why_nothing()
-            self._found.unproven = self._found.unproven or doubtful
+            self._proves.doubt_fewer_still(len(told.keys() & self._newly_gone))
+            self._proves.doubt_nothing_served()
             # Only of parents that were read to their end: more of the others may be served.
             self._found.kept = sum(max(0, self._here.row_counts.get(p, 0) - self._present.get(p, 0)) for p in ended)
         elif chosen and not self._found.failed:
-            self._compare_total(total)
+            self._proves.conclude_from(total, known_gone=len(self._gone.marked))
         if self._sample is not None:  # what is known to be lost may be in none of the parents of a sample
             self._found.missing = max(self._found.missing, self._here.lost.get(self._main, 0))
         self._found.newer += late
-        self._found.unproven = self._found.unproven or self._why_not_newer()
+        self._proves.doubt_newer()
 
     def _compare_listed(self, client: Client, chosen: list[ListedParent]) -> int:
         """Compares the rows of parents, and of listings beside the records, with what is listed: ids, or cells.
@@ -173,7 +172,7 @@ class Comparison:
             if isinstance(every, Exception):
                 found.failed[""] = str(every)
                 continue
-            found.unproven = found.unproven or self._why_short(listing, [one.id for one in every])
+            self._proves.doubt_listing(self._proves.why_short(listing, [one.id for one in every]))
             listed = [one for one in every if not is_newer(one, checked)]
             # Each sync reads all that is listed: where no row went, what is not here came into view later.
             unmet = set(self._unmet(listing, listed)) if self._here.lost_none(listing.table.name) else set[str]()
@@ -224,49 +223,11 @@ class Comparison:
             self._found.name(Difference(self._main, record, extra=1))
         self._torn.give_up(self._gone, self._here.proofs, ended)
 
-    def _why_unproven(self, chosen: list[ListedParent]) -> str | None:
-        if not chosen and self._found.not_asked:
-            return f"nothing was compared, as nothing was read: {self._found.typed('sync')}"
-        if not self._here.unread:
-            return None
-        what = f"{len(self._here.unread):,} parents" if self._here.unread != [""] else "nothing"
-        never = "that are here were never read" if self._here.unread != [""] else "here was read by a whole sync"
-        return f"{what} {never}: {self._found.typed('sync')}"
+    def _chosen(self, client: Client) -> tuple[list[ListedParent], str | None]:
+        """Returns the parents to compare, and why their listing proves nothing, or None.
 
-    def _why_short(self, listing: Parents, listed: Collection[str], gone: Collection[str] = ()) -> str | None:
-        """Returns why a listing that lacks most of what was listed before proves nothing; None if it has the most."""
-        here, lacking = count_unlisted(self._target, self._source, listing.table, listed, gone)
-        if lacking * 2 <= here:
-            return None
-        what = f"{lacking:,} of {here:,} {listing.noun} that were listed before are not listed"
-        return f"{what}: {self._found.typed('sync')} reads the listing again"
-
-    def _why_nothing(self) -> str | None:
-        """Returns why an answer without any record proves nothing; once all are marked as gone, it is believed."""
-        if self._found.served or not self._found.gone:
-            return None
-        what = f"{len(self._found.gone):,} records are here and the vendor serves none at all"
-        return f"{what}: {self._found.typed('verify', '--whole')} asks once more before that is believed"
-
-    def _why_doubtful(self, parents: Collection[str]) -> str | None:
-        if not parents:
-            return None
-        what = f"{len(parents):,} parents have fewer records here than the vendor told, and now it lists fewer still"
-        return f"{what}: {self._found.typed('verify', '--whole')} asks once more before that is believed"
-
-    def _why_vanished(self) -> str | None:
-        if not self._found.vanished:
-            return None
-        what = f"{len(self._found.vanished):,} parents with fewer records here than the vendor told are not found"
-        return f"{what}: {self._found.typed('sync')} closes them"
-
-    def _why_not_newer(self) -> str | None:
-        # What no sync could ask for is not merely newer: the ledger calls it a gap, and so does this.
-        newer, failed = self._found.newer, self._here.failed_rounds
-        return f"{newer:,} newer ones are not here: {failed.why}" if newer and failed else None
-
-    def _chosen(self, client: Client) -> list[ListedParent]:
-        """Returns the parents to compare: first those that have fewer records here than the vendor lists."""
+        First come those that have fewer records here than the vendor lists.
+        """
         listed = [parent for page in self._parents(client) for parent in page]
         parents = [parent for parent in listed if not self._here.is_erased(parent)]
         known = [parent for parent in parents if parent.id in self._here.proofs]
@@ -274,19 +235,20 @@ class Comparison:
         asked = [parent for parent in parents if reads_empty or parent.count != 0]
         self._found.of = len(parents)
         known += self._not_listed({parent.id for parent in listed})
+        short = None
         if self._stream.parents and not configured_ids(self._source):
             gone = [one for one, proof in self._here.proofs.items() if proof.gone]
-            self._short = self._why_short(self._stream.parents, [one.id for one in listed], gone)
+            short = self._proves.why_short(self._stream.parents, [one.id for one in listed], gone)
         self._found.of += len(self._unlisted)
         self._found.not_asked = sum(parent.id not in self._here.proofs for parent in asked)
         if self._sample is None or len(known) <= self._sample:
-            return known
+            return known, short
         # Such parents are most likely to miss records, so a sample must not leave them out.
         fewer = [p for p in known if p.count is not None and p.count > self._here.kept_or_erased(p.id)][
             : self._sample
         ]
         others = [p for p in known if p not in fewer]
-        return [*fewer, *self._chance.sample(others, min(len(others), self._sample))]
+        return [*fewer, *self._chance.sample(others, min(len(others), self._sample))], short
 
     def _not_listed(self, listed: Collection[str]) -> list[ListedParent]:
         """Returns the parents that a sync has read and that are not listed, or not named by the setting.
@@ -392,31 +354,3 @@ class Comparison:
         """Returns whether ids are here as the vendor serves them; False where a policy hashes them."""
         hidden = configured_policy(self._source).columns(self._source.main.schema)
         return self._source.main.id_column not in {column.name for column in hidden}
-
-    def _compare_total(self, total: int | None) -> None:
-        """Compares the total of a listing without parents with the row count."""
-        found, start = self._found, self._here.proofs[""].covered_from
-        if total is None:
-            found.undecided = (
-                f"the vendor tells no total, so the ids of the newest {found.served:,} were compared, and"
-                f" {self._here.row_counts.get('', 0):,} are here: {found.typed('verify', '--whole')} compares all"
-            )
-            return
-        found.by, found.here = "count", self._here.row_counts.get("", 0)
-        if start:
-            found.undecided = "the vendor's total holds older ones than are kept: --whole compares ids"
-            return
-        found.served = total
-        fewer = total - found.newer - found.here
-        # The vendor may have deleted them meanwhile: then its total does not count them any more.
-        fewer = max(0, fewer - self._here.erased.count()) if fewer > 0 else fewer
-        found.missing = max(found.missing, fewer)
-        found.kept = max(0, -fewer)
-        if found.kept and not total and found.kept > len(self._gone.marked):
-            found.unproven = (
-                f"the vendor tells of no record at all, and {found.kept:,} are here:"
-                f" {found.typed('verify', '--whole')} compares ids"
-            )
-        # What is known to be gone hides nothing.
-        elif found.kept and found.kept != len(self._gone.marked):
-            found.undecided = f"{found.kept:,} are kept that are not served any more, so {HIDDEN}"

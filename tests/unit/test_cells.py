@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gapless.pipelines.verify.cells import same
+from gapless.pipelines.verify.cells.cells import same
 from gapless.pipelines.verify.found import Difference
 
 

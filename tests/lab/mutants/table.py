@@ -205,17 +205,17 @@ MUTANTS = (
     ),
     # cells, and records of two parents
     mutant(
-        "cells of rows below records are not compared", "pipelines/verify/cells.py",
+        "cells of rows below records are not compared", "pipelines/verify/cells/cells.py",
         "for shape in table.schema.tree():\n            owner", "for shape in [table.schema]:\n            owner",
         "tests/contract/test_cells.py -k all_damages",
     ),
     mutant(
-        "rows too many below a record are not seen", "pipelines/verify/cells.py",
+        "rows too many below a record are not seen", "pipelines/verify/cells/cells.py",
         "self.extra += sum(map(len, left.values()))", "pass",
         "tests/contract/test_cells.py -k all_damages",
     ),
     mutant(
-        "to JSON true is 1", "pipelines/verify/cells.py",
+        "to JSON true is 1", "pipelines/verify/cells/cells.py",
         "if type(one) is not type(other):", "if False:", "tests/unit/test_cells.py",
     ),
     mutant(

@@ -13,7 +13,7 @@ from typing import Any
 
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.proofs import Proof
-from gapless.pipelines.verify.cells import CHUNK, Cells
+from gapless.pipelines.verify.cells.cells import CHUNK, Cells
 from gapless.pipelines.verify.found import Verified
 from gapless.sources import Source
 from gapless.sources._http.client import Client
