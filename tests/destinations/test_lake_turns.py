@@ -90,6 +90,18 @@ def test_a_turn_that_never_ends(server: Server, monkeypatch: pytest.MonkeyPatch)
     assert "another sync writes to the DuckLake" in told[0]
 
 
+def test_a_commit_that_never_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that somebody left open in a transaction is no reason to wait for ever."""
+    url = server.database()
+    monkeypatch.setattr(lake_catalog, "LIMIT", 0.2)
+    with closing(psycopg2.connect(url)) as idle, idle.cursor() as cursor:
+        cursor.execute('create schema "a lake"; create table "a lake".ducklake_snapshot (snapshot_id bigint)')
+        idle.commit()
+        cursor.execute('insert into "a lake".ducklake_snapshot values (1)')
+        with pytest.raises(InUse, match="another program writes to the DuckLake"), in_turn(url, "a lake"):
+            pass
+
+
 @pytest.fixture
 def lake(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty one; returns the address of its catalog."""

@@ -8,6 +8,7 @@ another one deleted meanwhile fails then, with all that it did, and in Postgres 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from hashlib import blake2b
@@ -27,6 +28,10 @@ LIMIT = 600
 """Seconds that a turn is waited for: a merge takes seconds, and each other writer may have one before it."""
 SNAPSHOTS = "ducklake_snapshot"
 """The catalog's table to which every commit adds a row."""
+WRITES = (
+    f"writes to the DuckLake for more than {LIMIT} s: it holds a lock in the catalog's database (pg_locks says which"
+    " session). What was loaded stays: sync again."
+)
 COMMITTING = """
     select count(*) from pg_locks where locktype = 'relation' and mode = 'RowExclusiveLock'
     and relation = to_regclass(%s) and database = (select oid from pg_database where datname = current_database())
@@ -51,14 +56,14 @@ def in_turn(address: str, schema: str) -> Iterator[None]:
         cursor.execute(f"set lock_timeout = {int(LIMIT * 1000)}")
         try:
             cursor.execute("select pg_advisory_lock(%s, hashtext(%s))", (TURN, schema))
-            # The server may be committing still what a writer sent before it was killed.
-            while _is_committed_to(cursor, schema):
-                cursor.execute("select pg_sleep(0.01)")
         except psycopg2.errors.LockNotAvailable:
-            raise InUse(
-                f"another sync writes to the DuckLake for more than {LIMIT} s: it holds an advisory lock in the"
-                " catalog's database (pg_locks says which session). What was loaded stays: sync again."
-            ) from None
+            raise InUse(f"another sync {WRITES}") from None
+        ends = time.monotonic() + LIMIT
+        # The server may be committing still what a writer sent before it was killed.
+        while _is_committed_to(cursor, schema):
+            if time.monotonic() > ends:
+                raise InUse(f"another program {WRITES}")
+            cursor.execute("select pg_sleep(0.01)")
         held.add((address, schema))
         try:
             yield
