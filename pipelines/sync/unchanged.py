@@ -61,6 +61,8 @@ def _is_whole(pipeline: dlt.Pipeline, reader: Reader, source: Source) -> bool:
 
 
 def _update(client: SqlClient, unchanged: Unchanged) -> None:
+    if not unchanged.times:  # a clock that stands still tells no later time
+        return
     table = client.make_qualified_table_name("coverage")
     changes = ", ".join(f"{client.escape_column_name(name)} = %s" for name, _ in unchanged.times)
     values = [value for _, value in unchanged.times]

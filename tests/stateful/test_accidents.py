@@ -412,6 +412,17 @@ def test_two_syncs_into_two_files(world: Begin) -> None:
         here.assert_exact()
 
 
+@of("omni")
+def test_our_clock_stands_still(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two idle syncs, as after it was set back: the second one has no later time to note, and ends well."""
+    here = world(filled(name))
+    now = here.fake.now
+    monkeypatch.setattr(run, "Session", partial(Session, now=lambda: now))
+    for _ in range(4):
+        here.complete()
+    here.assert_exact()
+
+
 @pytest.mark.sweep
 @of("sequence")
 def test_our_clock_is_set_back(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
