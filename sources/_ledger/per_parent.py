@@ -284,7 +284,9 @@ class ParentSync:
             return {}
         # A check that failed saw no record, so nothing is known from `covered` on.
         checked = covered if before.failures else checked
-        lasts = checked - covered if before.records and not before.failures else keeps
+        # Without a watermark all of its records were of the future to our clock, which was wrong.
+        dated = before.records and before.covered_to and not before.failures
+        lasts = checked - covered if dated else keeps
         if oldest > checked - lag and self.now - checked <= lasts:
             return {}
         known = self._missing(before)

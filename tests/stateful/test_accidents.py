@@ -412,6 +412,24 @@ def test_two_syncs_into_two_files(world: Begin) -> None:
         here.assert_exact()
 
 
+@of("tines")
+def test_our_clock_was_behind(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While records came that are all of the future to it: once it is right again, none of them counts as lost."""
+    here = world(filled(name))
+    now = [min(_times(here)) - timedelta(minutes=1)]
+    monkeypatch.setattr(run, "Session", partial(Session, now=lambda: now[0]))
+    here.complete()
+    now[0] = here.fake.now
+    here.complete()
+    here.assert_exact()
+
+
+def _times(here: World) -> Iterator[datetime]:
+    """When the records were created that are served."""
+    one = subject(here.name)
+    return (datetime.fromisoformat(str(row[one.time])) for row in here.fake.truth()[one.main])
+
+
 @of("omni")
 def test_our_clock_stands_still(name: str, world: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two idle syncs, as after it was set back: the second one has no later time to note, and ends well."""
