@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -9,8 +10,10 @@ from typing import Literal
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.printable import can_be_typed, quoted, words
 from gapless.sources import Source, left_accounts
+from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.dead_letters import was_not_copied
 from gapless.sources._ledger.shard import WHOLE, Shard
+from gapless.sources._ledger.window import parse_ids
 
 Kind = Literal[
     "never synced",
@@ -74,6 +77,25 @@ ASKS = ("sync", "verify", "backfill", "state rewind", "state reset", "state adop
 """Commands that only know accounts of the settings, as they ask a vendor or make the next sync do it."""
 
 
+def chosen_ids(source: Source) -> list[str]:
+    """Returns the ids that a setting names to be read instead of all: of records, or of parents."""
+    import dlt
+
+    setting = source.stream.only
+    places = (f"sources.{source.name}.{setting}", f"sources.{setting}", setting) if setting else ()
+    named = next(filter(None, map(dlt.config.get, places)), None)
+    try:
+        return parse_ids(named, setting) if setting and named else []
+    except SettingError:  # a sync says what is wrong with it
+        return []
+
+
+def _taken_back(source: str, setting: str) -> str:
+    """Returns what takes a setting back for one command: by the variable that counts, as dlt looks for three."""
+    places = (f"SOURCES__{source.upper()}__{setting}", f"SOURCES__{setting}")
+    return f"{next(filter(os.environ.get, places), setting)}= "
+
+
 @dataclass(frozen=True)
 class Commands:
     """The commands to type for one source in one destination."""
@@ -105,7 +127,7 @@ class Commands:
         left = f"ACCOUNTS__{self.source.name.upper()}={self.source.vendor} " * (self.source.name in left_accounts())
         begins = [left if " ".join(step[:2]) in ASKS or step[0] in ASKS else "" for step in steps]
         if unchosen and self.source.stream.only:
-            every = f"{self.source.stream.only.upper()}= "
+            every = _taken_back(self.source.name, self.source.stream.only.upper())
             begins = [
                 begin + every * (step[0] in ("sync", "verify")) for begin, step in zip(begins, steps, strict=True)
             ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader, Rows
 from gapless.pipelines.destinations.resolve import backend_of
+from gapless.pipelines.evidence.gap import chosen_ids
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.rounds import of_all
@@ -162,7 +163,8 @@ def failed_without_settings(reader: Reader, source: Source, missing: Sequence[st
 def _still_lost(source: Source, before: Before, now: RowCounts, listed: bool) -> RowCounts:
     """Returns what is lost still after a sync; whether all records are here, only `verify` knows."""
     parents, lost = source.stream.parents, dict(before.held.lost) if before.held else {}
-    if listed and parents:
+    # Of the parents that a setting names nothing is listed.
+    if listed and parents and not chosen_ids(source):
         lost.pop(parents.table.name, None)
     for table in lost.keys() & source.side_nouns.keys() if listed else ():
         # A listing beside the records may be left out, and then brings nothing back.

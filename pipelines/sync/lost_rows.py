@@ -14,7 +14,7 @@ from gapless.pipelines.destinations._postgres.checksums import MODULUS
 from gapless.pipelines.destinations.backend import Sign
 from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.resolve import backend_of
-from gapless.pipelines.evidence.gap import Commands
+from gapless.pipelines.evidence.gap import Commands, chosen_ids
 from gapless.pipelines.evidence.proofs import PROOF_COLUMNS, lacks_newest, proofs_mark, read_proofs
 from gapless.pipelines.evidence.rows.below import Below, fill_below, find_below
 from gapless.pipelines.evidence.rows.counts import (
@@ -283,17 +283,19 @@ def _uncounted(reader: PipelineReader, source: Source, now: RowCounts) -> Held |
 def describe_lost_rows(commands: Commands, lost: RowCounts) -> list[str]:
     """Returns a message for each table with lost rows: how many, and the command that brings them back."""
     name, gaps = commands.source.name, commands.typed(f"gaps {commands.source.name}")
+    reset = commands.typed(commands.reset, unchosen=bool(chosen_ids(commands.source)))
     return [
         f"{name}.{table}: {rows:,} rows that were there after the last sync are gone;"
-        f" `{commands.typed(commands.reset)}` reads all again; `{gaps}` names what is cheaper"
+        f" `{reset}` reads all again; `{gaps}` names what is cheaper"
         for table, rows in lost.items()
     ]
 
 
 def describe_foreign_rows(commands: Commands, more: RowCounts) -> list[str]:
     """Returns a message for each table with rows that no record was loaded with, and the command that ends it."""
+    repair = commands.typed(commands.repair, unchosen=bool(chosen_ids(commands.source)))
     return [
         f"{commands.source.name}.{table}: {rows:,} rows are there that no record was loaded with;"
-        f" `{commands.typed(commands.repair)}` reads those records again"
+        f" `{repair}` reads those records again"
         for table, rows in more.items()
     ]

@@ -54,7 +54,7 @@ class Comparison:
         self._target, self._source, self._sample, self._chance = target, source, sample, chance
         self._stream = source.stream
         self._main = source.main.name
-        self._found = Verified(source.name, destination=target.destination)
+        self._found = Verified(source.name, destination=target.destination, appends=target.appends)
         self._waiting: list[tuple[str, str, datetime | None]] = []
         self._present: dict[str, int] = {}
         """Records found here, by parent."""

@@ -44,8 +44,12 @@ class Conclusions:
     def why_short(self, listing: Parents, listed: Collection[str], gone: Collection[str] = ()) -> str | None:
         """Returns why a listing that lacks most of what was listed before proves nothing; None if it has the most.
 
+        Where rows take no marks of what is gone, only an empty listing proves nothing.
         `gone` are ids that are known to be gone.
         """
+        # Where a row cannot be marked as gone, nobody knows which of them an earlier listing lacked, too.
+        if listed and not self.target.backend.updates_rows:
+            return None
         here, lacking = count_unlisted(self.target, self.source, listing.table, listed, gone)
         if lacking * 2 <= here:
             return None

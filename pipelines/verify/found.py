@@ -123,6 +123,8 @@ class Verified:
     """Whether the settings name another account than the one whose rows are here, or the erasure key is lost."""
     destination: str = "duckdb"
     """What commands to type must name."""
+    appends: bool = False
+    """Whether nothing is replaced there, which a sync has to be told."""
 
     def name(self, difference: Difference) -> None:
         """Takes what differs, so long as not too many are named."""
@@ -137,7 +139,9 @@ class Verified:
     def typed(self, *words: str) -> str:
         """Returns a command about this source as it is typed: `typed("verify", "--repair")`."""
         command, *options = words
-        return Commands(SOURCES[self.source], self.destination).typed(" ".join([command, self.source, *options]))
+        return Commands(SOURCES[self.source], self.destination, self.appends).typed(
+            " ".join([command, self.source, *options])
+        )
 
     @property
     def complete(self) -> bool:
@@ -163,7 +167,7 @@ class Verified:
         """Returns the fields as JSON values."""
         found = asdict(self)
         del found["corrections"], found["lacking"], found["refused"], found["gone"], found["back"]
-        del found["lost_below"], found["not_denied"], found["told"], found["destination"]
+        del found["lost_below"], found["not_denied"], found["told"], found["destination"], found["appends"]
         ids = {name: {p: list(ids) for p, ids in found[name].items()} for name in ("absent", "differing")}
         return {**found, **ids, "complete": self.complete}
 

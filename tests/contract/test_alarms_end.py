@@ -322,7 +322,7 @@ def test_a_row_of_a_parent_that_never_was(row: str, subject: Subject, synced: Wo
     synced.assert_exact()
 
 
-@pytest.mark.parametrize("how", some(["lost", "set back", "deleted"], "lost", "set back"))
+@pytest.mark.parametrize("how", some(["lost", "set back", "deleted", "parents"], "lost", "set back", "parents"))
 @of(*CHOOSING)
 def test_what_a_setting_leaves_out_since_then(subject: Subject, synced: World, how: str) -> None:
     """Rows of parents that are read no more are missed all the same, and the commands that are named reach them."""
@@ -338,6 +338,11 @@ def test_what_a_setting_leaves_out_since_then(subject: Subject, synced: World, h
         lose(synced, f"{subject.id_column if record else column} <> '{chosen}'")
         synced.database.change(subject.name, "update runs set held = null")
         assert gapless(synced, "verify", subject.name, "--whole").exit_code == 3
+    elif how == "parents":
+        parents = subject.source.stream.parents
+        assert parents
+        synced.database.change(subject.name, f"delete from {parents.table.name}")
+        synced.sync()  # as it was scheduled, with the setting: it lists none of them
     elif how == "deleted":
         parent = parents_of(subject, synced)[-1]
         lose(synced, f"{column} = '{parent}'")

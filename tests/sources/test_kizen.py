@@ -140,6 +140,20 @@ def test_one_goes_and_one_comes(world: Begin) -> None:
     here.assert_exact()
 
 
+def test_the_newest_goes_and_one_comes(world: Begin) -> None:
+    """While the count is still believed, the new one is not seen; that the other is gone the second sync finds out,
+    as it lists the type of a record that is not found."""
+    fake = filled(types=1, logged=5)
+    kind, newest = fake.truth()["activities"][0]["id"], fake.truth()["logged_activities"][-1]["id"]
+    here = world(fake)
+    here.complete()
+    fake.delete(newest)
+    fake.add_logged(kind, id="came")
+    assert here.sync().outcome == "partial"
+    here.complete()
+    here.assert_exact()
+
+
 @pytest.mark.slow
 def test_chosen_ids(world: Begin) -> None:
     """`KIZEN_ACTIVITY_IDS`, and ids asked for, are read and nothing is listed."""

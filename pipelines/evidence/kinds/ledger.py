@@ -6,14 +6,12 @@ from datetime import datetime
 from functools import cached_property
 
 from gapless.pipelines.destinations.reader import Reader, Rows
-from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind
+from gapless.pipelines.evidence.gap import Commands, Failed, Gap, Kind, chosen_ids
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.rounds import Round, read_rounds
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.sources import Source
-from gapless.sources._http.errors import SettingError
 from gapless.sources._ledger.markers import GONE, NOT_FOLLOWED
-from gapless.sources._ledger.window import parse_ids
 
 OPEN = "(failures > 0 or missing is not null or last_checked_at is null)"
 """SQL condition on a proof that leaves something open."""
@@ -55,15 +53,8 @@ class Ledger:
 
     @cached_property
     def chosen(self) -> list[str]:
-        """Returns the ids that a setting names to be read instead of all: of records, or of parents."""
-        import dlt
-
-        setting = self.stream.only
-        named = setting and (dlt.config.get(f"sources.{self.source.name}.{setting}") or dlt.config.get(setting))
-        try:
-            return parse_ids(named, setting) if setting and named else []
-        except SettingError:  # a sync says what is wrong with it
-            return []
+        """Returns the ids that a setting names to be read instead of all."""
+        return chosen_ids(self.source)
 
     @cached_property
     def parents_in_all(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from gapless.pipelines.destinations.reader import Reader
-from gapless.pipelines.evidence.gap import Commands, Gap, Kind
+from gapless.pipelines.evidence.gap import Commands, Gap, Kind, chosen_ids
 from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
 from gapless.pipelines.evidence.rows.below import Below, find_below
 from gapless.pipelines.evidence.rows.counts import Held, RowCounts, count_doubled, read_missed
@@ -99,4 +99,6 @@ class TableGaps:
             yield self._gap("doubled", f"{rows:,} rows stand there twice", self._commands.repair, table)
 
     def _gap(self, kind: Kind, why: str, fill: str, stream: str) -> Gap:
-        return Gap(self._source.name, kind, stream, "", None, None, why, self._commands.typed(fill))
+        # A table's rows are those of all parents.
+        typed = self._commands.typed(fill, unchosen=bool(chosen_ids(self._source)))
+        return Gap(self._source.name, kind, stream, "", None, None, why, typed)
