@@ -333,7 +333,9 @@ def test_what_a_setting_leaves_out_since_then(subject: Subject, synced: World, h
     one = subject.records(synced.fake)[0]
     record = subject.source.stream.by_id == "record"
     chosen = str(one[subject.id] if record else subject.of_parent(one))
-    synced.set(**{setting.upper(): chosen})
+    # dlt looks for a setting under three names.
+    place = f"SOURCES__{subject.name.upper()}__" if how == "parents" else ""
+    synced.set(**{f"{place}{setting.upper()}": chosen})
     if how == "lost":
         lose(synced, f"{subject.id_column if record else column} <> '{chosen}'")
         synced.database.change(subject.name, "update runs set held = null")

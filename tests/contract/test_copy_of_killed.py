@@ -20,6 +20,8 @@ from tests.support.world import World, some
 def copied_to(engine: str, here: World, folder: Path) -> World:
     """The copy; it tells what the file tells, in the same words but for the destination."""
     database = DATABASES[engine](folder)
+    if not database.at_hand():
+        pytest.skip(f"the driver of {engine} is not installed: pip install -e '.[ducklake,sqlite]'")
     here.set(**database.settings)
     told = [(gap["kind"], gap["why"]) for gap in gaps(here)]
     code = gapless(here, "copy", "--to", engine).exit_code
@@ -34,8 +36,6 @@ def copied_to(engine: str, here: World, folder: Path) -> World:
 @pytest.mark.parametrize("engine", some(["postgres", "sqlalchemy", "ducklake"], "postgres"))
 def test_before_its_first_load(engine: str, subject: Subject, world: Begin, tmp_path: Path) -> None:
     """Nothing is here to copy, and no command says that nothing is wanted."""
-    if not DATABASES[engine].at_hand():
-        pytest.skip("its driver is not here")
     here = world(subject.filled())
     killed(here, "sync", subject.name)
     there = copied_to(engine, here, tmp_path)
@@ -49,8 +49,6 @@ def test_before_its_first_load(engine: str, subject: Subject, world: Begin, tmp_
 @pytest.mark.parametrize("engine", some(["postgres", "sqlalchemy", "ducklake"], "postgres"))
 def test_after_its_first_load(engine: str, subject: Subject, world: Begin, tmp_path: Path) -> None:
     """What was loaded is copied, and that it is not all; a copy of a file that was synced on ends it."""
-    if not DATABASES[engine].at_hand():
-        pytest.skip("its driver is not here")
     here = world(subject.filled())
     here.fail_after(4, status=401)
     here.sync(package_records=4)

@@ -81,7 +81,7 @@ def test_a_copy_of_a_file_that_lacks_a_row_below(
 def test_cells_of_what_is_gone_are_told(engine: str, subject: Subject, world: Begin, tmp_path: Path) -> None:
     """Their column was taken away and made again, and the vendor does not serve the record any more."""
     if not DATABASES[engine].at_hand():
-        pytest.skip("its driver is not here")
+        pytest.skip(f"the driver of {engine} is not installed")
     here = world(subject.filled())
     here.database = DATABASES[engine](tmp_path)
     here.set(**here.database.settings)

@@ -77,7 +77,7 @@ def test_two_parents_in_a_first_sync(subject: Subject, world: Begin) -> None:
 def test_a_record_that_names_its_parent_itself(subject: Subject, world: Begin) -> None:
     """It is this one's whatever a listing says, so it is here once and nothing is missing; another parent here is."""
     if not subject.one_by_one:
-        pytest.skip("it is read with its parent's others")
+        pytest.skip("its records are not read one by one, but with those of their parent")
     here = world(subject.filled())
     here.synced()
     first, second, record = also_listed(subject, here)
@@ -116,7 +116,7 @@ def also_listed(subject: Subject, here: World) -> tuple[str, str, str]:
 def test_listed_under_two_parents_for_ever(when: str, subject: Subject, world: Begin) -> None:
     """It is kept under the one that it names itself; a listing that has what is its own, too, is no alarm."""
     if not subject.one_by_one:
-        pytest.skip("it is read with its parent's others")
+        pytest.skip("its records are not read one by one, but with those of their parent")
     here = world(subject.filled())
     if subject.has("relist_after"):
         here.set(**{f"{subject.prefix}_RELIST_AFTER": "0"})
@@ -136,7 +136,7 @@ def test_listed_under_two_parents_for_ever(when: str, subject: Subject, world: B
 def test_a_number_that_counts_the_record_of_another_parent(subject: Subject, synced: World) -> None:
     """The command that is named ends the alarm: the record itself says whose it is."""
     if not subject.one_by_one:
-        pytest.skip("it is read with its parent's others")
+        pytest.skip("its records are not read one by one, but with those of their parent")
     first, second, record = also_listed(subject, synced)
     synced.database.change(subject.name, f"update coverage set records = records + 1 where parent = '{second}'")
     assert [(gap["kind"], gap["parent"]) for gap in gaps(synced)] == [("lost", second)]
@@ -150,7 +150,7 @@ def test_a_number_that_counts_the_record_of_another_parent(subject: Subject, syn
 def test_an_answer_that_is_another_parents(subject: Subject, world: Begin) -> None:
     """A listing with nothing of its own may be the sibling's: no sync claims that all is here."""
     if not subject.one_by_one:
-        pytest.skip("it is read with its parent's others")
+        pytest.skip("its records are not read one by one, but with those of their parent")
     here = world(subject.filled())
     first, second = [str(one) for one in subject.parents(here.fake)][:2]
     handle = here.fake.handle
