@@ -141,17 +141,20 @@ def test_one_goes_and_one_comes(world: Begin) -> None:
 
 
 def test_the_newest_goes_and_one_comes(world: Begin) -> None:
-    """While the count is still believed, the new one is not seen; that the other is gone the second sync finds out,
-    as it lists the type of a record that is not found."""
+    """The count is the same and believed, until the record in the look-back is not found: then the type is listed."""
     fake = filled(types=1, logged=5)
     kind, newest = fake.truth()["activities"][0]["id"], fake.truth()["logged_activities"][-1]["id"]
     here = world(fake)
     here.complete()
     fake.delete(newest)
     fake.add_logged(kind, id="came")
-    assert here.sync().outcome == "partial"
     here.complete()
     here.assert_exact()
+    assert here.sql("select id from logged_activities where gone_at is not null") == [(newest,)]
+    (row,) = here.sql("select records, error from coverage")
+    assert row == (5, None)
+    here.complete()
+    assert here.asked() == 1  # of the look-back the one that came
 
 
 @pytest.mark.slow

@@ -135,7 +135,9 @@ class Model(RuleBasedStateMachine):
         return standing | {table: {row[self.subject.parent_id] for row in rows} for table, rows in beside.items()}
 
     def _everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        columns = "columns(name -> name <> '_dlt_load_id')"
+        # A parent with a bad record is read whole the next time, which shows what older ones are gone.
+        ignored = "'_dlt_load_id', 'gone_at'" if self.bad else "'_dlt_load_id'"
+        columns = f"columns(name -> name not in ({ignored}))"
         with duckdb.connect(str(self.file), read_only=True) as db:
             tables = self.subject.tables
             return {t: db.execute(f"select {columns} from {self.name}.{t} order by all").fetchall() for t in tables}

@@ -46,6 +46,8 @@ class DetailParent:
     newest: list[datetime | None] = field(default_factory=list)
     open: int = 0
     """Records still to read."""
+    not_found: bool = False
+    """Whether one of its own records was not found while it was not listed; then it is listed again."""
     nameless: bool = False
     """Whether its listing has a line whose id cannot be read."""
 

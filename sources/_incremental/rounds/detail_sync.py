@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -77,26 +77,44 @@ class DetailSync:
         """Records with a dead letter that the vendor does not find by id."""
         self._stored = Stored({}, {})
         """Records in the destination, as far as this sync must know them; none before the listings were read."""
+        self._read_ids: set[str] = set()
+        """Records that were read in this sync, by id."""
 
     def steps(self) -> Iterator[LoadItem]:
         """Yields the load items of the sync: single records first, then listings, then the records of each parent."""
-        per = self._per
         first = self._first()
         # Before the listings, because `_close_absent` needs to know which of them the vendor does not find.
         yield from self._details([(key, None) for key in first])
+        self._read_ids |= {*first}
         if not self._sync.reads_ids:
             parents: list[DetailParent] = []
             yield from self._listed(parents)
             self._look_up(parents)
-            self._mark(parents)
+            self._mark(parents, parents)
             yield from self._close_absent(parents)
-            todo = self._todo(parents, first)
-            # A parent without records to read is covered at once.
-            for parent in parents:
-                if not parent.open:
-                    yield LoadItem(parent.covered(per))
-            yield from self._details(todo)
-        per.finish()
+            yield from self._records(parents)
+            yield from self._list_again(parents)
+        self._per.finish()
+
+    def _records(self, parents: list[DetailParent]) -> Iterator[LoadItem]:
+        """Yields the records to read of parents, and the coverage of each parent."""
+        todo = self._todo(parents)
+        # A parent without records to read is covered at once.
+        for parent in parents:
+            if not parent.open:
+                yield LoadItem(parent.covered(self._per))
+        yield from self._details(todo)
+
+    def _list_again(self, parents: list[DetailParent]) -> Iterator[LoadItem]:
+        """Lists parents whose count was believed and that have lost a record: then another one came in its place."""
+        believed = [parent for parent in parents if parent.not_found]
+        if not believed:
+            return
+        listed: list[DetailParent] = []
+        yield from self._list(believed, listed)
+        self._look_up(listed)
+        self._mark(listed, parents)
+        yield from self._records(listed)
 
     def _first(self) -> list[str]:
         """Returns ids to read before anything is listed: the requested ones, or those that failed before."""
@@ -106,10 +124,10 @@ class DetailSync:
         letters = [one for one in self._per.dead_letters.records() if one.parent or self._session.shard.whole]
         return [letter.key for letter in letters if not self._per.window]
 
-    def _todo(self, parents: list[DetailParent], first: list[str]) -> list[Detail]:
+    def _todo(self, parents: list[DetailParent]) -> list[Detail]:
         lag, per = self._sync.lag, self._per
-        # Not those of `first`, which were read just now, nor those that were erased: they would be read for nothing.
-        keys = [(key, p) for p in parents for key in p.wanted(lag, per) if key not in first]
+        # Not those that were read just now, nor those that were erased: they would be read for nothing.
+        keys = [(key, p) for p in parents for key in p.wanted(lag, per) if key not in self._read_ids]
         keys = self._without_gone(keys)
         wanted = {p.backfill_key(key): (key, p) for key, p in keys if not self._session.erased.hides_record(key)}
         todo: list[Detail] = [wanted[one] for one in (per.backfill.remaining(wanted) if per.backfill else wanted)]
@@ -129,14 +147,20 @@ class DetailSync:
 
     def _listed(self, readable: list[DetailParent]) -> Iterator[LoadItem]:
         """Lists the ids of parents that may have new ones; puts all but those that failed into `readable`."""
-        per, feed, listing = self._per, self._feed, self._sync.listing(self._feed.parents)
+        per, listing = self._per, self._sync.listing(self._feed.parents)
         unlisted = listing.unlisted(per)
-        parents, not_listed = self._parents([*listing.found(), *unlisted]), set(map(feed.parents.id, unlisted))
+        parents, not_listed = self._parents([*listing.found(), *unlisted]), set(map(self._feed.parents.id, unlisted))
         self._session.counters.parents_total = len(parents)
         relist_after, everything = self._sync.connection.relist_after, self._must_list_everything()
         todo = [parent for parent in parents if everything or parent.must_be_listed(per, relist_after)]
         readable += [parent for parent in parents if parent not in todo]
-        todo = per.order(todo, key=lambda parent: parent.id)
+        yield from self._list(per.order(todo, key=lambda parent: parent.id), readable, not_listed)
+
+    def _list(
+        self, todo: list[DetailParent], readable: list[DetailParent], not_listed: Collection[str] = ()
+    ) -> Iterator[LoadItem]:
+        """Lists the ids of parents, of which `not_listed` may be gone; puts those that answered into `readable`."""
+        per, feed = self._per, self._feed
         for read in map_concurrently(todo, self._pages, self._sync.workers, self._ping):
             if read.page is not None:
                 yield LoadItem([self._lines(read.parent, read.page)])
@@ -152,13 +176,13 @@ class DetailSync:
                 nameless = [] if per.window else [per.dead_letters.resolve_rest(read.parent.id, ("nameless",))]
                 yield LoadItem(nameless)
 
-    def _mark(self, parents: list[DetailParent]) -> None:
-        """Marks records that the listings of this sync lack as gone, and takes back what they have."""
+    def _mark(self, parents: list[DetailParent], everywhere: list[DetailParent]) -> None:
+        """Marks records that the listings of these parents lack as gone, and takes back what they have."""
         listed = [parent for parent in parents if parent.listed is not None]
         if self._per.window or not listed:
             return
         # A record may have moved to another type.
-        served = {key for parent in listed for key in parent.listed or ()}
+        served = {key for parent in everywhere for key in parent.listed or ()}
         lacking = {key for parent in listed for key in parent.own if parent.lacks(key)}
         marked = self._sync.ledger.marked(self._feed.table.name, set(map(digest, lacking))) if lacking else set()
         for parent in listed:
@@ -242,11 +266,12 @@ class DetailSync:
             key, parent = answer.parent
             if answer.page is not None:
                 read.append((key, answer.page, parent))
+                self._read_ids.add(key)
                 continue
             batches = [self._failed_batch(key, parent, answer.error)] if answer.error else []
             if parent:
                 parent.open -= 1
-            covered = parent is not None and parent.open == 0
+            covered = parent is not None and parent.open == 0 and not parent.not_found
             # Coverage must not reach the destination before the records that it speaks of.
             if covered or len(read) >= BATCH_RECORDS:
                 batches += self._loaded(read)
@@ -277,6 +302,10 @@ class DetailSync:
         # Only the listings of this sync show whether it is gone: `_close_absent` decides.
         if parent is None and not self._sync.reads_ids and isinstance(error, NotFound):
             self._absent[key] = error
+            return per.dead_letters.resolve("record", [])
+        # A count that was believed is not believed any more: `_list_again`.
+        if parent and parent.listed is None and isinstance(error, NotFound):
+            parent.not_found = True
             return per.dead_letters.resolve("record", [])
         if parent and per.backfill:
             per.backfill.failed(parent.backfill_key(key))
