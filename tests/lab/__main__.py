@@ -1,17 +1,20 @@
 """`python -m tests.lab --minutes 60`: all laboratories, each for its part of the time, then the reports.
 
 REPORT.md beside this file has what was wanted, what was reached and whether all went well, with a link to the report
-of each laboratory. With `--keep FOLDER` a later run goes on where this one stopped. Ends with 1 if any did not.
+of each laboratory. With `--keep FOLDER` a later run goes on where this one stopped, and what it does not play is told
+as it was played before, so the parts may be run one by one (`--only`). Ends with 1 if any did not go well.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,7 +87,7 @@ HEAD = """\
 
 Written by `python -m tests.lab`; do not edit. More is wanted than is tried where the time was over.
 
-| laboratory | wanted | reached | minutes | what was tried went well |
+| laboratory | wanted | reached | last sitting | what was tried went well |
 |---|---|---|---|---|
 """
 
@@ -100,13 +103,16 @@ def main() -> int:
     keep = asked.keep or Path(f"/tmp/gapless-lab-{datetime.now(UTC):%Y%m%d}")
     keep.mkdir(parents=True, exist_ok=True)
     parts = [part for part in PARTS if part.name in (asked.only or part.name)]
-    ends, rows = time.monotonic() + asked.minutes * 60, []
+    ends, rows, kept = time.monotonic() + asked.minutes * 60, dict[str, str](), keep / "rows.json"
+    if kept.exists():
+        rows = json.loads(kept.read_text())
     for number, part in enumerate(parts):
         left = max(0.0, ends - time.monotonic()) / 60
         minutes = round(left * part.share / sum(one.share for one in parts[number:]), 2)
-        rows.append(_tried(part, minutes, keep, asked))
-        _write(rows, asked)
-    return 1 if any(not row.endswith("| yes |") for row in rows) else 0
+        rows[part.name] = _tried(part, minutes, keep, asked)
+        kept.write_text(json.dumps(rows))
+        _write(rows)
+    return 1 if any(not rows[part.name].endswith("| yes |") for part in parts) else 0
 
 
 def _tried(part: Part, minutes: float, keep: Path, asked: argparse.Namespace) -> str:
@@ -121,16 +127,19 @@ def _tried(part: Part, minutes: float, keep: Path, asked: argparse.Namespace) ->
     reached = (
         f"[{'; '.join(one.strip() for one in found).replace('|', '/')}]({os.path.relpath(ROOT / part.report, HERE)})"
     )
-    row = f"| {part.name} | {part.wanted} | {reached} | {(time.monotonic() - began) / 60:.1f} |"
+    commit = subprocess.run(["git", "rev-parse", "--short=8", "HEAD"], cwd=ROOT, capture_output=True, check=True)
+    sitting = f"{(time.monotonic() - began) / 60:.0f} minutes to {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    how = f"{sitting} on {commit.stdout.decode().strip()}, {os.cpu_count()} cores, seed {asked.seed}"
+    row = f"| {part.name} | {part.wanted} | {reached} | {how} |"
     print(row, f"see {keep / name}.log" if code else "", flush=True)
     return f"{row} {'yes' if code == 0 else 'no'} |"
 
 
-def _write(rows: list[str], asked: argparse.Namespace) -> None:
-    if asked.only is None:
-        at, how = datetime.now(UTC), f"{asked.minutes:g} minutes, {os.cpu_count()} cores, seed {asked.seed}"
-        where = f"{at:%Y-%m-%d %H:%M} UTC, {how}."
-        REPORT.write_text(HEAD + "\n".join(rows) + f"\n\n{where}\n")
+def _write(rows: Mapping[str, str]) -> None:
+    """Writes the summary: each part as it was played last."""
+    missing = "| {0.name} | {0.wanted} | not played | | |"
+    lines = [rows.get(part.name, missing.format(part)) for part in PARTS]
+    REPORT.write_text(HEAD + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
