@@ -6,7 +6,8 @@ dlt's class of a destination is also where a sync finds what the merges of its c
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -20,6 +21,7 @@ from dlt.common.destination import Destination, DestinationCapabilitiesContext, 
 from dlt.common.destination.client import DestinationClientConfiguration
 from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.normalizers.naming import NamingConvention
+from dlt.common.schema.typing import TSchemaTables
 
 from gapless.sources._dlt.row_changes import Comparison, RowChanges, comparison
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES
@@ -27,6 +29,8 @@ from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, STATUS_
 LEDGER = {table.name for table in (COVERAGE, DEAD_LETTERS, RUNS, STATUS_CHANGES)}
 UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
 """Files that are read once, at once, are not worth compressing."""
+Turn = Callable[[], AbstractContextManager[None]]
+"""Holds a lock of all shards while it is open."""
 InitialValues = tuple[tuple[str, str], ...]
 """Name and `repr` of each."""
 
@@ -94,6 +98,28 @@ class ComparingClient:
             client = cast("Any", self).sql_client
             found = comparison(tables, client.get_qualified_table_names, client.escape_column_name, row)
             self.row_changes.comparisons[name] = Comparison(*map(read, found))
+
+
+class TurnTakingClient:
+    """Stands before dlt's class of a client in a list of bases: a shard's client, as others make the same tables."""
+
+    turn: Turn
+
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Creates the dataset, in turn with other shards."""
+        with self.turn():
+            cast("Any", super()).initialize_storage(truncate_tables)
+
+    def update_stored_schema(
+        self,
+        only_tables: Iterable[str] | None = None,
+        expected_update: TSchemaTables | None = None,
+        force: bool = False,
+    ) -> TSchemaTables | None:
+        """Creates and changes tables, in turn with other shards."""
+        with self.turn():
+            updated = cast("Any", super()).update_stored_schema(only_tables, expected_update, force)
+        return cast("TSchemaTables | None", updated)
 
 
 def remember_types() -> None:

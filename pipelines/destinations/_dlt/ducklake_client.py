@@ -7,27 +7,25 @@ Why: dlt opens a DuckDB for every question, loads the extensions and attaches th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, AnyStr, cast
 
 import dlt
 import duckdb
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.schema.typing import TSchemaTables
 from dlt.destinations import ducklake as destination
 from dlt.destinations.impl.ducklake.configuration import DuckLakeClientConfiguration
 from dlt.destinations.impl.ducklake.ducklake import DuckLakeClient
 from dlt.destinations.impl.ducklake.sql_client import DuckLakeSqlClient
 from dlt.destinations.sql_client import raise_open_connection_error
 
-from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination
+from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination, Turn, TurnTakingClient
 from gapless.pipelines.destinations._dlt.duckdb_client import MergeFromFiles
 from gapless.sources._ledger.shard import Shard
 
 LakeConfig = DuckLakeClientConfiguration
 Session = Callable[[], duckdb.DuckDBPyConnection]
-Turn = Callable[[], AbstractContextManager[None]]
 READS = re.compile(r"\s*(select|from|set|show|pragma)\b", re.IGNORECASE)
 """Begins a statement that writes nothing."""
 
@@ -93,25 +91,8 @@ class _Client(MergeFromFiles, DuckLakeClient):
     """Writes each row to the lake once: what a staging table would hold is read from the load package."""
 
 
-class _ShardClient(_Client):
-    """A shard's client: others make the same tables."""
-
-    turn: Turn
-
-    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
-        """Creates the dataset, in turn with other shards."""
-        with self.turn():
-            super().initialize_storage(truncate_tables)  # type: ignore[arg-type]  # dlt: `Iterable = None`
-
-    def update_stored_schema(
-        self,
-        only_tables: Iterable[str] | None = None,
-        expected_update: TSchemaTables | None = None,
-        force: bool = False,
-    ) -> TSchemaTables | None:
-        """Creates and changes tables, in turn with other shards."""
-        with self.turn():
-            return super().update_stored_schema(only_tables, expected_update, force)  # type: ignore[arg-type]  # as above
+class _ShardClient(TurnTakingClient, _Client):
+    """A shard's client."""
 
 
 class DuckLakeDestination(CachedDestination, destination):

@@ -8,8 +8,9 @@ own around schema changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ import psycopg2
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, LoadJob, RunnableLoadJob
 from dlt.common.exceptions import TerminalValueError
-from dlt.common.schema.typing import TColumnSchema, TColumnType, TSchemaTables
+from dlt.common.schema.typing import TColumnSchema, TColumnType
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations import postgres as destination
 from dlt.destinations.impl.postgres.factory import PostgresTypeMapper
@@ -27,7 +28,12 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 
-from gapless.pipelines.destinations._dlt.cached import UNCOMPRESSED, CachedDestination, ComparingClient
+from gapless.pipelines.destinations._dlt.cached import (
+    UNCOMPRESSED,
+    CachedDestination,
+    ComparingClient,
+    TurnTakingClient,
+)
 from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfiguration
 from gapless.pipelines.destinations._dlt.types import UNKNOWN_TYPE
 from gapless.pipelines.destinations._postgres.copying import copy_rows, read_files
@@ -192,21 +198,6 @@ class _Client(ComparingClient, PostgresClient):
         stored, staged = self.sql_client.get_qualified_table_names(name)
         return PackageTable(name, stored, staged, files, is_root="parent" not in table)
 
-    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
-        """Creates the dataset, in turn with other shards."""
-        with self._in_turn():
-            super().initialize_storage(truncate_tables)  # type: ignore[arg-type]  # dlt: `Iterable = None`
-
-    def update_stored_schema(
-        self,
-        only_tables: Iterable[str] | None = None,
-        expected_update: TSchemaTables | None = None,
-        force: bool = False,
-    ) -> TSchemaTables | None:
-        """Creates and changes tables, in turn with other shards."""
-        with self._in_turn():
-            return super().update_stored_schema(only_tables, expected_update, force)  # type: ignore[arg-type]  # as above
-
     def _get_table_update_sql(
         self, table_name: str, new_columns: Sequence[TColumnSchema], generate_alter: bool
     ) -> list[str]:
@@ -229,15 +220,9 @@ class _Client(ComparingClient, PostgresClient):
         except TerminalValueError:
             return {"data_type": UNKNOWN_TYPE}
 
-    def _in_turn(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
-
-class _ShardClient(_Client):
-    """A shard's client: other shards write beside it."""
-
-    def _in_turn(self) -> AbstractContextManager[None]:
-        return in_turn(self.config.credentials.to_native_representation())
+class _ShardClient(TurnTakingClient, _Client):
+    """A shard's client."""
 
 
 def _parquet(preferred: Any, supported: Any, **table: Any) -> tuple[str, list[str]]:
@@ -278,6 +263,7 @@ class PostgresDestination(CachedDestination, destination):
         """Returns dlt's client, which shares with the others what to merge, and what was written."""
         client: Any = super().client(schema, initial_config)
         client.merges, client.written = self._merges, self.written
+        client.turn = partial(in_turn, client.config.credentials.to_native_representation())
         like = client.sql_client
         client.sql_client = _SqlClient(
             like.dataset_name, like.staging_dataset_name, like.credentials, like.capabilities
