@@ -62,6 +62,8 @@ class ParentSync:
         self.backfill = Backfill(window, session.counters) if session.backfill and window else None
         self._stream = stream
         self._parents_with_dead_letters = self.dead_letters.parents()
+        self._disbelieved: dict[str, datetime | None] = {}
+        """The newest record here of parents whose watermark is later."""
 
     def stored(
         self, parent: str, table: Table, columns: Sequence[str], ids: Iterable[str]
@@ -120,11 +122,16 @@ class ParentSync:
         # One that failed waits for the next pass, or a pass of many limited runs would not end.
         return known.last_checked_at >= since and (known.failures > 0 or self.proof(parent) is not None)
 
+    def disbelieve(self, parent: str, newest: datetime | None) -> None:
+        """Notes that a parent's watermark is later than its `newest` record here, so it is made anew."""
+        self._disbelieved[parent] = newest
+
     def watermark(self, parent: str, instants: Iterable[datetime | None]) -> datetime | None:
         """Returns a parent's watermark once records created at `instants` are loaded; times after now are ignored."""
-        before = self.coverage.get(parent)
+        known = self.coverage.get(parent)
+        before = self._disbelieved.get(parent, known.covered_to if known else None)
         # A record with a future time would hide all that is created until then.
-        past = [i for i in (*instants, before.covered_to if before else None) if i and i <= self.now]
+        past = [i for i in (*instants, before) if i and i <= self.now]
         return max(past, default=None)
 
     def complete(self, parent: str, **facts: object) -> list[Batch]:

@@ -110,6 +110,23 @@ def test_one_record_proves_nothing_of_the_others(subject: Subject, world: Begin)
     here.assert_exact()
 
 
+@pytest.mark.sweep
+@of(NAMES[2])
+def test_one_record_of_an_account_that_was_empty(subject: Subject, world: Begin) -> None:
+    """A sync found no parent; then one record was read by its id: its parent was never listed."""
+    if subject.source.stream.by_id != "record" or not subject.parents_table:
+        pytest.skip("the source reads no record by its id, or has no parents")
+    here = world(subject.empty())
+    here.complete()
+    assert (gaps(here), status(here)["complete"]) == ([], True)
+    subject.fill(here.fake, 2, 6)
+    here.complete(ids=(str(subject.records(here.fake)[0][subject.id]),))
+    assert {gap["kind"] for gap in gaps(here)} == {"never asked"}
+    assert not status(here)["complete"]
+    fill(here, gaps(here))
+    here.assert_exact()
+
+
 @pytest.mark.slow
 @of(NAMES[1])
 def test_fewer_than_the_vendor_told(subject: Subject, synced: World) -> None:
@@ -177,6 +194,18 @@ def test_a_watermark_that_is_later_than_its_records(subject: Subject, synced: Wo
         synced.fake.advance(60)
         synced.complete()
         synced.assert_exact()
+
+
+@pytest.mark.sweep
+@of(NAMES[3])
+def test_rows_that_are_taken_come_back_beyond_the_look_back(subject: Subject, synced: World) -> None:
+    """Of a parent that is read page by page, the next sync reads from the newest record that is here."""
+    if not subject.parents_table or subject.whole or subject.one_by_one:
+        pytest.skip("a parent is not read page by page")
+    time = subject.source.main.time_column
+    lose(synced, f"{time} > (select max({time}) - interval '20 hours' from {subject.main})")
+    assert synced.sync().outcome == "partial"
+    synced.assert_exact()
 
 
 @pytest.mark.sweep

@@ -44,7 +44,7 @@ def _selected(tests: str) -> list[str]:
     places = [ROOT / file for file in files.split()]
     modules = [each for place in places for each in ([place] if place.is_file() else place.rglob("test_*.py"))]
     names = [name for module in modules for name in re.findall(r"def (test_\w+)", module.read_text())]
-    return [name for name in names if any(word in name for word in words.split(" or "))]
+    return [name for name in names if any(word in name for word in re.split(" or | and ", words))]
 
 
 def test_no_two_mutants_have_one_name() -> None:

@@ -67,6 +67,21 @@ def test_an_error_that_says_200_ends_no_listing(name: str, world: Callable[[Any]
     here.assert_exact()
 
 
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", some(SOURCES, "sequence"))
+@pytest.mark.parametrize("document", [{}, {"message": "try again"}, {"data": None}])
+def test_a_document_without_records_is_no_empty_account(
+    name: str, document: dict[str, Any], world: Callable[[Any], World]
+) -> None:
+    """From the first request on, with 200: nothing is complete, and the next sync reads all."""
+    here = world(filled(name))
+    here.intercept = lambda request: httpx.Response(200, json=document)
+    assert here.sync().outcome in ("failed", "partial")
+    here.mend()
+    here.complete()
+    here.assert_exact()
+
+
 STATUS = Table("status_changes", StatusChange, ("record_id",), "merge")
 
 

@@ -72,6 +72,8 @@ class DetailParent:
         # was behind, and a later one only by somebody's hand.
         stored = max((at for at in self.own.values() if at and at <= per.now), default=None)
         proven = self.before.covered_to if self.before else None
+        if proven and stored and stored < proven:
+            per.disbelieve(self.id, stored)
         watermark = min(filter(None, (proven, stored)), default=None)
         # A record may be edited shortly after its creation, so the look-back is read again.
         recent = Window(earlier(watermark, lag)) if watermark else None

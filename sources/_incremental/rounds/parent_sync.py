@@ -204,7 +204,9 @@ class ParentRound:
             # Rows were deleted, or the watermark was set by hand, if it is later than all rows here: what lies
             # between is read again. Not where a user's own step removes rows, or some were erased on purpose.
             here = newest.get(key)
-            watermark = min(watermark, here) if here else None
+            if here is None or here < watermark:
+                self._per.disbelieve(key, here)
+                watermark = here
         floor = earlier(watermark, self._sync.lag) if watermark else self._per.to_load.since
 
         def counted(end: ListingEnd) -> int | None:

@@ -29,7 +29,7 @@ PATIENCE = 300
 """Seconds; a test that hangs has noticed, too, unless it takes as long without the sabotage."""
 GREEN: set[str] = set()
 """Tests that passed without a sabotage."""
-HANGS = " (hangs)"
+HANGS, SKIPPED = " (hangs)", " (skipped)"
 HEAD = """# Mutants
 
 Written by `python -m tests.lab.mutants`; do not edit: each small sabotage of the code, and the test that turned red.
@@ -124,8 +124,13 @@ def _tried(copy: Path, mutant: Mutant) -> Verdict:
         if failed and failed[0].endswith(HANGS):
             slow = bool(_red(copy, _chosen(mutant.tests)))
             return Verdict(mutant, "SLOW: also without it" if slow else f"`{failed[0]}`", time.monotonic() - began)
-        if not failed or _is_green(copy, failed[0]):
-            return Verdict(mutant, f"`{failed[0]}`" if failed else "NOBODY", time.monotonic() - began)
+        if failed and failed[0].endswith(SKIPPED):
+            return Verdict(mutant, "SKIPPED: no test of it can run here", time.monotonic() - began)
+        if not failed:
+            why = f": red without it, too: {', '.join(f'`{test}`' for test in sick)}" if sick else ""
+            return Verdict(mutant, f"NOBODY{why}", time.monotonic() - began)
+        if _is_green(copy, failed[0]):
+            return Verdict(mutant, f"`{failed[0]}`", time.monotonic() - began)
         sick.append(failed[0])
 
 
@@ -169,6 +174,8 @@ def _red(copy: Path, tests: list[str]) -> list[str]:
         raise SystemExit(
             f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stdout[-2000:]}{ended.stderr[-500:]}"
         )
+    if not found and " passed" not in ended.stdout and not any(one.startswith("--deselect") for one in tests):
+        return [f"{tests[0]}::{SKIPPED}"]
     return found
 
 
