@@ -140,6 +140,20 @@ def test_one_goes_and_one_comes(world: Begin) -> None:
     here.assert_exact()
 
 
+@pytest.mark.slow
+def test_a_listing_of_a_time_to_come(world: Begin) -> None:
+    """Our clock was a year ahead when a type was listed: its count is not believed until that year is over."""
+    fake = filled(types=1, logged=5)
+    kind, oldest = fake.truth()["activities"][0]["id"], fake.truth()["logged_activities"][0]["id"]
+    here = world(fake)
+    here.complete()
+    here.database.change("kizen", "update coverage set listed_at = listed_at + interval '1 year'")
+    fake.delete(oldest)
+    fake.add_logged(kind, id="came")
+    here.complete()
+    here.assert_exact()
+
+
 def test_the_newest_goes_and_one_comes(world: Begin) -> None:
     """The count is the same and believed, until the record in the look-back is not found: then the type is listed."""
     fake = filled(types=1, logged=5)

@@ -56,7 +56,9 @@ class DetailParent:
         known = per.proof(self.id)
         if known is None or known.failures or known.digest is None or known.listed_at is None:
             return True
-        return known.digest != self.count or known.listed_at + relist_after <= per.now
+        # A listing of a time to come was noted by a clock that was wrong.
+        believed = known.listed_at <= per.now < known.listed_at + relist_after
+        return known.digest != self.count or not believed
 
     def lacks(self, key: str) -> bool:
         """Returns whether its listing was read in this sync and does not have a record."""
