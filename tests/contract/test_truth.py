@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import duckdb
@@ -80,17 +81,18 @@ def test_no_proof_is_no_claim(subject: Subject, synced: World) -> None:
 @pytest.mark.sweep
 @of(NAMES[1])
 def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
-    """Also where nothing here shows a loss; it is one until the record is read again."""
-    lose(synced, f"{subject.id_column} in (select min({subject.id_column}) from {subject.main})")
-    synced.database.change(synced.name, "delete from runs", "update coverage set records = null")
+    """Also where nothing here shows that one lacks, as it came late; it is one until the record is read."""
+    subject.add_one(synced.fake, at=synced.fake.now - timedelta(days=5))
     assert gaps(synced) == []
-    assert document(synced, "verify", subject.name, "--whole")["sources"][0]["missing"] == 1
+    (found,) = document(synced, "verify", subject.name, "--whole")["sources"]
+    assert found["missing"] == 1
     told = gaps(synced)
     assert [(gap["kind"], gap["fill"]) for gap in told] == [
         ("dead letter", f"gapless verify {subject.name} --repair"),
     ]
     assert not status(synced)["complete"]
     fill(synced, told)
+    synced.complete()
     synced.assert_exact()
 
 
