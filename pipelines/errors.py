@@ -59,6 +59,14 @@ class WrongSettings(GaplessError):
     code = USAGE
 
 
+class EndedBy(GaplessError):
+    """One command, `fill`, ends what the message says; the message goes on with it."""
+
+    def __init__(self, message: str, fill: str) -> None:
+        self.fill = fill
+        super().__init__(f"{message}: {fill}")
+
+
 class MissingSettings(WrongSettings):
     """A source cannot run, because the environment variables `missing` are not set; `notes` say why."""
 

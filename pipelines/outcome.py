@@ -78,6 +78,8 @@ class Outcome:
     """What a person should know of it although nothing failed."""
     destination: str = "duckdb"
     """What commands to type must name."""
+    fill: str = ""
+    """The command that ends why it failed as a whole, where that is known."""
 
     @property
     def refused(self) -> bool:
@@ -165,6 +167,8 @@ class Outcome:
     @property
     def remedy(self) -> str:
         """Returns the command to type after it failed as a whole."""
+        if self.fill:
+            return self.fill
         step = ("state adopt", self.source) if self.error_kind == "AnotherAccount" else ("doctor",)
         return command(self.destination, *step)
 
@@ -187,7 +191,7 @@ class Outcome:
         values = {
             one.name: getattr(self, one.name)
             for one in fields(self)
-            if one.name not in ("gaps", "ledger_rows", "note", "destination")
+            if one.name not in ("gaps", "ledger_rows", "note", "destination", "fill")
         }
         times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
         failures = [str(failure) for failure in self.failures]

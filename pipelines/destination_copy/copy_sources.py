@@ -21,7 +21,7 @@ from gapless.pipelines.destinations._catalogs.other_vendor import require_vendor
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import DuckdbReader, PipelineReader
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, WrongSettings, explain, interrupted, root_cause
+from gapless.pipelines.errors import EndedBy, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.kinds.tables import TableGaps
 from gapless.pipelines.evidence.policy import configured_policy
@@ -71,21 +71,23 @@ def _holds(db: duckdb.DuckDBPyConnection, dataset: str) -> bool:
     return bool(db.execute(found, [dataset, LOADS]).fetchone())
 
 
-def _require_synced(db: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Raises GaplessError for a source that was never synced into the file."""
+def _require_synced(db: duckdb.DuckDBPyConnection, here: Commands, again: str) -> None:
+    """Raises EndedBy for a source that was never synced into the file; `again` is the command that copies it."""
+    name = here.source.name
     if not _holds(db, name):
-        raise GaplessError(f"{name} was never synced into the file, so there is nothing to copy: gapless sync {name}")
+        said = f"{name} was never synced into the file, so there is nothing to copy"
+        raise EndedBy(said, f"{here.typed(f'sync {name}')} && {again}")
 
 
-def _require_whole(file: DuckdbReader, commands: Commands) -> None:
-    """Raises GaplessError, with what mends it, for a file in which tables or columns are missing, or rows doubled.
+def _require_whole(file: DuckdbReader, commands: Commands, again: str) -> None:
+    """Raises EndedBy, with what mends it, for a file in which tables or columns are missing, or rows doubled.
 
     Cells that are gone would be copied over those that are there still, and no merge takes a key twice.
     """
     tables = TableGaps(file, commands.source, commands)
     for gap in [*tables.damaged()] or [*tables.twice()]:
         where = f"{gap.source}.{gap.stream} in the file"
-        raise GaplessError(f"{where}: {gap.why}: `{gap.fill}` mends it; then copy again")
+        raise EndedBy(f"{where}: {gap.why}", f"{gap.fill} && {again}")
 
 
 def _erased(pipeline: dlt.Pipeline, source: Source, db: duckdb.DuckDBPyConnection, there: Target) -> Tombstones:
@@ -102,6 +104,7 @@ def _copied(here: Commands, db: duckdb.DuckDBPyConnection, there: Target, folder
     """Copies one source; every error but Ctrl-C ends in its outcome. `here` are the commands for the file."""
     source, commands = here.source, Commands.at(here.source, there)
     outcome = Outcome(source.name, started_at=datetime.now(UTC), destination=there.destination)
+    again = commands.typed(commands.copy)
     dataset = FileDataset(
         source, db, configured_policy(source), commands.typed(f"sync {source.name}"), there.make_room
     )
@@ -109,10 +112,10 @@ def _copied(here: Commands, db: duckdb.DuckDBPyConnection, there: Target, folder
     try:
         if notes and not _holds(db, source.name):
             carry_notes(there, source, notes)
-        _require_synced(db, source.name)
+        _require_synced(db, here, again)
         with PipelineReader(pipeline, there.appends).connected() as copied:
             require_vendor(DuckdbReader(db), source.name)
-            _require_whole(DuckdbReader(db), here)
+            _require_whole(DuckdbReader(db), here, again)
             of_file = read_layout(DuckdbReader(db), source.name)
             layout = None if there.appends else read_layout(copied, source.name)
             require_same_account(DuckdbReader(db), copied, source)
@@ -143,7 +146,9 @@ def _copied(here: Commands, db: duckdb.DuckDBPyConnection, there: Target, folder
     except Exception as error:
         if interrupted(error):
             raise KeyboardInterrupt from None
-        outcome.error, outcome.error_kind = explain(error), type(root_cause(error)).__name__
+        cause = root_cause(error)
+        outcome.error, outcome.error_kind = explain(error), type(cause).__name__
+        outcome.fill = cause.fill if isinstance(cause, EndedBy) else ""
     finally:
         outcome.finished_at = datetime.now(UTC)
         pipeline.deactivate()

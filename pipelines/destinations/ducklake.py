@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +18,7 @@ import duckdb
 
 from gapless.pipelines.config.database_file import require_database, require_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
-from gapless.pipelines.destinations._postgres.lake_catalog import SECRET, attaching, in_turn, is_made, quoted
+from gapless.pipelines.destinations._postgres.lake_catalog import SECRET, Turns, attaching, is_made, quoted
 from gapless.pipelines.destinations._postgres.server import connected
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.advisory_lock import shards_at_work
@@ -258,8 +258,18 @@ class PostgresLake(DuckLake):
         """Holds advisory locks in the catalog's database: the server frees them when this process is gone."""
         return database_lock(self._credentials, self.name, part)
 
+    @contextmanager
+    def _attached(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with closing(self._turns), super()._attached() as connection:
+            yield connection
+
+    @cached_property
+    def _turns(self) -> Turns:
+        """Has a connection while the lake is attached, once it was needed."""
+        return Turns(self._address, self._schema)
+
     def _turn(self) -> AbstractContextManager[None]:
-        return in_turn(self._address, self._schema)
+        return self._turns.taken()
 
     def _attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         from gapless.pipelines.destinations._dlt.ducklake_client import attach

@@ -149,6 +149,11 @@ class Commands:
         """Returns the command that compares with the vendor and reads again what is missing."""
         return f"verify {self.source.name} --repair"
 
+    @property
+    def copy(self) -> str:
+        """Returns the command that copies the source from the DuckDB file to here."""
+        return f"copy {self.source.name} --to {quoted(self.destination)}"
+
     def acknowledge(self, until: str) -> str:
         """Returns the commands that acknowledge an interval which ends then and which nobody can fill."""
         return f"state rewind {self.source.name} --to {quoted(until)} --yes && sync {self.source.name}"

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dlt
@@ -22,12 +23,14 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked
 from gapless.pipelines.ledger.gaps import gaps
 from gapless.pipelines.outcome import Outcome
+from gapless.pipelines.sync import run
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
 from gapless.sources._extract import resource
 from gapless.sources._extract.resource import shapes
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+from gapless.sources._ledger.session import Session
 from tests.contract.subject import subject
 from tests.contract.test_accounts import become_another, move, rotate
 from tests.support.oracle import mismatches
@@ -442,3 +445,21 @@ def test_the_command(copied: Callable[..., Copied]) -> None:
     assert "never synced" in document["sources"][1]["error"]
     assert document["sources"][0]["rows"]["action_logs"] == len(here.fake.truth()["action_logs"])
     assert "copying" in CliRunner().invoke(app, ["copy", "--to", "postgres"]).output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", some([name for name in SOURCES if subject(name).parents_table], "tines"))
+def test_our_clock_was_behind_before_the_copy(
+    name: str, copied: Callable[..., Copied], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All records were of the future to it: a sync into the copy, by a right clock, finds none of them lost."""
+    here, one = copied(name), subject(name)
+    times = (datetime.fromisoformat(str(row[one.time])) for row in here.fake.truth()[one.main])
+    now = [min(times) - timedelta(minutes=1)]
+    monkeypatch.setattr(run, "Session", partial(Session, now=lambda: now[0]))
+    here.world.complete()
+    here.complete()
+    now[0] = here.fake.now
+    (outcome,) = sync([name], Target.find("postgres"), SyncRequest())
+    assert (outcome.outcome, outcome.failures) == ("complete", [])
+    assert (here.mismatches(), [*gaps(Target.find("postgres"), [name], now[0])]) == ([], [])

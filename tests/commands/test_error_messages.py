@@ -179,7 +179,9 @@ def test_what_the_file_does_not_hold(synced: World, monkeypatch: pytest.MonkeyPa
     """A source that was never synced is not copied, and the command that brings it is named."""
     monkeypatch.setenv("DESTINATION__SECOND__DESTINATION_TYPE", "duckdb")
     monkeypatch.setenv("DESTINATION__SECOND__CREDENTIALS", "second.duckdb")
-    assert "gapless sync omni" in told("copy omni --to second")
+    text = told("copy omni --to second")
+    assert text.splitlines()[-1].endswith("This ends it: `gapless sync omni && gapless copy omni --to second`"), text
+    assert "doctor" not in text
     assert "Choose another path" in told("publish nowhere/readers.duckdb")
 
 

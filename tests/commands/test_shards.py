@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,11 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
 from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.ledger.gaps import gaps
-from gapless.pipelines.sync import lost_rows
+from gapless.pipelines.sync import lost_rows, run
 from gapless.pipelines.sync.request import SyncRequest
 from gapless.pipelines.sync.run import sync
 from gapless.sources import SOURCES
+from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.shard import Shard
 from tests.contract.subject import subject
 from tests.support import lakes, warm
@@ -450,3 +453,18 @@ def test_eight_shards_keep_one_rate_budget(fleet: Callable[..., Fleet]) -> None:
     here = fleet("omni", parents=200, OMNI_REQUESTS_PER_MINUTE="40")
     here.sync(8, kill_after=[12.0] * 8)
     assert 20 < len(here.fake.requests) <= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", some(SPLIT, "tines"))
+def test_a_shards_clock_was_behind(name: str, fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While records came that are all of the future to it: once it is right again, none of them counts as lost."""
+    here = fleet(name)
+    one = subject(name)
+    times = (datetime.fromisoformat(str(row[one.time])) for row in here.fake.truth()[one.main])
+    now = [min(times) - timedelta(minutes=1)]
+    monkeypatch.setattr(run, "Session", partial(Session, now=lambda: now[0]))
+    assert here.synced("1/2", "2/2") == ["complete", "complete"]
+    now[0] = here.fake.now
+    assert here.synced("1/2", "2/2") == ["complete", "complete"]
+    assert (here.mismatches(), [*gaps(Target.find("postgres"), [name], now[0])]) == ([], [])

@@ -105,6 +105,29 @@ def test_the_ledger_where_rows_are_added(folder: Callable[[str], Land]) -> None:
 
 
 @pytest.mark.slow
+def test_a_comparison_ends_where_rows_are_added(folder: Callable[[str], Land]) -> None:
+    """No row is marked as gone there, so that most rows of a listing are gone is no doubt that lasts for ever.
+
+    That none is listed proves nothing, and the command that is named is one that is accepted there.
+    """
+    here = folder("tines")
+    here.complete()
+    first, *others = [row["id"] for row in here.fake.truth()["stories"]]
+    for story in others:
+        here.fake.delete_story(story)
+    here.complete()
+    compare = ["verify", "tines", "--whole", "--destination", "filesystem"]
+    code, told = command(*compare)
+    (found,) = told["sources"]
+    assert (code, found["unproven"], found["complete"]) == (0, None, True), found
+    here.fake.delete_story(first)
+    code, told = command(*compare)
+    (found,) = told["sources"]
+    assert code == 3
+    assert "gapless sync tines --destination filesystem --accept-append reads" in found["unproven"], found
+
+
+@pytest.mark.slow
 def test_appending_must_be_accepted(folder: Callable[[str], Land]) -> None:
     """Without the flag it is refused by its name; with it the command says what is not promised."""
     here = folder("tines")

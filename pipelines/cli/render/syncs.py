@@ -84,12 +84,21 @@ def _more(source: str, count: int, destination: str) -> str:
     return f"{source}: and {count:,} more reasons; `{command(destination, 'gaps', source)}` lists them"
 
 
+def _after_failures(failed: list[Outcome]) -> str:
+    """Returns what ends that sources failed as a whole: the commands where they are known, else who looks for it."""
+    doctor = command(failed[0].destination, "doctor")
+    known = [one for one in dict.fromkeys(outcome.remedy for outcome in failed) if one != doctor]
+    ends = [f"This ends it: {'; '.join(f'`{one}`' for one in known)}"] if known else []
+    if any(outcome.remedy == doctor for outcome in failed):
+        ends.append(f"{doctor} checks for the {'other ' if known else ''}cause; the same command continues.")
+    return ". ".join(ends)
+
+
 def advice(outcomes: list[Outcome]) -> str:
     """Returns the next step after a command with these outcomes; empty if there is none."""
     code = exit_code(outcomes)
     if code == FAILED:
-        doctor = command(outcomes[0].destination, "doctor")
-        return f"What was committed stays. {doctor} checks for the cause; the same command continues."
+        return f"What was committed stays. {_after_failures([one for one in outcomes if one.error])}"
     if code != PARTIAL:
         return ""
     commands = [

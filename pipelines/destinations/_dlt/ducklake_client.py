@@ -75,9 +75,14 @@ class SessionSqlClient(DuckLakeSqlClient):
 
     @contextmanager
     def begin_transaction(self) -> Iterator[Any]:
-        """Begins one when it is our turn: what others committed before that is no conflict with it."""
+        """Begins one when it is our turn: what others committed before that is no conflict with it.
+
+        It is taken back where the turn was lost meanwhile.
+        """
         with self._turn(), super().begin_transaction() as transaction:
             yield transaction
+            with self._turn():
+                pass
 
     @contextmanager
     def execute_query(self, query: AnyStr, *args: Any, **kwargs: Any) -> Iterator[Any]:

@@ -519,11 +519,19 @@ MUTANTS = (
     ),
     mutant(
         "writers to a lake have no turns", "pipelines/destinations/_postgres/lake_catalog.py",
-        "if (address, schema) in held:", "if True:", f"{TURNS} -k writers",
+        "if self._mine:", "if True:", f"{TURNS} -k writers",
     ),
     mutant(
         "the commit of a dead writer is not waited for", "pipelines/destinations/_postgres/lake_catalog.py",
-        "while _is_committed_to(cursor, schema):", "while False:", f"{TURNS} -k commit",
+        "if mine and not holder:", "if mine:", f"{TURNS} -k commit",
+    ),
+    mutant(
+        "a turn is waited for in vain again and again", "pipelines/destinations/_postgres/lake_catalog.py",
+        "if self._in_vain else LIMIT", "if False else LIMIT", f"{TURNS} -k again",
+    ),
+    mutant(
+        "a turn is held without its connection", "pipelines/destinations/_postgres/lake_catalog.py",
+        "                self._require()\n", "", f"{TURNS} -k gone",
     ),
     mutant(
         "a lake is compacted beside a sync", "pipelines/maintenance/compact.py",
