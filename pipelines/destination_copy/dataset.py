@@ -33,6 +33,7 @@ from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.arrow import Batch, Table, digest
 from gapless.sources._schema.columns import TableSchema
 from gapless.sources._schema.destination_limits import StorageCheck, storage_check
+from gapless.sources._schema.policy_history import note_copied
 from gapless.sources._schema.privacy import Privacy
 
 PACKAGE_ROWS = 50_000
@@ -87,7 +88,8 @@ class FileDataset:
     def _next_package(self, state: State) -> Iterator[tuple[Table, Arrows]]:
         """Yields the next package as Arrow rows by table, the ledger's at the end."""
         kept = dlt.current.source_state()
-        kept |= accounts_of(source_state(DuckdbReader(self.db), self.source) or {})
+        file = source_state(DuckdbReader(self.db), self.source) or {}
+        kept |= accounts_of(file)
         copied = kept.setdefault("copied", {})
         if self._todo is None:
             self._begin(copied.get("load"))
@@ -110,6 +112,7 @@ class FileDataset:
         if self.done:
             state.clear()
             state.update(resource_state(DuckdbReader(self.db), self.source) or {})
+            note_copied(kept, self.privacy, file, datetime.now(UTC).timestamp())
 
     def _private(self, tree: Arrows) -> Tree:
         """Applies today's privacy policy, because the file may have been written under another one."""

@@ -35,7 +35,7 @@ from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.account.identity import AnotherAccount
 from gapless.sources._ledger.session import Session
-from gapless.sources._ledger.window import Window
+from gapless.sources._ledger.window import Window, as_named
 from gapless.sources._schema.arrow import digest
 from gapless.sources._schema.parse import parse
 
@@ -263,7 +263,8 @@ class Comparison:
         return [one for one in parents if not self._here.is_erased(one)]
 
     def _parents(self, client: Client) -> Iterator[list[ListedParent]]:
-        named = self._stream.named_parents(configured_ids(self._source))
+        ids = as_named(configured_ids(self._source), lambda _: self._here.proofs)
+        named = self._stream.named_parents(ids)
         return iter([named]) if named else self._stream.listed_parents(client)
 
     def _pages_to_proof(

@@ -40,6 +40,8 @@ class Conclusions:
                 else (f"{len(unread):,} parents that are here were never read")
             )
             self._doubt(f"{never}: {found.typed('sync')}")
+        elif left := self.here.shards_left:
+            self._doubt(f"{left[0].why}: {left[0].fill}")
 
     def why_short(self, listing: Parents, listed: Collection[str], gone: Collection[str] = ()) -> str | None:
         """Returns why a listing that lacks most of what was listed before proves nothing; None if it has the most.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.kinds.ledger import Ledger
-from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds
+from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds, shards
 from gapless.pipelines.evidence.proofs import Proof, as_utc, read_proofs
 from gapless.pipelines.evidence.rows.counts import RowCounts, read_missed
 from gapless.pipelines.evidence.stored_state import erased_here
@@ -43,6 +43,8 @@ class Here:
     """The tables of which a sync noted how many rows there were, and no dead letter is open."""
     unread: list[str]
     """Parents that no sync has read."""
+    shards_left: list[Gap]
+    """The shards that never ran: their parents are not even listed here."""
     failed_rounds: Gap | None
     """The rounds that failed as a whole since the last one that did not."""
 
@@ -102,5 +104,6 @@ def read_here(reader: Reader, commands: Commands) -> Here | str:
         lost,
         (held.rows.keys() if held else set[str]()) - {stream for stream, *_ in ledger.letters},
         [gap.parent for gap in never_asked(ledger)],
+        [*shards(ledger)],
         next(rounds(ledger), None),
     )

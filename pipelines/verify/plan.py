@@ -24,7 +24,7 @@ from gapless.sources._incremental.listing import ListedPage, ListedParent
 from gapless.sources._incremental.parent_listing import listed_parents
 from gapless.sources._incremental.stream import side_listings
 from gapless.sources._ledger.account.identity import AnotherAccount
-from gapless.sources._ledger.window import Window, optional_instant
+from gapless.sources._ledger.window import Window, as_named, optional_instant
 from gapless.sources._schema.arrow import to_arrow
 from gapless.sources._schema.parse import parse
 
@@ -158,7 +158,7 @@ class _Parents:
     def __init__(self, source: Source, client: Client, asked: Window, found: Plan) -> None:
         self._source, self._client, self._found = source, client, found
         self._stream, self._window = source.stream, _window(source, asked)
-        ids = configured_ids(source)
+        ids = as_named(configured_ids(source), lambda _: ())
         if ids and self._stream.by_id == "record":
             self._single(ids)
             return

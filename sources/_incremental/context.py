@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,7 +14,8 @@ from gapless.sources._incremental.parent_listing import ParentListing
 from gapless.sources._ledger.per_parent import ParentSync
 from gapless.sources._ledger.session import LoadItem, Session
 from gapless.sources._ledger.stored.reader import Ledger
-from gapless.sources._ledger.window import Window, effective_window
+from gapless.sources._ledger.window import Window, as_named, effective_window
+from gapless.sources._schema.arrow import Table
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,19 @@ class SyncContext:
     def __post_init__(self) -> None:
         self.window = self._window()
 
-    @property
-    def ids(self) -> list[str]:
-        """Returns the ids to read instead of what is new, those of this shard."""
+    def parent_ids(self, stream: str) -> list[str]:
+        """Returns the ids of parents to read instead of what is new, those of this shard."""
+        return self._ids(lambda some: self.ledger.coverage(stream, some))
+
+    def record_ids(self, table: Table) -> list[str]:
+        """Returns the ids of records to read instead of what is new, those of this shard."""
+        key = table.id_column
+        return self._ids(lambda some: {str(one) for one, _ in self.ledger.select(table.name, [key], (key, some))})
+
+    def _ids(self, known: Callable[[list[str]], Container[str]]) -> list[str]:
         # What a command names comes before the setting.
-        return [one for one in self.session.ids or self.connection.only if self.session.shard.contains(one)]
+        named = as_named(self.session.ids or self.connection.only, known)
+        return [one for one in named if self.session.shard.contains(one)]
 
     @property
     def reads_ids(self) -> bool:

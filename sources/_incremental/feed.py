@@ -93,7 +93,7 @@ class Feed:
         """Yields what each page brings, in the order in which it must be loaded."""
         letters = DeadLetters(self.table.name, sync.ledger, sync.session)
         if sync.reads_ids:
-            yield from self._by_id(sync, sync.ids, letters)
+            yield from self._by_id(sync, sync.record_ids(self.table), letters)
         elif sync.window:
             yield from self._window(sync, letters)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from json import loads
@@ -13,6 +14,7 @@ from gapless.sources._http.errors import SettingError
 
 IDS = 'must be ids, such as "a, b" or ["a", "b"]'
 """What is wrong with a setting that names ids."""
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -126,3 +128,15 @@ def parse_ids(value: object, setting: str) -> list[str]:
     if not found and value is not None and value != "":
         raise SettingError(setting, f"{IDS}, and names none")
     return found
+
+
+def as_named(ids: Iterable[str], known: Callable[[list[str]], Container[str]]) -> list[str]:
+    """Returns the ids that a person typed as a vendor names them, each once, in order.
+
+    A UUID with capital letters is the same in small ones, in which it is written (RFC 9562): read as it was typed it
+    would be a second parent with the same records. `known` returns which of these are here just as they were typed.
+    """
+    ids = [*ids]
+    small = {one: one.lower() for one in ids if UUID.fullmatch(one) and one != one.lower()}
+    here = known([*small]) if small else ()
+    return list(dict.fromkeys(one if one in here else small.get(one, one) for one in ids))

@@ -62,6 +62,16 @@ def forget_policies(state: State) -> None:
     state.pop(HISTORY, None)
 
 
+def note_copied(state: State, policy: Privacy, file: State, at: float) -> None:
+    """Notes in the state of a copy that its rows are as the file's policies left them, and as `policy` has them.
+
+    What an earlier policy of the file dropped or hashed did not come back with the copy, which ended `at`.
+    """
+    if HISTORY not in state and any(weakened(policy, file.get(HISTORY, []))):
+        state[POLICIES], state[HISTORY] = [*file[POLICIES]], [*file[HISTORY]]
+    note_policy(state, policy, str(at))
+
+
 def written_under(history: Sequence[State], load_id: str) -> Written:
     """Returns the policy under which a load wrote its rows."""
     # Load ids are times.

@@ -260,6 +260,21 @@ def test_the_policy_of_today(copied: Callable[..., Copied]) -> None:
     assert here.sql("select key is null, raw_json from dead_letters") == [(False, None)]
 
 
+@pytest.mark.slow
+def test_what_an_earlier_policy_dropped_in_the_file(copied: Callable[..., Copied]) -> None:
+    """A copy in clear of such a file says that it is not, as the file does, until what is named has been typed."""
+    here = copied("omni")
+    here.world.set(OMNI_PRIVACY="action_logs.summary=drop").complete()
+    here.world.set(OMNI_PRIVACY="")
+    here.complete()
+    assert here.sql("select count(summary) from action_logs") == [(0,)]
+    (gap,) = gaps(Target.find("postgres"), ["omni"])
+    assert gap.kind == "privacy"
+    for command in gap.fill.split(" && "):
+        assert CliRunner().invoke(app, shlex.split(command)[1:]).exit_code == 0
+    assert ([*gaps(Target.find("postgres"), ["omni"])], here.mismatches()) == ([], [])
+
+
 LOST_IN_COPY = {
     "records": "delete from omni.action_logs where _dlt_id in (select min(_dlt_id) from omni.action_logs)",
     "rows below": "delete from omni.action_logs__messages",

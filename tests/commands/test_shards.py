@@ -201,6 +201,16 @@ def test_a_shard_reads_its_own_parents(where: str, fleet: Callable[..., Fleet]) 
     assert {lead for (lead,) in here.sql("select lead_id from leads")} == set(mine)
 
 
+def test_a_comparison_says_which_shard_never_ran(fleet: Callable[..., Fleet]) -> None:
+    """What was read is exact, and other parents are not even listed here: it is not proven until all have run."""
+    here, there = fleet("omni", parents=6), ("--destination", "postgres")
+    assert here.synced("1/2") == ["complete"]
+    told = CliRunner().invoke(app, ["verify", "omni", "--whole", *there])
+    assert (told.exit_code, "shard 2/2 has not run" in " ".join(told.output.split())) == (3, True), told.output
+    assert here.synced("2/2") == ["complete"]
+    assert CliRunner().invoke(app, ["verify", "omni", "--whole", *there]).exit_code == 0
+
+
 @pytest.mark.sweep
 def test_a_parent_nobody_can_read_is_one_shards_letter(fleet: Callable[..., Fleet]) -> None:
     """All shards meet it in the listing; one notes it, each time, and the others do not close its letter."""

@@ -32,6 +32,7 @@ from gapless.sources._extract.resource import shapes
 from gapless.sources.omni.fake import OmniFake
 from gapless.sources.sequence.fake import SequenceFake
 from gapless.sources.tines.fake import TinesFake
+from tests.contract.commands import gapless
 from tests.support.oracle import assert_exact
 from tests.support.postgres import Reader, Server
 from tests.support.world import LET_THROUGH, World
@@ -218,6 +219,16 @@ def test_a_parent_that_fails_is_not_proven(world: Begin, instance: dg.DagsterIns
     assert proven.metadata["action_logs"].value["failed"] == 1
     here.mend()
     assert verdicts(execute("omni_sync", instance)) == ALL_PASS
+
+
+def test_a_loss_that_was_repaired_passes_all_checks(world: Begin, instance: dg.DagsterInstance) -> None:
+    """The sync that found it was partial; after the repair that is named no check waits for another sync."""
+    here = world(small())
+    assert execute("omni_sync", instance).success
+    here.database.change("omni", "delete from action_logs where _dlt_id = (select min(_dlt_id) from action_logs)")
+    assert verdicts(execute("omni_sync", instance))["last_sync_complete"] == (False, WARN)
+    assert gapless(here, "verify", "omni", "--repair").exit_code == 0
+    assert verdicts(execute("omni_checks", instance)) == ALL_PASS
 
 
 def test_what_was_never_synced_passes_no_check(world: Begin, instance: dg.DagsterInstance) -> None:

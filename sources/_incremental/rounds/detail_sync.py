@@ -119,7 +119,8 @@ class DetailSync:
     def _first(self) -> list[str]:
         """Returns ids to read before anything is listed: the requested ones, or those that failed before."""
         if self._sync.reads_ids:
-            return [key for key in self._sync.ids if not self._session.erased.hides_record(key)]
+            named = self._sync.record_ids(self._feed.table)
+            return [key for key in named if not self._session.erased.hides_record(key)]
         # Another shard may own a record without a known parent, and read it at this moment.
         letters = [one for one in self._per.dead_letters.records() if one.parent or self._session.shard.whole]
         return [letter.key for letter in letters if not self._per.window]

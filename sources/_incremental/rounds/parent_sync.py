@@ -88,7 +88,8 @@ class ParentRound:
     def steps(self) -> Iterator[LoadItem]:
         """Yields what each page brings, in the order in which it must be loaded."""
         feed, sync, per = self._feed, self._sync, self._per
-        parents = [feed.parents.named(key) for key in sync.ids if not self._session.erased.hides_parent(key)]
+        named = sync.parent_ids(feed.table.name)
+        parents = [feed.parents.named(key) for key in named if not self._session.erased.hides_parent(key)]
         if not sync.reads_ids:
             listing = sync.listing(feed.parents)
             listed, unlisted = listing.found(), listing.unlisted(per)
