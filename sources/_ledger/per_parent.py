@@ -251,10 +251,10 @@ class ParentSync:
         rows = self._ledger.stored(table.name, [ROW_ID], column, [parent])
         self._ledger.mark_gone(table.name, [row for (row,) in rows], self.now)
 
-    def empty(self, parent: str, keeps: timedelta | None, lag: timedelta) -> list[Batch]:
+    def empty(self, listing: Listing, parent: str, keeps: timedelta | None, lag: timedelta) -> list[Batch]:
         """Returns the batches for a parent without records, by the vendor's count: it was checked by that count.
 
-        `keeps` and `lag` are as in `lost`; None: the vendor deletes nothing by its age.
+        The rest is as in `lost`; without `keeps` the vendor deletes nothing by its age.
         """
         before = self.coverage.get(parent)
         # Of what is deleted by its age only the check tells how long nobody looked.
@@ -263,11 +263,13 @@ class ParentSync:
         row = before or Coverage(stream=self._stream, parent=parent, covered_from=self.to_load.since)
         # A loss is reported until a user acknowledges it.
         kept = {} if row.missing else {"error": None}
-        lost = self.lost(parent, None, keeps, lag) if keeps else {}
+        lost = self.lost(listing, parent, None, keeps, lag) if keeps else {}
         facts = {"records": 0, "last_checked_at": self.now, **kept, **lost}
         return [Batch(COVERAGE, [row.model_copy(update=facts)])]
 
-    def lost(self, parent: str, oldest: datetime | None, keeps: timedelta, lag: timedelta) -> dict[str, object]:
+    def lost(
+        self, listing: Listing, parent: str, oldest: datetime | None, keeps: timedelta, lag: timedelta
+    ) -> dict[str, object]:
         """Returns the fields of a parent's coverage about what the vendor deleted before it was read; mostly none.
 
         `oldest` is the creation time of the oldest record served; None: none is. What was covered before is not
@@ -282,6 +284,10 @@ class ParentSync:
         checked = before.last_checked_at
         # One that had no record yet was covered up to its check.
         covered = before.covered_to or (None if before.failures else checked)
+        dated = before.records and before.covered_to and not before.failures
+        if checked and before.records and not before.covered_to and not before.failures:
+            # All of its records were of the future to our clock, which was wrong: it was read after the newest one.
+            covered = checked = max(checked, self._newest_past(listing, parent) or checked)
         # Nobody misses what is older than is kept, or than was ever to be read.
         begins = max(filter(None, (covered, self.to_load.since)), default=None)
         if begins is None or covered is None or checked is None or is_reset(covered) or oldest <= begins:
@@ -291,8 +297,6 @@ class ParentSync:
             return {}
         # A check that failed saw no record, so nothing is known from `covered` on.
         checked = covered if before.failures else checked
-        # Without a watermark all of its records were of the future to our clock, which was wrong.
-        dated = before.records and before.covered_to and not before.failures
         lasts = checked - covered if dated else keeps
         if oldest > checked - lag and self.now - checked <= lasts:
             return {}
@@ -301,6 +305,12 @@ class ParentSync:
         why = f"{LOST}the vendor had deleted records created from {covered:%Y-%m-%d %H:%M} on before they were read"
         self.session.failures.append(Failure(why, self._stream, "other", parent))
         return {"missing": dumps([*known, interval]), "error": why}
+
+    def _newest_past(self, listing: Listing, parent: str) -> datetime | None:
+        """Returns the creation time of the newest record of a parent that is here; not of one yet to come."""
+        table, column = listing
+        rows = self._ledger.stored(table.name, [table.time_column], column, [parent]) if table.time_column else []
+        return max((at for (cell,) in rows if (at := instant(cell)) and at <= self.now), default=None)
 
     def _missing(self, before: Coverage | None) -> list[list[str | None]]:
         """Returns the missing intervals of a proof, without those that end before anything is to be read."""

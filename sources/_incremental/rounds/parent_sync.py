@@ -151,7 +151,7 @@ class ParentRound:
     def _empty(self, listed: Sequence[Record]) -> Iterator[LoadItem]:
         ids = [self._feed.parents.id(parent) for parent in listed if not self._feed.parents.is_read(parent)]
         closed, how = [key for key in ids if not self._per.is_open(key)], (self._feed.keeps, self._sync.lag)
-        yield LoadItem([batch for key in closed for batch in self._per.empty(key, *how)])
+        yield LoadItem([batch for key in closed for batch in self._per.empty(self._listing, key, *how)])
 
     def _failed(self, key: str, error: VendorError) -> list[Batch]:
         """Returns the batches for a parent that failed; one that was named and never read may be mistyped.
@@ -321,7 +321,7 @@ class ParentRound:
         # Where records came and none has a readable time, nobody knows which is the oldest.
         known = span.oldest or not span.records
         keeps = self._feed.keeps if known else None
-        lost = self._per.lost(key, span.oldest, keeps, self._sync.lag) if keeps else {}
+        lost = self._per.lost(self._listing, key, span.oldest, keeps, self._sync.lag) if keeps else {}
         return [
             *rest,
             *self._per.complete(key, covered_to=self._per.watermark(key, [span.newest]), records=records, **lost),
