@@ -31,14 +31,15 @@ def test_some_come_back_and_some_do_not(first: str, subject: Subject, synced: Wo
     quoted = ", ".join(f"'{one}'" for one in ids)
     synced.fake.delete(int(ids[0]) if subject.numbered else ids[0])
     lose(synced, f"cast({subject.id_column} as varchar) in ({quoted})")
-    for command in FIRST[first]:
-        name, *options = command.split()
-        gapless(synced, name, subject.name, *options)
-    result = gapless(synced, "verify", subject.name, "--repair")
-    said = " ".join(result.output.split())
-    assert "the vendor serves them no more" in said, said
-    # A letter that a comparison wrote is read again by the next sync.
-    assert "1 record brought back" in said or first == "a comparison and a sync", said
+    commands = [command.split() for command in (*FIRST[first], "verify --repair")]
+    said = " ".join(
+        word for one, *more in commands for word in gapless(synced, one, subject.name, *more).output.split()
+    )
+    # Once, by the first comparison that finds it so.
+    assert said.count("the vendor serves them no more") == 1, said
+    # A letter that a comparison wrote is read again by the next sync, and a parent that lacks rows by any.
+    back = ("1 record brought back", "a sync has brought them back already")
+    assert any(one in said for one in back) or first == "a comparison and a sync", said
     assert gaps(synced) == []
     after = document(synced, "verify", subject.name, "--repair")
     assert (after["exit_code"], after["problems"], after["sources"][0]["lost_before"]) == (0, [], 0)

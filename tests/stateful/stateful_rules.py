@@ -143,6 +143,7 @@ class Machine(Model):
     def time_passes(self, passed: int) -> None:
         """Where the vendor keeps records for a while only, what is older goes."""
         if self.subject.source.facts.keeps:
+            self.may_have_lost = self.may_have_lost or bool(self.fake.failing)
             self.fake.advance(passed, newcomers=False)
             self.bad &= set(self._standing())
         else:

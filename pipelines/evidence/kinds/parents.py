@@ -29,7 +29,7 @@ def intervals(ledger: Ledger) -> Iterator[Gap]:
             if [since, until] in lost and until:
                 why = proof.error if proof.error and proof.error.startswith(LOST) else NOT_KEPT
                 fill = ledger.commands.acknowledge(until)
-                yield ledger.gap("lost", why, fill, proof.parent, since=since, until=until)
+                yield ledger.gap("lost", why.removeprefix(LOST), fill, proof.parent, since=since, until=until)
             else:
                 why = "an interrupted walk has not read it yet"
                 fill = ledger.commands.sync(proof.parent)
