@@ -55,9 +55,11 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="Only those with this in their name.")
     parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="Sabotages tried at once.")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="No new one after so long.")
+    parser.add_argument("--again", action="store_true", help="Those that the report has not as noticed.")
     asked = parser.parse_args()
-    began = time.monotonic()
+    began, stood = time.monotonic(), _noticed_before() if asked.again else {}
     chosen = [m for m in MUTANTS if not asked.names or any(name in m.name for name in asked.names)]
+    chosen = [m for m in chosen if m.name not in stood]
     todo, found = iter(chosen), dict[str, Verdict]()
 
     def lane(_: int) -> None:
@@ -69,11 +71,20 @@ def main() -> int:
     with ThreadPoolExecutor() as lanes:
         for done in [lanes.submit(lane, number) for number in range(asked.lanes)]:
             done.result()
+    found |= stood
+    chosen = [m for m in MUTANTS if m in chosen or m.name in stood]
     verdicts = [found[mutant.name] for mutant in chosen if mutant.name in found]
     if not asked.names:
         REPORT.write_text(_markdown(chosen, verdicts))
     print(_sum(chosen, verdicts))
     return 1 if _missed(verdicts) else 0
+
+
+def _noticed_before() -> dict[str, Verdict]:
+    """Returns what the report says of sabotages that a test noticed."""
+    lines = re.findall(r"^\| (.+?) \| `.+?` \| (`.+`) \| (\d+) \|$", REPORT.read_text(), re.MULTILINE)
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    return {name: Verdict(by_name[name], by, float(took)) for name, by, took in lines if name in by_name}
 
 
 def _missed(verdicts: list[Verdict]) -> list[str]:
