@@ -302,7 +302,7 @@ class ParentSync:
             return {}
         known = self._missing(before)
         interval = [covered.isoformat(), oldest.isoformat()]
-        why = f"{LOST}the vendor had deleted records created from {covered:%Y-%m-%d %H:%M} on before they were read"
+        why = f"{LOST}the vendor may have deleted records from {covered:%Y-%m-%d %H:%M} on before they were read"
         self.session.failures.append(Failure(why, self._stream, "other", parent))
         return {"missing": dumps([*known, interval]), "error": why}
 

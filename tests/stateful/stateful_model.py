@@ -36,7 +36,7 @@ from tests.support.oracle import Truth, instant, mismatches
 LOOK_BACK = timedelta(minutes=58)
 """Of 60: whole seconds, and rounding, must not decide."""
 COUNTED: Counter[str] = Counter()
-NOT_READ_IN_TIME = "lost: the vendor had deleted records created from"
+NOT_READ_IN_TIME = "lost: the vendor may have deleted records from"
 
 
 class Model(RuleBasedStateMachine):
