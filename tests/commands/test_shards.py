@@ -37,7 +37,7 @@ from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.shard import Shard
 from tests.contract.subject import subject
 from tests.support import lakes, warm
-from tests.support.databases import DATABASES
+from tests.support.databases import require
 from tests.support.oracle import mismatches
 from tests.support.postgres import OwnServer, Reader, Server
 from tests.support.world import LET_THROUGH, World, some
@@ -115,16 +115,10 @@ class Fleet:
         return [*gaps(Target.find(self.destination), [self.world.name])]
 
 
-def at_hand(destination: str) -> None:
-    """Skips the test where the driver of this destination is not installed."""
-    if not DATABASES[destination].at_hand():
-        pytest.skip(f"the driver of {destination} is not installed")
-
-
 @pytest.fixture
 def fleet(server: Server, world: Callable[[Any], World]) -> Callable[..., Fleet]:
     def begin(name: str, parents: int = 12, destination: str = "postgres", **settings: str) -> Fleet:
-        at_hand(destination)
+        require(destination)
         fake = getattr(import_module(f"gapless.sources.{name}.fake"), f"{name.capitalize()}Fake")(page_cap=8)
         fake.seed(parents, **({"logged": 6} if name == "kizen" else {"logs": 9}))
         url = server.database()
@@ -412,7 +406,7 @@ def test_the_lock_of_a_shard_is_watched(own_server: OwnServer) -> None:
 @pytest.mark.parametrize("where", ["duckdb", "ducklake"])
 def test_a_file_is_not_written_to_by_shards(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """DuckDB has one writer at a time, as has a lake with its catalog in a file: said before anything is asked."""
-    at_hand(where)
+    require(where)
     monkeypatch.setenv("DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG", f"sqlite:///{tmp_path}/catalog.sqlite")
     monkeypatch.setenv("DESTINATION__DUCKLAKE__CREDENTIALS__STORAGE__BUCKET_URL", str(tmp_path / "lake"))
     with pytest.raises(WrongSettings, match=r"one writer at a time.* DuckLake whose catalog is in Postgres"):

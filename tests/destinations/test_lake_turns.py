@@ -22,6 +22,7 @@ from gapless.pipelines.maintenance.compact import compact
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 from tests.support import lakes
+from tests.support.databases import require
 from tests.support.destinations import Begin, seeded
 from tests.support.postgres import OwnServer, Server
 
@@ -33,6 +34,7 @@ KILL = "select pg_terminate_backend({})"
 @pytest.fixture
 def destination() -> str:
     """Where `world` has its data."""
+    require("ducklake")
     return "ducklake"
 
 
@@ -237,12 +239,13 @@ def test_a_sync_waits_in_vain_once(world: Begin, server: Server, monkeypatch: py
         outcome = here.sync()
     assert "has the turn to write to the DuckLake" in str(outcome.error)
     assert len(waited) > 1
-    assert 4 < sum(waited) < 7, waited
+    assert 4 < sum(waited) < 7.9, waited  # and not 8
 
 
 @pytest.fixture
 def lake(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty one; returns the address of its catalog."""
+    require("ducklake")
     monkeypatch.setenv(f"{HERE}CATALOG", url := server.database())
     monkeypatch.setenv(f"{HERE}STORAGE__BUCKET_URL", str(tmp_path / "files"))
     return url

@@ -235,6 +235,12 @@ DATABASES: dict[str, type[Database]] = {each.name: each for each in (DuckDB, Pos
 """The destinations on which a source is held to what it promises, the default first."""
 
 
+def require(destination: str) -> None:
+    """Skips the test where the driver of this destination is not installed."""
+    if not DATABASES[destination].at_hand():
+        pytest.skip(f"the driver of {destination} is not installed")
+
+
 @cache
 def _with_extensions() -> duckdb.DuckDBPyConnection:
     """Returns the DuckDB of all lakes: to load an extension takes longer than any question."""
