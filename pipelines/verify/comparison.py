@@ -35,6 +35,7 @@ from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.account.identity import AnotherAccount
 from gapless.sources._ledger.session import Session
+from gapless.sources._ledger.ledger import COVERAGE
 from gapless.sources._ledger.window import Window, as_named
 from gapless.sources._schema.arrow import digest
 from gapless.sources._schema.parse import parse
@@ -103,7 +104,8 @@ class Comparison:
         self._gone.read_marks(reader)
         # Where rows are only added, a changed record rightly has several with one id.
         if not self._target.appends:
-            self._found.doubled = sum(count_doubled(reader, self._source, self._here.tables).values())
+            tables = [*self._here.tables, COVERAGE.name]  # as `gaps` looks for them
+            self._found.doubled = sum(count_doubled(reader, self._source, tables).values())
             self._found.orphans = count_orphans(reader, self._source, self._source.main)
         self._torn.read(reader)
 

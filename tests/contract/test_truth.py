@@ -96,6 +96,16 @@ def test_what_verify_finds_is_a_gap(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
+@pytest.mark.slow
+@of(NAMES[0])
+def test_proofs_that_stand_there_twice(subject: Subject, synced: World) -> None:
+    """The command that is named removes the second ones, without a sync before it."""
+    synced.database.change(synced.name, "insert into coverage select * from coverage")
+    assert {(gap["kind"], gap["stream"]) for gap in gaps(synced)} == {("doubled", "coverage")}
+    fill(synced, gaps(synced))
+    synced.assert_exact()
+
+
 @pytest.mark.sweep
 @of(NAMES[2])
 def test_one_record_proves_nothing_of_the_others(subject: Subject, world: Begin) -> None:
