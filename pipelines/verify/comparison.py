@@ -34,8 +34,8 @@ from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.account.identity import AnotherAccount
-from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.ledger import COVERAGE
+from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.window import Window, as_named
 from gapless.sources._schema.arrow import digest
 from gapless.sources._schema.parse import parse
