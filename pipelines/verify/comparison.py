@@ -260,7 +260,8 @@ class Comparison:
         if self._stream.parents is None:
             return []
         ids = sorted(one for one, proof in self._here.proofs.items() if one not in listed and not proof.gone)
-        parents = self._stream.named_parents(ids) or [ListedParent(one, whole=False) for one in ids]
+        bare = [ListedParent(one, whole=False) for one in ids]
+        parents = bare if self._stream.one_by_one else self._stream.named_parents(ids)
         self._unlisted = {one.id for one in parents}
         return [one for one in parents if not self._here.is_erased(one)]
 

@@ -18,7 +18,7 @@ from gapless.sources._incremental.listing import (
     each_once,
     listed_page,
 )
-from gapless.sources._incremental.parent_listing import listed_parents
+from gapless.sources._incremental.parent_listing import listed_parents, named_parent
 from gapless.sources._incremental.rounds.parent_sync import ParentRound
 from gapless.sources._ledger.session import LoadItem
 from gapless.sources._ledger.window import EVERYTHING, Window
@@ -92,8 +92,8 @@ class ParentFeed:
         return listed_parents(self.parents, client, self.given)
 
     def named_parents(self, ids: Sequence[str]) -> list[ListedParent]:
-        """Returns the parents with these ids; sends no request."""
-        parents = [self.parents.named(key) for key in ids]
+        """Returns the parents with these ids, without those that no parent can have; sends no request."""
+        parents = filter(None, (named_parent(self.parents, key) for key in ids))
         return [
             ListedParent(self.parents.id(parent), None, self.given(parent), parent, whole=False) for parent in parents
         ]

@@ -106,6 +106,23 @@ def test_proofs_that_stand_there_twice(subject: Subject, synced: World) -> None:
     synced.assert_exact()
 
 
+@pytest.mark.slow
+@of(NAMES[1], NAMES[3])
+def test_a_proof_whose_parent_somebody_changed(subject: Subject, synced: World) -> None:
+    """Nobody calls that complete, and a sync and the command that is named after it end it."""
+    one = "(select min(parent) from coverage)"
+    synced.database.change(synced.name, f"update coverage set parent = 'x' where parent = {one}")
+    assert gapless(synced, "verify", subject.name).exit_code in (0, 3)
+    synced.sync()
+    if told := gaps(synced):
+        fill(synced, told)
+    synced.complete()
+    synced.assert_exact()
+    assert synced.sql(
+        "select count(*) from coverage where parent = 'x' and coalesce(error, '') not like 'gone: %'"
+    ) == [(0,)]
+
+
 @pytest.mark.sweep
 @of(NAMES[2])
 def test_one_record_proves_nothing_of_the_others(subject: Subject, world: Begin) -> None:

@@ -45,7 +45,9 @@ def tidy_ledger(pipeline: dlt.Pipeline, source: Source) -> list[str]:
         def rows(select: str, table: str) -> Rows:
             return reader.rows(source.name, select, table) or []
 
-        strange = rows(f"select {ROW_ID} from {{0}} where stream not in ({listed})", COVERAGE.name)
+        # The proof of a listing names no parent.
+        named = "" if source.stream.column else " or parent <> ''"
+        strange = rows(f"select {ROW_ID} from {{0}} where stream not in ({listed}){named}", COVERAGE.name)
         noted = rows(f"select {ROW_ID}, missing from {{0}} where missing is not null", COVERAGE.name)
         where = f"kind not in ({losses}) and (stream not in ({listed}) or kind not in ({kinds}))"
         letters = rows(f"select {ROW_ID}, key from {{0}} where {where}", DEAD_LETTERS.name)

@@ -19,7 +19,8 @@ from gapless.pipelines.evidence.structure import OWN, Damage, damages, obstacles
 from gapless.pipelines.sync.mending.losses import aside_name, keep_watermarks, losses, write_notes
 from gapless.sources import Source
 from gapless.sources._dlt.tables import LOAD_ID, ROOT_ID, ROW_ID, SCHEMAS, STATES, forget_schemas
-from gapless.sources._ledger.ledger import LOSSES, RESET, RUNS
+from gapless.sources._ledger.ledger import COVERAGE, LOSSES, RESET, RUNS
+from gapless.sources._schema.arrow import digest
 
 if TYPE_CHECKING:
     import dlt
@@ -164,10 +165,22 @@ def remove_doubled(pipeline: dlt.Pipeline, source: Source, tables: Iterable[str]
         address = "ctid" if pipeline.destination.destination_type.endswith("postgres") else "rowid"
         with pipeline.sql_client() as client:
             name = client.make_qualified_table_name(table)
+            if table == COVERAGE.name:
+                _delete_strange_proofs(client, name)
             kept = f"select max({address}) from {name} group by {ROW_ID}"
             client.execute_sql(f"delete from {name} where {address} not in ({kept})")
         messages.append(f"{source.name}.{table}: {rows:,} rows stood there twice; the second ones were removed")
     return messages
+
+
+def _delete_strange_proofs(client: SqlClient, table: str) -> None:
+    """Deletes, of proofs with one id, those whose stream or parent somebody changed: a sync wrote the others."""
+    twice = f"select {ROW_ID} from {table} group by 1 having count(*) > 1"
+    rows = client.execute_sql(f"select {ROW_ID}, stream, parent from {table} where {ROW_ID} in ({twice})") or ()
+    for row, stream, parent in rows:
+        if digest(stream, parent) != row:
+            delete = f"delete from {table} where {ROW_ID} = %s and stream = %s and parent = %s"
+            client.execute_sql(delete, row, stream, parent)
 
 
 def delete_orphans(client: SqlClient, source: Source, counts: RowCounts) -> None:
