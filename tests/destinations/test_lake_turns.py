@@ -214,7 +214,7 @@ def test_a_sync_has_one_connection_for_its_turns(
         return opened[-1]
 
     monkeypatch.setattr(lake_catalog, "connect", noted)
-    assert here.complete(package_records=12).packages > 1
+    assert here.complete(package_records=40).packages > 1
     assert [one.closed for one in opened] == [1]
 
 

@@ -77,9 +77,9 @@ class Ledger:
 
     @cached_property
     def proofs(self) -> dict[str, Proof]:
-        """Returns every proof of the records' stream, by parent."""
+        """Returns every proof of the records' stream, by parent; that of a listing names none."""
         proofs = read_proofs(self.reader, self.source.name, self.main.name) or []
-        return {proof.parent: proof for proof in proofs}
+        return {proof.parent: proof for proof in proofs if self.stream.parents or not proof.parent}
 
     @cached_property
     def rounds(self) -> list[Round]:
