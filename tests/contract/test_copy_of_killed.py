@@ -13,15 +13,14 @@ from tests.contract.commands import fill, gapless, gaps
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_first_kill import killed
-from tests.support.databases import DATABASES
+from tests.support.databases import DATABASES, require
 from tests.support.world import World, some
 
 
 def copied_to(engine: str, here: World, folder: Path) -> World:
     """The copy; it tells what the file tells, in the same words but for the destination."""
+    require(engine)
     database = DATABASES[engine](folder)
-    if not database.at_hand():
-        pytest.skip(f"the driver of {engine} is not installed: pip install -e '.[ducklake,sqlite]'")
     here.set(**database.settings)
     told = [(gap["kind"], gap["why"]) for gap in gaps(here)]
     code = gapless(here, "copy", "--to", engine).exit_code

@@ -14,7 +14,7 @@ from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
 from tests.contract.test_alarms_end import ended
 from tests.contract.test_proofs import lost
-from tests.support.databases import DATABASES
+from tests.support.databases import DATABASES, require
 from tests.support.oracle import mismatches
 from tests.support.postgres import Server
 from tests.support.world import World, some
@@ -80,8 +80,7 @@ def test_a_copy_of_a_file_that_lacks_a_row_below(
 @pytest.mark.parametrize("engine", some(["duckdb", "postgres", "sqlalchemy"], "duckdb", "postgres"))
 def test_cells_of_what_is_gone_are_told(engine: str, subject: Subject, world: Begin, tmp_path: Path) -> None:
     """Their column was taken away and made again, and the vendor does not serve the record any more."""
-    if not DATABASES[engine].at_hand():
-        pytest.skip(f"the driver of {engine} is not installed")
+    require(engine)
     here = world(subject.filled())
     here.database = DATABASES[engine](tmp_path)
     here.set(**here.database.settings)

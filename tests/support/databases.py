@@ -238,7 +238,7 @@ DATABASES: dict[str, type[Database]] = {each.name: each for each in (DuckDB, Pos
 def require(destination: str) -> None:
     """Skips the test where the driver of this destination is not installed."""
     if not DATABASES[destination].at_hand():
-        pytest.skip(f"the driver of {destination} is not installed")
+        pytest.skip(f"the driver of {destination} is not installed: pip install -e '.[ducklake,sqlite]'")
 
 
 @cache
