@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations.reader import PipelineReader, Reader
 from gapless.pipelines.destinations.resolve import backend_of
-from gapless.pipelines.evidence.rows.counts import count_doubled
 from gapless.pipelines.evidence.stored_state import source_state
 from gapless.sources import Source
 from gapless.sources._ledger.session import Session, Unchanged
@@ -36,7 +35,7 @@ def note_unchanged(pipeline: dlt.Pipeline, source: Source, session: Session) -> 
         return  # its times are texts, and no row would look the same
     with PipelineReader(pipeline).connected() as reader:
         state = source_state(reader, source)
-        if state is None or not _is_whole(pipeline, reader, source):
+        if state is None or not _is_whole(reader, source):
             return
     found = session.look(pipeline.destination.destination_type, state)
     if found:
@@ -45,8 +44,8 @@ def note_unchanged(pipeline: dlt.Pipeline, source: Source, session: Session) -> 
                 _update(client, one)
 
 
-def _is_whole(pipeline: dlt.Pipeline, reader: Reader, source: Source) -> bool:
-    """Returns whether every table and column is there, each by its plain name, and each proof once."""
+def _is_whole(reader: Reader, source: Source) -> bool:
+    """Returns whether every table and column is there, each by its plain name."""
     from gapless.sources._extract.resource import shapes
     from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
 
@@ -54,10 +53,7 @@ def _is_whole(pipeline: dlt.Pipeline, reader: Reader, source: Source) -> bool:
     prefixed = f"{source.name}_{COVERAGE.name}"
     real = reader.columns(source.name, [*needed, prefixed])
     there = ({column.name for column in shape.columns} <= {*real.get(name, ())} for name, shape in needed.items())
-    if prefixed in real or not all(there):
-        return False
-    unique = backend_of(pipeline).refuses_doubled(reader, source.name, COVERAGE.name)
-    return unique or not count_doubled(reader, source, [COVERAGE.name])
+    return prefixed not in real and all(there)
 
 
 def _update(client: SqlClient, unchanged: Unchanged) -> None:

@@ -12,6 +12,7 @@ from gapless.pipelines.evidence.emptied import KINDS as LOSS_KINDS
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import intervals
 from gapless.pipelines.printable import counted
+from gapless.pipelines.sync.mending.tables import remove_doubled
 from gapless.sources import Source
 from gapless.sources._dlt.tables import ROW_ID
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RESET
@@ -41,6 +42,7 @@ def tidy_ledger(pipeline: dlt.Pipeline, source: Source) -> list[str]:
     losses = ", ".join(f"'{kind}'" for kind in LOSS_KINDS)
     with PipelineReader(pipeline).connected() as raw:
         reader = Known(raw, source)
+        unique = backend_of(pipeline).refuses_doubled(raw, source.name, COVERAGE.name)
 
         def rows(select: str, table: str) -> Rows:
             return reader.rows(source.name, select, table) or []
@@ -48,17 +50,34 @@ def tidy_ledger(pipeline: dlt.Pipeline, source: Source) -> list[str]:
         # The proof of a listing names no parent.
         named = "" if source.stream.column else " or parent <> ''"
         strange = rows(f"select {ROW_ID} from {{0}} where stream not in ({listed}){named}", COVERAGE.name)
+        strange += _of_unknown_parents(reader, source)
         noted = rows(f"select {ROW_ID}, missing from {{0}} where missing is not null", COVERAGE.name)
         where = f"kind not in ({losses}) and (stream not in ({listed}) or kind not in ({kinds}))"
         letters = rows(f"select {ROW_ID}, key from {{0}} where {where}", DEAD_LETTERS.name)
+    # A sync that wrote a proof anew left the one whose parent somebody changed beside it, by the same id.
+    doubled = remove_doubled(pipeline, source, [] if unique else [COVERAGE.name])
     unread = [(row,) for row, cell in noted if intervals(cell) is None]
     if not (strange or unread or letters):
-        return []
+        return doubled
     with pipeline.sql_client() as client:
         _delete(client, COVERAGE.name, strange)
         _set_back(client, unread)
         _delete(client, DEAD_LETTERS.name, list(_left(client, streams, letters)))
-    return [*_messages(source, len(strange) + len(unread), len(letters))]
+    return [*doubled, *_messages(source, len(strange) + len(unread), len(letters))]
+
+
+def _of_unknown_parents(reader: Known, source: Source) -> Rows:
+    """Returns the `_dlt_id` of proofs whose parent was never listed, nor is the one that they were written for."""
+    if source.stream.parents is None:
+        return []
+    listing = source.stream.parents.table
+    listed = f"p.{listing.id_column}"
+    unlisted = (
+        f"select c.{ROW_ID}, c.parent from {{0}} c left join {{1}} p on c.parent = cast({listed} as varchar)"
+        f" where c.stream = '{source.main.name}' and c.parent <> '' and {listed} is null"
+    )
+    found = reader.rows(source.name, unlisted, COVERAGE.name, listing.name) or []
+    return [(row,) for row, parent in found if digest(source.main.name, parent) != row]
 
 
 def _delete(client: SqlClient, table: str, rows: Rows) -> None:

@@ -423,7 +423,7 @@ def ids() -> Iterator[Kind]:
 
 def _proof(change: str) -> Statements:
     """Changes one proof, which is that of the listing where there is one alone."""
-    return lambda p: p.altered(f"{p.schema}.coverage", *change.split(" = ", 1))
+    return lambda p: p.altered(f"{p.schema}.coverage", *change.replace("{0}", f"{p.schema}.coverage").split(" = ", 1))
 
 
 def _letter(stream: str, kind: str = "record") -> Statements:
@@ -450,6 +450,7 @@ def strays() -> Iterator[Kind]:
         yield Kind(f"a proof with {change}", _proof(change))
     for change in ('missing = \'[["x", "y"]]\'', "missing = '[]'", "failures = -1", "_dlt_load_id = ''"):
         yield Kind(f"a proof with {change}", _proof(change))
+    yield Kind("a proof with the parent of another", _proof("parent = (select max(parent) from {0})"))
     yield Kind("proofs three days old", _all("coverage", "covered_to = covered_to - interval '3 days', digest = 'x'"))
     yield Kind("proofs of another time zone", _all("coverage", "covered_to = covered_to + interval '5 hours'"))
     yield Kind("a letter of an unknown stream", _letter("nothing"))
