@@ -2,7 +2,7 @@
 
 Contenders side by side, gapless by size, at rest, split; in-dlt is a source in a plain dlt pipeline; wide is the
 memory that wide records take; postgres is the same work in Postgres, beside a floor of its own. compare writes
-RESULTS.md and results.svg, the others a page of their name in capitals, and all of them print. Ends with 1 when a
+RESULTS.md and RESULTS.svg, the others a page of their name in capitals, and all of them print. Ends with 1 when a
 contender lost a row or failed, so that nobody quotes such a figure unseen.
 """
 
@@ -36,7 +36,9 @@ def main() -> int:
         return 1 if "**" in told else 0
     if asked.what == "postgres":
         work = Work(SEQUENCE, (asked.records or [100_000])[0], asked.new, 1)
-        told = postgres.postgres(work, asked.rounds or 3, asked.venvs, asked.out or HERE / "POSTGRES.md")
+        told = postgres.postgres(
+            work, asked.contenders, asked.rounds or 3, asked.venvs, asked.out or HERE / "POSTGRES.md"
+        )
         print(told)
         return 1 if "**" in told else 0
     if asked.what == "in-dlt":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.bench import chart, table
-from tests.bench.contenders import CONTENDERS
+from tests.bench.contenders import CONTENDERS, Contender
 from tests.bench.environments import CannotInstall, pythons
 from tests.bench.trial import Trial, Work, served, trial
 
@@ -25,7 +25,8 @@ others as rows of their own. PyAirbyte gives a declarative source no state, so i
 
 def compare(work: Work, names: Sequence[str], rounds: int, venvs: Path) -> list[Trial]:
     """Raises nothing for a contender that cannot be installed: it is named and left out."""
-    ready = dict(_installed([name for name in names if work.shape in CONTENDERS[name].queries], venvs))
+    chosen = [CONTENDERS[name] for name in names if work.shape in CONTENDERS[name].queries]
+    ready = dict(installed(chosen, venvs))
     trials = []
     print(f"rendering {table.title(work)}", file=sys.stderr, flush=True)
     with served(work) as vendor:
@@ -53,12 +54,13 @@ def write(work: Work, trials: list[Trial], rounds: int, file: Path) -> str:
     return f"{heading}\n\n{body}"
 
 
-def _installed(names: Sequence[str], venvs: Path) -> Iterator[tuple[str, dict[str, Path]]]:
-    for name in names:
+def installed(contenders: Iterable[Contender], venvs: Path) -> Iterator[tuple[str, dict[str, Path]]]:
+    """Yields those that can be installed, by name, with their interpreters; says which cannot, and why."""
+    for contender in contenders:
         try:
-            yield name, pythons(CONTENDERS[name], venvs)
+            yield contender.name, pythons(contender, venvs)
         except CannotInstall as error:
-            print(f"{name} is left out, it cannot be installed:\n{error}", file=sys.stderr)
+            print(f"{contender.name} is left out, it cannot be installed:\n{error}", file=sys.stderr)
 
 
 def _line(done: Trial) -> str:

@@ -16,8 +16,8 @@ from gapless.sources.omni import api as omni_api
 from gapless.sources.omni.models import ActionLog, Lead
 from gapless.sources.sequence import api as sequence_api
 from gapless.sources.sequence.models import ActivityLog
-from tests.bench import chart, checks, start, table
-from tests.bench.contenders import CONTENDERS
+from tests.bench import chart, checks, postgres, start, table
+from tests.bench.contenders import CONTENDERS, IN_POSTGRES
 from tests.bench.environments import HERE
 from tests.bench.measure import Cost, measure
 from tests.bench.records import Truth, omni_leads, omni_logs, sequence_logs
@@ -153,6 +153,20 @@ def test_who_lost_rows_is_marked() -> None:
     assert "| 3.00 " in lines[3]
 
 
+def test_the_table_of_postgres() -> None:
+    """Cheapest first, client and server together; a query that cannot be asked is a verdict, in bold."""
+    done = postgres.Done(wall=1.0, client=2.0, server=1.0, peak_mb=100.0, verdict="same")
+    wrong = replace(done, server=3.0, verdict='column "x" does not exist')
+    measured = {"gapless": [[done, wrong], [done, done]], "floor": [[replace(done, client=1.0), done]] * 2}
+    lines = [
+        [cell.strip() for cell in line.split("|")][1:-1] for line in postgres.rendered(measured, WORK).splitlines()
+    ]
+    assert [(line[0], line[4], line[-1]) for line in lines[2:]] == [
+        ("floor", "1.00", "same"),
+        ("**gapless**", "1.50", '**column "x" does not exist**'),
+    ]
+
+
 def test_a_page_keeps_its_other_sections(tmp_path: Path) -> None:
     """A size that is measured again replaces its own section and no other."""
     file = tmp_path / "RESULTS.md"
@@ -189,7 +203,7 @@ def test_a_pipe_is_measured_as_a_whole(tmp_path: Path) -> None:
 
 def test_contenders_are_pinned() -> None:
     """Every contender has its script and its requirements, each with an exact version."""
-    for contender in CONTENDERS.values():
+    for contender in (*CONTENDERS.values(), *IN_POSTGRES.values()):
         assert (HERE / contender.script).exists()
         for file in contender.environments.values():
             lines = [line for line in (HERE / file).read_text().splitlines() if not line.startswith(("#", "-"))]

@@ -1,4 +1,5 @@
-"""Who runs: each a script in its own virtual environment, told by variables what to read, writing loaded.duckdb.
+"""Who runs: each a script in its own virtual environment, told by variables what to read, writing loaded.duckdb, or
+into the Postgres database that BENCH_POSTGRES names.
 
 A script runs in an empty folder, then again in the same one after the vendor grew; it gets BENCH_URL and BENCH_SHAPE
 and keeps its own state. Beside it stand the pinned requirements of its environments. What it loaded is asked for here
@@ -28,6 +29,14 @@ def _from_json(logs: str, items: str) -> str:
     return f"select item->>'id', item->>'summary', item->'activityLogActor'->>'email' from {item}"
 
 
+def _each_of(expanded: str, logs: str) -> str:
+    """The same of Postgres, `expanded` to a row for each item."""
+    return (
+        "select item->>'id', item->>'summary', item->'activityLogActor'->>'email'"
+        f" from (select {expanded} as item from {logs}) as each"
+    )
+
+
 @dataclass(frozen=True)
 class Contender:
     name: str
@@ -38,10 +47,12 @@ class Contender:
     """Requirements files by the variable that names their Python; "" is the one that runs the script."""
     rereads: bool = False
     """Its increments read everything."""
+    module: str = ""
+    """The script, if it is not called like the contender."""
 
     @property
     def script(self) -> str:
-        return f"{self.name}.py"
+        return f"{self.module or self.name}.py"
 
 
 CONTENDERS = {
@@ -108,3 +119,57 @@ CONTENDERS = {
         ),
     )
 }
+IN_POSTGRES = {
+    contender.name: contender
+    for contender in (
+        Contender(
+            "floor",
+            "pages to columns, COPY as CSV into unlogged tables, merge by hand, no dlt",
+            {SEQUENCE: BY_HAND_SEQUENCE},
+            {"": "floor_postgres.txt"},
+            module="floor_postgres",
+        ),
+        Contender(
+            "gapless",
+            "`gapless sync --destination postgres`",
+            {SEQUENCE: CONTENDERS["gapless"].queries[SEQUENCE]},
+            {"": "gapless.txt"},
+        ),
+        Contender(
+            "dlt_tuned",
+            "dlt `rest_api_source`, CSV files, upsert, metadata as JSON, larger buffers",
+            {SEQUENCE: DLT_SEQUENCE},
+            {"": "dlt_postgres.txt"},
+        ),
+        Contender(
+            "singer",
+            "Singer SDK tap | target-postgres; items stay JSON in a column",
+            {
+                SEQUENCE: (
+                    """select id, "createdAt", "traceId" from bench.activity_logs""",
+                    _each_of('unnest("activityLogItems")', "bench.activity_logs"),
+                )
+            },
+            {"": "singer_tap.txt", "BENCH_TARGET_PYTHON": "singer_target_postgres.txt"},
+        ),
+        Contender(
+            "airbyte",
+            "Airbyte CDK declarative source + PyAirbyte's Postgres cache; items stay JSON in a column",
+            {
+                SEQUENCE: (
+                    "select id, createdat, traceid from bench.activity_logs",
+                    _each_of("json_array_elements(activitylogitems)", "bench.activity_logs"),
+                )
+            },
+            {"": "airbyte.txt"},
+            rereads=True,
+        ),
+        Contender(
+            "dlt_rest_api",
+            "dlt `rest_api_source`, defaults",
+            {SEQUENCE: DLT_SEQUENCE},
+            {"": "dlt_postgres.txt"},
+        ),
+    )
+}
+"""The same of them that can write into Postgres."""

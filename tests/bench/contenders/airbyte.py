@@ -1,4 +1,4 @@
-"""Airbyte's declarative source, run by PyAirbyte into its DuckDB cache.
+"""Airbyte's declarative source, run by PyAirbyte into its DuckDB cache, or its Postgres cache.
 
 https://docs.airbyte.com/platform/connector-development/config-based/low-code-cdk-overview (the manifest: a
 CursorPagination with a stop condition, a DatetimeBasedCursor on createdAt)
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import sys
+from urllib.parse import urlsplit
 
 sys.path.pop(0)  # this folder: the script is called like the package
 
 import airbyte as ab
-from airbyte.caches import DuckDBCache
+from airbyte.caches import CacheBase, DuckDBCache, PostgresCache
 
 TEXT = {"type": ["null", "string"]}
 THING = {"type": ["null", "object"], "properties": {"id": TEXT, "entityType": TEXT, "entityId": TEXT, "email": TEXT}}
@@ -91,7 +92,21 @@ MANIFEST = {
 def main() -> None:
     source = ab.get_source("source-sequence", config={}, source_manifest=MANIFEST)
     source.select_all_streams()
-    source.read(cache=DuckDBCache(db_path="loaded.duckdb", schema_name="bench"))
+    source.read(cache=cache())
+
+
+def cache() -> CacheBase:
+    url = urlsplit(os.environ.get("BENCH_POSTGRES", ""))
+    if not url.hostname:
+        return DuckDBCache(db_path="loaded.duckdb", schema_name="bench")
+    return PostgresCache(
+        host=url.hostname,
+        port=url.port or 5432,
+        username=url.username or "",
+        password=url.password or "",
+        database=url.path.strip("/"),
+        schema_name="bench",
+    )
 
 
 if __name__ == "__main__":

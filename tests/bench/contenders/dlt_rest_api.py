@@ -62,7 +62,9 @@ def omni() -> dict[str, Any]:
 
 
 def pipeline() -> dlt.Pipeline:
-    return dlt.pipeline("contender", destination=dlt.destinations.duckdb("loaded.duckdb"), dataset_name="bench")
+    url = os.environ.get("BENCH_POSTGRES")
+    destination = dlt.destinations.postgres(url) if url else dlt.destinations.duckdb("loaded.duckdb")
+    return dlt.pipeline("contender", destination=destination, dataset_name="bench")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""dlt's declarative REST source with what dlt's own pages advise: parquet files, the upsert strategy, metadata kept
-as JSON, larger buffers, loaded packages deleted, parents in parallel.
+"""dlt's declarative REST source with what dlt's own pages advise: parquet files (CSV for Postgres), the upsert
+strategy, metadata kept as JSON, larger buffers, loaded packages deleted, parents in parallel.
 
 https://dlthub.com/docs/reference/performance (buffers; `parallelized` and its workers for Omni's leads)
 https://dlthub.com/docs/dlt-ecosystem/file-formats/parquet and https://dlthub.com/docs/general-usage/merge-loading
-(upsert). More processes for normalize are left out: they trade more CPU for less wall, and there are two cores.
+(upsert), https://dlthub.com/docs/dlt-ecosystem/destinations/postgres (fast loading with CSV). More processes for
+normalize are left out: they trade more CPU for less wall, and there are two cores.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def main() -> None:
             resource["nested_hints"] = METADATA
         else:
             resource["parallelized"] = True
-    pipeline().run(rest_api_source(config), loader_file_format="parquet")
+    loader_format = "csv" if "BENCH_POSTGRES" in os.environ else "parquet"
+    pipeline().run(rest_api_source(config), loader_file_format=loader_format)
 
 
 if __name__ == "__main__":

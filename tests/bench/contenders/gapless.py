@@ -1,4 +1,4 @@
-"""gapless, as its README says: settings in the environment, `gapless sync SOURCE`, tables in gapless.duckdb.
+"""gapless, as its README says: settings in the environment, `gapless sync SOURCE`, tables in a file or in Postgres.
 
 The rate budget is what the server allows, or none to speak of: it is the vendor's, not the work's.
 """
@@ -16,5 +16,8 @@ settings = {
     f"{shape.upper()}_REQUESTS_PER_MINUTE": os.environ["BENCH_RATE"],
     "DESTINATION__DUCKDB__CREDENTIALS": "loaded.duckdb",
 }
+where = []
+if url := os.environ.get("BENCH_POSTGRES"):
+    where, settings["DESTINATION__POSTGRES__CREDENTIALS"] = ["--destination", "postgres"], url
 command = Path(sys.executable).with_name("gapless")
-os.execve(command, [command, "sync", shape], {**os.environ, **keys, **settings})
+os.execve(command, [command, "sync", shape, *where], {**os.environ, **keys, **settings})
