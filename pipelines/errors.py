@@ -83,6 +83,10 @@ class LostErasureKey(WrongSettings):
     """People were forgotten, and the key of their tombstones is not at hand: a sync would bring them back."""
 
 
+class UnknownErasures(WrongSettings):
+    """People were forgotten in a database that was restored from an older backup: a sync would bring them back."""
+
+
 class OtherVendor(WrongSettings):
     """An account's settings name another vendor than its dataset holds the tables of."""
 

@@ -90,6 +90,7 @@ class Outcome:
             "OtherVendor",
             "LostKey",
             "LostErasureKey",
+            "UnknownErasures",
             "NewerLayout",
         )
 

@@ -159,6 +159,10 @@ class Target:
                 found[path] = Shard.parse(path.stem.rpartition("-")[2].replace("of", "/"))
         return found
 
+    def erasures_file(self, source: str) -> Path:
+        """Returns the file in which it is noted what was erased of a source here."""
+        return self._file(f"-{source}.erasures")
+
     def _file(self, end: str) -> Path:
         # Locks that are elsewhere, beside the database or in its server, need no folder that all processes share.
         root = working_root(self.backend.lock_beside, needed_by_all=not self._locked_elsewhere)

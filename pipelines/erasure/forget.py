@@ -11,6 +11,7 @@ from gapless.pipelines.destinations._layouts.changing import changing
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.erase import Deleted, as_erased, delete_rows, erase, tombstones_of
 from gapless.pipelines.erasure.new_key import new_key, write_key
+from gapless.pipelines.erasure.noted import note
 from gapless.pipelines.erasure.selection import Selection, by_id, by_value
 from gapless.pipelines.erasure.tables import Tables
 from gapless.pipelines.erasure.unfinished import is_unfinished
@@ -75,6 +76,7 @@ def forget(target: Target, named: Named, reason: str | None) -> Forgotten:
         _require_some(source, chosen, target)
         key, file = _key(tables, source)
         rows = erase(tables, source, chosen, key, reason)
+        note(target, source.name, tables)
     return Forgotten(chosen.kind, len(chosen.parents), len(chosen.records), rows, file, warning=chosen.warning)
 
 

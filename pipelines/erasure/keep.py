@@ -12,6 +12,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure.erase import Deleted, reduce_held, transaction
 from gapless.pipelines.erasure.forget import opened
 from gapless.pipelines.erasure.note import Erasure, make_tables, mark_uncompacted, write_erasure, write_tombstones
+from gapless.pipelines.erasure.noted import note
 from gapless.pipelines.erasure.tables import Found, Tables
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES, Source
@@ -57,7 +58,9 @@ def keep(target: Target, name: str, kept: timedelta, reason: str | None, *, dry:
             raise WrongSettings(f"nothing synced yet from {name}, so nothing is too old. Nothing was erased.")
         if dry:
             return before, _delete(tables, source, before, dry=True)
-        return before, erase_older(tables, source, before, reason or "gapless keep")
+        deleted = erase_older(tables, source, before, reason or "gapless keep")
+        note(target, name, tables)
+    return before, deleted
 
 
 def apply_keep(pipeline: dlt.Pipeline, source: Source, before: datetime) -> Deleted:

@@ -14,6 +14,7 @@ from gapless.pipelines.destinations.reader import PipelineReader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.erasure import unfinished
 from gapless.pipelines.erasure.met import note_met
+from gapless.pipelines.erasure.noted import require_known
 from gapless.pipelines.errors import Locked, WrongSettings, explain, interrupted, root_cause
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.gap import Commands
@@ -163,6 +164,7 @@ def _make_ready(
         layout = None if target.appends else read_layout(reader, source.name)
         # Before any request: without the key of the tombstones, the forgotten would come back.
         session.erased = erased_here(reader, source, session.keep)
+        require_known(target, source.name, reader)
         outcome.note = _begin(reader, source, session, target)
         erasures = unfinished.notes_of(reader, [source.name])
     # Before rows are counted, because it forgets the counts of what is made again and read again.

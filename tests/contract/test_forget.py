@@ -133,6 +133,37 @@ def test_the_key_is_written_into_the_working_folder(subject: Subject, synced: Wo
 
 @pytest.mark.slow
 @of(NAMES[1])
+def test_a_database_restored_from_before(subject: Subject, synced: World) -> None:
+    """Nobody comes back: a sync is refused before any request until the same is forgotten again, or given up."""
+    file = synced.folder / "gapless.duckdb"
+    backup, who = file.read_bytes(), person(subject, synced)
+    forget(synced, who)
+    assert gapless(synced, "keep", subject.name, "9999d", "--yes").exit_code == 0
+    assert synced.sync().outcome == "complete"
+    stays_forgotten(synced, who)
+    file.write_bytes(backup)
+    number = "3 erasures" if who.parent else "2 erasures"
+    for _ in range(2):
+        requests, refused = len(synced.fake.requests), gapless(synced, "sync", subject.name)
+        assert (refused.exit_code, len(synced.fake.requests)) == (2, requests)
+        assert f"the database knows nothing of {number} of " in refused.output
+        assert f"gapless forget {subject.name} and gapless keep {subject.name} …" in refused.output
+    forget(synced, who)
+    assert "of 1 erasure of " in gapless(synced, "sync", subject.name).output
+    assert gapless(synced, "keep", subject.name, "9998d", "--yes").exit_code == 0
+    assert synced.sync().outcome == "complete"
+    stays_forgotten(synced, who)
+    file.write_bytes(backup)
+    noted = Path(gapless(synced, "sync", subject.name).output.split("give these erasures up, delete ")[1].split()[0])
+    assert who.record not in noted.read_text()
+    assert noted.stat().st_mode & 0o777 == 0o600
+    noted.unlink()
+    synced.complete()
+    synced.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[1])
 def test_a_loss_beside_the_forgotten(subject: Subject, synced: World) -> None:
     """A record that is lost is told of and brought back, the forgotten one is not."""
     who = person(subject, synced)

@@ -137,7 +137,7 @@ IN_POSTGRES = {
         ),
         Contender(
             "dlt_tuned",
-            "dlt `rest_api_source`, CSV files, upsert, metadata as JSON, larger buffers",
+            "dlt `rest_api_source`, CSV files, metadata as JSON, larger buffers",
             {SEQUENCE: DLT_SEQUENCE},
             {"": "dlt_postgres.txt"},
         ),
