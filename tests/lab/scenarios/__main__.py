@@ -86,7 +86,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="No new trial after so long; 0: only the report."
     )
-    parser.add_argument("--keep", type=Path, help="A file of JSON lines with what was found.")
+    parser.add_argument(
+        "--keep", type=lambda text: Path(text).resolve(), help="A file of JSON lines with what was found."
+    )
     parser.add_argument("--lanes", type=int, default=1, help="Shares tried at once; needs --keep.")
     parser.add_argument("--again", action="store_true", help="Try again what went wrong.")
     asked = parser.parse_args()
