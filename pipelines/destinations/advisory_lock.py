@@ -10,13 +10,12 @@ a pooler that lends one server connection to many clients in turn (PgBouncer's t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._postgres.server import check_server, connected
-from gapless.pipelines.destinations._postgres.session import connect
 from gapless.pipelines.destinations._postgres.table_locks import wait_for_tables
 from gapless.pipelines.destinations.backend import Part
 from gapless.pipelines.errors import GaplessError, Locked
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 LOCK = int.from_bytes(blake2b(b"gapless", digest_size=8).digest(), signed=True)
 """The lock of all sources. Each database has its own locks, so this number is the same everywhere."""
 HELD = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
-TABLES = int.from_bytes(blake2b(b"gapless tables", digest_size=8).digest(), signed=True)
-"""The lock of the shard that makes tables or views."""
 OTHER_SPLITS = f"""
     select count(*) from pg_locks
     where locktype = 'advisory' and objsubid = 2 and classid::bigint = %s and objid::bigint / {MOST} <> %s
@@ -65,18 +62,6 @@ def locked(credentials: str, name: str, part: Part | None = None) -> Iterator[Ca
             )
         wait_for_tables(connection, name, (part and part.sources) or [*SOURCES])
         yield partial(_check, connection, name, _held(connection))
-
-
-@contextmanager
-def in_turn(credentials: str) -> Iterator[None]:
-    """Waits until no other shard makes tables or views.
-
-    Why a connection of its own: dlt resets its connection after an error, and the lock would go with it.
-    """
-    with closing(connect(credentials)) as connection, connection.cursor() as cursor:
-        cursor.execute("set lock_timeout = 0")  # the other shard is at work, and has a limit itself
-        cursor.execute("select pg_advisory_lock(%s)", (TABLES,))
-        yield
 
 
 def _check(connection: Connection, name: str, taken: int) -> None:

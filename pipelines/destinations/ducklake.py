@@ -18,7 +18,7 @@ import duckdb
 
 from gapless.pipelines.config.database_file import require_database, require_folder
 from gapless.pipelines.destinations._dlt.duckdb_memory import make_room
-from gapless.pipelines.destinations._postgres.lake_catalog import SECRET, Turns, attaching, is_made, quoted
+from gapless.pipelines.destinations._postgres.lake_catalog import SECRET, LakeTurns, attaching, is_made, quoted
 from gapless.pipelines.destinations._postgres.server import connected
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations.advisory_lock import shards_at_work
@@ -264,9 +264,9 @@ class PostgresLake(DuckLake):
             yield connection
 
     @cached_property
-    def _turns(self) -> Turns:
+    def _turns(self) -> LakeTurns:
         """Has a connection while the lake is attached, once it was needed."""
-        return Turns(self._address, self._schema)
+        return LakeTurns(self._address, self._schema)
 
     def _turn(self) -> AbstractContextManager[None]:
         return self._turns.taken()

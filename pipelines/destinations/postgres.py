@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gapless.pipelines.destinations._postgres.address import FORMS, missing_file
 from gapless.pipelines.destinations._postgres.read_only import read_only
 from gapless.pipelines.destinations._postgres.session import with_session
 from gapless.pipelines.destinations._postgres.statistics import SIGNS, UNIQUE
+from gapless.pipelines.destinations._postgres.turns import Turns
 from gapless.pipelines.destinations._postgres.unreachable import unreachable
 from gapless.pipelines.destinations.advisory_lock import locked, shards_at_work
 from gapless.pipelines.destinations.backend import PACKAGE_BYTES, Backend, Check, Compaction, Part, Sign
@@ -110,7 +112,7 @@ class PostgresDatabase(Backend):
         """Returns dlt's destination that loads by `COPY` and has our indexes."""
         from gapless.pipelines.destinations._dlt.postgres_client import PostgresDestination
 
-        return PostgresDestination(self.name, self._credentials, shard)
+        return PostgresDestination(self.name, self._credentials, shard, self._turns.taken)
 
     def read_only(self, seconds: float) -> AbstractContextManager[Connection]:
         """Yields a connection that only reads, whose statements may take `seconds` each.
@@ -118,6 +120,11 @@ class PostgresDatabase(Backend):
         Raises psycopg2.OperationalError when the server cannot be reached.
         """
         return read_only(self._credentials.to_native_representation(), seconds)
+
+    @cached_property
+    def _turns(self) -> Turns:
+        """Remembers over all pipelines of a sync whether one was waited for in vain."""
+        return Turns(self._credentials.to_native_representation())
 
     @property
     def _credentials(self) -> Credentials:

@@ -103,12 +103,9 @@ class _DltCatalog:
     def run(self, statements: Sequence[str]) -> None:
         """Runs statements, together if the engine can."""
         whole = self._sql.capabilities.supports_ddl_transactions
-        with self._sql.begin_transaction() if whole else nullcontext():
-            # Two syncs that replace a view at once would fail with "tuple concurrently updated".
-            if self.dialect == "postgres":
-                from gapless.pipelines.destinations.advisory_lock import TABLES
-
-                self._sql.execute_sql("select pg_advisory_xact_lock(%s)", TABLES)
+        # Two syncs that replace a view at once would fail with "tuple concurrently updated".
+        turn = getattr(self._client, "turn", nullcontext)
+        with turn(), self._sql.begin_transaction() if whole else nullcontext():
             for statement in statements:
                 self._sql.execute_sql(statement)
 

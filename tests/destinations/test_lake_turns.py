@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from gapless.pipelines.destinations._postgres import lake_catalog
-from gapless.pipelines.destinations._postgres.lake_catalog import Turns
+from gapless.pipelines.destinations._postgres import turns as turns_module
+from gapless.pipelines.destinations._postgres.lake_catalog import LakeTurns
 from gapless.pipelines.destinations._postgres.session import connect
 from gapless.pipelines.destinations.ducklake import PostgresLake
 from gapless.pipelines.destinations.target import Target
@@ -56,14 +56,14 @@ def begun(turn: Callable[[], None]) -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-def turns(server: Server) -> Iterator[Callable[..., Turns]]:
+def turns(server: Server) -> Iterator[Callable[..., LakeTurns]]:
     """Makes turns of one more sync: by default at one lake in one catalog."""
     url = server.database()
     with ExitStack() as stack:
 
-        def make(schema: str = "a lake", url: str = url, name: str = "") -> Turns:
+        def make(schema: str = "a lake", url: str = url, name: str = "") -> LakeTurns:
             address = f"{url}?application_name={name}" if name else url
-            return stack.enter_context(closing(Turns(address, schema)))
+            return stack.enter_context(closing(LakeTurns(address, schema)))
 
         yield make
 
@@ -80,20 +80,20 @@ def committing(url: str) -> Iterator[Connection]:
         yield other
 
 
-def refused(turns: Turns) -> str:
+def refused(turns: LakeTurns) -> str:
     """What somebody reads who waited in vain."""
     with pytest.raises(InUse) as error, turns.taken():
         pass
     return str(error.value)
 
 
-def pid_of(turns: Turns) -> int:
+def pid_of(turns: LakeTurns) -> int:
     """The server's number of the connection that has the turn."""
     assert turns._connection
     return turns._connection.info.backend_pid
 
 
-def test_writers_have_turns(turns: Callable[..., Turns]) -> None:
+def test_writers_have_turns(turns: Callable[..., LakeTurns]) -> None:
     """One at a time for each lake, of two syncs and of two threads of one.
 
     Who has it already does not wait for itself, and other lakes do not matter.
@@ -101,7 +101,7 @@ def test_writers_have_turns(turns: Callable[..., Turns]) -> None:
     for first, second in ((turns(), turns()), (own := turns(), own)):
         order = list[str]()
 
-        def later(second: Turns = second, order: list[str] = order) -> None:
+        def later(second: LakeTurns = second, order: list[str] = order) -> None:
             with second.taken():
                 order.append("second")
 
@@ -115,7 +115,7 @@ def test_writers_have_turns(turns: Callable[..., Turns]) -> None:
             assert order == ["first", "second"]
 
 
-def test_a_commit_under_way_is_waited_for(server: Server, turns: Callable[..., Turns]) -> None:
+def test_a_commit_under_way_is_waited_for(server: Server, turns: Callable[..., LakeTurns]) -> None:
     """Of a writer that was killed the server may still commit what it has sent: nobody begins beside that."""
     url = server.database()
 
@@ -132,12 +132,12 @@ def test_a_commit_under_way_is_waited_for(server: Server, turns: Callable[..., T
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that end soon."""
-    monkeypatch.setattr(lake_catalog, "LIMIT", 0.6)
-    monkeypatch.setattr(lake_catalog, "SAID_AFTER", 0.1)
+    monkeypatch.setattr(turns_module, "LIMIT", 0.6)
+    monkeypatch.setattr(turns_module, "SAID_AFTER", 0.1)
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_turn_that_never_ends(turns: Callable[..., Turns], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_turn_that_never_ends(turns: Callable[..., LakeTurns], caplog: pytest.LogCaptureFixture) -> None:
     """It is waited for with a limit; who has it is said once meanwhile, and at the end."""
     first, told = turns(name="one-sync"), list[str]()
     with first.taken():
@@ -150,7 +150,7 @@ def test_a_turn_that_never_ends(turns: Callable[..., Turns], caplog: pytest.LogC
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_commit_that_never_ends(server: Server, turns: Callable[..., Turns]) -> None:
+def test_a_commit_that_never_ends(server: Server, turns: Callable[..., LakeTurns]) -> None:
     """A session that somebody left open is no reason to wait for ever; who waits behind reads its name, too."""
     url, told = server.database(), list[str]()
     with committing(url) as idle:
@@ -162,7 +162,7 @@ def test_a_commit_that_never_ends(server: Server, turns: Callable[..., Turns]) -
 
 
 @pytest.mark.usefixtures("hasty")
-def test_what_was_waited_for_in_vain_is_not_waited_for_again(turns: Callable[..., Turns]) -> None:
+def test_what_was_waited_for_in_vain_is_not_waited_for_again(turns: Callable[..., LakeTurns]) -> None:
     """dlt tries a load again, and the run is written down: together they wait once."""
     holder, second, told = turns(), turns(), list[float]()
     with holder.taken(), begun(lambda: told.extend(waits(second, 4))) as had:
@@ -175,7 +175,7 @@ def test_what_was_waited_for_in_vain_is_not_waited_for_again(turns: Callable[...
     assert told[-1] > 0.5
 
 
-def waits(turns: Turns, times: int) -> Iterator[float]:
+def waits(turns: LakeTurns, times: int) -> Iterator[float]:
     """The seconds of each of several waits in vain."""
     for _ in range(times):
         began = time.monotonic()
@@ -186,7 +186,7 @@ def waits(turns: Turns, times: int) -> Iterator[float]:
 def test_a_turn_is_gone_with_its_connection(own_server: OwnServer) -> None:
     """Whatever ended it: it is not believed to be held, others have it, and the next turn is had by another one."""
     url = own_server.database()
-    with closing(Turns(url, "lake")) as turns, closing(Turns(url, "lake")) as other:
+    with closing(LakeTurns(url, "lake")) as turns, closing(LakeTurns(url, "lake")) as other:
         for end in (lambda: own_server.execute("postgres", KILL.format(pid_of(turns))), own_server.restart):
             with turns.taken():
                 end()
@@ -213,7 +213,7 @@ def test_a_sync_has_one_connection_for_its_turns(
         opened.append(connect(address))
         return opened[-1]
 
-    monkeypatch.setattr(lake_catalog, "connect", noted)
+    monkeypatch.setattr(turns_module, "connect", noted)
     assert here.complete(package_records=40).packages > 1
     assert [one.closed for one in opened] == [1]
 
@@ -221,21 +221,21 @@ def test_a_sync_has_one_connection_for_its_turns(
 @pytest.mark.slow
 def test_a_sync_waits_in_vain_once(world: Begin, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not once more for the row of `runs`."""
-    here, url, waited, wait = world(seeded(NAMES[0])), server.database(), list[float](), Turns._wait
+    here, url, waited, wait = world(seeded(NAMES[0])), server.database(), list[float](), LakeTurns._wait
     lakes.point(here, url)
     here.complete()
 
-    def noted(turns: Turns) -> None:
+    def noted(turns: LakeTurns) -> None:
         began = time.monotonic()
         try:
             wait(turns)
         finally:
             waited.append(time.monotonic() - began)
 
-    monkeypatch.setattr(lake_catalog, "LIMIT", 4.0)
-    monkeypatch.setattr(lake_catalog, "SAID_AFTER", 0.1)
-    with closing(Turns(url, "ducklake")) as holder, holder.taken():
-        monkeypatch.setattr(Turns, "_wait", noted)
+    monkeypatch.setattr(turns_module, "LIMIT", 4.0)
+    monkeypatch.setattr(turns_module, "SAID_AFTER", 0.1)
+    with closing(LakeTurns(url, "ducklake")) as holder, holder.taken():
+        monkeypatch.setattr(LakeTurns, "_wait", noted)
         outcome = here.sync()
     assert "has the turn to write to the DuckLake" in str(outcome.error)
     assert len(waited) > 1

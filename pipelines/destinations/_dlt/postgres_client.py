@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +31,7 @@ from gapless.pipelines.destinations._dlt.cached import (
     UNCOMPRESSED,
     CachedDestination,
     ComparingClient,
+    Turn,
     TurnTakingClient,
 )
 from gapless.pipelines.destinations._dlt.postgres_credentials import LibpqConfiguration
@@ -40,7 +40,6 @@ from gapless.pipelines.destinations._postgres.copying import copy_rows, read_fil
 from gapless.pipelines.destinations._postgres.merging import PackageMerge, PackageTable
 from gapless.pipelines.destinations._postgres.session import lift_limits
 from gapless.pipelines.destinations._postgres.statistics import changes
-from gapless.pipelines.destinations.advisory_lock import in_turn
 from gapless.sources._dlt.row_changes import WrittenRows
 from gapless.sources._dlt.tables import ROOT_ID
 from gapless.sources._ledger.shard import Shard
@@ -244,26 +243,32 @@ LOADED: dict[str, Any] = {
 class PostgresDestination(CachedDestination, destination):
     """dlt's destination `name`; `settings` are what dlt's class takes.
 
-    Without credentials they are those of dlt's configuration.
+    Without credentials they are those of dlt's configuration. A shard has its `turn` to make tables.
     """
 
     spec = LibpqConfiguration  # type: ignore[assignment]  # dlt's is a class attribute of its own type
 
     # dlt takes an argument for set when it differs from the default here.
     def __init__(
-        self, name: str, credentials: Credentials | None = None, shard: Shard | None = None, **settings: object
+        self,
+        name: str,
+        credentials: Credentials | None = None,
+        shard: Shard | None = None,
+        turn: Turn = nullcontext,
+        **settings: object,
     ) -> None:
         if name != "postgres":
             settings["destination_name"] = name
         super().__init__(credentials, **settings, **LOADED)
         self._shard, self._merges = shard or Shard(), dict[str, PackageMerge]()
+        self._turn = turn
         self.written = WrittenRows()
 
     def client(self, schema: dlt.Schema, initial_config: Any = None) -> Any:
         """Returns dlt's client, which shares with the others what to merge, and what was written."""
         client: Any = super().client(schema, initial_config)
         client.merges, client.written = self._merges, self.written
-        client.turn = partial(in_turn, client.config.credentials.to_native_representation())
+        client.turn = self._turn
         like = client.sql_client
         client.sql_client = _SqlClient(
             like.dataset_name, like.staging_dataset_name, like.credentials, like.capabilities

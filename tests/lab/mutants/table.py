@@ -518,19 +518,19 @@ MUTANTS = (
         "tests/commands/test_shards.py -k beside",
     ),
     mutant(
-        "writers to a lake have no turns", "pipelines/destinations/_postgres/lake_catalog.py",
+        "writers to a lake have no turns", "pipelines/destinations/_postgres/turns.py",
         "if self._mine:", "if True:", f"{TURNS} -k writers",
     ),
     mutant(
-        "the commit of a dead writer is not waited for", "pipelines/destinations/_postgres/lake_catalog.py",
+        "the commit of a dead writer is not waited for", "pipelines/destinations/_postgres/turns.py",
         "if mine and not holder:", "if mine:", f"{TURNS} -k commit",
     ),
     mutant(
-        "a turn is waited for in vain again and again", "pipelines/destinations/_postgres/lake_catalog.py",
+        "a turn is waited for in vain again and again", "pipelines/destinations/_postgres/turns.py",
         "if self._in_vain else LIMIT", "if False else LIMIT", f"{TURNS} -k again",
     ),
     mutant(
-        "a turn is held without its connection", "pipelines/destinations/_postgres/lake_catalog.py",
+        "a turn is held without its connection", "pipelines/destinations/_postgres/turns.py",
         "                self._require()\n", "", f"{TURNS} -k gone",
     ),
     mutant(
