@@ -13,15 +13,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 from gapless.pipelines.destinations.reader import Reader
+from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.gap import Commands, Gap
 from gapless.pipelines.evidence.kinds.ledger import Ledger
+from gapless.pipelines.evidence.kinds.outside import gone, not_written, replaced
 from gapless.pipelines.evidence.kinds.parents import fewer, intervals, parents
 from gapless.pipelines.evidence.kinds.tables import TableGaps
 from gapless.pipelines.evidence.kinds.unasked import never_asked, rounds, shards, stale
 from gapless.pipelines.evidence.kinds.unfinished import backfills, emptied, letters, policy
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.rows.counts import RowCounts
-from gapless.sources import Source
+from gapless.pipelines.evidence.seen import once_synced
+from gapless.sources import SOURCES, Source, left_accounts
 from gapless.sources._dlt.tables import LOADS
 
 LEDGER = ("coverage", "dead_letters", "runs", LOADS)
@@ -41,6 +44,33 @@ class Completeness:
         return not self.gaps
 
 
+def verdicts(
+    reader: Reader,
+    target: Target,
+    names: Collection[str] = (),
+    now: datetime | None = None,
+    max_age: timedelta | None = None,
+) -> Iterator[Completeness]:
+    """Yields the verdict on each of `names`, or on every source that is, or once was, in `target`.
+
+    A source whose last check is older than `max_age` has a gap, too. `reader` reads the target, or a copy of it.
+    """
+    before = once_synced(reader)
+    for source in [SOURCES[name] for name in names or SOURCES]:
+        commands, here = Commands.at(source, target), exists(reader, source)
+        found = [*not_written(target, reader, commands, now)]
+        if here:
+            found += replaced(target, reader, commands)
+            # No sync reads an account that left, however old its last check is.
+            age = None if source.name in left_accounts() else max_age
+            found += assess(reader, source, commands, now, age).gaps
+        # Nobody may ever have wanted the other sources.
+        elif names or source.name in before:
+            found.append(gone(commands, before=source.name in before))
+        if here or found:
+            yield Completeness(source.name, found)
+
+
 def assess(
     reader: Reader,
     source: Source,
@@ -48,7 +78,7 @@ def assess(
     now: datetime | None = None,
     max_age: timedelta | None = None,
 ) -> Completeness:
-    """Returns the verdict on a source that has a dataset; `max_age` is how old its last check may be."""
+    """Returns what the dataset of a source says of it; `max_age` is how old its last check may be."""
     now, reader = now or datetime.now(UTC), Known(reader, source)
     tables = TableGaps(reader, source, commands)
     found = list(tables.damaged())

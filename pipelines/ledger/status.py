@@ -12,16 +12,15 @@ from typing import Any
 from gapless.pipelines.destinations._layouts.layout import read_layout
 from gapless.pipelines.destinations.reader import Reader, Rows, reading
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.evidence.completeness import assess, exists
-from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.completeness import verdicts
+from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import Interval, as_utc, low_watermark, read_proofs
 from gapless.pipelines.evidence.rounds import last_round, read_rounds
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.sentences import described
-from gapless.pipelines.ledger.gaps import not_written, replaced
-from gapless.sources import SOURCES, Source, left_accounts
+from gapless.sources import SOURCES, Source
 from gapless.sources._dlt.literals import text_literal
 from gapless.sources._dlt.tables import LOADS
 from gapless.sources._schema.columns import TableSchema
@@ -123,19 +122,14 @@ def statuses(target: Target, max_age: timedelta | None = None) -> Iterator[Statu
     """
     with reading(target) as reader:
         take_in_left(reader, target)
-        for source in [*SOURCES.values()]:
-            if exists(reader, source):
-                commands = Commands.at(source, target)
-                more = [*not_written(target, reader, commands), *replaced(target, reader, commands)]
-                yield _status(reader, source, commands, max_age, more)
+        for found in verdicts(reader, target, max_age=max_age):
+            yield _status(reader, SOURCES[found.source], found.gaps)
 
 
-def _status(reader: Reader, source: Source, commands: Commands, max_age: timedelta | None, more: list[Gap]) -> Status:
+def _status(reader: Reader, source: Source, gaps: list[Gap]) -> Status:
     layout = None if reader.appends else read_layout(reader, source.name)
     status = Status(source.name, layout=layout.version if layout else 1)
-    # No sync reads an account that left, however old its last check is.
-    age = None if source.name in left_accounts() else max_age
-    status.open = gaps = more + assess(reader, source, commands, max_age=age).gaps
+    status.open = gaps
     status.gaps = dict(Counter(gap.kind for gap in gaps))
     # A query of a damaged table would fail the whole status.
     damaged = {gap.stream for gap in gaps if gap.kind == "damaged"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
-from gapless.pipelines.evidence.completeness import assess, exists
-from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence import completeness
+from gapless.pipelines.evidence.completeness import Completeness
+from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.evidence.grouping import problems
 from gapless.pipelines.evidence.proofs import low_watermark, read_proofs
 from gapless.pipelines.evidence.sentences import sentence
@@ -48,15 +49,16 @@ class Verdict:
 
 def verdicts(site: Site, db: Database) -> list[Verdict]:
     """Returns the verdict on each account that the database holds."""
-    made = (site.remembered(("verdict", name), partial(_verdict, site, db, name)) for name in SOURCES)
-    return [one for one in made if one]
+    return site.remembered(("verdicts",), lambda: [_verdict(db, one) for one in _found(site, db)])
 
 
-def _verdict(site: Site, db: Database, name: str) -> Verdict | None:
-    source, reader = SOURCES[name], db.reader
-    if not exists(reader, source):
-        return None
-    gaps = assess(reader, source, Commands.at(source, site.target.target), site.clock()).gaps
+def _found(site: Site, db: Database) -> Iterator[Completeness]:
+    return completeness.verdicts(db.reader, site.target.target, now=site.clock())
+
+
+def _verdict(db: Database, found: Completeness) -> Verdict:
+    name, gaps, reader = found.source, found.gaps, db.reader
+    source = SOURCES[name]
     # A ledger that is damaged is a gap, and nothing else is known then.
     proofs = [] if any(gap.kind == "damaged" for gap in gaps) else read_proofs(reader, name, source.main.name) or []
     checked = max(filter(None, (proof.last_checked_at for proof in proofs)), default=None)

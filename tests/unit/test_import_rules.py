@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "pipelines.json_logs": "| database_errors errors redaction",
     "pipelines.views": "sources _dlt _schema _ledger _extract | errors printable destinations",
     "pipelines.dictionary": "sources _dlt _schema _ledger _extract | errors views",
-    "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | errors printable destinations",
+    "pipelines.evidence": "sources _http _dlt _schema _ledger _extract | config errors printable destinations",
     "pipelines.erasure": "sources _dlt _schema _ledger _extract | config errors printable destinations evidence",
     "pipelines.layout": "sources _dlt _schema _ledger _extract | errors destinations evidence views",
     "pipelines.sync": (

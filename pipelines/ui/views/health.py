@@ -9,8 +9,8 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
-from gapless.pipelines.evidence.completeness import assess, exists
-from gapless.pipelines.evidence.gap import Commands, Gap
+from gapless.pipelines.evidence.completeness import verdicts
+from gapless.pipelines.evidence.gap import Gap
 from gapless.pipelines.evidence.grouping import Problem, problems
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import low_watermark, read_proofs
@@ -61,23 +61,19 @@ class Card:
 
 def gaps(question: Question, names: Iterable[str]) -> list[Gap]:
     """Returns the gaps of sources, as `gapless gaps` lists them."""
-    found: list[Gap] = []
-    for name in names:
-        found += question.remembered(("gaps", name), partial(_gaps, question, name))
-    return found
+    known = question.remembered(("gaps",), partial(_verdicts, question))
+    return [gap for name in names for gap in known.get(name, ())]
 
 
-def _gaps(question: Question, name: str) -> list[Gap]:
-    source, reader = SOURCES[name], question.db.reader
-    if not exists(reader, source):
-        return []
-    target = question.site.target.target
-    return assess(reader, source, Commands.at(source, target), question.now).gaps
+def _verdicts(question: Question) -> dict[str, list[Gap]]:
+    found = verdicts(question.db.reader, question.site.target.target, now=question.now)
+    return {one.source: one.gaps for one in found}
 
 
 def fetch(question: Question) -> Mapping[str, Any]:
     """Returns the cards, and the lines of the streams."""
-    rows = question.db.rows(f"select {STREAMS} from activity.freshness order by account, stream")
+    # The view reads every source, so it has no rows where somebody dropped the tables of one.
+    rows = question.db.rows_if_exists(f"select {STREAMS} from activity.freshness order by account, stream")
     cards = [_card(question, name, [row for row in rows if row[0] == name]) for name in SOURCES]
     order = {name: at for at, name in enumerate(SOURCES)}
     return {"cards": cards, "streams": sorted(rows, key=lambda row: (order.get(row[0], 99), row[5] == 0))}
@@ -96,8 +92,8 @@ def _last_round(question: Question, name: str) -> tuple[Any, ...] | None:
 
 def _card(question: Question, name: str, rows: list[tuple[Any, ...]]) -> Card:
     source, now, run = SOURCES[name], question.now, _last_round(question, name)
-    card = Card(name, source.facts.colour, "never synced", "")
-    if run is None and not rows:
+    card, found = Card(name, source.facts.colour, "never synced", ""), problems(gaps(question, [name]))
+    if run is None and not rows and not found:
         return card
     proofs = question.remembered(
         ("proven", name),
@@ -106,7 +102,6 @@ def _card(question: Question, name: str, rows: list[tuple[Any, ...]]) -> Card:
     card.proven_to = proofs
     card.newest, card.checked = (max(filter(None, (row[i] for row in rows)), default=None) for i in (2, 4))
     card.late = card.checked is not None and now - card.checked > source.facts.cadence.warn_after
-    found = problems(gaps(question, [name]))
     card.problems = [_shown(question, problem) for problem in found[:SHOWN]]
     card.more = len(found) - len(card.problems)
     outcome, error, times, first = run or ("never synced", None, 0, None)
