@@ -121,6 +121,13 @@ class Backend:
         """Returns the datasets that are there and have the tables of a ledger; none where that is not known."""
         return []
 
+    def remember(self, dropped: str = "") -> None:
+        """Remembers which sources are here, without one that was `dropped`, where there are no views to do so."""
+
+    def remembered(self) -> set[str]:
+        """Returns the sources that `remember` has noted."""
+        return set()
+
     @classmethod
     def is_alone(cls, reader: Asked, source: str) -> bool:
         """Returns whether no other shard of a source is at work beside this one; False where that is not known."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gapless.pipelines.config.database_file import require_database
 from gapless.pipelines.config.folders import real_path
+from gapless.pipelines.destinations._catalogs import sqlite_sources
 from gapless.pipelines.destinations.backend import Backend, Compaction
 from gapless.pipelines.errors import WrongSettings
 from gapless.sources import SOURCES
@@ -35,6 +36,15 @@ class SqliteDatabase(Backend):
         files = main.parent.glob(f"{escape(main.stem)}__*{escape(main.suffix)}")
         return [file.stem.removeprefix(f"{main.stem}__") for file in files]
 
+    def remember(self, dropped: str = "") -> None:
+        """Remembers in the named file which sources have one of their own."""
+        here = (name for name in SOURCES if _of(self.lock_beside, name).exists())
+        sqlite_sources.remember(self.lock_beside, here, dropped)
+
+    def remembered(self) -> set[str]:
+        """Returns the sources that once had a file."""
+        return sqlite_sources.remembered(self.lock_beside)
+
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
         """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
@@ -50,7 +60,7 @@ class SqliteDatabase(Backend):
                 "of SQLAlchemy's databases SQLite alone is known to get every value right: sqlite:///…"
             )
         main = sqlite_path(self.config.credentials)
-        for path in (main, *(main.with_stem(f"{main.stem}__{name}") for name in SOURCES)):
+        for path in (main, *(_of(main, name) for name in SOURCES)):
             require_database(path, *MARK, f"DESTINATION__{self.name.upper()}__CREDENTIALS")
 
     @property
@@ -70,6 +80,11 @@ class SqliteDatabase(Backend):
         from gapless.pipelines.destinations._dlt.sqlite_client import sqlite_destination
 
         return sqlite_destination(self.name, self.config.credentials)
+
+
+def _of(main: Path, dataset: str) -> Path:
+    """Returns the file of a dataset, which dlt makes beside the one that is named."""
+    return main.with_stem(f"{main.stem}__{dataset}")
 
 
 def is_sqlite(credentials: Credentials) -> bool:

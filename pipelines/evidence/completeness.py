@@ -55,7 +55,7 @@ def verdicts(
 
     A source whose last check is older than `max_age` has a gap, too. `reader` reads the target, or a copy of it.
     """
-    before = once_synced(reader)
+    before = once_synced(reader, target)
     for source in [SOURCES[name] for name in names or SOURCES]:
         commands, here = Commands.at(source, target), exists(reader, source)
         found = [*not_written(target, reader, commands, now)]

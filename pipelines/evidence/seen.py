@@ -1,6 +1,6 @@
 """Reads which sources a destination once held, and which it holds that no setting names.
 
-The views remember the first ones, also when somebody dropped a whole dataset.
+The views, or a database without views itself, remember the first ones, also when somebody dropped a whole dataset.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ _READING = Lock()
 """Of those who read the settings once more."""
 
 
-def once_synced(reader: Reader) -> set[str]:
+def once_synced(reader: Reader, target: Target) -> set[str]:
+    """Returns the sources that were synced once, as the target remembers it."""
+    return _in_views(reader) | target.backend.remembered()
+
+
+def _in_views(reader: Reader) -> set[str]:
     """Returns the sources that were synced when the views were last made; none where there are no views."""
     # An older version made a view without this column.
     if "sources" not in reader.columns(VIEWS, [MARK]).get(MARK, ()):

@@ -19,7 +19,7 @@ import gapless.sources as home
 from gapless.pipelines.destinations._catalogs import left
 from gapless.pipelines.destinations.reader import require_known_layouts
 from gapless.pipelines.destinations.target import Target
-from gapless.pipelines.errors import GaplessError, WrongSettings
+from gapless.pipelines.errors import GaplessError, WrongSettings, explain
 from gapless.pipelines.printable import command
 from gapless.pipelines.views.catalog import SCHEMA, Catalog, StoredIn, table_of
 from gapless.pipelines.views.comments import describe, is_described
@@ -96,6 +96,7 @@ def refresh(target: Target, folder: Path) -> None:
     # The destination can have no views, which is no fault of this sync.
     except WrongSettings as error:
         _log.info("%s", error)
+        _remember(target)
     except Exception as error:
         _log.warning("%s", _failed(error, target))
 
@@ -108,8 +109,17 @@ def without(target: Target, folder: Path, dropped: str) -> None:
                 make(catalog, anew=True, dropped=dropped)
     except WrongSettings as error:  # there are no views
         _log.info("%s", error)
+        _remember(target, dropped)
     except Exception as error:
         _log.warning("%s", _failed(error, target))
+
+
+def _remember(target: Target, dropped: str = "") -> None:
+    """Has a destination without views remember its sources. Logs an error instead of raising it."""
+    try:
+        target.backend.remember(dropped)
+    except Exception as error:
+        _log.warning("%s", explain(error))
 
 
 def listed(target: Target) -> list[ViewCount] | None:
@@ -231,7 +241,7 @@ def _count_rows(catalog: Catalog) -> Iterator[ViewCount]:
 
 def _failed(error: Exception, target: Target) -> str:
     """Returns the message for views that could not be created."""
-    from gapless.pipelines.errors import explain, root_cause
+    from gapless.pipelines.errors import root_cause
 
     found = TAKEN.search(str(root_cause(error)))
     name = found and f"{SCHEMA}.{found[1] or found[2]}"

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from gapless.pipelines.cli.app import app
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import Locked, WrongSettings
+from gapless.pipelines.maintenance.drop import drop
+from tests.contract.commands import fill, gapless, gaps
 from tests.support.destinations import Begin, killed, seeded, snippets
 from tests.support.world import World
 
@@ -134,3 +136,24 @@ def test_the_page(world: Begin) -> None:
     """What DESTINATIONS.md shows works as shown, but for the folder."""
     (shown,) = [snippet for snippet in snippets() if snippet.destination == "sqlalchemy"]
     assert (shown.run(world(seeded("tines")), "") / "gapless__tines.sqlite").exists()
+
+
+@pytest.mark.slow
+def test_the_file_of_a_source_that_is_gone(land: Callable[[str], World]) -> None:
+    """There are no views that remember it, and it is missed all the same, until a sync has made it again; a source
+    that was dropped on purpose is not.
+    """
+    for name in ("sequence", "tines"):
+        here = land(name)
+        assert gapless(here, "sync", name).exit_code == 0
+    (file,) = here.folder.glob("*__tines.*")
+    file.unlink()
+    told = gaps(here)
+    assert [(gap["source"], gap["kind"], gap["fill"]) for gap in told] == [
+        ("tines", "never synced", "gapless sync tines --destination sqlalchemy")
+    ]
+    assert not json.loads(gapless(here, "status", "--json").stdout)["sources"]["tines"]["complete"]
+    fill(here, told)
+    here.assert_exact()
+    drop(Target.find("sqlalchemy"), "tines")
+    assert gaps(here) == []
