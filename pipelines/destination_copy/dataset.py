@@ -24,6 +24,7 @@ from gapless.sources._dlt.tables import LOAD_ID, LOADS, ROOT_ID, ROW_ID, complet
 from gapless.sources._dlt.types import State
 from gapless.sources._extract.resource import shapes, table_resource
 from gapless.sources._extract.write_strategy import Arrows
+from gapless.sources._ledger.backfill_state import STATE as BACKFILLS
 from gapless.sources._ledger.dead_letters import NOT_COPIED, was_not_copied
 from gapless.sources._ledger.erasure.tombstones import NOTHING_ERASED, Tombstones
 from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS, DeadLetter
@@ -112,6 +113,7 @@ class FileDataset:
         if self.done:
             state.clear()
             state.update(resource_state(DuckdbReader(self.db), self.source) or {})
+            kept[BACKFILLS] = file.get(BACKFILLS, {})  # the copy goes on with one that did not end
             note_copied(kept, self.privacy, file, datetime.now(UTC).timestamp())
 
     def _private(self, tree: Arrows) -> Tree:
@@ -138,16 +140,22 @@ class FileDataset:
 
     def _measure(self) -> dict[str, Size]:
         """Returns the size of each load."""
-        every = " union all ".join(map(self._weighed, shapes((*self.source.tables, COVERAGE))))
+        there = filter(self._columns, shapes((*self.source.tables, COVERAGE)))
+        every = " union all ".join(map(self._weighed, there))
         query = f"select load, count(*), sum(weight)::bigint, max(weight)::bigint from ({every}) group by load"
         return {load: Size(*numbers) for load, *numbers in self.db.execute(query).fetchall()}
 
     def _weighed(self, shape: TableSchema) -> str:
         """Returns a query for the load and the bytes of the texts of each row."""
-        table = f"{self.source.name}.{shape.name}"
-        named = self.db.execute(f"select column_name, column_type from (describe {table})").fetchall()
+        named = self._columns(shape).items()
         texts = [f'coalesce(strlen("{name}"::varchar), 0)' for name, kind in named if kind in ("VARCHAR", "JSON")]
-        return f"select {LOAD_ID} as load, {' + '.join(texts) or '0'} as weight from {table}"
+        return f"select {LOAD_ID} as load, {' + '.join(texts) or '0'} as weight from {self.source.name}.{shape.name}"
+
+    def _columns(self, shape: TableSchema) -> dict[str, str]:
+        """Returns the columns of a table with their types; none of one that an older version did not make."""
+        names = "select column_name, data_type from duckdb_columns() where schema_name = ? and table_name = ?"
+        where = " and database_name = current_database()"
+        return dict(self.db.execute(names + where, [self.source.name, shape.name]).fetchall())
 
     def _tree(self, table: Table, loads: list[str]) -> Iterator[tuple[TableSchema, pa.Table]]:
         """Yields a table and those below it, with the rows of some loads."""
@@ -165,14 +173,18 @@ class FileDataset:
 
     def _rows(self, shape: TableSchema, condition: str, value: list[str]) -> pa.Table:
         """Returns rows with the model's columns; a column that an older version did not write is null."""
-        described = f"select column_name from (describe {self.source.name}.{shape.name})"
-        existing = {name for (name,) in self.db.execute(described).fetchall()}
-        cells = {name: f'"{name}"' if name in existing else "null" for name in shape.arrow_schema.names}
+        wanted, existing = shape.arrow_schema, self._columns(shape)
+        if not existing:
+            return wanted.empty_table()
         # Destinations take JSON as text; DuckDB would hand out its own type.
-        cells |= {c.name: f"{cells[c.name]}::varchar" for c in shape.columns if c.data_type == "json"}
-        select = ", ".join(f'{cell} as "{name}"' for name, cell in cells.items())
+        texts = {column.name for column in shape.columns if column.data_type == "json"}
+        names = [name for name in wanted.names if name in existing]
+        select = ", ".join(f'"{name}"{"::varchar" if name in texts else ""} as "{name}"' for name in names)
         query = f"select {select} from {self.source.name}.{shape.name} where {condition}"
-        return self.db.execute(query, [value]).to_arrow_table().cast(shape.arrow_schema)
+        found = self.db.execute(query, [value]).to_arrow_table()
+        # DuckDB has a type of its own for null, which not every column can be made of.
+        cells = [found.column(f.name) if f.name in names else pa.nulls(len(found), f.type) for f in wanted]
+        return pa.table(cells, names=wanted.names).cast(wanted)
 
     def _storable(self, table: Table, tree: Tree, refuse: StorageCheck, refused: Package) -> Tree:
         """Returns the tree without the records that the destination cannot store, which become dead letters."""

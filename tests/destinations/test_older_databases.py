@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,22 @@ def test_the_next_sync_is_exact(name: str, old: Callable[..., Old]) -> None:
 def test_each_later_layout_is_synced_on(name: str, layout: str, destination: str, old: Callable[..., Old]) -> None:
     """A database of each released layout, as a file and on Postgres."""
     synced_on(old(name, layout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "layout"), some(product(WRITTEN, (FIRST, *LATER)), ("tines", FIRST), ("kizen", LATER[-1]))
+)
+def test_it_is_copied_as_it_is(name: str, layout: str, old: Callable[..., Old]) -> None:
+    """Without the tables that are newer than it; the copy tells what the file tells, and is synced on, exact."""
+    here = old(name, layout)
+    where = here.world.folder / "second.duckdb"
+    here.world.set(DESTINATION__SECOND__DESTINATION_TYPE="duckdb", DESTINATION__SECOND__CREDENTIALS=str(where))
+    kinds = {gap["kind"] for gap in told("gaps", name, code=3)["gaps"]}
+    assert CliRunner().invoke(app, ["copy", name, "--to", "second"]).exit_code == 0
+    assert {gap["kind"] for gap in told("gaps", name, "--destination", "second", code=3)["gaps"]} == kinds
+    shutil.move(where, here.world.folder / "gapless.duckdb")
+    synced_on(here)
 
 
 def synced_on(here: Old) -> None:
