@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gapless.pipelines.evidence.proofs import as_utc
+from gapless.pipelines.evidence.rounds import Round, of_part, parts, read_rounds
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
 
@@ -27,6 +29,10 @@ REMIND_AFTER = timedelta(hours=24)
 """After so long an unchanged message is sent once more."""
 GROWN = 1.1
 """Failures for a known reason are news when they are more than so many times as many as before."""
+
+
+Cell = str | Mapping[str, Any]
+"""Of `runs.told`, which some engines return as text, others decoded."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class LastMessage:
         return cls(outcome.outcome, most, now)
 
     @classmethod
-    def parse(cls, cell: str | Mapping[str, Any]) -> LastMessage:
-        """Returns a cell of `runs.told`, which some engines return as text, others decoded."""
+    def parse(cls, cell: Cell) -> LastMessage:
+        """Returns what a cell of `runs.told` says."""
         found: Mapping[str, Any] = json.loads(cell) if isinstance(cell, str) else cell
         return cls(found["outcome"], found["reasons"], datetime.fromisoformat(found["at"]))
 
@@ -144,7 +150,29 @@ def _past(reader: Reader, outcome: Outcome, target: Target) -> Past:
     notes = target.backend.updates_rows and "told" in reader.columns(name, ["runs"]).get("runs", ())
     found = not_complete(reader, name, shard, outcome.run_id, with_message=notes)
     said = next((cell for *_, cell in found if cell), None) if notes else None
+    if notes and SOURCES[name].split_by and outcome.outcome == "complete" and not outcome.scope:
+        said = _said_of_any_part(reader, outcome, said)
     return Past([(run[0], as_utc(run[1])) for run in found], LastMessage.parse(said) if said else None, notes)
+
+
+def _said_of_any_part(reader: Reader, outcome: Outcome, of_this: Cell | None) -> Cell | None:
+    """Returns what was said since a source that may be split was last complete; None while a part of it is not.
+
+    One shard that comes to its end is no end of what was said of another, or of the whole source before it was split.
+    """
+    rounds = read_rounds(reader, outcome.source, datetime.now(UTC))
+    before = [one for one in rounds if one.run_id != outcome.run_id]
+    if any(_is_open(next(iter(of_part(rounds, part)), None)) for part in parts(rounds)):
+        return None
+    found = reader.rows(outcome.source, "select run_id, told from {0} where told is not null", "runs") or ()
+    told: dict[str, Cell] = {str(run_id): cell for run_id, cell in found}
+    since = (one for part in parts(before) for one in takewhile(_is_open, of_part(before, part)))
+    return of_this or next((told[one.run_id] for one in since if one.run_id in told), None)
+
+
+def _is_open(round_: Round | None) -> bool:
+    """Returns whether a part was not read to its end by this round of it; None: by none."""
+    return round_ is None or round_.outcome != "complete"
 
 
 def note(target: Target, outcomes: Sequence[Outcome], found: News, now: datetime) -> None:

@@ -341,6 +341,28 @@ def test_who_fails_beside_others(world: Begin, chat: Chat, monkeypatch: pytest.M
     assert [(told["event"], told["sources"][0]["outcome"]) for told in chat.taken[1:]] == [("failed", "complete")]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("destination", ["postgres"])
+def test_a_split_source_recovers_as_a_whole(destination: str, world: Begin, chat: Chat) -> None:
+    """Once each of its parts has come to its end, and once, however it was split when it failed."""
+    here = world(filled("tines"))
+
+    def events(*syncs: str, failing: bool = False) -> list[str]:
+        here.fake.failing = {"/api/v1": 401} if failing else {}
+        chat.taken.clear()
+        for shard in syncs:
+            part = ("--shard", shard) if shard else ()
+            assert gapless("sync", "tines", "--destination", destination, *part).exit_code == failing
+        return [told["event"] for told in chat.taken]
+
+    assert events("", failing=True) == ["failed"]
+    assert events("1/2") == []
+    assert events("2/2", "2/2") == ["recovered"]
+    assert events("2/2", failing=True) == ["failed"]
+    assert events("1/2") == []
+    assert events("") == ["recovered"]
+
+
 def test_a_round_that_ends_early_is_said_once(world: Begin, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is away cannot hold a note: a local file does, until a round comes to its end."""
     world(TinesFake.demo())
