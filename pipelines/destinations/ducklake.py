@@ -63,10 +63,12 @@ class DuckLake(Backend):
 
     @classmethod
     def obstacles(cls, reader: Asked, dataset: Dataset) -> Iterator[Obstacle]:
-        """Yields what somebody changed of a dataset's tables so that a sync cannot write."""
+        """Yields what somebody changed of a dataset's tables so that a sync cannot write, and files that are gone."""
         from gapless.pipelines.destinations._catalogs.duckdb_catalog import obstacles
+        from gapless.pipelines.destinations._catalogs.lake_files import lost_files
 
-        return obstacles(reader, dataset)
+        yield from lost_files(reader, dataset)
+        yield from obstacles(reader, dataset)
 
     @classmethod
     def is_alone(cls, reader: Asked, source: str) -> bool:

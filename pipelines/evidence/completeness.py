@@ -24,6 +24,7 @@ from gapless.pipelines.evidence.kinds.unfinished import backfills, emptied, lett
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.seen import once_synced
+from gapless.pipelines.evidence.structure import obstacles
 from gapless.sources import SOURCES, Source, left_accounts
 from gapless.sources._dlt.tables import LOADS
 
@@ -57,10 +58,15 @@ def verdicts(
     """
     before = once_synced(reader, target)
     for source in [SOURCES[name] for name in names or SOURCES]:
-        commands, here = Commands.at(source, target), exists(reader, source)
-        found = [*not_written(target, reader, commands, now)]
+        commands = Commands.at(source, target)
+        blocked = obstacles(reader, source, target.backend)
+        found = [*replaced(blocked, commands)]
+        if any(one.is_unreadable for one in blocked):
+            yield Completeness(source.name, found)
+            continue
+        here = exists(reader, source)
+        found += not_written(target, reader, commands, now)
         if here:
-            found += replaced(target, reader, commands)
             # No sync reads an account that left, however old its last check is.
             age = None if source.name in left_accounts() else max_age
             found += assess(reader, source, commands, now, age).gaps

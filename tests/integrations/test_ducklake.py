@@ -17,11 +17,12 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError, Locked, WrongSettings
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import Shard
+from tests.contract.commands import document
 from tests.support.destinations import Begin, killed, seeded, snippets
 from tests.support.lakes import assert_kept_up
 from tests.support.oracle import contract
 from tests.support.postgres import Server
-from tests.support.world import World
+from tests.support.world import World, some
 
 CLIENT = "gapless.pipelines.destinations._dlt.ducklake_client:SessionSqlClient"
 CATALOG = "DESTINATION__DUCKLAKE__CREDENTIALS__CATALOG"
@@ -113,6 +114,45 @@ def test_commands_on_a_lake(land: Callable[[str], World]) -> None:
     here.complete()
     assert here.sql("select * from dead_letters") == []
     here.assert_exact()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("below", some([False, True], True))
+def test_a_file_of_the_lake_that_is_lost(below: bool, land: Callable[[str], World]) -> None:
+    """Rows are counted without it: `gaps`, `status`, `verify` and the doctor say so, a sync asks nothing, and what is
+    said ends it: the file is back, or its table dropped.
+    """
+    here = land("sequence")
+    here.complete()
+    table = SOURCES["sequence"].main.schema.tree()
+    name = [shape.name for shape in table][int(below)]
+    file = next(here.folder.glob(f"ducklake.files/sequence/{name}/*.parquet"))
+    file.rename(here.folder / "elsewhere")
+    (gap,) = told(here, "gaps", code=3)["gaps"]
+    assert (gap["kind"], gap["stream"]) == ("damaged", name)
+    assert f"lacks 1 of its 1 file, the first {file}" in gap["why"]
+    assert not told(here, "status", code=0)["sources"]["sequence"]["complete"]
+    assert told(here, "doctor", code=1)
+    assert told(here, "verify", "sequence", code=1)
+    here.fake.requests.clear()
+    assert told(here, "sync", "sequence", code=1)
+    assert here.fake.requests == []
+    (here.folder / "elsewhere").rename(file)
+    here.complete()
+    assert told(here, "gaps", code=0)["gaps"] == []
+    file.unlink()
+    here.database.change("sequence", f"drop table {name}")
+    assert told(here, "sync", "sequence", code=3)  # says once that the table is made again
+    assert told(here, "gaps", code=0)["gaps"] == []
+    here.complete()
+    here.assert_exact()
+
+
+def told(here: World, *words: str, code: int) -> Any:
+    """What a command says of the lake, and how it ends."""
+    found = document(here, *words)
+    assert found["exit_code"] == code, found
+    return found
 
 
 @pytest.mark.parametrize("statement", [30])

@@ -52,7 +52,9 @@ class Obstacle:
     remedy: str
     """A statement of SQL."""
     of: str = ""
-    """The table in whose place something else stands, such as a view; empty: the table itself is there."""
+    """The table in whose place something else stands, such as a view, or that lost files; empty: it is there."""
+    is_unreadable: bool = False
+    """Whether nothing can be known of the table, and so of its source."""
 
     def __str__(self) -> str:
         return f"{self.table} {self.what}. Its owner ends that: {self.remedy}"

@@ -4,10 +4,11 @@ a sync that could not be written, of which this machine alone knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from gapless.pipelines.config import unwritten
+from gapless.pipelines.destinations._catalogs.obstacle import Obstacle
 from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.errors import GaplessError
@@ -15,7 +16,6 @@ from gapless.pipelines.evidence.gap import Commands, Failed, Gap
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.rounds import read_rounds, was_followed
-from gapless.pipelines.evidence.structure import obstacles
 
 
 def gone(commands: Commands, *, before: bool) -> Gap:
@@ -25,13 +25,12 @@ def gone(commands: Commands, *, before: bool) -> Gap:
     return Gap(commands.source.name, "never synced", "", "", None, None, why, fill)
 
 
-def replaced(target: Target, reader: Reader, commands: Commands) -> Iterator[Gap]:
-    """Yields a gap for each table in whose place something else stands, as a view: nothing shows what was loaded."""
-    for one in obstacles(reader, commands.source, target.backend):
+def replaced(found: Iterable[Obstacle], commands: Commands) -> Iterator[Gap]:
+    """Yields a gap for each table in whose place something else stands, as a view, or that lost its files."""
+    for one in found:
         if one.of:
-            yield Gap(
-                commands.source.name, "damaged", one.of, "", None, None, str(one), commands.typed(commands.sync())
-            )
+            fill = commands.typed(commands.sync())
+            yield Gap(commands.source.name, "damaged", one.of, "", None, None, str(one), fill)
 
 
 def not_written(target: Target, reader: Reader, commands: Commands, now: datetime | None = None) -> Iterator[Gap]:
