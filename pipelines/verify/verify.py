@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from gapless.pipelines.destinations.reader import reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
+from gapless.pipelines.evidence.seen import once_synced
 from gapless.pipelines.ledger import corrections, state
 from gapless.pipelines.outcome import Outcome
 from gapless.pipelines.sync.request import SyncRequest, Watch
@@ -32,6 +33,14 @@ def synced(target: Target, names: list[str]) -> list[str]:
     """Returns those of `names` that were synced to the destination, or tried to be."""
     with reading(target) as reader:
         return [name for name in names if exists(reader, SOURCES[name])]
+
+
+def wanted(target: Target, names: list[str]) -> list[str]:
+    """Returns those of `names` that were synced to the destination, also if all their tables are gone."""
+    here = synced(target, names)
+    with reading(target) as reader:
+        before = once_synced(reader, target)
+    return [name for name in names if name in here or name in before]
 
 
 def verify(

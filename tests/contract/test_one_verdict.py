@@ -17,7 +17,7 @@ from gapless.pipelines.ui.site import Question, Site
 from gapless.pipelines.ui.views import VIEWS, health
 from gapless.sources import SOURCES
 from gapless.sources._ledger.shard import WHOLE
-from tests.contract.commands import gaps
+from tests.contract.commands import gapless, gaps
 from tests.contract.conftest import NAMES, of
 from tests.contract.subject import Subject
 from tests.support.world import World, some
@@ -57,6 +57,15 @@ def told(here: World) -> dict[str, bool]:
         "page": any(card.problems for card in cards if card.source == here.name),
         "assistant": not mcp["complete"],
     }
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+def test_a_comparison_of_all_misses_what_is_gone(subject: Subject, synced: World) -> None:
+    """Without a name, too: what was synced here once is compared, and nothing of it was."""
+    dropped(synced)
+    done = gapless(synced, "verify", "--whole")
+    assert (done.exit_code, f"gapless sync {subject.name}" in done.output) == (1, True), done.output
 
 
 @pytest.mark.parametrize("damage", some([dropped, replaced, not_written], dropped))

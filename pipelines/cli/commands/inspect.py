@@ -168,14 +168,14 @@ def verify(
     """
     from gapless.pipelines.sync import build
     from gapless.pipelines.verify.found import exit_code
-    from gapless.pipelines.verify.verify import SAMPLE, synced
+    from gapless.pipelines.verify.verify import SAMPLE, wanted
     from gapless.pipelines.verify.verify import verify as compare
 
     # A repair needs the complete comparison: a sample would leave records missing and still say "repaired".
     if sample and (whole or repair):
         raise WrongSettings("--whole and --repair compare all records, --sample only some: leave out one of them.")
     target, names = open_target(destination, accept_append=not repair), build.known(sources or [])
-    names = names or synced(target, configured_sources())
+    names = names or wanted(target, configured_sources())
     if not names:
         print_nothing_synced(target)
     # Printed with the result, so that a sample can be repeated after a repair.
