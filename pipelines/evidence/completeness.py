@@ -24,7 +24,7 @@ from gapless.pipelines.evidence.kinds.unfinished import backfills, emptied, lett
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.rows.counts import RowCounts
 from gapless.pipelines.evidence.seen import once_synced
-from gapless.pipelines.evidence.structure import obstacles
+from gapless.pipelines.evidence.structure import obstacles, table_names
 from gapless.sources import SOURCES, Source, left_accounts
 from gapless.sources._dlt.tables import LOADS
 
@@ -59,7 +59,9 @@ def verdicts(
     before = once_synced(reader, target)
     for source in [SOURCES[name] for name in names or SOURCES]:
         commands = Commands.at(source, target)
-        blocked = obstacles(reader, source, target.backend)
+        # Of a source without tables there is nothing to look at, and most have none.
+        made = reader.columns(source.name, table_names(source))
+        blocked = obstacles(reader, source, target.backend) if made else []
         found = [*replaced(blocked, commands)]
         if any(one.is_unreadable for one in blocked):
             yield Completeness(source.name, found)
@@ -138,8 +140,6 @@ def _in_ledger(ledger: Ledger, max_age: timedelta | None) -> Iterator[Gap]:
 
 def exists(reader: Reader, source: Source) -> bool:
     """Returns whether a source was ever synced, or tried to: whether anything of its dataset is there."""
-    from gapless.pipelines.evidence.structure import table_names
-
     if any(reader.rows(source.name, "select count(*) from {0}", table) for table in ("coverage", "runs")):
         return True
     # Somebody may have dropped both, and left other tables.
