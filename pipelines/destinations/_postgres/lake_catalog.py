@@ -65,13 +65,13 @@ class LakeTurns(Turns):
         """Ends the turn and keeps the connection, as each transaction has one."""
         import psycopg2
 
-        if self._connection is None:
+        if self.connection is None:
             return
         try:
-            with self._connection.cursor() as cursor:
+            with self.connection.cursor() as cursor:
                 cursor.execute("select pg_advisory_unlock_all()")
         except psycopg2.Error:  # what was written is committed, or not, already
-            self._drop()
+            self.drop()
 
 
 def is_made(connection: Connection, schema: str) -> bool:

@@ -50,7 +50,7 @@ class Turns:
         self._address, self._lock = address, (lock, name)
         # Also lets threads of one sync in one by one, each as often as it likes.
         self._thread = RLock()
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
         self._mine = self._in_vain = False
 
     @contextmanager
@@ -74,7 +74,7 @@ class Turns:
 
     def close(self) -> None:
         """Closes the connection; a later turn opens another one."""
-        self._drop()
+        self.drop()
         self._in_vain = False
 
     def holder(self, cursor: Any, *, mine: bool) -> str | None:
@@ -88,7 +88,7 @@ class Turns:
     def _take(self) -> None:
         import psycopg2
 
-        used = self._connection is not None
+        used = self.connection is not None
         try:
             self._wait()
         except psycopg2.Error:
@@ -122,16 +122,16 @@ class Turns:
                     if mine:
                         cursor.execute("select pg_sleep(0.01)")
         except BaseException:
-            self._drop()
+            self.drop()
             raise
 
     def _open(self) -> Connection:
-        if self._connection is None:
-            self._connection = connect(self._address)
-            self._connection.autocommit = True
-            with self._connection.cursor() as cursor:
+        if self.connection is None:
+            self.connection = connect(self._address)
+            self.connection.autocommit = True
+            with self.connection.cursor() as cursor:
                 cursor.execute(f"set lock_timeout = {int(min(SAID_AFTER, LIMIT) * 1000)}")
-        return self._connection
+        return self.connection
 
     def _queue(self, cursor: Any) -> bool:
         """Returns whether the lock was got; the server lets in first who came first."""
@@ -151,11 +151,11 @@ class Turns:
         import psycopg2
 
         with suppress(psycopg2.Error):
-            if self._connection:
-                with self._connection.cursor() as cursor:
+            if self.connection:
+                with self.connection.cursor() as cursor:
                     cursor.execute("select 1")
                 return
-        self._drop()
+        self.drop()
         raise GaplessError(
             "the turn to write is lost with its connection, as after a restart of the server; another sync may be"
             " writing. What was loaded stays: sync again."
@@ -163,10 +163,11 @@ class Turns:
 
     def _give_back(self) -> None:
         """Ends the turn; it is had once or twice in a sync, so its connection does not stay."""
-        self._drop()
+        self.drop()
 
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
+    def drop(self) -> None:
+        """Closes the connection, and with it ends the turn."""
+        connection, self.connection = self.connection, None
         if connection:
             with suppress(Exception):
                 connection.close()
