@@ -89,8 +89,8 @@ def refused(turns: LakeTurns) -> str:
 
 def pid_of(turns: LakeTurns) -> int:
     """The server's number of the connection that has the turn."""
-    assert turns._connection
-    return turns._connection.info.backend_pid
+    assert turns.connection
+    return turns.connection.info.backend_pid
 
 
 def test_writers_have_turns(turns: Callable[..., LakeTurns]) -> None:

@@ -41,8 +41,8 @@ def standing_still(here: World) -> Iterator[str]:
     """A shard that has the turn and does not go on; yields how it is named."""
     url = f"{here.database.settings['DESTINATION__POSTGRES__CREDENTIALS']}?application_name=shard-of-ann"
     with closing(Turns(url)) as other, other.taken():
-        assert other._connection
-        yield f"session {other._connection.info.backend_pid} (user gapless, application shard-of-ann, since 2"
+        assert other.connection
+        yield f"session {other.connection.info.backend_pid} (user gapless, application shard-of-ann, since 2"
 
 
 def test_a_shard_waits_for_tables(here: World, caplog: pytest.LogCaptureFixture) -> None:
