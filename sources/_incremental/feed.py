@@ -10,7 +10,7 @@ from json import dumps
 from typing import Any
 
 from gapless.sources._http.client import Client
-from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable
+from gapless.sources._http.errors import BadRequest, NotFound, Rejected, Retryable, VendorError
 from gapless.sources._incremental.concurrency import prefetch
 from gapless.sources._incremental.context import SyncContext
 from gapless.sources._incremental.listing import (
@@ -24,6 +24,7 @@ from gapless.sources._incremental.listing import (
     listed_page,
 )
 from gapless.sources._incremental.newest_first import newest_first
+from gapless.sources._incremental.single_record import read_record
 from gapless.sources._ledger.backfill_state import Backfill
 from gapless.sources._ledger.dead_letters import DeadLetters
 from gapless.sources._ledger.ledger import COVERAGE, Coverage, is_reset
@@ -97,7 +98,7 @@ class Feed:
         elif sync.window:
             yield from self._window(sync, letters)
         else:
-            absent: dict[str, NotFound] = {}
+            absent: dict[str, VendorError] = {}
             if self.record:
                 # Failed records may be older than the look-back, where the walk would not meet them.
                 yield from self._by_id(sync, [letter.key for letter in letters.records()], letters, absent)
@@ -106,10 +107,10 @@ class Feed:
                 for letter in letters.unmet():
                     sync.session.failures.append(Failure(UNREADABLE, self.table.name, "record", letter.key))
 
-    def _newest(self, sync: SyncContext, letters: DeadLetters, absent: dict[str, NotFound]) -> Iterator[LoadItem]:
+    def _newest(self, sync: SyncContext, letters: DeadLetters, absent: dict[str, VendorError]) -> Iterator[LoadItem]:
         """Yields what is new since the last sync, then what an interrupted sync did not reach.
 
-        `absent` are records with a letter that the vendor does not find by id; the walk goes down to their places.
+        `absent` are records with a letter that the vendor does not serve by id; the walk goes down to their places.
         """
         session, initial = sync.session, sync.initial
         proof = sync.ledger.coverage(self.table.name).get("")
@@ -220,21 +221,27 @@ class Feed:
         )
 
     def _by_id(
-        self, sync: SyncContext, ids: Iterable[str], letters: DeadLetters, absent: dict[str, NotFound] | None = None
+        self,
+        sync: SyncContext,
+        ids: Iterable[str],
+        letters: DeadLetters,
+        absent: dict[str, VendorError] | None = None,
     ) -> Iterator[LoadItem]:
-        """Yields single records: the requested ones, or those that failed before; puts those not found in `absent`.
+        """Yields single records: the requested ones, or those that failed before.
 
-        If a request fails, the others wait for the next sync, because each may cost a whole retry budget.
+        Puts those of which the listing is to show whether they are gone into `absent`. If a request fails, the others
+        wait for the next sync, because each may cost a whole retry budget.
         """
         assert self.record is not None, "--id is refused for a source without it"
         for key in ids:
             if sync.session.erased.hides_record(key):
                 continue
             try:
-                raw = self.record(sync.client, key)
+                raw = read_record(self.record, sync.client, self.table, key)
                 found = parse(self.table.model, [raw], refuse=sync.session.refuse)
             except (Rejected, Retryable) as error:
-                if isinstance(error, NotFound) and absent is not None:
+                # Not every vendor answers 404 for what is deleted, and a listing has whole records anyway.
+                if absent is not None and (isinstance(error, NotFound) or letters.is_doubtful("record", key)):
                     absent[key] = error
                 # An id without a letter was named by a user: it is mistyped rather than lost, so it is only reported.
                 elif isinstance(error, NotFound | BadRequest) and not letters.is_open("record", key):

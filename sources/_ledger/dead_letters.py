@@ -68,6 +68,13 @@ class DeadLetters:
         """Returns whether an earlier sync left an open letter, and this one neither met its record nor closed it."""
         return (kind, key) in self._open and (kind, key) not in self._added
 
+    def is_doubtful(self, kind: str, key: str) -> bool:
+        """Returns whether to look elsewhere for a record than by its id: when that was tried 2, 4, 8 … times."""
+        letter = self._open.get((kind, key))
+        tried = letter.attempts + 1 if letter else 0
+        # To look for one that only fails costs a walk down to its place, so less and less often.
+        return tried > 0 and tried & (tried - 1) == 0
+
     def place(self, model: type[Record], key: str) -> datetime | None:
         """Returns when a record with an open letter was created, in UTC; None if its JSON does not say it."""
         letter = self._open.get(("record", key))

@@ -87,6 +87,15 @@ def id_name(model: type[Record]) -> str:
     return (field and field.alias) or model.id_field
 
 
+def readable_id(model: type[Record], raw: bytes) -> str | None:
+    """Returns the id in the JSON of a record that may be invalid; None if it cannot be read."""
+    try:
+        found = _value.decode(_object.decode(raw).get(id_name(model), b"null"))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return str(found) if isinstance(found, str | int) and found != "" else None
+
+
 def readable_time(model: type[Record], raw: str) -> datetime | None:
     """Returns the creation time in the JSON of a record that may be invalid, in UTC; None if it cannot be read."""
     field = model.model_fields.get(model.time_field)

@@ -15,6 +15,7 @@ from gapless.sources._incremental.listing import Parents, RawPage
 from gapless.sources._incremental.parent_listing import proven_pages
 from gapless.sources._incremental.rounds import stored_records as here
 from gapless.sources._incremental.rounds.detail_parent import DetailParent, Stored
+from gapless.sources._incremental.single_record import read_record
 from gapless.sources._ledger.left_out import left_out_times
 from gapless.sources._ledger.session import Failure, LoadItem
 from gapless.sources._ledger.walk_state import Page
@@ -262,7 +263,7 @@ class DetailSync:
     def _details(self, todo: Sequence[Detail]) -> Iterator[LoadItem]:
         """Reads records by id. A parent is covered when the last of its own is read."""
         read: list[tuple[str, bytes, DetailParent | None]] = []
-        one = partial(self._feed.record, self._sync.client)
+        one = partial(read_record, self._feed.record, self._sync.client, self._feed.table)
         for answer in map_concurrently(todo, lambda item: [one(item[0])], self._sync.workers, self._ping, len):
             key, parent = answer.parent
             if answer.page is not None:
