@@ -12,14 +12,20 @@ from gapless.pipelines.destinations.reader import PipelineReader, reading
 from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.gap import DIFFERS, MISSING
 from gapless.pipelines.evidence.rows.below import fill_below, find_below
-from gapless.pipelines.evidence.rows.counts import Held, RowCounts, count_rows, of_roots, read_held, read_missed
+from gapless.pipelines.evidence.rows.counts import (
+    Held,
+    RowCounts,
+    count_rows,
+    of_roots,
+    once_tables,
+    read_held,
+    read_missed,
+)
 from gapless.pipelines.ledger.state import changing_state
 from gapless.pipelines.sync.mending.tables import delete_orphans, remove_doubled
 from gapless.pipelines.sync.noted_counts import update_held
 from gapless.sources import SOURCES
 from gapless.sources._dlt.tables import ROW_ID
-from gapless.sources._extract.resource import shapes
-from gapless.sources._ledger.ledger import COVERAGE
 from gapless.sources._ledger.stored.reader import Ledger
 from gapless.sources._schema.record import ROWS_BELOW
 
@@ -38,8 +44,7 @@ def has_findings(target: Target, name: str) -> bool:
 def remove_doubled_rows(target: Target, name: str) -> None:
     """Removes all but one of the rows with the same `_dlt_id`. Raises Locked, GaplessError."""
     with changing_state(target, SOURCES[name]) as pipeline:
-        tables = [shape.name for shape in shapes((*SOURCES[name].tables, COVERAGE))]
-        remove_doubled(pipeline, SOURCES[name], tables)
+        remove_doubled(pipeline, SOURCES[name], once_tables(SOURCES[name]))
 
 
 def mark_gone(target: Target, name: str, gone: Collection[str], back: Collection[str]) -> None:

@@ -14,7 +14,7 @@ from gapless.pipelines.errors import LostErasureKey, explain
 from gapless.pipelines.evidence.gap import Commands
 from gapless.pipelines.evidence.policy import configured_policy
 from gapless.pipelines.evidence.rows.below import count_orphans
-from gapless.pipelines.evidence.rows.counts import count_doubled
+from gapless.pipelines.evidence.rows.counts import count_doubled, once_tables
 from gapless.pipelines.verify.cells.cell_check import CellCheck
 from gapless.pipelines.verify.conclusions import Conclusions
 from gapless.pipelines.verify.found import Difference, Verified
@@ -34,7 +34,6 @@ from gapless.sources._http.errors import NotFound, Rejected, VendorError
 from gapless.sources._incremental.concurrency import map_concurrently
 from gapless.sources._incremental.listing import ListedPage, ListedParent, Parents
 from gapless.sources._ledger.account.identity import AnotherAccount
-from gapless.sources._ledger.ledger import COVERAGE
 from gapless.sources._ledger.session import Session
 from gapless.sources._ledger.window import Window, as_named
 from gapless.sources._schema.arrow import digest
@@ -104,8 +103,9 @@ class Comparison:
         self._gone.read_marks(reader)
         # Where rows are only added, a changed record rightly has several with one id.
         if not self._target.appends:
-            tables = [*self._here.tables, COVERAGE.name]  # as `gaps` looks for them
-            self._found.doubled = sum(count_doubled(reader, self._source, tables).values())
+            # As `gaps` looks for them.
+            doubled = count_doubled(reader, self._source, once_tables(self._source))
+            self._found.doubled = sum(doubled.values())
             self._found.orphans = count_orphans(reader, self._source, self._source.main)
         self._torn.read(reader)
 

@@ -9,7 +9,7 @@ from gapless.pipelines.destinations.reader import Reader
 from gapless.pipelines.evidence.gap import Commands, Gap, Kind, chosen_ids
 from gapless.pipelines.evidence.proofs import lacks_newest, read_proofs
 from gapless.pipelines.evidence.rows.below import Below, find_below
-from gapless.pipelines.evidence.rows.counts import Held, RowCounts, count_doubled, read_missed
+from gapless.pipelines.evidence.rows.counts import Held, RowCounts, count_doubled, once_tables, read_missed
 from gapless.pipelines.evidence.structure import Damage, damages
 from gapless.sources import Source
 
@@ -90,11 +90,8 @@ class TableGaps:
         """Yields tables in which rows stand more than once."""
         if self._reader.appends:
             return
-        from gapless.sources._extract.resource import shapes
-
-        tables = [shape.name for shape in shapes(self._source.tables)]
         gone = {damage.table for damage in self.damages}
-        whole = [table for table in (*tables, "coverage") if table not in gone]
+        whole = [table for table in once_tables(self._source) if table not in gone]
         for table, rows in count_doubled(self._reader, self._source, whole).items():
             yield self._gap("doubled", f"{rows:,} rows stand there twice", self._commands.repair, table)
 

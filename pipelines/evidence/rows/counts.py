@@ -141,6 +141,13 @@ def counted_tables(source: Source) -> list[str]:
     return [shape.name for shape in shapes(source.tables)]
 
 
+def once_tables(source: Source) -> list[str]:
+    """Returns the names of the tables in which no row may stand twice: the vendor's own, and the ledger's."""
+    from gapless.sources._ledger.ledger import COVERAGE, DEAD_LETTERS, RUNS
+
+    return [*counted_tables(source), COVERAGE.name, DEAD_LETTERS.name, RUNS.name]
+
+
 def count_rows(reader: Reader, source: Source) -> RowCounts:
     """Returns the row counts of the vendor's own tables, without tables that are missing."""
     counts: RowCounts = {}
