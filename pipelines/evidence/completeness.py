@@ -62,7 +62,7 @@ def verdicts(
         # Of a source without tables there is nothing to look at, and most have none.
         made = reader.columns(source.name, table_names(source))
         blocked = obstacles(reader, source, target.backend) if made else []
-        found = [*replaced(blocked, commands)]
+        found = [*replaced(reader, blocked, commands)]
         if any(one.is_unreadable for one in blocked):
             yield Completeness(source.name, found)
             continue

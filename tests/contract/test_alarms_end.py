@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx2 as httpx
@@ -198,6 +199,22 @@ def test_records_and_letters_at_once(column: str, subject: Subject, synced: Worl
     assert gaps(synced) != []
     ended = gapless(synced, "sync", synced.name)
     assert ended.exit_code == 3, ended.output
+    fill(synced, gaps(synced))
+    synced.complete()
+    synced.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[0])
+@pytest.mark.parametrize("column", some(["coverage.failures", "runs.rows", "dead_letters.key"], "coverage.failures"))
+def test_a_column_that_was_renamed(column: str, subject: Subject, synced: World) -> None:
+    """It must not be null, and no sync writes it any more: `gaps` has the statement that ends it, too."""
+    table, name = column.split(".")
+    synced.database.change(subject.name, f"alter table {table} rename column {name} to was_{name}")
+    told = " ".join(gap["why"] for gap in gaps(synced))
+    (remedy,) = re.findall(r"Its owner ends that: (.*?);", told)
+    synced.database.change(subject.name, remedy)
+    gapless(synced, "sync", subject.name)
     fill(synced, gaps(synced))
     synced.complete()
     synced.assert_exact()

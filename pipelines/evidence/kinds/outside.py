@@ -4,7 +4,7 @@ a sync that could not be written, of which this machine alone knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 
 from gapless.pipelines.config import unwritten
@@ -16,6 +16,7 @@ from gapless.pipelines.evidence.gap import Commands, Failed, Gap
 from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.proofs import as_utc
 from gapless.pipelines.evidence.rounds import read_rounds, was_followed
+from gapless.pipelines.evidence.structure import damages
 
 
 def gone(commands: Commands, *, before: bool) -> Gap:
@@ -25,12 +26,16 @@ def gone(commands: Commands, *, before: bool) -> Gap:
     return Gap(commands.source.name, "never synced", "", "", None, None, why, fill)
 
 
-def replaced(found: Iterable[Obstacle], commands: Commands) -> Iterator[Gap]:
-    """Yields a gap for each table in whose place something else stands, as a view, or that lost its files."""
+def replaced(reader: Reader, found: Collection[Obstacle], commands: Commands) -> Iterator[Gap]:
+    """Yields a gap for each table in whose place something else stands, as a view, or that lost its files.
+
+    Of a table that lacks something, also for what keeps a sync from making it again.
+    """
+    source = commands.source
+    lacking = {f"the table {source.name}.{one.table}": one.table for one in (damages(reader, source) if found else ())}
     for one in found:
-        if one.of:
-            fill = commands.typed(commands.sync())
-            yield Gap(commands.source.name, "damaged", one.of, "", None, None, str(one), fill)
+        if table := one.of or lacking.get(one.table):
+            yield Gap(source.name, "damaged", table, "", None, None, str(one), commands.typed(commands.sync()))
 
 
 def not_written(target: Target, reader: Reader, commands: Commands, now: datetime | None = None) -> Iterator[Gap]:
