@@ -32,7 +32,9 @@ def replaced(reader: Reader, found: Collection[Obstacle], commands: Commands) ->
     Of a table that lacks something, also for what keeps a sync from making it again.
     """
     source = commands.source
-    lacking = {f"the table {source.name}.{one.table}": one.table for one in (damages(reader, source) if found else ())}
+    lacking = {
+        f"the table {source.name}.{one.table}": one.table for one in (damages(reader, source) if found else ())
+    }
     for one in found:
         if table := one.of or lacking.get(one.table):
             yield Gap(source.name, "damaged", table, "", None, None, str(one), commands.typed(commands.sync()))
