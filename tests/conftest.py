@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from gapless.sources._http.testing import serve
 from tests.support import postgres, remembered, shared
 from tests.support.databases import DATABASES, DuckDB
 from tests.support.scheduler import Scheduler
+from tests.support.share import Share
 from tests.support.world import CREDENTIALS, IN_A_HURRY, OURS, World
 from tests.support.world import settings as settings_of
 
@@ -36,35 +36,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shared.end()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sweeps may take long, and slow tests do: `.ci/run` has 25 minutes, and runs a part, always the same.
+def pytest_report_header() -> str | None:
+    return Share.of_settings().header or None
 
-    With SWEEP_SHARE=6 it is a sixth of the sweeps, with SLOW_SHARE=6 one case of every third slow test, and a sixth
-    of all other cases.
-    """
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sweeps and slow tests take long: `.ci/run` has 25 minutes, and plays a part of what `-m` and `-k` leave."""
     sweeps = [item for item in items if item.get_closest_marker("sweep")]
     for item in sweeps:
         item.add_marker(pytest.mark.timeout(1200), append=False)
-    share = int(os.environ.get("SWEEP_SHARE", "1"))
-    left_out = {item for item in sweeps if _number(item) % share}
-    left_out |= _further_cases(items, int(os.environ.get("SLOW_SHARE", "1")))
+    slow = [item for item in items if item.get_closest_marker("slow") and not item.get_closest_marker("sweep")]
+    share = Share.of_settings()
+    left_out = {*sweeps, *slow} - {*share.of_sweeps(sweeps), *share.of_slow(slow)}
     config.hook.pytest_deselected(items=[*left_out])
     items[:] = [item for item in items if item not in left_out]
-
-
-def _number(item: pytest.Item) -> int:
-    """A number that tells tests apart, and is the same in every run."""
-    return zlib.crc32(item.nodeid.encode())
-
-
-def _further_cases(items: list[pytest.Item], share: int) -> set[pytest.Item]:
-    """Cases of slow tests to leave out: of every third test one stays, and of all others one in `share`."""
-    slow = [item for item in items if item.get_closest_marker("slow") and not item.get_closest_marker("sweep")]
-    first: dict[str, pytest.Item] = {}
-    for item in sorted(slow, key=_number):
-        first.setdefault(item.nodeid.partition("[")[0], item)
-    stay = {item for name, item in first.items() if zlib.crc32(name.encode()) % 3 == 0}
-    return {item for item in slow if _number(item) % share} - stay
 
 
 def pytest_collection_finish() -> None:
