@@ -47,18 +47,22 @@ def test_damages_are_seen_and_mended() -> None:
 NAMES = [*SOURCES, FIFTH]
 
 
-def share(name: str, of: int) -> list[Kind]:
-    """Every kind is of one source if `of` is the number of sources; fewer kinds if it is more."""
-    return list(KINDS[NAMES.index(name) :: of])
+PARTS = 4
+"""So many tests of a source have all its kinds, as each takes some seconds and `.ci/run` plays whole tests."""
+
+
+def kinds(name: str, part: int = 0) -> list[Kind]:
+    """Every kind is of one source, and of one part."""
+    return list(KINDS[NAMES.index(name) + part * len(NAMES) :: PARTS * len(NAMES)])
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize(("syncs", "of"), [(0, len(NAMES)), (2, 4 * len(NAMES))])
+@pytest.mark.parametrize(("syncs", "part"), [*((0, part) for part in range(PARTS)), (2, 0)])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_damage(name: str, syncs: int, of: int) -> None:
+def test_every_damage(name: str, syncs: int, part: int) -> None:
     """A share of each source, also when two scheduled syncs come first."""
     with opened(name) as here:
-        found = [here.tried(kind, syncs) for kind in share(name, of) if kind.applies(here.place)]
+        found = [here.tried(kind, syncs) for kind in kinds(name, part) if kind.applies(here.place)]
     assert {one.kind: one.wrong for one in found if one.wrong} == {}
 
 
@@ -66,7 +70,7 @@ def test_every_damage(name: str, syncs: int, of: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_some_damages_on_postgres(name: str, server: Server) -> None:
     with opened(name, server) as here:
-        found = [here.tried(kind) for kind in share(name, 4 * len(NAMES)) if kind.applies(here.place)]
+        found = [here.tried(kind) for kind in kinds(name) if kind.applies(here.place)]
     assert {one.kind: one.wrong for one in found if one.wrong} == {}
 
 
