@@ -33,7 +33,8 @@ def _keys(vendors: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.sweep
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # seconds: one is a loop of ten runs
 @pytest.mark.parametrize(("script", "shown"), SNIPPETS, ids=lambda text: text.splitlines()[0] if text else "")
 def test_a_snippet_prints_what_the_page_shows(script: str, shown: str) -> None:
     """Each after the first one alone."""
