@@ -24,7 +24,7 @@ Test = TypeVar("Test", bound=Named)
 class Share:
     """One sweep in `sweeps`, and one slow test in `slow` beside one case of every third; `part` says which ones.
 
-    `.ci/run` takes the number of commits for it, so that each commit plays another part, and again the same one.
+    `.ci/run` names one: a part that moved by itself would make a run red by chance, by what no change of it did.
     """
 
     sweeps: int = 1
