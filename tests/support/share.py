@@ -22,7 +22,7 @@ Test = TypeVar("Test", bound=Named)
 
 @dataclass(frozen=True)
 class Share:
-    """One sweep in `sweeps`, and one slow test in `slow` beside one case of every third; `part` says which ones.
+    """One sweep in `sweeps`, and one slow test in `slow` beside one case of every fourth; `part` says which ones.
 
     `.ci/run` names one: a part that moved by itself would make a run red by chance, by what no change of it did.
     """
@@ -50,12 +50,12 @@ class Share:
         return self._each(tests, self.sweeps)
 
     def of_slow(self, tests: Sequence[Test]) -> list[Test]:
-        """Takes a case of every third test as well, so that three parts have met each of them."""
+        """Takes a case of every fourth test as well, so that four parts have met each of them."""
         cases: dict[str, list[Test]] = defaultdict(list)
         for test in sorted(tests, key=_shuffled):
             cases[test.nodeid.partition("[")[0]].append(test)
-        functions = [cases[name] for name in sorted(cases)][self.part % 3 :: 3]
-        some = [each[self.part // 3 % len(each)] for each in functions]
+        functions = [cases[name] for name in sorted(cases)][self.part % 4 :: 4]
+        some = [each[self.part // 4 % len(each)] for each in functions]
         return list({test.nodeid: test for test in [*self._each(tests, self.slow), *some]}.values())
 
     def _each(self, tests: Sequence[Test], share: int) -> list[Test]:

@@ -35,9 +35,9 @@ def test_what_is_played_does_not_depend_on_the_order_of_collection() -> None:
     assert names(share.of_slow(turned)) == names(share.of_slow(TESTS))
 
 
-def test_three_parts_meet_each_slow_test_and_all_parts_each_case() -> None:
-    parts = [names(Share(1, 8, part).of_slow(TESTS)) for part in range(27)]
-    assert {name.partition("[")[0] for name in chain(*parts[:3])} == {name.partition("[")[0] for name in names(TESTS)}
+def test_four_parts_meet_each_slow_test_and_all_parts_each_case() -> None:
+    parts = [names(Share(1, 8, part).of_slow(TESTS)) for part in range(36)]
+    assert {name.partition("[")[0] for name in chain(*parts[:4])} == {name.partition("[")[0] for name in names(TESTS)}
     assert {*chain(*parts)} == {*names(TESTS)}
     assert {len(part) == len({*part}) for part in parts} == {True}
 
