@@ -64,7 +64,11 @@ def damages(reader: Reader, source: Source) -> list[Damage]:
     real = reader.columns(source.name, table_names(source))
     if not real:
         return []
-    found = compare(stored_columns(reader, source), real)
+    made: Columns = stored_columns(reader, source)
+    if not any(made.values()) and not reader.appends:
+        # A sync that makes columns again has dlt forget what was made, and may break off then.
+        made = needed_columns(source)
+    found = compare(made, real)
     whole = {table for table in OWN if OWN_COLUMNS[table] <= {*map(str.lower, real.get(table, ()))}}
     return [*found, *(Damage(table, unreadable=True) for table in _unreadable(reader, source, whole))]
 

@@ -19,6 +19,7 @@ from gapless.pipelines.destinations.target import Target
 from gapless.pipelines.evidence.completeness import exists
 from gapless.pipelines.evidence.emptied import read_emptied
 from gapless.pipelines.evidence.gap import Commands
+from gapless.pipelines.evidence.known import Known
 from gapless.pipelines.evidence.seen import take_in_left
 from gapless.pipelines.evidence.stored_state import resource_state
 from gapless.pipelines.ledger.status import Coverage, coverage
@@ -65,7 +66,9 @@ def source_states(target: Target) -> Iterator[SourceState]:
         for source in [*SOURCES.values()]:
             state = resource_state(reader, source)
             if state is not None:
-                yield SourceState(source.name, _with_short_cursors(state), coverage(reader, source.name))
+                yield SourceState(
+                    source.name, _with_short_cursors(state), coverage(Known(reader, source), source.name)
+                )
 
 
 def _with_short_cursors(state: State) -> State:

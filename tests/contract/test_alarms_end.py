@@ -221,6 +221,32 @@ def test_a_column_that_was_renamed(column: str, subject: Subject, synced: World)
 
 
 @pytest.mark.slow
+@of(NAMES[1])
+@pytest.mark.parametrize("broken_off", some([True, False], True))
+@pytest.mark.parametrize(
+    "column",
+    some(["dead_letters.parent", "dead_letters.healed_at", "coverage.error", "runs.held"], "dead_letters.parent"),
+)
+def test_a_column_that_may_be_null(column: str, broken_off: bool, subject: Subject, synced: World) -> None:
+    """While a letter is open, also where the sync that makes it again breaks off: each command bears it."""
+    bad = subject.add_one(synced.fake, **subject.with_text([]))
+    assert synced.sync().outcome == "partial"
+    table, name = column.split(".")
+    synced.database.change(subject.name, f"alter table {table} drop column {name}")
+    if broken_off:
+        synced.fail_after(0, 401)
+        synced.sync()
+        synced.mend()
+    for words in (("gaps",), ("status",), ("verify", subject.name), ("state", "show"), ("doctor",), ("views",)):
+        assert "was not expected" not in (done := gapless(synced, *words)).output, done.output
+    subject.edit(synced.fake, bad, "mended")
+    gapless(synced, "sync", subject.name)
+    fill(synced, gaps(synced))
+    synced.complete()
+    synced.assert_exact()
+
+
+@pytest.mark.slow
 @of(NAMES[0])
 @pytest.mark.parametrize("column", some(["version", "written_by", "shape", "since"], "version", "shape"))
 def test_the_mark_of_the_layout_is_made_again(column: str, subject: Subject, synced: World) -> None:

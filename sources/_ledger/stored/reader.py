@@ -99,10 +99,10 @@ class Ledger:
 
     def _rows(self, table: Table, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[dict[str, Any], bool]]:
         """Yields rows as dicts, each with whether its load was completed, without columns of a later version."""
-        known = {column.name for column in table.schema.columns if column.name != "_extra"}
-        # All columns, because a table that an earlier version wrote may lack some of ours.
+        known = {column.name: None for column in table.schema.columns if column.name != "_extra"}
+        # All columns, because a table that an earlier version wrote, or somebody changed, may lack some of ours.
         for names, cells in self._query(self._prefix + table.name, "*"):
-            row = {name: cell for name, cell in zip(names, cells, strict=True) if name in known}
+            row = known | {name: cell for name, cell in zip(names, cells, strict=True) if name in known}
             # In Python, because no SQL engine has the hash that assigns parents to shards.
             if wanted(row):
                 yield {name: json_text(cell) for name, cell in row.items()}, cells[-1]
