@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gapless.pipelines.config.folders import temporary_folder
@@ -119,6 +120,8 @@ class DuckdbReader:
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
+        self._found: dict[str, Rows] = {}
+        """Tables and columns by dataset, of a file that is open for reading only: nobody can change them."""
 
     def rows(self, dataset: str, select: str, *tables: str) -> Rows | None:
         """Returns what `Reader.rows` says."""
@@ -134,7 +137,17 @@ class DuckdbReader:
 
     def columns(self, dataset: str, tables: Sequence[str]) -> dict[str, set[str]]:
         """Returns what `Reader.columns` says."""
-        return by_table(self._connection.execute(DUCKDB_COLUMNS.format(dataset)).fetchall(), tables)
+        found = self._found.get(dataset)
+        if found is None:
+            found = self._connection.execute(DUCKDB_COLUMNS.format(dataset)).fetchall()
+            if self._is_fixed:
+                self._found[dataset] = found
+        return by_table(found, tables)
+
+    @cached_property
+    def _is_fixed(self) -> bool:
+        ((mode,),) = self._connection.execute("select current_setting('access_mode')").fetchall()
+        return str(mode).lower() == "read_only"
 
 
 class PipelineReader:
