@@ -75,9 +75,10 @@ def test_a_record_of_the_look_back_is_deleted(subject: Subject, synced: World) -
     key = subject.add_one(synced.fake, at=synced.fake.now)
     synced.complete()
     synced.fake.delete(key)
-    for _ in range(3):
+    for sync in range(3):
         synced.complete()
         assert (synced.letters(), gaps(synced)) == ([], [])
+        assert sync == 0 or synced.asked(key) == 0
 
 
 @pytest.mark.parametrize("parent", [None, "elsewhere"], ids=["none", "one that is not listed"])
