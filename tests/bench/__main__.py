@@ -1,18 +1,19 @@
-"""`python -m tests.bench [WHAT]`, where WHAT is compare, growth, start, shards, in-dlt, wide or postgres.
+"""`python -m tests.bench [WHAT]`, WHAT: compare, growth, start, shards, in-dlt, wide, postgres or floors.
 
 Contenders side by side, gapless by size, at rest, split; in-dlt is a source in a plain dlt pipeline; wide is the
-memory that wide records take; postgres is the same work in Postgres, beside a floor of its own. compare writes
-RESULTS.md and RESULTS.svg, the others a page of their name in capitals, and all of them print. Ends with 1 when a
-contender lost a row or failed, so that nobody quotes such a figure unseen.
+memory that wide records take; postgres is the same work in Postgres, beside a floor of its own; floors is where the
+CPU of a first sync goes. compare writes RESULTS.md and RESULTS.svg, the others a page of their name in capitals, and
+all of them print. Ends with 1 when a contender lost a row or failed, so that nobody quotes such a figure unseen.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import compare, growth, in_dlt, postgres, shards, start, table, wide
+from tests.bench import compare, floors, growth, in_dlt, postgres, shards, start, table, wide
 from tests.bench.contenders import CONTENDERS, OMNI, SEQUENCE
 from tests.bench.environments import DEFAULT_FOLDER
 from tests.bench.trial import Work
@@ -23,27 +24,8 @@ LOGS_PER_LEAD = 20
 
 def main() -> int:
     asked = _asked()
-    if asked.what == "start":
-        print(start.start(asked.rounds or 10, asked.venvs, asked.out or HERE / "START.md"))
-        return 0
-    if asked.what == "shards":
-        told = shards.shards((asked.parents or [2_000])[0], LOGS_PER_LEAD, asked.out or HERE / "SHARDS.md")
-        print(told)
-        return 1 if "**" in told else 0
-    if asked.what == "wide":
-        told = wide.wide((asked.records or [1_000_000])[0], asked.out or HERE / "WIDE.md")
-        print(told)
-        return 1 if "**" in told else 0
-    if asked.what == "postgres":
-        work = Work(SEQUENCE, (asked.records or [100_000])[0], asked.new, 1)
-        told = postgres.postgres(
-            work, asked.contenders, asked.rounds or 3, asked.venvs, asked.out or HERE / "POSTGRES.md"
-        )
-        print(told)
-        return 1 if "**" in told else 0
-    if asked.what == "in-dlt":
-        works = [Work(SEQUENCE, records, asked.new, 1) for records in asked.records or [20_000, 100_000]]
-        told = in_dlt.in_dlt(works, asked.venvs)
+    if page := PAGES.get(asked.what):
+        told = page(asked)
         print(told)
         return 1 if "**" in told else 0
     if asked.what == "growth":
@@ -61,6 +43,36 @@ def main() -> int:
         texts = [_compared(work, asked) for work in _works(asked)]
     print("\n\n".join(texts))
     return 1 if any("**first:" in text or "**then:" in text for text in texts) else 0
+
+
+def _postgres(asked: argparse.Namespace) -> str:
+    work = Work(SEQUENCE, (asked.records or [100_000])[0], asked.new, 1)
+    return postgres.postgres(
+        work, asked.contenders, asked.rounds or 3, asked.venvs, asked.out or HERE / "POSTGRES.md"
+    )
+
+
+def _in_dlt(asked: argparse.Namespace) -> str:
+    works = [Work(SEQUENCE, records, asked.new, 1) for records in asked.records or [20_000, 100_000]]
+    return in_dlt.in_dlt(works, asked.venvs)
+
+
+def _floors(asked: argparse.Namespace) -> str:
+    records = (asked.records or [100_000])[0]
+    return floors.floors(records, asked.rounds or 3, asked.venvs, asked.out or HERE / "FLOORS.md")
+
+
+PAGES: dict[str, Callable[[argparse.Namespace], str]] = {
+    "start": lambda asked: start.start(asked.rounds or 10, asked.venvs, asked.out or HERE / "START.md"),
+    "shards": lambda asked: shards.shards(
+        (asked.parents or [2_000])[0], LOGS_PER_LEAD, asked.out or HERE / "SHARDS.md"
+    ),
+    "wide": lambda asked: wide.wide((asked.records or [1_000_000])[0], asked.out or HERE / "WIDE.md"),
+    "postgres": _postgres,
+    "in-dlt": _in_dlt,
+    "floors": _floors,
+}
+"""What writes each page of its own; what failed is bold there."""
 
 
 def _compared(work: Work, asked: argparse.Namespace) -> str:
@@ -83,7 +95,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["compare", "growth", "start", "shards", "in-dlt", "wide", "postgres"],
+        choices=["compare", "growth", *PAGES],
         default="compare",
     )
     parser.add_argument("--shape", choices=[SEQUENCE, OMNI], help="compare: sequence; growth: both")

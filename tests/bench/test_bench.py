@@ -16,7 +16,7 @@ from gapless.sources.omni import api as omni_api
 from gapless.sources.omni.models import ActionLog, Lead
 from gapless.sources.sequence import api as sequence_api
 from gapless.sources.sequence.models import ActivityLog
-from tests.bench import chart, checks, postgres, start, table
+from tests.bench import chart, checks, floors, postgres, start, table
 from tests.bench.contenders import CONTENDERS, IN_POSTGRES
 from tests.bench.environments import HERE
 from tests.bench.measure import Cost, measure
@@ -208,3 +208,22 @@ def test_contenders_are_pinned() -> None:
         for file in contender.environments.values():
             lines = [line for line in (HERE / file).read_text().splitlines() if not line.startswith(("#", "-"))]
             assert all("==" in line for line in lines), file
+
+
+def test_the_floors_say_whether_the_bound_can_be_reached() -> None:
+    """By the sum of the libraries alone; a part of a piece is not counted twice in what is left."""
+    pieces = [
+        floors.Piece("fetched", int, floors.HTTPX, int),
+        floors.Piece("of it checked", int, floors.CUT, int, part=True),
+        floors.Piece("decoded", int, floors.DECODED, int),
+        floors.Piece("columns", int, floors.ARRAYS, int),
+        floors.Piece("", None, floors.LOADED, int),
+    ]
+    alone = dict.fromkeys(floors.REACHABLE, 1.0)
+    spent = {**alone, "fetched": 3.0, "of it checked": 2.0, "decoded": 1.0, "columns": 2.0, "gapless": 12.0}
+    text = floors.rendered(pieces, {**spent, "floor": 4.0})
+    (rest,) = (line for line in text.splitlines() if line.startswith("| the rest"))
+    assert "| 6.00 " in rest
+    assert "is 1.50 x the floor" in text
+    assert "1.2 x cannot be reached" in text
+    assert "1.2 x could be reached" in floors.rendered(pieces, {**spent, "floor": 5.0})
