@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gapless.sources._http.client import Client
 from gapless.sources._http.errors import BadEnvelope
 from gapless.sources._schema.arrow import Table
-from gapless.sources._schema.parse import readable_id
+from gapless.sources._schema.parse import valid_id
 
 
 def read_record(read: Callable[[Client, str], bytes], client: Client, table: Table, key: str) -> bytes:
@@ -17,8 +17,8 @@ def read_record(read: Callable[[Client, str], bytes], client: Client, table: Tab
     that was asked for, which then nobody would miss.
     """
     raw = read(client, key)
-    found = readable_id(table.model, raw)
-    # A person may type a UUID in capitals. A record whose own id cannot be read is the one that was named.
+    found = valid_id(table.model, raw)
+    # A person may type a UUID in capitals. A record without an id that could be one is that one, and a bad one.
     if found is not None and found.lower() != key.lower():
         why = "a record with another id came than was asked for; a cache on the way may have mixed up its answers"
         raise BadEnvelope(method="GET", path=f"{table.name}/{key}", status=200, detail=why)

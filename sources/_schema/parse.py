@@ -96,6 +96,16 @@ def readable_id(model: type[Record], raw: bytes) -> str | None:
     return str(found) if isinstance(found, str | int) and found != "" else None
 
 
+def valid_id(model: type[Record], raw: bytes) -> str | None:
+    """Returns the id in the JSON of a record; None if it cannot be read, or is no text where the model has one."""
+    found = readable_id(model, raw)
+    field = model.model_fields.get(model.id_field)
+    is_text = field is not None and field.annotation is str
+    if found is None or (is_text and not isinstance(_value.decode(_object.decode(raw)[id_name(model)]), str)):
+        return None
+    return found
+
+
 def readable_time(model: type[Record], raw: str) -> datetime | None:
     """Returns the creation time in the JSON of a record that may be invalid, in UTC; None if it cannot be read."""
     field = model.model_fields.get(model.time_field)
