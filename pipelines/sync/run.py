@@ -131,11 +131,12 @@ def _sync_source(source: Source, target: Target, folder: Path, request: SyncRequ
             target.check()
             pipeline.run(built, loader_file_format=target.file_format)
             count(outcome, pipeline)
+            if layout is None and outcome.packages == 1:
+                # A first sync that breaks off later has made tables of this layout.
+                mark_layout(pipeline, source, own_version())
             if not session.done:
                 release_memory(outcome.packages)
         note_met(pipeline, session.erased)
-        if layout is None:
-            mark_layout(pipeline, source, own_version())
         outcome.gaps = assess_end(pipeline, commands, session, before)
         note_differences(session, commands, before.lost_meanwhile, before.below_at_end.more)
         session.failures += not_reported(outcome.gaps, session)

@@ -7,6 +7,7 @@ import sys
 import httpx2 as httpx
 import pytest
 
+from gapless.pipelines.sync import run
 from tests.contract.commands import document, fill, gaps
 from tests.contract.conftest import NAMES, Begin, of
 from tests.contract.subject import Subject
@@ -41,3 +42,22 @@ def test_a_first_sync_that_is_killed(subject: Subject, world: Begin, words: tupl
     fill(here, told)
     assert gaps(here) == []
     here.assert_exact()
+
+
+@pytest.mark.slow
+@of(NAMES[1])
+def test_a_first_sync_that_breaks_off_has_this_layout(
+    subject: Subject, world: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of an older layout that never was."""
+    here = world(subject.filled())
+
+    def interrupted(packages: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "release_memory", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            here.sync(package_records=3)
+    assert "layout" not in (here.sync().note or "")
+    here.complete()
